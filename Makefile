@@ -1,0 +1,43 @@
+# Each target does its own set-up. Nothing is installed outside this folder (and uv's own cache).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+ARGS ?=
+
+# uv as found on the machine, or its own copy from the package registry in .tools.
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+export UV
+RUN := $(UV) run --frozen --all-extras
+
+.PHONY: help demo test check format build clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leaves it up, see the README
+	@$(RUN) python -m sandbox.demo $(ARGS)
+
+test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
+	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
+
+check: $(UV) ## linters, types, import arrows, template
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) cfn-lint infra/template.yaml
+
+format: $(UV) ## formats the sources
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+build: $(UV) ## one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
+	@$(RUN) python -m infra.build $(ARGS)
+
+clean: ## removes what the other targets made
+	rm -rf build .venv .tools .cache .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.tools/bin/uv:
+	python3 -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -1,0 +1,97 @@
+"""The consumer Lambda: an SQS batch in, the ids of the messages that failed out."""
+
+import os
+import random
+import time
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from consumer.batch import deliveries_of
+from consumer.process import Process
+from consumer.settle import Tools
+from recon.config import Settings, settings_from
+from recon.ledger.table import Table
+from recon.queue import SessionQueue
+from recon.retry import Deadline, aws_config, stripe_timeout, working_seconds
+from recon.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from recon.stripe_source import StripeConnection, StripeSource
+
+# Stripe's latency is waited for, not computed: as many threads as a batch may hold sessions.
+THREADS = 25
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What one process keeps between invocations."""
+
+    settings: Settings
+    table: Table
+    queue: SessionQueue
+    pool: Executor
+    telemetry: Telemetry
+
+
+@cache
+def clients() -> Clients:
+    settings = settings_from(os.environ)
+    config = Config(**aws_config())
+    return Clients(
+        settings=settings,
+        table=Table(boto3.client("dynamodb", config=config), settings.table),
+        queue=SessionQueue(boto3.client("sqs", config=config), settings.queue_url),
+        pool=ThreadPoolExecutor(THREADS),
+        telemetry=Telemetry("consumer"),
+    )
+
+
+@cache
+def stripe_connection(timeout: float) -> "StripeConnection":
+    """Made when a session has to be fetched: a batch of known orders never imports the library."""
+    from recon.connect import connected  # noqa: PLC0415 - see above
+
+    settings = clients().settings
+    return connected(settings, per_second=settings.consumer_rps, timeout=timeout)
+
+
+def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    """Answers `{"batchItemFailures": [{"itemIdentifier": message id}, …]}`; all others are settled."""
+    tools, function_timeout = _tools(context)
+    process = Process(tools, clients().queue, function_timeout=function_timeout, rand=random.random)
+    try:
+        failed = process(deliveries_of(event))
+    finally:
+        tools.telemetry.flush()
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def _tools(context: "LambdaContext") -> tuple[Tools, float]:
+    seconds = context.get_remaining_time_in_millis() / 1000
+    deadline = Deadline(time.monotonic() + working_seconds(seconds), time.monotonic, time.sleep)
+    kept = clients()
+
+    def stripe() -> "StripeSource":
+        from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
+
+        return StripeSource(
+            stripe_connection(stripe_timeout(round(seconds))), deadline, kept.telemetry.throttled
+        )
+
+    tools = Tools(
+        settings=kept.settings,
+        table=kept.table,
+        stripe=stripe,
+        pool=kept.pool,
+        deadline=deadline,
+        now=lambda: int(time.time()),
+        telemetry=kept.telemetry,
+    )
+    return tools, seconds

@@ -1,0 +1,198 @@
+"""A batch from end to end: what each message comes to, and when those that failed come back.
+
+No session waits for another: each gets a fate of its own. Messages that were received before are worked
+on alone and after the fresh ones, so that one that kills the function takes no neighbour along.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from consumer.batch import Delivery, Session, Sorted, Work, sorted_out
+from consumer.settle import Settle, Settled, Tools
+from recon.clock import epoch_of
+from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
+from recon.ledger.orders import Orders, Users, orders_by_user
+from recon.ledger.outcomes import Known, Result, known_of
+from recon.ledger.runs import Runs
+from recon.queue import SessionQueue, Visibility
+from recon.reconcile import Outcome
+from recon.retry import backoff_seconds, scatter_seconds
+from recon.telemetry import Metric, frames
+
+_METRICS = {
+    Outcome.CREATED: Metric.ORDERS_CREATED,
+    Outcome.SKIPPED: Metric.SESSIONS_SKIPPED,
+    Outcome.ERROR: Metric.SESSION_ERRORS,
+}
+AT_ONCE = 0  # seconds: straight back, and so into the dead-letter queue without delay
+
+
+@dataclass
+class Fates:
+    """What failed: sessions that go back at once, and those that wait, each with its error."""
+
+    at_once: set[Session] = field(default_factory=set)
+    later: dict[Session, SyncError] = field(default_factory=dict)
+
+
+class Process:
+    """Processes batches of one invocation. `function_timeout` is in seconds, `rand` gives [0, 1)."""
+
+    def __init__(
+        self, tools: Tools, queue: SessionQueue, *, function_timeout: float, rand: Callable[[], float]
+    ) -> None:
+        self._tools = tools
+        self._queue = queue
+        self._function_timeout = function_timeout
+        self._rand = rand
+        self._telemetry = tools.telemetry
+
+    def __call__(self, deliveries: list[Delivery]) -> list[str]:
+        """Returns the ids of the messages that Lambda must not delete."""
+        self._scatter(deliveries)
+        batch = sorted_out(deliveries)
+        for delivery, problem in batch.unreadable:
+            self._telemetry.error(
+                f"Message cannot be read: {problem}", run_id="-", message_id=delivery.message_id
+            )
+        fates = self._work_on(batch.works)
+        return self._give_back(batch, fates)
+
+    def _scatter(self, deliveries: Iterable[Delivery]) -> None:
+        """A batch that was killed once must not meet again: each message comes back at its own time."""
+        self._queue.set_visibility(
+            Visibility(delivery.receipt_handle, scatter_seconds(self._function_timeout, self._rand))
+            for delivery in deliveries
+            if delivery.receive_count > 1
+        )
+
+    def _work_on(self, works: list[Work]) -> Fates:
+        fates = Fates()
+        if not works:
+            return fates
+        try:
+            known = known_of(self._tools.table, (work.key for work in works), self._tools.deadline)
+        except SyncError as error:
+            for work in works:
+                self._postpone(fates, work, error)
+            return fates
+        open_works = [work for work in works if not self._is_through(work, known, fates)]
+        messages = [work.message for work in open_works if work.message]
+        orders = orders_by_user(self._tools.table, messages, self._tools.pool)
+        for group in _groups(open_works):
+            self._settle(group, known, orders, fates)
+        for run_id in sorted({work.run_id for work in works}):
+            self._finish(run_id)
+        return fates
+
+    def _is_through(self, work: Work, known: Known, fates: Fates) -> bool:
+        """Settled before, or failed for good under this very message: no further calls for it."""
+        outcome = known.outcomes.get(work.key)
+        if outcome is None:
+            return False
+        if outcome.is_final:
+            return True
+        # A redriven message has a new id and is tried; the old one is on its way to the dead-letter queue.
+        failed = outcome.message_id == work.message_id and outcome.error_type != Unfinished.__name__
+        if failed:
+            fates.at_once.add(work.key)
+        return failed
+
+    def _settle(self, group: list[Work], known: Known, orders: dict[Users, Orders], fates: Fates) -> None:
+        try:
+            self._tools.deadline.need(0, "work on it")
+            settled = Settle(self._tools, group[0].run_id, known)(group, orders)
+        except OutOfTime as error:
+            for work in group:
+                self._postpone(fates, work, error)
+        except Exception as error:  # noqa: BLE001 - a bug met by one group must not undo the others
+            self._telemetry.error(
+                f"Unexpected {type(error).__name__}", run_id=group[0].run_id, frames=frames(error)
+            )
+            for work in group:
+                self._postpone(fates, work, Unexpected(f"{type(error).__name__} in the batch"))
+        else:
+            self._judge(group, settled, fates)
+
+    def _judge(self, group: list[Work], settled: Settled, fates: Fates) -> None:
+        for work in group:
+            applied = settled.committed.applied.get(work.session_id)
+            error = settled.later.get(work.session_id) or settled.committed.failed.get(work.session_id)
+            if applied:
+                self._report(work, applied)
+                if applied.outcome is Outcome.ERROR:
+                    fates.at_once.add(work.key)
+            elif error:
+                self._postpone(fates, work, error)
+
+    def _report(self, work: Work, result: Result) -> None:
+        ids = {"run_id": work.run_id, "session_id": work.session_id}
+        match result.outcome:
+            case Outcome.CREATED:
+                self._telemetry.info(f"Created order snapshot {result.order_number} via sync", **ids)
+            case Outcome.SKIPPED:
+                self._telemetry.info(f"Skipped session: {result.reason}", **ids, reason=str(result.reason))
+            case Outcome.ERROR:
+                self._telemetry.error(
+                    f"Session failed: {result.error}",
+                    **ids,
+                    error_type=type(result.error).__name__,
+                    receive_count=work.receive_count,
+                )
+        self._telemetry.count(_METRICS[result.outcome])
+
+    def _postpone(self, fates: Fates, work: Work, error: SyncError) -> None:
+        fates.later[work.key] = error
+        self._telemetry.warning(
+            f"Session is tried again later: {error}",
+            run_id=work.run_id,
+            session_id=work.session_id,
+            error_type=type(error).__name__,
+            receive_count=work.receive_count,
+        )
+
+    def _finish(self, run_id: str) -> None:
+        """Whoever commits last marks the run done; whoever fails to ask leaves it to the next one."""
+        try:
+            run = Runs(self._tools.table, self._tools.deadline).finish_if_through(run_id, self._tools.now())
+        except SyncError as error:
+            self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)
+            return
+        if run:
+            self._telemetry.sync_completed(run, self._tools.now() - epoch_of(run.started_at))
+
+    def _give_back(self, batch: Sorted, fates: Fates) -> list[str]:
+        failed = list(self._failed(batch, fates))
+        for receipt in self._queue.set_visibility(
+            Visibility(delivery.receipt_handle, seconds) for delivery, seconds in failed
+        ):
+            self._telemetry.warning(
+                "A message comes back with the queue's own visibility timeout",
+                run_id="-",
+                receipt=receipt[:20],
+            )
+        return [delivery.message_id for delivery, _ in failed]
+
+    def _failed(self, batch: Sorted, fates: Fates) -> Iterator[tuple[Delivery, int]]:
+        for delivery, _ in batch.unreadable:
+            yield delivery, AT_ONCE
+        for key in fates.at_once:
+            for delivery in batch.deliveries[key]:
+                yield delivery, AT_ONCE
+        base = self._tools.settings.backoff_base_seconds
+        for key in fates.later:
+            for delivery in batch.deliveries[key]:
+                yield delivery, backoff_seconds(delivery.receive_count, base, self._rand)
+
+
+def _groups(works: Iterable[Work]) -> Iterator[list[Work]]:
+    """The fresh sessions of each run together, then everything that was received before, one by one."""
+    fresh: dict[str, list[Work]] = {}
+    retried = []
+    for work in works:
+        if work.receive_count > 1:
+            retried.append(work)
+        else:
+            fresh.setdefault(work.run_id, []).append(work)
+    yield from fresh.values()
+    yield from ([work] for work in retried)

@@ -1,0 +1,233 @@
+"""One group of sessions of one run: decide, fetch what is missing, look again, commit together."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from consumer.batch import Work
+from recon.config import Settings
+from recon.errors import (
+    LineItemsMissing,
+    MalformedSession,
+    OrderTooLarge,
+    OutOfTime,
+    Permanent,
+    SyncError,
+    Unexpected,
+    Unfinished,
+)
+from recon.ledger.orders import Orders, Users, orders_by_user
+from recon.ledger.outcomes import Commit, Committed, Known, Result
+from recon.ledger.records import KnownOutcome
+from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
+from recon.ledger.table import Table
+from recon.message import SessionMessage
+from recon.order import Json, Writing, build_order
+from recon.reconcile import (
+    Outcome,
+    Reason,
+    reason_to_skip,
+    reason_without_lookup,
+    user_ids,
+)
+from recon.retry import Deadline
+from recon.telemetry import Telemetry, frames
+
+if TYPE_CHECKING:
+    from recon.stripe_source import StripeSource
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What an invocation works with. `now` is in epoch seconds; `stripe` is called when first needed,
+    since it imports the library."""
+
+    settings: Settings
+    table: Table
+    stripe: "Callable[[], StripeSource]"
+    pool: Executor
+    deadline: Deadline
+    now: Callable[[], int]
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a group came to: committed results, and sessions that have to be tried later."""
+
+    committed: Committed
+    later: dict[str, SyncError]
+
+
+class Settle:
+    """Settles the sessions of one run, given what the table said of the batch."""
+
+    def __init__(self, tools: Tools, run_id: str, known: Known) -> None:
+        self._tools = tools
+        self._run_id = run_id
+        self._known = known
+
+    def __call__(self, works: Sequence[Work], orders: Mapping[Users, Orders]) -> Settled:
+        self._announce_last_attempts(works)
+        results: list[Result] = []
+        failures: list[tuple[Work, SyncError]] = []
+        missing: list[Work] = []
+        for work in works:
+            match self._decide(work, orders):
+                case None:
+                    missing.append(work)
+                case Reason() as reason:
+                    results.append(self._skip(work, reason))
+                case SyncError() as error:
+                    failures.append((work, error))
+        for work, answer in zip(missing, self._fetch_all(missing), strict=True):
+            match answer:
+                case Reason() as reason:
+                    results.append(self._skip(work, reason))
+                case SyncError() as error:
+                    failures.append((work, error))
+                case order:
+                    results.append(self._result(work, Outcome.CREATED, order=order))
+        later = {}
+        for work, error in failures:
+            if self._gives_up(work, error):
+                results.append(self._result(work, Outcome.ERROR, error=error))
+            else:
+                later[work.session_id] = error
+        return self._commit(works, results, later)
+
+    def _decide(self, work: Work, orders: Mapping[Users, Orders]) -> Reason | SyncError | None:
+        """Why to leave it alone, why it fails, or None: the order is missing."""
+        if work.message is None:
+            return work.problem
+        if reason := reason_without_lookup(work.message):
+            return reason
+        found = orders[user_ids(work.message)]
+        if isinstance(found, SyncError):
+            return found
+        settings = self._tools.settings
+        return reason_to_skip(work.message, found, now=self._tools.now(), ttl_days=settings.order_ttl_days)
+
+    def _fetch_all(self, missing: Sequence[Work]) -> list[Json | Reason | SyncError]:
+        """In parallel, each with an answer of its own."""
+        if not missing:
+            return []
+        try:
+            stripe = self._tools.stripe()
+        except SyncError as error:
+            return [error] * len(missing)
+        return list(self._tools.pool.map(lambda work: self._fetch(stripe, work), missing))
+
+    def _fetch(self, stripe: "StripeSource", work: Work) -> Json | Reason | SyncError:
+        try:
+            return self._order_or_reason(stripe, work)
+        except SyncError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - one session's bug must not be its neighbours' failure
+            self._tools.telemetry.error(
+                f"Unexpected {type(error).__name__}",
+                run_id=self._run_id,
+                session_id=work.session_id,
+                frames=frames(error),
+            )
+            return Unexpected(f"{type(error).__name__} while the order was built")
+
+    def _order_or_reason(self, stripe: "StripeSource", work: Work) -> Json | Reason:
+        message = work.message
+        assert message is not None  # noqa: S101 - only readable messages get here
+        fetched = stripe.fetch(work.session_id)
+        if reason := _reason_by_now(fetched.session):
+            return reason
+        if not fetched.line_items:
+            raise LineItemsMissing("Stripe lists no line items for a paid session")
+        settings = self._tools.settings
+        writing = Writing(
+            self._run_id, self._tools.now(), settings.order_number_prefix, settings.order_ttl_days
+        )
+        order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], writing)
+        if (size := item_bytes(order)) > MAX_ITEM_BYTES:
+            raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
+        return order
+
+    def _commit(self, works: Sequence[Work], results: list[Result], later: dict[str, SyncError]) -> Settled:
+        messages = {work.session_id: work.message for work in works}
+        looked_again: list[Result] = []
+        again = self._look_again([messages[result.session_id] for result in results if result.order])
+        for result in results:
+            message = messages[result.session_id]
+            found = again.get(user_ids(message)) if result.order and message else None
+            if isinstance(found, SyncError):
+                later[result.session_id] = found
+            elif found and any(order.is_of(result.session_id) for order in found):
+                looked_again.append(result.as_existing())
+            else:
+                looked_again.append(result)
+        return Settled(self._committing()(looked_again), later)
+
+    def _look_again(self, messages: Iterable[SessionMessage | None]) -> dict[Users, Orders]:
+        """Right before the commit: a webhook may have written while Stripe was asked."""
+        readable = [message for message in messages if message]
+        return orders_by_user(self._tools.table, readable, self._tools.pool)
+
+    def _announce_last_attempts(self, works: Iterable[Work]) -> None:
+        """Writes the error of a last attempt before it begins, so that a crash is counted too.
+
+        Best effort: where the table cannot be written the attempt itself will fail and come back.
+        """
+        last = [work for work in works if self._is_last(work) and work.key not in self._known.outcomes]
+        results = [
+            self._result(work, Outcome.ERROR, error=Unfinished("the last attempt did not end"))
+            for work in last
+        ]
+        for session_id, result in self._committing()(results).applied.items():
+            key = (self._run_id, session_id)
+            self._known.outcomes[key] = KnownOutcome(Outcome.ERROR, Unfinished.__name__, result.message_id)
+
+    def _committing(self) -> Commit:
+        return Commit(
+            self._tools.table,
+            self._run_id,
+            self._tools.now(),
+            self._tools.deadline,
+            holds_state=self._known.state_run_id == self._run_id,
+        )
+
+    def _gives_up(self, work: Work, error: SyncError) -> bool:
+        """Permanent at once; transient at the last attempt, unless it never had its turn."""
+        return isinstance(error, Permanent) or (self._is_last(work) and not isinstance(error, OutOfTime))
+
+    def _is_last(self, work: Work) -> bool:
+        return work.receive_count >= self._tools.settings.max_receive_count
+
+    def _skip(self, work: Work, reason: Reason) -> Result:
+        return self._result(work, Outcome.SKIPPED, reason=reason)
+
+    def _result(
+        self,
+        work: Work,
+        outcome: Outcome,
+        *,
+        reason: Reason | None = None,
+        order: Json | None = None,
+        error: SyncError | None = None,
+    ) -> Result:
+        return Result(
+            session_id=work.session_id,
+            outcome=outcome,
+            attempts=work.receive_count,
+            message_id=work.message_id,
+            reason=reason,
+            order=order,
+            error=error,
+            previous=self._known.outcomes.get(work.key),
+        )
+
+
+def _reason_by_now(session: Json) -> Reason | None:
+    """The session may have changed since it was listed; what Stripe says now counts."""
+    if session.get("status") != "complete":
+        raise MalformedSession("status must be complete")
+    if session.get("mode") == "setup":
+        return Reason.NOT_A_SALE
+    return Reason.UNPAID if session.get("payment_status") == "unpaid" else None

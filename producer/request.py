@@ -1,0 +1,96 @@
+"""The producer's event, read and checked before anything else happens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recon.clock import compact, epoch_of
+from recon.config import MAX_LOOKBACK_HOURS
+from recon.errors import InvalidRequest
+
+SCHEDULED, MANUAL = "scheduled", "manual"
+_OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt")
+_SCHEDULER_KEYS = ("trigger", "scheduledTime")
+_EXAMPLE_TIME = "a UTC time such as 2024-11-27T02:00:00Z"
+_TIME_LENGTH = 40  # far longer than any form of a time, and short enough to print
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; None means: as the settings say. `at` is the moment the window ends and the run
+    is named after: the scheduled time, `requestedAt`, or None for the start of the invocation."""
+
+    trigger: str
+    at: int | None = None
+    lookback_hours: int | None = None
+    max_sessions: int | None = None
+    dry_run: bool | None = None
+
+    def run_id(self, started: int, request_id: str) -> str:
+        """The same for every invocation of one schedule. By hand two runs may begin in one second."""
+        if self.trigger == SCHEDULED and self.at is not None:
+            return compact(self.at)
+        return f"{compact(self.at or started)}-{request_id.replace('-', '')[:6]}"
+
+
+def request_of(event: object) -> Request:
+    """Raises InvalidRequest that names the field and says what would be right."""
+    if not isinstance(event, Mapping):
+        raise InvalidRequest("the event must be an object such as {}")
+    if event.get("source") == "aws.events":
+        return Request(SCHEDULED, at=_time(event, "time"))
+    known = (*_OPTIONS, *_SCHEDULER_KEYS) if "trigger" in event else _OPTIONS
+    if unknown := sorted(str(key) for key in event if key not in known):
+        raise InvalidRequest(f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}")
+    return Request(
+        trigger=_trigger(event),
+        at=_moment(event),
+        lookback_hours=_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
+        max_sessions=_integer(event, "maxSessions", 1, None),
+        dry_run=_boolean(event, "dryRun"),
+    )
+
+
+def _trigger(event: Mapping[Any, Any]) -> str:
+    if "trigger" not in event:
+        return MANUAL
+    if event["trigger"] != SCHEDULED:
+        raise InvalidRequest(f'trigger must be "{SCHEDULED}", or absent for a manual run')
+    return SCHEDULED
+
+
+def _moment(event: Mapping[Any, Any]) -> int | None:
+    if "trigger" in event:
+        if "requestedAt" in event:
+            raise InvalidRequest("requestedAt belongs to a manual run; a scheduled one has scheduledTime")
+        return _time(event, "scheduledTime")
+    return _time(event, "requestedAt") if "requestedAt" in event else None
+
+
+def _time(event: Mapping[Any, Any], name: str) -> int:
+    value = event.get(name)
+    if not isinstance(value, str) or len(value) > _TIME_LENGTH:
+        raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}")
+    try:
+        return epoch_of(value)
+    except ValueError as exc:
+        raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}") from exc
+
+
+def _integer(event: Mapping[Any, Any], name: str, low: int, high: int | None) -> int | None:
+    if name not in event:
+        return None
+    value = event[name]
+    # type(), not isinstance: in JSON a boolean is no integer.
+    if type(value) is int and value >= low and (high is None or value <= high):
+        return value
+    span = f"from {low}" if high is None else f"from {low} to {high}"
+    raise InvalidRequest(f"{name} must be an integer {span}")
+
+
+def _boolean(event: Mapping[Any, Any], name: str) -> bool | None:
+    if name not in event:
+        return None
+    if isinstance(event[name], bool):
+        return bool(event[name])
+    raise InvalidRequest(f"{name} must be true or false")

@@ -1,0 +1,45 @@
+"""What the producer answers, in the words of its contract."""
+
+from typing import Any
+
+from recon.clock import iso
+from recon.ledger.records import DONE, Run
+
+type Body = dict[str, Any]
+
+# Enough to recognise a night by; all of them are in the run's outcomes.
+SHOWN_ORDERS = 20
+
+
+def answer(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
+    return {
+        "status": _status(run),
+        "trigger": run.trigger,
+        "runId": run.run_id,
+        "syncStartedAt": run.started_at,
+        "syncCompletedAt": run.completed_at,
+        "lookbackHours": run.lookback_hours,
+        "lookbackWindow": {"from": iso(run.lookback_start), "to": iso(run.lookback_end)},
+        "enqueued": run.enqueued,
+        "processed": run.processed,
+        "created": run.created,
+        "skipped": run.skipped,
+        "errors": run.errors,
+        "createdOrders": created_orders[:SHOWN_ORDERS],
+        "dryRun": dry_run,
+        "truncated": run.truncated,
+        "warnings": list(run.warnings),
+    }
+
+
+def _status(run: Run) -> str:
+    if run.status != DONE:
+        return "running"
+    return "completed_with_errors" if run.errors else "success"
+
+
+def refusal(message: str) -> dict[str, Any]:
+    return {
+        "statusCode": 400,
+        "body": {"status": "error", "error": "InvalidRequest", "message": message},
+    }

@@ -1,0 +1,130 @@
+"""The settings of both Lambdas, read from a mapping when an invocation needs them, never at import."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from recon.errors import ConfigError
+
+REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
+KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
+# The longest lookback that makes sense: Stripe keeps events, and so any second look at a session, 30 days.
+MAX_LOOKBACK_HOURS = 720
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, checked. Hours, days, seconds and requests per second as named."""
+
+    table: str
+    queue_url: str
+    stripe_secret: str | None = field(default=None, repr=False)
+    stripe_secret_parameter: str | None = None
+    lookback_hours: int = 25
+    max_sessions: int = 500
+    dry_run: bool = False
+    order_ttl_days: int = 0
+    order_number_prefix: str = "BC"
+    max_receive_count: int = 10
+    backoff_base_seconds: int = 30
+    consumer_concurrency: int = 5
+    stripe_api_base: str | None = None
+    stripe_max_rps: float = 12.0
+
+    @property
+    def consumer_rps(self) -> float:
+        """One consumer's share of the Stripe requests a second of the whole pipeline."""
+        return self.stripe_max_rps / self.consumer_concurrency
+
+
+def settings_from(environ: Mapping[str, str]) -> Settings:
+    """Reads and checks all settings; an empty value counts as absent.
+
+    Raises ConfigError that names every missing and every wrong variable at once.
+    """
+    env = {name: value.strip() for name, value in environ.items() if value.strip()}
+    missing = [name for name in REQUIRED if name not in env]
+    if not any(name in env for name in KEY_SOURCES):
+        missing.append(" or ".join(KEY_SOURCES))
+    wrong: list[str] = []
+
+    def read[T](name: str, default: T, parse: Callable[[str], T], what: str) -> T:
+        if name not in env:
+            return default
+        try:
+            return parse(env[name])
+        except ValueError:
+            wrong.append(f"{name} must be {what}")
+            return default
+
+    d = Settings(table="", queue_url="")
+    settings = Settings(
+        table=env.get("COMMERCE_TABLE", ""),
+        queue_url=env.get("SYNC_QUEUE_URL", ""),
+        stripe_secret=env.get("STRIPE_SECRET"),
+        stripe_secret_parameter=env.get("STRIPE_SECRET_PARAMETER"),
+        lookback_hours=read(
+            "SYNC_LOOKBACK_HOURS",
+            d.lookback_hours,
+            _integer(1, MAX_LOOKBACK_HOURS),
+            f"an integer from 1 to {MAX_LOOKBACK_HOURS}",
+        ),
+        max_sessions=read("SYNC_MAX_SESSIONS", d.max_sessions, _integer(1), "an integer from 1"),
+        dry_run=read("SYNC_DRY_RUN", d.dry_run, _boolean, "true or false"),
+        order_ttl_days=read("ORDER_TTL_DAYS", d.order_ttl_days, _integer(0), "an integer from 0 (0 = never)"),
+        order_number_prefix=env.get("ORDER_NUMBER_PREFIX", d.order_number_prefix),
+        max_receive_count=read(
+            "SYNC_MAX_RECEIVE_COUNT", d.max_receive_count, _integer(1, 998), "an integer from 1 to 998"
+        ),
+        backoff_base_seconds=read(
+            "SYNC_BACKOFF_BASE_SECONDS",
+            d.backoff_base_seconds,
+            _integer(1, 3600),
+            "an integer from 1 to 3600",
+        ),
+        consumer_concurrency=read(
+            "SYNC_CONSUMER_CONCURRENCY",
+            d.consumer_concurrency,
+            _integer(2, 1000),
+            "an integer from 2 to 1000",
+        ),
+        stripe_api_base=env.get("STRIPE_API_BASE"),
+        stripe_max_rps=read("STRIPE_MAX_RPS", d.stripe_max_rps, _positive, "a number above 0"),
+    )
+    if missing or wrong:
+        raise ConfigError(_complaint(missing, wrong))
+    return settings
+
+
+def _complaint(missing: list[str], wrong: list[str]) -> str:
+    parts = []
+    if missing:
+        parts.append("missing environment variables: " + ", ".join(missing))
+    if wrong:
+        parts.append("wrong environment variables: " + ", ".join(wrong))
+    return "; ".join(parts)
+
+
+def _integer(low: int, high: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < low or (high is not None and value > high):
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(text)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value

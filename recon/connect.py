@@ -1,0 +1,29 @@
+"""A connection to Stripe from settings. Imports the stripe library, so it is imported late itself."""
+
+import time
+from functools import cache
+
+import boto3
+from botocore.config import Config
+
+from recon.config import Settings
+from recon.pacing import Pacer
+from recon.retry import aws_config
+from recon.stripe_key import StripeKey
+from recon.stripe_source import StripeConnection
+
+
+@cache
+def _pacer(per_second: float) -> Pacer:
+    """One a process: what a 429 taught it outlives a connection."""
+    return Pacer(per_second, time.monotonic)
+
+
+def connected(settings: Settings, *, per_second: float, timeout: float) -> StripeConnection:
+    """`per_second`: this process's share of the requests; `timeout`: of one request, in seconds."""
+    return StripeConnection(
+        StripeKey(settings, lambda: boto3.client("ssm", config=Config(**aws_config()))),
+        _pacer(per_second),
+        timeout=timeout,
+        api_base=settings.stripe_api_base,
+    )

@@ -1,0 +1,66 @@
+"""Finding a user's orders: those of the webhook lie under a sort key that no one but the webhook knows."""
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+
+from recon.errors import SyncError
+from recon.ledger.table import Table
+from recon.message import SessionMessage
+from recon.order import partition_key
+from recon.reconcile import FoundOrder, user_ids
+
+type Users = tuple[str, ...]  # the ids one user's orders may lie under
+type Orders = list[FoundOrder] | SyncError
+
+# The webhook's clock and Stripe's are two. An order found too much costs nothing, one missed is doubled.
+CLOCK_SKEW_SECONDS = 300
+EPOCH_DIGITS = 10  # from 2001 to 2286
+MAX_KEY_BYTES = 2048  # of a partition key; a longer id can have no orders
+# Sorts after every `ORDER#…` and before anything else.
+_BEHIND_ORDERS = "ORDER$"
+
+
+def orders_by_user(table: Table, messages: Iterable[SessionMessage], pool: Executor) -> dict[Users, Orders]:
+    """The orders of the users of these sessions: each user asked for once, in parallel.
+
+    A lookup that failed is its user's answer, and nobody else's.
+    """
+    since: dict[Users, int] = {}
+    for message in messages:
+        if ids := user_ids(message):
+            since[ids] = min(message.created, since.get(ids, message.created))
+
+    def answer(ids: Users, since: int) -> Orders:
+        try:
+            return orders_of(table, ids, since)
+        except SyncError as error:
+            return error
+
+    return dict(zip(since, pool.map(answer, since.keys(), since.values()), strict=True))
+
+
+def orders_of(table: Table, user_ids: Iterable[str], since: int) -> list[FoundOrder]:
+    """The orders under any of the ids that were written from `since` (epoch seconds) on.
+
+    Consistent, all pages. No `Limit`: with a filter it would look at one item only, which is how orders
+    of repeat customers came to be doubled once.
+    """
+    return [order for user_id in user_ids for order in _orders_under(table, partition_key(user_id), since)]
+
+
+def _orders_under(table: Table, pk: str, since: int) -> list[FoundOrder]:
+    if len(pk.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+        return []
+    items = table.query(
+        "PK = :pk AND SK BETWEEN :since AND :behind",
+        {":pk": pk, ":since": _lower_bound(since - CLOCK_SKEW_SECONDS), ":behind": _BEHIND_ORDERS},
+        projection="PK, SK, orderId, stripeSessionId",
+    )
+    return [
+        FoundOrder(item["PK"], item["SK"], item.get("orderId"), item.get("stripeSessionId")) for item in items
+    ]
+
+
+def _lower_bound(since: int) -> str:
+    """Sort keys compare as text, which agrees with time only among numbers of the same length."""
+    return f"ORDER#{since}" if len(str(since)) == EPOCH_DIGITS else "ORDER#"

@@ -1,0 +1,265 @@
+"""Committing what became of sessions: outcomes, orders and counters in one transaction per run.
+
+A counter moves exactly when its outcome is written, and an outcome is written once per run and session:
+both stand in one transaction under the condition that the outcome is still the one that was read.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from recon.clock import iso
+from recon.errors import SyncError, TableRefused
+from recon.ledger.records import (
+    OUTCOME_DAYS,
+    STATE_KEY,
+    KnownOutcome,
+    known_outcome,
+    outcome_key,
+    outcomes_of,
+    run_key,
+)
+from recon.ledger.size import MAX_TRANSACTION_BYTES, item_bytes
+from recon.ledger.table import MAX_ACTIONS, Action, Cancelled, Item, Table
+from recon.order import DAY
+from recon.reconcile import Outcome, Reason
+from recon.retry import Deadline
+
+# Each transaction moves the run's counters and the sync state's.
+_COUNTER_ACTIONS = 2
+# Left free of the 4 MB for keys, expressions and the counters' own items.
+_SPARE_BYTES = 256 * 1024
+_COUNTERS = {Outcome.CREATED: "created", Outcome.SKIPPED: "skipped", Outcome.ERROR: "errors"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one session in one run; `previous` is the outcome that was read before."""
+
+    session_id: str
+    outcome: Outcome
+    attempts: int
+    message_id: str
+    reason: Reason | None = None
+    order: Item | None = None
+    error: SyncError | None = None
+    previous: KnownOutcome | None = None
+
+    @property
+    def order_number(self) -> str | None:
+        return self.order["orderNumber"] if self.order else None
+
+    def as_error(self, error: SyncError) -> "Result":
+        return replace(self, outcome=Outcome.ERROR, reason=None, order=None, error=error)
+
+    def as_existing(self) -> "Result":
+        return replace(self, outcome=Outcome.SKIPPED, reason=Reason.EXISTS, order=None)
+
+
+@dataclass
+class Committed:
+    """`applied`: written by this call. `settled`: final already, by another. `failed`: not written."""
+
+    applied: dict[str, Result]
+    settled: dict[str, KnownOutcome]
+    failed: dict[str, SyncError]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the table says of a batch before it is worked on."""
+
+    outcomes: dict[tuple[str, str], KnownOutcome]
+    state_run_id: str | None
+
+
+def known_of(table: Table, sessions: Iterable[tuple[str, str]], deadline: Deadline) -> Known:
+    """The outcomes of (run, session) pairs, and which run holds the sync state; one consistent batch read."""
+    keys = {outcome_key(run, session): (run, session) for run, session in sessions}
+    outcomes, holder = {}, None
+    for item in table.get_many([*keys, STATE_KEY], deadline):
+        key = (item["PK"], item["SK"])
+        if key == STATE_KEY:
+            holder = item.get("lastSyncRunId")
+        else:
+            outcomes[keys[key]] = known_outcome(item)
+    return Known(outcomes, holder)
+
+
+def created_orders(table: Table, run_id: str, limit: int) -> list[str]:
+    """The first order numbers that a run created."""
+    items = table.query(
+        "PK = :run",
+        {":run": outcomes_of(run_id), ":created": Outcome.CREATED.value},
+        projection="orderNumber",
+        only="outcome = :created",
+    )
+    return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
+
+
+class Commit:
+    """Commits the results of one run in one batch."""
+
+    def __init__(self, table: Table, run_id: str, now: int, deadline: Deadline, *, holds_state: bool) -> None:
+        self._table = table
+        self._run_id = run_id
+        self._now = now
+        self._deadline = deadline
+        self._holds_state = holds_state
+        self._done = Committed({}, {}, {})
+
+    def __call__(self, results: Sequence[Result]) -> Committed:
+        """Everything in one transaction where it fits, in several between sessions where it does not.
+
+        One session's condition or size never keeps the others from being committed.
+        """
+        for part in _parts(results):
+            self._commit_part(part)
+        return self._done
+
+    def _commit_part(self, results: list[Result]) -> None:
+        while results:
+            try:
+                actions = self._actions(results)
+                self._table.transact(actions, self._deadline)
+            except Cancelled as cancelled:
+                results = self._decided_again(results, actions, cancelled)
+            except TableRefused as error:
+                results = self._one_by_one(results, error)
+            except SyncError as error:
+                self._fail(results, error)
+                return
+            else:
+                self._done.applied |= {r.session_id: r for r in results}
+                return
+
+    def _one_by_one(self, results: list[Result], error: TableRefused) -> list[Result]:
+        """DynamoDB refuses something in it and does not say what: each session stands alone now."""
+        if len(results) > 1:
+            for result in results:
+                self._commit_part([result])
+            return []
+        (result,) = results
+        if result.order is None:
+            self._fail([result], error)
+            return []
+        return [result.as_error(error)]
+
+    def _decided_again(
+        self, results: list[Result], actions: list[Action], cancelled: Cancelled
+    ) -> list[Result]:
+        """What is left to commit, given which conditions did not hold."""
+        holds_state = self._holds_state
+        reasons = {action.key: reason for action, reason in zip(actions, cancelled.reasons, strict=True)}
+        if STATE_KEY in reasons and reasons[STATE_KEY].failed:
+            # A run that started later took the sync state; this one keeps its own record.
+            self._holds_state = False
+        left = []
+        for result in results:
+            outcome = reasons[outcome_key(self._run_id, result.session_id)]
+            order = reasons.get(_order_key(result)) if result.order else None
+            if outcome.failed:
+                left += self._met_other_outcome(result, outcome.item)
+            elif order and order.failed:
+                left.append(result.as_existing())
+            elif outcome.refused or (order and order.refused):
+                left += self._one_by_one([result], TableRefused("DynamoDB refuses the item"))
+            else:
+                left.append(result)
+        if left == results and holds_state is self._holds_state:
+            self._fail(left, TableRefused("DynamoDB cancels the transaction for no session's reason"))
+            return []
+        return left
+
+    def _fail(self, results: Iterable[Result], error: SyncError) -> None:
+        self._done.failed |= dict.fromkeys((result.session_id for result in results), error)
+
+    def _met_other_outcome(self, result: Result, item: Item | None) -> list[Result]:
+        now_there = known_outcome(item) if item else None
+        if now_there and now_there.is_final:
+            self._done.settled[result.session_id] = now_there
+            return []
+        return [replace(result, previous=now_there)]
+
+    def _actions(self, results: list[Result]) -> list[Action]:
+        outcomes = [self._outcome_action(result) for result in results]
+        # An order is written only where its key is free: nothing is ever overwritten.
+        orders = [self._table.put(r.order, "attribute_not_exists(PK)") for r in results if r.order]
+        return outcomes + orders + self._counter_actions(results)
+
+    def _outcome_action(self, result: Result) -> Action:
+        item = self._outcome_item(result)
+        if result.previous is None:
+            return self._table.put(item, "attribute_not_exists(PK)")
+        still_the_one_read = "outcome = :read"
+        return self._table.put(item, still_the_one_read, {":read": result.previous.outcome.value})
+
+    def _outcome_item(self, result: Result) -> Item:
+        pk, sk = outcome_key(self._run_id, result.session_id)
+        fields: Item = {
+            "PK": pk,
+            "SK": sk,
+            "outcome": result.outcome.value,
+            "reason": result.reason.value if result.reason else None,
+            "orderNumber": result.order_number,
+            "errorType": type(result.error).__name__ if result.error else None,
+            "errorMessage": str(result.error) if result.error else None,
+            "attempts": result.attempts,
+            "messageId": result.message_id,
+            "updatedAt": iso(self._now),
+            "expiresAt": self._now + OUTCOME_DAYS * DAY,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def _counter_actions(self, results: list[Result]) -> list[Action]:
+        moves = _moves(results)
+        if not any(moves.values()):
+            return []
+        values = {f":{name}": move for name, move in moves.items()} | {":now": iso(self._now)}
+        adds = ", ".join(f"{name} :{name}" for name in moves)
+        run = self._table.update(run_key(self._run_id), f"SET updatedAt = :now ADD {adds}", values)
+        if not self._holds_state:
+            return [run]
+        adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in moves)
+        state = self._table.update(
+            STATE_KEY,
+            f"SET updatedAt = :now ADD {adds}",
+            values | {":run": self._run_id},
+            condition="lastSyncRunId = :run",
+        )
+        return [run, state]
+
+
+def _moves(results: Iterable[Result]) -> dict[str, int]:
+    """How far each counter moves: one up for the new outcome, one down for the one it replaces."""
+    moves = dict.fromkeys(("processed", *_COUNTERS.values()), 0)
+    for result in results:
+        moves[_COUNTERS[result.outcome]] += 1
+        if result.previous:
+            moves[_COUNTERS[result.previous.outcome]] -= 1
+        else:
+            moves["processed"] += 1
+    return moves
+
+
+def _parts(results: Sequence[Result]) -> Iterator[list[Result]]:
+    """Cut between sessions, so that each part fits one transaction."""
+    part: list[Result] = []
+    actions = size = 0
+    for result in results:
+        own_actions = 2 if result.order else 1
+        own_size = item_bytes(result.order) if result.order else 0
+        too_many = actions + own_actions + _COUNTER_ACTIONS > MAX_ACTIONS
+        too_large = size + own_size > MAX_TRANSACTION_BYTES - _SPARE_BYTES
+        if part and (too_many or too_large):
+            yield part
+            part, actions, size = [], 0, 0
+        part.append(result)
+        actions += own_actions
+        size += own_size
+    if part:
+        yield part
+
+
+def _order_key(result: Result) -> tuple[str, str]:
+    order = result.order or {}
+    return (order["PK"], order["SK"])

@@ -1,0 +1,127 @@
+"""Keys and attributes of what the sync keeps in the shop's table: state, runs, outcomes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from recon.clock import iso
+from recon.ledger.table import Item, Key
+from recon.order import DAY
+from recon.reconcile import Outcome
+
+STATE_KEY: Key = ("SYSTEM", "STRIPE_ORDER_SYNC")
+RUN_PREFIX = "STRIPE_ORDER_SYNC#"
+RUN_DAYS = 90
+# An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
+OUTCOME_DAYS = 30
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+
+def run_key(run_id: str) -> Key:
+    return ("SYSTEM", f"{RUN_PREFIX}{run_id}")
+
+
+def outcomes_of(run_id: str) -> str:
+    return f"SYNC_RUN#{run_id}"
+
+
+def outcome_key(run_id: str, session_id: str) -> Key:
+    return (outcomes_of(run_id), f"SESSION#{session_id}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's record. Times are ISO 8601 UTC, `lookback_start` and `lookback_end` epoch seconds."""
+
+    run_id: str
+    trigger: str
+    started_at: str
+    lookback_hours: int
+    lookback_start: int
+    lookback_end: int
+    status: str = RUNNING
+    completed_at: str | None = None
+    enqueued: int = 0
+    processed: int = 0
+    created: int = 0
+    skipped: int = 0
+    errors: int = 0
+    listed: bool = False
+    truncated: bool = False
+    cursor: str | None = None
+    listing_moved_at: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_through(self) -> bool:
+        """Everything listed has an outcome."""
+        return self.listed and self.processed >= self.enqueued
+
+
+def run_item(run: Run, now: int) -> Item:
+    pk, sk = run_key(run.run_id)
+    return {
+        "PK": pk,
+        "SK": sk,
+        "runId": run.run_id,
+        "trigger": run.trigger,
+        "status": run.status,
+        "syncStartedAt": run.started_at,
+        "lookbackHours": run.lookback_hours,
+        "lookbackWindow": {"from": iso(run.lookback_start), "to": iso(run.lookback_end)},
+        "lookbackStart": run.lookback_start,
+        "lookbackEnd": run.lookback_end,
+        "enqueued": 0,
+        "processed": 0,
+        "created": 0,
+        "skipped": 0,
+        "errors": 0,
+        "listed": False,
+        "truncated": False,
+        "dryRun": False,
+        "warnings": [],
+        "listingMovedAt": now,
+        "updatedAt": iso(now),
+        "expiresAt": now + RUN_DAYS * DAY,
+    }
+
+
+def run_of(item: Item) -> Run:
+    """Tolerant of what a record of another version lacks."""
+    return Run(
+        run_id=item["SK"].removeprefix(RUN_PREFIX),
+        trigger=item.get("trigger", ""),
+        started_at=item.get("syncStartedAt", ""),
+        lookback_hours=item.get("lookbackHours", 0),
+        lookback_start=item.get("lookbackStart", 0),
+        lookback_end=item.get("lookbackEnd", 0),
+        status=item.get("status", RUNNING),
+        completed_at=item.get("syncCompletedAt"),
+        enqueued=item.get("enqueued", 0),
+        processed=item.get("processed", 0),
+        created=item.get("created", 0),
+        skipped=item.get("skipped", 0),
+        errors=item.get("errors", 0),
+        listed=item.get("listed", False),
+        truncated=item.get("truncated", False),
+        cursor=item.get("cursor"),
+        listing_moved_at=item.get("listingMovedAt", 0),
+        warnings=tuple(item.get("warnings", ())),
+    )
+
+
+@dataclass(frozen=True)
+class KnownOutcome:
+    """An outcome as the table holds it."""
+
+    outcome: Outcome
+    error_type: str | None = None
+    message_id: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Created or skipped; an error may still be corrected."""
+        return self.outcome is not Outcome.ERROR
+
+
+def known_outcome(item: dict[str, Any]) -> KnownOutcome:
+    return KnownOutcome(Outcome(item["outcome"]), item.get("errorType"), item.get("messageId"))

@@ -1,0 +1,222 @@
+"""DynamoDB for this project: plain values in and out, errors of ours, transactions that repeat safely."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recon.errors import SyncError, TableRefused, TableUnavailable
+from recon.retry import TRANSACTION_ATTEMPTS, Deadline, attempts
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Item = dict[str, Any]
+type Key = tuple[str, str]
+
+MAX_ACTIONS = 100  # of one transaction
+MAX_BATCH_GET = 100
+# Error codes that say "this content, never"; all others (throttling, conflicts, outages, a missing table
+# or permission that an operator will mend) say "not now".
+_REFUSALS = {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"}
+_CONDITION_FAILED = "ConditionalCheckFailed"
+_REFUSED_REASONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
+_to_wire = TypeSerializer()
+_from_wire = TypeDeserializer()
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why one action cancelled its transaction; `item` is what stood in the table, if anything."""
+
+    failed: bool
+    refused: bool
+    item: Item | None
+
+
+class Cancelled(Exception):  # noqa: N818 - a signal between ledger modules, not an error of the system
+    """A condition of the transaction did not hold. Reasons come in the order of the actions."""
+
+    def __init__(self, reasons: list[Reason]) -> None:
+        super().__init__("a condition did not hold")
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action of a transaction. Names and values of the expressions are plain Python."""
+
+    kind: str  # Put or Update
+    key: Key
+    body: Item
+
+
+class Table:
+    """One DynamoDB table with string keys PK and SK. Thread-safe, as its client is."""
+
+    def __init__(
+        self, client: "DynamoDBClient", name: str, new_token: Callable[[], str] = lambda: uuid.uuid4().hex
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._new_token = new_token
+
+    def put(self, item: Item, condition: str, values: Item | None = None) -> Action:
+        body = {"Item": to_wire(item), "ConditionExpression": condition}
+        return Action("Put", (item["PK"], item["SK"]), body | _values(values))
+
+    def update(
+        self,
+        key: Key,
+        expression: str,
+        values: Item,
+        *,
+        condition: str | None = None,
+        names: dict[str, str] | None = None,
+    ) -> Action:
+        body: Item = {"Key": _key(key), "UpdateExpression": expression}
+        body |= {"ConditionExpression": condition} if condition else {}
+        return Action("Update", key, body | _values(values) | _names(names))
+
+    def get(self, key: Key) -> Item | None:
+        """Consistent."""
+        answer = _call(self._client.get_item, TableName=self._name, Key=_key(key), ConsistentRead=True)
+        return from_wire(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, keys: Sequence[Key], deadline: Deadline) -> list[Item]:
+        """Consistent; what is not there is left out, the order is DynamoDB's."""
+        found: list[Item] = []
+        for start in range(0, len(keys), MAX_BATCH_GET):
+            wanted = [_key(key) for key in keys[start : start + MAX_BATCH_GET]]
+            again = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
+            again(self._get_some, wanted, found)
+        return found
+
+    def _get_some(self, wanted: list[Item], found: list[Item]) -> None:
+        """Takes what is answered out of `wanted`; raises while something is left."""
+        answer = _call(
+            self._client.batch_get_item,
+            RequestItems={self._name: {"Keys": wanted, "ConsistentRead": True}},
+        )
+        found.extend(from_wire(item) for item in answer["Responses"].get(self._name, []))
+        wanted[:] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+        if wanted:
+            raise TableUnavailable(f"DynamoDB left {len(wanted)} keys of a batch unread")
+
+    def query(
+        self,
+        condition: str,
+        values: Item,
+        *,
+        projection: str | None = None,
+        names: dict[str, str] | None = None,
+        only: str | None = None,
+    ) -> Iterator[Item]:
+        """All items under a key condition, consistently, page after page; `only` filters them."""
+        request: Item = {
+            "TableName": self._name,
+            "KeyConditionExpression": condition,
+            "ConsistentRead": True,
+        }
+        request |= _values(values) | _names(names)
+        request |= {"ProjectionExpression": projection} if projection else {}
+        request |= {"FilterExpression": only} if only else {}
+        while True:
+            answer = _call(self._client.query, **request)
+            yield from (from_wire(item) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
+        """All actions or none. Conflicts and throttling are repeated with jitter while time is left.
+
+        Raises Cancelled when a condition did not hold, TableRefused, or TableUnavailable: then, and only
+        then, it is unknown whether the transaction took effect.
+        """
+        # One token for all repeats: a commit whose answer was lost is answered, not made a second time
+        # (for ten minutes, far longer than an invocation).
+        token = self._new_token()
+        wire = [
+            {
+                action.kind: action.body
+                | {"TableName": self._name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+            }
+            for action in actions
+        ]
+        again = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.02, longest=1.0, on=(TableUnavailable,))
+        again(self._transact_once, wire, token)
+
+    def _transact_once(self, wire: list[Any], token: str) -> None:
+        try:
+            self._client.transact_write_items(TransactItems=wire, ClientRequestToken=token)
+        except ClientError as exc:
+            reasons: list[Item] = exc.response.get("CancellationReasons") or []  # type: ignore[assignment]  # botocore's type knows only some operations
+            codes = {reason.get("Code") for reason in reasons}
+            if codes & {_CONDITION_FAILED, *_REFUSED_REASONS}:
+                raise Cancelled([_reason(reason) for reason in reasons]) from exc
+            raise translated(exc) from exc
+        except BotoCoreError as exc:
+            raise translated(exc) from exc
+
+
+def translated(error: ClientError | BotoCoreError) -> SyncError:
+    """Ours for the SDK's: the operation and the code, never a value."""
+    if not isinstance(error, ClientError):
+        return TableUnavailable(f"DynamoDB: {type(error).__name__}")
+    code = error.response["Error"]["Code"]
+    kind = TableRefused if code in _REFUSALS else TableUnavailable
+    return kind(f"DynamoDB: {error.operation_name}: {code}")
+
+
+def to_wire(item: Item) -> Item:
+    return {name: _to_wire.serialize(value) for name, value in item.items()}
+
+
+def from_wire(item: Item) -> Item:
+    return {name: _plain(_from_wire.deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute may hold
+    """Whole Decimals as int, since all numbers here are; inside lists and maps too."""
+    match value:
+        case Decimal() if value == value.to_integral_value():
+            return int(value)
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value
+
+
+def _call(method: Callable[..., Any], **request: Any) -> Any:  # noqa: ANN401 - boto3's shapes
+    try:
+        return method(**request)
+    except (ClientError, BotoCoreError) as exc:
+        raise translated(exc) from exc
+
+
+def _reason(reason: Item) -> Reason:
+    item = reason.get("Item")
+    return Reason(
+        failed=reason.get("Code") == _CONDITION_FAILED,
+        refused=reason.get("Code") in _REFUSED_REASONS,
+        item=from_wire(item) if item else None,
+    )
+
+
+def _key(key: Key) -> Item:
+    return to_wire({"PK": key[0], "SK": key[1]})
+
+
+def _values(values: Item | None) -> Item:
+    return {"ExpressionAttributeValues": to_wire(values)} if values else {}
+
+
+def _names(names: dict[str, str] | None) -> Item:
+    return {"ExpressionAttributeNames": names} if names else {}

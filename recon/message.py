@@ -1,0 +1,112 @@
+"""The queue message: one session to reconcile, for one run. JSON, version 1, no name, address or phone."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from recon.errors import MalformedMessage
+from recon.order import raw_user_id
+
+VERSION = 1
+_ID = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class SessionMessage:
+    """What the consumer needs to decide without asking Stripe. `created` is in epoch seconds, the amount
+    in the currency's smallest unit; `user_id` is raw, as the shop wrote it."""
+
+    run_id: str
+    session_id: str
+    user_id: str | None
+    created: int
+    amount_total: int | None
+    currency: str | None
+    payment_status: str
+    mode: str
+    livemode: bool
+    event_ids: tuple[str, ...] = ()
+
+
+# wire name -> (field, types, may be null)
+_FIELDS: dict[str, tuple[str, type[Any], bool]] = {
+    "runId": ("run_id", str, False),
+    "sessionId": ("session_id", str, False),
+    "userId": ("user_id", str, True),
+    "created": ("created", int, False),
+    "amountTotal": ("amount_total", int, True),
+    "currency": ("currency", str, True),
+    "paymentStatus": ("payment_status", str, False),
+    "mode": ("mode", str, False),
+    "livemode": ("livemode", bool, False),
+    "eventIds": ("event_ids", list, False),
+}
+
+
+def message_of(session: dict[str, Any], run_id: str) -> SessionMessage:
+    """The message for a session as Stripe lists it.
+
+    Nothing but the id is checked here: a field that is missing or of a wrong type travels as it is, and
+    `loads` turns it into an error outcome of that one session instead of an end of the whole listing.
+    """
+    return SessionMessage(
+        run_id=run_id,
+        session_id=session["id"],
+        user_id=raw_user_id(session),
+        created=session.get("created"),  # type: ignore[arg-type]  # see the docstring
+        amount_total=session.get("amount_total"),
+        currency=session.get("currency"),
+        payment_status=session.get("payment_status"),  # type: ignore[arg-type]
+        mode=session.get("mode"),  # type: ignore[arg-type]
+        livemode=session.get("livemode"),  # type: ignore[arg-type]
+    )
+
+
+def dumps(message: SessionMessage) -> str:
+    fields = asdict(message)
+    body = {"v": VERSION} | {wire: fields[name] for wire, (name, _, _) in _FIELDS.items()}
+    return json.dumps(body, separators=(",", ":"))
+
+
+def loads(body: str) -> SessionMessage:
+    """Raises MalformedMessage that names the field; with run and session where these two can be read."""
+    try:
+        raw = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedMessage("the body is not JSON") from exc
+    if not isinstance(raw, dict):
+        raise MalformedMessage("the body is not a JSON object")
+    known = _identity(raw)
+    if type(raw.get("v")) is not int or raw["v"] != VERSION:
+        raise MalformedMessage(f"v must be {VERSION}", **known)
+    values = {}
+    for wire, (name, kind, null) in _FIELDS.items():
+        values[name] = _value(raw, wire, kind, null=null, known=known)
+    return SessionMessage(**values | {"event_ids": tuple(values["event_ids"])})
+
+
+def _identity(raw: dict[str, Any]) -> dict[str, str]:
+    """Run and session where both can be part of a key. One bad key would fail the read of a whole batch."""
+    run_id, session_id = raw.get("runId"), raw.get("sessionId")
+    if not _is_id(run_id) or not _is_id(session_id):
+        return {}
+    return {"run_id": str(run_id), "session_id": str(session_id)}
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _value(raw: dict[str, Any], wire: str, kind: type[Any], *, null: bool, known: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+    value = raw.get(wire)
+    if wire not in raw or (value is None and not null):
+        raise MalformedMessage(f"{wire} is missing", **known)
+    # type(), not isinstance: in JSON a boolean is no integer.
+    if value is not None and type(value) is not kind:
+        raise MalformedMessage(f"{wire} must be a {kind.__name__}", **known)
+    if wire in ("runId", "sessionId") and not _is_id(value):
+        raise MalformedMessage(f"{wire} must be 1 to 255 printable ASCII characters", **known)
+    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+        raise MalformedMessage(f"{wire} must hold strings", **known)
+    return value

@@ -1,0 +1,72 @@
+"""Pure: what becomes of a session, given what the table holds. Used by the consumer and by the dry run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from recon.message import SessionMessage
+from recon.order import DAY, clean_user_id
+
+
+class Outcome(StrEnum):
+    CREATED = "created"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+class Reason(StrEnum):
+    """Why a session was skipped."""
+
+    EXISTS = "exists"
+    NO_USER = "no_user"
+    UNPAID = "unpaid"
+    NOT_A_SALE = "not_a_sale"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class FoundOrder:
+    """What the table says of one order of a user."""
+
+    pk: str
+    sk: str
+    order_id: str | None
+    stripe_session_id: str | None
+
+    def is_of(self, session_id: str) -> bool:
+        return session_id in (self.stripe_session_id, self.order_id)
+
+
+def reason_without_lookup(message: SessionMessage) -> Reason | None:
+    """The skips that neither the table nor Stripe has to be asked for."""
+    if message.mode == "setup":
+        return Reason.NOT_A_SALE
+    if not user_ids(message):
+        return Reason.NO_USER
+    if message.payment_status == "unpaid":
+        return Reason.UNPAID
+    return None
+
+
+def reason_to_skip(
+    message: SessionMessage, orders: Iterable[FoundOrder], *, now: int, ttl_days: int
+) -> Reason | None:
+    """Why the session is left alone, or None: its order is missing and has to be written.
+
+    `orders` are those of the session's user under every id of `user_ids`; `now` is in epoch seconds.
+    """
+    if reason := reason_without_lookup(message):
+        return reason
+    if any(order.is_of(message.session_id) for order in orders):
+        return Reason.EXISTS
+    # The webhook's order may have lived its days and gone. Writing it now would raise it from the dead.
+    if ttl_days and message.created + ttl_days * DAY <= now:
+        return Reason.EXPIRED
+    return None
+
+
+def user_ids(message: SessionMessage) -> tuple[str, ...]:
+    """The ids under which the user's orders may lie: the cleaned one first, the raw one where it differs."""
+    if message.user_id is None or not (clean := clean_user_id(message.user_id)):
+        return ()
+    return (clean,) if clean == message.user_id else (clean, message.user_id)

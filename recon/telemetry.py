@@ -1,0 +1,90 @@
+"""What operators see: structured log lines and metrics, and the names of both.
+
+Log lines carry `run_id` and `session_id`, always: the arguments are not optional. Nothing of a customer
+and no key is ever passed in. Metrics go out in CloudWatch's embedded metric format, on standard output.
+"""
+
+import threading
+import traceback
+from collections import Counter
+from enum import StrEnum
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from recon.ledger.records import Run
+
+NAMESPACE = "StripeNightlySync"
+SERVICE = "stripe-nightly-sync"
+NONE = "-"
+
+
+class Metric(StrEnum):
+    SESSIONS_ENQUEUED = "SessionsEnqueued"
+    ORDERS_CREATED = "OrdersCreated"
+    SESSIONS_SKIPPED = "SessionsSkipped"
+    SESSION_ERRORS = "SessionErrors"
+    STRIPE_THROTTLED = "StripeThrottled"
+    RUN_SECONDS = "RunSeconds"
+
+
+_UNITS = {Metric.RUN_SECONDS: MetricUnit.Seconds}
+
+
+class Telemetry:
+    """The log and the metrics of one function. Thread-safe."""
+
+    def __init__(self, part: str) -> None:
+        self._logger = Logger(service=f"{SERVICE}-{part}", level="INFO")
+        self._part = part
+        self._counts: Counter[Metric] = Counter()
+        self._lock = threading.Lock()
+
+    def info(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401 - any JSON
+        self._logger.info(text, extra={"run_id": run_id, "session_id": session_id} | facts)
+
+    def warning(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401
+        self._logger.warning(text, extra={"run_id": run_id, "session_id": session_id} | facts)
+
+    def error(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401
+        self._logger.error(text, extra={"run_id": run_id, "session_id": session_id} | facts)
+
+    def count(self, metric: Metric, value: int = 1) -> None:
+        with self._lock:
+            self._counts[metric] += value
+
+    def throttled(self) -> None:
+        self.count(Metric.STRIPE_THROTTLED)
+
+    def sync_completed(self, run: Run, seconds: int) -> None:
+        """The line that the shop's Log Insights queries look for."""
+        self.info(
+            f"Sync completed: processed={run.processed}, created={run.created}, "
+            f"skipped={run.skipped}, errors={run.errors}",
+            run_id=run.run_id,
+            processed=run.processed,
+            created=run.created,
+            skipped=run.skipped,
+            errors=run.errors,
+            seconds=seconds,
+        )
+        self.count(Metric.RUN_SECONDS, seconds)
+
+    def flush(self) -> None:
+        """Prints the metrics counted since the last flush; nothing when there are none."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        if not counts:
+            return
+        metrics = EphemeralMetrics(namespace=NAMESPACE, service=f"{SERVICE}-{self._part}")
+        for metric, value in counts.items():
+            metrics.add_metric(name=metric.value, unit=_UNITS.get(metric, MetricUnit.Count), value=value)
+        metrics.flush_metrics()
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where an exception came from, without its text: that may quote what must not be logged."""
+    return [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
