@@ -101,7 +101,11 @@ class Process:
     def _settle(self, group: list[Work], known: Known, orders: dict[Users, Orders], fates: Fates) -> None:
         try:
             self._tools.deadline.need(0, "work on it")
-            settled = Settle(self._tools, group[0].run_id, known)(group, orders)
+            settle = Settle(self._tools, group[0].run_id, known)
+            if settle.announce_last_attempts(group):
+                # Asked now, since nobody may live to ask after the attempt.
+                self._finish(group[0].run_id)
+            settled = settle(group, orders)
         except OutOfTime as error:
             for work in group:
                 self._postpone(fates, work, error)

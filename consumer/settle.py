@@ -69,7 +69,6 @@ class Settle:
         self._known = known
 
     def __call__(self, works: Sequence[Work], orders: Mapping[Users, Orders]) -> Settled:
-        self._announce_last_attempts(works)
         results: list[Result] = []
         failures: list[tuple[Work, SyncError]] = []
         missing: list[Work] = []
@@ -170,19 +169,22 @@ class Settle:
         readable = [message for message in messages if message]
         return orders_by_user(self._tools.table, readable, self._tools.pool)
 
-    def _announce_last_attempts(self, works: Iterable[Work]) -> None:
+    def announce_last_attempts(self, works: Iterable[Work]) -> bool:
         """Writes the error of a last attempt before it begins, so that a crash is counted too.
 
-        Best effort: where the table cannot be written the attempt itself will fail and come back.
+        True when something was written. Best effort: where the table cannot be written the attempt itself
+        will fail and come back.
         """
         last = [work for work in works if self._is_last(work) and work.key not in self._known.outcomes]
         results = [
             self._result(work, Outcome.ERROR, error=Unfinished("the last attempt did not end"))
             for work in last
         ]
-        for session_id, result in self._committing()(results).applied.items():
+        applied = self._committing()(results).applied
+        for session_id, result in applied.items():
             key = (self._run_id, session_id)
             self._known.outcomes[key] = KnownOutcome(Outcome.ERROR, Unfinished.__name__, result.message_id)
+        return bool(applied)
 
     def _committing(self) -> Commit:
         return Commit(

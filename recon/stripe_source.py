@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import stripe
+from stripe import oauth_error
 
 from recon.errors import (
     KeyRejected,
@@ -66,12 +67,12 @@ ERRORS: dict[type[stripe.StripeError], type[SyncError]] = {
     stripe.QuotaExceededError: StripeThrottled,
     stripe.TemporarySessionExpiredError: StripeUnavailable,
     # OAuth is how a connected account's key is refused.
-    stripe.oauth_error.InvalidClientError: KeyRejected,
-    stripe.oauth_error.InvalidGrantError: KeyRejected,
-    stripe.oauth_error.InvalidRequestError: StripeRejected,
-    stripe.oauth_error.InvalidScopeError: KeyRejected,
-    stripe.oauth_error.UnsupportedGrantTypeError: StripeRejected,
-    stripe.oauth_error.UnsupportedResponseTypeError: StripeRejected,
+    oauth_error.InvalidClientError: KeyRejected,
+    oauth_error.InvalidGrantError: KeyRejected,
+    oauth_error.InvalidRequestError: StripeRejected,
+    oauth_error.InvalidScopeError: KeyRejected,
+    oauth_error.UnsupportedGrantTypeError: StripeRejected,
+    oauth_error.UnsupportedResponseTypeError: StripeRejected,
 }
 
 

@@ -42,13 +42,13 @@ class Telemetry:
         self._lock = threading.Lock()
 
     def info(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401 - any JSON
-        self._logger.info(text, extra={"run_id": run_id, "session_id": session_id} | facts)
+        self._logger.info(text, extra={"run_id": run_id, "session_id": session_id} | facts, stacklevel=3)
 
     def warning(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401
-        self._logger.warning(text, extra={"run_id": run_id, "session_id": session_id} | facts)
+        self._logger.warning(text, extra={"run_id": run_id, "session_id": session_id} | facts, stacklevel=3)
 
     def error(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401
-        self._logger.error(text, extra={"run_id": run_id, "session_id": session_id} | facts)
+        self._logger.error(text, extra={"run_id": run_id, "session_id": session_id} | facts, stacklevel=3)
 
     def count(self, metric: Metric, value: int = 1) -> None:
         with self._lock:
@@ -63,10 +63,6 @@ class Telemetry:
             f"Sync completed: processed={run.processed}, created={run.created}, "
             f"skipped={run.skipped}, errors={run.errors}",
             run_id=run.run_id,
-            processed=run.processed,
-            created=run.created,
-            skipped=run.skipped,
-            errors=run.errors,
             seconds=seconds,
         )
         self.count(Metric.RUN_SECONDS, seconds)

@@ -215,8 +215,14 @@ class Commit:
         if not any(moves.values()):
             return []
         values = {f":{name}": move for name, move in moves.items()} | {":now": iso(self._now)}
-        adds = ", ".join(f"{name} :{name}" for name in moves)
-        run = self._table.update(run_key(self._run_id), f"SET updatedAt = :now ADD {adds}", values)
+        # By alias: `processed` is one of DynamoDB's reserved words.
+        adds = ", ".join(f"#{name} :{name}" for name in moves)
+        run = self._table.update(
+            run_key(self._run_id),
+            f"SET updatedAt = :now ADD {adds}",
+            values,
+            names={f"#{name}": name for name in moves},
+        )
         if not self._holds_state:
             return [run]
         adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in moves)

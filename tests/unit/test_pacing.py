@@ -1,0 +1,73 @@
+"""Requests are spaced; a 429 halves the pace and success raises it again."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from recon.errors import OutOfTime
+from recon.pacing import Pacer
+from tests.builders import FakeTime
+
+
+def paced(per_second=10.0):
+    time = FakeTime()
+    return Pacer(per_second, time), time
+
+
+def test_calls_are_spaced_evenly_and_the_first_does_not_wait():
+    pacer, time = paced()
+    deadline = time.deadline(100)
+    for _ in range(5):
+        pacer.wait(deadline, needed_after=0)
+    assert time.slept == pytest.approx([0.1] * 4)
+
+
+def test_idle_time_is_not_saved_up_for_a_burst():
+    pacer, time = paced()
+    deadline = time.deadline(100)
+    pacer.wait(deadline, needed_after=0)
+    time.now += 5
+    for _ in range(3):
+        pacer.wait(deadline, needed_after=0)
+    assert time.slept == pytest.approx([0.1, 0.1])
+
+
+def test_a_429_halves_the_pace_down_to_a_floor_and_success_raises_it_to_what_is_allowed():
+    pacer, _ = paced()
+    pacer.throttled()
+    assert pacer.rate == 5
+    for _ in range(10):
+        pacer.throttled()
+    assert pacer.rate == 10 / 16
+    for _ in range(100):
+        pacer.succeeded()
+    assert pacer.rate == 10
+
+
+def test_a_turn_that_comes_too_late_is_refused_and_not_taken():
+    pacer, time = paced(per_second=1)
+    deadline = time.deadline(3)
+    pacer.wait(deadline, needed_after=2)
+    pacer.wait(deadline, needed_after=2)
+    with pytest.raises(OutOfTime):
+        pacer.wait(deadline, needed_after=2)
+    assert time.now == 1
+    pacer.wait(time.deadline(10), needed_after=2)
+    assert time.now == 2
+
+
+def test_threads_share_one_pace():
+    pacer, time = paced()
+    deadline = time.deadline(1000)
+    turns = []
+
+    class Recording(FakeTime):
+        def sleep(self, seconds):
+            turns.append(seconds)
+
+    recording = Recording()
+    deadline = recording.deadline(1000)
+    pacer = Pacer(10, recording)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pacer.wait(deadline, needed_after=0), range(50)))
+    assert sorted(turns) == pytest.approx([n / 10 for n in range(1, 50)])

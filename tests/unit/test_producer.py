@@ -1,0 +1,407 @@
+"""The producer: what it lists, sends, counts and answers, and what it survives."""
+
+import json
+
+import pytest
+
+from recon.errors import ConfigError, KeyRejected, QueueUnavailable, StripeUnavailable
+from sandbox.fake_stripe import Endpoint, SessionSpec
+from tests.builders import NOW, RUN
+from tests.doubles.faults import (
+    Killed,
+    connection_closed,
+    killed_after,
+    killed_before,
+    lost_response,
+    on,
+    throttled,
+)
+from tests.world import SCHEDULED
+
+HOUR = 3600
+MANUAL = "20241127T020000Z-8f3c1d"
+
+
+def sells(world, count, *, first=0, **changes):
+    for n in range(first, first + count):
+        world.sells(SessionSpec(f"cs_test_{n:05}", NOW - 60 - n, metadata={"userId": f"u{n % 7}"}, **changes))
+
+
+def sent(world):
+    return [json.loads(body)["sessionId"] for body in world.memory_sqs.bodies(world.queue)]
+
+
+def test_case_13_a_window_without_sessions_is_done_at_once_with_zeros(world):
+    body = world.body()
+    assert body == {
+        "status": "success",
+        "trigger": "scheduled",
+        "runId": RUN,
+        "syncStartedAt": "2024-11-27T02:00:00Z",
+        "syncCompletedAt": "2024-11-27T02:00:00Z",
+        "lookbackHours": 25,
+        "lookbackWindow": {"from": "2024-11-26T01:00:00Z", "to": "2024-11-27T02:00:00Z"},
+        "enqueued": 0,
+        "processed": 0,
+        "created": 0,
+        "skipped": 0,
+        "errors": 0,
+        "createdOrders": [],
+        "dryRun": False,
+        "truncated": False,
+        "warnings": [],
+    }
+    assert world.state()["lastSyncStatus"] == "done"
+    assert world.run()["status"] == "done"
+
+
+def test_every_session_of_the_window_is_sent_once_page_by_page(world):
+    sells(world, 250)
+    body = world.body()
+    assert (body["status"], body["enqueued"], body["syncCompletedAt"]) == ("running", 250, None)
+    assert sorted(sent(world)) == [f"cs_test_{n:05}" for n in range(250)]
+    assert world.stripe.calls.count(Endpoint.LIST) == 3
+    assert world.history.count("send_message_batch") == 25
+    assert world.state_counters() == (250, 0, 0, 0, 0)
+
+
+def test_only_complete_sessions_created_in_the_window_are_sent(world):
+    for name, created, status in (
+        ("inside", NOW - 25 * HOUR, "complete"),
+        ("last", NOW, "complete"),
+        ("too_old", NOW - 25 * HOUR - 1, "complete"),
+        ("too_new", NOW + 1, "complete"),
+        ("open", NOW - 5, "open"),
+        ("expired", NOW - 5, "expired"),
+    ):
+        world.sells(SessionSpec(f"cs_test_{name}", created, status=status, metadata={"userId": "u"}))
+    world.body()
+    assert sorted(sent(world)) == ["cs_test_inside", "cs_test_last"]
+
+
+def test_the_window_follows_the_schedule_and_not_the_clock(world):
+    world.clock.now += 7 * HOUR
+    body = world.body()
+    assert body["lookbackWindow"] == {"from": "2024-11-26T01:00:00Z", "to": "2024-11-27T02:00:00Z"}
+    assert body["syncStartedAt"] == "2024-11-27T09:00:00Z"
+
+
+def test_case_11_an_override_is_taken_exactly(world):
+    sells(world, 3)
+    body = world.body({"lookbackHours": 48, "maxSessions": 100})
+    assert body["trigger"] == "manual"
+    assert body["runId"] == MANUAL
+    assert body["lookbackWindow"] == {"from": "2024-11-25T02:00:00Z", "to": "2024-11-27T02:00:00Z"}
+    state = world.state()
+    assert (state["lastLookbackStart"], state["lastLookbackEnd"]) == (NOW - 48 * HOUR, NOW)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"lookbackHours": "48"},
+        {"lookbackHours": None},
+        {"maxSessions": 0},
+        {"dryRun": 1},
+        {"requestedAt": "now"},
+        {"unknown": 1},
+        [],
+        None,
+    ],
+)
+def test_case_11_a_wrong_event_is_answered_400_before_anything_is_read_or_written(world, event):
+    sells(world, 3)
+    answer = world.produce(event)
+    assert answer["statusCode"] == 400
+    assert (answer["body"]["status"], answer["body"]["error"]) == ("error", "InvalidRequest")
+    assert answer["body"]["message"]
+    assert world.history.calls == []
+    assert world.stripe.calls.count() == 0
+
+
+def test_case_11_an_incomplete_environment_raises_and_names_every_name(monkeypatch, world):
+    import producer.lambda_function as function  # noqa: PLC0415 - its cache is cleared here
+
+    for name in ("COMMERCE_TABLE", "SYNC_QUEUE_URL", "STRIPE_SECRET", "STRIPE_SECRET_PARAMETER"):
+        monkeypatch.delenv(name, raising=False)
+    function.clients.cache_clear()
+    with pytest.raises(ConfigError, match="COMMERCE_TABLE, SYNC_QUEUE_URL, STRIPE_SECRET or"):
+        function.lambda_handler({}, None)
+
+
+def test_what_is_more_than_the_maximum_is_truncated_loudly(make_world, capfd):
+    world = make_world(SYNC_MAX_SESSIONS="120")
+    sells(world, 150)
+    body = world.body()
+    assert (body["enqueued"], body["truncated"]) == (120, True)
+    assert "120 sessions" in body["warnings"][0]
+    assert len(sent(world)) == 120
+    world.drain()
+    assert world.run()["status"] == "done"
+    assert world.run()["truncated"] is True
+
+
+@pytest.mark.parametrize("maximum", ["100", "150", "151"])
+def test_exactly_the_maximum_is_not_truncated(make_world, maximum):
+    world = make_world(SYNC_MAX_SESSIONS=maximum)
+    sells(world, min(150, int(maximum)))
+    body = world.body()
+    assert (body["truncated"], body["warnings"]) == (False, [])
+
+
+def test_an_explicit_maximum_wins_over_the_setting(make_world):
+    world = make_world(SYNC_MAX_SESSIONS="5")
+    sells(world, 30)
+    assert world.body({"maxSessions": 17})["enqueued"] == 17
+
+
+# Repeats and crashes
+
+
+def test_case_6_the_same_schedule_delivered_twice_counts_everything_once(world):
+    sells(world, 30)
+    world.body()
+    again = world.body()
+    assert again["enqueued"] == 30
+    world.drain()
+    assert world.counters() == world.state_counters() == (30, 30, 30, 0, 0)
+    third = world.body()
+    assert (third["status"], third["created"], len(third["createdOrders"])) == ("success", 30, 20)
+    assert world.counters() == (30, 30, 30, 0, 0)
+
+
+def test_case_6_two_producers_at_once_for_one_schedule_count_everything_once(world):
+    """The second one runs as a whole while the first one waits for its first page."""
+    sells(world, 250)
+    raced = []
+
+    def the_other_one_is_faster(request):
+        if request.endpoint is Endpoint.LIST and not raced:
+            raced.append(True)
+            world.body()
+
+    world.stripe.on_request = the_other_one_is_faster
+    body = world.body()
+    assert body["enqueued"] == 250
+    assert len(sent(world)) == 350  # the slower one sent its first page, and stopped there
+    world.drain()
+    assert world.counters() == (250, 250, 250, 0, 0)
+    assert len(world.orders()) == 250
+
+
+@pytest.mark.parametrize("fault", [killed_before(), killed_after()], ids=["before", "after"])
+@pytest.mark.parametrize("nth", [1, 13, 25])
+def test_case_7_a_producer_that_dies_half_way_is_invoked_again_and_counts_every_session_once(
+    world, fault, nth
+):
+    sells(world, 250)
+    world.sqs.plan = on("send_message_batch", fault, nth=nth)
+    with pytest.raises(Killed):
+        world.body()
+    world.sqs.plan = lambda call: None
+    body = world.body()
+    assert body["enqueued"] == 250
+    assert set(sent(world)) == {f"cs_test_{n:05}" for n in range(250)}
+    world.drain()
+    assert world.counters() == world.state_counters() == (250, 250, 250, 0, 0)
+    assert world.run()["status"] == "done"
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+@pytest.mark.parametrize("fault", [killed_before(), killed_after(), lost_response()], ids=lambda f: f.name)
+def test_case_7_a_producer_that_dies_at_any_write_is_invoked_again_and_loses_nothing(world, fault, nth):
+    sells(world, 250)
+    world.dynamodb.plan = on("transact_write_items", fault, nth=nth)
+    try:
+        world.body()
+    except BaseException:  # noqa: BLE001, S110 - the death of the process
+        pass
+    world.dynamodb.plan = lambda call: None
+    world.body()
+    world.drain()
+    assert world.counters() == world.state_counters() == (250, 250, 250, 0, 0)
+    assert world.run()["status"] == "done"
+
+
+def test_case_8_entries_that_sqs_rejects_are_sent_again_and_only_those(world):
+    sells(world, 10)
+    rejected = []
+
+    def rejects_three_once(operation, entry):
+        if operation == "SendMessageBatch" and len(rejected) < 3 and entry["Id"] in "147":
+            rejected.append(entry["Id"])
+            return True
+        return False
+
+    world.memory_sqs.rejects = rejects_three_once
+    world.body()
+    assert rejected == ["1", "4", "7"]
+    assert len(sent(world)) == len(set(sent(world))) == 10
+
+
+def test_case_8_a_queue_that_keeps_rejecting_raises_and_the_next_invocation_goes_on(world):
+    sells(world, 130)
+    world.memory_sqs.rejects = lambda operation, entry: "cs_test_00120" in entry.get("MessageBody", "")
+    with pytest.raises(QueueUnavailable):
+        world.produce()
+    assert world.counters()[0] == 100  # the page that went through
+    assert not world.run()["listed"]
+    world.memory_sqs.rejects = lambda operation, entry: False
+    world.body()
+    world.drain()
+    assert world.counters() == (130, 130, 130, 0, 0)
+
+
+def test_a_stripe_that_fails_for_good_raises_and_leaves_the_run_to_the_next_attempt(world):
+    sells(world, 3)
+    world.stripe.faults.server_error()
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    assert world.run()["status"] == "running"
+    world.stripe.faults.clear()
+    assert world.body()["enqueued"] == 3
+
+
+def test_a_key_rejected_for_good_raises(world):
+    world.stripe.accept_keys({"sk_test_new"})
+    with pytest.raises(KeyRejected) as caught:
+        world.produce()
+    assert "sk_test" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [throttled(), connection_closed(), lost_response()], ids=lambda f: f.name)
+def test_a_start_whose_answer_is_lost_starts_one_run(world, fault):
+    sells(world, 3)
+    world.dynamodb.plan = on("transact_write_items", fault, nth=1)
+    world.body()
+    world.drain()
+    assert world.counters() == world.state_counters() == (3, 3, 3, 0, 0)
+
+
+# Runs that came before
+
+
+def test_a_run_whose_producer_died_is_failed_by_the_next_one(world):
+    sells(world, 3)
+    world.stripe.faults.server_error(times=99)
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    world.stripe.faults.clear()
+    world.clock.now += 24 * HOUR
+    world.body({"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"})
+    assert world.run(RUN)["status"] == "failed"
+    assert world.state()["lastSyncRunId"] == "20241128T020000Z"
+    assert (
+        world.state()["lastSyncStatus"] == "done" if world.counters("20241128T020000Z")[0] == 0 else "running"
+    )
+
+
+def test_a_run_that_another_invocation_is_still_listing_is_left_open(world):
+    sells(world, 3)
+    world.stripe.faults.server_error(times=99)
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    world.stripe.faults.clear()
+    world.clock.now += 19 * 60
+    world.body({"lookbackHours": 1})
+    assert world.run(RUN)["status"] == "running"
+
+
+def test_a_failed_run_goes_on_when_its_producer_comes_back(world):
+    sells(world, 3)
+    world.stripe.faults.server_error(times=99)
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    world.stripe.faults.clear()
+    world.clock.now += 30 * 60
+    world.body({"lookbackHours": 1})
+    assert world.run(RUN)["status"] == "failed"
+    world.body(SCHEDULED)
+    world.drain()
+    assert world.run(RUN)["status"] == "done"
+    assert world.counters(RUN)[:2] == (3, 3)
+
+
+def test_a_run_whose_last_consumer_died_before_asking_is_done_by_the_next_producer(world):
+    sells(world, 3)
+    world.body()
+    world.dynamodb.plan = on("get_item", killed_before())
+    world.deliver()
+    world.dynamodb.plan = lambda call: None
+    assert world.run()["status"] == "running"
+    world.clock.now += 24 * HOUR
+    world.body({"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"})
+    assert world.run(RUN)["status"] == "done"
+
+
+def test_a_run_that_started_earlier_does_not_take_the_state_from_a_later_one(world):
+    world.clock.now += 600
+    later = world.body({"lookbackHours": 1})["runId"]
+    world.clock.now -= 600  # an invocation whose clock is behind, or that was delayed at its start
+    earlier = world.body()["runId"]
+    assert world.state()["lastSyncRunId"] == later
+    assert world.run(earlier)["status"] == "done"
+
+
+def test_a_state_that_the_predecessor_left_is_taken_over(world):
+    world.memory.put_item(
+        TableName="commerce",
+        Item={
+            "PK": {"S": "SYSTEM"},
+            "SK": {"S": "STRIPE_ORDER_SYNC"},
+            "lastSyncStartedAt": {"N": "99999999999"},
+            "lastSyncProcessed": {"N": "41"},
+        },
+    )
+    sells(world, 2)
+    world.night()
+    assert world.state_counters() == (2, 2, 2, 0, 0)
+
+
+# Dry run
+
+
+def test_case_12_a_dry_run_tells_what_would_happen_and_writes_nothing(world):
+    sells(world, 25)
+    known = SessionSpec("cs_test_known", NOW - 30, metadata={"userId": "u1"})
+    world.sells(known)
+    world.webhook_writes(known.id, "u1", NOW - 10)
+    world.sells(SessionSpec("cs_test_nobody", NOW - 31))
+    world.sells(SessionSpec("cs_test_setup", NOW - 32, mode="setup", metadata={"userId": "u1"}))
+    table, queue = world.memory.dump(), world.memory_sqs.dump()
+    body = world.body({"dryRun": True})
+    assert (world.memory.dump(), world.memory_sqs.dump()) == (table, queue)
+    assert (body["status"], body["dryRun"], body["enqueued"]) == ("success", True, 0)
+    assert (body["processed"], body["created"], body["skipped"], body["errors"]) == (28, 25, 3, 0)
+    assert len(body["createdOrders"]) == 20
+    assert world.night()["created"] == body["created"]
+
+
+def test_a_dry_run_has_no_limit_of_its_own_and_obeys_an_explicit_one(make_world):
+    world = make_world(SYNC_MAX_SESSIONS="5", SYNC_DRY_RUN="true")
+    sells(world, 130)
+    body = world.body({})
+    assert (body["processed"], body["truncated"], body["dryRun"]) == (130, False, True)
+    body = world.body({"maxSessions": 120})
+    assert (body["processed"], body["truncated"]) == (120, True)
+
+
+def test_a_dry_run_out_of_time_says_what_it_saw_and_that_it_is_truncated(world):
+    sells(world, 250)
+    pages = []
+
+    def slow(request):
+        pages.append(request)
+        world.clock.now += 400
+
+    world.stripe.on_request = slow
+    body = world.body({"dryRun": True})
+    assert 0 < body["processed"] < 250
+    assert body["truncated"] is True
+    assert body["warnings"]
+
+
+def test_the_event_wins_over_the_setting_that_previews(make_world):
+    world = make_world(SYNC_DRY_RUN="true")
+    sells(world, 1)
+    assert world.body({"dryRun": False})["enqueued"] == 1

@@ -1,0 +1,65 @@
+"""What becomes of a session, decided without I/O."""
+
+from dataclasses import replace
+
+import pytest
+
+from recon.reconcile import FoundOrder, Reason, reason_to_skip, user_ids
+from tests.builders import a_message
+
+MESSAGE = a_message()
+NOW = MESSAGE.created + 3600
+WEBHOOK_ORDER = FoundOrder("USER#ab@example.com", f"ORDER#{MESSAGE.created + 77}#cs_1", "cs_1", "cs_1")
+
+
+def decided(orders=(), ttl_days=0, now=NOW, **changes):
+    return reason_to_skip(replace(MESSAGE, **changes), orders, now=now, ttl_days=ttl_days)
+
+
+def test_a_session_without_an_order_is_missing():
+    assert decided() is None
+
+
+@pytest.mark.parametrize(
+    "order",
+    [WEBHOOK_ORDER, replace(WEBHOOK_ORDER, order_id=None), replace(WEBHOOK_ORDER, stripe_session_id=None)],
+)
+def test_an_order_is_recognised_by_either_id_whatever_its_key(order):
+    assert decided([order]) is Reason.EXISTS
+
+
+def test_thirty_other_orders_of_the_user_do_not_hide_that_one_is_missing():
+    others = [
+        replace(WEBHOOK_ORDER, order_id=f"cs_other{n}", stripe_session_id=f"cs_other{n}") for n in range(30)
+    ]
+    assert decided(others) is None
+    assert decided([*others, WEBHOOK_ORDER]) is Reason.EXISTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"mode": "setup"}, Reason.NOT_A_SALE),
+        ({"mode": "setup", "user_id": None}, Reason.NOT_A_SALE),
+        ({"user_id": None}, Reason.NO_USER),
+        ({"user_id": "+++"}, Reason.NO_USER),
+        ({"payment_status": "unpaid"}, Reason.UNPAID),
+        ({"payment_status": "no_payment_required"}, None),
+    ],
+)
+def test_what_is_no_paid_sale_of_a_known_user_is_left_alone(changes, reason):
+    assert decided(**changes) is reason
+
+
+def test_an_order_that_would_have_expired_is_not_raised_from_the_dead():
+    day = 86_400
+    assert decided(ttl_days=1, now=MESSAGE.created + day) is Reason.EXPIRED
+    assert decided(ttl_days=1, now=MESSAGE.created + day - 1) is None
+    assert decided(ttl_days=0, now=MESSAGE.created + 1000 * day) is None
+    assert decided([WEBHOOK_ORDER], ttl_days=1, now=MESSAGE.created + day) is Reason.EXISTS
+
+
+def test_the_user_is_looked_up_under_the_clean_id_first_and_the_raw_one_where_it_differs():
+    assert user_ids(MESSAGE) == ("ab@example.com", "a+b@example.com")
+    assert user_ids(replace(MESSAGE, user_id="u1")) == ("u1",)
+    assert user_ids(replace(MESSAGE, user_id=None)) == ()

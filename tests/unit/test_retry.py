@@ -1,0 +1,104 @@
+"""The retry numbers: how long the queue waits, what is tried again, and when there is no time left."""
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon.errors import OutOfTime, Permanent, StripeThrottled, StripeUnavailable
+from recon.retry import (
+    BACKOFF_CAP_SECONDS,
+    Deadline,
+    attempts,
+    backoff_seconds,
+    scatter_seconds,
+    stripe_timeout,
+    working_seconds,
+)
+from tests.builders import FakeTime
+
+
+def test_the_wait_doubles_from_thirty_seconds_to_an_hour():
+    waits = [backoff_seconds(receive, 30, lambda: 0.0) for receive in range(1, 11)]
+    assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+
+
+def test_only_the_last_quarter_of_a_wait_is_random():
+    assert backoff_seconds(1, 100, lambda: 0.999999) == 75
+    assert backoff_seconds(1, 100, lambda: 0.5) == 88
+
+
+@given(st.randoms(use_true_random=False))
+def test_nine_waits_outlast_a_stripe_outage_of_two_hours(rng: random.Random):
+    assert sum(backoff_seconds(receive, 30, rng.random) for receive in range(1, 10)) > 2 * 3600
+
+
+@given(st.integers(1, 10**6), st.integers(1, 3600), st.floats(0, 1, exclude_max=True))
+def test_a_wait_is_always_one_that_sqs_takes(receive, base, rand):
+    assert 1 <= backoff_seconds(receive, base, lambda: rand) <= BACKOFF_CAP_SECONDS
+
+
+def test_a_batch_that_was_killed_is_scattered_over_one_to_six_timeouts():
+    assert scatter_seconds(60, lambda: 0.0) == 60
+    assert scatter_seconds(60, lambda: 0.999999) == 360
+    assert scatter_seconds(0.1, lambda: 0.0) == 1
+
+
+def test_part_of_an_invocation_is_kept_for_the_commit_and_no_request_takes_it_all():
+    assert working_seconds(60) == pytest.approx(51)
+    assert stripe_timeout(60) == 10
+    assert stripe_timeout(2) == 0.5
+
+
+def failing(*errors):
+    left = iter(errors)
+
+    def call():
+        if error := next(left, None):
+            raise error
+        return "done"
+
+    return call
+
+
+def test_a_transient_error_is_tried_again_and_the_last_one_is_raised_as_it_is():
+    time = FakeTime()
+    again = attempts(3, time.deadline(60), first=0.2, longest=2.0)
+    assert again(failing(StripeThrottled(), StripeUnavailable())) == "done"
+    with pytest.raises(StripeUnavailable, match="third"):
+        attempts(3, time.deadline(60), first=0.2, longest=2.0)(
+            failing(StripeThrottled(), StripeThrottled(), StripeUnavailable("third"))
+        )
+
+
+@pytest.mark.parametrize("error", [Permanent("no"), OutOfTime("no"), ValueError("no")])
+def test_what_waiting_does_not_mend_is_not_tried_again(error):
+    calls = failing(error)
+    with pytest.raises(type(error)):
+        attempts(5, FakeTime().deadline(60), first=0.2, longest=2.0)(calls)
+    assert calls() == "done"
+
+
+def test_no_attempt_begins_after_the_deadline():
+    time = FakeTime()
+    tried = itertools.count()
+
+    def slow():
+        next(tried)
+        time.sleep(4)
+        raise StripeUnavailable
+
+    with pytest.raises(StripeUnavailable):
+        attempts(100, time.deadline(10), first=0.2, longest=2.0)(slow)
+    assert next(tried) <= 3
+    assert time.now <= 14
+
+
+def test_a_deadline_says_what_there_was_no_time_for():
+    time = FakeTime()
+    deadline = Deadline(10, lambda: time.now, time.sleep)
+    deadline.need(10, "fetch")
+    with pytest.raises(OutOfTime, match="fetch"):
+        deadline.need(10.1, "fetch")
