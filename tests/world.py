@@ -72,9 +72,10 @@ class FakeSSM:
 
 
 class World:
-    """A shop at night. `dynamodb` is any client of a table named TABLE; `env` overrides settings."""
+    """A shop at night. `dynamodb` is any client, with a table of that name; `env` overrides settings."""
 
-    def __init__(self, stripe: FakeStripe, dynamodb: Any = None, **env: str) -> None:
+    def __init__(self, stripe: FakeStripe, dynamodb: Any = None, table: str = TABLE, **env: str) -> None:
+        self.table = table
         self.clock = FakeTime(NOW)
         self.rng = random.Random(7)
         self.stripe = stripe
@@ -102,12 +103,12 @@ class World:
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock)
-        memory.add_table(TABLE)
+        memory.add_table(self.table)
         return memory
 
     def _settings(self, env: dict[str, str]) -> Settings:
         base = {
-            "COMMERCE_TABLE": TABLE,
+            "COMMERCE_TABLE": self.table,
             "SYNC_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/main",
             "STRIPE_SECRET_PARAMETER": "/shop/stripe",
             "STRIPE_API_BASE": self.stripe.url,
@@ -175,7 +176,7 @@ class World:
         clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
         kept = {
             "settings": self.settings,
-            "table": Table(self.dynamodb, TABLE, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
+            "table": Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
             "queue": SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
             "pool": self.pool,
         }
@@ -211,7 +212,7 @@ class World:
             "userId": user,
             "status": "completed",
         } | changes
-        self.memory.put_item(TableName=TABLE, Item=wire(order))
+        self.memory.put_item(TableName=self.table, Item=wire(order))
         return order
 
     def sends(self, message: SessionMessage | str, times: int = 1) -> None:
@@ -222,7 +223,7 @@ class World:
     # What is there
 
     def items(self) -> list[Item]:
-        found, request = [], {"TableName": TABLE, "ConsistentRead": True}
+        found, request = [], {"TableName": self.table, "ConsistentRead": True}
         while True:
             answer = self.memory.scan(**request)
             found += [plain(item) for item in answer["Items"]]
@@ -231,7 +232,9 @@ class World:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def item(self, pk: str, sk: str) -> Item | None:
-        answer = self.memory.get_item(TableName=TABLE, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True)
+        answer = self.memory.get_item(
+            TableName=self.table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True
+        )
         return plain(answer["Item"]) if "Item" in answer else None
 
     def orders(self, session_id: str | None = None) -> list[Item]:

@@ -1,10 +1,14 @@
 """The engines a contract suite runs on, and where one of them is known not to do what AWS does."""
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from tests.doubles.clock import Clock
 from tests.doubles.dynamodb import MemoryDynamoDB
 from tests.doubles.sqs import MemorySQS
 from tests.engines.dynamodb_local import DynamoDBLocal, Unavailable
@@ -20,6 +24,14 @@ class Engine:
     client: Any
     stop: Callable[[], None]
     deviations: Mapping[str, str] = field(default_factory=dict)
+    wait: Callable[[float], None] = time.sleep
+
+    def expect(self, request: pytest.FixtureRequest) -> None:
+        """Marks the test that asks as one that must fail here, if it is known to."""
+        test, _, case = request.node.name.partition(f"[{self.name}")
+        reason = self.deviations.get(test) or self.deviations.get(f"{test}[{case[1:]}")
+        if reason is not None:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 def _nothing() -> None:
@@ -51,7 +63,10 @@ def dynamodb_engine(name: str, deviations: Mapping[str, Mapping[str, str]]) -> E
 
 def sqs_engine(name: str, deviations: Mapping[str, Mapping[str, str]]) -> Engine:
     known = deviations.get(name, {})
-    return Engine(name, MemorySQS(), _nothing, known) if name == MEMORY else _emulator("sqs", known)
+    if name != MEMORY:
+        return _emulator("sqs", known)
+    clock = Clock()
+    return Engine(name, MemorySQS(clock), _nothing, known, clock.advance)
 
 
 def created_table(client: Any) -> str:

@@ -1,0 +1,220 @@
+"""The ledger under many writers, on an engine with real transactions: every total exact, everything once."""
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from recon.clock import iso
+from recon.ledger.outcomes import Commit, Result, known_of
+from recon.ledger.records import KnownOutcome, Run
+from recon.ledger.runs import ListingTaken, Progress, Runs
+from recon.ledger.table import Table
+from recon.order import Writing, build_order
+from recon.reconcile import Outcome, Reason
+from recon.retry import Deadline
+from sandbox.fake_stripe import FakeStripe, RateLimits, SessionSpec
+from tests.builders import NOW, RUN, a_line, a_session
+from tests.doubles.faults import Faulty, conflict, lost_response, on
+from tests.world import KEY, World, plain
+
+WRITERS = 16
+SESSIONS = 120
+
+
+def deadline():
+    return Deadline(time.monotonic() + 120, time.monotonic, time.sleep)
+
+
+def a_run(run_id=RUN, started=NOW):
+    return Run(run_id, "scheduled", iso(started), 25, NOW - 25 * 3600, NOW)
+
+
+@pytest.fixture
+def table(real_dynamodb, real_table):
+    return Table(real_dynamodb, real_table)
+
+
+@pytest.fixture
+def items(real_dynamodb, real_table):
+    def read():
+        pages = real_dynamodb.get_paginator("scan").paginate(TableName=real_table, ConsistentRead=True)
+        return [plain(item) for page in pages for item in page["Items"]]
+
+    return read
+
+
+def order_of(session_id):
+    session = a_session(id=session_id, metadata={"userId": f"u{session_id[-1]}"})
+    return build_order(session, [a_line()], f"u{session_id[-1]}", Writing(RUN, NOW))
+
+
+def results_for(ids, rng):
+    """Every writer decides alike, as consumers do: a third each is created, skipped and in error."""
+    for session_id in rng.sample(ids, len(ids)):
+        made = Result(session_id, Outcome.CREATED, 1, f"m-{uuid.uuid4()}", order=order_of(session_id))
+        match int(session_id[-3:]) % 3:
+            case 0:
+                yield made
+            case 1:
+                yield replace(made, outcome=Outcome.SKIPPED, reason=Reason.NO_USER, order=None)
+            case _:
+                yield replace(made, outcome=Outcome.ERROR, order=None, error=ValueError("x"))
+
+
+def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items):
+    Runs(table, deadline()).start(a_run(), NOW)
+    ids = [f"cs_test_{n:03}" for n in range(SESSIONS)]
+    start = threading.Barrier(WRITERS)
+    applied = Counter()
+    lock = threading.Lock()
+
+    def write(seed):
+        rng = random.Random(seed)
+        results = list(results_for(ids, rng))
+        start.wait()
+        while results:
+            size = rng.randint(1, 25)
+            batch, results = results[:size], results[size:]
+            committed = Commit(table, RUN, NOW, deadline(), holds_state=True)(batch)
+            assert not committed.failed
+            with lock:
+                applied.update(
+                    r.session_id for r in committed.applied.values() if r.outcome is not Outcome.ERROR
+                )
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, range(WRITERS)))
+    everything = items()
+    orders = [item["orderId"] for item in everything if item["SK"].startswith("ORDER#")]
+    run = next(item for item in everything if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
+    state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
+    assert sorted(orders) == [session_id for session_id in ids if int(session_id[-3:]) % 3 == 0]
+    assert set(applied.values()) == {1}  # one writer applied it, all others found it settled
+    assert [run[name] for name in ("processed", "created", "skipped", "errors")] == [120, 40, 40, 40]
+    assert [state[f"lastSync{name}"] for name in ("Processed", "Created", "Skipped", "Errors")] == [
+        120,
+        40,
+        40,
+        40,
+    ]
+
+
+def test_an_error_corrected_by_many_at_once_is_corrected_once(table, items):
+    Runs(table, deadline()).start(a_run(), NOW)
+    failed = Result("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))
+    Commit(table, RUN, NOW, deadline(), holds_state=True)([failed])
+    made = Result(
+        "cs_test_000",
+        Outcome.CREATED,
+        1,
+        "m1",
+        order=order_of("cs_test_000"),
+        previous=KnownOutcome(Outcome.ERROR),
+    )
+
+    def correct(_):
+        return Commit(table, RUN, NOW, deadline(), holds_state=True)([made])
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        done = list(pool.map(correct, range(WRITERS)))
+    assert sum(len(committed.applied) for committed in done) == 1
+    assert sum(len(committed.settled) for committed in done) == WRITERS - 1
+    run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
+    assert [run[name] for name in ("processed", "created", "skipped", "errors")] == [1, 1, 0, 0]
+
+
+def test_of_many_producers_at_one_cursor_one_moves_it(table):
+    runs = Runs(table, deadline())
+    run = runs.start(a_run(), NOW)
+
+    def move(_):
+        try:
+            runs.advance(run, Progress(cursor="cs_test_099", sent=100, listed=False), NOW)
+        except ListingTaken:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        assert sum(pool.map(move, range(WRITERS))) == 1
+    assert runs.get(RUN).enqueued == 100
+
+
+def test_of_many_that_find_a_run_through_one_finishes_it(table, items):
+    runs = Runs(table, deadline())
+    run = runs.start(a_run(), NOW)
+    runs.advance(run, Progress(cursor=None, sent=0, listed=True), NOW)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        finished = [
+            run for run in pool.map(lambda _: runs.finish_if_through(RUN, NOW), range(WRITERS)) if run
+        ]
+    assert len(finished) == 1
+    state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
+    assert (state["lastSyncStatus"], state["lastSyncCompletedAt"]) == ("done", iso(NOW))
+
+
+def test_runs_that_start_at_once_leave_the_state_to_the_one_that_started_last(table, items):
+    def start(n):
+        Runs(table, deadline()).start(a_run(f"run-{n}", NOW + n), NOW)
+
+    order = list(range(WRITERS))
+    random.Random(3).shuffle(order)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(start, order))
+    everything = items()
+    state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
+    assert state["lastSyncRunId"] == f"run-{WRITERS - 1}"
+    assert sum(item["SK"].startswith("STRIPE_ORDER_SYNC#") for item in everything) == WRITERS
+
+
+def test_what_a_batch_needs_to_know_is_one_read(table, real_dynamodb, real_table):
+    Runs(table, deadline()).start(a_run(), NOW)
+    failed = Result("cs_test_000", Outcome.ERROR, 4, "m0", error=ValueError("x"))
+    Commit(table, RUN, NOW, deadline(), holds_state=True)([failed])
+    recorded = Faulty(real_dynamodb)
+    known = known_of(Table(recorded, real_table), [(RUN, f"cs_test_{n:03}") for n in range(25)], deadline())
+    assert known.state_run_id == RUN
+    assert known.outcomes == {(RUN, "cs_test_000"): KnownOutcome(Outcome.ERROR, "ValueError", "m0")}
+    assert recorded.history.count("batch_get_item") == 1
+
+
+@pytest.mark.parametrize("fault", [lost_response(), conflict()], ids=lambda fault: fault.name)
+def test_a_commit_whose_answer_is_lost_or_that_conflicts_is_made_once(
+    real_dynamodb, real_table, items, fault
+):
+    faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[2, 3]))
+    table = Table(faulty, real_table)
+    Runs(table, deadline()).start(a_run(), NOW)
+    made = Result("cs_test_000", Outcome.CREATED, 1, "m1", order=order_of("cs_test_000"))
+    committed = Commit(table, RUN, NOW, deadline(), holds_state=True)([made])
+    assert list(committed.applied) == ["cs_test_000"]
+    run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
+    assert (run["processed"], run["created"]) == (1, 1)
+
+
+def test_a_whole_night_on_the_real_engine(real_dynamodb, real_table):
+    """Repeat customers, webhook orders under their own keys, duplicates, and several batches."""
+    with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe:
+        world = World(stripe, real_dynamodb, real_table)
+        for n in range(120):
+            session = world.sells(
+                SessionSpec(f"cs_test_{n:03}", NOW - 9000 + n, metadata={"userId": f"u{n % 5}"})
+            )
+            if n % 3:
+                world.webhook_writes(session.id, f"u{n % 5}", session.created + 45, status="shipped")
+        before = sorted(map(str, world.orders()))
+        world.body()
+        for body in world.memory_sqs.bodies(world.queue)[:40]:
+            world.sends(body)
+        world.drain()
+        assert world.counters() == world.state_counters() == (120, 120, 40, 80, 0)
+        assert Counter(order["orderId"] for order in world.orders()).most_common(1)[0][1] == 1
+        assert len(world.orders()) == 120
+        assert sorted(str(order) for order in world.orders() if "source" not in order) == before
+        assert world.run()["status"] == "done"
+        world.close()

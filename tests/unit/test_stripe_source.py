@@ -1,0 +1,249 @@
+"""Stripe as the rest sees it: every error of the library mapped, every page read, the key re-read once."""
+
+import inspect
+import pkgutil
+from importlib import import_module
+
+import pytest
+import stripe
+from botocore.exceptions import ClientError
+from stripe import oauth_error
+
+from recon.config import Settings
+from recon.errors import (
+    KeyRejected,
+    KeyUnavailable,
+    MalformedSession,
+    OutOfTime,
+    Permanent,
+    Retryable,
+    SessionNotFound,
+    StripeRejected,
+    StripeThrottled,
+    StripeUnavailable,
+)
+from recon.pacing import Pacer
+from recon.stripe_key import StripeKey
+from recon.stripe_source import ERRORS, STRIPE_VERSION, StripeConnection, StripeSource, translated
+from sandbox.fake_stripe import Endpoint, LineSpec, SessionSpec
+from tests.builders import NOW, FakeTime
+from tests.world import KEY, FakeSSM
+
+
+def classes_of_the_library():
+    """Every exception class anywhere in the stripe package."""
+    found = set()
+    for module in pkgutil.iter_modules(stripe.__path__):
+        if "error" not in module.name:
+            continue
+        for _, cls in inspect.getmembers(import_module(f"stripe.{module.name}"), inspect.isclass):
+            if issubclass(cls, stripe.StripeError):
+                found.add(cls)
+    found |= {
+        cls for cls in vars(stripe).values() if inspect.isclass(cls) and issubclass(cls, stripe.StripeError)
+    }
+    return found
+
+
+# Never raised themselves: what others are made of.
+ABSTRACT = {stripe.StripeError, stripe.error.StripeErrorWithParamCode, oauth_error.OAuthError}
+
+
+def test_each_concrete_error_of_the_library_has_a_row_of_its_own():
+    concrete = classes_of_the_library() - ABSTRACT
+    assert len(concrete) > 25
+    assert concrete == set(ERRORS)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_each_row_is_one_of_our_leaves(kind):
+    ours = ERRORS[kind]
+    assert issubclass(ours, Retryable | Permanent)
+    assert ours not in (Retryable, Permanent)
+
+
+def test_an_error_that_nobody_mapped_is_retried_and_not_lost():
+    class NewError(stripe.StripeError):
+        pass
+
+    assert type(translated(NewError("x"))) is StripeUnavailable
+
+
+def test_a_404_is_a_session_that_stripe_does_not_know():
+    error = stripe.InvalidRequestError("No such checkout.session", "session", http_status=404)
+    assert type(translated(error)) is SessionNotFound
+    assert type(translated(stripe.InvalidRequestError("bad", "limit", http_status=400))) is StripeRejected
+
+
+def test_stripes_own_text_is_not_passed_on():
+    error = stripe.AuthenticationError("Invalid API Key provided: sk_test_***right a@b.com", http_status=401)
+    assert str(translated(error)) == "Stripe: AuthenticationError (status 401)"
+
+
+@pytest.fixture
+def clock():
+    return FakeTime()
+
+
+@pytest.fixture
+def make_source(stripe, clock):
+    made = []
+
+    def make(*, per_second=10_000.0, settings=None, ssm=None, seconds=60.0):
+        settings = settings or Settings("t", "q", stripe_secret=KEY)
+        key = StripeKey(settings, lambda: ssm)
+        connection = StripeConnection(key, Pacer(per_second, clock), timeout=0.5, api_base=stripe.url)
+        made.append(connection)
+        throttled = []
+        source = StripeSource(connection, clock.deadline(seconds), lambda: throttled.append(1))
+        source.throttled = throttled
+        return source
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+def test_the_version_is_pinned_in_every_request(make_source, monkeypatch):
+    source = make_source()
+    seen = []
+    request = source._connection._http.request
+
+    def recording(method, url, headers, post_data=None):
+        seen.append(headers["Stripe-Version"])
+        return request(method, url, headers, post_data)
+
+    monkeypatch.setattr(source._connection._http, "request", recording)
+    source.list_sessions(0, NOW)
+    assert seen == [STRIPE_VERSION]
+
+
+def test_pages_follow_each_other(stripe, make_source):
+    for n in range(7):
+        stripe.store.add(SessionSpec(f"cs_test_{n}", NOW + n // 3))
+    source = make_source()
+    first = source.list_sessions(NOW, NOW + 9, limit=4)
+    rest = source.list_sessions(NOW, NOW + 9, limit=4, after=first.sessions[-1]["id"])
+    assert (first.has_more, rest.has_more) == (True, False)
+    ids = [session["id"] for session in first.sessions + rest.sessions]
+    assert len(ids) == len(set(ids)) == 7
+
+
+@pytest.mark.parametrize(("count", "calls"), [(1, 1), (10, 1), (11, 2), (110, 2), (111, 3), (250, 4)])
+def test_a_session_comes_with_all_its_lines_in_as_few_requests_as_stripe_allows(
+    stripe, make_source, count, calls
+):
+    stripe.store.add(SessionSpec("cs_test_1", NOW, lines=tuple(LineSpec(f"l{n}") for n in range(count))))
+    fetched = make_source().fetch("cs_test_1")
+    assert [line["description"] for line in fetched.line_items] == [f"l{n}" for n in range(count)]
+    assert all(isinstance(line["price"]["product"], dict) for line in fetched.line_items)
+    assert stripe.calls.count() == calls
+
+
+def test_an_id_with_a_slash_asks_for_nothing_else(stripe, make_source):
+    with pytest.raises(SessionNotFound):
+        make_source().fetch("../../v1/events")
+    assert stripe.calls.count(Endpoint.EVENTS) == 0
+
+
+def test_a_short_burst_of_429s_is_waited_out_and_slows_the_pace(stripe, make_source, clock):
+    stripe.faults.rate_limit(times=2)
+    source = make_source(per_second=8)
+    source.list_sessions(0, NOW)
+    assert len(source.throttled) == 2
+    assert source._connection.pacer.rate < 8 / 2
+    assert stripe.calls.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("rate_limit", StripeThrottled), ("server_error", StripeUnavailable), ("drop", StripeUnavailable)],
+)
+def test_what_lasts_is_raised_after_three_tries(stripe, make_source, fault, error):
+    getattr(stripe.faults, fault)()
+    with pytest.raises(error):
+        make_source().list_sessions(0, NOW)
+    assert stripe.calls.count() == 3
+
+
+def test_a_hanging_stripe_costs_the_timeout_and_not_80_seconds(stripe, make_source):
+    stripe.faults.hang(times=1)
+    make_source().list_sessions(0, NOW)
+    assert stripe.calls.count(status=200) == 1
+
+
+def test_no_request_begins_that_could_outlast_the_invocation(stripe, make_source):
+    with pytest.raises(OutOfTime):
+        make_source(seconds=0.4).list_sessions(0, NOW)
+    assert stripe.calls.count() == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"data": None}, {"data": "x"}, {}, {"data": [{"object": "checkout.session"}]}, {"data": [5]}],
+)
+def test_an_unreadable_list_is_an_error_and_no_empty_list(make_source, monkeypatch, answer):
+    source = make_source()
+    monkeypatch.setattr(source._connection, "get", lambda path, params, key: answer)
+    with pytest.raises((StripeUnavailable, MalformedSession)):
+        source.list_sessions(0, NOW)
+
+
+def test_line_items_that_are_no_list_are_an_error(make_source, monkeypatch):
+    source = make_source()
+    monkeypatch.setattr(source._connection, "get", lambda path, params, key: {"id": "cs_1"})
+    with pytest.raises(MalformedSession):
+        source.fetch("cs_1")
+
+
+FROM_SSM = Settings("t", "q", stripe_secret_parameter="/shop/stripe")
+
+
+def test_the_parameter_is_read_when_first_needed_and_kept(stripe, make_source):
+    ssm = FakeSSM(KEY + "\n")
+    source = make_source(settings=FROM_SSM, ssm=ssm)
+    assert ssm.reads == 0
+    for _ in range(3):
+        source.list_sessions(0, NOW)
+    assert ssm.reads == 1
+
+
+def test_after_a_401_the_parameter_is_read_again_once(stripe, make_source):
+    ssm = FakeSSM("sk_test_old")
+    source = make_source(settings=FROM_SSM, ssm=ssm)
+    with pytest.raises(KeyRejected):
+        source.list_sessions(0, NOW)
+    assert (ssm.reads, stripe.calls.count(status=401)) == (2, 1)
+    with pytest.raises(KeyRejected):
+        source.list_sessions(0, NOW)
+    assert (ssm.reads, stripe.calls.count(status=401)) == (2, 1)  # not in this invocation again
+
+
+def test_a_rotated_key_is_used_at_once(stripe, make_source):
+    ssm = FakeSSM("sk_test_old")
+    source = make_source(settings=FROM_SSM, ssm=ssm)
+    stripe.accept_keys({"sk_test_old"})
+    source.list_sessions(0, NOW)
+    stripe.accept_keys({"sk_test_new"})
+    ssm.value = "sk_test_new"
+    source.list_sessions(0, NOW)
+    assert ssm.reads == 2
+
+
+def test_the_key_in_the_environment_wins_and_is_never_reread(stripe, make_source):
+    ssm = FakeSSM("sk_test_other")
+    settings = Settings("t", "q", stripe_secret="sk_test_wrong", stripe_secret_parameter="/shop/stripe")
+    with pytest.raises(KeyRejected):
+        make_source(settings=settings, ssm=ssm).list_sessions(0, NOW)
+    assert ssm.reads == 0
+
+
+def test_a_parameter_that_cannot_be_read_is_named_and_retryable(make_source):
+    class Broken:
+        def get_parameter(self, **_):
+            error = {"Code": "ParameterNotFound", "Message": "secret text"}
+            raise ClientError({"Error": error}, "GetParameter")
+
+    with pytest.raises(KeyUnavailable, match="/shop/stripe cannot be read: ParameterNotFound") as caught:
+        make_source(settings=FROM_SSM, ssm=Broken()).list_sessions(0, NOW)
+    assert "secret" not in str(caught.value)
