@@ -132,6 +132,7 @@ def deploy(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, name: s
     put_stripe_key(client, secret_parameter, STRIPE_KEY)
     shop = {"CommerceTable": table, "StripeSecretParameter": secret_parameter}
     outputs = deploy_template(client, name, packaged(client), {**SANDBOX_PARAMETERS, **parameters, **shop})
+    make_concurrency_a_number(client, outputs["MappingId"])
     return Stack(
         name=name,
         endpoint=client.endpoint,
@@ -155,6 +156,15 @@ def deployed(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS) -> It
         yield stack
     finally:
         stack.delete()
+
+
+def make_concurrency_a_number(client: Clients, mapping_id: str) -> None:
+    """The emulator keeps a parameter of type Number as text here, where CloudFormation makes it a number; its
+    poller then compares the two and never polls."""
+    mappings = client("lambda")
+    scaling = mappings.get_event_source_mapping(UUID=mapping_id).get("ScalingConfig", {})
+    concurrency = int(scaling.get("MaximumConcurrency", 2))
+    mappings.update_event_source_mapping(UUID=mapping_id, ScalingConfig={"MaximumConcurrency": concurrency})
 
 
 # --- the shop -----------------------------------------------------------------------------------------------
