@@ -77,6 +77,13 @@ def test_reads_lag_behind_unless_they_are_consistent():
     assert query(client)["Count"] == 2
 
 
+def test_a_longer_lag_shows_the_oldest_of_several_writes():
+    client = table(replica_lag=2)
+    for number in "123":
+        put(client, "1", a={"N": number})
+    assert client.get_item(TableName=TABLE, Key=key("1"))["Item"]["a"] == {"N": "1"}
+
+
 def test_a_transaction_becomes_visible_to_lagging_reads_as_a_whole():
     client = table(replica_lag=1)
     client.transact_write_items(TransactItems=[{"Put": {"TableName": TABLE, "Item": key(sk)}} for sk in "12"])

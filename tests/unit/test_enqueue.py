@@ -1,0 +1,77 @@
+"""Enqueueing any number of sessions takes the memory of one page."""
+
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from producer.enqueue import Enqueue
+from recon.clock import iso
+from recon.ledger.records import Run
+from recon.ledger.runs import Runs
+from recon.ledger.table import Table
+from recon.stripe_source import Page
+from recon.telemetry import Telemetry
+from tests.builders import NOW, RUN, TABLE, FakeTime, a_session
+from tests.doubles.dynamodb import MemoryDynamoDB
+
+
+class EndlessStripe:
+    """So many sessions, made when they are listed."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def list_sessions(self, start, end, *, after=None, limit=100):
+        first = int(after.removeprefix("cs_")) + 1 if after else 0
+        last = min(first + limit, self.count)
+        return Page([a_session(id=f"cs_{n:09}") for n in range(first, last)], has_more=last < self.count)
+
+
+class Sink:
+    """A queue that only counts."""
+
+    def __init__(self):
+        self.sent = 0
+
+    def send(self, messages, pool, deadline):
+        self.sent += len(messages)
+
+
+def peak_of_enqueueing(count):
+    clock = FakeTime(NOW)
+    memory = MemoryDynamoDB(clock)
+    memory.add_table(TABLE)
+    sink = Sink()
+    deadline = clock.deadline(900)
+    with ThreadPoolExecutor(1) as pool:
+        enqueue = Enqueue(
+            runs=Runs(Table(memory, TABLE), deadline),
+            stripe=lambda: EndlessStripe(count),
+            queue=sink,
+            pool=pool,
+            deadline=deadline,
+            now=lambda: NOW,
+            telemetry=Telemetry("enqueue-test"),
+        )
+        run = Run(RUN, "scheduled", iso(NOW), 25, NOW - 90_000, NOW)
+        tracemalloc.start()
+        try:
+            done = enqueue(run, max_sessions=10**9)
+            return tracemalloc.get_traced_memory()[1], done, sink
+        finally:
+            tracemalloc.stop()
+
+
+def test_memory_is_flat_whatever_the_number_of_sessions():
+    few, _, _ = peak_of_enqueueing(1_000)
+    many, run, sink = peak_of_enqueueing(20_000)
+    assert (run.enqueued, run.listed, sink.sent) == (20_000, True, 20_000)
+    # The double of DynamoDB remembers each transaction's token; 20,000 sessions at once would be 60 MB.
+    assert many < few + 2_000_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 200])
+def test_every_count_around_the_edges_of_a_page_is_enqueued_exactly(count):
+    _, run, sink = peak_of_enqueueing(count)
+    assert (run.enqueued, sink.sent, run.listed, run.truncated) == (count, count, True, False)
