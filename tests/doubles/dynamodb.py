@@ -7,19 +7,19 @@ parameter does that is not written down here is not ignored but refused: the ope
 
 # ruff: noqa: N803  the arguments are named as boto3 names them
 
-import base64
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from threading import RLock
-from typing import Any, Concatenate, Literal, cast
+from typing import Any, Concatenate
 
 import botocore.session
 from botocore.paginate import Paginator
 
-from tests.doubles.conditions import Placeholders, Predicate, Trail, found
+from tests.doubles import transactions
+from tests.doubles.conditions import Placeholders
+from tests.doubles.dumps import dumped, loaded
 from tests.doubles.errors import (
     Meta,
     Refused,
@@ -30,23 +30,18 @@ from tests.doubles.errors import (
     metadata,
     service_model,
 )
+from tests.doubles.operands import Trail
+from tests.doubles.predicates import Predicate
 from tests.doubles.queries import Page, answer, key_range, projected, queried, scanned, start_item
-from tests.doubles.tables import Key, KeySchema, KeyTypeMismatch, Table
-from tests.doubles.updates import Update, bind_update
-from tests.doubles.values import Item, check_item_size, copied_item, normalised_item, size_of_item
+from tests.doubles.tables import Key, KeySchema, Table
+from tests.doubles.values import Item, copied_item, normalised_item
+from tests.doubles.writes import Attributes, Names, Requests, Write, returned
 
 type Answer = dict[str, Any]
-type Names = Mapping[str, str] | None
-type Attributes = Mapping[str, Mapping[str, Any]]
-type OnFailure = Literal["ALL_OLD", "NONE"]
 
-MAX_ACTIONS = 100
-MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 MAX_BATCH_GET = 100
 MAX_BATCH_WRITE = 25
 PAGE_BYTES = 1024 * 1024
-TOKEN_SECONDS = 600
-MAX_TOKEN = 36
 
 
 def operation[**P](
@@ -77,80 +72,6 @@ def operation[**P](
     return decorate
 
 
-class _Write:
-    """One Put, Update, Delete or ConditionCheck, checked as far as that goes without looking at an item."""
-
-    def __init__(self, table: Table, key: Key, condition: Predicate | None, on_failure: OnFailure) -> None:
-        self.table = table
-        self.key = key
-        self._condition = condition
-        self._on_failure = on_failure
-
-    @property
-    def size(self) -> int:
-        return 0
-
-    @property
-    def changes(self) -> bool:
-        return True
-
-    def before(self) -> Item | None:
-        return self.table.get(self.key)
-
-    def check(self) -> None:
-        before = self.before()
-        if self._condition is None or self._condition(before or {}):
-            return
-        held = {} if before is None or self._on_failure != "ALL_OLD" else {"Item": copied_item(before)}
-        raise Refused("ConditionalCheckFailedException", "The conditional request failed", **held)
-
-    def after(self) -> Item | None:
-        return self.before()
-
-
-class _Put(_Write):
-    def __init__(self, item: Item, *args: Any) -> None:
-        super().__init__(*args)
-        self._item = item
-
-    @property
-    def size(self) -> int:
-        return size_of_item(self._item)
-
-    def after(self) -> Item | None:
-        return self._item
-
-
-class _Delete(_Write):
-    def after(self) -> Item | None:
-        return None
-
-
-class _Check(_Write):
-    @property
-    def changes(self) -> bool:
-        return False
-
-
-class _Update(_Write):
-    def __init__(self, update: Update | None, key_item: Item, *args: Any) -> None:
-        super().__init__(*args)
-        self.update = update
-        self._key_item = key_item
-
-    def after(self) -> Item | None:
-        before = self.before() or self._key_item
-        if self.update is None:
-            return before
-        after = self.update.applied(before)
-        check_item_size(after, "Item size to update has exceeded the maximum allowed size")
-        return after
-
-    @property
-    def size(self) -> int:
-        return size_of_item(self.after() or {})
-
-
 class MemoryDynamoDB:
     """`page_items` forces short pages; `batch_items` leaves the rest of a larger BatchGetItem unprocessed;
     `replica_lag`: reads without ConsistentRead do not see that many of the latest writes yet;
@@ -177,7 +98,8 @@ class MemoryDynamoDB:
         self._lock = RLock()
         self._requests = 0
         self._tables: dict[str, Table] = {}
-        self._tokens: dict[str, tuple[float, str]] = {}
+        self._tokens = transactions.Tokens(clock)
+        self._bind = Requests(self._table)
         self._unseen: deque[list[tuple[str, Key, Item | None]]] = deque(maxlen=replica_lag)
 
     # Tables
@@ -257,7 +179,7 @@ class MemoryDynamoDB:
         ExpressionAttributeNames: Names = None,
     ) -> Answer:
         table = self._read_from(TableName, consistent=ConsistentRead)
-        trails = _projection(Placeholders(ExpressionAttributeNames, None), ProjectionExpression)
+        trails = _only_projection(ExpressionAttributeNames, ProjectionExpression)
         item = table.get(table.exact_key(normalised_item(Key)))
         return {} if item is None else {"Item": projected(item, trails)}
 
@@ -299,7 +221,7 @@ class MemoryDynamoDB:
         ExpressionAttributeNames: Names = None,
     ) -> list[Item]:
         table = self._read_from(name, consistent=ConsistentRead)
-        trails = _projection(Placeholders(ExpressionAttributeNames, None), ProjectionExpression)
+        trails = _only_projection(ExpressionAttributeNames, ProjectionExpression)
         keys = [table.exact_key(normalised_item(key)) for key in Keys]
         # The service promises no order; the reverse keeps a caller from leaning on its own.
         return [projected(item, trails) for key in reversed(keys) if (item := table.get(key)) is not None]
@@ -369,24 +291,24 @@ class MemoryDynamoDB:
     @operation("PutItem")
     def put_item(self, /, *, ReturnValues: str = "NONE", **put: Any) -> Answer:
         _check_return_values(ReturnValues, "NONE", "ALL_OLD")
-        return self._written(self._put(**put), ReturnValues)
+        return self._written(self._bind.put(**put), ReturnValues)
 
     @operation("DeleteItem")
     def delete_item(self, /, *, ReturnValues: str = "NONE", **delete: Any) -> Answer:
         _check_return_values(ReturnValues, "NONE", "ALL_OLD")
-        return self._written(self._delete(**delete), ReturnValues)
+        return self._written(self._bind.delete(**delete), ReturnValues)
 
     @operation("UpdateItem")
     def update_item(self, /, *, ReturnValues: str = "NONE", **update: Any) -> Answer:
         _check_return_values(ReturnValues, "NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW")
-        return self._written(self._update(**update), ReturnValues)
+        return self._written(self._bind.update(**update), ReturnValues)
 
     @operation("BatchWriteItem")
     def batch_write_item(self, *, RequestItems: Mapping[str, Sequence[Mapping[str, Any]]]) -> Answer:
         if sum(len(requests) for requests in RequestItems.values()) > MAX_BATCH_WRITE:
             raise invalid("Too many items requested for the BatchWriteItem call")
         writes = [
-            self._batch_write(name, **request)
+            self._bind.of_batch(name, **request)
             for name, requests in RequestItems.items()
             for request in requests
         ]
@@ -394,28 +316,13 @@ class MemoryDynamoDB:
         self._commit([(write, write.after()) for write in writes])
         return {"UnprocessedItems": {}}
 
-    def _batch_write(
-        self,
-        name: str,
-        PutRequest: Mapping[str, Any] | None = None,
-        DeleteRequest: Mapping[str, Any] | None = None,
-    ) -> _Write:
-        if (PutRequest is None) == (DeleteRequest is None):
-            raise invalid(
-                "Supplied AttributeValue has more than one datatypes set, "
-                "must contain exactly one of the supported datatypes"
-            )
-        if PutRequest is not None:
-            return self._put(TableName=name, **PutRequest)
-        return self._delete(TableName=name, **(DeleteRequest or {}))
-
-    def _written(self, write: _Write, return_values: str) -> Answer:
+    def _written(self, write: Write, return_values: str) -> Answer:
         before = write.before()
         write.check()
         after = write.after()
         self._commit([(write, after)])
-        returned = _returned(write, before, after, return_values)
-        return {} if not returned else {"Attributes": returned}
+        attributes = returned(write, before, after, return_values)
+        return {"Attributes": attributes} if attributes else {}
 
     # Transactions
 
@@ -423,23 +330,19 @@ class MemoryDynamoDB:
     def transact_write_items(
         self, *, TransactItems: Sequence[Mapping[str, Any]], ClientRequestToken: str | None = None
     ) -> Answer:
-        if len(TransactItems) > MAX_ACTIONS:
-            raise invalid("Member must have length less than or equal to 100")
-        if len(ClientRequestToken or "") > MAX_TOKEN:
-            raise invalid("Member must have length less than or equal to 36")
-        if ClientRequestToken is not None and self._repeated(ClientRequestToken, TransactItems):
+        token = ClientRequestToken
+        if token is not None and self._tokens.repeats(token, TransactItems):
             return {}
-        writes = self._bound(TransactItems)
-        after = _decided(writes)
+        writes = transactions.bound(self._bind, TransactItems)
+        after = transactions.decided(writes)
         self._commit([pair for pair in zip(writes, after, strict=True) if pair[0].changes])
-        if ClientRequestToken is not None:
-            expiry = self._clock() + TOKEN_SECONDS
-            self._tokens[ClientRequestToken] = (expiry, _fingerprint(TransactItems))
+        if token is not None:
+            self._tokens.remember(token, TransactItems)
         return {}
 
     @operation("TransactGetItems")
     def transact_get_items(self, *, TransactItems: Sequence[Mapping[str, Any]]) -> Answer:
-        if len(TransactItems) > MAX_ACTIONS:
+        if len(TransactItems) > transactions.MAX_ACTIONS:
             raise invalid("Member must have length less than or equal to 100")
         return {"Responses": [self._transact_got(**action["Get"]) for action in TransactItems]}
 
@@ -451,111 +354,10 @@ class MemoryDynamoDB:
         ProjectionExpression: str | None = None,
         ExpressionAttributeNames: Names = None,
     ) -> Answer:
-        trails = _projection(Placeholders(ExpressionAttributeNames, None), ProjectionExpression)
+        trails = _only_projection(ExpressionAttributeNames, ProjectionExpression)
         table = self._table(TableName)
         item = table.get(table.exact_key(normalised_item(Key)))
         return {} if item is None else {"Item": projected(item, trails)}
-
-    def _repeated(self, token: str, actions: Sequence[Mapping[str, Any]]) -> bool:
-        now = self._clock()
-        self._tokens = {key: kept for key, kept in self._tokens.items() if kept[0] > now}
-        if token not in self._tokens:
-            return False
-        if self._tokens[token][1] != _fingerprint(actions):
-            raise Refused("IdempotentParameterMismatchException", "")
-        return True
-
-    def _bound(self, actions: Sequence[Mapping[str, Any]]) -> list[_Write]:
-        """Every action, checked as far as the service checks a request before it looks at any item."""
-        reasons: list[Refused | None] = []
-        writes: list[_Write] = []
-        for action in actions:
-            try:
-                writes.append(self._action(action))
-                reasons.append(None)
-            except KeyTypeMismatch as mismatch:
-                reasons.append(mismatch)
-        _cancel_if_any(reasons)
-        keys = [(write.table.name, write.key) for write in writes]
-        if len(set(keys)) < len(keys):
-            raise invalid("Transaction request cannot include multiple operations on one item")
-        return writes
-
-    def _action(self, action: Mapping[str, Any]) -> _Write:
-        if len(action) != 1:
-            raise invalid("TransactItems can only contain one of Check, Put, Update or Delete")
-        ((kind, request),) = action.items()
-        binders: dict[str, Callable[..., _Write]] = {
-            "Put": self._put,
-            "Update": self._update,
-            "Delete": self._delete,
-            "ConditionCheck": self._check,
-        }
-        return binders[kind](**request)
-
-    # Binding one write
-
-    def _put(
-        self,
-        *,
-        TableName: str,
-        Item: Attributes,
-        ConditionExpression: str | None = None,
-        ExpressionAttributeNames: Names = None,
-        ExpressionAttributeValues: Attributes | None = None,
-        ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
-    ) -> _Write:
-        placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
-        condition = _condition(placeholders, ConditionExpression)
-        placeholders.finish()
-        table = self._table(TableName)
-        item = normalised_item(Item)
-        key = table.key_of(item)
-        check_item_size(item)
-        return _Put(item, table, key, condition, ReturnValuesOnConditionCheckFailure)
-
-    def _delete(
-        self,
-        *,
-        TableName: str,
-        Key: Attributes,
-        ConditionExpression: str | None = None,
-        ExpressionAttributeNames: Names = None,
-        ExpressionAttributeValues: Attributes | None = None,
-        ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
-    ) -> _Write:
-        placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
-        condition = _condition(placeholders, ConditionExpression)
-        placeholders.finish()
-        table = self._table(TableName)
-        key = table.exact_key(normalised_item(Key))
-        return _Delete(table, key, condition, ReturnValuesOnConditionCheckFailure)
-
-    def _check(self, *, ConditionExpression: str, **request: Any) -> _Write:
-        deletion = self._delete(ConditionExpression=ConditionExpression, **request)
-        return _Check(deletion.table, deletion.key, deletion._condition, deletion._on_failure)
-
-    def _update(
-        self,
-        *,
-        TableName: str,
-        Key: Attributes,
-        UpdateExpression: str | None = None,
-        ConditionExpression: str | None = None,
-        ExpressionAttributeNames: Names = None,
-        ExpressionAttributeValues: Attributes | None = None,
-        ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
-    ) -> _Write:
-        table = self._table(TableName)
-        placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
-        update = None
-        if UpdateExpression is not None:
-            update = bind_update(placeholders, UpdateExpression, table.schema.names)
-        condition = _condition(placeholders, ConditionExpression)
-        placeholders.finish()
-        key_item = normalised_item(Key)
-        key = table.exact_key(key_item)
-        return _Update(update, key_item, table, key, condition, ReturnValuesOnConditionCheckFailure)
 
     # The store
 
@@ -575,7 +377,7 @@ class MemoryDynamoDB:
                     replica.write(key, before)
         return replica
 
-    def _commit(self, writes: Sequence[tuple[_Write, Item | None]]) -> None:
+    def _commit(self, writes: Sequence[tuple[Write, Item | None]]) -> None:
         if self._unseen.maxlen:
             self._unseen.append([(write.table.name, write.key, write.before()) for write, _ in writes])
         for write, after in writes:
@@ -591,21 +393,12 @@ class MemoryDynamoDB:
     def dump(self) -> bytes:
         """Everything in one order, whatever the history: equal bytes are equal tables."""
         with self._lock:
-            tables = {
-                name: {
-                    "schema": [(one.name, one.kind) for one in table.schema.attributes],
-                    "ttl": table.ttl_attribute,
-                    "items": list(table.items()),
-                }
-                for name, table in self._tables.items()
-            }
-            return json.dumps(tables, sort_keys=True, separators=(",", ":"), default=_encoded).encode()
+            return dumped(self._tables.values())
 
-    def load(self, dumped: bytes) -> None:
-        """Replaces everything by what `dump` wrote."""
-        tables = json.loads(dumped, object_hook=_decoded)
+    def load(self, dump: bytes) -> None:
+        """Replaces everything by what `dump` answered."""
         with self._lock:
-            self._tables = {name: _loaded(name, **table) for name, table in tables.items()}
+            self._tables = loaded(dump)
             self._tokens.clear()
             self._unseen.clear()
 
@@ -626,47 +419,7 @@ class MemoryDynamoDB:
         """boto3's clients are closed; there is nothing to close here."""
 
 
-def _schema(schema: Sequence[Mapping[str, str]], definitions: Sequence[Mapping[str, str]]) -> KeySchema:
-    return KeySchema.of(schema, definitions)
-
-
-def _loaded(name: str, schema: list[list[str]], ttl: str | None, items: list[Item]) -> Table:
-    kinds = ("HASH", "RANGE")
-    table = Table(
-        name,
-        KeySchema.of(
-            [{"AttributeName": key, "KeyType": kind} for (key, _), kind in zip(schema, kinds, strict=False)],
-            [{"AttributeName": key, "AttributeType": kind} for key, kind in schema],
-        ),
-    )
-    table.ttl_attribute = ttl
-    for item in items:
-        table.put(table.key_of(item), item)
-    return table
-
-
-def _encoded(content: object) -> dict[str, str]:
-    if not isinstance(content, bytes):
-        raise TypeError(type(content))
-    return {"$bytes": base64.b64encode(content).decode()}
-
-
-def _decoded(content: dict[str, Any]) -> Any:
-    return base64.b64decode(content["$bytes"]) if set(content) == {"$bytes"} else content
-
-
-def _expired(table: Table, now: float) -> Iterator[Item]:
-    for item in table.items():
-        stamp = item.get(table.ttl_attribute or "", {}).get("N")
-        if stamp is not None and float(stamp) <= now:
-            yield item
-
-
 # Pieces of the operations
-
-
-def _condition(placeholders: Placeholders, text: str | None) -> Predicate | None:
-    return None if text is None else placeholders.condition("ConditionExpression", text)
 
 
 def _filter(placeholders: Placeholders, text: str | None, keys: frozenset[str]) -> Predicate | None:
@@ -675,6 +428,13 @@ def _filter(placeholders: Placeholders, text: str | None, keys: frozenset[str]) 
 
 def _projection(placeholders: Placeholders, text: str | None) -> tuple[Trail, ...] | None:
     return None if text is None else placeholders.projection(text)
+
+
+def _only_projection(names: Names, text: str | None) -> tuple[Trail, ...] | None:
+    placeholders = Placeholders(names, None)
+    trails = _projection(placeholders, text)
+    placeholders.finish()
+    return trails
 
 
 def _shown(select: str | None, trails: tuple[Trail, ...] | None) -> Callable[[Item], Item] | None:
@@ -705,53 +465,13 @@ def _refuse_duplicates(keys: Sequence[Any]) -> None:
         raise invalid("Provided list of item keys contains duplicates")
 
 
-def _returned(write: _Write, before: Item | None, after: Item | None, wanted: str) -> Item | None:
-    source = {"ALL_OLD": before, "UPDATED_OLD": before, "ALL_NEW": after, "UPDATED_NEW": after}.get(wanted)
-    if source is None:
-        return None
-    if wanted.startswith("ALL"):
-        return copied_item(source)
-    update = cast("_Update", write).update
-    trails = () if update is None else tuple(t for t in update.trails if found(source, t) is not None)
-    return projected(source, trails)
+def _expired(table: Table, now: float) -> Iterator[Item]:
+    for item in table.items():
+        stamp = item.get(table.ttl_attribute or "", {}).get("N")
+        if stamp is not None and float(stamp) <= now:
+            yield item
 
 
-def _decided(writes: Sequence[_Write]) -> list[Item | None]:
-    """What each action leaves behind; all of them are decided on the state before the transaction."""
-    if sum(write.size for write in writes if isinstance(write, _Put)) > MAX_TRANSACTION_BYTES:
-        raise invalid("Transaction payload size cannot exceed 4MB")
-    reasons: list[Refused | None] = []
-    after: list[Item | None] = []
-    for write in writes:
-        try:
-            write.check()
-            after.append(write.after())
-            reasons.append(None)
-        except Refused as refused:
-            after.append(None)
-            reasons.append(refused)
-    _cancel_if_any(reasons)
-    return after
-
-
-def _cancel_if_any(reasons: Sequence[Refused | None]) -> None:
-    if not any(reasons):
-        return
-    listed = [{"Code": "None"} if reason is None else _reason(reason) for reason in reasons]
-    sentence = (
-        "Transaction cancelled, please refer cancellation reasons for specific reasons "
-        f"[{', '.join(reason['Code'] for reason in listed)}]"
-    )
-    raise Refused("TransactionCanceledException", sentence, Message=sentence, CancellationReasons=listed)
-
-
-def _reason(refused: Refused) -> dict[str, Any]:
-    codes = {
-        "ConditionalCheckFailedException": "ConditionalCheckFailed",
-        "ValidationException": "ValidationError",
-    }
-    return {"Code": codes[refused.code], "Message": refused.message, **refused.members}
-
-
-def _fingerprint(actions: Sequence[Mapping[str, Any]]) -> str:
-    return json.dumps(actions, sort_keys=True, default=_encoded)
+def _schema(schema: Sequence[Mapping[str, str]], definitions: Sequence[Mapping[str, str]]) -> KeySchema:
+    """The argument of `create_table` hides the class of the same name."""
+    return KeySchema.of(schema, definitions)

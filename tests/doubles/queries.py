@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from tests.doubles.conditions import Placeholders, Predicate, Trail, found
+from tests.doubles.conditions import Placeholders
 from tests.doubles.errors import invalid
 from tests.doubles.expressions import And, Call, Condition, Literal, Not, Operand, Or, Path, Test
+from tests.doubles.operands import Trail, found
+from tests.doubles.predicates import Predicate
 from tests.doubles.tables import Key, Table, key_content
 from tests.doubles.values import Item, Value, copied, copied_item, normalised_item, size_of_item
 

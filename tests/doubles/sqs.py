@@ -6,31 +6,35 @@ at least once: `duplicate` makes a message arrive again, `rng` makes messages ar
 
 # ruff: noqa: N803  the arguments are named as boto3 names them
 
-import hashlib
 import json
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import wraps
 from threading import RLock
 from typing import Any, Concatenate
 
 from tests.doubles.errors import Meta, Refused, check_parameters, client_error, exceptions_of, metadata
+from tests.doubles.queues import Message, MoveTask, Queue, shown, shown_task
+from tests.doubles.sqs_requests import (
+    MAX_BATCH,
+    MAX_BYTES,
+    Entry,
+    bad_value,
+    check_batch,
+    check_body,
+    check_handle,
+    check_range,
+    failure,
+    no_queue,
+)
 
 type Answer = dict[str, Any]
-type Entry = Mapping[str, Any]
 
-MAX_BATCH = 10
-MAX_BYTES = 1024 * 1024
 MAX_VISIBILITY = 12 * 3600
 MAX_DELAY = 900
 PURGE_SECONDS = 60
-_ACCOUNT = "000000000000"
-_REGION = "us-east-1"
-_ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # The codes that SQS still answers in the way of its older query protocol.
 _QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
@@ -57,75 +61,6 @@ _DEFAULTS = {
 }
 
 
-@dataclass(slots=True)
-class Message:
-    """`handle` is the receipt handle of the latest receive, the only one that does anything."""
-
-    message_id: str
-    body: str
-    sent_at: float
-    visible_at: float
-    attributes: dict[str, Any] = field(default_factory=dict)
-    receive_count: int = 0
-    first_received_at: float | None = None
-    received_at: float | None = None
-    handle: str | None = None
-    source_arn: str | None = None
-
-    @property
-    def md5(self) -> str:
-        return hashlib.md5(self.body.encode(), usedforsecurity=False).hexdigest()
-
-    def system_attributes(self) -> dict[str, str]:
-        times = {"SentTimestamp": self.sent_at, "ApproximateFirstReceiveTimestamp": self.first_received_at}
-        known = {name: str(int(at * 1000)) for name, at in times.items() if at is not None}
-        source = {} if self.source_arn is None else {"DeadLetterQueueSourceArn": self.source_arn}
-        return {
-            "SenderId": _ACCOUNT,
-            "ApproximateReceiveCount": str(self.receive_count),
-            **known,
-            **source,
-        }
-
-
-@dataclass(slots=True)
-class Queue:
-    name: str
-    attributes: dict[str, str]
-    created_at: float
-    messages: list[Message] = field(default_factory=list)
-    purged_at: float | None = None
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:sqs:{_REGION}:{_ACCOUNT}:{self.name}"
-
-    @property
-    def url(self) -> str:
-        return f"https://sqs.{_REGION}.amazonaws.com/{_ACCOUNT}/{self.name}"
-
-    def seconds(self, attribute: str) -> int:
-        return int(self.attributes[attribute])
-
-    @property
-    def dead_letters(self) -> tuple[str, int] | None:
-        """The dead-letter queue's ARN and the receives after which a message goes there."""
-        policy = self.attributes.get("RedrivePolicy")
-        if not policy:
-            return None
-        read = json.loads(policy)
-        return read["deadLetterTargetArn"], int(read["maxReceiveCount"])
-
-
-@dataclass(frozen=True, slots=True)
-class MoveTask:
-    handle: str
-    source_arn: str
-    destination_arn: str | None
-    moved: int
-    started_at: float
-
-
 def operation[**P](
     name: str,
 ) -> Callable[[Callable[Concatenate["MemorySQS", P], Answer]], Callable[Concatenate["MemorySQS", P], Answer]]:
@@ -136,7 +71,8 @@ def operation[**P](
     ) -> Callable[Concatenate["MemorySQS", P], Answer]:
         @wraps(method)
         def call(self: "MemorySQS", /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-            check_parameters("sqs", name, kwargs)
+            if self._validate:
+                check_parameters("sqs", name, kwargs)
             with self._lock:
                 try:
                     return {**method(self, *args, **kwargs), "ResponseMetadata": metadata(self._number())}
@@ -155,6 +91,7 @@ def _no_rejection(operation_name: str, entry: Entry) -> bool:
 class MemorySQS:
     """`rejects(operation, entry)` picks batch entries that fail while their batch answers 200. `rng` shuffles
     what a receive sees. `move_tasks=False` is a service without StartMessageMoveTask, as emulators are.
+    `validate=False` leaves out botocore's check of parameters.
     """
 
     def __init__(
@@ -164,6 +101,7 @@ class MemorySQS:
         rng: random.Random | None = None,
         move_tasks: bool = True,
         rejects: Callable[[str, Entry], bool] = _no_rejection,
+        validate: bool = True,
     ) -> None:
         self.exceptions = exceptions_of("sqs")
         self.meta = Meta("sqs")
@@ -171,6 +109,7 @@ class MemorySQS:
         self.move_tasks = move_tasks
         self._clock = clock
         self._rng = rng
+        self._validate = validate
         self._lock = RLock()
         self._numbers = 0
         self._queues: dict[str, Queue] = {}
@@ -210,7 +149,7 @@ class MemorySQS:
         for queue in self._queues.values():
             if queue.name == QueueName:
                 return {"QueueUrl": queue.url}
-        raise _no_queue()
+        raise no_queue()
 
     @operation("GetQueueAttributes")
     def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str] = ()) -> Answer:
@@ -268,14 +207,14 @@ class MemorySQS:
         MessageAttributes: Mapping[str, Any] | None = None,
     ) -> Answer:
         queue = self._queue(QueueUrl)
-        _check_body(MessageBody)
+        check_body(MessageBody)
         message = self._send(queue, MessageBody, DelaySeconds, MessageAttributes)
         return {"MD5OfMessageBody": message.md5, "MessageId": message.message_id}
 
     @operation("SendMessageBatch")
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Entry]) -> Answer:
         queue = self._queue(QueueUrl)
-        _check_batch(Entries)
+        check_batch(Entries)
         size = sum(len(entry["MessageBody"].encode()) for entry in Entries)
         if size > MAX_BYTES:
             raise Refused(
@@ -285,7 +224,7 @@ class MemorySQS:
         return self._batch("SendMessageBatch", Entries, lambda entry: self._send_entry(queue, entry))
 
     def _send_entry(self, queue: Queue, entry: Entry) -> Answer:
-        _check_body(entry["MessageBody"])
+        check_body(entry["MessageBody"])
         message = self._send(
             queue, entry["MessageBody"], entry.get("DelaySeconds"), entry.get("MessageAttributes")
         )
@@ -295,7 +234,7 @@ class MemorySQS:
         self, queue: Queue, body: str, delay: int | None, attributes: Mapping[str, Any] | None
     ) -> Message:
         seconds = queue.seconds("DelaySeconds") if delay is None else delay
-        _check_range("DelaySeconds", seconds, MAX_DELAY)
+        check_range("DelaySeconds", seconds, MAX_DELAY)
         now = self._clock()
         message = Message(self._new_id(), body, now, now + seconds, dict(attributes or {}))
         queue.messages.append(message)
@@ -316,13 +255,13 @@ class MemorySQS:
         MessageAttributeNames: Sequence[str] = (),
     ) -> Answer:
         queue = self._queue(QueueUrl)
-        _check_range("MaxNumberOfMessages", MaxNumberOfMessages, MAX_BATCH, least=1)
-        _check_range("WaitTimeSeconds", WaitTimeSeconds, 20)
+        check_range("MaxNumberOfMessages", MaxNumberOfMessages, MAX_BATCH, least=1)
+        check_range("WaitTimeSeconds", WaitTimeSeconds, 20)
         seconds = queue.seconds("VisibilityTimeout") if VisibilityTimeout is None else VisibilityTimeout
-        _check_range("VisibilityTimeout", seconds, MAX_VISIBILITY)
+        check_range("VisibilityTimeout", seconds, MAX_VISIBILITY)
         wanted = {*AttributeNames, *MessageSystemAttributeNames}
         received = [
-            _shown(message, wanted, MessageAttributeNames)
+            shown(message, wanted, MessageAttributeNames)
             for message in self._received(queue, MaxNumberOfMessages, seconds)
         ]
         return {"Messages": received} if received else {}
@@ -371,15 +310,15 @@ class MemorySQS:
     @operation("DeleteMessageBatch")
     def delete_message_batch(self, *, QueueUrl: str, Entries: Sequence[Entry]) -> Answer:
         queue = self._queue(QueueUrl)
-        _check_batch(Entries)
+        check_batch(Entries)
         return self._batch(
             "DeleteMessageBatch", Entries, lambda entry: self._delete(queue, entry["ReceiptHandle"])
         )
 
     def _delete(self, queue: Queue, handle: str) -> Answer:
         """A stale handle is no error and deletes nothing; a deleted message's neither."""
-        _check_handle(handle)
-        message = _held_by(queue, handle)
+        check_handle(handle)
+        message = queue.holding(handle)
         if message is not None:
             queue.messages.remove(message)
         return {}
@@ -393,7 +332,7 @@ class MemorySQS:
     @operation("ChangeMessageVisibilityBatch")
     def change_message_visibility_batch(self, *, QueueUrl: str, Entries: Sequence[Entry]) -> Answer:
         queue = self._queue(QueueUrl)
-        _check_batch(Entries)
+        check_batch(Entries)
         return self._batch(
             "ChangeMessageVisibilityBatch",
             Entries,
@@ -401,19 +340,19 @@ class MemorySQS:
         )
 
     def _change(self, queue: Queue, handle: str, seconds: int) -> Answer:
-        _check_handle(handle)
-        _check_range("VisibilityTimeout", seconds, MAX_VISIBILITY)
-        message = _held_by(queue, handle)
+        check_handle(handle)
+        check_range("VisibilityTimeout", seconds, MAX_VISIBILITY)
+        message = queue.holding(handle)
         now = self._clock()
         if message is None or message.visible_at <= now:
-            raise _bad_value(
+            raise bad_value(
                 handle,
                 "ReceiptHandle",
                 "Message does not exist or is not available for visibility timeout change.",
             )
         # Twelve hours are counted from the receive, however often the timeout is changed.
         if now + seconds - (message.received_at or now) > MAX_VISIBILITY:
-            raise _bad_value(
+            raise bad_value(
                 seconds,
                 "VisibilityTimeout",
                 "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
@@ -426,12 +365,12 @@ class MemorySQS:
         failed: list[Answer] = []
         for entry in entries:
             if self.rejects(name, entry):
-                failed.append(_failure(entry, "InternalError", "injected", sender=False))
+                failed.append(failure(entry, "InternalError", "injected", sender=False))
                 continue
             try:
                 successful.append({"Id": entry["Id"], **act(entry)})
             except Refused as refused:
-                failed.append(_failure(entry, refused.code, refused.message, sender=True))
+                failed.append(failure(entry, refused.code, refused.message, sender=True))
         return {
             **({"Successful": successful} if successful else {}),
             **({"Failed": failed} if failed else {}),
@@ -464,7 +403,7 @@ class MemorySQS:
     def list_message_move_tasks(self, *, SourceArn: str, MaxResults: int = 1) -> Answer:
         self._move_source(SourceArn)
         tasks = [task for task in self._tasks if task.source_arn == SourceArn]
-        return {"Results": [_shown_task(task) for task in tasks[:MaxResults]]}
+        return {"Results": [shown_task(task) for task in tasks[:MaxResults]]}
 
     def _move_source(self, arn: str) -> Queue:
         if not self.move_tasks:
@@ -484,7 +423,7 @@ class MemorySQS:
     def _queue(self, url: str) -> Queue:
         queue = self._queues.get(url)
         if queue is None:
-            raise _no_queue()
+            raise no_queue()
         oldest = self._clock() - queue.seconds("MessageRetentionPeriod")
         if any(message.sent_at < oldest for message in queue.messages):
             queue.messages = [message for message in queue.messages if message.sent_at >= oldest]
@@ -543,97 +482,3 @@ class MemorySQS:
 
     def close(self) -> None:
         """boto3's clients are closed; there is nothing to close here."""
-
-
-def _no_queue() -> Refused:
-    return Refused("QueueDoesNotExist", "The specified queue does not exist.")
-
-
-def _bad_value(value: object, parameter: str, reason: str) -> Refused:
-    return Refused(
-        "InvalidParameterValue", f"Value {value} for parameter {parameter} is invalid. Reason: {reason}"
-    )
-
-
-def _check_range(parameter: str, value: int, most: int, *, least: int = 0) -> None:
-    if not least <= value <= most:
-        raise _bad_value(value, parameter, f"Must be between {least} and {most}, if provided.")
-
-
-def _check_body(body: str) -> None:
-    if not body:
-        raise Refused("MissingParameter", "The request must contain the parameter MessageBody.")
-    if len(body.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise Refused(
-            "InvalidParameterValue",
-            f"One or more parameters are invalid. Reason: Message must be shorter than {MAX_BYTES} bytes.",
-        )
-    if _FORBIDDEN.search(body):
-        raise Refused("InvalidMessageContents", "Invalid characters found.")
-
-
-def _check_batch(entries: Sequence[Entry]) -> None:
-    ids = [entry["Id"] for entry in entries]
-    if not ids:
-        raise Refused("EmptyBatchRequest", "There should be at least one entry in the request.")
-    if len(ids) > MAX_BATCH:
-        raise Refused(
-            "TooManyEntriesInBatchRequest",
-            f"Maximum number of entries per request are {MAX_BATCH}. You have sent {len(ids)}.",
-        )
-    if not all(_ENTRY_ID.fullmatch(one) for one in ids):
-        raise Refused(
-            "InvalidBatchEntryId",
-            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
-            "It can be at most 80 letters long.",
-        )
-    if repeated := next((one for one in ids if ids.count(one) > 1), None):
-        raise Refused("BatchEntryIdsNotDistinct", f"Id {repeated} repeated.")
-
-
-def _check_handle(handle: str) -> None:
-    if not re.fullmatch(r"[0-9a-f-]{36}#\d+", handle):
-        raise Refused("ReceiptHandleIsInvalid", f'The input receipt handle "{handle}" is invalid.')
-
-
-def _held_by(queue: Queue, handle: str) -> Message | None:
-    return next((message for message in queue.messages if message.handle == handle), None)
-
-
-def _failure(entry: Entry, code: str, message: str, *, sender: bool) -> Answer:
-    return {"Id": entry["Id"], "SenderFault": sender, "Code": code, "Message": message}
-
-
-def _shown(message: Message, wanted: set[str], attribute_names: Sequence[str]) -> Answer:
-    shown: Answer = {
-        "MessageId": message.message_id,
-        "ReceiptHandle": message.handle,
-        "MD5OfBody": message.md5,
-        "Body": message.body,
-    }
-    system = message.system_attributes()
-    if chosen := {name: text for name, text in system.items() if {"All", name} & wanted}:
-        shown["Attributes"] = chosen
-    named = {name: value for name, value in message.attributes.items() if _asked(name, attribute_names)}
-    if named:
-        shown["MessageAttributes"] = named
-    return shown
-
-
-def _asked(name: str, patterns: Sequence[str]) -> bool:
-    return any(
-        pattern in {"All", ".*", name} or (pattern.endswith(".*") and name.startswith(pattern[:-2]))
-        for pattern in patterns
-    )
-
-
-def _shown_task(task: MoveTask) -> Answer:
-    return {
-        "TaskHandle": task.handle,
-        "Status": "COMPLETED",
-        "SourceArn": task.source_arn,
-        **({} if task.destination_arn is None else {"DestinationArn": task.destination_arn}),
-        "ApproximateNumberOfMessagesMoved": task.moved,
-        "ApproximateNumberOfMessagesToMove": task.moved,
-        "StartedTimestamp": int(task.started_at * 1000),
-    }

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.doubles.conditions import Bound, Placeholders, Trail, check_arity, found, prefixed, refuse_overlap
+from tests.doubles.conditions import Placeholders
 from tests.doubles.errors import Refused, invalid
 from tests.doubles.expressions import Action, Call, Operand, Sum, parse_update
+from tests.doubles.operands import Bound, Trail, check_arity, found, prefixed, refuse_overlap
 from tests.doubles.values import Item, Value, added, copied, copied_item, kind_of, normalised
 
 _SET_TYPES = frozenset({"SS", "NS", "BS"})

@@ -90,9 +90,12 @@ def size_of_item(item: Item) -> int:
     return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
 
 
-def check_item_size(item: Item, sentence: str = "Item size has exceeded the maximum allowed size") -> None:
-    if size_of_item(item) > MAX_ITEM_BYTES:
+def check_item_size(item: Item, sentence: str = "Item size has exceeded the maximum allowed size") -> int:
+    """The size, once it is one that the service takes."""
+    size = size_of_item(item)
+    if size > MAX_ITEM_BYTES:
         raise invalid(sentence)
+    return size
 
 
 def _size_of(value: Value) -> int:

@@ -30,6 +30,7 @@ PACKAGE = "amplify-dynamodb-simulator@2.9.30"
 INTEGRITY = "sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ=="
 JAR = "DynamoDBLocal.jar"
 LIBRARIES = "DynamoDBLocal_lib"
+LAUNCHER = Path(__file__).with_name("LoopbackOnly.java")
 LOG = "engine.log"
 OLDEST_JAVA = 11
 
@@ -108,7 +109,7 @@ class DynamoDBLocal:
             self._process = subprocess.Popen(
                 _command(java, folder, port),
                 cwd=self._home.name,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Its own group, so that a Ctrl-C reaches pytest first and it is ended once, by pid.
@@ -136,13 +137,13 @@ class DynamoDBLocal:
 
 
 def _command(java: str, folder: Path, port: int) -> list[str]:
-    # It offers no address to bind: it listens on all of them. What is in it is made up and gone with it.
     return [
         java,
         "-Xmx512m",
         f"-Djava.library.path={folder / LIBRARIES}",
-        "-jar",
-        str(folder / JAR),
+        "-cp",
+        f"{folder / JAR}:{folder / LIBRARIES}/*",
+        str(LAUNCHER),
         "-inMemory",
         "-sharedDb",
         "-disableTelemetry",
@@ -153,6 +154,8 @@ def _command(java: str, folder: Path, port: int) -> list[str]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
