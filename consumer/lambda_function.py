@@ -78,7 +78,9 @@ def _tools(context: "LambdaContext") -> tuple[Tools, float]:
     deadline = Deadline(time.monotonic() + working_seconds(seconds), time.monotonic, time.sleep)
     kept = clients()
 
+    @cache
     def stripe() -> "StripeSource":
+        """One for the invocation: what it learns of a bad key holds for all of its sessions."""
         from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         return StripeSource(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from consumer.batch import Delivery, Session, Sorted, Work, sorted_out
 from consumer.settle import Settle, Settled, Tools
-from recon.clock import epoch_of
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
 from recon.ledger.orders import Orders, Users, orders_by_user
 from recon.ledger.outcomes import Known, Result, known_of
@@ -79,11 +78,21 @@ class Process:
         open_works = [work for work in works if not self._is_through(work, known, fates)]
         messages = [work.message for work in open_works if work.message]
         orders = orders_by_user(self._tools.table, messages, self._tools.pool)
+        self._announce_last_attempts(open_works, known)
         for group in _groups(open_works):
             self._settle(group, known, orders, fates)
         for run_id in sorted({work.run_id for work in works}):
             self._finish(run_id)
         return fates
+
+    def _announce_last_attempts(self, works: Iterable[Work], known: Known) -> None:
+        """All of the batch, before any is tried: the first may be the one that kills the function."""
+        for run_id, group in _by_run(works).items():
+            announced = Settle(self._tools, run_id, known).announce_last_attempts(group)
+            self._telemetry.count(Metric.SESSION_ERRORS, announced)
+            if announced:
+                # Asked now, since nobody may live to ask after the attempt.
+                self._finish(run_id)
 
     def _is_through(self, work: Work, known: Known, fates: Fates) -> bool:
         """Settled before, or failed for good under this very message: no further calls for it."""
@@ -100,12 +109,8 @@ class Process:
 
     def _settle(self, group: list[Work], known: Known, orders: dict[Users, Orders], fates: Fates) -> None:
         try:
-            self._tools.deadline.need(0, "work on it")
-            settle = Settle(self._tools, group[0].run_id, known)
-            if settle.announce_last_attempts(group):
-                # Asked now, since nobody may live to ask after the attempt.
-                self._finish(group[0].run_id)
-            settled = settle(group, orders)
+            self._tools.deadline.check()
+            settled = Settle(self._tools, group[0].run_id, known)(group, orders)
         except OutOfTime as error:
             for work in group:
                 self._postpone(fates, work, error)
@@ -126,8 +131,9 @@ class Process:
                 self._report(work, applied)
                 if applied.outcome is Outcome.ERROR:
                     fates.at_once.add(work.key)
-            elif error:
-                self._postpone(fates, work, error)
+            elif work.session_id not in settled.committed.settled:
+                # Nothing may be deleted of which nobody knows what became of it.
+                self._postpone(fates, work, error or Unexpected("the commit does not say what became of it"))
 
     def _report(self, work: Work, result: Result) -> None:
         ids = {"run_id": work.run_id, "session_id": work.session_id}
@@ -143,7 +149,8 @@ class Process:
                     error_type=type(result.error).__name__,
                     receive_count=work.receive_count,
                 )
-        self._telemetry.count(_METRICS[result.outcome])
+        if result.outcome is not Outcome.ERROR or result.previous is None:
+            self._telemetry.count(_METRICS[result.outcome])
 
     def _postpone(self, fates: Fates, work: Work, error: SyncError) -> None:
         fates.later[work.key] = error
@@ -163,7 +170,7 @@ class Process:
             self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)
             return
         if run:
-            self._telemetry.sync_completed(run, self._tools.now() - epoch_of(run.started_at))
+            self._telemetry.sync_completed(run, run.seconds(self._tools.now()))
 
     def _give_back(self, batch: Sorted, fates: Fates) -> list[str]:
         failed = list(self._failed(batch, fates))
@@ -191,12 +198,13 @@ class Process:
 
 def _groups(works: Iterable[Work]) -> Iterator[list[Work]]:
     """The fresh sessions of each run together, then everything that was received before, one by one."""
-    fresh: dict[str, list[Work]] = {}
-    retried = []
+    works = list(works)
+    yield from _by_run(work for work in works if work.receive_count == 1).values()
+    yield from ([work] for work in works if work.receive_count > 1)
+
+
+def _by_run(works: Iterable[Work]) -> dict[str, list[Work]]:
+    runs: dict[str, list[Work]] = {}
     for work in works:
-        if work.receive_count > 1:
-            retried.append(work)
-        else:
-            fresh.setdefault(work.run_id, []).append(work)
-    yield from fresh.values()
-    yield from ([work] for work in retried)
+        runs.setdefault(work.run_id, []).append(work)
+    return runs

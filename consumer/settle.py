@@ -18,13 +18,13 @@ from recon.errors import (
     Unfinished,
 )
 from recon.ledger.orders import Orders, Users, orders_by_user
-from recon.ledger.outcomes import Commit, Committed, Known, Result
+from recon.ledger.outcomes import Commit, Committed, Known, Looked, Result
 from recon.ledger.records import KnownOutcome
 from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
 from recon.ledger.table import Table
-from recon.message import SessionMessage
 from recon.order import Json, Writing, build_order
 from recon.reconcile import (
+    FoundOrder,
     Outcome,
     Reason,
     reason_to_skip,
@@ -35,6 +35,7 @@ from recon.retry import Deadline
 from recon.telemetry import Telemetry, frames
 
 if TYPE_CHECKING:
+    from recon.message import SessionMessage
     from recon.stripe_source import StripeSource
 
 
@@ -67,8 +68,10 @@ class Settle:
         self._tools = tools
         self._run_id = run_id
         self._known = known
+        self._messages: dict[str, SessionMessage] = {}
 
     def __call__(self, works: Sequence[Work], orders: Mapping[Users, Orders]) -> Settled:
+        self._messages = {work.session_id: work.message for work in works if work.message}
         results: list[Result] = []
         failures: list[tuple[Work, SyncError]] = []
         missing: list[Work] = []
@@ -94,7 +97,7 @@ class Settle:
                 results.append(self._result(work, Outcome.ERROR, error=error))
             else:
                 later[work.session_id] = error
-        return self._commit(works, results, later)
+        return Settled(self._committing()(results), later)
 
     def _decide(self, work: Work, orders: Mapping[Users, Orders]) -> Reason | SyncError | None:
         """Why to leave it alone, why it fails, or None: the order is missing."""
@@ -136,6 +139,8 @@ class Settle:
         message = work.message
         assert message is not None  # noqa: S101 - only readable messages get here
         fetched = stripe.fetch(work.session_id)
+        if fetched.session.get("id") != work.session_id:
+            raise MalformedSession("id is not the one that was asked for")
         if reason := _reason_by_now(fetched.session):
             return reason
         if not fetched.line_items:
@@ -149,30 +154,29 @@ class Settle:
             raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
         return order
 
-    def _commit(self, works: Sequence[Work], results: list[Result], later: dict[str, SyncError]) -> Settled:
-        messages = {work.session_id: work.message for work in works}
-        looked_again: list[Result] = []
-        again = self._look_again([messages[result.session_id] for result in results if result.order])
+    def _look_again(self, results: Sequence[Result]) -> Looked:
+        """Right before a commit: a webhook may have written while Stripe was asked, or while the table was
+        busy. What lies under our own key is left to the condition on that key: after a commit whose answer
+        was lost it is our own."""
+        messages = {
+            result.session_id: self._messages[result.session_id] for result in results if result.order
+        }
+        found = orders_by_user(self._tools.table, messages.values(), self._tools.pool)
+        looked = Looked([], {})
         for result in results:
-            message = messages[result.session_id]
-            found = again.get(user_ids(message)) if result.order and message else None
-            if isinstance(found, SyncError):
-                later[result.session_id] = found
-            elif found and any(order.is_of(result.session_id) for order in found):
-                looked_again.append(result.as_existing())
+            orders = found[user_ids(messages[result.session_id])] if result.order else []
+            if isinstance(orders, SyncError):
+                looked.failed[result.session_id] = orders
+            elif any(order.is_of(result.session_id) and not _is_ours(order, result) for order in orders):
+                looked.results.append(result.as_existing())
             else:
-                looked_again.append(result)
-        return Settled(self._committing()(looked_again), later)
+                looked.results.append(result)
+        return looked
 
-    def _look_again(self, messages: Iterable[SessionMessage | None]) -> dict[Users, Orders]:
-        """Right before the commit: a webhook may have written while Stripe was asked."""
-        readable = [message for message in messages if message]
-        return orders_by_user(self._tools.table, readable, self._tools.pool)
+    def announce_last_attempts(self, works: Iterable[Work]) -> int:
+        """Writes the errors of last attempts before they begin, so that a crash is counted too.
 
-    def announce_last_attempts(self, works: Iterable[Work]) -> bool:
-        """Writes the error of a last attempt before it begins, so that a crash is counted too.
-
-        True when something was written. Best effort: where the table cannot be written the attempt itself
+        Answers how many were written. Best effort: where the table cannot be written the attempt itself
         will fail and come back.
         """
         last = [work for work in works if self._is_last(work) and work.key not in self._known.outcomes]
@@ -184,7 +188,7 @@ class Settle:
         for session_id, result in applied.items():
             key = (self._run_id, session_id)
             self._known.outcomes[key] = KnownOutcome(Outcome.ERROR, Unfinished.__name__, result.message_id)
-        return bool(applied)
+        return len(applied)
 
     def _committing(self) -> Commit:
         return Commit(
@@ -193,6 +197,7 @@ class Settle:
             self._tools.now(),
             self._tools.deadline,
             holds_state=self._known.state_run_id == self._run_id,
+            look_again=self._look_again,
         )
 
     def _gives_up(self, work: Work, error: SyncError) -> bool:
@@ -224,6 +229,11 @@ class Settle:
             error=error,
             previous=self._known.outcomes.get(work.key),
         )
+
+
+def _is_ours(order: FoundOrder, result: Result) -> bool:
+    ours = result.order or {}
+    return (order.pk, order.sk) == (ours.get("PK"), ours.get("SK"))
 
 
 def _reason_by_now(session: Json) -> Reason | None:

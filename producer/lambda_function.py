@@ -109,7 +109,7 @@ def _respond(request: Request, context: "LambdaContext") -> Body:
         return answer(previewed, numbers, dry_run=True)
     runs = Runs(kept.table, deadline)
     enqueue = Enqueue(runs, stripe, kept.queue, kept.pool, deadline, _now, telemetry())
-    run = enqueue(run, request.max_sessions or kept.settings.max_sessions)
+    run = enqueue(run)
     created = created_orders(kept.table, run.run_id, SHOWN_ORDERS) if run.created else []
     return answer(run, created)
 
@@ -126,6 +126,7 @@ def _wanted(request: Request, settings: Settings, request_id: str) -> Run:
         lookback_hours=hours,
         lookback_start=looked_at.start,
         lookback_end=looked_at.end,
+        max_sessions=request.max_sessions or settings.max_sessions,
     )
 
 

@@ -12,6 +12,8 @@ SCHEDULED, MANUAL = "scheduled", "manual"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt")
 _SCHEDULER_KEYS = ("trigger", "scheduledTime")
 _EXAMPLE_TIME = "a UTC time such as 2024-11-27T02:00:00Z"
+# 2001-09-09 to 2100: Stripe has no sessions outside, and sort keys compare as text.
+_EARLIEST, _LATEST = 1_000_000_000, 4_102_444_800
 _TIME_LENGTH = 40  # far longer than any form of a time, and short enough to print
 
 
@@ -72,9 +74,12 @@ def _time(event: Mapping[Any, Any], name: str) -> int:
     if not isinstance(value, str) or len(value) > _TIME_LENGTH:
         raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}")
     try:
-        return epoch_of(value)
+        moment = epoch_of(value)
     except ValueError as exc:
         raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}") from exc
+    if not _EARLIEST <= moment < _LATEST:
+        raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}")
+    return moment
 
 
 def _integer(event: Mapping[Any, Any], name: str, low: int, high: int | None) -> int | None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from recon.stripe_source import StripeSource
 
 HOUR = 3600
-PAGE_SIZE = 100  # Stripe's maximum
+PAGE_SIZE = 100  # Stripe's maximum; not from the adapter, which imports the library
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def slices(
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         page = stripe.list_sessions(looked_at.start, looked_at.end, after=cursor, limit=size)
         cursor = page.sessions[-1]["id"] if page.sessions else cursor
-        more = page.has_more and bool(page.sessions)
         limit = None if limit is None else limit - len(page.sessions)
-        yield Slice(page.sessions, cursor, more)
-        if not more or limit == 0:
+        yield Slice(page.sessions, cursor, page.has_more)
+        if not page.has_more or limit == 0:
             return

@@ -17,4 +17,7 @@ def epoch_of(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone: {text}")
-    return int(moment.timestamp())
+    try:
+        return int(moment.timestamp())
+    except OverflowError as exc:
+        raise ValueError(f"out of range: {text}") from exc

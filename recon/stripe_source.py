@@ -16,6 +16,7 @@ from stripe import oauth_error
 
 from recon.errors import (
     KeyRejected,
+    KeyUnavailable,
     MalformedSession,
     SessionNotFound,
     StripeRejected,
@@ -33,6 +34,7 @@ STRIPE_VERSION = "2026-10-28.endive"
 PAGE_SIZE = 100  # Stripe's maximum
 SESSIONS = "/v1/checkout/sessions"
 NOT_FOUND = 404
+CONNECT_SHARE = 0.3
 
 # Each concrete class of the library has its own row; a test fails when a new one appears.
 ERRORS: dict[type[stripe.StripeError], type[SyncError]] = {
@@ -113,7 +115,8 @@ class StripeConnection:
         self.key = key
         self.pacer = pacer
         self.timeout = timeout
-        self._http = stripe.RequestsClient(timeout=timeout)
+        # One to connect and one to wait for the answer, together no longer than a request may take.
+        self._http = stripe.RequestsClient(timeout=(timeout * CONNECT_SHARE, timeout * (1 - CONNECT_SHARE)))
         self._client = stripe.StripeClient(
             "set per request",
             base_addresses={"api": api_base} if api_base else {},
@@ -145,7 +148,7 @@ class StripeSource:
         self._connection = connection
         self._deadline = deadline
         self._on_throttle = on_throttle
-        self._rejected: str | None = None
+        self._no_key: SyncError | None = None
         self._key_lock = threading.Lock()
 
     def list_sessions(
@@ -159,7 +162,10 @@ class StripeSource:
             "limit": limit,
         }
         data = self._get(SESSIONS, params | ({"starting_after": after} if after else {}))
-        return Page(_list_of(data, "id"), data.get("has_more") is True)
+        page = Page(_list_of(data, "id"), data.get("has_more") is True)
+        if page.has_more and not page.sessions:
+            raise StripeUnavailable("Stripe: an empty page that says there is more")
+        return page
 
     def fetch(self, session_id: str) -> FetchedSession:
         """The session with all its line items, products expanded; one request for up to ten items.
@@ -197,10 +203,7 @@ class StripeSource:
         return again(self._once, path, params)
 
     def _once(self, path: str, params: Json) -> Json:
-        key = self._connection.key.current()
-        if key == self._rejected:
-            raise KeyRejected("Stripe rejects the key; the parameter holds no other")
-        self._connection.pacer.wait(self._deadline, needed_after=self._connection.timeout)
+        key = self._key()
         try:
             data = self._call(path, params, key)
         except KeyRejected:
@@ -208,23 +211,37 @@ class StripeSource:
         self._connection.pacer.succeeded()
         return data
 
+    def _key(self) -> str:
+        with self._key_lock:
+            return self._unless_known_bad(self._connection.key.current)
+
+    def _other_key(self, rejected: str) -> str:
+        """The key that replaced the rejected one; raises KeyRejected when there is none."""
+        with self._key_lock:
+            replacement = self._unless_known_bad(lambda: self._connection.key.replacement_for(rejected))
+            if replacement is None:
+                self._no_key = KeyRejected("Stripe rejects the key, and the parameter holds no other")
+                raise self._no_key
+            return replacement
+
+    def _unless_known_bad[T](self, ask: Callable[[], T]) -> T:
+        """What this invocation has learned of the key is said again without asking anybody again."""
+        if self._no_key:
+            raise type(self._no_key)(str(self._no_key))
+        try:
+            return ask()
+        except KeyUnavailable as error:
+            self._no_key = error
+            raise
+
     def _call(self, path: str, params: Json, key: str) -> Json:
+        self._connection.pacer.wait(self._deadline, needed_after=self._connection.timeout)
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:
             self._connection.pacer.throttled()
             self._on_throttle()
             raise
-
-    def _other_key(self, rejected: str) -> str:
-        """The key that replaced the rejected one; raises KeyRejected when there is none."""
-        with self._key_lock:
-            known = self._rejected == rejected
-            replacement = None if known else self._connection.key.replacement_for(rejected)
-            if replacement is None:
-                self._rejected = rejected
-                raise KeyRejected("Stripe rejects the key; the parameter holds no other")
-            return replacement
 
 
 def _list_of(data: Json, needed: str) -> list[Json]:

@@ -29,9 +29,6 @@ class Metric(StrEnum):
     RUN_SECONDS = "RunSeconds"
 
 
-_UNITS = {Metric.RUN_SECONDS: MetricUnit.Seconds}
-
-
 class Telemetry:
     """The log and the metrics of one function. Thread-safe."""
 
@@ -39,6 +36,7 @@ class Telemetry:
         self._logger = Logger(service=f"{SERVICE}-{part}", level="INFO")
         self._part = part
         self._counts: Counter[Metric] = Counter()
+        self._run_seconds: list[int] = []
         self._lock = threading.Lock()
 
     def info(self, text: str, *, run_id: str, session_id: str = NONE, **facts: Any) -> None:  # noqa: ANN401 - any JSON
@@ -65,18 +63,22 @@ class Telemetry:
             run_id=run.run_id,
             seconds=seconds,
         )
-        self.count(Metric.RUN_SECONDS, seconds)
+        with self._lock:
+            self._run_seconds.append(seconds)
 
     def flush(self) -> None:
         """Prints the metrics counted since the last flush; nothing when there are none."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-        if not counts:
-            return
+            run_seconds, self._run_seconds = self._run_seconds, []
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=f"{SERVICE}-{self._part}")
         for metric, value in counts.items():
-            metrics.add_metric(name=metric.value, unit=_UNITS.get(metric, MetricUnit.Count), value=value)
-        metrics.flush_metrics()
+            if value:
+                metrics.add_metric(name=metric.value, unit=MetricUnit.Count, value=value)
+        for seconds in run_seconds:
+            metrics.add_metric(name=Metric.RUN_SECONDS.value, unit=MetricUnit.Seconds, value=seconds)
+        if run_seconds or any(counts.values()):
+            metrics.flush_metrics()
 
 
 def frames(error: BaseException) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from recon.message import SessionMessage
 from recon.retry import Deadline
+from tests.doubles.faults import Killed
 
 NOW = 1_732_672_800  # 2024-11-27T02:00:00Z
 RUN = "20241127T020000Z"
@@ -79,7 +80,9 @@ def a_message(**changes: Any) -> SessionMessage:
 
 
 class FakeTime:
-    """A clock that only sleeping moves."""
+    """A clock that only sleeping moves. Whoever sleeps past `limit` is killed there, as Lambda does it."""
+
+    limit = float("inf")
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
@@ -91,6 +94,9 @@ class FakeTime:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+        if self.now > self.limit:
+            self.now = self.limit
+            raise Killed
 
     def deadline(self, seconds: float) -> Deadline:
         return Deadline(self.now + seconds, self, self.sleep)

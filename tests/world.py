@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ConnectTimeoutError
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
@@ -59,15 +60,20 @@ class Context:
 
 
 class FakeSSM:
-    """The one parameter, and how often it was read."""
+    """The one parameter, and how often it was read. `hangs`: seconds until a read fails."""
 
-    def __init__(self, value: str = KEY) -> None:
+    def __init__(self, value: str = KEY, clock: FakeTime | None = None) -> None:
         self.value = value
+        self.clock = clock
+        self.hangs = 0.0
         self.reads = 0
 
     def get_parameter(self, *, Name: str, WithDecryption: bool) -> Item:  # noqa: N803 - boto3's names
         assert WithDecryption
         self.reads += 1
+        if self.hangs and self.clock:
+            self.clock.sleep(self.hangs)
+            raise ConnectTimeoutError(endpoint_url="https://ssm.test")
         return {"Parameter": {"Name": Name, "Value": self.value}}
 
 
@@ -93,7 +99,7 @@ class World:
             max_receives=self.settings.max_receive_count + 2,
         )
         self.poller = LambdaPoller(self.memory_sqs, self.queue)
-        self.ssm = FakeSSM()
+        self.ssm = FakeSSM(clock=self.clock)
         self.pool = ThreadPoolExecutor(8)
         # Of its own name: a logger keeps the standard output it found when it was made.
         self.telemetry = Telemetry(f"test-{next(_numbers)}")
@@ -134,7 +140,9 @@ class World:
     def produce(self, event: object = SCHEDULED, *, timeout: float = 900) -> Any:
         """The producer's answer to an event."""
         with self._wired():
-            return producer_function.lambda_handler(event, Context(self.clock, timeout))  # type: ignore[arg-type]
+            context = Context(self.clock, timeout)
+            self.clock.limit = self.clock.now + timeout
+            return producer_function.lambda_handler(event, context)  # type: ignore[arg-type]
 
     def body(self, event: object = SCHEDULED) -> Item:
         answer = self.produce(event)
@@ -143,7 +151,9 @@ class World:
 
     def handle(self, event: Item, context: Any = None) -> Any:
         with self._wired():
-            return consumer_function.lambda_handler(event, context or Context(self.clock))
+            context = context or Context(self.clock)
+            self.clock.limit = self.clock.now + context.timeout
+            return consumer_function.lambda_handler(event, context)
 
     def deliver(self, batch_size: int = 25) -> Delivery | None:
         """One invocation of the consumer with what is visible now."""
@@ -183,6 +193,7 @@ class World:
         both = (consumer_function, producer_function)
         consumer_clients = consumer_function.Clients(**kept, telemetry=self.telemetry)
         with contextlib.ExitStack() as stack:
+            stack.callback(setattr, self.clock, "limit", float("inf"))
             for module in both:
                 stack.enter_context(mock.patch.object(module, "time", clock))
                 stack.enter_context(mock.patch.object(module, "stripe_connection", self.connect))

@@ -4,13 +4,15 @@ A counter moves exactly when its outcome is written, and an outcome is written o
 both stand in one transaction under the condition that the outcome is still the one that was read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from recon.clock import iso
 from recon.errors import SyncError, TableRefused
 from recon.ledger.records import (
     OUTCOME_DAYS,
+    RUN_DAYS,
     STATE_KEY,
     KnownOutcome,
     known_outcome,
@@ -96,10 +98,41 @@ def created_orders(table: Table, run_id: str, limit: int) -> list[str]:
     return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
 
 
-class Commit:
-    """Commits the results of one run in one batch."""
+@dataclass(frozen=True)
+class Looked:
+    """Results after another look: those that were found have become skips, those that could not be looked
+    at are in `failed`."""
 
-    def __init__(self, table: Table, run_id: str, now: int, deadline: Deadline, *, holds_state: bool) -> None:
+    results: list[Result]
+    failed: dict[str, SyncError]
+
+
+class _Changed(Exception):  # noqa: N818 - a signal within this module
+    """The look before a try found something."""
+
+    def __init__(self, looked: Looked) -> None:
+        super().__init__("what was missing is there")
+        self.looked = looked
+
+
+class Commit:
+    """Commits the results of one run in one batch.
+
+    `look_again` is asked right before every single try of a transaction with orders in it, since a webhook
+    writes under a key of its own that no condition of ours can see.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        run_id: str,
+        now: int,
+        deadline: Deadline,
+        *,
+        holds_state: bool,
+        look_again: Callable[[Sequence[Result]], Looked],
+    ) -> None:
+        self._look_again = look_again
         self._table = table
         self._run_id = run_id
         self._now = now
@@ -120,7 +153,10 @@ class Commit:
         while results:
             try:
                 actions = self._actions(results)
-                self._table.transact(actions, self._deadline)
+                self._table.transact(actions, self._deadline, check=partial(self._look, results))
+            except _Changed as changed:
+                self._done.failed |= changed.looked.failed
+                results = changed.looked.results
             except Cancelled as cancelled:
                 results = self._decided_again(results, actions, cancelled)
             except TableRefused as error:
@@ -131,6 +167,13 @@ class Commit:
             else:
                 self._done.applied |= {r.session_id: r for r in results}
                 return
+
+    def _look(self, results: list[Result]) -> None:
+        if not any(result.order for result in results):
+            return
+        looked = self._look_again(results)
+        if looked.results != results:
+            raise _Changed(looked)
 
     def _one_by_one(self, results: list[Result], error: TableRefused) -> list[Result]:
         """DynamoDB refuses something in it and does not say what: each session stands alone now."""
@@ -191,7 +234,7 @@ class Commit:
         if result.previous is None:
             return self._table.put(item, "attribute_not_exists(PK)")
         still_the_one_read = "outcome = :read"
-        return self._table.put(item, still_the_one_read, {":read": result.previous.outcome.value})
+        return self._table.put(item, still_the_one_read, {":read": result.previous.outcome})
 
     def _outcome_item(self, result: Result) -> Item:
         pk, sk = outcome_key(self._run_id, result.session_id)
@@ -214,13 +257,14 @@ class Commit:
         moves = _moves(results)
         if not any(moves.values()):
             return []
-        values = {f":{name}": move for name, move in moves.items()} | {":now": iso(self._now)}
+        values: Item = {f":{name}": move for name, move in moves.items()} | {":now": iso(self._now)}
         # By alias: `processed` is one of DynamoDB's reserved words.
         adds = ", ".join(f"#{name} :{name}" for name in moves)
         run = self._table.update(
             run_key(self._run_id),
-            f"SET updatedAt = :now ADD {adds}",
-            values,
+            # A run whose record is gone leaves a record that goes as well.
+            f"SET updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires) ADD {adds}",
+            values | {":expires": self._now + RUN_DAYS * DAY},
             names={f"#{name}": name for name in moves},
         )
         if not self._holds_state:
@@ -241,7 +285,8 @@ def _moves(results: Iterable[Result]) -> dict[str, int]:
     for result in results:
         moves[_COUNTERS[result.outcome]] += 1
         if result.previous:
-            moves[_COUNTERS[result.previous.outcome]] -= 1
+            # Only an error is ever replaced.
+            moves[_COUNTERS[Outcome.ERROR]] -= 1
         else:
             moves["processed"] += 1
     return moves

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from recon.clock import iso
+from recon.clock import epoch_of, iso
 from recon.ledger.table import Item, Key
 from recon.order import DAY
 from recon.reconcile import Outcome
@@ -13,6 +13,7 @@ RUN_PREFIX = "STRIPE_ORDER_SYNC#"
 RUN_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
 
@@ -38,6 +39,7 @@ class Run:
     lookback_hours: int
     lookback_start: int
     lookback_end: int
+    max_sessions: int
     status: str = RUNNING
     completed_at: str | None = None
     enqueued: int = 0
@@ -56,12 +58,17 @@ class Run:
         """Everything listed has an outcome."""
         return self.listed and self.processed >= self.enqueued
 
+    def seconds(self, now: int) -> int:
+        """How long it has been going on; 0 for a record that does not say when it began."""
+        try:
+            return now - epoch_of(self.started_at)
+        except ValueError:
+            return 0
 
-def run_item(run: Run, now: int) -> Item:
-    pk, sk = run_key(run.run_id)
+
+def run_fields(run: Run, now: int) -> Item:
+    """What a run's record begins with, keys and counters apart."""
     return {
-        "PK": pk,
-        "SK": sk,
         "runId": run.run_id,
         "trigger": run.trigger,
         "status": run.status,
@@ -70,11 +77,7 @@ def run_item(run: Run, now: int) -> Item:
         "lookbackWindow": {"from": iso(run.lookback_start), "to": iso(run.lookback_end)},
         "lookbackStart": run.lookback_start,
         "lookbackEnd": run.lookback_end,
-        "enqueued": 0,
-        "processed": 0,
-        "created": 0,
-        "skipped": 0,
-        "errors": 0,
+        "maxSessions": run.max_sessions,
         "listed": False,
         "truncated": False,
         "dryRun": False,
@@ -94,6 +97,7 @@ def run_of(item: Item) -> Run:
         lookback_hours=item.get("lookbackHours", 0),
         lookback_start=item.get("lookbackStart", 0),
         lookback_end=item.get("lookbackEnd", 0),
+        max_sessions=item.get("maxSessions", 0),
         status=item.get("status", RUNNING),
         completed_at=item.get("syncCompletedAt"),
         enqueued=item.get("enqueued", 0),
@@ -111,17 +115,17 @@ def run_of(item: Item) -> Run:
 
 @dataclass(frozen=True)
 class KnownOutcome:
-    """An outcome as the table holds it."""
+    """An outcome as the table holds it, possibly of a version that knows other words."""
 
-    outcome: Outcome
+    outcome: str
     error_type: str | None = None
     message_id: str | None = None
 
     @property
     def is_final(self) -> bool:
         """Created or skipped; an error may still be corrected."""
-        return self.outcome is not Outcome.ERROR
+        return self.outcome != Outcome.ERROR
 
 
 def known_outcome(item: dict[str, Any]) -> KnownOutcome:
-    return KnownOutcome(Outcome(item["outcome"]), item.get("errorType"), item.get("messageId"))
+    return KnownOutcome(str(item.get("outcome")), item.get("errorType"), item.get("messageId"))

@@ -3,7 +3,19 @@
 from dataclasses import dataclass, replace
 
 from recon.clock import iso
-from recon.ledger.records import DONE, FAILED, RUN_PREFIX, RUNNING, STATE_KEY, Run, run_item, run_key, run_of
+from recon.errors import TableUnavailable
+from recon.ledger.records import (
+    COUNTERS,
+    DONE,
+    FAILED,
+    RUN_PREFIX,
+    RUNNING,
+    STATE_KEY,
+    Run,
+    run_fields,
+    run_key,
+    run_of,
+)
 from recon.ledger.table import Action, Cancelled, Table
 from recon.retry import Deadline
 
@@ -43,34 +55,33 @@ class Runs:
 
         The state is not taken from a run that started later: then the run keeps its own record only.
         """
-        create = self._table.put(run_item(run, now), "attribute_not_exists(PK)")
-        if self._together(create, _take_over(self._table, run, now)):
+        if self._together(_create(self._table, run, now), _take_over(self._table, run, now)):
             return replace(run, listing_moved_at=now)
         found = self.get(run.run_id)
         if found is None:
-            raise RuntimeError(f"run {run.run_id} is there and is not")
-        return self._reopened(found, now)
+            raise TableUnavailable(f"the record of run {run.run_id} is there and is not")
+        return found if found.listed else self._resumed(found, now)
 
-    def _reopened(self, run: Run, now: int) -> Run:
-        """A run that was given up goes on when its producer comes back after all."""
-        if run.status != FAILED or run.listed:
-            return run
-        status = {"#status": "status"}
-        reopen = self._table.update(
+    def _resumed(self, run: Run, now: int) -> Run:
+        """A run whose producer comes back goes on, also one that was given up meanwhile."""
+        resume = self._table.update(
             run_key(run.run_id),
-            "SET #status = :running, listingMovedAt = :moved",
-            {":running": RUNNING, ":failed": FAILED, ":moved": now},
-            condition="#status = :failed",
-            names=status,
+            "SET #status = :running, listingMovedAt = :moved REMOVE syncCompletedAt",
+            {":running": RUNNING, ":no": False, ":moved": now},
+            condition="listed = :no",
+            names={"#status": "status"},
         )
-        state = self._table.update(
+        if not self._together(resume, self._running_again(run)):
+            return self.get(run.run_id) or run
+        return replace(run, status=RUNNING, completed_at=None, listing_moved_at=now)
+
+    def _running_again(self, run: Run) -> Action:
+        return self._table.update(
             STATE_KEY,
-            "SET lastSyncStatus = :running",
+            "SET lastSyncStatus = :running REMOVE lastSyncCompletedAt",
             {":running": RUNNING, ":run": run.run_id},
             condition="lastSyncRunId = :run",
         )
-        self._together(reopen, state)
-        return replace(run, status=RUNNING, listing_moved_at=now)
 
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
         """Moves the cursor and `enqueued` together, if the cursor is still the one that was read.
@@ -85,9 +96,11 @@ class Runs:
             ":moved": now,
             ":now": iso(now),
             ":no": False,
+            ":running": RUNNING,
         }
+        # A page that moves the cursor says that the run lives, also to whoever gave it up meanwhile.
         setting = (
-            "listed = :listed, truncated = :truncated, warnings = :warnings, "
+            "#status = :running, listed = :listed, truncated = :truncated, warnings = :warnings, "
             "listingMovedAt = :moved, updatedAt = :now"
         )
         if progress.cursor is not None:
@@ -99,15 +112,16 @@ class Runs:
             cursor_is_the_one_read = "#cursor = :read"
         move = self._table.update(
             run_key(run.run_id),
-            f"SET {setting} ADD enqueued :sent",
+            f"SET {setting} REMOVE syncCompletedAt ADD enqueued :sent",
             values,
             condition=f"{cursor_is_the_one_read} AND listed = :no",
-            names={"#cursor": "cursor"},
+            names={"#cursor": "cursor", "#status": "status"},
         )
         state = self._table.update(
             STATE_KEY,
-            "SET updatedAt = :now ADD lastSyncEnqueued :sent",
-            {":now": iso(now), ":sent": progress.sent, ":run": run.run_id},
+            "SET updatedAt = :now, lastSyncStatus = :running "
+            "REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
+            {":now": iso(now), ":sent": progress.sent, ":run": run.run_id, ":running": RUNNING},
             condition="lastSyncRunId = :run",
         )
         if not self._together(move, state):
@@ -134,8 +148,8 @@ class Runs:
         names = {"#processed": "processed"}
         return self._close(run, DONE, through, {":yes": True}, now, names)
 
-    def close_earlier(self, run_id: str, now: int) -> list[Run]:
-        """Closes other runs that are still open: done if they are, failed if their producer is dead."""
+    def close_others(self, run_id: str, now: int) -> list[Run]:
+        """Closes the other runs that are still open: done if they are, failed if their producer is dead."""
         items = self._table.query(
             "PK = :pk AND begins_with(SK, :runs)",
             {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":running": RUNNING},
@@ -192,6 +206,21 @@ class Runs:
         except Cancelled:
             return False
         return True
+
+
+def _create(table: Table, run: Run, now: int) -> Action:
+    """An update and not a put: a result that came before its run (hand-made, or after a restore of the table)
+    has left counters that stay true."""
+    fields = run_fields(run, now)
+    setting = [f"#{name} = :{name}" for name in fields]
+    counting = [f"#{name} = if_not_exists(#{name}, :zero)" for name in COUNTERS]
+    return table.update(
+        run_key(run.run_id),
+        "SET " + ", ".join(setting + counting),
+        {f":{name}": value for name, value in fields.items()} | {":zero": 0},
+        condition="attribute_not_exists(syncStartedAt)",
+        names={f"#{name}": name for name in (*fields, *COUNTERS)},
+    )
 
 
 def _take_over(table: Table, run: Run, now: int) -> Action:

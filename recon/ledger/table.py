@@ -132,8 +132,11 @@ class Table:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def transact(self, actions: Sequence[Action], deadline: Deadline) -> None:
-        """All actions or none. Conflicts and throttling are repeated with jitter while time is left.
+    def transact(
+        self, actions: Sequence[Action], deadline: Deadline, check: Callable[[], None] | None = None
+    ) -> None:
+        """All actions or none. Conflicts and throttling are repeated with jitter while time is left; `check`
+        is called right before each try, and what it raises ends them.
 
         Raises Cancelled when a condition did not hold, TableRefused, or TableUnavailable: then, and only
         then, it is unknown whether the transaction took effect.
@@ -149,9 +152,11 @@ class Table:
             for action in actions
         ]
         again = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.02, longest=1.0, on=(TableUnavailable,))
-        again(self._transact_once, wire, token)
+        again(self._transact_once, wire, token, check)
 
-    def _transact_once(self, wire: list[Any], token: str) -> None:
+    def _transact_once(self, wire: list[Any], token: str, check: Callable[[], None] | None) -> None:
+        if check:
+            check()
         try:
             self._client.transact_write_items(TransactItems=wire, ClientRequestToken=token)
         except ClientError as exc:

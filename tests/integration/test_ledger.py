@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from recon.clock import iso
-from recon.ledger.outcomes import Commit, Result, known_of
+from recon.ledger.outcomes import Commit, Looked, Result, known_of
 from recon.ledger.records import KnownOutcome, Run
 from recon.ledger.runs import ListingTaken, Progress, Runs
 from recon.ledger.table import Table
@@ -31,8 +31,14 @@ def deadline():
     return Deadline(time.monotonic() + 120, time.monotonic, time.sleep)
 
 
+def commit(table):
+    return Commit(
+        table, RUN, NOW, deadline(), holds_state=True, look_again=lambda results: Looked(list(results), {})
+    )
+
+
 def a_run(run_id=RUN, started=NOW):
-    return Run(run_id, "scheduled", iso(started), 25, NOW - 25 * 3600, NOW)
+    return Run(run_id, "scheduled", iso(started), 25, NOW - 25 * 3600, NOW, max_sessions=500)
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items)
         while results:
             size = rng.randint(1, 25)
             batch, results = results[:size], results[size:]
-            committed = Commit(table, RUN, NOW, deadline(), holds_state=True)(batch)
+            committed = commit(table)(batch)
             assert not committed.failed
             with lock:
                 applied.update(
@@ -108,7 +114,7 @@ def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items)
 def test_an_error_corrected_by_many_at_once_is_corrected_once(table, items):
     Runs(table, deadline()).start(a_run(), NOW)
     failed = Result("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))
-    Commit(table, RUN, NOW, deadline(), holds_state=True)([failed])
+    commit(table)([failed])
     made = Result(
         "cs_test_000",
         Outcome.CREATED,
@@ -119,7 +125,7 @@ def test_an_error_corrected_by_many_at_once_is_corrected_once(table, items):
     )
 
     def correct(_):
-        return Commit(table, RUN, NOW, deadline(), holds_state=True)([made])
+        return commit(table)([made])
 
     with ThreadPoolExecutor(WRITERS) as pool:
         done = list(pool.map(correct, range(WRITERS)))
@@ -175,7 +181,7 @@ def test_runs_that_start_at_once_leave_the_state_to_the_one_that_started_last(ta
 def test_what_a_batch_needs_to_know_is_one_read(table, real_dynamodb, real_table):
     Runs(table, deadline()).start(a_run(), NOW)
     failed = Result("cs_test_000", Outcome.ERROR, 4, "m0", error=ValueError("x"))
-    Commit(table, RUN, NOW, deadline(), holds_state=True)([failed])
+    commit(table)([failed])
     recorded = Faulty(real_dynamodb)
     known = known_of(Table(recorded, real_table), [(RUN, f"cs_test_{n:03}") for n in range(25)], deadline())
     assert known.state_run_id == RUN
@@ -191,7 +197,7 @@ def test_a_commit_whose_answer_is_lost_or_that_conflicts_is_made_once(
     table = Table(faulty, real_table)
     Runs(table, deadline()).start(a_run(), NOW)
     made = Result("cs_test_000", Outcome.CREATED, 1, "m1", order=order_of("cs_test_000"))
-    committed = Commit(table, RUN, NOW, deadline(), holds_state=True)([made])
+    committed = commit(table)([made])
     assert list(committed.applied) == ["cs_test_000"]
     run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
     assert (run["processed"], run["created"]) == (1, 1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recon.message import dumps
+from recon.stripe_source import StripeSource
 from sandbox.fake_stripe import Endpoint, LineSpec, SessionSpec, ShippingSpec
 from tests.builders import NOW, RUN, TABLE, a_message
 from tests.doubles.faults import (
@@ -18,7 +19,7 @@ from tests.doubles.faults import (
     service_error,
     throttled,
 )
-from tests.world import plain
+from tests.world import plain, wire
 
 HOUR = 3600
 
@@ -359,8 +360,7 @@ def test_case_8_a_failing_stripe_sends_the_session_back_and_not_its_neighbours(w
     getattr(world.stripe.faults, kind)(session=ill.id)
     world.body()
     delivery = world.deliver()
-    assert [json.loads(record["body"])["sessionId"] for record in delivery.event["Records"]]
-    assert len(delivery.returned) == 1
+    assert (delivery.size, len(delivery.returned)) == (2, 1)
     assert world.outcome(well.id)["outcome"] == "created"
     assert world.outcome(ill.id) is None
     world.stripe.faults.clear()
@@ -677,13 +677,120 @@ def test_from_the_last_attempt_on_the_error_is_written_before_it_is_tried(world)
     assert world.outcome(session.id)["outcome"] == "created"
 
 
-def test_out_of_time_is_no_failure_of_the_session(world):
-    """What does not fit in the time left goes back, also at the last attempt."""
+@pytest.mark.parametrize("receives", [1, 10, 12])
+def test_what_does_not_fit_in_the_time_left_goes_back_also_at_the_last_attempt(world, receives):
     session = world.sells(spec())
     world.stripe_timeout = 1000
-    answer = world.handle(event_of(dumps(a_message(session_id=session.id, user_id="u1"))))
+    body = dumps(a_message(session_id=session.id, user_id="u1"))
+    answer = world.handle(event_of(body, receives=receives))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
-    assert world.outcome(session.id) is None
+    outcome = world.outcome(session.id)
+    assert outcome is None if receives == 1 else outcome["errorType"] == "Unfinished"
+
+
+def test_last_attempts_are_announced_before_the_first_is_tried(world):
+    """A whole batch at its last receive, and a Stripe so slow that only few are tried before time is up."""
+    sessions = [world.sells(spec(f"cs_test_{n:02}")) for n in range(25)]
+
+    def slow(request):
+        world.clock.now += 15
+
+    world.stripe.on_request = slow
+    records = [
+        event_of(dumps(a_message(session_id=s.id, user_id="u1")), message_id=s.id, receives=12)["Records"][0]
+        for s in sessions
+    ]
+    world.handle({"Records": records})
+    assert all(world.outcome(session.id) for session in sessions)
+    assert "Unfinished" in {world.outcome(session.id).get("errorType") for session in sessions}
+    world.check_books()
+
+
+def test_a_parameter_store_that_hangs_is_asked_once_an_invocation_and_kills_nobody(world):
+    sessions = [world.sells(spec(f"cs_test_{n:02}")) for n in range(20)]
+    known = world.sells(spec("cs_test_known"))
+    world.webhook_writes(known.id, "u1", NOW - 1800)
+    world.body()
+    world.connection.key._cached = None  # a cold start
+    world.ssm.hangs, world.ssm.reads = 6.0, 0
+    delivery = world.deliver()
+    assert delivery.error is None
+    assert world.ssm.reads == 1
+    assert len(delivery.returned) == 20
+    world.drain()
+    assert world.counters() == (21, 21, 0, 1, 20)
+    assert {world.outcome(session.id)["errorType"] for session in sessions} == {"KeyUnavailable"}
+    assert world.run()["status"] == "done"
+
+
+def test_a_rejected_key_is_asked_about_once_also_for_messages_received_before(world):
+    for n in range(10):
+        world.sells(spec(f"cs_test_{n:02}"))
+    world.body()
+    world.stripe.accept_keys({"sk_test_new"})
+    world.deliver()
+    world.clock.now += 60
+    world.ssm.reads = 0
+    world.stripe.calls.clear()
+    assert len(world.deliver().returned) == 10
+    assert world.ssm.reads == 1
+    assert world.stripe.calls.count(status=401) == 1
+
+
+@pytest.mark.parametrize("fault", [conflict(), throttled()], ids=lambda fault: fault.name)
+def test_a_webhook_that_writes_between_two_tries_of_a_commit_is_seen(world, fault):
+    """The table is busy, the commit is repeated, and meanwhile the webhook arrives after all."""
+    session = world.sells(spec())
+    world.body()
+    tries = []
+
+    def busy(call):
+        if call.method != "transact_write_items":
+            return None
+        tries.append(call)
+        if len(tries) == 2:
+            world.webhook_writes(session.id, "u1", NOW - 60)
+        return fault if len(tries) < 3 else None
+
+    world.dynamodb.plan = busy
+    world.drain()
+    assert [order.get("source") for order in world.orders()] == [None]
+    assert world.outcome(session.id)["reason"] == "exists"
+    assert world.counters() == (1, 1, 0, 1, 0)
+
+
+def test_an_order_whose_commit_was_answered_by_nobody_is_known_to_be_ours(capfd, make_world):
+    """The look before the repeat finds it under our own key: created and reported so, not there before."""
+    world = make_world()
+    session = world.sells(spec())
+    world.body()
+    world.dynamodb.plan = on("transact_write_items", lost_response(), nth=3)
+    world.drain()
+    assert world.history.faults().total() == 1
+    assert world.outcome(session.id)["outcome"] == "created"
+    assert world.counters() == (1, 1, 1, 0, 0)
+    assert capfd.readouterr().out.count("Created order snapshot BC-MISSING1 via sync") == 1
+
+
+def test_an_answer_about_another_session_is_an_error_and_no_order(world, monkeypatch):
+    asked, other = world.sells(spec("cs_test_asked")), world.sells(spec("cs_test_other"))
+    fetch = StripeSource.fetch
+    monkeypatch.setattr(StripeSource, "fetch", lambda self, session_id: fetch(self, other.id))
+    world.sends(a_message(session_id=asked.id, user_id="u1"))
+    world.drain()
+    assert world.outcome(asked.id)["errorType"] == "MalformedSession"
+    assert world.orders() == []
+
+
+def test_an_outcome_of_a_later_version_is_left_alone_and_stops_nobody(world):
+    ill, well = world.sells(spec("cs_test_ill")), world.sells(spec("cs_test_well"))
+    world.body()
+    record = {"PK": f"SYNC_RUN#{RUN}", "SK": f"SESSION#{ill.id}", "outcome": "repaired"}
+    world.memory.put_item(TableName=TABLE, Item=wire(record))
+    delivery = world.deliver()
+    assert delivery.returned == ()
+    assert world.outcome(ill.id) == record
+    assert world.outcome(well.id)["outcome"] == "created"
 
 
 def test_a_batch_of_known_orders_asks_stripe_nothing(world):

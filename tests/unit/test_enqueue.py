@@ -54,10 +54,10 @@ def peak_of_enqueueing(count):
             now=lambda: NOW,
             telemetry=Telemetry("enqueue-test"),
         )
-        run = Run(RUN, "scheduled", iso(NOW), 25, NOW - 90_000, NOW)
+        run = Run(RUN, "scheduled", iso(NOW), 25, NOW - 90_000, NOW, max_sessions=10**9)
         tracemalloc.start()
         try:
-            done = enqueue(run, max_sessions=10**9)
+            done = enqueue(run)
             return tracemalloc.get_traced_memory()[1], done, sink
         finally:
             tracemalloc.stop()

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from recon.errors import ConfigError, KeyRejected, QueueUnavailable, StripeUnavailable
+from recon.stripe_source import StripeConnection
 from sandbox.fake_stripe import Endpoint, SessionSpec
-from tests.builders import NOW, RUN
+from tests.builders import NOW, RUN, a_message
 from tests.doubles.faults import (
     Killed,
     connection_closed,
@@ -286,13 +287,12 @@ def test_a_run_whose_producer_died_is_failed_by_the_next_one(world):
     with pytest.raises(StripeUnavailable):
         world.produce()
     world.stripe.faults.clear()
-    world.clock.now += 24 * HOUR
-    world.body({"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"})
+    world.clock.now += 48 * HOUR
+    later = "20241129T020000Z"
+    world.body({"trigger": "scheduled", "scheduledTime": "2024-11-29T02:00:00Z"})
     assert world.run(RUN)["status"] == "failed"
-    assert world.state()["lastSyncRunId"] == "20241128T020000Z"
-    assert (
-        world.state()["lastSyncStatus"] == "done" if world.counters("20241128T020000Z")[0] == 0 else "running"
-    )
+    assert world.counters(later) == (0, 0, 0, 0, 0)  # its window begins after the three
+    assert (world.state()["lastSyncRunId"], world.state()["lastSyncStatus"]) == (later, "done")
 
 
 def test_a_run_that_another_invocation_is_still_listing_is_left_open(world):
@@ -319,6 +319,71 @@ def test_a_failed_run_goes_on_when_its_producer_comes_back(world):
     world.drain()
     assert world.run(RUN)["status"] == "done"
     assert world.counters(RUN)[:2] == (3, 3)
+
+
+def test_a_run_that_was_given_up_while_its_producer_listed_is_revived_by_the_next_page(world):
+    """Its first producer died long ago; the second is listing when another run closes it."""
+    sells(world, 3)
+    world.stripe.faults.server_error(times=99)
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    world.stripe.faults.clear()
+    world.clock.now += 30 * 60
+    raced = []
+
+    def another_run_starts(request):
+        if not raced:
+            raced.append(True)
+            world.clock.now += 30 * 60
+            world.body({"lookbackHours": 1})
+            assert world.run(RUN)["status"] == "failed"
+
+    world.stripe.on_request = another_run_starts
+    assert world.body(SCHEDULED)["status"] == "running"
+    assert "syncCompletedAt" not in world.run(RUN)
+    world.drain()
+    assert raced
+    assert world.run(RUN)["status"] == "done"
+    assert world.counters(RUN) == (3, 3, 3, 0, 0)
+
+
+def test_a_repeated_run_keeps_the_maximum_it_began_with(make_world):
+    world = make_world(SYNC_MAX_SESSIONS="150")
+    sells(world, 150)
+    world.sqs.plan = on("send_message_batch", killed_before(), nth=12)
+    with pytest.raises(Killed):
+        world.body()
+    world.sqs.plan = lambda call: None
+    body = world.body({**SCHEDULED, "maxSessions": 10})
+    assert (body["enqueued"], body["truncated"]) == (150, False)
+
+
+def test_an_empty_page_that_says_there_is_more_is_no_end_of_the_listing(world, monkeypatch):
+    sells(world, 150)
+    get = StripeConnection.get
+
+    def lies_on_the_second_page(self, path, params, key):
+        return {"data": [], "has_more": True} if "starting_after" in params else get(self, path, params, key)
+
+    monkeypatch.setattr(StripeConnection, "get", lies_on_the_second_page)
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    monkeypatch.undo()
+    assert not world.run()["listed"]
+    assert world.body()["enqueued"] == 150
+
+
+def test_a_record_that_a_stray_result_left_is_no_run_yet(world):
+    sells(world, 3)
+    world.sends(a_message(session_id="cs_stray", user_id=None))
+    world.drain()
+    assert world.counters() == (0, 1, 0, 1, 0)
+    assert world.run()["expiresAt"] > NOW
+    body = world.body()
+    assert (body["enqueued"], body["lookbackWindow"]["to"]) == (3, "2024-11-27T02:00:00Z")
+    world.drain()
+    assert world.run()["status"] == "done"
+    assert world.counters() == (3, 4, 3, 1, 0)
 
 
 def test_a_run_whose_last_consumer_died_before_asking_is_done_by_the_next_producer(world):

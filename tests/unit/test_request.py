@@ -59,7 +59,20 @@ def test_a_dry_run_is_true_or_false(value):
         request_of({"dryRun": value})
 
 
-@pytest.mark.parametrize("value", ["yesterday", "", 5, None, "2024-11-27", "2024-11-27T02:00:00", "x" * 99])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "yesterday",
+        "",
+        5,
+        None,
+        "2024-11-27",
+        "2024-11-27T02:00:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+        "x" * 99,
+    ],
+)
 @pytest.mark.parametrize(
     ("event", "name"),
     [
