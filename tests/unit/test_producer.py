@@ -278,6 +278,16 @@ def test_a_start_whose_answer_is_lost_starts_one_run(world, fault):
     assert world.counters() == world.state_counters() == (3, 3, 3, 0, 0)
 
 
+@pytest.mark.parametrize("nth", [2, 3, 4])
+def test_a_cursor_whose_move_was_answered_by_nobody_is_not_taken_for_another_producers(world, nth):
+    """Without the transaction's token the repeat would meet its own move and stop listing half-way."""
+    sells(world, 250)
+    world.dynamodb.plan = on("transact_write_items", lost_response(), nth=nth)
+    assert world.body()["enqueued"] == 250
+    assert world.run()["listed"] is True
+    assert world.history.faults().total() == 1
+
+
 # Runs that came before
 
 
