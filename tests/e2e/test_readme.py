@@ -3,15 +3,14 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from infra.build import find_uv
 from sandbox.fake_stripe import FakeStripe, SessionSpec
 from sandbox.stack import STRIPE_KEY, wait_until
+from tests.e2e.aws_cli import with_aws
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 pytestmark = pytest.mark.e2e
@@ -26,31 +25,11 @@ def commands(kind):
     return [re.sub(r"^ {3}", "", block, flags=re.MULTILINE) for block in blocks]
 
 
-def works(command):
-    try:
-        return (
-            subprocess.run([*command, "--version"], capture_output=True, check=False, cwd="/").returncode == 0
-        )
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def aws(tmp_path_factory):
-    """A folder with an `aws` that works: the machine's, or the registry's in an environment of its own."""
-    folder = tmp_path_factory.mktemp("bin")
-    found = shutil.which("aws")
-    command = (
-        [found]
-        if found and works([found])
-        else [str(find_uv()), "tool", "run", "--from", "awscli==1.46.3", "aws"]
-    )
-    if not works(command):
+    folder = with_aws(tmp_path_factory.mktemp("bin"))
+    if folder is None:
         pytest.skip("no AWS CLI, and none from the package registry")
-    script = folder / "aws"
-    # The option as well as the variable: version 1 of the CLI asks SQS at an address of its own.
-    script.write_text(f'#!/bin/sh\nexec {" ".join(command)} --endpoint-url "$AWS_ENDPOINT_URL" "$@"\n')
-    script.chmod(0o755)
     return folder
 
 

@@ -1,0 +1,123 @@
+"""What the table holds after a run, read with plain boto3 as anybody with read access would.
+
+Nothing of a customer is read at all: the projections leave names, addresses and e-mails in the table.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from sandbox.verify import Problem
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Item = dict[str, Any]
+
+# `source` and `items` are reserved words of DynamoDB.
+_NAMES = {"#source": "source", "#items": "items"}
+
+
+@dataclass(frozen=True)
+class RecoveredOrder:
+    """An order that the sync wrote. `amount` is in the smallest unit; free orders have neither it nor a
+    currency. `items` are (name, quantity)."""
+
+    session_id: str
+    number: str
+    created_at: str
+    amount: int | None
+    currency: str | None
+    items: tuple[tuple[str, int], ...]
+
+
+def recovered_orders(client: "DynamoDBClient", table: str, run_id: str) -> list[RecoveredOrder]:
+    """The orders that a run wrote, by currency, the largest first; free ones come last.
+
+    A scan: right for a sandbox, too dear for a shop.
+    """
+    request: Item = {
+        "ProjectionExpression": "orderId, orderNumber, createdAt, amount, currency, #items",
+        "FilterExpression": "#source = :sync AND syncRunId = :run",
+        "ExpressionAttributeNames": _NAMES,
+        "ExpressionAttributeValues": {":sync": {"S": "nightly_sync"}, ":run": {"S": run_id}},
+    }
+    return sorted(map(_order, _scan(client, table, request)), key=_rank)
+
+
+def _rank(order: RecoveredOrder) -> tuple[bool, str, int, str]:
+    return order.currency is None, order.currency or "", -(order.amount or 0), order.number
+
+
+def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued: int) -> list[Problem]:
+    """What is wrong after a run over an account whose truth nobody knows, in a table that was empty.
+
+    Then every session that a run looked at is created, with exactly one order, or skipped for a reason that
+    needs none.
+    """
+    outcomes = _outcomes(client, table, run_id)
+    request: Item = {
+        "ProjectionExpression": "stripeSessionId",
+        "FilterExpression": "attribute_exists(stripeSessionId)",
+    }
+    orders = Counter(item["stripeSessionId"] for item in _scan(client, table, request))
+    problems = [
+        Problem(session_id, what)
+        for session_id, outcome in outcomes.items()
+        if (what := _wrong(outcome, orders.pop(session_id, 0)))
+    ]
+    problems += [Problem(session_id, "an order that no outcome speaks of") for session_id in orders]
+    if len(outcomes) != enqueued:
+        problems.append(
+            Problem("the run", f"{enqueued} sessions were enqueued, {len(outcomes)} have an outcome")
+        )
+    return problems
+
+
+def _wrong(outcome: Item, orders: int) -> str | None:
+    match outcome["outcome"], outcome.get("reason"):
+        case "created", _:
+            return None if orders == 1 else f"{orders} orders instead of 1"
+        case "skipped", "exists":
+            return "skipped as existing, and the table was empty"
+        case "skipped", _:
+            return f"{orders} orders instead of none" if orders else None
+        case _:
+            return f"no order: {outcome.get('errorType', 'unknown')}"
+
+
+def _outcomes(client: "DynamoDBClient", table: str, run_id: str) -> dict[str, Item]:
+    """By session id."""
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        ConsistentRead=True,
+        KeyConditionExpression="PK = :run",
+        ExpressionAttributeValues={":run": {"S": f"SYNC_RUN#{run_id}"}},
+    )
+    items = [_plain(item) for page in pages for item in page["Items"]]
+    return {item["SK"].removeprefix("SESSION#"): item for item in items}
+
+
+def _scan(client: "DynamoDBClient", table: str, request: Item) -> Iterator[Item]:
+    for page in client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True, **request):
+        yield from map(_plain, page["Items"])
+
+
+def _order(item: Item) -> RecoveredOrder:
+    amount = item.get("amount")
+    return RecoveredOrder(
+        session_id=item["orderId"],
+        number=item["orderNumber"],
+        created_at=item["createdAt"],
+        amount=None if amount is None else int(amount),
+        currency=item.get("currency"),
+        items=tuple((line.get("name", "-"), int(line.get("quantity", 1))) for line in item["items"]),
+    )
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}

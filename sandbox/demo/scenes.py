@@ -1,0 +1,244 @@
+"""The steps that both stories share: deploy, run, follow, sum up, check, leave."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby, islice
+from types import MappingProxyType
+from typing import Any
+
+from ops.follow import Progress, Watch, follow
+from ops.money import Money, totals
+from ops.outcomes import DeadSession, dead_sessions, skip_reasons
+from recon.ledger.runs import Runs
+from recon.ledger.table import Table
+from recon.queue import DeadLetters
+from recon.retry import Deadline
+from sandbox.demo.findings import RecoveredOrder, recovered_orders
+from sandbox.demo.look_around import commands
+from sandbox.demo.screen import Screen
+from sandbox.demo.services import Services
+from sandbox.demo.state import names_of
+from sandbox.stack import Parameters, Stack, deploy
+from sandbox.verify import Problem
+
+# As on AWS but for patience: nobody waits an hour here for a second try.
+QUICK: Parameters = MappingProxyType(
+    {
+        "ConsumerTimeout": 10,
+        "MaxReceiveCount": 3,
+        "BackoffBaseSeconds": 1,
+        # The fake Stripe allows 25 requests a second on each endpoint, as the real one does.
+        "StripeMaxRps": 20,
+        "ConsumerConcurrency": 2,
+    }
+)
+INTERVAL_SECONDS = 0.25
+SHOWN_ORDERS = 16
+SHOWN_ITEMS = 2
+
+COUNTERS: Mapping[str, Callable[[Progress], int]] = MappingProxyType(
+    {
+        "enqueued": lambda progress: progress.enqueued,
+        "processed": lambda progress: progress.processed,
+        "created": lambda progress: progress.created,
+        "skipped": lambda progress: progress.skipped,
+        "errors": lambda progress: progress.errors,
+    }
+)
+REASONS = MappingProxyType(
+    {
+        "exists": "have the webhook's order",
+        "no_user": "without a user",
+        "unpaid": "not paid yet",
+        "not_a_sale": "not a sale",
+        "expired": "too old for an order",
+        "refunded": "refunded",
+        "dismissed": "dismissed",
+    }
+)
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A deployed stack, looked at with the operator's tools."""
+
+    screen: Screen
+    services: Services
+    stack: Stack
+    table: Table
+    watch: Watch
+    letters: DeadLetters
+
+    def reasons(self, run_id: str) -> dict[str, int]:
+        return dict(skip_reasons(self.table, run_id).most_common())
+
+    def dead(self) -> list[DeadSession]:
+        return dead_sessions(self.letters, self.table, no_deadline())
+
+    def orders(self, run_id: str) -> list[RecoveredOrder]:
+        return recovered_orders(self.services.client("dynamodb"), self.stack.table, run_id)
+
+
+def no_deadline() -> Deadline:
+    return Deadline(math.inf, time.monotonic, time.sleep)
+
+
+def set_stage(screen: Screen, services: Services, parameters: Parameters) -> Stage:
+    with screen.step("Deploy infra/template.yaml with the functions' zips, as CloudFormation does on AWS"):
+        stack = deploy(services.client, {**QUICK, **parameters})
+        sqs = services.client("sqs")
+        table = Table(services.client("dynamodb"), stack.table)
+        watch = Watch(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
+        letters = DeadLetters(sqs, stack.dlq_url, stack.queue_url)
+        screen.say(
+            "schedule → producer → SQS queue → consumer → DynamoDB, and a dead-letter queue. "
+            "Retries are set to seconds, where AWS gets minutes."
+        )
+        return Stage(screen, services, stack, table, watch, letters)
+
+
+def run_producer(stage: Stage, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of the producer's answer. Raises DemoError when it refused the event."""
+    answer = stage.stack.invoke_producer(event)
+    body: dict[str, Any] = answer["body"]
+    if answer["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
+        raise DemoError(f"the producer refused the event: {body['message']}")
+    window = body["lookbackWindow"]
+    stage.screen.say(
+        f"Run {body['runId']}: {body['enqueued']} sessions between {window['from']} and {window['to']}, "
+        "one message each."
+    )
+    for warning in body["warnings"]:
+        stage.screen.bad(warning)
+    return body
+
+
+def follow_run(stage: Stage, run_id: str, *, until: Callable[[Progress], bool], timeout: float) -> Progress:
+    look = partial(stage.watch.progress, run_id)
+    last = stage.screen.watch(
+        follow(
+            look, until, timeout=timeout, clock=time.monotonic, sleep=time.sleep, interval=INTERVAL_SECONDS
+        )
+    )
+    if not until(last):
+        stage.screen.bad(f"not through after {timeout:.0f} s; what follows is how far it got")
+    return last
+
+
+def show_summary(stage: Stage, progress: Progress, run_id: str) -> None:
+    reasons = [f"{count} {REASONS.get(reason, reason)}" for reason, count in stage.reasons(run_id).items()]
+    stage.screen.table(
+        ["", "sessions", ""],
+        [
+            ["enqueued", str(progress.enqueued), "completed at Stripe in the window; one message each"],
+            ["created", str(progress.created), "had no order: fetched from Stripe, written once"],
+            ["skipped", str(progress.skipped), ", ".join(reasons) or "-"],
+            ["errors", str(progress.errors), "given up for now, in the dead-letter queue"],
+        ],
+        right=["sessions"],
+    )
+
+
+def show_orders(stage: Stage, orders: Sequence[RecoveredOrder]) -> None:
+    if not orders:
+        stage.screen.say("No order was missing.")
+        return
+    shown = some_of_each_currency(orders)
+    stage.screen.table(
+        ["order", "created", "amount", "items"],
+        [[order.number, order.created_at, amount_of(order), items_of(order)] for order in shown],
+        right=["amount"],
+    )
+    if len(orders) > len(shown):
+        stage.screen.say(f"… and {len(orders) - len(shown)} more", style="dim")
+    stage.screen.good(f"{len(orders)} orders recovered: {recovered_money(orders)}")
+
+
+def some_of_each_currency(orders: Sequence[RecoveredOrder]) -> list[RecoveredOrder]:
+    """The first few of each, in the order they come in."""
+    each = max(1, SHOWN_ORDERS // len({order.currency for order in orders}))
+    groups = groupby(orders, key=lambda order: order.currency)
+    return [order for _, group in groups for order in islice(group, each)]
+
+
+def amount_of(order: RecoveredOrder) -> str:
+    if order.amount is None or order.currency is None:
+        return "free"
+    return str(Money(order.currency, order.amount))
+
+
+def items_of(order: RecoveredOrder) -> str:
+    shown = [
+        name if quantity == 1 else f"{quantity} x {name}" for name, quantity in order.items[:SHOWN_ITEMS]
+    ]
+    rest = len(order.items) - SHOWN_ITEMS
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+
+
+def recovered_money(orders: Sequence[RecoveredOrder]) -> str:
+    paid = [
+        Money(order.currency, order.amount)
+        for order in orders
+        if order.amount is not None and order.currency is not None
+    ]
+    return " · ".join(map(str, totals(paid))) or "all of them free"
+
+
+def show_dead(stage: Stage, dead: Sequence[DeadSession]) -> None:
+    stage.screen.table(
+        ["session", "reason", "tries"],
+        [
+            [
+                short(session.session_id) if session.session_id else f"message {session.message_id}",
+                f"{session.error_type}: {session.error_message}",
+                "-" if session.attempts is None else str(session.attempts),
+            ]
+            for session in dead
+        ],
+        right=["tries"],
+    )
+
+
+def short(session_id: str) -> str:
+    """The end of an id is what an order number is made of."""
+    shown = 12
+    return session_id if len(session_id) <= 2 * shown else f"{session_id[:shown]}…{session_id[-shown:]}"
+
+
+def show_counters(stage: Stage, before: Progress, after: Progress) -> None:
+    stage.screen.table(
+        ["", "before", "after"],
+        [[name, str(read(before)), str(read(after))] for name, read in COUNTERS.items()],
+        right=["before", "after"],
+    )
+
+
+def verdict(screen: Screen, problems: Sequence[Problem], right: str) -> int:
+    """The exit code: 0 and what is right, or 1 and everything that is wrong."""
+    if not problems:
+        screen.good(right)
+        return 0
+    screen.bad(f"{len(problems)} problems:")
+    for problem in problems:
+        screen.bad(f"- {problem}")
+    return 1
+
+
+def leave(stage: Stage, run_id: str, stop_command: str) -> None:
+    """Lets the sandbox stay up, notes where it is, and says how to look at it and how to end it."""
+    home = stage.services.home
+    if home is None:
+        return
+    state = replace(stage.services.state(), stack=names_of(stage.stack), run_id=run_id)
+    state.write(home)
+    stage.services.keep = True
+    stage.screen.headline("\nLeft up. Look around with these, and end it with the last:\n")
+    stage.screen.plain(commands(state))
+    stage.screen.plain(f"\n# End it\n{stop_command}")
