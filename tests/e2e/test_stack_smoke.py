@@ -2,11 +2,12 @@
 
 import json
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
 from recon.config import Settings, settings_from
-from sandbox.stack import InvocationError, delete_stack, deployed, invoke
+from sandbox.stack import InvocationError, delete_stack, deployed, invoke, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -202,11 +203,20 @@ def test_a_function_that_fails_says_why_to_its_caller_and_in_its_log(deploy_stac
     assert any("COMMERCE_TABLE" in line for line in stack.logs(stack.producer))
 
 
+def ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_function_outlives_its_killed_process_and_not_its_stack(emulator, workers):
     with deployed(emulator.client) as stack:
         stack.invoke_producer({"lookbackHours": "many"})
         [process] = workers(stack.producer)
         process.kill()
+        # Until then the emulator may hand the invocation to the process that is dying.
+        wait_until(lambda: ended(process), "the process to be gone")
         assert stack.invoke_producer({"lookbackHours": "many"})["statusCode"] == 400
         assert workers(stack.producer)
     assert not workers(stack.producer)
