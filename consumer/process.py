@@ -122,6 +122,7 @@ class Process:
                 self._postpone(fates, work, Unexpected(f"{type(error).__name__} in the batch"))
         else:
             self._judge(group, settled, fates)
+            self._warn(group[0].run_id, settled.warning)
 
     def _judge(self, group: list[Work], settled: Settled, fates: Fates) -> None:
         for work in group:
@@ -135,8 +136,20 @@ class Process:
                 # Nothing may be deleted of which nobody knows what became of it.
                 self._postpone(fates, work, error or Unexpected("the commit does not say what became of it"))
 
+    def _warn(self, run_id: str, warning: str | None) -> None:
+        """Once a run; best effort, since it concerns no session's fate."""
+        try:
+            if warning and Runs(self._tools.table, self._tools.deadline).warn(run_id, warning):
+                self._telemetry.warning(warning, run_id=run_id)
+                self._telemetry.count(Metric.RUN_WARNINGS)
+        except SyncError as error:
+            self._telemetry.warning(f"A warning could not be kept: {error}", run_id=run_id)
+
     def _report(self, work: Work, result: Result) -> None:
         ids = {"run_id": work.run_id, "session_id": work.session_id}
+        for drift in result.drift:
+            self._telemetry.warning(f"Order drifts from Stripe: {drift.partition(':')[0]}", **ids)
+        self._telemetry.count(Metric.ORDERS_DRIFTED, bool(result.drift))
         match result.outcome:
             case Outcome.CREATED:
                 self._telemetry.info(f"Created order snapshot {result.order_number} via sync", **ids)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consumer.batch import Work
@@ -24,9 +24,11 @@ from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
 from recon.ledger.table import Table
 from recon.order import Json, Writing, build_order
 from recon.reconcile import (
+    UNPAID,
     FoundOrder,
     Outcome,
     Reason,
+    drift_of,
     reason_to_skip,
     reason_without_lookup,
     user_ids,
@@ -36,7 +38,14 @@ from recon.telemetry import Telemetry, frames
 
 if TYPE_CHECKING:
     from recon.message import SessionMessage
-    from recon.stripe_source import StripeSource
+    from recon.stripe_source import FetchedSession, StripeSource
+
+
+COMPLETED = "checkout.session.completed"  # the type of an event whose message does not say it
+NO_CHARGES = (
+    "no_charges: the Stripe key may not read charges, so orders that were refunded or lost in a dispute "
+    "before the run are written like all others; give the key read access to Charges and PaymentIntents"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Settled:
 
     committed: Committed
     later: dict[str, SyncError]
+    warning: str | None = None
 
 
 class Settle:
@@ -69,6 +79,7 @@ class Settle:
         self._run_id = run_id
         self._known = known
         self._messages: dict[str, SessionMessage] = {}
+        self._charges_unknown = False
 
     def __call__(self, works: Sequence[Work], orders: Mapping[Users, Orders]) -> Settled:
         self._messages = {work.session_id: work.message for work in works if work.message}
@@ -80,7 +91,7 @@ class Settle:
                 case None:
                     missing.append(work)
                 case Reason() as reason:
-                    results.append(self._skip(work, reason))
+                    results.append(self._skip(work, reason, self._orders_of(work, orders)))
                 case SyncError() as error:
                     failures.append((work, error))
         for work, answer in zip(missing, self._fetch_all(missing), strict=True):
@@ -90,14 +101,15 @@ class Settle:
                 case SyncError() as error:
                     failures.append((work, error))
                 case order:
-                    results.append(self._result(work, Outcome.CREATED, order=order))
+                    results.append(self._create(work, order))
         later = {}
         for work, error in failures:
             if self._gives_up(work, error):
                 results.append(self._result(work, Outcome.ERROR, error=error))
             else:
                 later[work.session_id] = error
-        return Settled(self._committing()(results), later)
+        warning = NO_CHARGES if self._charges_unknown else None
+        return Settled(self._committing()(results), later, warning)
 
     def _decide(self, work: Work, orders: Mapping[Users, Orders]) -> Reason | SyncError | None:
         """Why to leave it alone, why it fails, or None: the order is missing."""
@@ -110,6 +122,10 @@ class Settle:
             return found
         settings = self._tools.settings
         return reason_to_skip(work.message, found, now=self._tools.now(), ttl_days=settings.order_ttl_days)
+
+    def _orders_of(self, work: Work, orders: Mapping[Users, Orders]) -> list[FoundOrder]:
+        found = orders.get(user_ids(work.message), []) if work.message else []
+        return [] if isinstance(found, SyncError) else found
 
     def _fetch_all(self, missing: Sequence[Work]) -> list[Json | Reason | SyncError]:
         """In parallel, each with an answer of its own."""
@@ -141,8 +157,13 @@ class Settle:
         fetched = stripe.fetch(work.session_id)
         if fetched.session.get("id") != work.session_id:
             raise MalformedSession("id is not the one that was asked for")
-        if reason := _reason_by_now(fetched.session):
+        if not fetched.charges_known:
+            self._charges_unknown = True
+        if reason := _reason_by_now(fetched):
             return reason
+        if message.pending is not None and work.session_id in stripe.paid_after(message.pending):
+            # Its webhook may be at work, and this message does not know its event: the next run does.
+            return Reason.UNPAID
         if not fetched.line_items:
             raise LineItemsMissing("Stripe lists no line items for a paid session")
         settings = self._tools.settings
@@ -207,8 +228,25 @@ class Settle:
     def _is_last(self, work: Work) -> bool:
         return work.receive_count >= self._tools.settings.max_receive_count
 
-    def _skip(self, work: Work, reason: Reason) -> Result:
-        return self._result(work, Outcome.SKIPPED, reason=reason)
+    def _skip(self, work: Work, reason: Reason, orders: Sequence[FoundOrder] = ()) -> Result:
+        """What is not paid yet is kept for the next runs; what waited for that waits no longer otherwise."""
+        message = work.message
+        result = self._result(work, Outcome.SKIPPED, reason=reason)
+        if message is None:
+            return result
+        if reason is Reason.UNPAID:
+            return replace(result, pending=message)
+        drift = drift_of(message, orders) if reason is Reason.EXISTS else ()
+        return replace(result, drift=drift, ends_pending=message.pending is not None)
+
+    def _create(self, work: Work, order: Json) -> Result:
+        """With the events that a webhook may still get marked as handled, and its wait for payment ended."""
+        result = self._result(work, Outcome.CREATED, order=order)
+        message = work.message
+        assert message is not None  # noqa: S101 - only readable messages get here
+        types = [*message.event_types, *[COMPLETED] * len(message.event_ids)]
+        markers = dict(zip(message.event_ids, types, strict=False))
+        return replace(result, markers=tuple(markers.items()), ends_pending=True)
 
     def _result(
         self,
@@ -228,6 +266,7 @@ class Settle:
             order=order,
             error=error,
             previous=self._known.outcomes.get(work.key),
+            was_pending=work.message is not None and work.message.pending is not None,
         )
 
 
@@ -236,10 +275,14 @@ def _is_ours(order: FoundOrder, result: Result) -> bool:
     return (order.pk, order.sk) == (ours.get("PK"), ours.get("SK"))
 
 
-def _reason_by_now(session: Json) -> Reason | None:
+def _reason_by_now(fetched: "FetchedSession") -> Reason | None:
     """The session may have changed since it was listed; what Stripe says now counts."""
+    session = fetched.session
     if session.get("status") != "complete":
         raise MalformedSession("status must be complete")
     if session.get("mode") == "setup":
         return Reason.NOT_A_SALE
-    return Reason.UNPAID if session.get("payment_status") == "unpaid" else None
+    if session.get("payment_status") == UNPAID:
+        return Reason.UNPAID
+    # The money went back: nothing is to be shipped.
+    return Reason.REFUNDED if fetched.refunded else None

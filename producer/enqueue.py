@@ -1,26 +1,47 @@
-"""A real run: take the run, send its sessions page by page, and mark how far it got."""
+"""A real run: take it, send its sessions slice by slice, mark how far it got, and go on in another invocation
+when this one has done its part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.scan import Slice, Window, slices
+from producer.request import SCHEDULED, Hop
+from producer.scan import NO_EVENTS, Webhooks
+from producer.slices import Listed, Region, Slices
+from recon.errors import MalformedMessage, OutOfTime, TooManyHops
 from recon.ledger.records import FAILED, RUNNING, Run
 from recon.ledger.runs import ListingTaken, Progress, Runs
-from recon.message import message_of
+from recon.message import SessionMessage, loads, message_of
 from recon.queue import SessionQueue
 from recon.retry import Deadline
 from recon.telemetry import Metric, Telemetry
 
 if TYPE_CHECKING:
+    from recon.config import Settings
+    from recon.order import Json
     from recon.stripe_source import StripeSource
+
+# An invocation that has less left goes on in the next one: a slice may take half of it.
+HURRY_SECONDS = 60
+# At the edge where the setting's number is reached, more than a page of later sessions may have been
+# listed already; an invocation goes on for them up to so many times its part.
+PAGE, MOST_PARTS = 100, 16
+# Of one run. At 500 sessions each it is two and a half million; a run that needs more is a run gone wrong.
+MOST_HOPS = 5000
+SCHEDULED_COMPARED = 7
+NO_SESSIONS = (
+    "no_sessions: no completed session at all, where the scheduled runs before found some; check the key's "
+    "account and mode, and whether the shop still sells through Checkout"
+)
 
 
 @dataclass(frozen=True)
 class Enqueue:
-    """Everything a real run needs. `now` gives epoch seconds."""
+    """Everything a real run needs. `now` gives epoch seconds; `go_on` invokes the producer again."""
 
+    settings: "Settings"
     runs: Runs
     stripe: "Callable[[], StripeSource]"
     queue: SessionQueue
@@ -28,36 +49,78 @@ class Enqueue:
     deadline: Deadline
     now: Callable[[], int]
     telemetry: Telemetry
+    go_on: Callable[[Hop], None]
 
-    def __call__(self, wanted: Run) -> Run:
-        """Enqueues what is left of the run and returns its record as it stands then.
-
-        A run that another invocation began goes on from its cursor, in its own window and to its own
-        maximum. Whoever finds the
-        cursor moved by another stops: what it sent is sent twice and counted once.
-        """
+    def begin(self, wanted: Run) -> Run:
+        """Begins a run, or goes on with one that another invocation began, in its own window and to its own
+        maximum. Returns its record as it stands then."""
         self._close_others(wanted.run_id)
         run = self.runs.start(wanted, self.now())
+        for warning in wanted.warnings:
+            self._warned(run.run_id, warning)
+        return self._go_on_with(run, hop=0)
+
+    def resume(self, hop: Hop) -> Run | None:
+        """Goes on with a run where its cursor stands, not where the event says; None: no such run."""
+        run = self.runs.get(hop.run_id)
+        return self._go_on_with(self.runs.resume(run, self.now()), hop.number) if run else None
+
+    def _go_on_with(self, run: Run, hop: int) -> Run:
         if run.status == RUNNING and not run.listed:
             try:
-                self._send_all(run)
+                run = self._list(run)
             except ListingTaken:
+                # What this one sent is sent twice and counted once.
                 self.telemetry.info("Another invocation lists this run; this one stops", run_id=run.run_id)
+            else:
+                self._hop_or_end(run, hop)
         self._finish(run.run_id)
         return self.runs.get(run.run_id) or run
 
-    def _send_all(self, run: Run) -> None:
-        window = Window(run.lookback_start, run.lookback_end)
-        left = run.max_sessions - run.enqueued
-        for found in slices(self.stripe(), window, cursor=run.cursor, limit=left):
-            messages = [message_of(session, run.run_id) for session in found.sessions]
-            self.queue.send(messages, self.pool, self.deadline)
-            progress = _progress(found, total=run.enqueued + len(messages), limit=run.max_sessions)
-            run = self.runs.advance(run, progress, self.now())
-            self.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
-        self.telemetry.info(f"Enqueued {run.enqueued} sessions", run_id=run.run_id, enqueued=run.enqueued)
-        for warning in run.warnings:
-            self.telemetry.warning(warning, run_id=run.run_id)
+    def _hop_or_end(self, run: Run, hop: int) -> None:
+        if run.listed:
+            self._look_at_the_whole(run)
+        elif hop >= MOST_HOPS:
+            raise TooManyHops(f"run {run.run_id} has not ended after {MOST_HOPS} invocations")
+        else:
+            self.go_on(Hop(run.run_id, hop + 1))
+
+    def _list(self, run: Run) -> Run:
+        """Sends what is left of the run, or as much as one invocation should."""
+        listing = Listing(self, run, self._webhooks(run))
+        if run.cursor is None:
+            listing.send_pending()
+        listing.send_slices()
+        self.telemetry.info(
+            f"Enqueued {listing.sent} sessions", run_id=run.run_id, enqueued=listing.run.enqueued
+        )
+        return listing.run
+
+    def _webhooks(self, run: Run) -> Webhooks:
+        covered = self.runs.state().covered_through
+        found = Webhooks(self.stripe, self.now, run.lookback_end if run.trigger == SCHEDULED else None)
+        found.look(min(run.lookback_start, covered or run.lookback_start), fence=self.settings.webhook_fence)
+        if not found.may_read:
+            self.warn(run.run_id, NO_EVENTS)
+        return found
+
+    def _look_at_the_whole(self, run: Run) -> None:
+        """Nothing at all is suspicious where there used to be something."""
+        if run.trigger == SCHEDULED and run.livemode is None:
+            # No session told its mode: none was listed, whatever waited for its payment.
+            before = self.runs.scheduled_before(run.run_id, SCHEDULED_COMPARED)
+            if any(earlier.livemode is not None for earlier in before):
+                self.warn(run.run_id, NO_SESSIONS)
+                self.telemetry.count(Metric.NO_SESSIONS)
+
+    def warn(self, run_id: str, warning: str) -> None:
+        """Loudly, and once a run."""
+        if self.runs.warn(run_id, warning):
+            self._warned(run_id, warning)
+
+    def _warned(self, run_id: str, warning: str) -> None:
+        self.telemetry.warning(warning, run_id=run_id)
+        self.telemetry.count(Metric.RUN_WARNINGS)
 
     def _close_others(self, run_id: str) -> None:
         for run in self.runs.close_others(run_id, self.now()):
@@ -76,19 +139,141 @@ class Enqueue:
         self.telemetry.sync_completed(run, run.seconds(self.now()))
 
 
-def _progress(found: Slice, *, total: int, limit: int) -> Progress:
-    truncated = found.more and total >= limit
-    return Progress(
-        cursor=found.cursor,
-        sent=len(found.sessions),
-        listed=truncated or not found.more,
-        truncated=truncated,
-        warnings=(truncation_warning(limit),) if truncated else (),
-    )
+class Listing:
+    """One invocation's part of a run."""
 
+    def __init__(self, enqueue: Enqueue, run: Run, events: Webhooks) -> None:
+        self.run = run
+        self.sent = 0
+        self._with = enqueue
+        self._events = events
 
-def truncation_warning(limit: int) -> str:
-    return (
-        f"truncated: the window holds more than the {limit} sessions that were looked at, and the older ones "
-        "were not; raise SYNC_MAX_SESSIONS or maxSessions"
-    )
+    def send_pending(self) -> None:
+        """What waited for its payment is asked about again by every scheduled run. What lies in the window
+        is listed anyway."""
+        run = self.run
+        if run.trigger != SCHEDULED:
+            return
+        messages = list(self._pending())
+        # An invocation that died may have sent some of which the consumer has deleted the entries since.
+        waiting = {message.session_id for message in messages}
+        settled = len(self._with.runs.settled_pending(run.run_id) - waiting)
+        room = len(messages) if run.max_sessions is None else max(0, run.max_sessions - settled)
+        if messages or settled:
+            progress = Progress(run.lookback_start - 1, 0, listed=False)
+            self._send(messages[:room], progress, counted=settled)
+
+    def _pending(self) -> Iterator[SessionMessage]:
+        for entry in self._with.runs.pending():
+            try:
+                message = loads(entry["message"])
+            except (KeyError, MalformedMessage) as error:
+                self._with.telemetry.error(
+                    f"A pending entry cannot be read: {type(error).__name__}", run_id=self.run.run_id
+                )
+                continue
+            if self.run.lookback_start <= message.created <= self.run.lookback_end:
+                continue
+            asked = replace(message, run_id=self.run.run_id, pending=self.run.lookback_end)
+            if sent := self._events.left(asked):
+                yield sent
+
+    def send_slices(self) -> None:
+        """Oldest first, up to the end of the window or of what one invocation should do."""
+        run = self.run
+        window = Region((run.lookback_start - 1 if run.cursor is None else run.cursor) + 1, run.lookback_end)
+        if window.start > window.end:
+            self._send([], Progress(run.lookback_end, 0, listed=True))
+            return
+        stripe = self._with.stripe()
+        listing = Slices(
+            lambda start, end, after: stripe.list_sessions(start, end, after=after),
+            self._message,
+            self._with.pool,
+            wanted=self._room,
+        )
+        # Closed by itself at the end, also of a part: no thread goes on listing behind our back.
+        with closing(listing(window, run.slice_seconds)) as slices:
+            try:
+                for listed in slices:
+                    self._send_slice(listed, listing.seconds)
+                    if self.run.listed or self._has_done_its_part(listing.held):
+                        return
+            except OutOfTime:
+                if not self.sent:
+                    raise
+
+    def _send_slice(self, listed: Listed[SessionMessage], seconds: int) -> None:
+        """Oldest first within the slice too, so that a hard limit takes the oldest."""
+        self._events.look_again()
+        messages = [sent for found in reversed(listed.found) if (sent := self._events.left(found))]
+        left = self._left()
+        cut = left is not None and len(messages) > left
+        livemode = listed.found[0].livemode if listed.found and self.run.livemode is None else None
+        progress = Progress(
+            # What a hard limit cut off has not been looked at.
+            cursor=listed.start - 1 if cut else listed.end,
+            sent=0,
+            listed=cut or listed.end >= self.run.lookback_end,
+            truncated=cut,
+            slice_seconds=seconds,
+            livemode=livemode,
+        )
+        if cut:
+            progress = self._truncated(progress)
+        if livemode is not None:
+            self._compare_mode(livemode)
+        self._send(messages[:left], progress)
+
+    def _truncated(self, progress: Progress) -> Progress:
+        limit = self.run.max_sessions
+        self._with.warn(
+            self.run.run_id,
+            f"truncated: the window holds more than the {limit} sessions of maxSessions; what is newer than "
+            "the last of them was not looked at",
+        )
+        covers = 0
+        if self.run.trigger == SCHEDULED and self.run.covers_through:
+            covers = min(self.run.covers_through, progress.cursor)
+        return replace(progress, covers_through=covers)
+
+    def _compare_mode(self, livemode: bool) -> None:
+        last = self._with.runs.state().livemode
+        if last is not None and last is not livemode:
+            modes = {True: "live", False: "test"}
+            self._with.warn(
+                self.run.run_id,
+                f"livemode: this run reads {modes[livemode]} sessions, the last one read {modes[last]} ones; "
+                "check the key",
+            )
+
+    def _send(self, messages: list[SessionMessage], progress: Progress, counted: int = 0) -> None:
+        """Sends and then counts; `counted`: those that were sent before and not counted then."""
+        self._with.queue.send(messages, self._with.pool, self._with.deadline)
+        progress = replace(progress, sent=len(messages) + counted)
+        self.run = self._with.runs.advance(self.run, progress, self._with.now())
+        self.sent += len(messages)
+        self._with.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
+
+    def _message(self, session: "Json") -> SessionMessage:
+        return message_of(session, self.run.run_id)
+
+    def _left(self) -> int | None:
+        limit = self.run.max_sessions
+        return None if limit is None else max(0, limit - self.run.enqueued)
+
+    def _room(self) -> int:
+        """How many sessions more this invocation can use."""
+        part = self._with.settings.max_sessions - self.sent
+        left = self._left()
+        # One more than a hard limit tells whether there were more.
+        return part if left is None else left + 1
+
+    def _has_done_its_part(self, held: int) -> bool:
+        """What is listed already is sent rather than listed again by the next invocation, within reason."""
+        if self._with.deadline.left() < HURRY_SECONDS / 2:
+            return True
+        part = self._with.settings.max_sessions
+        if self.run.max_sessions is not None or self.sent < part:
+            return False
+        return held < PAGE or self.sent >= part * MOST_PARTS

@@ -11,10 +11,11 @@ import boto3
 from botocore.config import Config
 
 from producer.enqueue import Enqueue
+from producer.hop import invoke_again
 from producer.preview import Preview
-from producer.request import Request, request_of
+from producer.request import Hop, Request, request_of
 from producer.response import SHOWN_ORDERS, Body, answer, refusal
-from producer.scan import window
+from producer.scan import plan
 from recon.clock import iso
 from recon.config import Settings, settings_from
 from recon.errors import InvalidRequest, SyncError
@@ -23,11 +24,12 @@ from recon.ledger.records import Run
 from recon.ledger.runs import Runs
 from recon.ledger.table import Table
 from recon.queue import SessionQueue
-from recon.retry import Deadline, aws_config, stripe_timeout, working_seconds
+from recon.retry import Deadline, aws_config, listing_seconds, stripe_timeout
 from recon.telemetry import NONE, Telemetry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_lambda import LambdaClient
 
     from recon.stripe_source import StripeConnection, StripeSource
 
@@ -64,6 +66,12 @@ def telemetry() -> Telemetry:
 
 
 @cache
+def lambda_client() -> "LambdaClient":
+    """Made when a run does not fit into one invocation."""
+    return boto3.client("lambda", config=Config(**aws_config()))
+
+
+@cache
 def stripe_connection(timeout: float) -> "StripeConnection":
     """Made after everything that can be refused was checked: it imports the library."""
     from recon.connect import connected  # noqa: PLC0415 - see above
@@ -78,12 +86,10 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     Every other failure is raised, so that Lambda's Errors metric and its retries see it.
     """
     try:
-        request = request_of(event)
+        return {"statusCode": 200, "body": _respond(request_of(event), context)}
     except InvalidRequest as error:
         telemetry().warning(f"Refused: {error}", run_id=NONE)
         return refusal(str(error))
-    try:
-        return {"statusCode": 200, "body": _respond(request, context)}
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=NONE, error_type=type(error).__name__)
         raise
@@ -91,42 +97,59 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         telemetry().flush()
 
 
-def _respond(request: Request, context: "LambdaContext") -> Body:
+def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
     kept = clients()
     seconds = context.get_remaining_time_in_millis() / 1000
-    deadline = Deadline(time.monotonic() + working_seconds(seconds), time.monotonic, time.sleep)
-    run = _wanted(request, kept.settings, context.aws_request_id)
+    deadline = Deadline(time.monotonic() + listing_seconds(seconds), time.monotonic, time.sleep)
 
+    @cache
     def stripe() -> "StripeSource":
         from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
         return StripeSource(connection, deadline, telemetry().throttled)
 
+    enqueue = Enqueue(
+        settings=kept.settings,
+        runs=Runs(kept.table, deadline),
+        stripe=stripe,
+        queue=kept.queue,
+        pool=kept.pool,
+        deadline=deadline,
+        now=_now,
+        telemetry=telemetry(),
+        go_on=lambda hop: invoke_again(lambda_client(), context.function_name, hop),
+    )
+    if isinstance(request, Hop):
+        if (resumed := enqueue.resume(request)) is None:
+            raise InvalidRequest(f"runId must be that of a run; there is no {request.run_id}")
+        return _answer(resumed)
+    run = _wanted(request, enqueue.runs, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
         preview = Preview(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
         previewed, numbers = preview(run, request.max_sessions)
         return answer(previewed, numbers, dry_run=True)
-    runs = Runs(kept.table, deadline)
-    enqueue = Enqueue(runs, stripe, kept.queue, kept.pool, deadline, _now, telemetry())
-    run = enqueue(run)
-    created = created_orders(kept.table, run.run_id, SHOWN_ORDERS) if run.created else []
-    return answer(run, created)
+    return _answer(enqueue.begin(run))
 
 
-def _wanted(request: Request, settings: Settings, request_id: str) -> Run:
+def _answer(run: Run) -> Body:
+    return answer(run, created_orders(clients().table, run.run_id, SHOWN_ORDERS) if run.created else [])
+
+
+def _wanted(request: Request, runs: Runs, request_id: str) -> Run:
     """The run that was asked for, as it would begin now."""
-    started = _now()
-    hours = request.lookback_hours or settings.lookback_hours
-    looked_at = window(request.at or started, hours)
+    started, settings = _now(), clients().settings
+    planned = plan(request, settings, started, runs.state().covered_through)
     return Run(
         run_id=request.run_id(started, request_id),
         trigger=request.trigger,
         started_at=iso(started),
-        lookback_hours=hours,
-        lookback_start=looked_at.start,
-        lookback_end=looked_at.end,
-        max_sessions=request.max_sessions or settings.max_sessions,
+        lookback_hours=request.lookback_hours or settings.lookback_hours,
+        lookback_start=planned.window.start,
+        lookback_end=planned.window.end,
+        max_sessions=request.max_sessions,
+        covers_through=planned.covers_through,
+        warnings=planned.warnings,
     )
 
 

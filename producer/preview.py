@@ -2,10 +2,13 @@
 
 from collections import Counter
 from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.scan import Slice, Window, slices
+from producer.request import SCHEDULED
+from producer.scan import NO_EVENTS, Webhooks
+from producer.slices import AHEAD, AIM, Listed, Region, Slices
 from recon.clock import iso
 from recon.errors import MalformedMessage, OutOfTime, SyncError
 from recon.ledger.orders import Orders, Users, orders_by_user
@@ -17,10 +20,34 @@ from recon.reconcile import Outcome, reason_to_skip, user_ids
 from recon.retry import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from recon.config import Settings
+    from recon.order import Json
     from recon.stripe_source import StripeSource
+
+
+TRUNCATED = "truncated: not every session of the window was looked at"
+
+
+@dataclass
+class Room:
+    """How many sessions more a preview looks at; None: any number."""
+
+    left: int | None
+    truncated: bool = False
+
+    def take(self, sessions: "list[Json]") -> "list[Json]":
+        if self.left is None:
+            return sessions
+        taken = sessions[: self.left]
+        self.left -= len(taken)
+        self.truncated = len(taken) < len(sessions)
+        return taken
+
+    def wanted(self) -> int:
+        # One more than the limit tells whether there were more.
+        return AIM * AHEAD if self.left is None else self.left + 1
 
 
 @dataclass(frozen=True)
@@ -38,34 +65,49 @@ class Preview:
         """The run as it would be, and the order numbers it would create. `limit`: None for no limit."""
         counts: Counter[Outcome] = Counter()
         numbers: list[str] = []
-        truncated = False
-        for found, cut in self._slices(wanted, limit):
-            truncated = cut
-            missing = self._missing(found, wanted.run_id, counts)
-            prefix = self.settings.order_number_prefix
-            numbers.extend(order_number(message.session_id, prefix) for message in missing)
-        counts[Outcome.CREATED] = len(numbers)
-        return self._preview(wanted, counts, truncated=truncated), numbers
-
-    def _slices(self, wanted: Run, limit: int | None) -> "Iterator[tuple[Slice, bool]]":
-        """Each slice, and whether what follows it is left out."""
-        window = Window(wanted.lookback_start, wanted.lookback_end)
-        seen = 0
-        last = Slice([], None, more=False)
+        events = self._webhooks(wanted)
+        room = Room(limit)
         try:
-            for found in slices(self.stripe(), window, cursor=None, limit=limit):
-                seen += len(found.sessions)
-                last = found
-                yield found, found.more and seen == limit
+            with closing(self._slices(wanted, room)) as slices:
+                for listed in slices:
+                    sessions = room.take(list(reversed(listed.found)))
+                    missing = self._missing(sessions, events, wanted.run_id, counts)
+                    prefix = self.settings.order_number_prefix
+                    numbers.extend(order_number(message.session_id, prefix) for message in missing)
+                    if room.truncated:
+                        break
         except OutOfTime:
-            yield replace(last, sessions=[]), True
+            room.truncated = True
+        counts[Outcome.CREATED] = len(numbers)
+        if not events.may_read:
+            wanted = replace(wanted, warnings=(*wanted.warnings, NO_EVENTS))
+        return self._preview(wanted, counts, truncated=room.truncated), numbers
 
-    def _missing(self, found: Slice, run_id: str, counts: Counter[Outcome]) -> list[SessionMessage]:
-        """The sessions of a slice whose orders are missing; all others are counted."""
+    def _webhooks(self, wanted: Run) -> Webhooks:
+        """What the real run would leave to the next one. The fence concerns writing only."""
+        events = Webhooks(self.stripe, self.now, wanted.lookback_end if wanted.trigger == SCHEDULED else None)
+        events.look(wanted.lookback_start, fence=False)
+        return events
+
+    def _slices(self, wanted: Run, room: "Room") -> "Generator[Listed[Json]]":
+        stripe = self.stripe()
+        listing: Slices[Json] = Slices(
+            lambda start, end, after: stripe.list_sessions(start, end, after=after),
+            lambda session: session,
+            self.pool,
+            wanted=room.wanted,
+        )
+        return listing(Region(wanted.lookback_start, wanted.lookback_end))
+
+    def _missing(
+        self, sessions: "list[Json]", events: Webhooks, run_id: str, counts: Counter[Outcome]
+    ) -> list[SessionMessage]:
+        """The sessions whose orders are missing; all others but those left to the next run are counted."""
         messages = []
-        for session in found.sessions:
+        for session in sessions:
             try:
-                messages.append(loads(dumps(message_of(session, run_id))))
+                if sent := events.left(message_of(session, run_id)):
+                    messages.append(loads(dumps(sent)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = orders_by_user(self.table, messages, self.pool)
@@ -90,5 +132,5 @@ class Preview:
             skipped=counts[Outcome.SKIPPED],
             errors=counts[Outcome.ERROR],
             truncated=truncated,
-            warnings=("truncated: not every session of the window was looked at",) if truncated else (),
+            warnings=wanted.warnings + ((TRUNCATED,) if truncated else ()),
         )

@@ -1,5 +1,6 @@
 """The producer's event, read and checked before anything else happens."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,25 +9,29 @@ from recon.clock import compact, epoch_of
 from recon.config import MAX_LOOKBACK_HOURS
 from recon.errors import InvalidRequest
 
-SCHEDULED, MANUAL = "scheduled", "manual"
-_OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt")
-_SCHEDULER_KEYS = ("trigger", "scheduledTime")
+SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
+_OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
+_SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
+_CONTINUE_KEYS = ("trigger", "runId", "hop")
 _EXAMPLE_TIME = "a UTC time such as 2024-11-27T02:00:00Z"
 # 2001-09-09 to 2100: Stripe has no sessions outside, and sort keys compare as text.
 _EARLIEST, _LATEST = 1_000_000_000, 4_102_444_800
+_RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _TIME_LENGTH = 40  # far longer than any form of a time, and short enough to print
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for; None means: as the settings say. `at` is the moment the window ends and the run
-    is named after: the scheduled time, `requestedAt`, or None for the start of the invocation."""
+    is named after: the scheduled time, `requestedAt`, or None for the start of the invocation. `period` is
+    a backfill's, both ends included, in epoch seconds."""
 
     trigger: str
     at: int | None = None
     lookback_hours: int | None = None
     max_sessions: int | None = None
     dry_run: bool | None = None
+    period: tuple[int, int] | None = None
 
     def run_id(self, started: int, request_id: str) -> str:
         """The same for every invocation of one schedule. By hand two runs may begin in one second."""
@@ -35,38 +40,69 @@ class Request:
         return f"{compact(self.at or started)}-{request_id.replace('-', '')[:6]}"
 
 
-def request_of(event: object) -> Request:
+@dataclass(frozen=True)
+class Hop:
+    """A run goes on in another invocation; the producer sends this to itself."""
+
+    run_id: str
+    number: int
+
+    def event(self) -> dict[str, Any]:
+        return {"trigger": CONTINUE, "runId": self.run_id, "hop": self.number}
+
+
+def request_of(event: object) -> Request | Hop:
     """Raises InvalidRequest that names the field and says what would be right."""
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == "aws.events":
         return Request(SCHEDULED, at=_time(event, "time"))
-    known = (*_OPTIONS, *_SCHEDULER_KEYS) if "trigger" in event else _OPTIONS
-    if unknown := sorted(str(key) for key in event if key not in known):
-        raise InvalidRequest(f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}")
+    if event.get("trigger") == CONTINUE:
+        return _hop(event)
+    scheduled = "trigger" in event
+    if scheduled and event["trigger"] != SCHEDULED:
+        raise InvalidRequest(f'trigger must be "{SCHEDULED}", or absent for a manual run')
+    _refuse_unknown(event, _SCHEDULED_OPTIONS if scheduled else _OPTIONS)
     return Request(
-        trigger=_trigger(event),
+        trigger=SCHEDULED if scheduled else MANUAL,
         at=_moment(event),
         lookback_hours=_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
         max_sessions=_integer(event, "maxSessions", 1, None),
         dry_run=_boolean(event, "dryRun"),
+        period=_period(event),
     )
 
 
-def _trigger(event: Mapping[Any, Any]) -> str:
-    if "trigger" not in event:
-        return MANUAL
-    if event["trigger"] != SCHEDULED:
-        raise InvalidRequest(f'trigger must be "{SCHEDULED}", or absent for a manual run')
-    return SCHEDULED
+def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+    if unknown := sorted(str(key) for key in event if key not in known):
+        raise InvalidRequest(f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}")
+
+
+def _hop(event: Mapping[Any, Any]) -> Hop:
+    _refuse_unknown(event, _CONTINUE_KEYS)
+    run_id, number = event.get("runId"), _integer(event, "hop", 1, None)
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise InvalidRequest("runId must be a run's id")
+    if number is None:
+        raise InvalidRequest("hop must be an integer from 1")
+    return Hop(run_id, number)
 
 
 def _moment(event: Mapping[Any, Any]) -> int | None:
     if "trigger" in event:
-        if "requestedAt" in event:
-            raise InvalidRequest("requestedAt belongs to a manual run; a scheduled one has scheduledTime")
         return _time(event, "scheduledTime")
     return _time(event, "requestedAt") if "requestedAt" in event else None
+
+
+def _period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
+    if "from" not in event and "to" not in event:
+        return None
+    if "lookbackHours" in event:
+        raise InvalidRequest("lookbackHours cannot stand beside from and to")
+    start, end = _time(event, "from"), _time(event, "to")
+    if start >= end:
+        raise InvalidRequest("from must be before to")
+    return start, end
 
 
 def _time(event: Mapping[Any, Any], name: str) -> int:

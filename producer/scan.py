@@ -1,16 +1,32 @@
-"""Which sessions a run looks at: the window by `created`, page by page from where the cursor stands."""
+"""Which sessions a run looks at: its window, how far it moves the watermark, and whom it leaves to the next.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+A session that no run lists is an order lost for good. The watermark (`lastCoveredThrough`, LCT) says up to
+which moment every completed session has been looked at; each scheduled run goes on from there.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from recon.order import Json
+from producer.request import SCHEDULED, Request
+from recon.clock import iso
+from recon.errors import KeyNotAllowed
+from recon.message import SessionMessage
+from recon.reconcile import UNPAID
 
 if TYPE_CHECKING:
+    from recon.config import Settings
     from recon.stripe_source import StripeSource
 
-HOUR = 3600
-PAGE_SIZE = 100  # Stripe's maximum; not from the adapter, which imports the library
+MINUTE, HOUR = 60, 3600
+DAY = 24 * HOUR
+# A session stays open for 24 hours: who completed it at the watermark opened it up to a day before.
+SESSION_LIFE = DAY
+# Between a clock of Stripe's and another: cheap, and a night too many is better than one too few.
+MARGIN = 10 * MINUTE
+# Stripe keeps events for 30 days; what is older can only be looked at by hand, with `from` and `to`.
+FURTHEST_BACK = 30 * DAY
 
 
 @dataclass(frozen=True)
@@ -22,31 +38,127 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Slice:
-    """The next sessions, newest first. `cursor` is the last one's id, `more` whether others follow."""
+class Plan:
+    """What a run is to look at. `covers_through`: where the watermark moves when it is done, None: nowhere.
+    `leaves_after`: what was completed after that moment is left to the next run, None: nothing is."""
 
-    sessions: list[Json]
-    cursor: str | None
-    more: bool
-
-
-def window(end: int, lookback_hours: int) -> Window:
-    """Ends at the scheduled time, never at now: a run that is repeated later looks at the same sessions."""
-    return Window(end - lookback_hours * HOUR, end)
+    window: Window
+    covers_through: int | None
+    leaves_after: int | None
+    warnings: tuple[str, ...] = ()
 
 
-def slices(
-    stripe: "StripeSource", looked_at: Window, *, cursor: str | None, limit: int | None
-) -> Iterator[Slice]:
-    """Page after page of the complete sessions behind the cursor, `limit` sessions at most in all.
+def plan(request: Request, settings: "Settings", started: int, covered_through: int | None) -> Plan:
+    """The rules of the window; `started` and the watermark in epoch seconds.
 
-    Always yields at least one slice, so that an empty window is seen to be empty.
+    A run by hand is taken exactly. A scheduled one without `lookbackHours` begins where the watermark says.
+    All times follow from the scheduled time: a run that is repeated later looks at the same sessions.
     """
-    while True:
-        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
-        page = stripe.list_sessions(looked_at.start, looked_at.end, after=cursor, limit=size)
-        cursor = page.sessions[-1]["id"] if page.sessions else cursor
-        limit = None if limit is None else limit - len(page.sessions)
-        yield Slice(page.sessions, cursor, page.has_more)
-        if not page.has_more or limit == 0:
+    at = started if request.at is None else request.at
+    grace = settings.grace_minutes * MINUTE
+    hours = request.lookback_hours or settings.lookback_hours
+    warnings: tuple[str, ...] = ()
+    scheduled = request.trigger == SCHEDULED
+    if request.period:
+        window = Window(*request.period)
+    elif scheduled and request.lookback_hours is None:
+        window, warnings = _from_watermark(at, hours, grace, covered_through)
+    else:
+        window = Window(at - hours * HOUR, at - grace if scheduled else at)
+    through = min(window.end if scheduled else window.end - grace, started - grace)
+    whole = covered_through is None or window.start <= _needed_start(covered_through) or bool(warnings)
+    return Plan(window, through if whole else None, window.end if scheduled else None, warnings)
+
+
+def _from_watermark(
+    at: int, hours: int, grace: int, covered_through: int | None
+) -> tuple[Window, tuple[str, ...]]:
+    start = at - hours * HOUR
+    if covered_through is not None:
+        start = min(start, _needed_start(covered_through))
+    if start >= at - FURTHEST_BACK:
+        return Window(start, at - grace), ()
+    gap = (
+        f"gap: no run has covered the time since {iso(start)}, and a scheduled run looks back 30 days at "
+        f'most; run by hand with {{"from": "{iso(start)}", "to": "{iso(at - FURTHEST_BACK)}"}}'
+    )
+    return Window(at - FURTHEST_BACK, at - grace), (gap,)
+
+
+def _needed_start(covered_through: int) -> int:
+    return covered_through - SESSION_LIFE - MARGIN
+
+
+NO_EVENTS = (
+    "no_events: the Stripe key may not read events, so a webhook that comes late is not fenced off and the "
+    "grace is by creation alone; give the key read access to Events"
+)
+COMPLETED = "checkout.session.completed"
+# Stripe tries to deliver an event for three days.
+DELIVERY = 3 * DAY + HOUR
+
+
+class Webhooks:
+    """What Stripe's events say of webhooks: which sessions to leave to the next run, since theirs may still
+    be at work, and which events of the others a webhook may still get.
+
+    `leaves_after`: what happened after that moment is left to the next run; None: nothing is.
+    """
+
+    def __init__(
+        self, stripe: "Callable[[], StripeSource]", now: Callable[[], int], leaves_after: int | None
+    ) -> None:
+        self._stripe = stripe
+        self._now = now
+        self._leaves_after = leaves_after
+        self._seen_until = 0
+        self._fence = False
+        self._completing: set[str] = set()
+        self._paying: set[str] = set()
+        self._events: dict[str, dict[str, str]] = defaultdict(dict)
+        self.may_read = True
+
+    def look(self, since: int, *, fence: bool) -> None:
+        """Asks for the events younger than the grace, and for those that no webhook has acknowledged."""
+        began = self._now()
+        self._fence = fence
+        try:
+            if fence:
+                for event in self._stripe().events(min(since, began - DELIVERY), undelivered=True):
+                    self._events[event.session_id][event.id] = event.type
+            if self._leaves_after is not None:
+                self._take(self._leaves_after + 1)
+        except KeyNotAllowed:
+            self.may_read = False
+        self._seen_until = began
+
+    def look_again(self) -> None:
+        """What happened while sessions were listed: asked right before they are sent."""
+        if not self.may_read or (self._leaves_after is None and not self._fence):
             return
+        began = self._now()
+        self._take(max(self._seen_until - MARGIN, (self._leaves_after or 0) + 1))
+        self._seen_until = began
+
+    def _take(self, since: int) -> None:
+        for event in self._stripe().events(since):
+            if self._leaves_after is None:
+                self._events[event.session_id][event.id] = event.type
+            elif event.type == COMPLETED:
+                self._completing.add(event.session_id)
+            else:
+                self._paying.add(event.session_id)
+
+    def left(self, message: SessionMessage) -> SessionMessage | None:
+        """The message as it is to be sent, or None: the next run is sure to see the session.
+
+        A session that was completed within the grace lies in the next run's window. One that was only paid
+        within it may be older than that: it is sent as it was before, unpaid, and waits as pending.
+        """
+        session_id = message.session_id
+        if session_id in self._completing or (session_id in self._paying and message.pending is not None):
+            return None
+        if session_id in self._paying:
+            return replace(message, payment_status=UNPAID)
+        events = self._events.get(session_id, {})
+        return replace(message, event_ids=tuple(events), event_types=tuple(events.values()))

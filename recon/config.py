@@ -30,6 +30,8 @@ class Settings:
     consumer_concurrency: int = 5
     stripe_api_base: str | None = None
     stripe_max_rps: float = 12.0
+    grace_minutes: int = 10
+    webhook_fence: bool = True
 
     @property
     def consumer_rps(self) -> float:
@@ -90,6 +92,10 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         ),
         stripe_api_base=env.get("STRIPE_API_BASE"),
         stripe_max_rps=read("STRIPE_MAX_RPS", d.stripe_max_rps, _positive, "a number above 0"),
+        grace_minutes=read(
+            "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
+        ),
+        webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
     )
     if missing or wrong:
         raise ConfigError(_complaint(missing, wrong))

@@ -4,11 +4,13 @@
       Retryable              tried again: inside the invocation, then by the queue's visibility timeout
         StripeThrottled        429: Stripe's limiter said not now
         StripeUnavailable      5xx, timeout, connection dropped, unreadable answer
-        KeyRejected            401 or 403: the Stripe key is wrong, revoked or lacks a permission
+        KeyRejected            401: the Stripe key is wrong or revoked
+          KeyNotAllowed          403: the key is right and lacks this permission
         KeyUnavailable         the SSM parameter with the key could not be read
         LineItemsMissing       a paid session without line items: never written as an empty order
         TableUnavailable       DynamoDB throttled, conflicted or could not be reached
         QueueUnavailable       SQS rejected or could not be reached
+        HopFailed              the producer could not invoke itself to go on with a run
         OutOfTime              the invocation's time would not have sufficed
         Unfinished             a last attempt that ended without an answer: the function was killed
         Unexpected             anything nobody thought of: a bug, never a reason to lose a session
@@ -18,6 +20,7 @@
         MalformedSession       Stripe's answer lacks what an order needs, or has it in a wrong type
         OrderTooLarge          the snapshot exceeds DynamoDB's 400 KB
         TableRefused           DynamoDB refuses the request itself: a value it cannot store
+        TooManyHops            a run that does not end, however often its producer goes on
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment; names every wrong name at once
       InvalidRequest         a producer event that names something wrong; answered with 400
@@ -43,7 +46,11 @@ class StripeUnavailable(Retryable):
 
 
 class KeyRejected(Retryable):
-    """Stripe answered 401 or 403. Retryable, because an operator mends the key and not the message."""
+    """Stripe answered 401. Retryable, because an operator mends the key and not the message."""
+
+
+class KeyNotAllowed(KeyRejected):
+    """Stripe answered 403: the key lacks a permission for what was asked."""
 
 
 class KeyUnavailable(Retryable):
@@ -60,6 +67,10 @@ class TableUnavailable(Retryable):
 
 class QueueUnavailable(Retryable):
     """SQS rejected entries or could not be reached."""
+
+
+class HopFailed(Retryable):
+    """The producer could not invoke itself."""
 
 
 class OutOfTime(Retryable):
@@ -96,6 +107,10 @@ class OrderTooLarge(Permanent):
 
 class TableRefused(Permanent):
     """DynamoDB refuses the request itself."""
+
+
+class TooManyHops(Permanent):
+    """A run that does not end."""
 
 
 class MalformedMessage(Permanent):

@@ -15,7 +15,12 @@ _ID = re.compile(r"[\x21-\x7e]{1,255}")
 @dataclass(frozen=True)
 class SessionMessage:
     """What the consumer needs to decide without asking Stripe. `created` is in epoch seconds, the amount
-    in the currency's smallest unit; `user_id` is raw, as the shop wrote it."""
+    in the currency's smallest unit; `user_id` is raw, as the shop wrote it.
+
+    `event_ids` are events that a webhook may still get, `event_types` their types in the same order.
+    `pending`: an unpaid session that was seen before; only Stripe knows whether it is paid by now. What was
+    paid after that moment (epoch seconds) is left to the next run, which knows its events.
+    """
 
     run_id: str
     session_id: str
@@ -27,6 +32,8 @@ class SessionMessage:
     mode: str
     livemode: bool
     event_ids: tuple[str, ...] = ()
+    event_types: tuple[str, ...] = ()
+    pending: int | None = None
 
 
 # wire name -> (field, types, may be null)
@@ -41,6 +48,11 @@ _FIELDS: dict[str, tuple[str, type[Any], bool]] = {
     "mode": ("mode", str, False),
     "livemode": ("livemode", bool, False),
     "eventIds": ("event_ids", list, False),
+}
+# Left out where they say nothing, so that most messages are what version 1 always was.
+_OPTIONAL: dict[str, tuple[str, type[Any]]] = {
+    "eventTypes": ("event_types", list),
+    "pending": ("pending", int),
 }
 
 
@@ -66,6 +78,7 @@ def message_of(session: dict[str, Any], run_id: str) -> SessionMessage:
 def dumps(message: SessionMessage) -> str:
     fields = asdict(message)
     body = {"v": VERSION} | {wire: fields[name] for wire, (name, _, _) in _FIELDS.items()}
+    body |= {wire: fields[name] for wire, (name, _) in _OPTIONAL.items() if fields[name] not in (None, ())}
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -83,7 +96,11 @@ def loads(body: str) -> SessionMessage:
     values = {}
     for wire, (name, kind, null) in _FIELDS.items():
         values[name] = _value(raw, wire, kind, null=null, known=known)
-    return SessionMessage(**values | {"event_ids": tuple(values["event_ids"])})
+    for wire, (name, kind) in _OPTIONAL.items():
+        if wire in raw:
+            values[name] = _value(raw, wire, kind, null=False, known=known)
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return SessionMessage(**values | lists)
 
 
 def _identity(raw: dict[str, Any]) -> dict[str, str]:

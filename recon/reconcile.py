@@ -7,6 +7,8 @@ from enum import StrEnum
 from recon.message import SessionMessage
 from recon.order import DAY, clean_user_id
 
+UNPAID = "unpaid"
+
 
 class Outcome(StrEnum):
     CREATED = "created"
@@ -22,6 +24,7 @@ class Reason(StrEnum):
     UNPAID = "unpaid"
     NOT_A_SALE = "not_a_sale"
     EXPIRED = "expired"
+    REFUNDED = "refunded"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class FoundOrder:
     sk: str
     order_id: str | None
     stripe_session_id: str | None
+    amount: int | None = None
+    currency: str | None = None
+    payment_status: str | None = None
 
     def is_of(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)
@@ -43,7 +49,7 @@ def reason_without_lookup(message: SessionMessage) -> Reason | None:
         return Reason.NOT_A_SALE
     if not user_ids(message):
         return Reason.NO_USER
-    if message.payment_status == "unpaid":
+    if message.payment_status == UNPAID and message.pending is None:
         return Reason.UNPAID
     return None
 
@@ -63,6 +69,25 @@ def reason_to_skip(
     if ttl_days and message.created + ttl_days * DAY <= now:
         return Reason.EXPIRED
     return None
+
+
+def drift_of(message: SessionMessage, orders: Iterable[FoundOrder]) -> tuple[str, ...]:
+    """Where the order that is there says something else than Stripe; nothing is changed for it.
+
+    An order that says nothing of a field does not contradict it. A duplicate names both keys.
+    """
+    own = sorted((o for o in orders if o.is_of(message.session_id)), key=lambda o: (o.pk, o.sk))
+    drift = []
+    if len(own) > 1:
+        drift.append("duplicate: " + ", ".join(f"{order.pk}/{order.sk}" for order in own))
+    for order in own[:1]:
+        if None not in (order.amount, message.amount_total) and order.amount != message.amount_total:
+            drift.append(f"amount: the order says {order.amount}, Stripe {message.amount_total}")
+        if order.currency and message.currency and order.currency.lower() != message.currency.lower():
+            drift.append(f"currency: the order says {order.currency}, Stripe {message.currency}")
+        if order.payment_status == UNPAID and message.payment_status == "paid":
+            drift.append("payment_status: the order says unpaid, Stripe paid")
+    return tuple(drift)
 
 
 def user_ids(message: SessionMessage) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ BACKOFF_JITTER = 0.25
 MAX_VISIBILITY_SECONDS = 43_200
 # The share of an invocation that no call to Stripe may touch: it commits what was fetched and answers.
 COMMIT_SHARE = 0.15
+# Kept of a producer's life: enough to commit a cursor and to invoke the next one.
+HAND_OVER_SECONDS = 30.0
 # One request may take this share of an invocation, so that the rest of the batch still gets its turn.
 REQUEST_SHARE = 0.25
 
@@ -57,6 +59,11 @@ def scatter_seconds(function_timeout: float, rand: Callable[[], float]) -> int:
 def working_seconds(invocation_seconds: float) -> float:
     """What an invocation may spend before it has to commit and answer."""
     return invocation_seconds * (1 - COMMIT_SHARE)
+
+
+def listing_seconds(invocation_seconds: float) -> float:
+    """What a producer may spend before it hands over: half a minute is kept, or half of a short life."""
+    return invocation_seconds - min(HAND_OVER_SECONDS, invocation_seconds / 2)
 
 
 def stripe_timeout(invocation_seconds: float) -> float:

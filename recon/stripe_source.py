@@ -15,6 +15,7 @@ import stripe
 from stripe import oauth_error
 
 from recon.errors import (
+    KeyNotAllowed,
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
@@ -33,6 +34,12 @@ from recon.stripe_key import StripeKey
 STRIPE_VERSION = "2026-10-28.endive"
 PAGE_SIZE = 100  # Stripe's maximum
 SESSIONS = "/v1/checkout/sessions"
+EVENTS = "/v1/events"
+DISPUTES = "/v1/disputes"
+# Areas of permission of a restricted key that are asked for beside the sessions themselves.
+READ_SESSIONS, READ_EVENTS, READ_CHARGES, READ_DISPUTES = "sessions", "events", "charges", "disputes"
+ANYTHING = ""
+COMPLETED, ASYNC_PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 NOT_FOUND = 404
 CONNECT_SHARE = 0.3
 
@@ -41,7 +48,7 @@ ERRORS: dict[type[stripe.StripeError], type[SyncError]] = {
     stripe.APIConnectionError: StripeUnavailable,
     stripe.APIError: StripeUnavailable,
     stripe.AuthenticationError: KeyRejected,
-    stripe.PermissionError: KeyRejected,
+    stripe.PermissionError: KeyNotAllowed,
     stripe.RateLimitError: StripeThrottled,
     # A 404 of this class is SessionNotFound, see `translated`.
     stripe.InvalidRequestError: StripeRejected,
@@ -72,7 +79,7 @@ ERRORS: dict[type[stripe.StripeError], type[SyncError]] = {
     oauth_error.InvalidClientError: KeyRejected,
     oauth_error.InvalidGrantError: KeyRejected,
     oauth_error.InvalidRequestError: StripeRejected,
-    oauth_error.InvalidScopeError: KeyRejected,
+    oauth_error.InvalidScopeError: KeyNotAllowed,
     oauth_error.UnsupportedGrantTypeError: StripeRejected,
     oauth_error.UnsupportedResponseTypeError: StripeRejected,
 }
@@ -104,8 +111,22 @@ class Page:
 
 @dataclass(frozen=True)
 class FetchedSession:
+    """`charges_known` is False where the key may not read what became of the payment."""
+
     session: Json
     line_items: list[Json]
+    refunded: bool = False
+    charges_known: bool = True
+
+
+@dataclass(frozen=True)
+class SessionEvent:
+    """That a session was completed or paid; `created` in epoch seconds."""
+
+    id: str
+    type: str
+    created: int
+    session_id: str
 
 
 class StripeConnection:
@@ -148,7 +169,9 @@ class StripeSource:
         self._connection = connection
         self._deadline = deadline
         self._on_throttle = on_throttle
-        self._no_key: SyncError | None = None
+        self._learned: dict[str, SyncError] = {}
+        self._paid: dict[int, frozenset[str]] = {}
+        self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
 
     def list_sessions(
@@ -161,77 +184,129 @@ class StripeSource:
             "status": "complete",
             "limit": limit,
         }
-        data = self._get(SESSIONS, params | ({"starting_after": after} if after else {}))
+        params |= {"starting_after": after} if after else {}
+        data = self._get(SESSIONS, params, READ_SESSIONS)
         page = Page(_list_of(data, "id"), data.get("has_more") is True)
         if page.has_more and not page.sessions:
             raise StripeUnavailable("Stripe: an empty page that says there is more")
         return page
 
-    def fetch(self, session_id: str) -> FetchedSession:
-        """The session with all its line items, products expanded; one request for up to ten items.
+    def events(self, created_from: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
+        """The events of completed and of paid sessions from then on, newest first; `undelivered`: only those
+        that a webhook has not acknowledged. Raises KeyNotAllowed where the key may not read events.
+        https://docs.stripe.com/api/events/list"""
+        params: Json = {
+            "types": [COMPLETED, ASYNC_PAID],
+            "created": {"gte": created_from},
+            "limit": PAGE_SIZE,
+        }
+        params |= {"delivery_success": "false"} if undelivered else {}
+        for event in self._all_of(EVENTS, params, READ_EVENTS):
+            if found := _session_event(event):
+                yield found
 
-        Raises SessionNotFound, and whatever else `ERRORS` says.
-        """
+    def paid_after(self, moment: int) -> frozenset[str]:
+        """The sessions whose delayed payment settled after that moment; asked for once an invocation. None
+        are known where the key may not read events."""
+        with self._paid_lock:
+            if moment not in self._paid:
+                self._paid[moment] = self._ask_who_paid_after(moment)
+            return self._paid[moment]
+
+    def _ask_who_paid_after(self, moment: int) -> frozenset[str]:
+        try:
+            events = list(self.events(moment + 1))
+        except KeyNotAllowed:
+            return frozenset()
+        return frozenset(event.session_id for event in events if event.type == ASYNC_PAID)
+
+    def fetch(self, session_id: str) -> FetchedSession:
+        """The session with all its line items, products expanded, and whether its money went back; one
+        request for up to ten items. Raises SessionNotFound, and whatever else `ERRORS` says."""
         path = f"{SESSIONS}/{quote(session_id, safe='')}"
-        expand = ["line_items", "line_items.data.price.product"]
-        session = self._get(path, {"expand": expand})
+        session, charges_known = self._session(path)
         embedded = session.get("line_items")
         if not isinstance(embedded, dict):
             raise MalformedSession("line_items must be a list")
         items = _list_of(embedded, "id")
         if embedded.get("has_more") is True:
-            items.extend(self._further_items(path, items[-1]["id"] if items else None))
-        return FetchedSession(session, items)
+            further: Json = {"limit": PAGE_SIZE, "expand": ["data.price.product"]}
+            further |= {"starting_after": items[-1]["id"]} if items else {}
+            items.extend(self._all_of(f"{path}/line_items", further, READ_SESSIONS))
+        charge = _charge_of(session)
+        refunded = charge.get("refunded") is True or (
+            charge.get("disputed") is True and self._is_lost(charge.get("id"))
+        )
+        return FetchedSession(session, items, refunded, charges_known)
 
-    def _further_items(self, path: str, after: str | None) -> Iterator[Json]:
+    def _session(self, path: str) -> tuple[Json, bool]:
+        """The session, with the charge that paid it where the key may read that."""
+        expand = ["line_items", "line_items.data.price.product"]
+        try:
+            with_charge = [*expand, "payment_intent.latest_charge"]
+            return self._get(path, {"expand": with_charge}, READ_CHARGES), True
+        except KeyNotAllowed:
+            return self._get(path, {"expand": expand}, READ_SESSIONS), False
+
+    def _is_lost(self, charge_id: object) -> bool:
+        """Whether a dispute about the charge was lost. Where that may not be read, the sale stands."""
+        params = {"charge": charge_id, "limit": PAGE_SIZE}
+        try:
+            disputes = list(self._all_of(DISPUTES, params, READ_DISPUTES))
+        except KeyNotAllowed:
+            return False
+        return any(dispute.get("status") == "lost" for dispute in disputes)
+
+    def _all_of(self, path: str, params: Json, area: str) -> Iterator[Json]:
+        """All entries of a list, page after page."""
         while True:
-            params: Json = {"limit": PAGE_SIZE, "expand": ["data.price.product"]}
-            data = self._get(f"{path}/line_items", params | ({"starting_after": after} if after else {}))
-            items = _list_of(data, "id")
-            yield from items
+            data = self._get(path, params, area)
+            rows = _list_of(data, "id")
+            yield from rows
             if data.get("has_more") is not True:
                 return
-            if not items:
+            if not rows:
                 raise StripeUnavailable("Stripe: an empty page that says there is more")
-            after = items[-1]["id"]
+            params = params | {"starting_after": rows[-1]["id"]}
 
-    def _get(self, path: str, params: Json) -> Json:
+    def _get(self, path: str, params: Json, area: str) -> Json:
         # A rejected key is not among them: waiting a second does not make it a better key.
         again = attempts(
             STRIPE_ATTEMPTS, self._deadline, first=0.2, longest=2.0, on=(StripeThrottled, StripeUnavailable)
         )
-        return again(self._once, path, params)
+        return again(self._once, path, params, area)
 
-    def _once(self, path: str, params: Json) -> Json:
-        key = self._key()
+    def _once(self, path: str, params: Json, area: str) -> Json:
+        key = self._key(area)
         try:
             data = self._call(path, params, key)
-        except KeyRejected:
-            data = self._call(path, params, self._other_key(key))
+        except KeyRejected as error:
+            data = self._call(path, params, self._other_key(key, area, error))
         self._connection.pacer.succeeded()
         return data
 
-    def _key(self) -> str:
+    def _key(self, area: str) -> str:
         with self._key_lock:
-            return self._unless_known_bad(self._connection.key.current)
+            return self._unless_known_bad(area, self._connection.key.current)
 
-    def _other_key(self, rejected: str) -> str:
-        """The key that replaced the rejected one; raises KeyRejected when there is none."""
+    def _other_key(self, rejected: str, area: str, error: KeyRejected) -> str:
+        """The key that replaced the rejected one; raises the rejection when there is none."""
         with self._key_lock:
-            replacement = self._unless_known_bad(lambda: self._connection.key.replacement_for(rejected))
+            replacement = self._unless_known_bad(area, lambda: self._connection.key.replacement_for(rejected))
             if replacement is None:
-                self._no_key = KeyRejected("Stripe rejects the key, and the parameter holds no other")
-                raise self._no_key
+                # A missing permission concerns what needs it, a wrong key everything.
+                self._learned[area if isinstance(error, KeyNotAllowed) else ANYTHING] = error
+                raise error
             return replacement
 
-    def _unless_known_bad[T](self, ask: Callable[[], T]) -> T:
+    def _unless_known_bad[T](self, area: str, ask: Callable[[], T]) -> T:
         """What this invocation has learned of the key is said again without asking anybody again."""
-        if self._no_key:
-            raise type(self._no_key)(str(self._no_key))
+        if known := self._learned.get(ANYTHING) or self._learned.get(area):
+            raise type(known)(str(known))
         try:
             return ask()
         except KeyUnavailable as error:
-            self._no_key = error
+            self._learned[ANYTHING] = error
             raise
 
     def _call(self, path: str, params: Json, key: str) -> Json:
@@ -242,6 +317,24 @@ class StripeSource:
             self._connection.pacer.throttled()
             self._on_throttle()
             raise
+
+
+def _session_event(event: Json) -> SessionEvent | None:
+    """Only ids are taken: the rest has the shape of the account's own version."""
+    data = event.get("data")
+    subject = data.get("object") if isinstance(data, dict) else None
+    session_id = subject.get("id") if isinstance(subject, dict) else None
+    kind, created = event.get("type"), event.get("created")
+    if not isinstance(session_id, str) or not isinstance(kind, str) or not isinstance(created, int):
+        return None
+    return SessionEvent(event["id"], kind, created, session_id)
+
+
+def _charge_of(session: Json) -> Json:
+    """The charge that paid the session, where it was expanded and there is one."""
+    intent = session.get("payment_intent")
+    charge = intent.get("latest_charge") if isinstance(intent, dict) else None
+    return charge if isinstance(charge, dict) else {}
 
 
 def _list_of(data: Json, needed: str) -> list[Json]:

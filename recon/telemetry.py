@@ -27,6 +27,9 @@ class Metric(StrEnum):
     SESSION_ERRORS = "SessionErrors"
     STRIPE_THROTTLED = "StripeThrottled"
     RUN_SECONDS = "RunSeconds"
+    RUN_WARNINGS = "RunWarnings"
+    NO_SESSIONS = "NoSessions"
+    ORDERS_DRIFTED = "OrdersDrifted"
 
 
 class Telemetry:

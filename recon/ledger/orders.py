@@ -54,10 +54,19 @@ def _orders_under(table: Table, pk: str, since: int) -> list[FoundOrder]:
     items = table.query(
         "PK = :pk AND SK BETWEEN :since AND :behind",
         {":pk": pk, ":since": _lower_bound(since - CLOCK_SKEW_SECONDS), ":behind": _BEHIND_ORDERS},
-        projection="PK, SK, orderId, stripeSessionId",
+        projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus",
     )
     return [
-        FoundOrder(item["PK"], item["SK"], item.get("orderId"), item.get("stripeSessionId")) for item in items
+        FoundOrder(
+            item["PK"],
+            item["SK"],
+            item.get("orderId"),
+            item.get("stripeSessionId"),
+            item.get("amount"),
+            item.get("currency"),
+            item.get("stripePaymentStatus"),
+        )
+        for item in items
     ]
 
 

@@ -6,23 +6,28 @@ both stand in one transaction under the condition that the outcome is still the 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 
 from recon.clock import iso
 from recon.errors import SyncError, TableRefused
 from recon.ledger.records import (
+    MARKER_DAYS,
     OUTCOME_DAYS,
+    PENDING_DAYS,
     RUN_DAYS,
     STATE_KEY,
     KnownOutcome,
     known_outcome,
+    marker_key,
     outcome_key,
     outcomes_of,
+    pending_key,
     run_key,
 )
 from recon.ledger.size import MAX_TRANSACTION_BYTES, item_bytes
 from recon.ledger.table import MAX_ACTIONS, Action, Cancelled, Item, Table
-from recon.order import DAY
+from recon.message import SessionMessage, dumps
+from recon.order import DAY, SOURCE
 from recon.reconcile import Outcome, Reason
 from recon.retry import Deadline
 
@@ -45,16 +50,29 @@ class Result:
     order: Item | None = None
     error: SyncError | None = None
     previous: KnownOutcome | None = None
+    drift: tuple[str, ...] = ()
+    # (event id, event type) of events that a webhook may still get: marked as handled with the order.
+    markers: tuple[tuple[str, str], ...] = ()
+    # The message, of a session that is not paid yet: kept for the next runs.
+    pending: SessionMessage | None = None
+    # The session waited for its payment, and waits no longer.
+    ends_pending: bool = False
+    was_pending: bool = False
 
     @property
     def order_number(self) -> str | None:
         return self.order["orderNumber"] if self.order else None
 
     def as_error(self, error: SyncError) -> "Result":
-        return replace(self, outcome=Outcome.ERROR, reason=None, order=None, error=error)
+        return replace(
+            self, outcome=Outcome.ERROR, reason=None, order=None, error=error, markers=(), ends_pending=False
+        )
 
     def as_existing(self) -> "Result":
-        return replace(self, outcome=Outcome.SKIPPED, reason=Reason.EXISTS, order=None)
+        return replace(self, outcome=Outcome.SKIPPED, reason=Reason.EXISTS, order=None, markers=())
+
+    def without_marker(self, event_id: str) -> "Result":
+        return replace(self, markers=tuple(m for m in self.markers if m[0] != event_id))
 
 
 @dataclass
@@ -85,6 +103,17 @@ def known_of(table: Table, sessions: Iterable[tuple[str, str]], deadline: Deadli
         else:
             outcomes[keys[key]] = known_outcome(item)
     return Known(outcomes, holder)
+
+
+def settled_pending(table: Table, run_id: str) -> set[str]:
+    """The sessions beyond its window that a run has an outcome of already."""
+    items = table.query(
+        "PK = :run",
+        {":run": outcomes_of(run_id), ":yes": True},
+        projection="SK",
+        only="pending = :yes",
+    )
+    return {item["SK"].removeprefix("SESSION#") for item in items}
 
 
 def created_orders(table: Table, run_id: str, limit: int) -> list[str]:
@@ -204,6 +233,10 @@ class Commit:
                 left += self._met_other_outcome(result, outcome.item)
             elif order and order.failed:
                 left.append(result.as_existing())
+            elif handled := [m for m, _ in result.markers if (r := reasons.get(marker_key(m))) and r.failed]:
+                # The webhook has handled the event, which proves nothing about the order: it leaves a marker
+                # also where its write failed. Decided again by the look before the next try.
+                left.append(reduce(Result.without_marker, handled, result))
             elif outcome.refused or (order and order.refused):
                 left += self._one_by_one([result], TableRefused("DynamoDB refuses the item"))
             else:
@@ -227,7 +260,48 @@ class Commit:
         outcomes = [self._outcome_action(result) for result in results]
         # An order is written only where its key is free: nothing is ever overwritten.
         orders = [self._table.put(r.order, "attribute_not_exists(PK)") for r in results if r.order]
-        return outcomes + orders + self._counter_actions(results)
+        beside = [action for result in results for action in self._actions_beside(result)]
+        return outcomes + orders + beside + self._counter_actions(results)
+
+    def _actions_beside(self, result: Result) -> Iterator[Action]:
+        for event_id, event_type in result.markers:
+            yield self._table.put(self._marker(result, event_id, event_type), "attribute_not_exists(PK)")
+        if result.pending:
+            yield self._pending(result.pending)
+        if result.ends_pending:
+            yield self._table.delete(pending_key(result.session_id))
+
+    def _marker(self, result: Result, event_id: str, event_type: str) -> Item:
+        """In the webhook's own words, so that a late delivery finds its event handled."""
+        pk, sk = marker_key(event_id)
+        return {
+            "PK": pk,
+            "SK": sk,
+            "eventType": event_type,
+            "sessionId": result.session_id,
+            "status": "completed",
+            "orderCreated": True,
+            "orderNumber": result.order_number,
+            "source": SOURCE,
+            "processedAt": iso(self._now),
+            "expiresAt": self._now + MARKER_DAYS * DAY,
+        }
+
+    def _pending(self, message: SessionMessage) -> Action:
+        """The first one stays: its ninety days do not begin anew every night."""
+        values = {
+            ":message": dumps(replace(message, pending=message.created)),
+            ":created": message.created,
+            ":session": message.session_id,
+            ":now": iso(self._now),
+            ":expires": self._now + PENDING_DAYS * DAY,
+        }
+        return self._table.update(
+            pending_key(message.session_id),
+            "SET message = if_not_exists(message, :message), sessionId = :session, "
+            "sessionCreated = :created, updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires)",
+            values,
+        )
 
     def _outcome_action(self, result: Result) -> Action:
         item = self._outcome_item(result)
@@ -248,6 +322,9 @@ class Commit:
             "errorMessage": str(result.error) if result.error else None,
             "attempts": result.attempts,
             "messageId": result.message_id,
+            "drift": list(result.drift) or None,
+            # Not in the run's window: whoever counts the run again would not find it there.
+            "pending": True if result.was_pending else None,
             "updatedAt": iso(self._now),
             "expiresAt": self._now + OUTCOME_DAYS * DAY,
         }
@@ -281,8 +358,9 @@ class Commit:
 
 def _moves(results: Iterable[Result]) -> dict[str, int]:
     """How far each counter moves: one up for the new outcome, one down for the one it replaces."""
-    moves = dict.fromkeys(("processed", *_COUNTERS.values()), 0)
+    moves = dict.fromkeys(("processed", *_COUNTERS.values(), "drifted"), 0)
     for result in results:
+        moves["drifted"] += bool(result.drift)
         moves[_COUNTERS[result.outcome]] += 1
         if result.previous:
             # Only an error is ever replaced.
@@ -297,7 +375,9 @@ def _parts(results: Sequence[Result]) -> Iterator[list[Result]]:
     part: list[Result] = []
     actions = size = 0
     for result in results:
-        own_actions = 2 if result.order else 1
+        own_actions = (
+            1 + bool(result.order) + len(result.markers) + bool(result.pending) + result.ends_pending
+        )
         own_size = item_bytes(result.order) if result.order else 0
         too_many = actions + own_actions + _COUNTER_ACTIONS > MAX_ACTIONS
         too_large = size + own_size > MAX_TRANSACTION_BYTES - _SPARE_BYTES

@@ -10,15 +10,29 @@ from recon.reconcile import Outcome
 
 STATE_KEY: Key = ("SYSTEM", "STRIPE_ORDER_SYNC")
 RUN_PREFIX = "STRIPE_ORDER_SYNC#"
+PENDING_PREFIX = "PENDING#"
 RUN_DAYS = 90
+# Longer than any payment method takes; a payment that has not settled by then never will.
+PENDING_DAYS = 90
+# As long as anything of the sync is kept; Stripe delivers an event for three days.
+MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
 RUNNING, DONE, FAILED = "running", "done", "failed"
 
 
 def run_key(run_id: str) -> Key:
     return ("SYSTEM", f"{RUN_PREFIX}{run_id}")
+
+
+def pending_key(session_id: str) -> Key:
+    return ("SYSTEM", f"{PENDING_PREFIX}{session_id}")
+
+
+def marker_key(event_id: str) -> Key:
+    """The webhook's own record of an event that it has handled."""
+    return (f"EVENT#{event_id}", "METADATA")
 
 
 def outcomes_of(run_id: str) -> str:
@@ -31,7 +45,12 @@ def outcome_key(run_id: str, session_id: str) -> Key:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's record. Times are ISO 8601 UTC, `lookback_start` and `lookback_end` epoch seconds."""
+    """One run's record. Times are ISO 8601 UTC, `lookback_start` and `lookback_end` epoch seconds.
+
+    `max_sessions` is set where a caller set a hard limit. `covers_through` is how far the run moves the
+    watermark once it is done (epoch seconds), where it may move it at all. `cursor`: everything created up
+    to then is sent. `slice_seconds`: how long the slices of the listing were at last.
+    """
 
     run_id: str
     trigger: str
@@ -39,7 +58,8 @@ class Run:
     lookback_hours: int
     lookback_start: int
     lookback_end: int
-    max_sessions: int
+    max_sessions: int | None = None
+    covers_through: int | None = None
     status: str = RUNNING
     completed_at: str | None = None
     enqueued: int = 0
@@ -49,7 +69,10 @@ class Run:
     errors: int = 0
     listed: bool = False
     truncated: bool = False
-    cursor: str | None = None
+    drifted: int = 0
+    cursor: int | None = None
+    slice_seconds: int | None = None
+    livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -68,7 +91,7 @@ class Run:
 
 def run_fields(run: Run, now: int) -> Item:
     """What a run's record begins with, keys and counters apart."""
-    return {
+    fields: Item = {
         "runId": run.run_id,
         "trigger": run.trigger,
         "status": run.status,
@@ -78,14 +101,16 @@ def run_fields(run: Run, now: int) -> Item:
         "lookbackStart": run.lookback_start,
         "lookbackEnd": run.lookback_end,
         "maxSessions": run.max_sessions,
+        "coversThrough": run.covers_through,
         "listed": False,
         "truncated": False,
         "dryRun": False,
-        "warnings": [],
+        "warnings": list(run.warnings),
         "listingMovedAt": now,
         "updatedAt": iso(now),
         "expiresAt": now + RUN_DAYS * DAY,
     }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def run_of(item: Item) -> Run:
@@ -97,7 +122,11 @@ def run_of(item: Item) -> Run:
         lookback_hours=item.get("lookbackHours", 0),
         lookback_start=item.get("lookbackStart", 0),
         lookback_end=item.get("lookbackEnd", 0),
-        max_sessions=item.get("maxSessions", 0),
+        max_sessions=item.get("maxSessions"),
+        covers_through=item.get("coversThrough"),
+        drifted=item.get("drifted", 0),
+        slice_seconds=item.get("sliceSeconds"),
+        livemode=item.get("livemode"),
         status=item.get("status", RUNNING),
         completed_at=item.get("syncCompletedAt"),
         enqueued=item.get("enqueued", 0),
@@ -111,6 +140,20 @@ def run_of(item: Item) -> Run:
         listing_moved_at=item.get("listingMovedAt", 0),
         warnings=tuple(item.get("warnings", ())),
     )
+
+
+@dataclass(frozen=True)
+class State:
+    """The sync state, as far as decisions depend on it. `covered_through`: the watermark, epoch seconds."""
+
+    run_id: str | None = None
+    covered_through: int | None = None
+    livemode: bool | None = None
+
+
+def state_of(item: Item | None) -> State:
+    item = item or {}
+    return State(item.get("lastSyncRunId"), item.get("lastCoveredThrough"), item.get("lastLivemode"))
 
 
 @dataclass(frozen=True)

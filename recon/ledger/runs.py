@@ -1,22 +1,28 @@
 """The life of a run: started, listed page by page, done or failed. One record each, and the sync state."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from recon.clock import iso
 from recon.errors import TableUnavailable
+from recon.ledger.outcomes import settled_pending
 from recon.ledger.records import (
     COUNTERS,
     DONE,
     FAILED,
+    PENDING_PREFIX,
     RUN_PREFIX,
     RUNNING,
     STATE_KEY,
     Run,
+    State,
     run_fields,
     run_key,
     run_of,
+    state_of,
 )
-from recon.ledger.table import Action, Cancelled, Table
+from recon.ledger.table import Action, Cancelled, Item, Table
 from recon.retry import Deadline
 
 # Longer than a producer lives (15 minutes): whoever has not listed for so long is dead.
@@ -29,13 +35,17 @@ class ListingTaken(Exception):  # noqa: N818 - a signal to the producer, not an 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a listing got: `sent` more sessions, up to `cursor`; `listed` when those were the last."""
+    """How far a listing got: `sent` more sessions, everything created up to `cursor` (epoch seconds);
+    `listed` when those were the last. `slice_seconds` and `livemode` are for whoever goes on;
+    `covers_through` takes back what the run had hoped to move the watermark to (0: not at all)."""
 
-    cursor: str | None
+    cursor: int
     sent: int
     listed: bool
     truncated: bool = False
-    warnings: tuple[str, ...] = ()
+    slice_seconds: int | None = None
+    livemode: bool | None = None
+    covers_through: int | None = None
 
 
 class Runs:
@@ -60,10 +70,13 @@ class Runs:
         found = self.get(run.run_id)
         if found is None:
             raise TableUnavailable(f"the record of run {run.run_id} is there and is not")
-        return found if found.listed else self._resumed(found, now)
+        return self.resume(found, now)
 
-    def _resumed(self, run: Run, now: int) -> Run:
-        """A run whose producer comes back goes on, also one that was given up meanwhile."""
+    def resume(self, run: Run, now: int) -> Run:
+        """A run whose producer comes back goes on, also one that was given up meanwhile; one that is listed
+        stays as it is."""
+        if run.listed:
+            return run
         resume = self._table.update(
             run_key(run.run_id),
             "SET #status = :running, listingMovedAt = :moved REMOVE syncCompletedAt",
@@ -88,53 +101,98 @@ class Runs:
 
         Raises ListingTaken when it is not, so that every session is counted once whoever sends it.
         """
-        values = {
-            ":sent": progress.sent,
-            ":listed": progress.listed,
-            ":truncated": progress.truncated,
-            ":warnings": list(progress.warnings),
-            ":moved": now,
-            ":now": iso(now),
-            ":no": False,
-            ":running": RUNNING,
-        }
         # A page that moves the cursor says that the run lives, also to whoever gave it up meanwhile.
-        setting = (
-            "#status = :running, listed = :listed, truncated = :truncated, warnings = :warnings, "
-            "listingMovedAt = :moved, updatedAt = :now"
-        )
-        if progress.cursor is not None:
-            values[":cursor"] = progress.cursor
-            setting += ", #cursor = :cursor"
-        cursor_is_the_one_read = "attribute_not_exists(#cursor)"
-        if run.cursor is not None:
-            values[":read"] = run.cursor
-            cursor_is_the_one_read = "#cursor = :read"
+        fields = {
+            "status": RUNNING,
+            "cursor": progress.cursor,
+            "listed": progress.listed,
+            "truncated": progress.truncated,
+            "sliceSeconds": progress.slice_seconds or run.slice_seconds,
+            "livemode": run.livemode if progress.livemode is None else progress.livemode,
+            "coversThrough": progress.covers_through,
+            "listingMovedAt": now,
+            "updatedAt": iso(now),
+        }
+        fields = {name: value for name, value in fields.items() if value is not None}
+        values: Item = {f":{name}": value for name, value in fields.items()}
+        values |= {":sent": progress.sent, ":no": False}
+        values |= {":read": run.cursor} if run.cursor is not None else {}
+        cursor_is_the_one_read = "attribute_not_exists(#cursor)" if run.cursor is None else "#cursor = :read"
         move = self._table.update(
             run_key(run.run_id),
-            f"SET {setting} REMOVE syncCompletedAt ADD enqueued :sent",
+            "SET "
+            + ", ".join(f"#{name} = :{name}" for name in fields)
+            + " REMOVE syncCompletedAt ADD enqueued :sent",
             values,
-            condition=f"{cursor_is_the_one_read} AND listed = :no",
-            names={"#cursor": "cursor", "#status": "status"},
+            condition=f"{cursor_is_the_one_read} AND #listed = :no",
+            names={f"#{name}": name for name in fields},
         )
-        state = self._table.update(
-            STATE_KEY,
-            "SET updatedAt = :now, lastSyncStatus = :running "
-            "REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
-            {":now": iso(now), ":sent": progress.sent, ":run": run.run_id, ":running": RUNNING},
-            condition="lastSyncRunId = :run",
-        )
-        if not self._together(move, state):
+        if not self._together(move, self._progress_of_state(run, progress, now)):
             raise ListingTaken
         return replace(
             run,
-            cursor=progress.cursor or run.cursor,
+            cursor=progress.cursor,
             enqueued=run.enqueued + progress.sent,
             listed=progress.listed,
             truncated=progress.truncated,
-            warnings=progress.warnings,
+            slice_seconds=progress.slice_seconds or run.slice_seconds,
+            livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
         )
+
+    def _progress_of_state(self, run: Run, progress: Progress, now: int) -> Action:
+        values: Item = {":now": iso(now), ":sent": progress.sent, ":run": run.run_id, ":running": RUNNING}
+        livemode = ""
+        if progress.livemode is not None:
+            values[":livemode"] = progress.livemode
+            livemode = ", lastLivemode = :livemode"
+        return self._table.update(
+            STATE_KEY,
+            f"SET updatedAt = :now, lastSyncStatus = :running{livemode} "
+            "REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
+            values,
+            condition="lastSyncRunId = :run",
+        )
+
+    def state(self) -> State:
+        """Consistent."""
+        return state_of(self._table.get(STATE_KEY))
+
+    def warn(self, run_id: str, warning: str) -> bool:
+        """Keeps a warning on the run's record; True to the one caller that was the first to say it."""
+        say = self._table.update(
+            run_key(run_id),
+            "SET warnings = list_append(if_not_exists(warnings, :none), :warnings)",
+            {":none": [], ":warnings": [warning], ":warning": warning},
+            condition="NOT contains(warnings, :warning)",
+        )
+        try:
+            self._table.transact([say], self._deadline)
+        except Cancelled:
+            return False
+        return True
+
+    def pending(self) -> Iterator[Item]:
+        """The entries of sessions that were complete and not paid when they were last seen."""
+        return self._table.query(
+            "PK = :pk AND begins_with(SK, :pending)", {":pk": STATE_KEY[0], ":pending": PENDING_PREFIX}
+        )
+
+    def settled_pending(self, run_id: str) -> set[str]:
+        """The pending sessions that a run has an outcome of already."""
+        return settled_pending(self._table, run_id)
+
+    def scheduled_before(self, run_id: str, count: int) -> list[Run]:
+        """The latest scheduled runs but this one, newest first."""
+        items = self._table.query(
+            "PK = :pk AND begins_with(SK, :runs)",
+            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":scheduled": "scheduled"},
+            names={"#trigger": "trigger"},
+            only="#trigger = :scheduled",
+            newest_first=True,
+        )
+        others = (run for run in map(run_of, items) if run.run_id != run_id)
+        return list(islice(others, count))
 
     def finish_if_through(self, run_id: str, now: int) -> Run | None:
         """Marks a run done, on its record and on the state, if everything listed has an outcome.
@@ -184,13 +242,45 @@ class Runs:
             condition=condition,
             names={"#status": "status"} | (names or {}),
         )
-        state = self._table.update(
-            STATE_KEY,
-            "SET lastSyncStatus = :status, lastSyncCompletedAt = :at, updatedAt = :at",
-            {":status": status, ":at": at, ":run": run.run_id},
-            condition="lastSyncRunId = :run",
-        )
-        return replace(run, status=status, completed_at=at) if self._together(close, state) else None
+        while True:
+            state = self.state()
+            moves = self._closing_of_state(run, status, state, at)
+            try:
+                self._table.transact([close, *moves], self._deadline)
+            except Cancelled as cancelled:
+                if cancelled.reasons[0].failed:
+                    return None
+                # The state moved since it was read: decided again with what it says now.
+                self._deadline.check()
+            else:
+                return replace(run, status=status, completed_at=at)
+
+    def _closing_of_state(self, run: Run, status: str, state: State, at: str) -> list[Action]:
+        """What the end of a run changes on the state: its completion, if the state is still this run's, and
+        the watermark, whoever's the state is. Under the condition that both are what was read."""
+        sets = ["updatedAt = :at"]
+        values: Item = {":at": at, ":holder": state.run_id}
+        if state.run_id == run.run_id:
+            sets += ["lastSyncStatus = :status", "lastSyncCompletedAt = :at"]
+            values |= {":status": status}
+        through = run.covers_through if status == DONE else None
+        if through and through > (state.covered_through or 0):
+            sets.append("lastCoveredThrough = :through")
+            values |= {":through": through}
+        if len(sets) == 1 or state.run_id is None:
+            return []
+        unmoved = "attribute_not_exists(lastCoveredThrough)"
+        if state.covered_through is not None:
+            unmoved = "lastCoveredThrough = :covered"
+            values |= {":covered": state.covered_through}
+        return [
+            self._table.update(
+                STATE_KEY,
+                "SET " + ", ".join(sets),
+                values,
+                condition=f"lastSyncRunId = :holder AND {unmoved}",
+            )
+        ]
 
     def _together(self, run: Action, state: Action) -> bool:
         """Both, or the run's alone where the state belongs to another run; False: the run's did not hold."""
@@ -231,7 +321,7 @@ def _take_over(table: Table, run: Run, now: int) -> Action:
         "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
         "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
         "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        "lastSyncErrors = :zero, updatedAt = :now REMOVE lastSyncCompletedAt",
+        "lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now REMOVE lastSyncCompletedAt",
         {
             ":run": run.run_id,
             ":started": run.started_at,

@@ -50,7 +50,7 @@ class Cancelled(Exception):  # noqa: N818 - a signal between ledger modules, not
 class Action:
     """One action of a transaction. Names and values of the expressions are plain Python."""
 
-    kind: str  # Put or Update
+    kind: str  # Put, Update or Delete
     key: Key
     body: Item
 
@@ -81,6 +81,10 @@ class Table:
         body: Item = {"Key": _key(key), "UpdateExpression": expression}
         body |= {"ConditionExpression": condition} if condition else {}
         return Action("Update", key, body | _values(values) | _names(names))
+
+    def delete(self, key: Key) -> Action:
+        """Of an item that may not be there: then nothing happens."""
+        return Action("Delete", key, {"Key": _key(key)})
 
     def get(self, key: Key) -> Item | None:
         """Consistent."""
@@ -115,12 +119,14 @@ class Table:
         projection: str | None = None,
         names: dict[str, str] | None = None,
         only: str | None = None,
+        newest_first: bool = False,
     ) -> Iterator[Item]:
         """All items under a key condition, consistently, page after page; `only` filters them."""
         request: Item = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
             "ConsistentRead": True,
+            "ScanIndexForward": not newest_first,
         }
         request |= _values(values) | _names(names)
         request |= {"ProjectionExpression": projection} if projection else {}

@@ -356,6 +356,7 @@ def test_case_8_three_429s_then_fine(world):
 
 @pytest.mark.parametrize("kind", ["server_error", "drop", "hang", "rate_limit"])
 def test_case_8_a_failing_stripe_sends_the_session_back_and_not_its_neighbours(world, kind):
+    world.stripe_timeout = 0.5
     ill, well = world.sells(spec("cs_test_ill")), world.sells(spec("cs_test_well"))
     getattr(world.stripe.faults, kind)(session=ill.id)
     world.body()

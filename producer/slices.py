@@ -1,0 +1,194 @@
+"""Listing a window oldest first, in slices of time, several in flight, in as few calls as pages are needed.
+
+Stripe lists newest first and a page at a time, so the order is made here: the window is cut into slices that
+hold a few pages each, by the density seen so far. A slice that turns out too large is not asked for again:
+what was read of it, its later part, is kept for its turn, and its earlier part becomes slices again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from recon.errors import MalformedSession
+
+if TYPE_CHECKING:
+    from recon.stripe_source import Page
+
+type Json = dict[str, Any]
+
+# Sessions that a slice should hold at most: eight pages, so that the last one, half empty, is a sixteenth of
+# it. Less, where the caller wants less.
+AIM = 800
+# So many times that before it is cut; they are held in memory, about a kilobyte each.
+MOST_AIMS = 3
+# The first page of a window: most shops fit into it, and for all others it shows the density.
+FIRST = 100
+STEP = 8  # a slice is at most so many times longer or shorter than the one before it
+BACK = 1 / 4  # and after one that held too much, so much of its length
+# While less than this is held, a slice is read to the end whatever its pages say; beyond, one that is going
+# to hold too much is left at its first pages. Else one quiet stretch after another would fill the memory.
+PATIENCE = 1000
+AHEAD = 4  # slices in flight, once the density is known to hold
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the window that nobody has listed yet; both ends included, epoch seconds."""
+
+    start: int
+    end: int
+    # Of its last second, what comes before this id is read already, and kept here: a second may hold any
+    # number of sessions, and a page ends anywhere in it.
+    after: str | None = None
+    read: tuple[Any, ...] = ()
+
+    @property
+    def seconds(self) -> int:
+        return self.end - self.start + 1
+
+
+@dataclass(frozen=True)
+class Listed[T]:
+    """A part of the window, listed whole; `found` in Stripe's order, newest first."""
+
+    start: int
+    end: int
+    found: list[T]
+
+
+@dataclass(frozen=True)
+class _Asked[T]:
+    region: Region
+    answer: "Future[tuple[Listed[T], Region | None]]"
+
+
+class Slices[T]:
+    """The slices of a window, oldest first.
+
+    `list_page(start, end, after)` asks Stripe, from several threads; `make` keeps what is needed of a
+    session; `wanted` says how many more the caller can use, so that none are asked for in vain.
+    """
+
+    def __init__(
+        self,
+        list_page: "Callable[[int, int, str | None], Page]",
+        make: Callable[[Json], T],
+        pool: Executor,
+        wanted: Callable[[], int],
+    ) -> None:
+        self._list_page = list_page
+        self._make = make
+        self._pool = pool
+        self._wanted = wanted
+        # Half more than is wanted: a little too much is sent, a little too little costs another page.
+        self._aim = max(FIRST, min(AIM, wanted() * 3 // 2))
+        self._most = self._aim * MOST_AIMS
+        self._ahead = 1
+        self._parts: deque[Region | Listed[T] | _Asked[T]] = deque()
+        # How long the next slice is; for whoever goes on with this listing, too.
+        self.seconds = 0
+
+    def __call__(self, window: Region, seconds: int | None = None) -> Generator[Listed[T]]:
+        """`seconds`: how long slices were when this listing was left, None when it begins."""
+        if seconds:
+            self.seconds = seconds
+            self._parts.append(window)
+        else:
+            self._begin(*self._list(window, FIRST))
+        try:
+            yield from self._in_turn()
+        finally:
+            # Whoever stops early leaves no thread behind that goes on asking.
+            asked = [part.answer for part in self._parts if isinstance(part, _Asked)]
+            wait([answer for answer in asked if not answer.cancel()])
+
+    @property
+    def held(self) -> int:
+        """Sessions that are listed already and wait for their turn."""
+        return sum(len(part.found) for part in self._parts if isinstance(part, Listed))
+
+    def _begin(self, listed: Listed[T], rest: Region | None) -> None:
+        """The first page is the whole window, or it shows how dense its end is."""
+        length = listed.end - listed.start + 1
+        self.seconds = max(1, length * self._aim // max(1, len(listed.found)))
+        self._take(listed, rest)
+
+    def _in_turn(self) -> Iterator[Listed[T]]:
+        while self._parts:
+            self._ask()
+            match self._parts.popleft():
+                case Listed() as listed:
+                    yield listed
+                case _Asked() as asked:
+                    listed, rest = asked.answer.result()
+                    self._learn(asked.region, len(listed.found), rest)
+                    self._take(listed, rest)
+
+    def _take(self, listed: Listed[T], rest: Region | None) -> None:
+        self._parts.appendleft(listed)
+        if rest:
+            self._parts.appendleft(rest)
+
+    def _learn(self, region: Region, found: int, rest: Region | None) -> None:
+        """Sizes the next slice by what this one held, and asks for several at a time only while they do.
+
+        Steps are bounded: a quiet hour says little about the next one, and an overshoot costs one call.
+        """
+        growth = min(STEP, max(1 / STEP, self._aim / found)) if found else STEP
+        self.seconds = max(1, int(region.seconds * (BACK if rest else growth)))
+        self._ahead = min(AHEAD, self._ahead * 2) if not rest and found >= self._aim / 2 else 1
+
+    def _ask(self) -> None:
+        """Cuts what comes next into slices and asks for them, as many as are useful at this moment."""
+        expected, parts = 0, self._parts
+        for position in range(self._ahead):
+            if position >= len(parts):
+                return
+            part = parts[position]
+            if isinstance(part, Region):
+                if position and expected >= self._wanted():
+                    return
+                part = self._cut(position, part)
+            expected += self._aim if isinstance(part, _Asked) else len(part.found)
+
+    def _cut(self, position: int, region: Region) -> _Asked[T]:
+        # A remainder that is not much longer is taken along: it would be a page of its own.
+        length = region.seconds if region.seconds <= self.seconds * MOST_AIMS else self.seconds
+        now = region
+        if length < region.seconds:
+            now = Region(region.start, region.start + length - 1)
+        ask = partial(self._list, now, self._most, patient=self.held < PATIENCE)
+        asked: _Asked[T] = _Asked(now, self._pool.submit(ask))
+        self._parts[position] = asked
+        if now.end < region.end:
+            self._parts.insert(position + 1, replace(region, start=now.end + 1))
+        return asked
+
+    def _list(self, region: Region, most: int, *, patient: bool = False) -> tuple[Listed[T], Region | None]:
+        """The region, or where it holds more than `most` (or, without patience, is going to): its later part,
+        and what is left before that."""
+        found: list[tuple[int, T]] = [(region.end, kept) for kept in region.read]
+        oldest, after = region.end + 1, region.after
+        while True:
+            page = self._list_page(region.start, region.end, after)
+            found += [(_created(session), self._make(session)) for session in page.sessions]
+            if not page.has_more:
+                return Listed(region.start, region.end, [kept for _, kept in found]), None
+            newest, oldest, after = oldest, found[-1][0], page.sessions[-1]["id"]
+            # As dense as this page to the beginning?
+            to_come = len(page.sessions) * (oldest - region.start) / max(1, newest - oldest)
+            will_be = len(found) if patient else len(found) + to_come / 2
+            if oldest < region.end and will_be >= most:
+                later = [kept for created, kept in found if created > oldest]
+                read = tuple(kept for created, kept in found if created == oldest)
+                return Listed(oldest + 1, region.end, later), Region(region.start, oldest, after, read)
+
+
+def _created(session: Json) -> int:
+    created = session.get("created")
+    if type(created) is int:
+        return created
+    raise MalformedSession("created must be an integer")
