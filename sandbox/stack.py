@@ -133,6 +133,7 @@ def deploy(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, name: s
     shop = {"CommerceTable": table, "StripeSecretParameter": secret_parameter}
     outputs = deploy_template(client, name, packaged(client), {**SANDBOX_PARAMETERS, **parameters, **shop})
     make_concurrency_a_number(client, outputs["MappingId"])
+    allow_recursion(client, outputs["ProducerName"])
     return Stack(
         name=name,
         endpoint=client.endpoint,
@@ -165,6 +166,13 @@ def make_concurrency_a_number(client: Clients, mapping_id: str) -> None:
     scaling = mappings.get_event_source_mapping(UUID=mapping_id).get("ScalingConfig", {})
     concurrency = int(scaling.get("MaximumConcurrency", 2))
     mappings.update_event_source_mapping(UUID=mapping_id, ScalingConfig={"MaximumConcurrency": concurrency})
+
+
+def allow_recursion(client: Clients, producer: str) -> None:
+    """The emulator stops a function that goes on calling itself, as Lambda does, and overlooks that the
+    template allows the producer to."""
+    if "RecursiveLoop: Allow" in TEMPLATE.read_text():
+        client("lambda").put_function_recursion_config(FunctionName=producer, RecursiveLoop="Allow")
 
 
 # --- the shop -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from sandbox.fake_stripe import errors
+from sandbox.fake_stripe.disputes import dispute_object
 from sandbox.fake_stripe.expansion import NOTHING, expansion
 from sandbox.fake_stripe.faults import Endpoint
 from sandbox.fake_stripe.objects import (
@@ -18,14 +19,24 @@ from sandbox.fake_stripe.objects import (
 )
 from sandbox.fake_stripe.params import CREATED, PAGING, Params
 from sandbox.fake_stripe.specs import SessionSpec, Status
-from sandbox.fake_stripe.store import Cursor, EventSpec, Page, Store, UnknownCursorError, Window
+from sandbox.fake_stripe.store import (
+    Cursor,
+    DisputeSpec,
+    EventSpec,
+    Page,
+    Store,
+    UnknownCursorError,
+    Window,
+)
 
 SESSIONS_URL = "/v1/checkout/sessions"
 EVENTS_URL = "/v1/events"
+DISPUTES_URL = "/v1/disputes"
 MAX_EVENT_TYPES = 20
 
 _SESSION_FILTERS = frozenset({"status", "customer", "payment_intent", "customer_details[email]"})
 _EVENT_FILTERS = frozenset({"type", "types", "delivery_success"})
+_DISPUTE_FILTERS = frozenset({"charge", "payment_intent"})
 
 _ONE_SESSION = re.compile(rf"^{SESSIONS_URL}/(?P<session>[^/]+)$")
 _LINE_ITEMS = re.compile(rf"^{SESSIONS_URL}/(?P<session>[^/]+)/line_items$")
@@ -41,6 +52,11 @@ class Request:
     session: str | None
     query: str
 
+    @property
+    def expanded(self) -> list[str]:
+        """The paths of `expand[]`, whether they can be followed or not."""
+        return Params(self.query).texts("expand")
+
 
 def understand(method: str, path: str, query: str) -> Request:
     """Which endpoint a URL means. The fake only ever reads, so every other method is an unknown URL."""
@@ -50,6 +66,8 @@ def understand(method: str, path: str, query: str) -> Request:
         return Request(Endpoint.LIST, None, query)
     if path == EVENTS_URL:
         return Request(Endpoint.EVENTS, None, query)
+    if path == DISPUTES_URL:
+        return Request(Endpoint.DISPUTES, None, query)
     for pattern, endpoint in ((_ONE_SESSION, Endpoint.RETRIEVE), (_LINE_ITEMS, Endpoint.LINE_ITEMS)):
         if found := pattern.match(path):
             return Request(endpoint, found["session"], query)
@@ -63,6 +81,8 @@ def answer(store: Store, request: Request) -> Json:
             return list_sessions(store, request.query)
         case Endpoint.EVENTS:
             return list_events(store, request.query)
+        case Endpoint.DISPUTES:
+            return list_disputes(store, request.query)
         case Endpoint.RETRIEVE:
             return retrieve_session(store, request)
         case Endpoint.LINE_ITEMS:
@@ -91,6 +111,18 @@ def list_events(store: Store, query: str) -> Json:
         if (spec := store.session(event.session_id)) is not None
     ]
     return list_object(built, EVENTS_URL, has_more=page.has_more)
+
+
+def list_disputes(store: Store, query: str) -> Json:
+    params = Params(query, PAGING | CREATED | _DISPUTE_FILTERS)
+    expand = expansion(params.texts("expand"), "disputes").get("data", NOTHING)
+    page = _cut(store.disputes, params, _dispute_filter(store, params), "dispute")
+    built = [
+        dispute_object(spec, dispute.created, expand)
+        for dispute in page.items
+        if (spec := store.session(dispute.session_id)) is not None
+    ]
+    return list_object(built, DISPUTES_URL, has_more=page.has_more)
 
 
 def retrieve_session(store: Store, request: Request) -> Json:
@@ -136,6 +168,16 @@ def _event_filter(store: Store, params: Params) -> Callable[[EventSpec], bool]:
         if patterns and not any(fnmatch.fnmatchcase(event.type, pattern) for pattern in patterns):
             return False
         return delivered is None or _is_delivered(store, event) == delivered
+
+    return wanted
+
+
+def _dispute_filter(store: Store, params: Params) -> Callable[[DisputeSpec], bool]:
+    given = {name: value for name in _DISPUTE_FILTERS if (value := params.text(name)) is not None}
+
+    def wanted(dispute: DisputeSpec) -> bool:
+        spec = store.session(dispute.session_id)
+        return spec is not None and all(getattr(spec, name) == value for name, value in given.items())
 
     return wanted
 

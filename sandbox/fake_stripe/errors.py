@@ -68,6 +68,15 @@ def masked(key: str) -> str:
     return key[:_SHOWN_KEY_PREFIX] + "*" * hidden + key[-_SHOWN_KEY_SUFFIX:]
 
 
+def forbidden(key: str, account: str, permission: str) -> StripeFailureError:
+    """What a restricted key hears that is right and may not do this. Stripe gives it no code."""
+    return StripeFailureError(
+        403,
+        f"The provided key '{masked(key)}' does not have the required permissions for this endpoint on "
+        f"account '{account}'. Having the '{permission}' permission would allow this request to continue.",
+    )
+
+
 def no_such_session(session_id: str) -> StripeFailureError:
     return StripeFailureError(404, f"No such checkout.session: '{session_id}'", "resource_missing", "session")
 

@@ -17,10 +17,12 @@ _FOLLOWED: Final[Mapping[str, Mapping[str, str]]] = {
     "sessions": {"data": "checkout.session"},
     "items": {"data": "item"},
     "events": {},
+    "disputes": {"data": "dispute"},
     "checkout.session": {"line_items": "items", "payment_intent": "payment_intent"},
     "item": {"price": "price"},
     "price": {"product": "product", "currency_options": "nothing", "tiers": "nothing"},
     "payment_intent": {"latest_charge": "charge"},
+    "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
 }
 
 

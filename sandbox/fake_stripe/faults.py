@@ -1,7 +1,7 @@
 """Everything that can go wrong between a client and Stripe, switched on and off while the server runs."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, TypedDict, Unpack
@@ -17,6 +17,7 @@ class Endpoint(StrEnum):
     RETRIEVE = "retrieve"
     LINE_ITEMS = "line_items"
     EVENTS = "events"
+    DISPUTES = "disputes"
     UNKNOWN = "unknown"
 
 
@@ -28,13 +29,16 @@ class FaultKind(StrEnum):
     HANG = "hang"
     MISSING = "missing"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that goes wrong: for one session or all, one endpoint or all, some times or until cleared.
 
-    `seconds` is how long latency delays an answer, or how long a hang holds the connection.
+    `seconds` is how long latency delays an answer, or how long a hang holds the connection. `expanding` hits
+    only requests that expand this path, or something behind it: what a restricted key may not read may stand
+    inside of what it may.
     """
 
     kind: FaultKind
@@ -42,6 +46,7 @@ class Fault:
     endpoint: Endpoint | None = None
     times: int | None = None
     seconds: float = 0.0
+    expanding: str | None = None
 
     def __post_init__(self) -> None:
         if self.times is not None and self.times < 1:
@@ -49,8 +54,17 @@ class Fault:
         if self.seconds < 0:
             raise ValueError("a fault cannot end before it starts")
 
-    def concerns(self, endpoint: Endpoint, session: str | None) -> bool:
+    def concerns(
+        self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
+    ) -> bool:
+        if self.expanding is not None and not any(_leads_through(self.expanding, path) for path in expanded):
+            return False
         return self.endpoint in (None, endpoint) and self.session in (None, session)
+
+
+def _leads_through(part: str, path: str) -> bool:
+    """A list's paths begin with `data`."""
+    return f"{path.removeprefix('data.')}.".startswith(f"{part}.")
 
 
 def fault_to_json(fault: Fault) -> dict[str, Any]:
@@ -75,6 +89,7 @@ class Where(TypedDict, total=False):
     session: str | None
     endpoint: Endpoint | None
     times: int | None
+    expanding: str | None
 
 
 class Faults:
@@ -109,6 +124,10 @@ class Faults:
     def unauthorized(self, **where: Unpack[Where]) -> None:
         self.add(Fault(FaultKind.UNAUTHORIZED, **where))
 
+    def forbidden(self, **where: Unpack[Where]) -> None:
+        """A restricted key that may not read this."""
+        self.add(Fault(FaultKind.FORBIDDEN, **where))
+
     def heal(self, session: str) -> None:
         """Clear what was switched on for one session."""
         with self._lock:
@@ -122,10 +141,12 @@ class Faults:
         with self._lock:
             return list(self._active)
 
-    def take(self, endpoint: Endpoint, session: str | None) -> list[Fault]:
+    def take(
+        self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
+    ) -> list[Fault]:
         """What hits this request: every latency, then the first other fault. Each is used up once."""
         with self._lock:
-            concerned = [fault for fault in self._active if fault.concerns(endpoint, session)]
+            concerned = [fault for fault in self._active if fault.concerns(endpoint, session, expanded)]
             slow = [fault for fault in concerned if fault.kind is FaultKind.LATENCY]
             others = [fault for fault in concerned if fault.kind is not FaultKind.LATENCY]
             hits = slow + others[:1]

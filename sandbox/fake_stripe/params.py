@@ -17,14 +17,14 @@ _ELEMENT = re.compile(r"^(?P<name>[a-z_]+)\[\d*\]$")
 
 
 class Params:
-    """One request's parameters. A name that is not allowed is refused at once."""
+    """One request's parameters. A name that is not allowed is refused at once; None allows any."""
 
-    def __init__(self, query: str, allowed: Iterable[str]) -> None:
+    def __init__(self, query: str, allowed: Iterable[str] | None = None) -> None:
         self._values: dict[str, list[str]] = {}
         for raw_name, value in parse_qsl(query, keep_blank_values=True):
             element = _ELEMENT.match(raw_name)
             self._values.setdefault(element["name"] if element else raw_name, []).append(value)
-        unknown = set(self._values) - set(allowed)
+        unknown = set() if allowed is None else set(self._values) - set(allowed)
         if unknown:
             raise errors.unknown_parameter(min(unknown))
 

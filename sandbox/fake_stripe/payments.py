@@ -108,9 +108,9 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> Json:
     """The `payment_intent` of a session that charges; its latest charge is an id unless expanded."""
     paid = spec.payment_status == "paid"
     intent_id = spec.payment_intent
-    charge: str | Json | None = None
-    if paid:
-        charge = charge_object(spec) if "latest_charge" in expand else charge_id(spec)
+    charge: str | Json | None = spec.charge
+    if charge is not None and "latest_charge" in expand:
+        charge = charge_object(spec)
     return {
         **_PAYMENT_INTENT,
         "id": intent_id,
@@ -127,16 +127,12 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> Json:
     }
 
 
-def charge_id(spec: SessionSpec) -> str:
-    return made_id("ch", spec.id)
-
-
 def charge_object(spec: SessionSpec) -> Json:
     """The `charge` that paid a session; `refunded` only once all of it went back."""
     amount = spec.amount_total or 0
     return {
         **_CHARGE,
-        "id": charge_id(spec),
+        "id": spec.charge,
         "amount": amount,
         "amount_captured": amount,
         "amount_refunded": spec.amount_refunded,

@@ -5,20 +5,32 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from sandbox.fake_stripe import admin, errors
 from sandbox.fake_stripe.api import Request, answer, understand
 from sandbox.fake_stripe.errors import DropConnectionError, StripeFailureError
 from sandbox.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
-from sandbox.fake_stripe.objects import API_VERSION
+from sandbox.fake_stripe.objects import ACCOUNT, API_VERSION
 from sandbox.fake_stripe.specs import made_id
 from sandbox.fake_stripe.store import Store
 from sandbox.fake_stripe.traffic import NO_ANSWER, Call, Calls, RateLimits
 from sandbox.fake_stripe.wire import Answer, HttpServer
 
 _REQUEST_ID_LENGTH = len("req_") + 14
+# What a restricted key needs for each endpoint; for what an answer expands it needs that object's own.
+_PERMISSIONS: Final[Mapping[Endpoint, str]] = {
+    Endpoint.LIST: "rak_checkout_session_read",
+    Endpoint.RETRIEVE: "rak_checkout_session_read",
+    Endpoint.LINE_ITEMS: "rak_checkout_session_read",
+    Endpoint.EVENTS: "rak_event_read",
+    Endpoint.DISPUTES: "rak_dispute_read",
+}
+_EXPANDED_PERMISSIONS: Final[Mapping[str, str]] = {
+    "payment_intent": "rak_payment_intent_read",
+    "payment_intent.latest_charge": "rak_charge_read",
+}
 
 
 class FakeStripe:
@@ -91,7 +103,7 @@ class FakeStripe:
             self._check_key(headers.get("authorization", ""))
             self._check_rate(request)
             self._tell(request)
-            self._suffer(request)
+            self._suffer(request, headers.get("authorization", ""))
             if request.endpoint is Endpoint.UNKNOWN:
                 raise errors.unknown_url(method, path)
             return Answer(200, answer(self.store, request), given)
@@ -120,11 +132,11 @@ class FakeStripe:
         except Exception as exc:
             raise DropConnectionError from exc
 
-    def _suffer(self, request: Request) -> None:
-        for fault in self.faults.take(request.endpoint, request.session):
-            self._strike(fault, request)
+    def _suffer(self, request: Request, authorization: str) -> None:
+        for fault in self.faults.take(request.endpoint, request.session, request.expanded):
+            self._strike(fault, request, authorization)
 
-    def _strike(self, fault: Fault, request: Request) -> None:
+    def _strike(self, fault: Fault, request: Request, authorization: str) -> None:
         match fault.kind:
             case FaultKind.LATENCY:
                 self._stopping.wait(fault.seconds)
@@ -141,6 +153,14 @@ class FakeStripe:
                 raise errors.no_such_session(request.session or "")
             case FaultKind.UNAUTHORIZED:
                 raise errors.wrong_key("sk_test_" + "0" * 24)
+            case FaultKind.FORBIDDEN:
+                _, _, key = authorization.partition(" ")
+                raise errors.forbidden(key, ACCOUNT, _permission(fault, request))
 
     def _note(self, request: Request, status: int) -> None:
         self.calls.note(Call(request.endpoint, request.session, status, monotonic()))
+
+
+def _permission(fault: Fault, request: Request) -> str:
+    of_endpoint = _PERMISSIONS.get(request.endpoint, "rak_account_read")
+    return _EXPANDED_PERMISSIONS.get(fault.expanding or "", of_endpoint)

@@ -11,6 +11,18 @@ Status = Literal["open", "complete", "expired"]
 PaymentStatus = Literal["paid", "unpaid", "no_payment_required"]
 ProductState = Literal["active", "deleted"]
 ShippingPlace = Literal["shipping_details", "collected_information"]
+DisputeStatus = Literal[
+    "appeal_needs_response",
+    "appeal_under_review",
+    "lost",
+    "needs_response",
+    "prevented",
+    "under_review",
+    "warning_closed",
+    "warning_needs_response",
+    "warning_under_review",
+    "won",
+]
 
 DEFAULT_CURRENCY = "usd"
 
@@ -70,7 +82,8 @@ class SessionSpec:
     `currency=None` is Stripe's free session: amounts and currency are null. `has_customer_details=False`
     makes `customer_details` null. `completed_at` and `async_paid_at` date the session's events; a session
     paid by a delayed method was still unpaid when it completed. `event_made=False` is an event that Stripe
-    never made, `event_delivered=False` one that the shop's webhook has not acknowledged.
+    never made, `event_delivered=False` one that the shop's webhook has not acknowledged. `dispute_status` is
+    where the dispute of its charge stands, None without one.
     """
 
     id: str
@@ -93,7 +106,7 @@ class SessionSpec:
     event_made: bool = True
     event_delivered: bool = True
     amount_refunded: int = 0
-    disputed: bool = False
+    dispute_status: DisputeStatus | None = None
 
     @property
     def line_currency(self) -> str:
@@ -115,6 +128,20 @@ class SessionSpec:
         """Only a payment that is due has one: neither setup, nor subscription, nor a free session."""
         charged = self.mode == "payment" and self.payment_status != "no_payment_required"
         return made_id("pi", self.id) if charged else None
+
+    @property
+    def charge(self) -> str | None:
+        """What took the money; there is none before it is paid."""
+        paid = self.payment_intent is not None and self.payment_status == "paid"
+        return made_id("ch", self.id) if paid else None
+
+    @property
+    def disputed(self) -> bool:
+        return self.charge is not None and self.dispute_status is not None
+
+    @property
+    def dispute_id(self) -> str:
+        return made_id("du", self.id)
 
     @property
     def completion(self) -> int | None:

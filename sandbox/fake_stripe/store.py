@@ -1,4 +1,4 @@
-"""The fake account's state: specs by id, and two time-ordered indexes that pages are cut from."""
+"""The fake account's state: specs by id, and three time-ordered indexes that pages are cut from."""
 
 import threading
 from bisect import bisect_left, bisect_right, insort
@@ -14,6 +14,9 @@ ASYNC_PAID = "checkout.session.async_payment_succeeded"
 # Sorts after every id, and no id sorts before the empty string: the ends of one second in an index.
 _AFTER_EVERY_ID = chr(0x10FFFF)
 
+# A customer notices on the statement; how much later matters to nobody here.
+_DISPUTED_AFTER_SECONDS = 3 * 24 * 3600
+
 Key = tuple[int, str]
 
 
@@ -24,6 +27,15 @@ class EventSpec:
     id: str
     created: int
     type: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeSpec:
+    """The dispute of a session's charge; the object is built when it is served."""
+
+    id: str
+    created: int
     session_id: str
 
 
@@ -137,6 +149,7 @@ class Store:
         self._lock = threading.RLock()
         self._sessions = TimeIndex[SessionSpec](lambda spec: (spec.created, spec.id))
         self._events = TimeIndex[EventSpec](lambda event: (event.created, event.id))
+        self._disputes = TimeIndex[DisputeSpec](lambda dispute: (dispute.created, dispute.id))
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -148,31 +161,35 @@ class Store:
             return
         with self._lock:
             for spec in specs:
-                self._forget_events(spec)
+                self._forget_what_it_made(spec)
                 self._sessions.put(spec)
                 for event in events_of(spec):
                     self._events.put(event)
+                for dispute in disputes_of(spec):
+                    self._disputes.put(dispute)
 
     def add_all(self, specs: Iterable[SessionSpec]) -> None:
         """As `add`, for many sessions at once."""
         added = list(specs)
         with self._lock:
             for spec in added:
-                self._forget_events(spec)
+                self._forget_what_it_made(spec)
             self._sessions.put_all(added)
             self._events.put_all(event for spec in added for event in events_of(spec))
+            self._disputes.put_all(dispute for spec in added for dispute in disputes_of(spec))
 
     def remove(self, session_id: str) -> None:
         with self._lock:
             spec = self._sessions.get(session_id)
             if spec is not None:
-                self._forget_events(spec)
+                self._forget_what_it_made(spec)
                 self._sessions.drop(session_id)
 
     def clear(self) -> None:
         with self._lock:
             self._sessions.clear()
             self._events.clear()
+            self._disputes.clear()
 
     def session(self, session_id: str) -> SessionSpec | None:
         with self._lock:
@@ -190,10 +207,17 @@ class Store:
         with self._lock:
             return self._events.page(limit, window, cursor, wanted)
 
-    def _forget_events(self, spec: SessionSpec) -> None:
+    def disputes(
+        self, limit: int, window: Window, cursor: Cursor, wanted: Callable[[DisputeSpec], bool]
+    ) -> Page[DisputeSpec]:
+        with self._lock:
+            return self._disputes.page(limit, window, cursor, wanted)
+
+    def _forget_what_it_made(self, spec: SessionSpec) -> None:
         if self._sessions.get(spec.id) is not None:
             self._events.drop(spec.completed_event_id)
             self._events.drop(spec.async_paid_event_id)
+            self._disputes.drop(spec.dispute_id)
 
 
 def events_of(spec: SessionSpec) -> list[EventSpec]:
@@ -204,3 +228,11 @@ def events_of(spec: SessionSpec) -> list[EventSpec]:
     if spec.async_paid_at is not None:
         made.append(EventSpec(spec.async_paid_event_id, spec.async_paid_at, ASYNC_PAID, spec.id))
     return made
+
+
+def disputes_of(spec: SessionSpec) -> list[DisputeSpec]:
+    """At most one: of the charge, where there is one."""
+    if not spec.disputed:
+        return []
+    charged_at = spec.completion or spec.created
+    return [DisputeSpec(spec.dispute_id, charged_at + _DISPUTED_AFTER_SECONDS, spec.id)]

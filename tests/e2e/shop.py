@@ -1,7 +1,8 @@
 """A shop with its deployed stack: what a test does to it, and what is there, read with plain boto3.
 
 Nothing of recon is used: whoever checks the system must not share its mistakes. Each test has a night of
-its own, two days from the next, so that tests can share one stack without seeing each other's sessions.
+its own, two days before the last one's, so that tests can share one stack without seeing each other's
+sessions: backwards, since a scheduled run looks at everything since the night that was covered last.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from sandbox.stack import wait_until
 HOUR = 3600
 DAY = 24 * HOUR
 FIRST_NIGHT = 1_732_672_800  # 2024-11-27T02:00:00Z
+GRACE = 600  # seconds before its schedule at which a scheduled run's window ends
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
 STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
 # A machine whose cores are busy with other tests; what is waited for takes a few seconds on a free one.
@@ -242,7 +244,16 @@ class Night:
 
     @property
     def end(self):
-        return FIRST_NIGHT + 2 * DAY * self.number
+        return FIRST_NIGHT - 2 * DAY * self.number
+
+    @property
+    def begin(self):
+        """Of its scheduled run's window, where nothing before that was left out."""
+        return self.end - 25 * HOUR
+
+    @property
+    def window(self):
+        return {"from": iso(self.begin), "to": iso(self.end - GRACE)}
 
     @property
     def scheduled_time(self):

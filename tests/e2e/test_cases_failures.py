@@ -256,7 +256,7 @@ def test_case_10_a_consumer_that_ends_on_every_attempt_is_one_error_and_takes_no
 ):
     crash = crashes[how]
     shop, night = crash.shop, crash.night
-    wait_until(lambda: shop.queues() == (0, 1), "the killer is given up", 100)
+    wait_until(lambda: shop.queues() == (0, 1), "the killer is given up", 150)
     assert len(crash.ended) >= 3
     assert night.counters() == shop.state_counters() == (10, 10, 9, 0, 1)
     outcome = night.outcome(crash.killer)

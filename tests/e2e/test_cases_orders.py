@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sandbox.fake_stripe import Endpoint, LineSpec, SessionSpec, ShippingSpec
-from tests.e2e.shop import HOUR, is_order, plain
+from tests.e2e.shop import GRACE, is_order, plain
 
 pytestmark = pytest.mark.e2e
 
@@ -141,8 +141,8 @@ def test_the_run_counts_every_session_once_and_is_done_with_both_queues_empty(ni
     assert (state["lastSyncStatus"], state["lastSyncRunId"]) == ("done", night.night.run_id)
     assert state["lastSyncCompletedAt"] == run["syncCompletedAt"] >= run["syncStartedAt"]
     assert (state["lastLookbackStart"], state["lastLookbackEnd"]) == (
-        night.night.end - 25 * HOUR,
-        night.night.end,
+        night.night.begin,
+        night.night.end - GRACE,
     )
     assert len(written(night)) == created
     assert len(shop.outcomes(night.night.run_id)) == created + skipped

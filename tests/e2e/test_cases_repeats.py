@@ -3,12 +3,13 @@
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs
 
 import pytest
 
 from sandbox.fake_stripe import Endpoint
 from sandbox.stack import InvocationError, wait_until
-from tests.e2e.shop import iso
+from tests.e2e.shop import DAY, GRACE, iso
 
 pytestmark = pytest.mark.e2e
 
@@ -25,6 +26,31 @@ def night(shop):
     yield shop.night()
     shop.stripe.on_request = None
     shop.stack.resume_consumer()
+
+
+def bounds(request):
+    """The seconds that a list of sessions is asked for."""
+    query = parse_qs(request.query)
+    return int(query["created[gte]"][0]), int(query["created[lte]"][0])
+
+
+def is_first_page(night, request):
+    """The first request of a run is about its whole window."""
+    return request.endpoint is Endpoint.LIST and bounds(request) == (night.begin, night.end - GRACE)
+
+
+def is_second_slice(night, request):
+    """It is asked for when what the first slice held has been sent."""
+    return request.endpoint is Endpoint.LIST and bounds(request)[0] != night.begin
+
+
+def sells_in_two_slices(night):
+    """Fifty sessions at the window's beginning and 150 at its end, every other with the webhook's order."""
+    early = [night.sells(f"early{n:02}", created=night.end - DAY - n) for n in range(50)]
+    specs = early + night.sells_many(150, customers=5)
+    for spec in specs[::2]:
+        night.webhook_writes(spec)
+    return specs
 
 
 def one_order_each(shop, specs):
@@ -105,7 +131,7 @@ def test_case_6_one_schedule_delivered_twice_at_the_same_time_counts_everything_
     met = []
 
     def wait_for_the_other(request):
-        if request.endpoint is Endpoint.LIST and "starting_after" not in request.query:
+        if is_first_page(night, request) and "starting_after" not in request.query:
             met.append(meeting.wait(MEETING_SECONDS))
 
     shop.stripe.on_request = wait_for_the_other
@@ -150,28 +176,26 @@ def test_case_6_two_runs_that_overlap_write_one_order_each_and_count_each_their_
     assert shop.queues() == (0, 0)
 
 
-def test_case_7_a_producer_killed_at_its_second_page_and_invoked_again_counts_everything_once(
+def test_case_7_a_producer_killed_at_its_second_slice_and_invoked_again_counts_everything_once(
     shop, night, workers
 ):
-    specs = night.sells_many(150, customers=5)
-    for spec in specs[::3]:
-        night.webhook_writes(spec)
+    specs = sells_in_two_slices(night)
     killed = []
 
-    def kill_at_the_second_page(request):
-        if request.endpoint is Endpoint.LIST and "starting_after" in request.query and not killed:
+    def kill_at_the_second_slice(request):
+        if is_second_slice(night, request) and not killed:
             killed.append(shop.caller(workers(shop.stack.producer)))
             killed[0].kill()
 
-    shop.stripe.on_request = kill_at_the_second_page
+    shop.stripe.on_request = kill_at_the_second_slice
     with pytest.raises(InvocationError):
         night.produce()
     run = shop.run(night.run_id)
-    assert (run["enqueued"], run["listed"], run["status"]) == (100, False, "running")
-    assert night.produce()["enqueued"] == 150
+    assert (run["enqueued"], run["listed"], run["status"]) == (50, False, "running")
+    assert night.produce()["enqueued"] == 200
     shop.settled(night.run_id)
     assert len(killed) == 1
-    assert night.counters() == shop.state_counters() == (150, 150, 100, 50, 0)
+    assert night.counters() == shop.state_counters() == (200, 200, 100, 100, 0)
     assert one_order_each(shop, specs)
     assert shop.queues() == (0, 0)
 
@@ -180,14 +204,12 @@ def test_case_7_a_producer_killed_in_the_middle_of_its_sends_and_invoked_again_c
     shop, night, workers
 ):
     """Killed as soon as a message is in the queue, which is before or after it could note that it sent it."""
-    specs = night.sells_many(150, customers=5)
-    for spec in specs:
-        night.webhook_writes(spec)
+    specs = sells_in_two_slices(night)
     shop.stack.pause_consumer()
     dead = threading.Event()
 
     def go_no_further(request):
-        if request.endpoint is Endpoint.LIST and "starting_after" in request.query:
+        if is_second_slice(night, request):
             dead.wait(MEETING_SECONDS)
 
     def kill_when_it_sends():
@@ -203,13 +225,13 @@ def test_case_7_a_producer_killed_in_the_middle_of_its_sends_and_invoked_again_c
             night.produce()
         watching.result()
     sent, noted = shop.waiting(), shop.run(night.run_id)["enqueued"]
-    assert 0 < sent <= 100
-    assert noted in (0, 100)
-    assert night.produce()["enqueued"] == 150
-    assert shop.waiting() == sent + 150 - noted
+    assert 0 < sent <= 50
+    assert noted in (0, 50)
+    assert night.produce()["enqueued"] == 200
+    assert shop.waiting() == sent + 200 - noted
     shop.stack.resume_consumer()
     shop.settled(night.run_id)
-    assert night.counters() == shop.state_counters() == (150, 150, 0, 150, 0)
+    assert night.counters() == shop.state_counters() == (200, 200, 100, 100, 0)
     assert one_order_each(shop, specs)
     assert shop.queues() == (0, 0)
 

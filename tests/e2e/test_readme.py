@@ -37,7 +37,7 @@ def aws(tmp_path_factory):
 def shop(emulator, deploy_module_stack):
     with FakeStripe(STRIPE_KEY) as stripe:
         for n in range(3):
-            stripe.store.add(SessionSpec(f"cs_test_readme{n:02}", NOW - 60 - n, metadata={"userId": "u1"}))
+            stripe.store.add(SessionSpec(f"cs_test_readme{n:02}", NOW - 3600 - n, metadata={"userId": "u1"}))
         stripe.faults.missing(session="cs_test_readme02")
         stack = deploy_module_stack(StripeApiBase=stripe.url)
         run_id = stack.invoke_producer(SCHEDULED)["body"]["runId"]

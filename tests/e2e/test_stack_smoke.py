@@ -99,6 +99,8 @@ def test_parameters_reach_the_functions(deploy_stack):
         StripeApiBase="http://127.0.0.1:12111",
         LookbackHours=48,
         MaxSessions=100,
+        GraceMinutes=25,
+        WebhookFence="false",
         DryRun="true",
         OrderTtlDays=90,
         OrderNumberPrefix="XY",
@@ -113,6 +115,7 @@ def test_parameters_reach_the_functions(deploy_stack):
     )
     attributes = queue_attributes(stack, stack.queue_url)
     assert (producer.lookback_hours, producer.max_sessions, producer.dry_run) == (48, 100, True)
+    assert (producer.grace_minutes, producer.webhook_fence) == (25, False)
     assert (consumer.max_receive_count, consumer.backoff_base_seconds) == (3, 1)
     for settings in (producer, consumer):
         assert settings.stripe_api_base == "http://127.0.0.1:12111"
@@ -172,6 +175,8 @@ def test_both_alarms_go_to_the_topic_that_the_address_is_subscribed_to(deploy_st
         ("MaxReceiveCount", 11),  # no maxReceiveCount goes with it
         ("ConsumerConcurrency", 1),
         ("LookbackHours", 721),
+        ("GraceMinutes", 1441),
+        ("WebhookFence", "perhaps"),
         ("Architecture", "riscv"),
     ],
 )

@@ -1,8 +1,10 @@
 """What must hold between the numbers and names of the template, and between them and the code."""
 
 import json
+import math
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,8 +16,11 @@ from infra.build import FUNCTIONS, PYTHON, ROOT, Options
 from recon import retry
 from recon.config import MAX_LOOKBACK_HOURS, Settings, settings_from
 from recon.errors import ConfigError
+from recon.ledger.outcomes import Commit, Looked, Result
 from recon.ledger.runs import LISTING_STALE_SECONDS
-from recon.ledger.table import MAX_ACTIONS
+from recon.ledger.table import MAX_ACTIONS, Table
+from recon.reconcile import Outcome
+from recon.retry import Deadline
 
 PATH = ROOT / "infra" / "template.yaml"
 TEMPLATE = decode_str(PATH.read_text())[0]
@@ -84,6 +89,8 @@ def actions(statement):
 
 
 ROLES = tuple(of_type("AWS::IAM::Role"))
+# Each setting is changed by at least one of these.
+PROBES = ("7", "true", "false", "http://elsewhere")
 
 
 # --- numbers ------------------------------------------------------------------------------------------------
@@ -148,10 +155,59 @@ def test_a_message_is_given_up_long_before_it_expires():
     assert receives * longest_wait < properties("Queue")["MessageRetentionPeriod"]
 
 
-def test_a_batch_fits_one_transaction():
-    outcome_and_order, run_and_state = 2, 2
+def test_a_batch_of_missing_orders_is_one_transaction():
     batch = properties("ConsumerMapping")["BatchSize"]
-    assert batch * outcome_and_order + run_and_state <= MAX_ACTIONS
+    [transaction] = transactions_of(batch, events=0)
+    outcome_order_and_end_of_a_wait, run_and_state = 3, 2
+    assert len(transaction) == batch * outcome_order_and_end_of_a_wait + run_and_state <= MAX_ACTIONS
+
+
+def test_a_batch_with_both_events_of_each_session_takes_as_few_transactions_as_hold_it():
+    batch = properties("ConsumerMapping")["BatchSize"]
+    transactions = transactions_of(batch, events=2)
+    outcome_order_events_and_end_of_a_wait, run_and_state = 5, 2
+    needed = batch * outcome_order_events_and_end_of_a_wait
+    assert len(transactions) == -(-needed // (MAX_ACTIONS - run_and_state))
+    assert max(map(len, transactions)) <= MAX_ACTIONS
+    assert sum(map(len, transactions)) == needed + run_and_state * len(transactions)
+
+
+class TransactionLog(Table):
+    """Takes every transaction and keeps its actions."""
+
+    def __init__(self):
+        super().__init__(None, "shop")
+        self.transactions = []
+
+    def transact(self, actions, deadline, check=None):
+        self.transactions.append(actions)
+
+
+def transactions_of(sessions, events):
+    """What the ledger makes of a batch of missing orders, each with so many events that are open."""
+    table = TransactionLog()
+    commit = Commit(
+        table,
+        "run",
+        0,
+        Deadline(math.inf, time.monotonic, time.sleep),
+        holds_state=True,
+        look_again=lambda results: Looked(results, {}),
+    )
+    commit([missing_order(f"cs_{n}", events) for n in range(sessions)])
+    return table.transactions
+
+
+def missing_order(session_id, events):
+    return Result(
+        session_id=session_id,
+        outcome=Outcome.CREATED,
+        attempts=1,
+        message_id="m",
+        order={"PK": "USER#u", "SK": f"ORDER#1#{session_id}", "orderNumber": "BC-1"},
+        markers=tuple((f"evt_{session_id}_{n}", "checkout.session.completed") for n in range(events)),
+        ends_pending=True,
+    )
 
 
 def test_a_batch_of_more_than_ten_has_a_window():
@@ -204,7 +260,7 @@ def everything(function):
 )
 def test_each_variable_is_one_that_the_code_reads(function, name):
     variables = everything(function)
-    assert any(changes(variables, name, probe) for probe in ("7", "true", "http://elsewhere"))
+    assert any(changes(variables, name, probe) for probe in PROBES)
 
 
 def changes(variables, name, probe):
@@ -219,7 +275,7 @@ def test_each_setting_can_be_deployed_but_the_bare_key():
     probes = [
         settings_from(variables | {name: probe})
         for name in variables
-        for probe in ("7", "true", "http://elsewhere")
+        for probe in PROBES
         if changes(variables, name, probe)
     ]
     base = settings_from(variables)
@@ -232,8 +288,20 @@ def test_each_setting_can_be_deployed_but_the_bare_key():
     assert {field.name for field in fields(Settings)} - reached == {"stripe_secret"}
 
 
-def test_a_consumer_never_sees_a_dry_run():
-    assert "SYNC_DRY_RUN" not in everything("Consumer")
+def test_a_consumer_sees_no_setting_of_the_listing():
+    listing = {"SYNC_DRY_RUN", "SYNC_GRACE_MINUTES", "SYNC_WEBHOOK_FENCE", "SYNC_MAX_SESSIONS"}
+    assert not listing & everything("Consumer").keys()
+    assert listing < everything("Producer").keys()
+
+
+def test_the_grace_ends_where_the_code_ends_it():
+    grace = PARAMETERS["GraceMinutes"]
+    variables = everything("Producer")
+    for minutes in (grace["MinValue"], grace["MaxValue"]):
+        assert settings_from(variables | {"SYNC_GRACE_MINUTES": str(minutes)}).grace_minutes == minutes
+    for minutes in (grace["MinValue"] - 1, grace["MaxValue"] + 1):
+        with pytest.raises(ConfigError):
+            settings_from(variables | {"SYNC_GRACE_MINUTES": str(minutes)})
 
 
 def test_lookback_ends_where_the_code_ends_it():
@@ -257,6 +325,14 @@ def test_function_writes_into_its_own_log_group_which_forgets(name):
     group = f"{name.capitalize()}Logs"
     assert properties(name.capitalize())["LoggingConfig"] == {"LogGroup": {"Ref": group}}
     assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_only_the_producer_may_go_round_in_circles_and_only_to_itself():
+    allowed = {name for name, body in RESOURCES.items() if body["Properties"].get("RecursiveLoop") == "Allow"}
+    assert allowed == {"Producer"}
+    [own] = [s for s in statements("ProducerRole") if "lambda:InvokeFunction" in actions(s)]
+    arn = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+    assert own["Resource"] == {"Fn::Sub": arn + properties("Producer")["FunctionName"]["Fn::Sub"]}
 
 
 def test_schedule_hands_over_the_time_it_was_due():
@@ -295,13 +371,24 @@ def test_roles_hold_the_actions_that_their_holders_use():
         for role in ROLES
     }
     logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    table = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     assert granted == {
         "ScheduleRole": ["lambda:InvokeFunction"],
-        "ProducerRole": [*table, *logs, "sqs:SendMessage", "ssm:GetParameter"],
+        "ProducerRole": [
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "lambda:InvokeFunction",
+            *logs,
+            "sqs:SendMessage",
+            "ssm:GetParameter",
+        ],
         "ConsumerRole": [
             "dynamodb:BatchGetItem",
-            *table,
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
             *logs,
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",

@@ -14,6 +14,7 @@ from sandbox.fake_stripe.store import Cursor, Store, Window
 KEY = "sk_test_0123456789abcdef"
 NOW = 1_732_672_800
 SESSIONS = "/v1/checkout/sessions"
+DISPUTES = "/v1/disputes"
 
 
 class Client:
@@ -341,6 +342,63 @@ def test_a_session_that_is_added_again_is_replaced_with_its_events(fake, client)
     assert client.get("/v1/events")["data"] == client.get(SESSIONS)["data"] == []
 
 
+# --- disputes -------------------------------------------------------------------------------------------
+
+
+def test_a_disputed_charge_says_so_and_its_dispute_is_listed(fake, client):
+    lost = SessionSpec("cs_lost", NOW, dispute_status="lost")
+    fake.store.add(lost, SessionSpec("cs_won", NOW + 1, dispute_status="won"), SessionSpec("cs_kept", NOW))
+    assert [dispute["status"] for dispute in client.get(DISPUTES)["data"]] == ["won", "lost"]
+    [dispute] = client.get(DISPUTES, charge=lost.charge)["data"]
+    assert (dispute["status"], dispute["charge"]) == ("lost", lost.charge)
+    assert client.get(DISPUTES, payment_intent=lost.payment_intent)["data"] == [dispute]
+    for spec, disputed in (("cs_lost", True), ("cs_won", True), ("cs_kept", False)):
+        session = client.get(f"{SESSIONS}/{spec}", **{"expand[]": "payment_intent.latest_charge"})
+        assert session["payment_intent"]["latest_charge"]["disputed"] is disputed
+
+
+def test_what_was_never_charged_cannot_be_disputed(fake, client):
+    fake.store.add(
+        SessionSpec("cs_unpaid", NOW, payment_status="unpaid", dispute_status="lost"),
+        SessionSpec("cs_free", NOW, payment_status="no_payment_required", dispute_status="lost"),
+    )
+    assert client.get(DISPUTES)["data"] == []
+
+
+def test_disputes_are_paged_newest_first_and_expand_what_they_name(fake, client):
+    fake.store.add_all(numbered(5, dispute_status="needs_response"))
+    first = client.get(DISPUTES, limit=2)
+    second = client.get(DISPUTES, limit=5, starting_after=first["data"][-1]["id"])
+    assert (first["has_more"], second["has_more"], first["url"]) == (True, False, DISPUTES)
+    created = [dispute["created"] for page in (first, second) for dispute in page["data"]]
+    assert created == sorted(created, reverse=True)
+    assert len(created) == 5
+    expand = ["data.charge", "data.payment_intent.latest_charge"]
+    [dispute] = client.get(DISPUTES, limit=1, **{"expand[]": expand})["data"]
+    assert dispute["charge"]["disputed"] is True
+    assert dispute["payment_intent"]["latest_charge"] == dispute["charge"]
+    assert client.get(DISPUTES, **{"created[gt]": created[0]})["data"] == []
+
+
+def test_a_dispute_moves_and_goes_with_its_session(fake, client):
+    fake.store.add(SessionSpec("cs_1", NOW, dispute_status="needs_response"))
+    fake.store.add(SessionSpec("cs_1", NOW, dispute_status="lost"))
+    assert [dispute["status"] for dispute in client.get(DISPUTES)["data"]] == ["lost"]
+    fake.store.add(SessionSpec("cs_1", NOW))
+    assert client.get(DISPUTES)["data"] == []
+    fake.store.add(SessionSpec("cs_1", NOW, dispute_status="lost"))
+    fake.store.clear()
+    assert client.get(DISPUTES)["data"] == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"status": "lost"}, {"limit": 101}, {"starting_after": "du_gone"}, {"expand[]": "data.evidence"}],
+)
+def test_wrong_dispute_filters_are_refused(client, params):
+    assert client.error(DISPUTES, **params)[0] == 400
+
+
 # --- keys, errors, headers ------------------------------------------------------------------------------
 
 
@@ -431,7 +489,14 @@ def statuses(client, path, times):
 
 
 @pytest.mark.parametrize(
-    ("name", "status"), [("rate_limit", 429), ("server_error", 500), ("missing", 404), ("unauthorized", 401)]
+    ("name", "status"),
+    [
+        ("rate_limit", 429),
+        ("server_error", 500),
+        ("missing", 404),
+        ("unauthorized", 401),
+        ("forbidden", 403),
+    ],
 )
 def test_a_fault_happens_as_often_as_told_then_all_is_well(fake, client, name, status):
     fake.store.add(SessionSpec("cs_1", NOW))
@@ -472,6 +537,61 @@ def test_latency_delays_and_goes_with_another_fault(fake, client):
     started = time.monotonic()
     assert client.ask(SESSIONS)[0] == 500
     assert time.monotonic() - started >= 0.1
+
+
+def test_a_restricted_key_is_told_which_permission_it_lacks_and_nothing_of_itself(fake, client):
+    fake.faults.forbidden(endpoint=Endpoint.EVENTS)
+    status, body, headers = client.ask("/v1/events")
+    assert status == 403
+    assert body["error"] == {
+        "message": "The provided key 'sk_test_************cdef' does not have the required permissions for "
+        "this endpoint on account 'acct_1FakeStripeSandbox'. Having the 'rak_event_read' permission would "
+        "allow this request to continue.",
+        "request_log_url": f"https://dashboard.stripe.com/test/logs/{headers['Request-Id']}",
+        "type": "invalid_request_error",
+    }
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "permission"),
+    [
+        (Endpoint.LIST, SESSIONS, "rak_checkout_session_read"),
+        (Endpoint.RETRIEVE, f"{SESSIONS}/cs_1", "rak_checkout_session_read"),
+        (Endpoint.LINE_ITEMS, f"{SESSIONS}/cs_1/line_items", "rak_checkout_session_read"),
+        (Endpoint.EVENTS, "/v1/events", "rak_event_read"),
+        (Endpoint.DISPUTES, DISPUTES, "rak_dispute_read"),
+    ],
+)
+def test_a_restricted_key_may_read_one_endpoint_and_not_another(fake, client, endpoint, path, permission):
+    fake.store.add(SessionSpec("cs_1", NOW))
+    fake.faults.forbidden(endpoint=endpoint)
+    status, error = client.error(path)
+    assert status == 403
+    assert f"'{permission}'" in error["message"]
+    others = {SESSIONS, f"{SESSIONS}/cs_1", f"{SESSIONS}/cs_1/line_items", "/v1/events", DISPUTES} - {path}
+    assert {client.ask(other)[0] for other in others} == {200}
+
+
+def test_a_restricted_key_may_read_sessions_and_not_the_charges_within(fake, client):
+    fake.store.add(SessionSpec("cs_1", NOW))
+    fake.faults.forbidden(expanding="payment_intent.latest_charge")
+    one, charge = f"{SESSIONS}/cs_1", "payment_intent.latest_charge"
+    status, error = client.error(one, **{"expand[]": ["line_items", charge]})
+    assert status == 403
+    assert "'rak_charge_read'" in error["message"]
+    assert client.error(SESSIONS, **{"expand[]": f"data.{charge}"})[0] == 403
+    for expand in ([], ["line_items"], ["payment_intent"]):
+        assert client.ask(one, **{"expand[]": expand})[0] == 200
+    fake.faults.clear()
+    assert client.ask(one, **{"expand[]": charge})[0] == 200
+
+
+def test_whoever_may_not_read_an_object_may_not_read_what_stands_inside_it(fake, client):
+    fake.store.add(SessionSpec("cs_1", NOW))
+    fake.faults.forbidden(expanding="payment_intent")
+    for expand in ("payment_intent", "payment_intent.latest_charge"):
+        assert client.error(f"{SESSIONS}/cs_1", **{"expand[]": expand})[0] == 403
+    assert client.ask(f"{SESSIONS}/cs_1", **{"expand[]": "line_items"})[0] == 200
 
 
 @pytest.mark.parametrize("name", ["drop", "hang"])

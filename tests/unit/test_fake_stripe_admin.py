@@ -122,6 +122,22 @@ def test_limits_are_lifted(admin):
     assert {status_of(f"http://{admin._address}", "/v1/events") for _ in range(30)} == {200}
 
 
+def test_a_permission_is_taken_away_and_given_back_from_another_process():
+    charges = Fault(FaultKind.FORBIDDEN, endpoint=Endpoint.RETRIEVE, expanding="payment_intent.latest_charge")
+    with fake_process() as (_, url):
+        admin = FakeStripeAdmin(url)
+        admin.add_sessions([SessionSpec("cs_1", NOW, dispute_status="lost")])
+        admin.add_fault(charges)
+        admin.add_fault(Fault(FaultKind.FORBIDDEN, endpoint=Endpoint.EVENTS))
+        assert admin.faults()[0] == charges
+        one = "/v1/checkout/sessions/cs_1"
+        assert status_of(url, one) == status_of(url, "/v1/disputes") == 200
+        assert status_of(url, f"{one}?expand[]=payment_intent.latest_charge") == 403
+        assert status_of(url, "/v1/events") == 403
+        admin.clear_faults()
+        assert status_of(url, "/v1/events") == 200
+
+
 def test_all_faults_are_cleared(admin):
     admin.add_fault(Fault(FaultKind.LATENCY, seconds=1.5))
     assert admin.faults() == [Fault(FaultKind.LATENCY, seconds=1.5)]
@@ -139,6 +155,7 @@ def test_all_faults_are_cleared(admin):
         ("PUT", "faults", ["drop"]),
         ("POST", "sessions", [{"id": "cs_1"}]),
         ("POST", "sessions", [{"id": "cs_1", "created": NOW, "colour": "red"}]),
+        ("POST", "sessions", [{"id": "cs_1", "created": NOW, "disputed": True}]),
         ("POST", "sessions", None),
         ("PUT", "keys", "sk_test"),
         ("PUT", "keys", [""]),
@@ -157,6 +174,7 @@ def test_a_wrong_admin_request_is_refused_with_a_reason(admin, method, path, bod
     [
         SessionSpec("cs_1", NOW),
         SessionSpec("cs_1", NOW, lines=()),
+        SessionSpec("cs_1", NOW, dispute_status="under_review", amount_refunded=5),
         SessionSpec("cs_1", NOW, currency=None, lines=(LineSpec(None, 3, 0, 0, {"sku": "A"}, "deleted"),)),
         SessionSpec("cs_1", NOW, shipping=ShippingSpec(line2="Flat 2"), metadata={"userId": "a"}),
     ],

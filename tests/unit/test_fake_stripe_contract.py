@@ -24,6 +24,7 @@ from stripe._stripe_object import UntypedStripeObject
 
 from sandbox.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec, ShippingSpec
 from sandbox.fake_stripe.objects import API_VERSION
+from sandbox.fake_stripe.specs import DisputeStatus
 from sandbox.shop import make_shop
 
 KEY = "sk_test_contract"
@@ -51,6 +52,8 @@ PARTLY_FILLED = {
     "hooks": "the tax calculation behind a payment that has one",
     "fraud_details": "what was reported about a fraudulent charge",
     "radar_options": "what was passed to Radar for a charge",
+    "enhanced_evidence": "the card networks' programmes that a dispute takes part in: none",
+    "enhanced_eligibility": "as above",
 }
 
 DELETED_PRODUCT = {"id", "object", "deleted"}
@@ -61,7 +64,11 @@ def awkward_sessions():
     yield SessionSpec("cs_test_open", NOW, status="open", payment_status="unpaid")
     yield SessionSpec("cs_test_expired", NOW, status="expired", payment_status="unpaid")
     yield SessionSpec("cs_test_refunded", NOW, email="a@example.com", amount_refunded=1500)
-    yield SessionSpec("cs_test_disputed", NOW, amount_refunded=100, disputed=True, shipping_amount=500)
+    yield SessionSpec(
+        "cs_test_disputed", NOW, amount_refunded=100, dispute_status="lost", shipping_amount=500
+    )
+    for status in get_args(DisputeStatus):
+        yield SessionSpec(f"cs_test_{status}", NOW, dispute_status=status)
     yield SessionSpec("cs_test_async", NOW, async_paid_at=NOW + 86_400, event_delivered=False)
     yield SessionSpec("cs_test_unnamed", NOW, lines=(LineSpec(None), LineSpec(product="deleted")))
     yield SessionSpec("cs_test_old", NOW, shipping=ShippingSpec(place="shipping_details"))
@@ -98,6 +105,7 @@ def pages(fake, path, **params):
 
 
 SESSIONS = "/v1/checkout/sessions"
+DISPUTES = "/v1/disputes"
 WITH_PRODUCTS = {"expand[]": ["line_items.data.price.product"]}
 WITH_CHARGE = {"expand[]": ["payment_intent.latest_charge"]}
 
@@ -105,7 +113,7 @@ WITH_CHARGE = {"expand[]": ["payment_intent.latest_charge"]}
 @pytest.fixture(scope="module")
 def lists(fake):
     """Every list that the fake serves, with each expansion."""
-    served = [*pages(fake, SESSIONS), *pages(fake, "/v1/events")]
+    served = [*pages(fake, SESSIONS), *pages(fake, "/v1/events"), *pages(fake, DISPUTES)]
     served += pages(fake, SESSIONS, **{"expand[]": ["data.line_items.data.price", "data.payment_intent"]})
     for spec in awkward_sessions():
         path = f"{SESSIONS}/{spec.id}/line_items"
@@ -249,6 +257,7 @@ CLASS_OF = {
     "checkout.session": stripe.checkout.Session,
     "item": stripe.LineItem,
     "event": stripe.Event,
+    "dispute": stripe.Dispute,
 }
 
 
@@ -289,6 +298,27 @@ def test_expansions_are_really_served(sessions):
     intents = [served["payment_intent"] for served in sessions if isinstance(served["payment_intent"], dict)]
     assert any(intent["latest_charge"]["refunded"] for intent in intents if intent["latest_charge"])
     assert any(intent["latest_charge"]["disputed"] for intent in intents if intent["latest_charge"])
+
+
+def test_every_dispute_has_every_property_of_its_type_also_with_what_it_names(fake):
+    expand = {"expand[]": ["data.charge", "data.payment_intent.latest_charge"]}
+    served = [dispute for page in pages(fake, DISPUTES, **expand) for dispute in page["data"]]
+    assert {dispute["status"] for dispute in served} == set(get_args(DisputeStatus))
+    assert not [wrong for dispute in served for wrong in mismatches(dispute, stripe.Dispute, "dispute")]
+
+
+def test_the_fake_knows_every_status_of_a_dispute_that_the_library_knows():
+    known = [get_args(hint) for hint in get_args(properties(stripe.Dispute)["status"]) if hint is not str]
+    assert [get_args(DisputeStatus)] == known
+
+
+def test_the_type_check_notices_a_wrong_dispute(fake):
+    [page] = pages(fake, DISPUTES)
+    served = page["data"][0]
+    absent = {name: value for name, value in served.items() if name != "evidence_details"}
+    assert list(mismatches(absent, stripe.Dispute, "dispute")) == ["dispute.evidence_details: absent"]
+    assert list(mismatches(served | {"status": "gone"}, stripe.Dispute, "dispute"))
+    assert list(mismatches(served | {"evidence": {"receipt": None}}, stripe.Dispute, "dispute"))
 
 
 @pytest.mark.parametrize(
@@ -473,6 +503,15 @@ def test_the_library_lists_events(client):
     assert [event.data.object["id"] for event in events.data] == ["cs_test_async"]
 
 
+def test_the_library_lists_the_disputes_of_a_charge(client):
+    params = {"expand": ["payment_intent.latest_charge"]}
+    session = client.v1.checkout.sessions.retrieve("cs_test_disputed", params)
+    charge = session.payment_intent.latest_charge
+    disputes = client.v1.disputes.list({"charge": charge.id})
+    assert charge.disputed
+    assert [dispute.status for dispute in disputes.auto_paging_iter()] == ["lost"]
+
+
 def test_the_library_raises_the_error_of_each_answer(fake, client):
     with pytest.raises(stripe.InvalidRequestError) as missing:
         client.v1.checkout.sessions.retrieve("cs_test_nowhere")
@@ -495,6 +534,7 @@ def test_the_library_raises_the_error_of_each_answer(fake, client):
         (lambda faults: faults.hang(0.05, times=1), stripe.APIConnectionError),
         (lambda faults: faults.unauthorized(times=1), stripe.AuthenticationError),
         (lambda faults: faults.missing(times=1), stripe.InvalidRequestError),
+        (lambda faults: faults.forbidden(times=1), stripe.PermissionError),
     ],
 )
 def test_the_library_raises_the_error_of_each_fault(fake, client, switch_on, raised):
