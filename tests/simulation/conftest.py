@@ -1,0 +1,13 @@
+"""A fake Stripe that one shop after the other uses."""
+
+import pytest
+
+from sandbox.fake_stripe import FakeStripe
+from sandbox.fake_stripe.traffic import RateLimits
+from tests.world import KEY
+
+
+@pytest.fixture(scope="module")
+def account():
+    with FakeStripe(KEY, limits=RateLimits(per_second=None, per_endpoint=None)) as account:
+        yield account
