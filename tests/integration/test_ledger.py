@@ -141,7 +141,7 @@ def test_of_many_producers_at_one_cursor_one_moves_it(table):
 
     def move(_):
         try:
-            runs.advance(run, Progress(cursor="cs_test_099", sent=100, listed=False), NOW)
+            runs.advance(run, Progress(cursor=NOW - 3600, sent=100, listed=False), NOW)
         except ListingTaken:
             return 0
         return 1
@@ -154,7 +154,7 @@ def test_of_many_producers_at_one_cursor_one_moves_it(table):
 def test_of_many_that_find_a_run_through_one_finishes_it(table, items):
     runs = Runs(table, deadline())
     run = runs.start(a_run(), NOW)
-    runs.advance(run, Progress(cursor=None, sent=0, listed=True), NOW)
+    runs.advance(run, Progress(cursor=NOW, sent=0, listed=True), NOW)
     with ThreadPoolExecutor(WRITERS) as pool:
         finished = [
             run for run in pool.map(lambda _: runs.finish_if_through(RUN, NOW), range(WRITERS)) if run
@@ -162,6 +162,19 @@ def test_of_many_that_find_a_run_through_one_finishes_it(table, items):
     assert len(finished) == 1
     state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
     assert (state["lastSyncStatus"], state["lastSyncCompletedAt"]) == ("done", iso(NOW))
+
+
+def test_runs_that_end_at_once_move_the_watermark_to_the_latest_and_only_forward(table, items):
+    runs = Runs(table, deadline())
+    for n in range(WRITERS):
+        run = runs.start(replace(a_run(f"run-{n}", NOW + n), covers_through=NOW + n), NOW)
+        runs.advance(run, Progress(cursor=NOW, sent=0, listed=True), NOW)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        ended = list(pool.map(lambda n: runs.finish_if_through(f"run-{n}", NOW), range(WRITERS)))
+    assert all(ended)
+    state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
+    assert state["lastCoveredThrough"] == NOW + WRITERS - 1
+    assert state["lastSyncStatus"] == "done"
 
 
 def test_runs_that_start_at_once_leave_the_state_to_the_one_that_started_last(table, items):
