@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 ARGS ?=
+SEEDS ?= 300
+VOLUME ?= 100000
 
 # uv as found on the machine, or its own copy from the package registry in .tools.
 UV_VERSION := 0.13.9
@@ -10,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test check format build clean
+.PHONY: help demo test prove check format build clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +22,10 @@ demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leave
 
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
+
+prove: $(UV) ## what is too long for test: hundreds of simulated shops, 100,000 sessions (SEEDS=, VOLUME=)
+	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
+	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py -k any_volume
 
 check: $(UV) ## linters, types, import arrows, template
 	@$(RUN) ruff check .

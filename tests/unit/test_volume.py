@@ -1,6 +1,6 @@
 """Any number of sessions through the real producer and the fake Stripe: calls, hops, and every session once.
 
-`VOLUME=1000000 make test ARGS=tests/unit/test_volume.py` for more, on demand.
+`make prove VOLUME=1000000` for more, on demand.
 """
 
 import json
