@@ -3,21 +3,14 @@
 import os
 import random
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
-
-import boto3
-from botocore.config import Config
 
 from consumer.batch import deliveries_of
 from consumer.process import Process
 from consumer.settle import Tools
-from recon.config import Settings, settings_from
-from recon.ledger.table import Table
-from recon.queue import SessionQueue
-from recon.retry import Deadline, aws_config, stripe_timeout, working_seconds
+from recon.clients import Clients, clients_from
+from recon.retry import Deadline, stripe_timeout, working_seconds
 from recon.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -29,28 +22,14 @@ if TYPE_CHECKING:
 THREADS = 25
 
 
-@dataclass(frozen=True)
-class Clients:
-    """What one process keeps between invocations."""
-
-    settings: Settings
-    table: Table
-    queue: SessionQueue
-    pool: Executor
-    telemetry: Telemetry
+@cache
+def clients() -> Clients:
+    return clients_from(os.environ, THREADS)
 
 
 @cache
-def clients() -> Clients:
-    settings = settings_from(os.environ)
-    config = Config(**aws_config())
-    return Clients(
-        settings=settings,
-        table=Table(boto3.client("dynamodb", config=config), settings.table),
-        queue=SessionQueue(boto3.client("sqs", config=config), settings.queue_url),
-        pool=ThreadPoolExecutor(THREADS),
-        telemetry=Telemetry("consumer"),
-    )
+def telemetry() -> Telemetry:
+    return Telemetry("consumer")
 
 
 @cache
@@ -69,7 +48,7 @@ def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str,
     try:
         failed = process(deliveries_of(event))
     finally:
-        tools.telemetry.flush()
+        telemetry().flush()
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
@@ -84,7 +63,7 @@ def _tools(context: "LambdaContext") -> tuple[Tools, float]:
         from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         return StripeSource(
-            stripe_connection(stripe_timeout(round(seconds))), deadline, kept.telemetry.throttled
+            stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().throttled
         )
 
     tools = Tools(
@@ -94,6 +73,6 @@ def _tools(context: "LambdaContext") -> tuple[Tools, float]:
         pool=kept.pool,
         deadline=deadline,
         now=lambda: int(time.time()),
-        telemetry=kept.telemetry,
+        telemetry=telemetry(),
     )
     return tools, seconds

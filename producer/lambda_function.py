@@ -2,8 +2,6 @@
 
 import os
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +14,12 @@ from producer.preview import Preview
 from producer.request import Hop, Request, request_of
 from producer.response import SHOWN_ORDERS, Body, answer, refusal
 from producer.scan import plan
+from recon.clients import Clients, clients_from
 from recon.clock import iso
-from recon.config import Settings, settings_from
 from recon.errors import InvalidRequest, SyncError
 from recon.ledger.outcomes import created_orders
 from recon.ledger.records import Run
 from recon.ledger.runs import Runs
-from recon.ledger.table import Table
-from recon.queue import SessionQueue
 from recon.retry import Deadline, aws_config, listing_seconds, stripe_timeout
 from recon.telemetry import NONE, Telemetry
 
@@ -37,26 +33,9 @@ if TYPE_CHECKING:
 THREADS = 10
 
 
-@dataclass(frozen=True)
-class Clients:
-    """What one process keeps between invocations."""
-
-    settings: Settings
-    table: Table
-    queue: SessionQueue
-    pool: Executor
-
-
 @cache
 def clients() -> Clients:
-    settings = settings_from(os.environ)
-    config = Config(**aws_config())
-    return Clients(
-        settings=settings,
-        table=Table(boto3.client("dynamodb", config=config), settings.table),
-        queue=SessionQueue(boto3.client("sqs", config=config), settings.queue_url),
-        pool=ThreadPoolExecutor(THREADS),
-    )
+    return clients_from(os.environ, THREADS)
 
 
 @cache

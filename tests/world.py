@@ -21,6 +21,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
+from recon.clients import Clients
 from recon.config import Settings, settings_from
 from recon.ledger.table import Table
 from recon.message import SessionMessage, dumps
@@ -213,26 +214,19 @@ class World:
     @contextlib.contextmanager
     def _wired(self) -> Iterator[None]:
         clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
-        kept = {
-            "settings": self.settings,
-            "table": Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
-            "queue": SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
-            "pool": self.pool,
-        }
-        both = (consumer_function, producer_function)
-        consumer_clients = consumer_function.Clients(**kept, telemetry=self.telemetry)
+        clients = Clients(
+            settings=self.settings,
+            table=Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
+            queue=SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
+            pool=self.pool,
+        )
         with contextlib.ExitStack() as stack:
             stack.callback(setattr, self.clock, "limit", float("inf"))
-            for module in both:
+            for module in (consumer_function, producer_function):
                 stack.enter_context(mock.patch.object(module, "time", clock))
                 stack.enter_context(mock.patch.object(module, "stripe_connection", self.connect))
-            for module, value in zip(
-                both, (consumer_clients, producer_function.Clients(**kept)), strict=True
-            ):
-                stack.enter_context(mock.patch.object(module, "clients", return_value=value))
-            stack.enter_context(
-                mock.patch.object(producer_function, "telemetry", return_value=self.telemetry)
-            )
+                stack.enter_context(mock.patch.object(module, "clients", return_value=clients))
+                stack.enter_context(mock.patch.object(module, "telemetry", return_value=self.telemetry))
             stack.enter_context(
                 mock.patch.object(producer_function, "lambda_client", return_value=self.lambda_client)
             )
