@@ -10,8 +10,9 @@ from consumer.batch import deliveries_of
 from consumer.process import Process
 from consumer.settle import Tools
 from recon.clients import Clients, clients_from
+from recon.errors import SyncError
 from recon.retry import Deadline, stripe_timeout, working_seconds
-from recon.telemetry import Telemetry
+from recon.telemetry import NONE, Telemetry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -43,7 +44,11 @@ def stripe_connection(timeout: float) -> "StripeConnection":
 
 def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Answers `{"batchItemFailures": [{"itemIdentifier": message id}, …]}`; all others are settled."""
-    tools, function_timeout = _tools(context)
+    try:
+        tools, function_timeout = _tools(context)
+    except SyncError as error:
+        telemetry().error(f"Batch refused: {error}", run_id=NONE, error_type=type(error).__name__)
+        raise
     process = Process(tools, clients().queue, function_timeout=function_timeout, rand=random.random)
     try:
         failed = process(deliveries_of(event))

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 COMPLETED = "checkout.session.completed"  # the type of an event whose message does not say it
 NO_CHARGES = (
-    "no_charges: the Stripe key may not read charges, so orders that were refunded or lost in a dispute "
-    "before the run are written like all others; give the key read access to Charges and PaymentIntents"
+    "no_charges: the Stripe key may not read charges or disputes, so orders that were refunded or lost in a "
+    "dispute before the run are written like all others; give the key read access to Charges, PaymentIntents "
+    "and Disputes"
 )
 
 

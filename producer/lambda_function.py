@@ -16,12 +16,12 @@ from producer.response import SHOWN_ORDERS, Body, answer, refusal
 from producer.scan import plan
 from recon.clients import Clients, clients_from
 from recon.clock import iso
-from recon.errors import InvalidRequest, SyncError
+from recon.errors import InvalidRequest, SyncError, Unexpected
 from recon.ledger.outcomes import created_orders
 from recon.ledger.records import Run
 from recon.ledger.runs import Runs
 from recon.retry import Deadline, aws_config, listing_seconds, stripe_timeout
-from recon.telemetry import NONE, Telemetry
+from recon.telemetry import NONE, Telemetry, frames
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -72,6 +72,11 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=NONE, error_type=type(error).__name__)
         raise
+    except Exception as error:  # noqa: BLE001 - translated, logged and raised
+        name = type(error).__name__
+        telemetry().error(f"Unexpected {name}", run_id=NONE, error_type=name, frames=frames(error))
+        # Not `from error`: Lambda prints the text of what is raised, and nobody knows what is in that one.
+        raise Unexpected(name) from None
     finally:
         telemetry().flush()
 
@@ -107,8 +112,20 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
         preview = Preview(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
         previewed, numbers = preview(run, request.max_sessions)
+        _tell(previewed)
         return answer(previewed, numbers, dry_run=True)
     return _answer(enqueue.begin(run))
+
+
+def _tell(previewed: Run) -> None:
+    """A scheduled preview answers nobody; this line is all that is left of it."""
+    telemetry().info(
+        f"Preview: processed={previewed.processed}, created={previewed.created}, "
+        f"skipped={previewed.skipped}, errors={previewed.errors}",
+        run_id=previewed.run_id,
+    )
+    for warning in previewed.warnings:
+        telemetry().warning(warning, run_id=previewed.run_id)
 
 
 def _answer(run: Run) -> Body:

@@ -234,9 +234,10 @@ class StripeSource:
             further |= {"starting_after": items[-1]["id"]} if items else {}
             items.extend(self._all_of(f"{path}/line_items", further, READ_SESSIONS))
         charge = _charge_of(session)
-        refunded = charge.get("refunded") is True or (
-            charge.get("disputed") is True and self._is_lost(charge.get("id"))
-        )
+        refunded = charge.get("refunded") is True
+        if charge.get("disputed") is True and not refunded:
+            refunded, disputes_known = self._is_lost(charge.get("id"))
+            charges_known = charges_known and disputes_known
         return FetchedSession(session, items, refunded, charges_known)
 
     def _session(self, path: str) -> tuple[Json, bool]:
@@ -248,14 +249,14 @@ class StripeSource:
         except KeyNotAllowed:
             return self._get(path, {"expand": expand}, READ_SESSIONS), False
 
-    def _is_lost(self, charge_id: object) -> bool:
-        """Whether a dispute about the charge was lost. Where that may not be read, the sale stands."""
+    def _is_lost(self, charge_id: object) -> tuple[bool, bool]:
+        """Whether a dispute about the charge was lost, and whether the key may know; else the sale stands."""
         params = {"charge": charge_id, "limit": PAGE_SIZE}
         try:
             disputes = list(self._all_of(DISPUTES, params, READ_DISPUTES))
         except KeyNotAllowed:
-            return False
-        return any(dispute.get("status") == "lost" for dispute in disputes)
+            return False, False
+        return any(dispute.get("status") == "lost" for dispute in disputes), True
 
     def _all_of(self, path: str, params: Json, area: str) -> Iterator[Json]:
         """All entries of a list, page after page."""

@@ -510,6 +510,23 @@ def test_a_key_that_may_not_read_charges_goes_on_without_and_warns_once_a_run(wo
     assert [warning.partition(":")[0] for warning in run["warnings"]] == ["no_charges"]
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"), [("lost", "refunded"), ("won", None), ("needs_response", None)]
+)
+def test_a_sale_is_skipped_when_its_dispute_was_lost(world, status, reason):
+    session = world.sells(spec(dispute_status=status))
+    at_night(world)
+    assert world.outcome(session.id).get("reason") == reason
+
+
+def test_a_key_that_may_not_read_disputes_says_so_too(world):
+    session = world.sells(spec(dispute_status="lost"))
+    world.stripe.faults.forbidden(endpoint=Endpoint.DISPUTES)
+    run = at_night(world)
+    assert len(world.orders(session.id)) == 1
+    assert [warning.partition(":")[0] for warning in run["warnings"]] == ["no_charges"]
+
+
 # Drift
 
 

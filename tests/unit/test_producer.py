@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from recon.errors import ConfigError, KeyRejected, QueueUnavailable, StripeUnavailable
+from recon.errors import ConfigError, KeyRejected, QueueUnavailable, StripeUnavailable, Unexpected
 from recon.stripe_source import StripeConnection
 from sandbox.fake_stripe import Endpoint, SessionSpec
 from tests.builders import NOW, RUN, a_message
@@ -486,6 +486,29 @@ def test_a_dry_run_out_of_time_says_what_it_saw_and_that_it_is_truncated(world):
     assert 0 < body["processed"] < 4000
     assert body["truncated"] is True
     assert body["warnings"]
+
+
+def test_a_scheduled_preview_leaves_a_line_in_the_log(capfd, make_world):
+    world = make_world(SYNC_DRY_RUN="true")
+    sells(world, 3)
+    world.produce(SCHEDULED)
+    assert "Preview: processed=3, created=3, skipped=0, errors=0" in capfd.readouterr().out
+
+
+def test_a_bug_is_raised_without_its_text_and_logged_with_its_place(capfd, make_world, monkeypatch):
+    world = make_world()
+
+    def breaks(*_):
+        raise ValueError("secret@example.com")
+
+    monkeypatch.setattr("producer.lambda_function.plan", breaks)
+    with pytest.raises(Unexpected) as caught:
+        world.produce()
+    assert caught.value.__cause__ is None
+    printed = "".join(capfd.readouterr())
+    assert "secret" not in printed + str(caught.value)
+    assert "Unexpected ValueError" in printed
+    assert "breaks" in printed
 
 
 def test_the_event_wins_over_the_setting_that_previews(make_world):
