@@ -22,7 +22,7 @@ from recon.ledger.outcomes import Commit, Committed, Known, Looked, Result
 from recon.ledger.records import KnownOutcome
 from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
 from recon.ledger.table import Table
-from recon.order import Json, Writing, build_order
+from recon.order import DAY, Json, Writing, build_order
 from recon.reconcile import (
     UNPAID,
     FoundOrder,
@@ -162,8 +162,7 @@ class Settle:
             self._charges_unknown = True
         if reason := _reason_by_now(fetched):
             return reason
-        if message.pending is not None and work.session_id in stripe.paid_after(message.pending):
-            # Its webhook may be at work, and this message does not know its event: the next run does.
+        if message.pending is not None and self._is_for_the_next_run(stripe, message):
             return Reason.UNPAID
         if not fetched.line_items:
             raise LineItemsMissing("Stripe lists no line items for a paid session")
@@ -175,6 +174,12 @@ class Settle:
         if (size := item_bytes(order)) > MAX_ITEM_BYTES:
             raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
         return order
+
+    def _is_for_the_next_run(self, stripe: "StripeSource", message: "SessionMessage") -> bool:
+        """Paid since the run asked for events: a webhook may be at work, and only the next run knows its
+        event. A message that is older than a day is left to it anyway."""
+        asked = message.pending or 0
+        return self._tools.now() - asked > DAY or message.session_id in stripe.paid_after(asked)
 
     def _look_again(self, results: Sequence[Result]) -> Looked:
         """Right before a commit: a webhook may have written while Stripe was asked, or while the table was

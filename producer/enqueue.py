@@ -57,7 +57,7 @@ class Enqueue:
         self._close_others(wanted.run_id)
         run = self.runs.start(wanted, self.now())
         for warning in wanted.warnings:
-            self._warned(run.run_id, warning)
+            self.warn(run.run_id, warning)
         return self._go_on_with(run, hop=0)
 
     def resume(self, hop: Hop) -> Run | None:
@@ -73,17 +73,18 @@ class Enqueue:
                 # What this one sent is sent twice and counted once.
                 self.telemetry.info("Another invocation lists this run; this one stops", run_id=run.run_id)
             else:
-                self._hop_or_end(run, hop)
+                self._hop_on(run, hop)
+        if run.listed:
+            self._look_at_the_whole(run)
         self._finish(run.run_id)
         return self.runs.get(run.run_id) or run
 
-    def _hop_or_end(self, run: Run, hop: int) -> None:
+    def _hop_on(self, run: Run, hop: int) -> None:
         if run.listed:
-            self._look_at_the_whole(run)
-        elif hop >= MOST_HOPS:
+            return
+        if hop >= MOST_HOPS:
             raise TooManyHops(f"run {run.run_id} has not ended after {MOST_HOPS} invocations")
-        else:
-            self.go_on(Hop(run.run_id, hop + 1))
+        self.go_on(Hop(run.run_id, hop + 1))
 
     def _list(self, run: Run) -> Run:
         """Sends what is left of the run, or as much as one invocation should."""
@@ -160,8 +161,9 @@ class Listing:
         settled = len(self._with.runs.settled_pending(run.run_id) - waiting)
         room = len(messages) if run.max_sessions is None else max(0, run.max_sessions - settled)
         if messages or settled:
-            progress = Progress(run.lookback_start - 1, 0, listed=False)
-            self._send(messages[:room], progress, counted=settled)
+            cut = len(messages) > room
+            progress = Progress(run.lookback_start - 1, 0, listed=False, truncated=cut)
+            self._send(messages[:room], self._truncated(progress) if cut else progress, counted=settled)
 
     def _pending(self) -> Iterator[SessionMessage]:
         for entry in self._with.runs.pending():
@@ -200,7 +202,7 @@ class Listing:
                     if self.run.listed or self._has_done_its_part(listing.held):
                         return
             except OutOfTime:
-                if not self.sent:
+                if self.run.cursor == run.cursor:
                     raise
 
     def _send_slice(self, listed: Listed[SessionMessage], seconds: int) -> None:
@@ -211,8 +213,8 @@ class Listing:
         cut = left is not None and len(messages) > left
         livemode = listed.found[0].livemode if listed.found and self.run.livemode is None else None
         progress = Progress(
-            # What a hard limit cut off has not been looked at.
-            cursor=listed.start - 1 if cut else listed.end,
+            # What a hard limit cut off has not been looked at, nor what was created in that second.
+            cursor=messages[left].created - 1 if cut and left is not None else listed.end,
             sent=0,
             listed=cut or listed.end >= self.run.lookback_end,
             truncated=cut,

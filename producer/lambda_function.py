@@ -11,7 +11,7 @@ from botocore.config import Config
 from producer.enqueue import Enqueue
 from producer.hop import invoke_again
 from producer.preview import Preview
-from producer.request import Hop, Request, request_of
+from producer.request import SCHEDULED, Hop, Request, request_of
 from producer.response import SHOWN_ORDERS, Body, answer, refusal
 from producer.scan import plan
 from recon.clients import Clients, clients_from
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from recon.stripe_source import StripeConnection, StripeSource
 
+# Lambda keeps an asynchronous call for six hours at most.
+RETRY_SECONDS = 6 * 3600
 # A page is ten batches of ten, all in flight at once.
 THREADS = 10
 
@@ -135,9 +137,9 @@ def _answer(run: Run) -> Body:
 def _wanted(request: Request, runs: Runs, request_id: str) -> Run:
     """The run that was asked for, as it would begin now."""
     started, settings = _now(), clients().settings
-    planned = plan(request, settings, started, runs.state().covered_through)
+    planned = plan(request, settings, started, runs.state())
     return Run(
-        run_id=request.run_id(started, request_id),
+        run_id=_run_id(request, runs, started, request_id),
         trigger=request.trigger,
         started_at=iso(started),
         lookback_hours=request.lookback_hours or settings.lookback_hours,
@@ -147,6 +149,16 @@ def _wanted(request: Request, runs: Runs, request_id: str) -> Run:
         covers_through=planned.covers_through,
         warnings=planned.warnings,
     )
+
+
+def _run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:
+    """A retry of an asynchronous call has the request id of the first one, and another start: it is the same
+    run. `requestedAt` and a schedule say so by themselves."""
+    run_id = request.run_id(started, request_id)
+    if request.trigger == SCHEDULED or request.at is not None:
+        return run_id
+    begun = runs.begun_by(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
+    return begun or run_id
 
 
 def _now() -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from producer.request import SCHEDULED, Request
 from recon.clock import iso
 from recon.errors import KeyNotAllowed
+from recon.ledger.records import State
 from recon.message import SessionMessage
 from recon.reconcile import UNPAID
 
@@ -48,8 +49,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(request: Request, settings: "Settings", started: int, covered_through: int | None) -> Plan:
-    """The rules of the window; `started` and the watermark in epoch seconds.
+def plan(request: Request, settings: "Settings", started: int, state: State) -> Plan:
+    """The rules of the window; `started` in epoch seconds.
 
     A run by hand is taken exactly. A scheduled one without `lookbackHours` begins where the watermark says.
     All times follow from the scheduled time: a run that is repeated later looks at the same sessions.
@@ -62,20 +63,23 @@ def plan(request: Request, settings: "Settings", started: int, covered_through: 
     if request.period:
         window = Window(*request.period)
     elif scheduled and request.lookback_hours is None:
-        window, warnings = _from_watermark(at, hours, grace, covered_through)
+        window, warnings = _from_watermark(at, hours, grace, _needed_start(state))
     else:
         window = Window(at - hours * HOUR, at - grace if scheduled else at)
     through = min(window.end if scheduled else window.end - grace, started - grace)
-    whole = covered_through is None or window.start <= _needed_start(covered_through) or bool(warnings)
+    needed = _needed_start(state)
+    if needed is None:
+        # Nothing to go on from: a run by hand begins the watermark only where a scheduled one could.
+        whole = scheduled or (request.period is None and hours >= settings.lookback_hours)
+    else:
+        whole = window.start <= needed or bool(warnings)
     return Plan(window, through if whole else None, window.end if scheduled else None, warnings)
 
 
-def _from_watermark(
-    at: int, hours: int, grace: int, covered_through: int | None
-) -> tuple[Window, tuple[str, ...]]:
+def _from_watermark(at: int, hours: int, grace: int, needed: int | None) -> tuple[Window, tuple[str, ...]]:
     start = at - hours * HOUR
-    if covered_through is not None:
-        start = min(start, _needed_start(covered_through))
+    if needed is not None:
+        start = min(start, needed)
     if start >= at - FURTHEST_BACK:
         return Window(start, at - grace), ()
     gap = (
@@ -85,8 +89,12 @@ def _from_watermark(
     return Window(at - FURTHEST_BACK, at - grace), (gap,)
 
 
-def _needed_start(covered_through: int) -> int:
-    return covered_through - SESSION_LIFE - MARGIN
+def _needed_start(state: State) -> int | None:
+    """Where a run has to begin so that nothing is left out: a session's life before the watermark, or, while
+    no scheduled run has ended yet, where the first of them began."""
+    if state.covered_through is None:
+        return state.first_lookback_start
+    return state.covered_through - SESSION_LIFE - MARGIN
 
 
 NO_EVENTS = (
@@ -137,7 +145,10 @@ class Webhooks:
         if not self.may_read or (self._leaves_after is None and not self._fence):
             return
         began = self._now()
-        self._take(max(self._seen_until - MARGIN, (self._leaves_after or 0) + 1))
+        try:
+            self._take(max(self._seen_until - MARGIN, (self._leaves_after or 0) + 1))
+        except KeyNotAllowed:
+            self.may_read = False
         self._seen_until = began
 
     def _take(self, since: int) -> None:

@@ -59,8 +59,9 @@ _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
 def message_of(session: dict[str, Any], run_id: str) -> SessionMessage:
     """The message for a session as Stripe lists it.
 
-    Nothing but the id is checked here: a field that is missing or of a wrong type travels as it is, and
-    `loads` turns it into an error outcome of that one session instead of an end of the whole listing.
+    Neither the id nor `created` is checked here, since the listing needs both and has checked them. Any other
+    field that is missing or of a wrong type travels as it is, and `loads` turns it into an error outcome of
+    that one session instead of an end of the whole listing.
     """
     return SessionMessage(
         run_id=run_id,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,11 @@ class SessionQueue:
         """Sends all, several batches of ten in flight. Raises QueueUnavailable if some are rejected for
         good; those that were accepted stay sent, and sending them again does no harm."""
         batches = [list(batch) for batch in batched(messages, BATCH)]
-        for sent in [pool.submit(self._send_batch, batch, deadline) for batch in batches]:
-            sent.result()
+        sent = [pool.submit(self._send_batch, batch, deadline) for batch in batches]
+        # All of them, before one raises: no batch goes on behind the back of whoever handles the error.
+        wait(sent)
+        for batch in sent:
+            batch.result()
 
     def _send_batch(self, messages: list[SessionMessage], deadline: Deadline) -> None:
         entries = [{"Id": str(n), "MessageBody": dumps(message)} for n, message in enumerate(messages)]

@@ -233,7 +233,7 @@ class Commit:
                 left += self._met_other_outcome(result, outcome.item)
             elif order and order.failed:
                 left.append(result.as_existing())
-            elif handled := [m for m, _ in result.markers if (r := reasons.get(marker_key(m))) and r.failed]:
+            elif handled := [m for m, _ in result.markers if (r := reasons.get(marker_key(m))) and r.stops]:
                 # The webhook has handled the event, which proves nothing about the order: it leaves a marker
                 # also where its write failed. Decided again by the look before the next try.
                 left.append(reduce(Result.without_marker, handled, result))

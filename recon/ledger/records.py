@@ -105,7 +105,7 @@ def run_fields(run: Run, now: int) -> Item:
         "listed": False,
         "truncated": False,
         "dryRun": False,
-        "warnings": list(run.warnings),
+        "warnings": [],
         "listingMovedAt": now,
         "updatedAt": iso(now),
         "expiresAt": now + RUN_DAYS * DAY,
@@ -149,11 +149,18 @@ class State:
     run_id: str | None = None
     covered_through: int | None = None
     livemode: bool | None = None
+    # Where the first scheduled run began: what the next ones go back to until one of them has ended.
+    first_lookback_start: int | None = None
 
 
 def state_of(item: Item | None) -> State:
     item = item or {}
-    return State(item.get("lastSyncRunId"), item.get("lastCoveredThrough"), item.get("lastLivemode"))
+    return State(
+        item.get("lastSyncRunId"),
+        item.get("lastCoveredThrough"),
+        item.get("lastLivemode"),
+        item.get("firstLookbackStart"),
+    )
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from recon.clock import iso
-from recon.errors import TableUnavailable
+from recon.clock import compact, iso
+from recon.errors import TableRefused, TableUnavailable
 from recon.ledger.outcomes import settled_pending
 from recon.ledger.records import (
     COUNTERS,
@@ -106,7 +106,7 @@ class Runs:
             "status": RUNNING,
             "cursor": progress.cursor,
             "listed": progress.listed,
-            "truncated": progress.truncated,
+            "truncated": run.truncated or progress.truncated,
             "sliceSeconds": progress.slice_seconds or run.slice_seconds,
             "livemode": run.livemode if progress.livemode is None else progress.livemode,
             "coversThrough": progress.covers_through,
@@ -134,7 +134,7 @@ class Runs:
             cursor=progress.cursor,
             enqueued=run.enqueued + progress.sent,
             listed=progress.listed,
-            truncated=progress.truncated,
+            truncated=run.truncated or progress.truncated,
             slice_seconds=progress.slice_seconds or run.slice_seconds,
             livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
@@ -164,7 +164,7 @@ class Runs:
             run_key(run_id),
             "SET warnings = list_append(if_not_exists(warnings, :none), :warnings)",
             {":none": [], ":warnings": [warning], ":warning": warning},
-            condition="NOT contains(warnings, :warning)",
+            condition="attribute_exists(PK) AND NOT contains(warnings, :warning)",
         )
         try:
             self._table.transact([say], self._deadline)
@@ -181,6 +181,20 @@ class Runs:
     def settled_pending(self, run_id: str) -> set[str]:
         """The pending sessions that a run has an outcome of already."""
         return settled_pending(self._table, run_id)
+
+    def begun_by(self, request: str, since: int) -> str | None:
+        """The id of a run by hand that a request (the end of its id) has begun since then."""
+        items = self._table.query(
+            "PK = :pk AND SK BETWEEN :since AND :end",
+            {
+                ":pk": STATE_KEY[0],
+                ":since": f"{RUN_PREFIX}{compact(since)}",
+                ":end": f"{RUN_PREFIX}9",
+            },
+            projection="SK",
+        )
+        ids = [item["SK"].removeprefix(RUN_PREFIX) for item in items]
+        return next((run_id for run_id in ids if run_id.endswith(f"-{request}")), None)
 
     def scheduled_before(self, run_id: str, count: int) -> list[Run]:
         """The latest scheduled runs but this one, newest first."""
@@ -250,6 +264,8 @@ class Runs:
             except Cancelled as cancelled:
                 if cancelled.reasons[0].failed:
                     return None
+                if any(reason.refused for reason in cancelled.reasons):
+                    raise TableRefused("DynamoDB refuses the end of a run") from cancelled
                 # The state moved since it was read: decided again with what it says now.
                 self._deadline.check()
             else:
@@ -316,12 +332,16 @@ def _create(table: Table, run: Run, now: int) -> Action:
 def _take_over(table: Table, run: Run, now: int) -> Action:
     # A state without a run id was left by what this system replaces, whatever its times look like.
     nobody_started_later = "attribute_not_exists(lastSyncRunId) OR lastSyncStartedAt <= :started"
+    origin = ""
+    if run.trigger == "scheduled":
+        origin = ", firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
     return table.update(
         STATE_KEY,
         "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
         "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
         "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        "lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now REMOVE lastSyncCompletedAt",
+        f"lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now{origin} "
+        "REMOVE lastSyncCompletedAt",
         {
             ":run": run.run_id,
             ":started": run.started_at,

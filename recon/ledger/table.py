@@ -37,6 +37,10 @@ class Reason:
     refused: bool
     item: Item | None
 
+    @property
+    def stops(self) -> bool:
+        return self.failed or self.refused
+
 
 class Cancelled(Exception):  # noqa: N818 - a signal between ledger modules, not an error of the system
     """A condition of the transaction did not hold. Reasons come in the order of the actions."""

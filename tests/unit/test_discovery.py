@@ -94,6 +94,21 @@ def test_a_failed_run_leaves_the_watermark_and_the_next_one_covers_its_night(wor
     assert watermark(world) == NOW + 5 * DAY - GRACE
 
 
+def test_a_first_night_that_failed_is_covered_by_the_second(world):
+    lost = world.sells(spec(created=NOW - 10 * HOUR))
+    world.stripe.faults.server_error()
+    with pytest.raises(StripeUnavailable):
+        world.produce()
+    world.stripe.faults.clear()
+    world.clock.now += HOUR
+    world.body({"lookbackHours": 1})
+    world.drain()
+    assert watermark(world) is None
+    at_night(world, 1)
+    assert len(world.orders(lost.id)) == 1
+    assert watermark(world) == NOW + DAY - GRACE
+
+
 def test_five_nights_of_outage_are_covered_by_the_next_run(world):
     at_night(world)
     for night in range(5):
@@ -116,7 +131,8 @@ def test_a_truncated_scheduled_run_moves_the_watermark_to_where_its_listing_got_
     world.clock.now = NOW + DAY
     world.night({"trigger": "scheduled", "scheduledTime": iso(NOW + DAY), "maxSessions": 4})
     assert world.run(run_id(1))["truncated"] is True
-    assert watermark(world) <= NOW + 4 * HOUR
+    # Four were sent; the fifth was created four hours after the first.
+    assert watermark(world) == NOW + 4 * HOUR - 1
     at_night(world, 2)
     assert len(world.orders()) == 10
 
@@ -190,6 +206,18 @@ def test_a_run_by_hand_does_not_ask_about_pending_sessions(world):
     at_night(world)
     world.clock.now = NOW + 5 * DAY
     assert world.body({"lookbackHours": 1})["enqueued"] == 0
+
+
+def test_pending_sessions_beyond_a_hard_maximum_are_said_to_be_left_out(world):
+    for n in range(3):
+        world.sells(spec(f"cs_test_{n}", payment_status="unpaid"))
+    at_night(world)
+    at_night(world, 1)
+    world.clock.now = NOW + 4 * DAY
+    event = {"trigger": "scheduled", "scheduledTime": iso(NOW + 4 * DAY), "maxSessions": 2}
+    body = world.body(event)
+    assert (body["enqueued"], body["truncated"]) == (2, True)
+    assert body["warnings"][0].startswith("truncated")
 
 
 def test_a_pending_entry_that_cannot_be_read_stops_nobody(world):
@@ -337,6 +365,38 @@ def test_a_hop_that_cannot_be_invoked_raises_so_that_lambda_tries_again(make_wor
         world.produce()
     world.lambda_client.plan = lambda call: None
     assert world.body()["enqueued"] == 1500
+
+
+@pytest.mark.parametrize("event", [{}, {"from": "2024-11-20T00:00:00Z", "to": "2024-11-27T00:00:00Z"}])
+def test_lambdas_retry_of_a_run_by_hand_is_the_same_run(make_world, event):
+    """The same request id, a minute later: without a look for its run it would be a second one."""
+    world = make_world(SYNC_MAX_SESSIONS="300")
+    sells_many(world, 1200)
+    first = world.produce(event)["body"]["runId"]
+    world.clock.now += MINUTE
+    assert world.produce(event)["body"]["runId"] == first
+    world.hop_all()
+    world.drain()
+    run = world.run(first)
+    assert run["status"] == "done"
+    assert run["enqueued"] == run["processed"]
+    assert sum(item["SK"].startswith("STRIPE_ORDER_SYNC#") for item in world.items()) == 1
+
+
+def test_an_invocation_that_only_got_past_empty_time_hands_over_too(world):
+    """Progress is the cursor, not what was sent."""
+    world.sells(SessionSpec("cs_test_last", NOW - HOUR, metadata={"userId": "u1"}))
+    for n in range(150):
+        world.sells(SessionSpec(f"cs_test_{n:03}", NOW - GRACE - 1 - n, completed_at=NOW - GRACE))
+
+    def slow(request):
+        world.clock.now += 6
+
+    world.stripe.on_request = slow
+    world.produce({"from": "2024-01-01T00:00:00Z", "to": iso(NOW - GRACE)}, timeout=60)
+    assert len(world.hops) == 1
+    world.stripe.on_request = None
+    assert world.hop_all()["enqueued"] == 151
 
 
 def test_an_event_for_a_run_that_is_not_there_is_refused(world):

@@ -5,6 +5,7 @@ import pytest
 from producer.request import MANUAL, SCHEDULED, Request
 from producer.scan import DAY, HOUR, MINUTE, Window, plan
 from recon.config import Settings
+from recon.ledger.records import State
 from tests.builders import NOW
 
 SETTINGS = Settings("t", "q")
@@ -12,8 +13,9 @@ GRACE = 10 * MINUTE
 S = NOW
 
 
-def planned(request=None, covered=None, *, started=S + 30, settings=SETTINGS):
-    return plan(request or Request(SCHEDULED, at=S), settings, started, covered)
+def planned(request=None, covered=None, *, first=None, started=S + 30, settings=SETTINGS):
+    state = State(covered_through=covered, first_lookback_start=first)
+    return plan(request or Request(SCHEDULED, at=S), settings, started, state)
 
 
 def test_the_first_scheduled_run_looks_back_as_the_settings_say_and_covers_up_to_the_grace():
@@ -40,6 +42,25 @@ def test_after_more_than_thirty_days_it_says_what_nobody_has_covered():
     assert late.covers_through == S - GRACE
     assert "gap" in late.warnings[0]
     assert '"from": "2024-10-17T01:50:00Z", "to": "2024-10-28T02:00:00Z"' in late.warnings[0]
+
+
+def test_until_a_scheduled_run_has_ended_all_go_back_to_where_the_first_began():
+    again = planned(first=S - 3 * DAY)
+    assert again.window.start == S - 3 * DAY
+    assert again.covers_through == S - GRACE
+
+
+@pytest.mark.parametrize(
+    ("request_", "covers"),
+    [
+        (Request(MANUAL, lookback_hours=1), None),
+        (Request(MANUAL, period=(S - 330 * DAY, S - 300 * DAY)), None),
+        (Request(MANUAL), S - GRACE),
+        (Request(MANUAL, lookback_hours=168), S - GRACE),
+    ],
+)
+def test_a_first_run_by_hand_begins_the_watermark_only_where_a_scheduled_one_could(request_, covers):
+    assert planned(request_, started=S).covers_through == covers
 
 
 def test_an_explicit_lookback_is_taken_exactly_and_covers_nothing_it_did_not_see():
