@@ -176,7 +176,7 @@ class Listing:
                 continue
             if self.run.lookback_start <= message.created <= self.run.lookback_end:
                 continue
-            asked = replace(message, run_id=self.run.run_id, pending=self.run.lookback_end)
+            asked = replace(message, run_id=self.run.run_id, pending=self._events.known_until)
             if sent := self._events.left(asked):
                 yield sent
 

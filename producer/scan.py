@@ -140,6 +140,11 @@ class Webhooks:
             self.may_read = False
         self._seen_until = began
 
+    @property
+    def known_until(self) -> int:
+        """What happened after that moment (epoch seconds) nobody here has asked about."""
+        return self._seen_until - MINUTE
+
     def look_again(self) -> None:
         """What happened while sessions were listed: asked right before they are sent."""
         if not self.may_read or (self._leaves_after is None and not self._fence):

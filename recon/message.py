@@ -18,8 +18,8 @@ class SessionMessage:
     in the currency's smallest unit; `user_id` is raw, as the shop wrote it.
 
     `event_ids` are events that a webhook may still get, `event_types` their types in the same order.
-    `pending`: an unpaid session that was seen before; only Stripe knows whether it is paid by now. What was
-    paid after that moment (epoch seconds) is left to the next run, which knows its events.
+    `pending`: an unpaid session that was seen before; only Stripe knows whether it is paid by now. The run
+    has asked for events up to that moment (epoch seconds); what was paid after it is left to the next run.
     """
 
     run_id: str
