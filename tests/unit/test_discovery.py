@@ -10,7 +10,7 @@ from recon.clock import compact, iso
 from recon.errors import HopFailed, KeyNotAllowed, StripeUnavailable
 from recon.stripe_source import StripeConnection
 from sandbox.fake_stripe import Endpoint, SessionSpec
-from tests.builders import NOW
+from tests.builders import NOW, a_message
 from tests.doubles.faults import Killed, killed_after, killed_before, on, raising
 from tests.world import wire
 
@@ -256,6 +256,19 @@ def test_a_payment_that_settles_between_listing_and_fetch_is_left_to_the_next_ru
     at_night(world, 5)
     assert len(world.orders(session.id)) == 1
     assert world.item(f"EVENT#{session.async_paid_event_id}", "METADATA")
+
+
+def test_a_pending_message_that_comes_back_after_days_is_left_to_the_next_run(world):
+    """Redriven: the events of so many days would have to be asked for, and the next run does that anyway."""
+    session = world.sells(spec(async_paid_at=NOW - HOUR))
+    asked = a_message(
+        session_id=session.id, user_id="u1", payment_status="unpaid", pending=NOW - 2 * DAY, event_ids=()
+    )
+    world.sends(asked)
+    world.drain()
+    assert world.outcome(session.id)["reason"] == "unpaid"
+    assert world.item("SYSTEM", f"PENDING#{session.id}")
+    assert world.orders() == []
 
 
 def test_pending_sessions_that_were_sent_and_settled_before_they_were_counted_are_counted(world):
