@@ -25,7 +25,7 @@ test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 
 prove: $(UV) ## what is too long for test: hundreds of simulated shops, 100,000 sessions (SEEDS=, VOLUME=)
 	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
-	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py -k any_volume
+	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
 
 check: $(UV) ## linters, types, import arrows, template
 	@$(RUN) ruff check .
