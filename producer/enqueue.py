@@ -211,7 +211,7 @@ class Listing:
         messages = [sent for found in reversed(listed.found) if (sent := self._events.left(found))]
         left = self._left()
         cut = left is not None and len(messages) > left
-        livemode = listed.found[0].livemode if listed.found and self.run.livemode is None else None
+        livemode = self._mode_of(listed) if self.run.livemode is None else None
         progress = Progress(
             # What a hard limit cut off has not been looked at, nor what was created in that second.
             cursor=messages[left].created - 1 if cut and left is not None else listed.end,
@@ -238,6 +238,10 @@ class Listing:
         if self.run.trigger == SCHEDULED and self.run.covers_through:
             covers = min(self.run.covers_through, progress.cursor)
         return replace(progress, covers_through=covers)
+
+    def _mode_of(self, listed: Listed[SessionMessage]) -> bool | None:
+        """Live or test; None where nothing was listed. The consumer checks messages, so nobody has yet."""
+        return listed.found[0].livemode is True if listed.found else None
 
     def _compare_mode(self, livemode: bool) -> None:
         last = self._with.runs.state().livemode
