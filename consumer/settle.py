@@ -6,39 +6,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consumer.batch import Work
+from consumer.decide import by_lookup, by_stripe, unexpected
 from recon.config import Settings
-from recon.errors import (
-    LineItemsMissing,
-    MalformedSession,
-    OrderTooLarge,
-    OutOfTime,
-    Permanent,
-    SyncError,
-    Unexpected,
-    Unfinished,
-)
+from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
 from recon.ledger.orders import Orders, Users, orders_by_user
 from recon.ledger.outcomes import Commit, Committed, Known, Looked, Result
 from recon.ledger.records import KnownOutcome
-from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
 from recon.ledger.table import Table
-from recon.order import DAY, Json, Writing, build_order
-from recon.reconcile import (
-    UNPAID,
-    FoundOrder,
-    Outcome,
-    Reason,
-    drift_of,
-    reason_to_skip,
-    reason_without_lookup,
-    user_ids,
-)
+from recon.order import Json
+from recon.reconcile import FoundOrder, Outcome, Reason, drift_of, user_ids, worth_of
 from recon.retry import Deadline
 from recon.telemetry import Telemetry, frames
 
 if TYPE_CHECKING:
     from recon.message import SessionMessage
-    from recon.stripe_source import FetchedSession, StripeSource
+    from recon.stripe_source import StripeSource
 
 
 COMPLETED = "checkout.session.completed"  # the type of an event whose message does not say it
@@ -116,13 +98,7 @@ class Settle:
         """Why to leave it alone, why it fails, or None: the order is missing."""
         if work.message is None:
             return work.problem
-        if reason := reason_without_lookup(work.message):
-            return reason
-        found = orders[user_ids(work.message)]
-        if isinstance(found, SyncError):
-            return found
-        settings = self._tools.settings
-        return reason_to_skip(work.message, found, now=self._tools.now(), ttl_days=settings.order_ttl_days)
+        return by_lookup(work.message, orders, self._tools.settings, self._tools.now())
 
     def _orders_of(self, work: Work, orders: Mapping[Users, Orders]) -> list[FoundOrder]:
         found = orders.get(user_ids(work.message), []) if work.message else []
@@ -139,10 +115,10 @@ class Settle:
         return list(self._tools.pool.map(lambda work: self._fetch(stripe, work), missing))
 
     def _fetch(self, stripe: "StripeSource", work: Work) -> Json | Reason | SyncError:
+        message = work.message
+        assert message is not None  # noqa: S101 - only readable messages get here
         try:
-            return self._order_or_reason(stripe, work)
-        except SyncError as error:
-            return error
+            answer = by_stripe(stripe, message, self._tools.settings, self._tools.now)
         except Exception as error:  # noqa: BLE001 - one session's bug must not be its neighbours' failure
             self._tools.telemetry.error(
                 f"Unexpected {type(error).__name__}",
@@ -150,36 +126,10 @@ class Settle:
                 session_id=work.session_id,
                 frames=frames(error),
             )
-            return Unexpected(f"{type(error).__name__} while the order was built")
-
-    def _order_or_reason(self, stripe: "StripeSource", work: Work) -> Json | Reason:
-        message = work.message
-        assert message is not None  # noqa: S101 - only readable messages get here
-        fetched = stripe.fetch(work.session_id)
-        if fetched.session.get("id") != work.session_id:
-            raise MalformedSession("id is not the one that was asked for")
-        if not fetched.charges_known:
+            return unexpected(error)
+        if not answer.charges_known:
             self._charges_unknown = True
-        if reason := _reason_by_now(fetched):
-            return reason
-        if message.pending is not None and self._is_for_the_next_run(stripe, message):
-            return Reason.UNPAID
-        if not fetched.line_items:
-            raise LineItemsMissing("Stripe lists no line items for a paid session")
-        settings = self._tools.settings
-        writing = Writing(
-            self._run_id, self._tools.now(), settings.order_number_prefix, settings.order_ttl_days
-        )
-        order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], writing)
-        if (size := item_bytes(order)) > MAX_ITEM_BYTES:
-            raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
-        return order
-
-    def _is_for_the_next_run(self, stripe: "StripeSource", message: "SessionMessage") -> bool:
-        """Paid since the run asked for events: a webhook may be at work, and only the next run knows its
-        event. A message that is older than a day is left to it anyway."""
-        asked = message.pending or 0
-        return self._tools.now() - asked > DAY or message.session_id in stripe.paid_after(asked)
+        return answer.became
 
     def _look_again(self, results: Sequence[Result]) -> Looked:
         """Right before a commit: a webhook may have written while Stripe was asked, or while the table was
@@ -263,6 +213,7 @@ class Settle:
         order: Json | None = None,
         error: SyncError | None = None,
     ) -> Result:
+        amount, currency = worth_of(work.message) if work.message else (None, None)
         return Result(
             session_id=work.session_id,
             outcome=outcome,
@@ -273,22 +224,11 @@ class Settle:
             error=error,
             previous=self._known.outcomes.get(work.key),
             was_pending=work.message is not None and work.message.pending is not None,
+            amount=amount,
+            currency=currency,
         )
 
 
 def _is_ours(order: FoundOrder, result: Result) -> bool:
     ours = result.order or {}
     return (order.pk, order.sk) == (ours.get("PK"), ours.get("SK"))
-
-
-def _reason_by_now(fetched: "FetchedSession") -> Reason | None:
-    """The session may have changed since it was listed; what Stripe says now counts."""
-    session = fetched.session
-    if session.get("status") != "complete":
-        raise MalformedSession("status must be complete")
-    if session.get("mode") == "setup":
-        return Reason.NOT_A_SALE
-    if session.get("payment_status") == UNPAID:
-        return Reason.UNPAID
-    # The money went back: nothing is to be shipped.
-    return Reason.REFUNDED if fetched.refunded else None

@@ -1,7 +1,7 @@
 """Following a run from outside: its own record, and what is still in the queues."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops.queues import depth_of
@@ -70,32 +70,37 @@ class Watch:
 
     def progress(self, run_id: str) -> Progress:
         """The record is read last: a session that has left the queue by then is counted in it."""
+        queues = self.nothing_yet()
+        return replace(queues, run=self.runs.get(run_id))
+
+    def nothing_yet(self) -> Progress:
+        """The queues alone, while a run has no name."""
         queue = depth_of(self.sqs, self.queue_url)
         dead = depth_of(self.sqs, self.dlq_url)
         return Progress(
-            run=self.runs.get(run_id),
+            run=None,
             waiting=queue.visible,
             retrying=queue.hidden,
             dead=dead.visible + dead.hidden,
         )
 
 
-def follow(
-    look: Callable[[], Progress],
-    until: Callable[[Progress], bool],
+def follow[Seen](
+    look: Callable[[], Seen],
+    until: Callable[[Seen], bool],
     *,
     timeout: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
     interval: float = INTERVAL_SECONDS,
-) -> Iterator[Progress]:
+) -> Iterator[Seen]:
     """What `look` sees every `interval` seconds: at least once, then until `until` says of what was seen that
     it is the end, or `timeout` seconds are over. The last one tells which of the two it was.
     """
     deadline = clock() + timeout
     while True:
-        progress = look()
-        yield progress
-        if until(progress) or clock() >= deadline:
+        seen = look()
+        yield seen
+        if until(seen) or clock() >= deadline:
             return
         sleep(interval)

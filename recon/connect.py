@@ -2,6 +2,7 @@
 
 import time
 from functools import cache
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -12,6 +13,11 @@ from recon.retry import aws_config
 from recon.stripe_key import StripeKey
 from recon.stripe_source import StripeConnection
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_ssm import SSMClient
+
 
 @cache
 def _pacer(per_second: float) -> Pacer:
@@ -19,10 +25,21 @@ def _pacer(per_second: float) -> Pacer:
     return Pacer(per_second, time.monotonic)
 
 
-def connected(settings: Settings, *, per_second: float, timeout: float) -> StripeConnection:
-    """`per_second`: this process's share of the requests; `timeout`: of one request, in seconds."""
+def _own_ssm() -> "SSMClient":
+    return boto3.client("ssm", config=Config(**aws_config()))
+
+
+def connected(
+    settings: Settings,
+    *,
+    per_second: float,
+    timeout: float,
+    ssm: "Callable[[], SSMClient]" = _own_ssm,
+) -> StripeConnection:
+    """`per_second`: this process's share of the requests; `timeout`: of one request, in seconds; `ssm`: who
+    reads the key's parameter, by default as this process's environment says."""
     return StripeConnection(
-        StripeKey(settings, lambda: boto3.client("ssm", config=Config(**aws_config()))),
+        StripeKey(settings, ssm),
         _pacer(per_second),
         timeout=timeout,
         api_base=settings.stripe_api_base,

@@ -1,5 +1,6 @@
 """Pure: what becomes of a session, given what the table holds. Used by the consumer and by the dry run."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,6 +9,9 @@ from recon.message import SessionMessage
 from recon.order import DAY, clean_user_id
 
 UNPAID = "unpaid"
+# No amount is larger; DynamoDB refuses a number of more than 38 digits.
+_TOO_LARGE = 10**18
+_CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
 class Outcome(StrEnum):
@@ -25,6 +29,7 @@ class Reason(StrEnum):
     NOT_A_SALE = "not_a_sale"
     EXPIRED = "expired"
     REFUNDED = "refunded"
+    DISMISSED = "dismissed"  # by an operator, see ledger/dismissals.py
 
 
 @dataclass(frozen=True)
@@ -95,3 +100,13 @@ def user_ids(message: SessionMessage) -> tuple[str, ...]:
     if message.user_id is None or not (clean := clean_user_id(message.user_id)):
         return ()
     return (clean,) if clean == message.user_id else (clean, message.user_id)
+
+
+def worth_of(message: SessionMessage) -> tuple[int | None, str | None]:
+    """Amount and lower-case currency as an outcome keeps them; None for what is absent, or could not be
+    stored: nobody has checked the values of a message."""
+    amount, currency = message.amount_total, message.currency
+    return (
+        amount if amount is not None and abs(amount) < _TOO_LARGE else None,
+        currency.lower() if currency and _CURRENCY.fullmatch(currency) else None,
+    )

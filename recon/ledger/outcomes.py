@@ -10,11 +10,11 @@ from functools import partial, reduce
 
 from recon.clock import iso
 from recon.errors import SyncError, TableRefused
+from recon.ledger.counters import COUNTED, counter_actions
 from recon.ledger.records import (
     MARKER_DAYS,
     OUTCOME_DAYS,
     PENDING_DAYS,
-    RUN_DAYS,
     STATE_KEY,
     KnownOutcome,
     known_outcome,
@@ -22,7 +22,6 @@ from recon.ledger.records import (
     outcome_key,
     outcomes_of,
     pending_key,
-    run_key,
 )
 from recon.ledger.size import MAX_TRANSACTION_BYTES, item_bytes
 from recon.ledger.table import MAX_ACTIONS, Action, Cancelled, Item, Table
@@ -35,7 +34,6 @@ from recon.retry import Deadline
 _COUNTER_ACTIONS = 2
 # Left free of the 4 MB for keys, expressions and the counters' own items.
 _SPARE_BYTES = 256 * 1024
-_COUNTERS = {Outcome.CREATED: "created", Outcome.SKIPPED: "skipped", Outcome.ERROR: "errors"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,9 @@ class Result:
     # The session waited for its payment, and waits no longer.
     ends_pending: bool = False
     was_pending: bool = False
+    # What the message says the session is worth; an order says it better.
+    amount: int | None = None
+    currency: str | None = None
 
     @property
     def order_number(self) -> str | None:
@@ -261,7 +262,10 @@ class Commit:
         # An order is written only where its key is free: nothing is ever overwritten.
         orders = [self._table.put(r.order, "attribute_not_exists(PK)") for r in results if r.order]
         beside = [action for result in results for action in self._actions_beside(result)]
-        return outcomes + orders + beside + self._counter_actions(results)
+        counters = counter_actions(
+            self._table, self._run_id, _moves(results), self._now, holds_state=self._holds_state
+        )
+        return outcomes + orders + beside + counters
 
     def _actions_beside(self, result: Result) -> Iterator[Action]:
         for event_id, event_type in result.markers:
@@ -312,12 +316,15 @@ class Commit:
 
     def _outcome_item(self, result: Result) -> Item:
         pk, sk = outcome_key(self._run_id, result.session_id)
+        worth = result.order or {"amount": result.amount, "currency": result.currency}
         fields: Item = {
             "PK": pk,
             "SK": sk,
             "outcome": result.outcome.value,
             "reason": result.reason.value if result.reason else None,
             "orderNumber": result.order_number,
+            "amount": worth.get("amount"),
+            "currency": worth.get("currency"),
             "errorType": type(result.error).__name__ if result.error else None,
             "errorMessage": str(result.error) if result.error else None,
             "attempts": result.attempts,
@@ -330,41 +337,16 @@ class Commit:
         }
         return {name: value for name, value in fields.items() if value is not None}
 
-    def _counter_actions(self, results: list[Result]) -> list[Action]:
-        moves = _moves(results)
-        if not any(moves.values()):
-            return []
-        values: Item = {f":{name}": move for name, move in moves.items()} | {":now": iso(self._now)}
-        # By alias: `processed` is one of DynamoDB's reserved words.
-        adds = ", ".join(f"#{name} :{name}" for name in moves)
-        run = self._table.update(
-            run_key(self._run_id),
-            # A run whose record is gone leaves a record that goes as well.
-            f"SET updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires) ADD {adds}",
-            values | {":expires": self._now + RUN_DAYS * DAY},
-            names={f"#{name}": name for name in moves},
-        )
-        if not self._holds_state:
-            return [run]
-        adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in moves)
-        state = self._table.update(
-            STATE_KEY,
-            f"SET updatedAt = :now ADD {adds}",
-            values | {":run": self._run_id},
-            condition="lastSyncRunId = :run",
-        )
-        return [run, state]
-
 
 def _moves(results: Iterable[Result]) -> dict[str, int]:
     """How far each counter moves: one up for the new outcome, one down for the one it replaces."""
-    moves = dict.fromkeys(("processed", *_COUNTERS.values(), "drifted"), 0)
+    moves = dict.fromkeys(("processed", *COUNTED.values(), "drifted"), 0)
     for result in results:
         moves["drifted"] += bool(result.drift)
-        moves[_COUNTERS[result.outcome]] += 1
+        moves[COUNTED[result.outcome]] += 1
         if result.previous:
             # Only an error is ever replaced.
-            moves[_COUNTERS[Outcome.ERROR]] -= 1
+            moves[COUNTED[Outcome.ERROR]] -= 1
         else:
             moves["processed"] += 1
     return moves

@@ -208,6 +208,24 @@ class Runs:
         others = (run for run in map(run_of, items) if run.run_id != run_id)
         return list(islice(others, count))
 
+    def latest(self, count: int) -> list[Run]:
+        """The latest runs of either kind, newest first."""
+        items = self._table.query(
+            "PK = :pk AND begins_with(SK, :runs)",
+            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX},
+            newest_first=True,
+        )
+        return [run_of(item) for item in islice(items, count)]
+
+    def begun_at(self, moment: int) -> list[str]:
+        """The ids of the runs by hand that were asked for at that second."""
+        items = self._table.query(
+            "PK = :pk AND begins_with(SK, :runs)",
+            {":pk": STATE_KEY[0], ":runs": f"{RUN_PREFIX}{compact(moment)}-"},
+            projection="SK",
+        )
+        return [item["SK"].removeprefix(RUN_PREFIX) for item in items]
+
     def finish_if_through(self, run_id: str, now: int) -> Run | None:
         """Marks a run done, on its record and on the state, if everything listed has an outcome.
 

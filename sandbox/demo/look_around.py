@@ -2,13 +2,27 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+from infra.build import ROOT
 from sandbox.demo.state import State
 from sandbox.emulator.clients import CREDENTIALS
 
 _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _LOG_LINES = 5
+
+
+def operator_commands(home: Path) -> str:
+    """The operator's own command comes first; a test runs it too."""
+    tool = Path(sys.executable).with_name("nightly-sync")
+    paths = [path.relative_to(ROOT) if path.is_relative_to(ROOT) else path for path in (tool, home)]
+    command, folder = (shlex.quote(str(path)) for path in paths)
+    return (
+        f"# The operator's command\nexport NIGHTLY_SYNC_SANDBOX={folder}\n{command} status\n"
+        f"{command} dlq list --check\n{command} --help"
+    )
 
 
 def commands(state: State) -> str:

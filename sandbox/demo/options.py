@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.build import ROOT
@@ -22,13 +22,15 @@ class Options:
     seed: int = SEED
     keep: bool = False
     stop: bool = False
+    morning: bool = False
     real_stripe: bool = False
     lookback_hours: int = LOOKBACK_HOURS
     home: Path = HOME
 
 
 def options_from(arguments: Sequence[str] | None) -> Options:
-    return Options(**vars(_parser().parse_args(arguments)))
+    options = Options(**vars(_parser().parse_args(arguments)))
+    return replace(options, keep=options.keep or options.morning)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--keep", action="store_true", help="leave it up, and print commands to look around")
-    what.add_argument("--stop", action="store_true", help="end what --keep has left up")
+    what.add_argument(
+        "--morning",
+        action="store_true",
+        help="leave it up as the night left it, dead letters and all, for nightly-sync to mend",
+    )
+    what.add_argument("--stop", action="store_true", help="end what is left up")
     add(
         "--real-stripe",
         action="store_true",
@@ -53,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         default=LOOKBACK_HOURS,
         help=f"how far to look back into your own account ({LOOKBACK_HOURS})",
     )
-    add("--home", type=_folder, default=HOME, help="folder of what --keep leaves up (.sandbox)")
+    add("--home", type=_folder, default=HOME, help="folder of what is left up (.sandbox)")
     return parser
 
 

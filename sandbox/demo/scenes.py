@@ -9,15 +9,19 @@ from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Any
 
+from ops.dlq.box import Box
+from ops.dlq.choice import Choice
+from ops.dlq.letters import DeadLetter, list_letters
+from ops.dlq.redrive import Redrive
+from ops.dlq.tasks import MoveTasks
 from ops.follow import Progress, Watch, follow
 from ops.money import Money, totals
-from ops.outcomes import DeadSession, dead_sessions, skip_reasons
+from ops.outcomes import skip_reasons
 from recon.ledger.runs import Runs
 from recon.ledger.table import Table
-from recon.queue import DeadLetters
 from recon.retry import Deadline
 from sandbox.demo.findings import RecoveredOrder, recovered_orders
-from sandbox.demo.look_around import commands
+from sandbox.demo.look_around import commands, operator_commands
 from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
 from sandbox.demo.state import names_of
@@ -74,13 +78,27 @@ class Stage:
     stack: Stack
     table: Table
     watch: Watch
-    letters: DeadLetters
+    box: Box
 
     def reasons(self, run_id: str) -> dict[str, int]:
         return dict(skip_reasons(self.table, run_id).most_common())
 
-    def dead(self) -> list[DeadSession]:
-        return dead_sessions(self.letters, self.table, no_deadline())
+    def dead(self) -> Sequence[DeadLetter]:
+        return list_letters(self.box, self.table, time.time(), no_deadline()).letters
+
+    def redrive(self) -> int:
+        """How many messages were moved back."""
+        redrive = Redrive(
+            self.box,
+            MoveTasks(self.box.client, self.box.url, self.box.source_url),
+            self.table,
+            no_deadline(),
+            now=time.time,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
+        *_, end = redrive(Choice())
+        return end.moved
 
     def orders(self, run_id: str) -> list[RecoveredOrder]:
         return recovered_orders(self.services.client("dynamodb"), self.stack.table, run_id)
@@ -96,12 +114,12 @@ def set_stage(screen: Screen, services: Services, parameters: Parameters) -> Sta
         sqs = services.client("sqs")
         table = Table(services.client("dynamodb"), stack.table)
         watch = Watch(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
-        letters = DeadLetters(sqs, stack.dlq_url, stack.queue_url)
+        box = Box(sqs, stack.dlq_url, stack.queue_url)
         screen.say(
             "schedule → producer → SQS queue → consumer → DynamoDB, and a dead-letter queue. "
             "Retries are set to seconds, where AWS gets minutes."
         )
-        return Stage(screen, services, stack, table, watch, letters)
+        return Stage(screen, services, stack, table, watch, box)
 
 
 def run_producer(stage: Stage, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,16 +209,16 @@ def recovered_money(orders: Sequence[RecoveredOrder]) -> str:
     return " · ".join(map(str, totals(paid))) or "all of them free"
 
 
-def show_dead(stage: Stage, dead: Sequence[DeadSession]) -> None:
+def show_dead(stage: Stage, dead: Sequence[DeadLetter]) -> None:
     stage.screen.table(
         ["session", "reason", "tries"],
         [
             [
-                short(session.session_id) if session.session_id else f"message {session.message_id}",
-                f"{session.error_type}: {session.error_message}",
-                "-" if session.attempts is None else str(session.attempts),
+                short(letter.session_id) if letter.session_id else f"message {letter.message_id}",
+                letter.why,
+                "-" if letter.attempts is None else str(letter.attempts),
             ]
-            for session in dead
+            for letter in dead
         ],
         right=["tries"],
     )
@@ -240,5 +258,6 @@ def leave(stage: Stage, run_id: str, stop_command: str) -> None:
     state.write(home)
     stage.services.keep = True
     stage.screen.headline("\nLeft up. Look around with these, and end it with the last:\n")
+    stage.screen.plain(f"{operator_commands(home)}\n")
     stage.screen.plain(commands(state))
     stage.screen.plain(f"\n# End it\n{stop_command}")

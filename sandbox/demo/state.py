@@ -1,10 +1,12 @@
-"""What a kept sandbox is: addresses, names and process numbers, in `state.json` of its folder. No key."""
+"""What a kept sandbox is: addresses, names and process numbers, in `state.json` of its folder. No key but the
+made-up credentials that the emulator takes; the operator's command reads the file too."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sandbox.emulator.clients import CREDENTIALS
 from sandbox.stack import Stack
 
 FILE = "state.json"
@@ -19,6 +21,7 @@ class State:
     pids: Mapping[str, int]
     stack: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
+    credentials: Mapping[str, str] = field(default_factory=lambda: dict(CREDENTIALS))
 
     def write(self, home: Path) -> None:
         # A second reader never sees half of it.

@@ -8,6 +8,10 @@ from typing import Any
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
+RUNNING, COMPLETED, CANCELLED, FAILED = "RUNNING", "COMPLETED", "CANCELLED", "FAILED"
+# Why a task fails.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/troubleshooting-dlq-redrive.html
+NO_SOURCE, NO_QUEUE = "CouldNotDetermineMessageSource", "AWS.SimpleQueueService.NonExistentQueue"
 
 
 @dataclass(slots=True)
@@ -74,13 +78,30 @@ class Queue:
         return read["deadLetterTargetArn"], int(read["maxReceiveCount"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MoveTask:
+    """`rate` is in messages a second, None for all at once; `asked_rate` what the caller wanted of it."""
+
     handle: str
     source_arn: str
     destination_arn: str | None
-    moved: int
+    rate: float | None
+    asked_rate: int | None
+    to_move: int
     started_at: float
+    moved: int = 0
+    status: str = RUNNING
+    failure: str | None = None
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == RUNNING
+
+    def is_due(self, now: float) -> bool:
+        """Whether it moves its next message by now, or finds that it was the last."""
+        if not self.is_active:
+            return False
+        return self.rate is None or self.moved < int((now - self.started_at) * self.rate)
 
 
 def shown(message: Message, wanted: set[str], attribute_names: Sequence[str]) -> dict[str, Any]:
@@ -107,12 +128,18 @@ def _asked(name: str, patterns: Sequence[str]) -> bool:
 
 
 def shown_task(task: MoveTask) -> dict[str, Any]:
+    """A handle is of use only while the task runs, and only then shown."""
+    optional = {
+        "TaskHandle": task.handle if task.status == RUNNING else None,
+        "DestinationArn": task.destination_arn,
+        "MaxNumberOfMessagesPerSecond": task.asked_rate,
+        "FailureReason": task.failure,
+    }
     return {
-        "TaskHandle": task.handle,
-        "Status": "COMPLETED",
+        "Status": task.status,
         "SourceArn": task.source_arn,
-        **({} if task.destination_arn is None else {"DestinationArn": task.destination_arn}),
         "ApproximateNumberOfMessagesMoved": task.moved,
-        "ApproximateNumberOfMessagesToMove": task.moved,
+        "ApproximateNumberOfMessagesToMove": task.to_move,
         "StartedTimestamp": int(task.started_at * 1000),
+        **{name: value for name, value in optional.items() if value is not None},
     }

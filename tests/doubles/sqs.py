@@ -16,7 +16,19 @@ from threading import RLock
 from typing import Any, Concatenate
 
 from tests.doubles.errors import Meta, Refused, check_parameters, client_error, exceptions_of, metadata
-from tests.doubles.queues import Message, MoveTask, Queue, shown, shown_task
+from tests.doubles.queues import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    NO_QUEUE,
+    NO_SOURCE,
+    RUNNING,
+    Message,
+    MoveTask,
+    Queue,
+    shown,
+    shown_task,
+)
 from tests.doubles.sqs_requests import (
     MAX_BATCH,
     MAX_BYTES,
@@ -74,10 +86,13 @@ def operation[**P](
             if self._validate:
                 check_parameters("sqs", name, kwargs)
             with self._lock:
+                self._go_on_moving()
                 try:
                     return {**method(self, *args, **kwargs), "ResponseMetadata": metadata(self._number())}
                 except Refused as refused:
                     raise self._error(name, refused) from None
+                finally:
+                    self._go_on_moving()
 
         return call
 
@@ -90,7 +105,8 @@ def _no_rejection(operation_name: str, entry: Entry) -> bool:
 
 class MemorySQS:
     """`rejects(operation, entry)` picks batch entries that fail while their batch answers 200. `rng` shuffles
-    what a receive sees. `move_tasks=False` is a service without StartMessageMoveTask, as emulators are.
+    what a receive sees. `move_tasks=False` is a service without StartMessageMoveTask, as emulators are;
+    `move_rate` is how many messages a second a task moves (None: all at once).
     `validate=False` leaves out botocore's check of parameters.
     """
 
@@ -100,6 +116,7 @@ class MemorySQS:
         *,
         rng: random.Random | None = None,
         move_tasks: bool = True,
+        move_rate: float | None = None,
         rejects: Callable[[str, Entry], bool] = _no_rejection,
         validate: bool = True,
     ) -> None:
@@ -107,6 +124,7 @@ class MemorySQS:
         self.meta = Meta("sqs")
         self.rejects = rejects
         self.move_tasks = move_tasks
+        self.move_rate = move_rate
         self._clock = clock
         self._rng = rng
         self._validate = validate
@@ -386,24 +404,73 @@ class MemorySQS:
         DestinationArn: str | None = None,
         MaxNumberOfMessagesPerSecond: int | None = None,
     ) -> Answer:
-        """Done at once, where the service takes its time: at most 500 messages a second."""
+        """Moves `move_rate` messages a second, or all at once; the service decides that by itself."""
         source = self._move_source(SourceArn)
+        if any(task.is_active for task in self._tasks_of(SourceArn)):
+            raise Refused(
+                "InvalidParameterValue",
+                "There is already a task running. "
+                "Only one active task is allowed for a source queue arn at a given time.",
+            )
+        if DestinationArn is not None and self._by_arn(DestinationArn) is None:
+            raise Refused(
+                "ResourceNotFoundException",
+                "The resource that you specified for the DestinationArn parameter doesn't exist.",
+            )
         now = self._clock()
-        movable = [message for message in source.messages if message.visible_at <= now]
-        for message in movable:
-            target = self._by_arn(DestinationArn or message.source_arn or "")
-            if target is not None:
-                source.messages.remove(message)
-                target.messages.append(Message(self._new_id(), message.body, now, now, message.attributes))
-        task = MoveTask(f"task-{self._number()}", SourceArn, DestinationArn, len(movable), now)
+        task = MoveTask(
+            handle=f"task-{self._number()}",
+            source_arn=SourceArn,
+            destination_arn=DestinationArn,
+            rate=MaxNumberOfMessagesPerSecond or self.move_rate,
+            asked_rate=MaxNumberOfMessagesPerSecond,
+            to_move=sum(message.visible_at <= now for message in source.messages),
+            started_at=now,
+        )
         self._tasks.insert(0, task)
         return {"TaskHandle": task.handle}
 
     @operation("ListMessageMoveTasks")
     def list_message_move_tasks(self, *, SourceArn: str, MaxResults: int = 1) -> Answer:
         self._move_source(SourceArn)
-        tasks = [task for task in self._tasks if task.source_arn == SourceArn]
-        return {"Results": [shown_task(task) for task in tasks[:MaxResults]]}
+        check_range("MaxResults", MaxResults, MAX_BATCH, least=1)
+        return {"Results": [shown_task(task) for task in self._tasks_of(SourceArn)[:MaxResults]]}
+
+    @operation("CancelMessageMoveTask")
+    def cancel_message_move_task(self, *, TaskHandle: str) -> Answer:
+        task = next((task for task in self._tasks if task.handle == TaskHandle), None)
+        if task is None:
+            raise Refused("ResourceNotFoundException", "Task does not exist.")
+        if task.status != RUNNING:
+            raise Refused("InvalidParameterValue", "Only active tasks can be cancelled.")
+        task.status = CANCELLED
+        return {"ApproximateNumberOfMessagesMoved": task.moved}
+
+    def _tasks_of(self, arn: str) -> list[MoveTask]:
+        """Latest first."""
+        return [task for task in self._tasks if task.source_arn == arn]
+
+    def _go_on_moving(self) -> None:
+        now = self._clock()
+        for task in self._tasks:
+            while task.is_due(now):
+                self._move_one(task, now)
+
+    def _move_one(self, task: MoveTask, now: float) -> None:
+        source = self._by_arn(task.source_arn)
+        waiting = [message for message in source.messages if message.visible_at <= now] if source else []
+        if source is None or not waiting or task.moved == task.to_move:
+            task.status = COMPLETED
+            return
+        destination = task.destination_arn or waiting[0].source_arn
+        target = self._by_arn(destination) if destination else None
+        if target is None:
+            task.status = FAILED
+            task.failure = NO_QUEUE if destination else NO_SOURCE
+            return
+        source.messages.remove(waiting[0])
+        target.messages.append(Message(self._new_id(), waiting[0].body, now, now, waiting[0].attributes))
+        task.moved += 1
 
     def _move_source(self, arn: str) -> Queue:
         if not self.move_tasks:
@@ -455,6 +522,7 @@ class MemorySQS:
     def messages(self, queue_url: str) -> list[Message]:
         """What is in the queue, visible or not."""
         with self._lock:
+            self._go_on_moving()
             return list(self._queue(queue_url).messages)
 
     def bodies(self, queue_url: str) -> list[str]:

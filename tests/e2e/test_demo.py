@@ -257,6 +257,42 @@ def aws(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def morning(tmp_path_factory):
+    """A night left for an operator, who takes the commands that are printed."""
+    home = tmp_path_factory.mktemp("morning") / "sandbox"
+    ran = demo("--morning", "--sessions", SESSIONS, "--home", str(home))
+    try:
+        assert ran.code == 0, ran.output
+        yield ran.output[ran.output.index("# The operator's command") : ran.output.index("# Made-up")]
+    finally:
+        stopped = demo("--stop", "--home", str(home))
+    assert stopped.code == 0
+    assert await_end(ran.processes) == []
+
+
+def test_a_morning_is_left_to_the_operators_command_which_mends_it(morning):
+    comment, variable, status, dead, _help = morning.strip().splitlines()
+    assert comment.startswith("#")
+    for command, code, shown in (
+        (status, 1, "2 in the dead-letter queue"),
+        (dead, 1, "would become order BC-"),
+        (dead.replace("list --check", "redrive"), 0, "2 now have their order"),
+        (status, 0, "All is well."),
+    ):
+        done = subprocess.run(
+            ["bash", "-uc", f"{variable}\n{command}"],
+            cwd=ROOT,
+            # The shell it is pasted into may belong to somebody who works with a real account.
+            env=os.environ | {"AWS_PROFILE": "somebody-elses", "AWS_SESSION_TOKEN": "expired"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert shown in done.stdout
+
+
 # Comment of a printed command, and what its output has to hold.
 ANSWERS = {
     "The sync state": r'"lastSyncStatus": \{\s*"S": "done"',

@@ -1,4 +1,4 @@
-"""The README's own commands, run for real with the AWS CLI against the deployed stack."""
+"""The commands of README and docs/by-hand.md, run for real with the AWS CLI on the deployed stack."""
 
 import json
 import os
@@ -12,7 +12,8 @@ from sandbox.fake_stripe import FakeStripe, SessionSpec
 from sandbox.stack import STRIPE_KEY, wait_until
 from tests.e2e.aws_cli import with_aws
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+TEXTS = (ROOT / "README.md").read_text() + (ROOT / "docs" / "by-hand.md").read_text()
 pytestmark = pytest.mark.e2e
 STACK = "stripe-nightly-sync"
 NOW = 1_732_672_800  # 2024-11-27T02:00:00Z
@@ -20,8 +21,8 @@ SCHEDULED = {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z"}
 
 
 def commands(kind):
-    """The code blocks that the README marks as tested."""
-    blocks = re.findall(rf"<!-- tested: {kind} -->\s*```bash\n(.*?)```", README, flags=re.DOTALL)
+    """The code blocks that are marked as tested."""
+    blocks = re.findall(rf"<!-- tested: {kind} -->\s*```bash\n(.*?)```", TEXTS, flags=re.DOTALL)
     return [re.sub(r"^ {3}", "", block, flags=re.MULTILINE) for block in blocks]
 
 

@@ -23,6 +23,14 @@ DEVIATIONS: dict[str, dict[str, str]] = {
         "test_visibility_is_at_most_twelve_hours": "takes any number",
         "test_the_visibility_of_a_message_that_is_gone_cannot_be_changed": "calls the handle invalid",
         "test_a_move_task_sends_dead_letters_back_as_new_messages": "has no StartMessageMoveTask",
+        "test_a_queue_has_one_move_task_at_a_time_whose_handle_is_told_while_it_runs": (
+            "has no StartMessageMoveTask"
+        ),
+        "test_a_cancelled_move_task_leaves_what_it_has_not_moved": "has no StartMessageMoveTask",
+        "test_a_move_task_fails_at_a_message_that_came_from_no_queue_unless_told_where_to": (
+            "has no StartMessageMoveTask"
+        ),
+        "test_move_tasks_are_listed_latest_first_and_ten_at_most": "has no StartMessageMoveTask",
         "test_an_unknown_attribute_is_refused": "leaves it out of the answer",
     },
 }
@@ -385,11 +393,65 @@ def test_a_move_task_sends_dead_letters_back_as_new_messages(
     assert back["MessageId"] != lost["MessageId"]
     (listed,) = dead.client.list_message_move_tasks(SourceArn=dead.arn)["Results"]
     assert (listed["Status"], listed["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
+    assert "TaskHandle" not in listed
     assert dead.counts() == (0, 0)
 
 
-def _kill(line: Line) -> None:
-    line.send("one")
+def test_a_queue_has_one_move_task_at_a_time_whose_handle_is_told_while_it_runs(
+    fragile: Line, dead: Line
+) -> None:
+    _kill(fragile, "one", "two", "three")
+    task = dead.client.start_message_move_task(SourceArn=dead.arn, MaxNumberOfMessagesPerSecond=1)
+    with refused("InvalidParameterValue"):
+        dead.client.start_message_move_task(SourceArn=dead.arn)
+    (listed,) = dead.client.list_message_move_tasks(SourceArn=dead.arn)["Results"]
+    assert (listed["Status"], listed["TaskHandle"]) == ("RUNNING", task["TaskHandle"])
+    assert listed["ApproximateNumberOfMessagesToMove"] == 3
+
+
+def test_a_cancelled_move_task_leaves_what_it_has_not_moved(
+    fragile: Line, dead: Line, engine: Engine
+) -> None:
+    _kill(fragile, "one", "two", "three")
+    task = dead.client.start_message_move_task(SourceArn=dead.arn, MaxNumberOfMessagesPerSecond=1)
+    dead.client.cancel_message_move_task(TaskHandle=task["TaskHandle"])
+    engine.wait(5)
+    (listed,) = dead.client.list_message_move_tasks(SourceArn=dead.arn)["Results"]
+    assert listed["Status"] == "CANCELLED"
+    assert dead.counts()[0] == 3 - listed["ApproximateNumberOfMessagesMoved"] > 0
+    with refused("InvalidParameterValue"):
+        dead.client.cancel_message_move_task(TaskHandle=task["TaskHandle"])
+
+
+def test_a_move_task_fails_at_a_message_that_came_from_no_queue_unless_told_where_to(
+    fragile: Line, dead: Line, engine: Engine
+) -> None:
+    dead.send("by hand")
+    dead.client.start_message_move_task(SourceArn=dead.arn)
+    engine.wait(0.1)
+    (listed,) = dead.client.list_message_move_tasks(SourceArn=dead.arn)["Results"]
+    assert (listed["Status"], listed["FailureReason"]) == ("FAILED", "CouldNotDetermineMessageSource")
+    dead.client.start_message_move_task(SourceArn=dead.arn, DestinationArn=fragile.arn)
+    engine.wait(0.1)
+    assert bodies(fragile.receive()) == ["by hand"]
+
+
+def test_move_tasks_are_listed_latest_first_and_ten_at_most(
+    fragile: Line, dead: Line, engine: Engine
+) -> None:
+    for _ in range(11):
+        dead.client.start_message_move_task(SourceArn=dead.arn)
+        engine.wait(1)
+    listed = dead.client.list_message_move_tasks(SourceArn=dead.arn, MaxResults=10)["Results"]
+    starts = [task["StartedTimestamp"] for task in listed]
+    assert len(starts) == 10
+    assert starts == sorted(starts, reverse=True)
+    with refused("InvalidParameterValue"):
+        dead.client.list_message_move_tasks(SourceArn=dead.arn, MaxResults=11)
+
+
+def _kill(line: Line, *bodies: str) -> None:
+    line.send(*(bodies or ("one",)))
     for _ in range(2):
         line.receive(VisibilityTimeout=0)
     assert line.receive() == []

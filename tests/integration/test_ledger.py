@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from recon.clock import iso
+from recon.ledger.dismissals import Dismissal, dismiss
 from recon.ledger.outcomes import Commit, Looked, Result, known_of
 from recon.ledger.records import KnownOutcome, Run
 from recon.ledger.runs import ListingTaken, Progress, Runs
@@ -189,6 +190,90 @@ def test_runs_that_start_at_once_leave_the_state_to_the_one_that_started_last(ta
     state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
     assert state["lastSyncRunId"] == f"run-{WRITERS - 1}"
     assert sum(item["SK"].startswith("STRIPE_ORDER_SYNC#") for item in everything) == WRITERS
+
+
+def a_dismissal(session_id="cs_test_000"):
+    return Dismissal(RUN, session_id, "jane", "a test order", "m0", 4999, "eur")
+
+
+def counted(items):
+    """(processed, created, skipped, errors) of the run and of the state, which have to agree."""
+    everything = items()
+    run = next(item for item in everything if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
+    state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
+    names = ("processed", "created", "skipped", "errors")
+    assert [run.get(name, 0) for name in names] == [state[f"lastSync{n.capitalize()}"] for n in names]
+    return tuple(run.get(name, 0) for name in names)
+
+
+def outcome_of(items, session_id="cs_test_000"):
+    return next(item for item in items() if item["SK"] == f"SESSION#{session_id}")
+
+
+@pytest.mark.parametrize("failed_before", [True, False])
+def test_a_session_dismissed_by_many_at_once_is_dismissed_once(table, items, failed_before):
+    Runs(table, deadline()).start(a_run(), NOW)
+    if failed_before:
+        commit(table)([Result("cs_test_000", Outcome.ERROR, 3, "m0", error=ValueError("x"))])
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        stood = list(pool.map(lambda _: dismiss(table, a_dismissal(), NOW, deadline()), range(WRITERS)))
+    assert stood.count(None) == 1
+    assert {item["reason"] for item in stood if item} == {"dismissed"}
+    assert counted(items) == (1, 0, 1, 0)
+    outcome = outcome_of(items)
+    assert (outcome["outcome"], outcome["dismissedBy"], outcome["messageId"]) == ("skipped", "jane", "m0")
+    assert outcome["attempts"] == (3 if failed_before else 0)
+    assert outcome.get("errorType") == ("ValueError" if failed_before else None)
+
+
+def test_of_dismissals_and_commits_of_the_same_sessions_one_counts_for_each(table, items):
+    """Whoever is first makes the outcome; an order is there exactly where that was a commit."""
+    Runs(table, deadline()).start(a_run(), NOW)
+    ids = [f"cs_test_{n:03}" for n in range(40)]
+    commit(table)([Result(name, Outcome.ERROR, 1, "m0", error=ValueError("x")) for name in ids[::2]])
+    start = threading.Barrier(2)
+
+    def consume():
+        start.wait()
+        for name in ids:
+            read = known_of(table, [(RUN, name)], deadline()).outcomes.get((RUN, name))
+            if read and read.is_final:
+                continue
+            made = Result(name, Outcome.CREATED, 1, "m1", order=order_of(name), previous=read)
+            assert not commit(table)([made]).failed
+
+    def purge():
+        start.wait()
+        for name in reversed(ids):
+            dismiss(table, a_dismissal(name), NOW, deadline())
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(consume), pool.submit(purge)]:
+            done.result()
+    everything = items()
+    orders = {item["orderId"] for item in everything if item["SK"].startswith("ORDER#")}
+    outcomes = {
+        item["SK"].removeprefix("SESSION#"): item["outcome"]
+        for item in everything
+        if item["SK"].startswith("SESSION#")
+    }
+    created = {name for name, outcome in outcomes.items() if outcome == "created"}
+    assert set(outcomes) == set(ids)
+    assert orders == created
+    assert counted(items) == (len(ids), len(created), len(ids) - len(created), 0)
+
+
+@pytest.mark.parametrize("fault", [lost_response(), conflict()], ids=lambda fault: fault.name)
+def test_a_dismissal_whose_answer_is_lost_or_that_conflicts_is_made_once(
+    real_dynamodb, real_table, items, fault
+):
+    faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[3, 4]))
+    table = Table(faulty, real_table)
+    Runs(table, deadline()).start(a_run(), NOW)
+    commit(table)([Result("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))])
+    assert dismiss(table, a_dismissal(), NOW, deadline()) is None
+    assert counted(items) == (1, 0, 1, 0)
 
 
 def test_what_a_batch_needs_to_know_is_one_read(table, real_dynamodb, real_table):

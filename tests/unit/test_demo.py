@@ -135,6 +135,7 @@ def test_the_defaults_are_a_made_up_shop_that_ends_with_the_demo():
         ["--lookback-hours", "721"],
         ["--lookback-hours", "0"],
         ["--keep", "--stop"],
+        ["--morning", "--stop"],
         ["--unknown"],
     ],
 )
@@ -143,6 +144,10 @@ def test_wrong_arguments_are_refused(wrong, capsys):
         options_from(wrong)
     assert refused.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+def test_a_morning_is_left_up():
+    assert options_from(["--morning"]) == Options(morning=True, keep=True)
 
 
 def test_the_command_that_ends_a_kept_sandbox_names_its_folder_where_it_is_another(tmp_path):

@@ -1,11 +1,9 @@
-"""Why sessions were skipped, and why others lie in the dead-letter queue."""
+"""Why sessions were skipped, and what their outcomes say they were worth."""
 
 import pytest
 
-from ops.outcomes import dead_sessions, skip_reasons
+from ops.outcomes import skip_reasons
 from recon.ledger.table import Table
-from recon.message import dumps
-from recon.queue import DeadLetters
 from sandbox.fake_stripe import SessionSpec
 from tests.builders import NOW, RUN, a_message
 
@@ -17,19 +15,9 @@ def table(world):
     return Table(world.dynamodb, world.table)
 
 
-@pytest.fixture
-def look(world, table):
-    letters = DeadLetters(world.sqs, world.dlq, world.queue)
-    return lambda: dead_sessions(letters, table, world.clock.deadline(3600))
-
-
 def sells(world, session_id, **fields):
     fields = {"metadata": {"userId": "user-1"}} | fields
     return world.sells(SessionSpec(session_id, NOW - 3600, **fields))
-
-
-def dies(world, body):
-    world.memory_sqs.send_message(QueueUrl=world.dlq, MessageBody=body)
 
 
 def test_reasons_of_skipped_sessions_are_counted_and_created_ones_are_not(world, table):
@@ -45,48 +33,29 @@ def test_a_run_that_nobody_knows_has_skipped_nothing(table):
     assert skip_reasons(table, "20200101T000000Z") == {}
 
 
-def test_a_dead_session_is_shown_with_the_reason_of_its_outcome(world, look):
-    sells(world, FINE)
-    sells(world, GONE)
-    world.stripe.faults.missing(session=GONE)
+def test_an_outcome_says_what_a_created_order_is_worth(world):
+    sells(world, FINE, currency="eur")
     world.night()
-    [dead] = look()
-    assert (dead.run_id, dead.session_id, dead.error_type, dead.attempts) == (RUN, GONE, "SessionNotFound", 1)
-    assert "404" in dead.error_message
+    order, outcome = world.orders(FINE)[0], world.outcome(FINE)
+    assert (outcome["amount"], outcome["currency"]) == (order["amount"], "eur")
 
 
-def test_looking_leaves_the_dead_letters_where_they_are(world, look):
-    dies(world, dumps(a_message()))
-    assert look() == look()
-    assert len(world.memory_sqs.messages(world.dlq)) == 1
+@pytest.mark.parametrize(("outcome", "changes"), [("skipped", {"user_id": None}), ("error", {})])
+def test_an_outcome_without_an_order_says_what_the_message_says(world, outcome, changes):
+    world.sends(a_message(session_id=GONE, amount_total=1980, currency="JPY", **changes))
+    world.drain()
+    found = world.outcome(GONE)
+    assert (found["outcome"], found["amount"], found["currency"]) == (outcome, 1980, "jpy")
 
 
-def test_two_messages_of_one_session_are_two_dead_letters(world, look):
-    dies(world, dumps(a_message()))
-    dies(world, dumps(a_message()))
-    assert [dead.session_id for dead in look()] == ["cs_1", "cs_1"]
+def test_an_outcome_of_a_session_without_amount_has_none(world):
+    world.sends(a_message(session_id=GONE, amount_total=None, currency=None))
+    world.drain()
+    assert not {"amount", "currency"} & set(world.outcome(GONE))
 
 
-def test_a_dead_session_without_an_outcome_says_so(world, look):
-    dies(world, dumps(a_message()))
-    [dead] = look()
-    assert (dead.session_id, dead.error_type, dead.error_message) == ("cs_1", "-", "its outcome is: none yet")
-
-
-def test_a_message_that_cannot_be_read_says_why(world, look):
-    dies(world, "not JSON")
-    [dead] = look()
-    assert (dead.run_id, dead.session_id) == (None, None)
-    assert (dead.error_type, dead.error_message) == ("MalformedMessage", "the body is not JSON")
-
-
-def test_a_message_of_another_version_is_known_by_its_run_and_session(world, look):
-    dies(world, dumps(a_message()).replace('"v":1', '"v":2'))
-    [dead] = look()
-    assert (dead.run_id, dead.session_id) == (RUN, "cs_1")
-
-
-def test_more_dead_letters_than_one_read_takes_are_all_there(world, look):
-    for n in range(120):
-        dies(world, dumps(a_message(session_id=f"cs_{n}")))
-    assert {dead.session_id for dead in look()} == {f"cs_{n}" for n in range(120)}
+def test_an_amount_that_the_table_could_not_hold_costs_no_session_its_outcome(world):
+    world.sends(a_message(session_id=GONE, amount_total=10**40, currency="\ud800"))
+    world.drain()
+    assert world.outcome(GONE)["outcome"] == "error"
+    assert not {"amount", "currency"} & set(world.outcome(GONE))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from recon.reconcile import FoundOrder, Reason, reason_to_skip, user_ids
+from recon.reconcile import FoundOrder, Reason, reason_to_skip, user_ids, worth_of
 from tests.builders import a_message
 
 MESSAGE = a_message()
@@ -63,3 +63,20 @@ def test_the_user_is_looked_up_under_the_clean_id_first_and_the_raw_one_where_it
     assert user_ids(MESSAGE) == ("ab@example.com", "a+b@example.com")
     assert user_ids(replace(MESSAGE, user_id="u1")) == ("u1",)
     assert user_ids(replace(MESSAGE, user_id=None)) == ()
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "worth"),
+    [
+        (4999, "EUR", (4999, "eur")),
+        (0, "jpy", (0, "jpy")),
+        (None, None, (None, None)),
+        (-5, "eur", (-5, "eur")),
+        (10**18, "eur", (None, "eur")),
+        (4999, "", (4999, None)),
+        (4999, "\ud800", (4999, None)),
+        (4999, "e" * 9, (4999, None)),
+    ],
+)
+def test_the_worth_of_a_message_is_what_an_outcome_can_hold_of_it(amount, currency, worth):
+    assert worth_of(replace(MESSAGE, amount_total=amount, currency=currency)) == worth

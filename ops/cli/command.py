@@ -1,0 +1,141 @@
+"""What all commands share: exit codes, `--json`, and one line for everything that can go wrong."""
+
+import inspect
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from ops.cli.options import COMMON, Common, common_of
+from ops.cli.screen import Answer, Screen, screen_of
+from ops.denied import denied_action
+from ops.errors import CannotRun
+from ops.place import Place, place_of
+from recon.errors import InvalidRequest, SyncError
+from recon.retry import Deadline
+
+FINE, NEEDS_ATTENTION, COULD_NOT_RUN = 0, 1, 2
+INTERRUPTED = 130  # as shells say it of Ctrl-C
+# No command has a deadline of its own: a person sees how long it takes, and ends it.
+FOREVER = 10 * 365 * 86400.0
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_UNKNOWN = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Who asks: where to work, and how to show it."""
+
+    common: Common
+    screen: Screen
+
+    @cached_property
+    def place(self) -> Place:
+        deadline = Deadline(time.monotonic() + FOREVER, time.monotonic, time.sleep)
+        return place_of(self.common.wanted, os.environ, deadline)
+
+    def now(self) -> int:
+        return int(time.time())
+
+    @property
+    def is_watched(self) -> bool:
+        """Somebody looks at the progress while it happens."""
+        return not self.common.as_json and self.screen.err.is_terminal
+
+    def busy(self, what: str) -> AbstractContextManager[object]:
+        """A spinner while something takes its time, where somebody watches."""
+        return self.screen.err.status(what) if self.is_watched else nullcontext()
+
+
+def register(app: typer.Typer, name: str, function: Callable[..., Answer], examples: Sequence[str]) -> None:
+    """Makes a function of an operator and options the command `name`."""
+
+    def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
+        common = common_of(ctx)
+        common.hear({option.name: options.pop(option.name) for option in COMMON})
+        operator = Operator(common, screen_of(show_pii=common.show_pii))
+        raise typer.Exit(_answered(operator, lambda: function(operator, **options)))
+
+    _operator, *own = inspect.signature(function).parameters.values()
+    shown = "\n\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
+    app.command(name, help=function.__doc__, epilog=shown)(_looking_like(run, own))
+
+
+def before_the_name(app: typer.Typer) -> None:
+    """Lets the common options stand before a command's name too."""
+
+    def callback(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the common ones
+        common_of(ctx).hear(options)
+
+    app.callback()(_looking_like(callback, []))
+
+
+def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """Typer reads a command's options from its signature."""
+    ctx = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [ctx, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *COMMON))]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as functools.wraps does
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _answered(operator: Operator, ask: Callable[[], Answer]) -> int:
+    screen = operator.screen
+    if operator.common.wanted.sandbox:
+        _ask_this_machine_directly()
+    try:
+        answer = ask()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (CannotRun, InvalidRequest, SyncError, ClientError, BotoCoreError) as error:
+        return _refused(operator, told(error))
+    if operator.common.as_json:
+        screen.json(answer.data)
+    else:
+        answer.show(screen)
+    return NEEDS_ATTENTION if answer.needs_attention else FINE
+
+
+def _refused(operator: Operator, sentence: str) -> int:
+    if operator.common.as_json:
+        operator.screen.json({"error": sentence})
+    else:
+        operator.screen.complain(sentence)
+    return COULD_NOT_RUN
+
+
+def told(error: Exception) -> str:
+    """One line that says what is wrong and what would be right."""
+    match error:
+        case NoCredentialsError():
+            return (
+                "no AWS credentials: set a profile with --profile or AWS_PROFILE, or log in (aws sso login)"
+            )
+        case ClientError():
+            return _told_by_aws(error)
+    return " ".join(str(error).split())
+
+
+def _told_by_aws(error: ClientError) -> str:
+    code = error.response["Error"]["Code"]
+    text = error.response["Error"].get("Message", "")
+    if code in _EXPIRED:
+        return "the AWS credentials have expired: log in again (aws sso login, or new keys)"
+    if code in _UNKNOWN:
+        return f"AWS does not know these credentials ({code}): look at --profile and AWS_ACCESS_KEY_ID"
+    if action := denied_action(error):
+        return f"no permission: these AWS credentials may not call {action}"
+    return f"AWS: {error.operation_name}: {code}: {' '.join(text.split())[:200]}"
+
+
+def _ask_this_machine_directly() -> None:
+    """A proxy of this shell must not be asked for 127.0.0.1."""
+    for name in _NO_PROXY:
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))

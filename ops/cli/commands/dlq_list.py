@@ -1,0 +1,101 @@
+"""`nightly-sync dlq list`: what was given up, and why."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from ops.cli.command import Operator
+from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
+from ops.dlq.box import Box
+from ops.dlq.check import Checked, check
+from ops.dlq.letters import Listing, list_letters
+from ops.place import Place
+from ops.prospect import Prospect, Would
+from ops.stripe import stripe_access
+from ops.words import counted, duration, worth
+
+EXAMPLES = ["nightly-sync dlq list", "nightly-sync dlq list --check"]
+# Enough to wait for Stripe in parallel; its pace is the connection's business.
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class Dead:
+    """Oldest first. `checked`: whether anybody asked what would become of them. `hidden`: messages that
+    another command holds at this moment."""
+
+    letters: tuple[Checked, ...]
+    checked: bool
+    hidden: int
+    truncated: bool
+
+
+def list_(
+    operator: Operator,
+    with_check: Annotated[
+        bool, typer.Option("--check", help="Also tell whether each would succeed now")
+    ] = False,
+) -> Answer:
+    """Each dead message with its error, attempts, age and session. Moves nothing."""
+    place, now = operator.place, operator.now()
+    with operator.busy("reading the dead-letter queue"):
+        listing = list_letters(box_of(place), place.table, now, place.deadline)
+        letters = (
+            _checked(place, listing, now)
+            if with_check
+            else tuple(Checked(one, None) for one in listing.letters)
+        )
+    dead = Dead(letters, with_check, listing.hidden, listing.truncated)
+    return Answer(dead, lambda screen: show(screen, dead), needs_attention=bool(letters))
+
+
+def box_of(place: Place) -> Box:
+    return Box(place.sqs, place.names.dlq_url, place.names.queue_url)
+
+
+def _checked(place: Place, listing: Listing, now: int) -> tuple[Checked, ...]:
+    with ThreadPoolExecutor(THREADS) as pool, stripe_access(place) as stripe:
+        return tuple(check(listing, place.table, stripe, place.settings, pool, now))
+
+
+def show(screen: Screen, dead: Dead) -> None:
+    if not dead.letters:
+        screen.text("The dead-letter queue is empty.", FINE)
+    for one in dead.letters:
+        _show_letter(screen, one, checked=dead.checked)
+    if dead.hidden:
+        screen.text(f"Another command holds {counted(dead.hidden, 'message')} more at this moment.", NOTICE)
+    if dead.truncated:
+        screen.text("There are more than one look reads.", NOTICE)
+
+
+def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
+    letter = one.letter
+    screen.text(letter.session_id or f"message {letter.message_id}", "bold")
+    left = (letter.expires_at - letter.sent_at).total_seconds() - letter.age_seconds
+    facts = [
+        f"run {letter.run_id}" if letter.run_id else "",
+        worth(letter.amount, letter.currency),
+        counted(letter.attempts, "attempt") if letter.attempts else "",
+        f"{duration(letter.age_seconds)} old",
+        f"SQS deletes it in {duration(max(0.0, left))}",
+    ]
+    screen.indented(", ".join(filter(None, facts)))
+    screen.indented(letter.why)
+    if checked:
+        screen.indented(*_now(one.prospect))
+
+
+def _now(prospect: Prospect | None) -> tuple[str, str]:
+    """What a redrive would come to, and how good that is."""
+    match prospect:
+        case None:
+            return "settled: nothing left to do", FINE
+        case Prospect(would=Would.CREATE):
+            return f"now it would become order {prospect.order_number}", FINE
+        case Prospect(would=Would.SKIP):
+            return f"now it would be skipped: {prospect.reason}", FINE
+        case _:
+            return f"now it would fail: {prospect.error_type}: {prospect.error_message}", TROUBLE

@@ -1,0 +1,217 @@
+"""`nightly-sync run`: a run by hand, followed to its end."""
+
+import math
+import time
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from ops.cli.command import Operator
+from ops.cli.progress import watch
+from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
+from ops.errors import CannotRun
+from ops.follow import Progress, Watch, follow
+from ops.history import PastRun, past_run
+from ops.invocation import AnswerLost, Body, Event, event_of, hand_over, in_background, invoke
+from ops.money import Money, totals
+from ops.place import Place
+from ops.sessions import Filter, recovered, sessions_of
+from ops.started import Started
+from ops.words import counted, duration, span
+from recon.clock import epoch_of
+
+EXAMPLES = [
+    "nightly-sync run --dry-run",
+    "nightly-sync run --lookback-hours 168",
+    "nightly-sync run --from 2026-11-01T00:00:00Z --to 2026-11-02T00:00:00Z",
+    "nightly-sync run --no-wait --json",
+]
+SHOWN_ORDERS = 20
+
+
+@dataclass(frozen=True)
+class Begun:
+    """`run_id` is None where the producer takes longer to begin than anybody wants to wait."""
+
+    requested_at: str
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`skipped_for` counts reasons. `is_over` is False where nothing moved any more and nobody waited on."""
+
+    run: PastRun
+    is_over: bool
+    skipped_for: dict[str, int]
+    recovered: tuple[Money, ...]
+    created_orders: tuple[str, ...]
+    waiting: int
+    retrying: int
+    dead: int
+
+
+def run(
+    operator: Operator,
+    lookback_hours: Annotated[int | None, typer.Option(help="Hours to look back, 1 to 720")] = None,
+    max_sessions: Annotated[
+        int | None, typer.Option(help="Look at so many sessions at most, the oldest")
+    ] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Backfill from, in UTC")] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to, in UTC")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be created")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and do not follow it")] = False,
+) -> Answer:
+    """Starts a run and follows it. Ctrl-C stops following; the run goes on."""
+    event = event_of(
+        operator.now(),
+        lookback_hours=lookback_hours,
+        max_sessions=max_sessions,
+        dry_run=dry_run,
+        period=(from_, to),
+    )
+    if dry_run:
+        return preview(operator, event)
+    if no_wait:
+        return started(operator, event)
+    return followed(operator, event)
+
+
+def preview(operator: Operator, event: Event) -> Answer:
+    place = operator.place
+    lambda_ = place.client("lambda", once=True)
+    with operator.busy("looking each session up; nothing is written"):
+        try:
+            body = invoke(lambda_, place.names.producer, event)
+        except AnswerLost as lost:
+            raise CannotRun(f"the answer was lost ({lost}); nothing was written, try again") from lost
+    return Answer(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
+
+
+def started(operator: Operator, event: Event) -> Answer:
+    place = operator.place
+    hand_over(place.client("lambda", once=True), place.names.producer, event)
+    nobody: Future[Body] = Future()
+    begun = Begun(event["requestedAt"], started_of(place, event, nobody).name(time.sleep))
+    words = f"Started run {begun.run_id}." if begun.run_id else "Asked for; it has not begun yet."
+    return Answer(begun, lambda screen: screen.text(f"{words} `nightly-sync status` tells how it does."))
+
+
+def followed(operator: Operator, event: Event) -> Answer:
+    place = operator.place
+    names, client = place.names, place.client("lambda", once=True)
+    run = started_of(place, event, in_background(lambda: invoke(client, names.producer, event)))
+    try:
+        last = watch(
+            operator,
+            follow(
+                run.look,
+                lambda progress: progress.is_over or run.is_stuck,
+                timeout=math.inf,
+                clock=time.monotonic,
+                sleep=time.sleep,
+            ),
+        )
+    except KeyboardInterrupt:
+        operator.screen.tell(
+            "Not followed any more; the run goes on. `nightly-sync status` tells how it does."
+        )
+        raise
+    summary = summary_of(place, last, operator.now())
+    needs = summary.run.needs_attention or not summary.is_over
+    return Answer(summary, lambda screen: show(screen, summary), needs_attention=needs)
+
+
+def started_of(place: Place, event: Event, answer: Future[Body]) -> Started:
+    where = Watch(place.runs, place.sqs, place.names.queue_url, place.names.dlq_url)
+    return Started(where, epoch_of(event["requestedAt"]), answer, time.monotonic)
+
+
+def summary_of(place: Place, last: Progress, now: int) -> Summary:
+    assert last.run is not None  # noqa: S101 - nobody stops following before there is a run
+    sessions = list(sessions_of(place.table, last.run.run_id, Filter()))
+    return Summary(
+        run=past_run(last.run, now),
+        is_over=last.is_over,
+        skipped_for=dict(Counter(one.reason for one in sessions if one.reason).most_common()),
+        recovered=tuple(totals(recovered(sessions))),
+        created_orders=tuple(one.order_number for one in sessions if one.order_number)[:SHOWN_ORDERS],
+        waiting=last.waiting,
+        retrying=last.retrying,
+        dead=last.dead,
+    )
+
+
+def show(screen: Screen, summary: Summary) -> None:
+    run = summary.run
+    screen.facts(
+        [
+            ("run", f"{run.run_id}, {run.status}, {duration(run.seconds)}", ""),
+            (
+                "looked at",
+                span(run.processed, run.window_from, run.window_to),
+                "",
+            ),
+            (
+                "created",
+                counted(run.created, "order") + _worth(summary.recovered),
+                FINE if run.created else "",
+            ),
+            ("skipped", f"{run.skipped}{_reasons(summary.skipped_for)}", ""),
+            ("errors", str(run.errors), TROUBLE if run.errors else ""),
+            ("drift", str(run.drifted), NOTICE if run.drifted else ""),
+        ]
+    )
+    for warning in run.warnings:
+        screen.text(f"Warning: {warning}", NOTICE)
+    if run.errors:
+        screen.text(f"What failed: nightly-sync show {run.run_id} --outcome error", "bold")
+    if run.drifted:
+        screen.text(f"What differs: nightly-sync show {run.run_id} --drift", "bold")
+    if not summary.is_over:
+        screen.text(
+            "Nothing has moved for more than an hour; it is not followed any longer: nightly-sync status",
+            TROUBLE,
+        )
+
+
+def _worth(sums: tuple[Money, ...]) -> str:
+    return f": {', '.join(map(str, sums))}" if sums else ""
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return f": {', '.join(f'{count} {reason}' for reason, count in counts.items())}" if counts else ""
+
+
+def _warns(body: Body) -> bool:
+    return bool(body["errors"] or body["warnings"] or body["truncated"])
+
+
+def show_preview(screen: Screen, body: dict[str, Any]) -> None:
+    window = body["lookbackWindow"]
+    screen.facts(
+        [
+            (
+                "would look at",
+                span(body["processed"], _time(window["from"]), _time(window["to"])),
+                "",
+            ),
+            ("would create", f"{counted(body['created'], 'order')}, at most: refunds show only in a run", ""),
+            ("would skip", str(body["skipped"]), ""),
+            ("cannot read", str(body["errors"]), TROUBLE if body["errors"] else ""),
+        ]
+    )
+    if body["createdOrders"]:
+        more = body["created"] - len(body["createdOrders"])
+        screen.text("Orders: " + ", ".join(body["createdOrders"]) + (f" and {more} more" if more > 0 else ""))
+    for warning in body["warnings"]:
+        screen.text(f"Warning: {warning}", NOTICE)
+    screen.text("Nothing was written.")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

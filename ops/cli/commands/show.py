@@ -1,0 +1,112 @@
+"""`nightly-sync show RUN`: each session of a run."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ops.cli.command import Operator
+from ops.cli.screen import NOTICE, TROUBLE, Answer, Screen
+from ops.errors import CannotRun
+from ops.history import PastRun, past_run
+from ops.money import totals
+from ops.place import Place
+from ops.sessions import Filter, SessionOutcome, recovered, sessions_of
+from ops.words import counted
+from recon.reconcile import Reason
+
+EXAMPLES = [
+    "nightly-sync show last --outcome created",
+    "nightly-sync show 20261123T020000Z --outcome error",
+    "nightly-sync show last --drift --json",
+]
+LAST = "last"
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or `last`")]
+
+
+class OutcomeChoice(StrEnum):
+    CREATED = "created"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Shown:
+    run: PastRun
+    sessions: tuple[SessionOutcome, ...]
+
+
+def show(
+    operator: Operator,
+    run: RunId,
+    outcome: Annotated[OutcomeChoice | None, typer.Option(help="Only these")] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Only what was skipped for this reason")] = None,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Only orders that say something else than Stripe")
+    ] = False,
+) -> Answer:
+    """Each session of a run: outcome, reason, order number, amount, attempts, link."""
+    found = run_named(operator.place, run, operator.now())
+    wanted = Filter(outcome and outcome.value, reason and reason.value, drift)
+    shown = Shown(found, tuple(sessions_of(operator.place.table, found.run_id, wanted)))
+    return Answer(shown, lambda screen: show_sessions(screen, shown))
+
+
+def run_named(place: Place, name: str, now: int) -> PastRun:
+    """Raises CannotRun where there is no such run."""
+    if name == LAST:
+        latest = place.runs.latest(1)
+        if not latest:
+            raise CannotRun("no run yet; `nightly-sync run` starts one")
+        return past_run(latest[0], now)
+    if record := place.runs.get(name):
+        return past_run(record, now)
+    known = ", ".join(run.run_id for run in place.runs.latest(3)) or "none yet"
+    raise CannotRun(f"there is no run {name}; the latest are {known} (records are kept for 90 days)")
+
+
+def show_sessions(screen: Screen, shown: Shown) -> None:
+    run = shown.run
+    screen.text(
+        f"Run {run.run_id}: {counted(run.processed, 'session')} done, {run.created} created, "
+        f"{run.skipped} skipped, {run.errors} errors. Here: {len(shown.sessions)}."
+    )
+    if not shown.sessions:
+        return
+    screen.table(
+        ["session", "outcome", "order", "amount", "tries", "why"],
+        [_row(one) for one in shown.sessions],
+        right=["amount", "tries"],
+        whole=["session", "order"],
+    )
+    for one in shown.sessions:
+        for line in _details(one):
+            screen.text(one.session_id, TROUBLE if one.outcome == "error" else NOTICE)
+            screen.indented(line)
+    if sums := totals(recovered(shown.sessions)):
+        screen.text("Recovered: " + ", ".join(map(str, sums)))
+    screen.text(f"At Stripe: {shown.sessions[0].url}", "dim")
+
+
+def _row(one: SessionOutcome) -> list[str | Text]:
+    style = TROUBLE if one.outcome == "error" else NOTICE if one.drift else ""
+    return [
+        Text(one.session_id, style=f"link {one.url}"),
+        Text(one.outcome, style=style),
+        one.order_number or "",
+        str(one.amount) if one.amount else "",
+        "" if one.attempts is None else str(one.attempts),
+        Text(_why(one), style=style),
+    ]
+
+
+def _why(one: SessionOutcome) -> str:
+    error = one.error_type if one.outcome == "error" else None
+    return ", ".join(filter(None, [one.reason, error, "drift" if one.drift else None]))
+
+
+def _details(one: SessionOutcome) -> tuple[str, ...]:
+    """What is too long for a table."""
+    return (one.error_message or "-", *one.drift) if one.outcome == "error" else one.drift

@@ -1,0 +1,102 @@
+"""The options that every command takes, before or after its name."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ops.place import DEFAULT_STACK, SANDBOX_HOME, Wanted
+
+_PANEL = "Where and how"
+
+
+@dataclass
+class Common:
+    """What was said so far. The later word counts: `--stack a status --stack b` means b."""
+
+    said: dict[str, Any] = field(default_factory=dict)
+
+    def hear(self, options: Mapping[str, Any]) -> None:
+        self.said |= {name: value for name, value in options.items() if value}
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(**{name: self.said.get(name) for name in ("stack", "profile", "region", "sandbox")})
+
+    @property
+    def as_json(self) -> bool:
+        return bool(self.said.get("as_json"))
+
+    @property
+    def show_pii(self) -> bool:
+        return bool(self.said.get("show_pii"))
+
+
+def common_of(ctx: typer.Context) -> Common:
+    return ctx.find_root().ensure_object(Common)
+
+
+def _option(name: str, default: object, kind: Any) -> inspect.Parameter:  # noqa: ANN401 - an annotation
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+# Parameters that are added to the signature of each command, since Typer has no way to share them.
+COMMON = (
+    _option(
+        "stack",
+        None,
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME",
+                envvar="NIGHTLY_SYNC_STACK",
+                help=f"CloudFormation stack to work with; {DEFAULT_STACK} if not given",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+    ),
+    _option(
+        "profile",
+        None,
+        Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile", rich_help_panel=_PANEL)],
+    ),
+    _option(
+        "region",
+        None,
+        Annotated[str | None, typer.Option(metavar="NAME", help="AWS region", rich_help_panel=_PANEL)],
+    ),
+    _option(
+        "sandbox",
+        None,
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FOLDER",
+                envvar="NIGHTLY_SYNC_SANDBOX",
+                help=f"Work with the sandbox that `make demo ARGS=--keep` left up in {SANDBOX_HOME}",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+    ),
+    _option(
+        "as_json",
+        default=False,
+        kind=Annotated[
+            bool,
+            typer.Option("--json", help="JSON on standard output, of a stable shape", rich_help_panel=_PANEL),
+        ],
+    ),
+    _option(
+        "show_pii",
+        default=False,
+        kind=Annotated[
+            bool,
+            typer.Option(
+                "--show-pii", help="Show e-mail addresses, which are masked otherwise", rich_help_panel=_PANEL
+            ),
+        ],
+    ),
+)

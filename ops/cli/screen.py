@@ -1,0 +1,104 @@
+"""What a command shows. Every word goes through one mask on its way out."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ops.jsonable import jsonable
+from ops.masking import without_emails, without_keys
+
+# Of a table that goes into a file or a pipe; a terminal has its own width.
+PLAIN_WIDTH = 160
+FINE, NOTICE, TROUBLE = "green", "yellow", "bold red"
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Standard output for results, standard error for progress and complaints."""
+
+    out: Console
+    err: Console
+    show_pii: bool
+
+    def masked(self, text: str) -> str:
+        text = without_keys(text)
+        return text if self.show_pii else without_emails(text)
+
+    def text(self, text: str, style: str = "") -> None:
+        self.out.print(Text(self.masked(text), style=style))
+
+    def line(self, text: str, style: str = "") -> None:
+        """Never broken, however narrow the terminal: a line of a log, a command that is to be copied."""
+        self.out.print(Text(self.masked(text), style=style), soft_wrap=True)
+
+    def indented(self, text: str, style: str = "") -> None:
+        """What belongs to the line above it."""
+        self.out.print(Padding(Text(self.masked(text), style=style), (0, 0, 0, 4), expand=False))
+
+    def facts(self, facts: Iterable[tuple[str, str, str]]) -> None:
+        """(name, value, style of the value), the names aligned."""
+        grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value, style in facts:
+            grid.add_row(name, Text(self.masked(value), style=style))
+        self.out.print(grid)
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str | Text]],
+        *,
+        right: Iterable[str] = (),
+        whole: Iterable[str] = (),
+    ) -> None:
+        """Columns named in `right` are numbers; those in `whole` are ids to be copied, and never broken."""
+        grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        numbers, ids = set(right), set(whole)
+        for column in columns:
+            grid.add_column(
+                column,
+                justify="right" if column in numbers else "left",
+                no_wrap=column in numbers | ids,
+                overflow="ignore" if column in ids else "fold",
+            )
+        for row in rows:
+            grid.add_row(*(self._cell(cell) for cell in row))
+        self.out.print(grid)
+
+    def _cell(self, cell: str | Text) -> Text:
+        if isinstance(cell, Text):
+            return Text(self.masked(cell.plain), style=cell.style)
+        return Text(self.masked(cell))
+
+    def json(self, value: object) -> None:
+        text = json.dumps(jsonable(value), indent=2, ensure_ascii=False)
+        self.out.print(self.masked(text), markup=False, highlight=False, soft_wrap=True)
+
+    def tell(self, text: str) -> None:
+        """Beside the result: what is going on, what waits."""
+        self.err.print(Text(self.masked(text)), soft_wrap=True)
+
+    def complain(self, text: str) -> None:
+        self.err.print(Text.assemble(("Error: ", TROUBLE), self.masked(text)), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found: `data` for --json, `show` for a person, and whether somebody has to act."""
+
+    data: object
+    show: Callable[[Screen], None]
+    needs_attention: bool = False
+
+
+def screen_of(*, show_pii: bool) -> Screen:
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=PLAIN_WIDTH)
+    return Screen(out, Console(stderr=True, highlight=False), show_pii)

@@ -1,0 +1,44 @@
+"""What the consumer would do with each dead message now."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ops.dlq.letters import DeadLetter, Listing
+from ops.prospect import Prospect, failing, prospect
+from recon.config import Settings
+from recon.errors import MalformedMessage
+from recon.ledger.table import Table
+
+if TYPE_CHECKING:
+    from recon.stripe_source import StripeSource
+
+
+@dataclass(frozen=True)
+class Checked:
+    """`prospect` is None where the session is settled: the consumer would drop the message unlooked."""
+
+    letter: DeadLetter
+    prospect: Prospect | None
+
+
+def check(
+    listing: Listing,
+    table: Table,
+    stripe: "Callable[[], StripeSource]",
+    settings: Settings,
+    pool: Executor,
+    now: int,
+) -> Iterator[Checked]:
+    """In the listing's order, as the answers come; several at once in `pool`. Nothing is written or moved."""
+
+    def one(letter: DeadLetter) -> Checked:
+        if letter.is_settled:
+            return Checked(letter, None)
+        message = listing.messages.get(letter.message_id)
+        if message is None:
+            return Checked(letter, failing(MalformedMessage(letter.problem or "")))
+        return Checked(letter, prospect(message, table, stripe, settings, now))
+
+    return pool.map(one, listing.letters)

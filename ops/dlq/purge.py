@@ -1,0 +1,168 @@
+"""Dropping dead messages on purpose: their sessions are dismissed, then the messages deleted.
+
+The outcome comes first. A purge that is stopped in between leaves a message of a session that is dismissed,
+and the same purge again deletes it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from ops.dlq.batches import DeadMessage
+from ops.dlq.box import Box, Held
+from ops.dlq.choice import Choice
+from ops.dlq.letters import DeadLetter, listing_of
+from ops.masking import without_emails, without_keys
+from producer.scan import DAY, HOUR, MARGIN, MINUTE, SESSION_LIFE
+from recon.config import Settings
+from recon.ledger.dismissals import Dismissal, dismiss
+from recon.ledger.records import pending_key
+from recon.ledger.runs import Runs
+from recon.ledger.table import Table
+from recon.reconcile import Reason
+from recon.retry import Deadline
+
+LONGEST_REASON = 500  # characters
+# What an operator's identity is cut at: the rest of an address says only where it is delivered.
+_AT = "@"
+
+
+class Verdict(StrEnum):
+    """`DISMISSED`: by this purge. `SETTLED`: created or skipped before, so only the message was left to drop.
+    `NAMELESS`: a message that names no session, so only the message could be dropped."""
+
+    DISMISSED = "dismissed"
+    SETTLED = "settled"
+    NAMELESS = "nameless"
+
+
+@dataclass(frozen=True)
+class Purged:
+    """One message. `outcome` and `reason` are the session's by now. `is_deleted` is False where SQS did not
+    delete the message: the same purge again will.
+
+    `listed_again_until`: a dismissal is of this session in this run. The next scheduled runs whose window
+    holds the session look at it again like at any other, until about then; None: none does. UTC.
+    """
+
+    message_id: str
+    run_id: str | None
+    session_id: str | None
+    verdict: Verdict
+    outcome: str | None
+    reason: str | None
+    is_deleted: bool
+    listed_again_until: datetime | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """`missing`: named and not in the queue. `finished_runs`: done now, since this was the last of them.
+    `hidden`: messages in flight elsewhere, approximately; what is missing may be among them."""
+
+    purged: tuple[Purged, ...]
+    missing: tuple[str, ...]
+    finished_runs: tuple[str, ...]
+    hidden: int
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Everything a purge needs. `now` gives epoch seconds."""
+
+    box: Box
+    table: Table
+    runs: Runs
+    settings: Settings
+    deadline: Deadline
+    now: Callable[[], int]
+
+    def __call__(self, sessions: Sequence[str], message_ids: Sequence[str], by: str, because: str) -> Report:
+        """Drops the messages of these sessions, and those of these ids. `by`: who does it, such as the last
+        part of the caller's ARN. Neither an e-mail address nor a key is kept of it or of the reason.
+
+        Raises ValueError where nothing is named: a whole queue is never dropped.
+        """
+        if not sessions and not message_ids:
+            raise ValueError("a purge names sessions or messages")
+        choice = Choice(frozenset(sessions), frozenset(message_ids))
+        retention = self.box.retention_seconds()
+        finished: list[str] = []
+        with self.box.held() as held:
+            listing = listing_of(held.messages, retention, self.table, self.now(), self.deadline)
+            chosen = choice.of(listing.letters)
+            held.keep_only(letter.message_id for letter in chosen)
+            messages = {message.message_id: message for message in held.messages}
+            said = (person(by), printable(because))
+            purged = [
+                self._purge(held, letter, messages[letter.message_id], said, finished) for letter in chosen
+            ]
+        return Report(tuple(purged), tuple(choice.missing(listing.letters)), tuple(finished), held.hidden)
+
+    def _purge(
+        self,
+        held: Held,
+        letter: DeadLetter,
+        message: DeadMessage,
+        said: tuple[str, str],
+        finished: list[str],
+    ) -> Purged:
+        verdict, outcome, reason = self._dismissed(letter, said)
+        if letter.run_id and self.runs.finish_if_through(letter.run_id, self.now()):
+            finished.append(letter.run_id)
+        return Purged(
+            message_id=letter.message_id,
+            run_id=letter.run_id,
+            session_id=letter.session_id,
+            verdict=verdict,
+            outcome=outcome,
+            reason=reason,
+            is_deleted=not held.delete([message]),
+            listed_again_until=self._listed_again_until(letter) if verdict is Verdict.DISMISSED else None,
+        )
+
+    def _dismissed(self, letter: DeadLetter, said: tuple[str, str]) -> tuple[Verdict, str | None, str | None]:
+        """With the outcome and the reason that stand there then."""
+        if letter.run_id is None or letter.session_id is None:
+            return Verdict.NAMELESS, None, None
+        by, because = said
+        dismissal = Dismissal(
+            run_id=letter.run_id,
+            session_id=letter.session_id,
+            by=by,
+            because=because,
+            message_id=letter.message_id,
+            amount=letter.amount,
+            currency=letter.currency,
+        )
+        stands = dismiss(self.table, dismissal, self.now(), self.deadline)
+        if stands is None:
+            return Verdict.DISMISSED, "skipped", Reason.DISMISSED.value
+        return Verdict.SETTLED, stands.get("outcome"), stands.get("reason")
+
+    def _listed_again_until(self, letter: DeadLetter) -> datetime | None:
+        """By the rules of `producer.scan`: while a scheduled run begins before the session was created, or
+        waits for its payment. After nights that failed it is later."""
+        pending = self.table.get(pending_key(letter.session_id or "")) or {}
+        ends = [pending["expiresAt"]] if "expiresAt" in pending else []
+        if letter.created:
+            ends.append(letter.created.timestamp() + _reach(self.settings))
+        latest = max(ends, default=0)
+        return datetime.fromtimestamp(latest, UTC) if latest > self.now() else None
+
+
+def _reach(settings: Settings) -> int:
+    """How long after its creation a session is listed by nightly runs that all succeed: their lookback, or up
+    to the last run that begins a session's life before the watermark of the night before."""
+    from_watermark = SESSION_LIFE + MARGIN + settings.grace_minutes * MINUTE + DAY
+    return max(settings.lookback_hours * HOUR, from_watermark)
+
+
+def person(by: str) -> str:
+    """Single sign-on names sessions by e-mail address: what stands before the @ tells colleagues apart."""
+    return without_keys(by.strip().partition(_AT)[0]) or "unknown"
+
+
+def printable(because: str) -> str:
+    return without_keys(without_emails(because.strip()))[:LONGEST_REASON]

@@ -1,0 +1,50 @@
+"""What is said of a session."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Case(StrEnum):
+    """Each row of the decision table."""
+
+    # Its order is there.
+    DUPLICATE = "duplicate"
+    DRIFT = "drift"
+    LEFT_OVER = "left_over"  # and a dead message of it
+    UNPAID_ORDER = "unpaid_order"
+    REFUNDED_ORDER = "refunded_order"
+    RECOVERED = "recovered"
+    WEBHOOK = "webhook"
+    # Its order is not there.
+    OPEN = "open"
+    ABANDONED = "abandoned"
+    DEAD = "dead"
+    DISMISSED = "dismissed"
+    NOT_AT_STRIPE = "not_at_stripe"
+    STRIPE_UNKNOWN = "stripe_unknown"
+    NOT_A_SALE = "not_a_sale"
+    NO_USER = "no_user"
+    UNPAID = "unpaid"
+    UNPAID_UNSEEN = "unpaid_unseen"
+    REFUNDED = "refunded"
+    EXPIRED = "expired"
+    GONE = "gone"
+    IN_PROGRESS = "in_progress"
+    RETRYING = "retrying"
+    FAILING = "failing"
+    WRITTEN_NEXT = "written_next"
+    OVERLOOKED = "overlooked"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Sentences for an operator. `to_do` is None where there is nothing to do."""
+
+    case: Case
+    why: str
+    next: str
+    to_do: str | None = None
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.to_do is not None

@@ -1,0 +1,126 @@
+"""What the consumer would do with a session now, by the consumer's own code, with nothing written."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from consumer.decide import by_lookup, by_stripe, unexpected
+from recon.config import Settings
+from recon.errors import MalformedMessage, Permanent, SyncError
+from recon.ledger.orders import Orders, orders_of
+from recon.ledger.table import Table
+from recon.message import SessionMessage, dumps, loads
+from recon.reconcile import Reason, drift_of, user_ids, worth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recon.order import Json
+    from recon.stripe_source import StripeSource
+
+
+class Would(StrEnum):
+    """What the consumer would do."""
+
+    CREATE = "create"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What would become of a session. The amount is the order's where one would be written, otherwise the
+    message's, in the currency's smallest unit.
+
+    `is_permanent`: a failure that trying again does not mend; any other the consumer repeats.
+    `charges_known` is False where the key may not read whether the money went back.
+    """
+
+    would: Would
+    amount: int | None = None
+    currency: str | None = None
+    order_number: str | None = None
+    reason: Reason | None = None
+    drift: tuple[str, ...] = ()
+    error_type: str | None = None
+    error_message: str | None = None
+    is_permanent: bool = False
+    charges_known: bool = True
+
+
+def prospect(
+    message: SessionMessage,
+    table: Table,
+    stripe: "Callable[[], StripeSource]",
+    settings: Settings,
+    now: int,
+) -> Prospect:
+    """Looks the session up, and asks Stripe where its order is missing. Raises nothing of what the consumer
+    would call a failure.
+
+    The outcome in the message's run is not looked at: where that is final already, the consumer drops the
+    message. `stripe` is called when first needed; `now` is in epoch seconds.
+    """
+    try:
+        # As it comes out of the queue: what cannot be read is not even looked up.
+        message = loads(dumps(message))
+    except MalformedMessage as problem:
+        return failing(problem)
+    orders = _orders(message, table)
+    found = by_lookup(message, {user_ids(message): orders}, settings, now)
+    amount, currency = worth_of(message)
+    match found:
+        case SyncError():
+            return failing(found, amount, currency)
+        case Reason():
+            drift = drift_of(message, orders) if found is Reason.EXISTS and isinstance(orders, list) else ()
+            return Prospect(Would.SKIP, amount, currency, reason=found, drift=drift)
+    return _from_stripe(message, stripe, settings, now)
+
+
+def failing(error: SyncError, amount: int | None = None, currency: str | None = None) -> Prospect:
+    return Prospect(
+        Would.FAIL,
+        amount,
+        currency,
+        error_type=type(error).__name__,
+        error_message=str(error),
+        is_permanent=isinstance(error, Permanent),
+    )
+
+
+def _orders(message: SessionMessage, table: Table) -> Orders:
+    try:
+        return orders_of(table, user_ids(message), message.created)
+    except SyncError as error:
+        return error
+
+
+def _from_stripe(
+    message: SessionMessage, stripe: "Callable[[], StripeSource]", settings: Settings, now: int
+) -> Prospect:
+    amount, currency = worth_of(message)
+    try:
+        answer = by_stripe(stripe(), message, settings, lambda: now)
+    except SyncError as error:
+        return failing(error, amount, currency)
+    except Exception as error:  # noqa: BLE001 - the consumer makes an error of it, and so does its preview
+        return failing(unexpected(error), amount, currency)
+    match answer.became:
+        case SyncError() as failure:
+            return failing(failure, amount, currency)
+        case Reason() as reason:
+            known = answer.charges_known
+            return Prospect(Would.SKIP, amount, currency, reason=reason, charges_known=known)
+        case order:
+            return _creating(order, charges_known=answer.charges_known)
+
+
+def _creating(order: "Json", *, charges_known: bool) -> Prospect:
+    return Prospect(
+        Would.CREATE,
+        order.get("amount"),
+        order.get("currency"),
+        order_number=order["orderNumber"],
+        charges_known=charges_known,
+    )

@@ -1,0 +1,158 @@
+"""How the sync is doing: facts from the table, the queues and the schedule, and what of it needs a person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ops.history import PastRun, past_run
+from ops.place import Place
+from ops.queues import depth_of
+from ops.schedule import next_due
+from recon.clock import epoch_of
+
+HOUR = 3600
+# The same limits as the alarms': a night is missed when its run is two hours late, ...
+NO_RUN_SECONDS = 26 * HOUR
+# ... a run that takes this long is stuck, ...
+LONG_RUN_SECONDS = 4 * HOUR
+# ... and two nights and an hour without a new watermark mean that runs end without covering anything.
+OLD_WATERMARK_SECONDS = 49 * HOUR
+# Enough to find the last run that ended among those that were started by hand.
+_LOOKED_AT = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that needs a person, and the command to begin with."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    enabled: bool
+    expression: str
+    timezone: str
+    next_due: datetime | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`waiting`, `retrying` and `dead` are messages, approximate; `pending_payments` sessions that are
+    complete and not paid. `last_completed_at`: when a run was last done, of either kind."""
+
+    stack: str
+    checked_at: datetime
+    last_run: PastRun | None
+    last_completed_at: datetime | None
+    schedule: Schedule
+    consuming: bool
+    waiting: int
+    retrying: int
+    dead: int
+    pending_payments: int
+    covered_through: datetime | None
+    is_sandbox: bool = False
+
+    @property
+    def watermark_lag_seconds(self) -> int | None:
+        """How long ago the moment is up to which every completed session has been looked at."""
+        return None if self.covered_through is None else _seconds(self.covered_through, self.checked_at)
+
+
+def facts_of(place: Place, now: int) -> Facts:
+    """Reads everything; writes nothing."""
+    runs, names = place.runs, place.names
+    latest = [past_run(run, now) for run in runs.latest(_LOOKED_AT)]
+    state = runs.state()
+    queue, dead = depth_of(place.sqs, names.queue_url), depth_of(place.sqs, names.dlq_url)
+    mapping = place.client("lambda").get_event_source_mapping(UUID=names.mapping_id)
+    return Facts(
+        stack=place.stack,
+        checked_at=_moment(now),
+        last_run=next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None),
+        last_completed_at=_last_completed(latest),
+        schedule=schedule_of(place, now),
+        consuming=mapping["State"] in ("Enabled", "Enabling", "Creating", "Updating"),
+        waiting=queue.visible,
+        retrying=queue.hidden,
+        dead=dead.visible + dead.hidden,
+        pending_payments=sum(1 for _ in runs.pending()),
+        covered_through=None if state.covered_through is None else _moment(state.covered_through),
+        is_sandbox=place.is_sandbox,
+    )
+
+
+def schedule_of(place: Place, now: int) -> Schedule:
+    found = place.client("scheduler").get_schedule(Name=place.names.schedule)
+    expression, timezone = found["ScheduleExpression"], found.get("ScheduleExpressionTimezone") or "UTC"
+    enabled = found.get("State", "ENABLED") == "ENABLED"
+    due = next_due(expression, timezone, _moment(now)) if enabled else None
+    return Schedule(enabled, expression, timezone, due)
+
+
+def findings_of(facts: Facts) -> tuple[Finding, ...]:
+    """What needs a person, the most urgent first. None: nothing does."""
+    return (*_of_the_queues(facts), *_of_the_run(facts), *_of_the_clock(facts))
+
+
+def _of_the_queues(facts: Facts) -> Iterator[Finding]:
+    if facts.dead:
+        yield Finding(
+            f"{facts.dead} in the dead-letter queue: paid sessions that were given up",
+            "nightly-sync dlq list --check",
+        )
+    if not facts.consuming:
+        yield Finding("the consumer is paused: messages wait in the queue", "nightly-sync resume")
+
+
+def _of_the_run(facts: Facts) -> Iterator[Finding]:
+    run = facts.last_run
+    if run is None:
+        yield Finding("no run yet", "nightly-sync run --dry-run")
+        return
+    if run.status == "failed":
+        yield Finding("the last run failed: its listing stopped", f"nightly-sync logs {run.run_id}")
+    if run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
+        yield Finding("the last run has been open for more than 4 hours", f"nightly-sync logs {run.run_id}")
+    if run.errors:
+        yield Finding(
+            f"{run.errors} of the last run's sessions ended with an error",
+            f"nightly-sync show {run.run_id} --outcome error",
+        )
+    if run.drifted:
+        yield Finding(
+            f"{run.drifted} of the last run's orders say something else than Stripe",
+            f"nightly-sync show {run.run_id} --drift",
+        )
+    if run.truncated:
+        yield Finding("the last run did not list everything", f"nightly-sync logs {run.run_id}")
+    for warning in run.warnings:
+        yield Finding(f"the last run warns: {warning}", f"nightly-sync logs {run.run_id}")
+
+
+def _of_the_clock(facts: Facts) -> Iterator[Finding]:
+    since = facts.last_completed_at
+    if facts.last_run and (since is None or _seconds(since, facts.checked_at) > NO_RUN_SECONDS):
+        yield Finding("no run has completed for more than 26 hours", "nightly-sync run")
+    if (facts.watermark_lag_seconds or 0) > OLD_WATERMARK_SECONDS:
+        yield Finding(
+            "the watermark is older than 49 hours: no scheduled run has covered the days since",
+            "nightly-sync doctor",
+        )
+    if not facts.schedule.enabled and not facts.is_sandbox:
+        yield Finding("the schedule is off: no run starts by itself", "nightly-sync resume")
+
+
+def _last_completed(latest: list[PastRun]) -> datetime | None:
+    ended = [run.completed_at for run in latest if run.completed_at and run.status != "failed"]
+    return _moment(max(map(epoch_of, ended))) if ended else None
+
+
+def _moment(epoch: float) -> datetime:
+    return datetime.fromtimestamp(epoch, UTC)
+
+
+def _seconds(earlier: datetime, later: datetime) -> int:
+    return int((later - earlier).total_seconds())

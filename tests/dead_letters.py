@@ -1,0 +1,92 @@
+"""A world whose sessions have died, and the operator's tools on it."""
+
+from ops.dlq.box import Box
+from ops.dlq.choice import Choice
+from ops.dlq.letters import list_letters
+from ops.dlq.purge import Purge
+from ops.dlq.redrive import Redrive
+from ops.dlq.tasks import MoveTasks
+from recon.ledger.runs import Runs
+from recon.ledger.table import Table
+from recon.message import SessionMessage, dumps
+from sandbox.fake_stripe import SessionSpec
+from tests.builders import NOW
+from tests.world import World
+
+EVERYTHING = Choice()
+
+
+class Operator:
+    """Everything on a clock of the world; `by_hand`: SQS knows no move tasks, as emulators do."""
+
+    def __init__(self, world: World, *, by_hand: bool = False) -> None:
+        self.world = world
+        world.memory_sqs.move_tasks = not by_hand
+        self.deadline = world.clock.deadline(10**9)
+        self.table = Table(world.dynamodb, world.table)
+        self.box = Box(world.sqs, world.dlq, world.queue)
+        self.tasks = MoveTasks(world.sqs, world.dlq, world.queue)
+
+    def list(self, **options):
+        return list_letters(self.box, self.table, self.world.clock(), self.deadline, **options)
+
+    @property
+    def letters(self):
+        return self.list().letters
+
+    def redrive(self, per_second=None):
+        clock = self.world.clock
+        return Redrive(
+            self.box, self.tasks, self.table, self.deadline, clock, clock, clock.sleep, per_second=per_second
+        )
+
+    def moves(self, choice=EVERYTHING, **options):
+        """The end of a redrive."""
+        *_, end = self.redrive(**options)(choice)
+        return end
+
+    def purge(self, *sessions, message_ids=(), by="jane", because="test"):
+        runs = Runs(self.table, self.deadline)
+        now = lambda: int(self.world.clock())  # noqa: E731
+        purge = Purge(self.box, self.table, runs, self.world.settings, self.deadline, now)
+        return purge(sessions, message_ids, by, because)
+
+
+def sells(world, number, first=0):
+    """Sessions with a user each; their ids."""
+    specs = [
+        SessionSpec(f"cs_test_{n:08}", NOW - 3600, metadata={"userId": f"user-{n}"})
+        for n in range(first, first + number)
+    ]
+    return [world.sells(spec).id for spec in specs]
+
+
+def dies(world, number):
+    """A night in which all sessions fail, since Stripe does not know them; it does again afterwards."""
+    ids = sells(world, number)
+    for session_id in ids:
+        world.stripe.faults.missing(session=session_id)
+    world.night()
+    world.stripe.faults.clear()
+    return ids
+
+
+def produced(world, number):
+    """A run whose messages all lie dead before a consumer saw them; their sessions."""
+    ids = sells(world, number)
+    world.body()
+    for body in world.memory_sqs.bodies(world.queue):
+        lies(world, body)
+    world.memory_sqs.purge_queue(QueueUrl=world.queue)
+    return ids
+
+
+def lies(world, body):
+    """Puts a message into the dead-letter queue; its id."""
+    body = dumps(body) if isinstance(body, SessionMessage) else body
+    return world.memory_sqs.send_message(QueueUrl=world.dlq, MessageBody=body)["MessageId"]
+
+
+def visible(world, url):
+    now = world.clock()
+    return [message for message in world.memory_sqs.messages(url) if message.visible_at <= now]

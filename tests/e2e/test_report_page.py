@@ -1,0 +1,241 @@
+"""The report in a real browser: what it shows, how it fits, who can read it.
+
+Runs where a Chromium is installed (Debian and Ubuntu: `apt-get install chromium`).
+"""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Error, sync_playwright
+
+from ops.report import page as page_of
+from tests.reports import ReportedShop, a_busy_month
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PHONE, DESK = (360, 740), (1280, 900)
+SCREENS = [(size, scheme) for size in (PHONE, DESK) for scheme in ("light", "dark")]
+LEAST_CONTRAST = 4.5
+LONG = "x" * 400
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+
+def an_empty_table():
+    return ReportedShop()
+
+
+def one_run():
+    shop = ReportedShop()
+    run = shop.run(processed=1, created=1)
+    shop.recovers(run, "cs_test_a1B2c3D4", 4999)
+    return shop
+
+
+def a_flood():
+    """5,010 recovered orders of eight currencies, and texts that have no place to break."""
+    shop = ReportedShop()
+    currencies = ["usd", "jpy", "eur", "gbp", "kwd", "chf", "krw", "sek"]
+    for night in range(30):
+        run = shop.run(nights_ago=night)
+        for n in range(167):
+            shop.recovers(run, f"cs_live_{night:04}{n:04}", 10**11 + n, currencies[n % 8])
+        shop.fails(run, f"cs_live_{LONG}{night}", LONG)
+        shop.finds(run, f"cs_live_diff{night}", drift=[LONG])
+    return shop
+
+
+SHOPS = {"empty": an_empty_table, "one": one_run, "busy": a_busy_month, "flood": a_flood}
+
+
+@dataclass
+class Opened:
+    """A report in a tab, and what the tab had to say."""
+
+    tab: Any
+    report: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def text(self, selector):
+        return [" ".join(one.split()) for one in self.tab.locator(selector).all_inner_texts()]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            # A container has no namespaces to give; what is opened here is our own.
+            args=["--no-sandbox"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def reports():
+    stacks = {"flood": LONG}
+    return {name: make().report(stack=stacks.get(name, "shop-sync")) for name, make in SHOPS.items()}
+
+
+@pytest.fixture
+def open_report(browser, reports, tmp_path):
+    contexts = []
+
+    def open_one(name, size=DESK, scheme="light"):
+        file = tmp_path / "report.html"
+        file.write_text(page_of(reports[name]), encoding="utf-8")
+        width, height = size
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        contexts.append(context)
+        opened = Opened(context.new_page(), reports[name])
+        opened.tab.on("request", lambda request: opened.requests.append(request.url))
+        opened.tab.on("console", lambda message: opened.complaints.append(message.text))
+        opened.tab.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.tab.goto(file.as_uri())
+        return opened
+
+    yield open_one
+    for context in contexts:
+        with suppress(Error):
+            context.close()
+
+
+@pytest.mark.parametrize(("size", "scheme"), SCREENS)
+@pytest.mark.parametrize("name", SHOPS)
+def test_the_page_fits_asks_for_nothing_and_is_readable(open_report, name, size, scheme):
+    opened = open_report(name, size, scheme)
+    assert opened.tab.evaluate("document.documentElement.scrollWidth") == size[0]
+    assert opened.tab.evaluate(OUTSIDE) == []
+    assert opened.requests == [opened.tab.url]
+    assert opened.complaints == []
+    faint = [text for text in opened.tab.evaluate(CONTRASTS) if text["contrast"] < LEAST_CONTRAST]
+    assert faint == []
+
+
+def test_light_and_dark_are_two_palettes(open_report):
+    grounds = {
+        open_report("busy", DESK, scheme).tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    }
+    assert len(grounds) == 2
+
+
+@pytest.mark.parametrize("name", ["one", "busy", "flood"])
+def test_the_numbers_shown_are_the_reports(open_report, name):
+    opened = open_report(name)
+    report = opened.report
+    figures = opened.text(".cards .figure")
+    assert figures == [
+        f"{report.recovered_count:,}",
+        *map(str, report.money),
+        str(report.missed),
+        f"{len(report.failed):,}",
+        f"{len(report.drifted):,}",
+        f"{len(report.runs):,}",
+    ]
+    days = opened.tab.locator("table").filter(has_text="Day by day").locator("tbody tr")
+    shown = [int(cell.replace(",", "")) for cell in opened.text("#days tbody td:nth-child(3)") if cell != "-"]
+    assert days.count() == len(report.days)
+    assert sum(shown) == report.recovered_count
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+@pytest.mark.parametrize("name", ["one", "busy", "flood"])
+def test_charts_have_a_bar_for_each_day_with_something(open_report, name, size):
+    opened = open_report(name, size)
+    days = [day for day in opened.report.days if day.recovered]
+    boxes = opened.tab.evaluate(BARS)
+    assert len(boxes) == len(days)
+    assert all(box["width"] > 1 and box["height"] > 2 for box in boxes)
+    assert max(box["height"] for box in boxes) > 90
+
+
+def test_charts_and_scrolling_regions_have_names(open_report):
+    tab = open_report("busy").tab
+    for name in ("Orders recovered: 32", "Missed webhooks: 1.8%", "Longest run: 3 min 9 s"):
+        assert tab.get_by_role("img", name=name, exact=True).count() == 1
+    for name in ("Day by day", "Orders that runs wrote", "Runs by their own records"):
+        assert tab.get_by_role("region", name=name).and_(tab.locator(".scroll")).count() == 1
+    for role in ("banner", "main", "contentinfo", "navigation"):
+        assert tab.get_by_role(role).count() == 1
+    unnamed = tab.get_by_role("link").evaluate_all(
+        "links => links.filter(one => !one.innerText.trim()).length"
+    )
+    assert unnamed == 0
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_the_keyboard_reaches_every_region_and_link_and_shows_where_it_is(open_report, size):
+    opened = open_report("busy", size)
+    wanted = opened.tab.locator("a, .scroll").count()
+    stops = []
+    for _ in range(wanted):
+        opened.tab.keyboard.press("Tab")
+        stops.append(opened.tab.evaluate(FOCUS))
+    assert [stop["place"] for stop in stops] == list(range(wanted))
+    assert all(stop["outline"] for stop in stops)
+
+
+def test_a_table_scrolls_sideways_by_keyboard_on_a_phone(open_report):
+    tab = open_report("busy", PHONE).tab
+    region = tab.locator(".scroll").first
+    region.focus()
+    for _ in range(3):
+        tab.keyboard.press("ArrowRight")
+    tab.wait_for_function("() => document.querySelector('.scroll').scrollLeft > 0")
+
+
+def test_a_hostile_message_is_text(open_report, reports):
+    shop = ReportedShop()
+    message = "<script>document.title = 'taken'</script><img src=http://127.0.0.1:9/ onerror=alert(1)>"
+    shop.fails(shop.run(), "cs_live_1", message)
+    reports["hostile"] = shop.report()
+    opened = open_report("hostile")
+    assert message in opened.text("#errors td.words")[0]
+    assert "taken" not in opened.tab.title()
+    assert opened.requests == [opened.tab.url]
+
+
+# Elements wider than the screen that are not inside a region that scrolls.
+OUTSIDE = """() => [...document.querySelectorAll('body *')]
+  .filter(one => !one.closest('.scroll *') && one.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(one => one.outerHTML.slice(0, 120))"""
+
+# Contrast by https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio of every text against what lies under it.
+CONTRASTS = """() => {
+  const parse = text => text.match(/[0-9.]+/g).map(Number);
+  const channel = part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const ground = one => {
+    for (; one; one = one.parentElement) {
+      const color = parse(getComputedStyle(one).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+    throw new Error('no ground');
+  };
+  const seen = new Map();
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const one = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim() || one.closest('svg')) continue;
+    const [ink, under] = [parse(getComputedStyle(one).color), ground(one)];
+    const [dark, bright] = [light(ink), light(under)].sort((a, b) => a - b);
+    seen.set(`${ink} on ${under}`, {
+      colors: `${ink} on ${under}`, text: walk.currentNode.data.slice(0, 40),
+      contrast: (bright + 0.05) / (dark + 0.05),
+    });
+  }
+  return [...seen.values()];
+}"""
+
+BARS = """() => [...document.querySelectorAll('.chart')[0].querySelectorAll('.bar')]
+  .map(bar => bar.getBoundingClientRect()).map(({width, height}) => ({width, height}))"""
+
+FOCUS = """() => ({
+  place: [...document.querySelectorAll('a, .scroll')].indexOf(document.activeElement),
+  outline: getComputedStyle(document.activeElement).outlineStyle !== 'none',
+})"""
