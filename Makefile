@@ -23,8 +23,10 @@ demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leave
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
 
-prove: $(UV) ## what is too long for test: hundreds of simulated shops, 100,000 sessions (SEEDS=, VOLUME=)
+prove: $(UV) ## what is too long for test: simulated shops, every crash, every hostile field, 100,000 sessions (SEEDS=, VOLUME=)
 	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
+	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
+	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
 
 check: $(UV) ## linters, types, import arrows, template

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from producer.request import SCHEDULED, Hop
-from producer.scan import NO_EVENTS, Webhooks
+from producer.scan import NO_EVENTS, UNREADABLE, Webhooks
 from producer.slices import Listed, Region, Slices
 from recon.errors import MalformedMessage, OutOfTime, TooManyHops
 from recon.ledger.records import FAILED, RUNNING, Run
@@ -21,7 +21,7 @@ from recon.telemetry import Metric, Telemetry
 if TYPE_CHECKING:
     from recon.config import Settings
     from recon.order import Json
-    from recon.stripe_source import StripeSource
+    from recon.stripe_source import Page, StripeSource
 
 # An invocation that has less left goes on in the next one: a slice may take half of it.
 HURRY_SECONDS = 60
@@ -148,6 +148,7 @@ class Listing:
         self.sent = 0
         self._with = enqueue
         self._events = events
+        self._unreadable = 0
 
     def send_pending(self) -> None:
         """What waited for its payment is asked about again by every scheduled run. What lies in the window
@@ -189,7 +190,7 @@ class Listing:
             return
         stripe = self._with.stripe()
         listing = Slices(
-            lambda start, end, after: stripe.list_sessions(start, end, after=after),
+            lambda start, end, after: self._readable(stripe.list_sessions(start, end, after=after)),
             self._message,
             self._with.pool,
             wanted=self._room,
@@ -213,8 +214,7 @@ class Listing:
         cut = left is not None and len(messages) > left
         livemode = self._mode_of(listed) if self.run.livemode is None else None
         progress = Progress(
-            # What a hard limit cut off has not been looked at, nor what was created in that second.
-            cursor=messages[left].created - 1 if cut and left is not None else listed.end,
+            cursor=_before(messages, left, listed) if cut and left is not None else listed.end,
             sent=0,
             listed=cut or listed.end >= self.run.lookback_end,
             truncated=cut,
@@ -223,9 +223,17 @@ class Listing:
         )
         if cut:
             progress = self._truncated(progress)
+        if self._unreadable:
+            self._with.warn(self.run.run_id, UNREADABLE)
+            # Perhaps the next night can read them.
+            progress = replace(progress, covers_through=0)
         if livemode is not None:
             self._compare_mode(livemode)
         self._send(messages[:left], progress)
+
+    def _readable(self, page: "Page") -> "Page":
+        self._unreadable += page.unreadable
+        return page
 
     def _truncated(self, progress: Progress) -> Progress:
         limit = self.run.max_sessions
@@ -283,3 +291,11 @@ class Listing:
         if self.run.max_sessions is not None or self.sent < part:
             return False
         return held < PAGE or self.sent >= part * MOST_PARTS
+
+
+def _before(messages: list[SessionMessage], left_out: int, listed: Listed[SessionMessage]) -> int:
+    """The second before the first that a hard limit leaves out: that second has not been looked at whole.
+    Where the session does not say when it was created, one before it does."""
+    up_to = [sent.created for sent in messages[: left_out + 1]]
+    known = [at for at in up_to if type(at) is int and listed.start <= at <= listed.end]
+    return (known[-1] if known else listed.start) - 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from producer.request import SCHEDULED
-from producer.scan import NO_EVENTS, Webhooks
+from producer.scan import NO_EVENTS, UNREADABLE, Webhooks
 from producer.slices import AHEAD, AIM, Listed, Region, Slices
 from recon.clock import iso
 from recon.errors import MalformedMessage, OutOfTime, SyncError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from recon.config import Settings
     from recon.order import Json
-    from recon.stripe_source import StripeSource
+    from recon.stripe_source import Page, StripeSource
 
 
 TRUNCATED = "truncated: not every session of the window was looked at"
@@ -36,6 +36,11 @@ class Room:
 
     left: int | None
     truncated: bool = False
+    unreadable: int = 0
+
+    def readable(self, page: "Page") -> "Page":
+        self.unreadable += page.unreadable
+        return page
 
     def take(self, sessions: "list[Json]") -> "list[Json]":
         if self.left is None:
@@ -81,6 +86,8 @@ class Preview:
         counts[Outcome.CREATED] = len(numbers)
         if not events.may_read:
             wanted = replace(wanted, warnings=(*wanted.warnings, NO_EVENTS))
+        if room.unreadable:
+            wanted = replace(wanted, warnings=(*wanted.warnings, UNREADABLE))
         return self._preview(wanted, counts, truncated=room.truncated), numbers
 
     def _webhooks(self, wanted: Run) -> Webhooks:
@@ -92,7 +99,7 @@ class Preview:
     def _slices(self, wanted: Run, room: "Room") -> "Generator[Listed[Json]]":
         stripe = self.stripe()
         listing: Slices[Json] = Slices(
-            lambda start, end, after: stripe.list_sessions(start, end, after=after),
+            lambda start, end, after: room.readable(stripe.list_sessions(start, end, after=after)),
             lambda session: session,
             self.pool,
             wanted=room.wanted,

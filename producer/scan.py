@@ -101,6 +101,10 @@ NO_EVENTS = (
     "no_events: the Stripe key may not read events, so a webhook that comes late is not fenced off and the "
     "grace is by creation alone; give the key read access to Events"
 )
+UNREADABLE = (
+    "unreadable: Stripe lists sessions without an id; all others were looked at, and the next scheduled run "
+    "goes back to the same time"
+)
 COMPLETED = "checkout.session.completed"
 # Stripe tries to deliver an event for three days.
 DELIVERY = 3 * DAY + HOUR

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from recon.errors import MalformedSession
-
 if TYPE_CHECKING:
     from recon.stripe_source import Page
 
@@ -174,7 +172,9 @@ class Slices[T]:
         oldest, after = region.end + 1, region.after
         while True:
             page = self._list_page(region.start, region.end, after)
-            found += [(_created(session), self._make(session)) for session in page.sessions]
+            for session in page.sessions:
+                newer = found[-1][0] if found else region.end
+                found.append((_created(session, region.start, newer), self._make(session)))
             if not page.has_more:
                 return Listed(region.start, region.end, [kept for _, kept in found]), None
             newest, oldest, after = oldest, found[-1][0], page.sessions[-1]["id"]
@@ -187,8 +187,7 @@ class Slices[T]:
                 return Listed(oldest + 1, region.end, later), Region(region.start, oldest, after, read)
 
 
-def _created(session: Json) -> int:
+def _created(session: Json, oldest: int, newer: int) -> int:
+    """When it was created; where it does not say, or not what was asked for, its place in the list does."""
     created = session.get("created")
-    if type(created) is int:
-        return created
-    raise MalformedSession("created must be an integer")
+    return created if type(created) is int and oldest <= created <= newer else newer

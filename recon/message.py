@@ -6,10 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recon.errors import MalformedMessage
-from recon.order import raw_user_id
+from recon.order import TOO_LARGE, clean_user_id, raw_user_id
 
 VERSION = 1
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
+# Longer than any word or id of Stripe's. A message that does not fit into SQS would keep all others back.
+_LONGEST = 255
+# No key holds more, so that no order can lie under a longer raw id.
+_LONGEST_USER_ID = 2048
 
 
 @dataclass(frozen=True)
@@ -60,20 +64,26 @@ def message_of(session: dict[str, Any], run_id: str) -> SessionMessage:
     """The message for a session as Stripe lists it.
 
     Neither the id nor `created` is checked here, since the listing needs both and has checked them. Any other
-    field that is missing or of a wrong type travels as it is, and `loads` turns it into an error outcome of
+    field that is missing or of a wrong type travels as such, and `loads` turns it into an error outcome of
     that one session instead of an end of the whole listing.
     """
+    user_id = raw_user_id(session)
     return SessionMessage(
         run_id=run_id,
         session_id=session["id"],
-        user_id=raw_user_id(session),
-        created=session.get("created"),  # type: ignore[arg-type]  # see the docstring
-        amount_total=session.get("amount_total"),
-        currency=session.get("currency"),
-        payment_status=session.get("payment_status"),  # type: ignore[arg-type]
-        mode=session.get("mode"),  # type: ignore[arg-type]
-        livemode=session.get("livemode"),  # type: ignore[arg-type]
+        user_id=clean_user_id(user_id) if user_id and len(user_id) > _LONGEST_USER_ID else user_id,
+        **{name: _short(session.get(name)) for name in _AS_LISTED},
     )
+
+
+_AS_LISTED = ("created", "amount_total", "currency", "payment_status", "mode", "livemode")
+
+
+def _short(value: object) -> Any:  # noqa: ANN401 - JSON
+    """What is too long to travel becomes an empty object, which no field may be."""
+    fits = value is None or type(value) in (bool, float)
+    fits = fits or (type(value) is int and abs(value) < TOO_LARGE)
+    return value if fits or (isinstance(value, str) and len(value) <= _LONGEST) else {}
 
 
 def dumps(message: SessionMessage) -> str:
@@ -107,12 +117,13 @@ def loads(body: str) -> SessionMessage:
 def _identity(raw: dict[str, Any]) -> dict[str, str]:
     """Run and session where both can be part of a key. One bad key would fail the read of a whole batch."""
     run_id, session_id = raw.get("runId"), raw.get("sessionId")
-    if not _is_id(run_id) or not _is_id(session_id):
+    if not is_id(run_id) or not is_id(session_id):
         return {}
     return {"run_id": str(run_id), "session_id": str(session_id)}
 
 
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
+    """Whether it can be an id of Stripe's, and so part of a key and of a message."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
@@ -123,8 +134,23 @@ def _value(raw: dict[str, Any], wire: str, kind: type[Any], *, null: bool, known
     # type(), not isinstance: in JSON a boolean is no integer.
     if value is not None and type(value) is not kind:
         raise MalformedMessage(f"{wire} must be a {kind.__name__}", **known)
-    if wire in ("runId", "sessionId") and not _is_id(value):
-        raise MalformedMessage(f"{wire} must be 1 to 255 printable ASCII characters", **known)
-    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-        raise MalformedMessage(f"{wire} must hold strings", **known)
+    if problem := _problem(wire, value):
+        raise MalformedMessage(f"{wire} must {problem}", **known)
     return value
+
+
+def _problem(wire: str, value: object) -> str | None:
+    """What a value of the right type has to be besides: nothing in it may refuse a whole transaction."""
+    match value:
+        case str() if wire in ("runId", "sessionId"):
+            return None if is_id(value) else "be 1 to 255 printable ASCII characters"
+        case str() if wire != "userId" and len(value) > _LONGEST:
+            return f"be at most {_LONGEST} characters"
+        case bool():
+            return None
+        case int() if abs(value) >= TOO_LARGE:
+            return "be a number of at most 18 digits"
+        case list() if not all(map(is_id, value)):
+            return "hold strings of 1 to 255 printable ASCII characters"
+        case _:
+            return None

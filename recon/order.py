@@ -16,7 +16,7 @@ type Json = dict[str, Any]
 SOURCE = "nightly_sync"
 MAX_USER_ID = 256  # the webhook cuts there, and both must arrive at the same key
 DAY = 86_400
-_TOO_LARGE = 10**18  # no amount, count or time; DynamoDB would refuse it at 38 digits
+TOO_LARGE = 10**18  # no amount, count or time; DynamoDB would refuse it at 38 digits
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-zA-Z0-9]")
 _USER_ID_KEYS = ("userId", "user_id")
@@ -148,7 +148,12 @@ def _shipping(session: Json) -> Json | None:
 def _id_of(session: Json, name: str) -> str | None:
     """The id of a reference, expanded or not."""
     value = session.get(name)
-    found: str | None = _text(value, "id") if isinstance(value, dict) else _text(session, name, null=True)
+    if isinstance(value, dict):
+        value = value.get("id")
+        if not isinstance(value, str) or not value:
+            raise MalformedSession(f"{name} must have an id")
+        return value
+    found: str | None = _text(session, name, null=True)
     return found
 
 
@@ -192,6 +197,6 @@ def _text(source: Json, name: str, *, null: bool = False) -> Any:  # noqa: ANN40
 def _integer(source: Json, name: str, *, null: bool = False) -> Any:  # noqa: ANN401 - int, or None where null is allowed
     value = source.get(name)
     # type(), not isinstance: in JSON a boolean is no integer.
-    if (value is None and null) or (type(value) is int and abs(value) < _TOO_LARGE):
+    if (value is None and null) or (type(value) is int and abs(value) < TOO_LARGE):
         return value
     raise MalformedSession(f"{name} must be an integer")

@@ -5,6 +5,7 @@ never pays for it. Reads with `raw_request`: typed objects cost twenty times the
 needs them. Every error of the library becomes one of ours, without Stripe's text in it.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from recon.errors import (
     StripeUnavailable,
     SyncError,
 )
+from recon.message import is_id
 from recon.order import Json
 from recon.pacing import Pacer
 from recon.retry import STRIPE_ATTEMPTS, STRIPE_NETWORK_RETRIES, Deadline, attempts
@@ -42,6 +44,8 @@ ANYTHING = ""
 COMPLETED, ASYNC_PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 NOT_FOUND = 404
 CONNECT_SHARE = 0.3
+# Of what Stripe says only this is passed on: a status, a code, the name of a parameter, an id. Never prose.
+_IS_WORD = re.compile(r"[\w.\[\]-]{1,100}", re.ASCII)
 
 # Each concrete class of the library has its own row; a test fails when a new one appears.
 ERRORS: dict[type[stripe.StripeError], type[SyncError]] = {
@@ -97,16 +101,18 @@ def translated(error: stripe.StripeError) -> SyncError:
         "reason": error.headers.get("stripe-rate-limited-reason") if error.headers else None,
         "request": error.request_id,
     }
-    known = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+    words = {name: value for name, value in facts.items() if value and _IS_WORD.fullmatch(str(value))}
+    known = ", ".join(f"{name} {value}" for name, value in words.items())
     return kind(f"Stripe: {type(error).__name__}" + (f" ({known})" if known else ""))
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list, newest first."""
+    """One page of a list, newest first. `unreadable`: entries that are no object with an id of Stripe's."""
 
     sessions: list[Json]
     has_more: bool
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ class StripeConnection:
         except stripe.StripeError as exc:
             # Not `from exc`: a traceback would print Stripe's own text, which may quote the key.
             raise translated(exc) from None
+        except UnicodeDecodeError:
+            raise StripeUnavailable("Stripe: the answer is no text") from None
         if not isinstance(data, dict):
             raise StripeUnavailable("Stripe: the answer is no JSON object")
         return data
@@ -186,7 +194,9 @@ class StripeSource:
         }
         params |= {"starting_after": after} if after else {}
         data = self._get(SESSIONS, params, READ_SESSIONS)
-        page = Page(_list_of(data, "id"), data.get("has_more") is True)
+        rows = _rows_of(data)
+        readable = [row for row in rows if _has_id(row) and is_id(row["id"])]
+        page = Page(readable, data.get("has_more") is True, len(rows) - len(readable))
         if page.has_more and not page.sessions:
             raise StripeUnavailable("Stripe: an empty page that says there is more")
         return page
@@ -201,7 +211,7 @@ class StripeSource:
             "limit": PAGE_SIZE,
         }
         params |= {"delivery_success": "false"} if undelivered else {}
-        for event in self._all_of(EVENTS, params, READ_EVENTS):
+        for event in self._all_of(EVENTS, params, READ_EVENTS, whole=False):
             if found := _session_event(event):
                 yield found
 
@@ -228,7 +238,7 @@ class StripeSource:
         embedded = session.get("line_items")
         if not isinstance(embedded, dict):
             raise MalformedSession("line_items must be a list")
-        items = _list_of(embedded, "id")
+        items = _list_of(embedded, "line_items")
         if embedded.get("has_more") is True:
             further: Json = {"limit": PAGE_SIZE, "expand": ["data.price.product"]}
             further |= {"starting_after": items[-1]["id"]} if items else {}
@@ -258,11 +268,12 @@ class StripeSource:
             return False, False
         return any(dispute.get("status") == "lost" for dispute in disputes), True
 
-    def _all_of(self, path: str, params: Json, area: str) -> Iterator[Json]:
-        """All entries of a list, page after page."""
+    def _all_of(self, path: str, params: Json, area: str, *, whole: bool = True) -> Iterator[Json]:
+        """All entries of a list, page after page; without `whole` those that have no id are left out."""
         while True:
             data = self._get(path, params, area)
-            rows = _list_of(data, "id")
+            name = path.rpartition("/")[2]
+            rows = _list_of(data, name) if whole else list(filter(_has_id, _rows_of(data)))
             yield from rows
             if data.get("has_more") is not True:
                 return
@@ -326,9 +337,9 @@ def _session_event(event: Json) -> SessionEvent | None:
     subject = data.get("object") if isinstance(data, dict) else None
     session_id = subject.get("id") if isinstance(subject, dict) else None
     kind, created = event.get("type"), event.get("created")
-    if not isinstance(session_id, str) or not isinstance(kind, str) or not isinstance(created, int):
+    if not (is_id(event["id"]) and is_id(kind) and is_id(session_id)) or not isinstance(created, int):
         return None
-    return SessionEvent(event["id"], kind, created, session_id)
+    return SessionEvent(event["id"], str(kind), created, str(session_id))
 
 
 def _charge_of(session: Json) -> Json:
@@ -338,11 +349,20 @@ def _charge_of(session: Json) -> Json:
     return charge if isinstance(charge, dict) else {}
 
 
-def _list_of(data: Json, needed: str) -> list[Json]:
-    rows: Any = data.get("data")
+def _list_of(data: Json, name: str) -> list[Json]:
+    """Of a list that is worth nothing unless it is whole."""
+    rows = _rows_of(data)
+    if not all(map(_has_id, rows)):
+        raise MalformedSession(f"an entry of {name} has no id")
+    return rows
+
+
+def _rows_of(data: Json) -> list[Any]:
+    rows = data.get("data")
     if not isinstance(rows, list):
         raise StripeUnavailable("Stripe: a list without data")
-    for row in rows:
-        if not isinstance(row, dict) or not isinstance(row.get(needed), str):
-            raise MalformedSession(f"an entry of a list has no {needed}")
     return rows
+
+
+def _has_id(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("id"), str)

@@ -282,8 +282,7 @@ class Runs:
             except Cancelled as cancelled:
                 if cancelled.reasons[0].failed:
                     return None
-                if any(reason.refused for reason in cancelled.reasons):
-                    raise TableRefused("DynamoDB refuses the end of a run") from cancelled
+                _raise_if_refused(cancelled)
                 # The state moved since it was read: decided again with what it says now.
                 self._deadline.check()
             else:
@@ -323,13 +322,21 @@ class Runs:
         except Cancelled as cancelled:
             if cancelled.reasons[0].failed:
                 return False
+            _raise_if_refused(cancelled)
         else:
             return True
         try:
             self._table.transact([run], self._deadline)
-        except Cancelled:
+        except Cancelled as cancelled:
+            _raise_if_refused(cancelled)
             return False
         return True
+
+
+def _raise_if_refused(cancelled: Cancelled) -> None:
+    """What DynamoDB refuses is no condition that did not hold: nobody else has done it."""
+    if any(reason.refused for reason in cancelled.reasons):
+        raise TableRefused("DynamoDB refuses an item of a run") from cancelled
 
 
 def _create(table: Table, run: Run, now: int) -> Action:

@@ -47,11 +47,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`after` means that the call is done and its effect there when the error is raised."""
+    """`after` means that the call is done and its effect there when the error is raised. `instead` makes the
+    call itself, in part, and answers what the service says then: no error at all."""
 
     name: str
     error: "Callable[[Any, Call], BaseException]" = field(repr=False)
     after: bool = False
+    instead: "Callable[[Callable[..., Any], Call], Any] | None" = field(default=None, repr=False)
 
     # One fault is one key of a table of rates, however often its function is called.
     def __eq__(self, other: object) -> bool:
@@ -195,10 +197,17 @@ def internal_error(*, after: bool = False) -> Fault:
 
 def conflict(*positions: int) -> Fault:
     """Another transaction holds the items at these positions of the request (default: the first)."""
+    return cancelled("TransactionConflict", "Transaction is ongoing for the item", *positions)
+
+
+def cancelled(code: str, message: str, *positions: int) -> Fault:
+    """The transaction is cancelled for this reason at these positions of the request (by default 0)."""
     hit = positions or (0,)
+    innocent = {"Code": "None"}
 
     def error(client: Any, call: Call) -> BaseException:
-        reasons = [_conflict_reason(at in hit) for at in range(len(call.arguments["TransactItems"]))]
+        count = len(call.arguments["TransactItems"])
+        reasons = [{"Code": code, "Message": message} if at in hit else innocent for at in range(count)]
         sentence = (
             "Transaction cancelled, please refer cancellation reasons for specific reasons "
             f"[{', '.join(reason['Code'] for reason in reasons)}]"
@@ -207,12 +216,41 @@ def conflict(*positions: int) -> Fault:
         fault = service_error("TransactionCanceledException", sentence, members=members)
         return fault.error(client, call)
 
-    return Fault("TransactionConflict", error)
+    return Fault(code if hit == (0,) else f"{code} at {', '.join(map(str, hit))}", error)
 
 
-def _conflict_reason(hit: bool) -> dict[str, str]:
-    message = "Transaction is ongoing for the item"
-    return {"Code": "TransactionConflict", "Message": message} if hit else {"Code": "None"}
+def entries_rejected(last: int | None = None) -> Fault:
+    """SQS answers 200 and says that entries failed: the `last` so many of the batch, or all."""
+
+    def instead(method: Callable[..., Any], call: Call) -> Any:
+        entries = list(call.arguments["Entries"])
+        cut = len(entries) - last if last is not None else 0
+        taken = method(**{**call.arguments, "Entries": entries[:cut]}) if cut else {"Successful": []}
+        failed = [{"Id": e["Id"], "Code": "InternalError", "SenderFault": False} for e in entries[cut:]]
+        return {**taken, "Failed": [*taken.get("Failed", []), *failed]}
+
+    name = "entries rejected" if last is None else f"last {last} entries rejected"
+    return Fault(name, _no_error, instead=instead)
+
+
+def keys_unprocessed() -> Fault:
+    """DynamoDB answers half of a BatchGetItem and leaves the rest to be asked for again."""
+
+    def instead(method: Callable[..., Any], call: Call) -> Any:
+        ((table, request),) = call.arguments["RequestItems"].items()
+        cut = len(request["Keys"]) // 2
+        left = {table: {**request, "Keys": request["Keys"][cut:]}}
+        if not cut:
+            return {"Responses": {}, "UnprocessedKeys": left}
+        return method(RequestItems={table: {**request, "Keys": request["Keys"][:cut]}}) | {
+            "UnprocessedKeys": left
+        }
+
+    return Fault("half unprocessed", _no_error, instead=instead)
+
+
+def _no_error(client: Any, call: Call) -> BaseException:
+    raise AssertionError("a fault that answers raises nothing")
 
 
 def connection_refused() -> Fault:
@@ -301,6 +339,8 @@ class Faulty:
             self.history.record(made, fault)
             if fault is None:
                 return method(*args, **kwargs)
+            if fault.instead:
+                return fault.instead(method, made)
             if fault.after:
                 method(*args, **kwargs)
             raise fault.error(self._client, made)

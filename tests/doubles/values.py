@@ -15,6 +15,7 @@ ORDERED_TYPES = frozenset({"S", "N", "B"})
 MAX_ITEM_BYTES = 400 * 1024
 _MAX_NESTING = 32
 _MAX_DIGITS = 38
+_MAX_NAME = 65_535  # bytes of a nested attribute's name
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _EXACT = Context(prec=400)
 
@@ -87,7 +88,7 @@ def order_key(value: Value) -> Any:
 
 
 def size_of_item(item: Item) -> int:
-    return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
+    return sum(_bytes_of(name) + _size_of(value) for name, value in item.items())
 
 
 def check_item_size(item: Item, sentence: str = "Item size has exceeded the maximum allowed size") -> int:
@@ -102,7 +103,7 @@ def _size_of(value: Value) -> int:
     ((kind, content),) = value.items()
     match kind:
         case "S":
-            return len(content) if content.isascii() else len(content.encode())
+            return _bytes_of(content)
         case "B":
             return len(content)
         case "N":
@@ -117,8 +118,13 @@ def _size_of_several(kind: str, content: Any) -> int:
     if kind == "L":
         return 3 + sum(1 + _size_of(inner) for inner in content)
     if kind == "M":
-        return 3 + sum(1 + len(name.encode()) + _size_of(inner) for name, inner in content.items())
+        return 3 + sum(1 + _bytes_of(name) + _size_of(inner) for name, inner in content.items())
     return sum(_size_of({kind[0]: element}) for element in content)
+
+
+def _bytes_of(text: str) -> int:
+    # Half of a surrogate pair is text to JSON, and DynamoDB Local stores it.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _size_of_number(text: str) -> int:
@@ -166,6 +172,10 @@ def _set(element: Callable[[Any], Any], noun: str) -> Callable[[Any, int], list[
 
 
 def _map(content: Mapping[str, Any], depth: int) -> Item:
+    if "" in content:
+        raise invalid("Empty attribute name")
+    if any(len(name) > _MAX_NAME and _bytes_of(name) > _MAX_NAME for name in content):
+        raise invalid("Attribute name is too large, must be less than 65536 bytes")
     return {name: normalised(inner, depth + 1) for name, inner in content.items()}
 
 

@@ -24,7 +24,7 @@ from tests.builders import NOW, RUN, a_line, a_session
 from tests.doubles.faults import Faulty, conflict, lost_response, on
 from tests.world import KEY, World, plain
 
-WRITERS = 16
+WRITERS = 32
 SESSIONS = 120
 
 

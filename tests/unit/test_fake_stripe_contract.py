@@ -2,18 +2,14 @@
 schemas where they are at hand, and by the library itself.
 """
 
-import ast
-import importlib
 import inspect
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
-from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -26,6 +22,7 @@ from sandbox.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec, S
 from sandbox.fake_stripe.objects import API_VERSION
 from sandbox.fake_stripe.specs import DisputeStatus
 from sandbox.shop import make_shop
+from tests.stripe_types import properties
 
 KEY = "sk_test_contract"
 NOW = 1_732_672_800
@@ -132,40 +129,6 @@ def sessions(fake):
 
 
 # --- against the library's types ------------------------------------------------------------------------
-
-
-class NamesForTypeChecking(Mapping):
-    """What a module of the library imports only for type checkers, imported when its annotations are read."""
-
-    def __init__(self, module_name):
-        tree = ast.parse(inspect.getsource(sys.modules[module_name]))
-        guarded = (node for node in ast.walk(tree) if isinstance(node, ast.If))
-        imports = [line for node in guarded for line in node.body if isinstance(line, ast.ImportFrom)]
-        self._origins = {
-            alias.asname or alias.name: (line.module, alias.name) for line in imports for alias in line.names
-        }
-
-    def __getitem__(self, name):
-        module, original = self._origins[name]
-        return getattr(importlib.import_module(module), original)
-
-    def __iter__(self):
-        return iter(self._origins)
-
-    def __len__(self):
-        return len(self._origins)
-
-
-@cache
-def properties(cls) -> dict[str, Any]:
-    """The annotated properties of one class of the library, types resolved."""
-    hints = get_type_hints(cls, vars(sys.modules[cls.__module__]), NamesForTypeChecking(cls.__module__))
-    own = {name for base in cls.__mro__ if base.__module__ == cls.__module__ for name in base.__annotations__}
-    return {
-        name: hint
-        for name, hint in hints.items()
-        if name in own and not name.startswith("_") and get_origin(hint) is not ClassVar
-    }
 
 
 def mismatches(value, hint, path) -> Iterator[str]:

@@ -24,7 +24,7 @@ from recon.errors import (
 )
 from recon.pacing import Pacer
 from recon.stripe_key import StripeKey
-from recon.stripe_source import ERRORS, STRIPE_VERSION, StripeConnection, StripeSource, translated
+from recon.stripe_source import ERRORS, STRIPE_VERSION, Page, StripeConnection, StripeSource, translated
 from sandbox.fake_stripe import Endpoint, LineSpec, SessionSpec
 from tests.builders import NOW, FakeTime
 from tests.world import KEY, FakeSSM
@@ -80,6 +80,13 @@ def test_stripes_own_text_is_not_passed_on():
     assert str(translated(error)) == "Stripe: AuthenticationError (status 401)"
 
 
+def test_only_words_are_passed_on_and_never_prose():
+    error = stripe.InvalidRequestError(
+        "x", "metadata[a@b.com is here]", code="resource_missing", http_status=400
+    )
+    assert str(translated(error)) == "Stripe: InvalidRequestError (status 400, code resource_missing)"
+
+
 @pytest.fixture
 def clock():
     return FakeTime()
@@ -116,6 +123,13 @@ def test_the_version_is_pinned_in_every_request(make_source, monkeypatch):
     monkeypatch.setattr(source._connection._http, "request", recording)
     source.list_sessions(0, NOW)
     assert seen == [STRIPE_VERSION]
+
+
+def test_an_answer_that_is_no_text_is_asked_for_again(make_source, monkeypatch):
+    source = make_source()
+    answers = [(b'{"id": "\xff"}', 200, {}), (b'{"data": [], "has_more": false}', 200, {})]
+    monkeypatch.setattr(source._connection._http, "request", lambda *args, **kwargs: answers.pop(0))
+    assert source.list_sessions(0, NOW) == Page([], has_more=False)
 
 
 def test_pages_follow_each_other(stripe, make_source):
@@ -178,15 +192,22 @@ def test_no_request_begins_that_could_outlast_the_invocation(stripe, make_source
     assert stripe.calls.count() == 0
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [{"data": None}, {"data": "x"}, {}, {"data": [{"object": "checkout.session"}]}, {"data": [5]}],
-)
+@pytest.mark.parametrize("answer", [{"data": None}, {"data": "x"}, {}])
 def test_an_unreadable_list_is_an_error_and_no_empty_list(make_source, monkeypatch, answer):
     source = make_source()
     monkeypatch.setattr(source._connection, "get", lambda path, params, key: answer)
-    with pytest.raises((StripeUnavailable, MalformedSession)):
+    with pytest.raises(StripeUnavailable):
         source.list_sessions(0, NOW)
+
+
+@pytest.mark.parametrize("stranger", [5, None, {}, {"object": "checkout.session"}, {"id": None}, {"id": 7}])
+def test_a_listed_entry_without_an_id_is_counted_and_takes_no_neighbour_along(
+    make_source, monkeypatch, stranger
+):
+    source = make_source()
+    answer = {"data": [stranger, {"id": "cs_1"}], "has_more": False}
+    monkeypatch.setattr(source._connection, "get", lambda path, params, key: answer)
+    assert source.list_sessions(0, NOW) == Page([{"id": "cs_1"}], has_more=False, unreadable=1)
 
 
 def test_line_items_that_are_no_list_are_an_error(make_source, monkeypatch):
