@@ -2,7 +2,9 @@
 
 import contextlib
 import inspect
+import math
 import socket
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from unittest import mock
@@ -15,6 +17,7 @@ from consumer import process
 from producer import enqueue
 from recon.ledger import outcomes, table
 from recon.ledger.runs import Runs
+from recon.retry import Deadline
 from tests.crash.harms import BODIES
 from tests.crash.replay import (
     Act,
@@ -127,9 +130,9 @@ def _deletes_everything(self, batch, fates):
     return []
 
 
-def _counts_apart(self, results):
-    if moves := _counter_actions(self, results):
-        self._table.transact(moves, self._deadline)
+def _counts_apart(into, run_id, moves, now, **rest):
+    if counting := _counter_actions(into, run_id, moves, now, **rest):
+        into.transact(counting, Deadline(math.inf, time.monotonic, lambda _seconds: None))
     return []
 
 
@@ -150,7 +153,7 @@ def _quiet(self, run, state):
 
 
 _transact_once = table.Table._transact_once
-_counter_actions = outcomes.Commit._counter_actions
+_counter_actions = outcomes.counter_actions
 GONE, MISCOUNTED = "its message is gone", "counts"
 COMMIT = "dynamodb.transact_write_items"
 BATCH, RUN = ("batch_night", one_batch), ("run_night", whole_run)
@@ -172,7 +175,7 @@ BROKEN = (
     Broken(
         "counters move with their outcomes",
         BATCH,
-        ((outcomes.Commit, "_counter_actions", _counts_apart),),
+        ((outcomes, "counter_actions", _counts_apart),),
         (COMMIT, "killed after"),
         MISCOUNTED,
     ),
