@@ -94,28 +94,20 @@ def preview(operator: Operator, event: Event) -> Answer:
 
 def started(operator: Operator, event: Event) -> Answer:
     place = operator.place
+    where = watch_of(place)
     hand_over(place.client("lambda", once=True), place.names.producer, event)
     nobody: Future[Body] = Future()
-    begun = Begun(event["requestedAt"], started_of(place, event, nobody).name(time.sleep))
+    begun = Begun(event["requestedAt"], started_of(where, event, nobody).name(time.sleep))
     words = f"Started run {begun.run_id}." if begun.run_id else "Asked for; it has not begun yet."
     return Answer(begun, lambda screen: screen.text(f"{words} `nightly-sync status` tells how it does."))
 
 
 def followed(operator: Operator, event: Event) -> Answer:
     place = operator.place
-    names, client = place.names, place.client("lambda", once=True)
-    run = started_of(place, event, in_background(lambda: invoke(client, names.producer, event)))
+    where, client = watch_of(place), place.client("lambda", once=True)
     try:
-        last = watch(
-            operator,
-            follow(
-                run.look,
-                lambda progress: progress.is_over or run.is_stuck,
-                timeout=math.inf,
-                clock=time.monotonic,
-                sleep=time.sleep,
-            ),
-        )
+        answer = in_background(lambda: invoke(client, place.names.producer, event))
+        last = to_its_end(operator, started_of(where, event, answer))
     except KeyboardInterrupt:
         operator.screen.tell(
             "Not followed any more; the run goes on. `nightly-sync status` tells how it does."
@@ -126,9 +118,26 @@ def followed(operator: Operator, event: Event) -> Answer:
     return Answer(summary, lambda screen: show(screen, summary), needs_attention=needs)
 
 
-def started_of(place: Place, event: Event, answer: Future[Body]) -> Started:
-    where = Watch(place.runs, place.sqs, place.names.queue_url, place.names.dlq_url)
+def watch_of(place: Place) -> Watch:
+    """Made before anything is sent: what cannot be watched is not started."""
+    return Watch(place.runs, place.sqs, place.names.queue_url, place.names.dlq_url)
+
+
+def started_of(where: Watch, event: Event, answer: Future[Body]) -> Started:
     return Started(where, epoch_of(event["requestedAt"]), answer, time.monotonic)
+
+
+def to_its_end(operator: Operator, run: Started) -> Progress:
+    return watch(
+        operator,
+        follow(
+            run.look,
+            lambda progress: progress.is_over or run.is_stuck,
+            timeout=math.inf,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        ),
+    )
 
 
 def summary_of(place: Place, last: Progress, now: int) -> Summary:
