@@ -10,9 +10,11 @@ VOLUME ?= 100000
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV
+# Apart from the project's dependencies: it brings a hundred of its own, which would have to agree with them.
+CHECKOV_VERSION := 3.3.30
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test prove check format build clean
+.PHONY: help demo test prove check audit format build clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,11 +25,12 @@ demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leave
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
 
-prove: $(UV) ## what is too long for test: simulated shops, every crash, every hostile field, 100,000 sessions (SEEDS=, VOLUME=)
+prove: $(UV) ## what is too long for test: simulated shops, every crash, hostile field and permission, 100,000 sessions (SEEDS=, VOLUME=)
 	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
+	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
 
 check: $(UV) ## linters, types, import arrows, template
 	@$(RUN) ruff check .
@@ -35,6 +38,12 @@ check: $(UV) ## linters, types, import arrows, template
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@$(RUN) cfn-lint infra/template.yaml
+	@$(UV) tool run --from checkov==$(CHECKOV_VERSION) checkov --file infra/template.yaml --framework cloudformation \
+		--skip-download --compact --quiet
+
+# Needs the vulnerability database at osv.dev, so it is no part of check, which needs the package registry only.
+audit: $(UV) ## known vulnerabilities of the locked dependencies; asks osv.dev
+	@$(UV) audit --frozen
 
 format: $(UV) ## formats the sources
 	@$(RUN) ruff check --fix .

@@ -12,7 +12,7 @@ from consumer.settle import Tools
 from recon.clients import Clients, clients_from
 from recon.errors import SyncError
 from recon.retry import Deadline, stripe_timeout, working_seconds
-from recon.telemetry import NONE, Telemetry
+from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -30,7 +30,7 @@ def clients() -> Clients:
 
 @cache
 def telemetry() -> Telemetry:
-    return Telemetry("consumer")
+    return Telemetry("consumer", os.environ.get(STACK_VARIABLE, DEFAULT_STACK))
 
 
 @cache

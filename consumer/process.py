@@ -12,6 +12,7 @@ from consumer.settle import Settle, Settled, Tools
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
 from recon.ledger.orders import Orders, Users, orders_by_user
 from recon.ledger.outcomes import Known, Result, known_of
+from recon.ledger.records import RUNNING
 from recon.ledger.runs import Runs
 from recon.queue import SessionQueue, Visibility
 from recon.reconcile import Outcome
@@ -153,6 +154,8 @@ class Process:
         match result.outcome:
             case Outcome.CREATED:
                 self._telemetry.info(f"Created order snapshot {result.order_number} via sync", **ids)
+                order = result.order or {}
+                self._telemetry.recovered(order.get("amount"), order.get("currency"))
             case Outcome.SKIPPED:
                 self._telemetry.info(f"Skipped session: {result.reason}", **ids, reason=str(result.reason))
             case Outcome.ERROR:
@@ -162,11 +165,13 @@ class Process:
                     error_type=type(result.error).__name__,
                     receive_count=work.receive_count,
                 )
+        self._telemetry.failed_for(result.error)
         if result.outcome is not Outcome.ERROR or result.previous is None:
             self._telemetry.count(_METRICS[result.outcome])
 
     def _postpone(self, fates: Fates, work: Work, error: SyncError) -> None:
         fates.later[work.key] = error
+        self._telemetry.failed_for(error)
         self._telemetry.warning(
             f"Session is tried again later: {error}",
             run_id=work.run_id,
@@ -177,21 +182,22 @@ class Process:
 
     def _finish(self, run_id: str) -> None:
         """Whoever commits last marks the run done; whoever fails to ask leaves it to the next one."""
+        runs, now = Runs(self._tools.table, self._tools.deadline), self._tools.now()
         try:
-            run = Runs(self._tools.table, self._tools.deadline).finish_if_through(run_id, self._tools.now())
+            if run := runs.finish_if_through(run_id, now):
+                self._telemetry.sync_completed(run, run.seconds(now))
+                self._telemetry.watermark(runs.state(), now)
+            elif (run := runs.get(run_id)) and run.status == RUNNING:
+                self._telemetry.run_is_open(run, now)
         except SyncError as error:
             self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)
-            return
-        if run:
-            self._telemetry.sync_completed(run, run.seconds(self._tools.now()))
 
     def _give_back(self, batch: Sorted, fates: Fates) -> list[str]:
         failed = list(self._failed(batch, fates))
-        for receipt in self._queue.set_visibility(
-            Visibility(delivery.receipt_handle, seconds) for delivery, seconds in failed
-        ):
+        changes = (Visibility(delivery.receipt_handle, seconds) for delivery, seconds in failed)
+        for receipt, why in self._queue.set_visibility(changes).items():
             self._telemetry.warning(
-                "A message comes back with the queue's own visibility timeout",
+                f"A message comes back with the queue's own visibility timeout: {why}",
                 run_id="-",
                 receipt=receipt[:20],
             )

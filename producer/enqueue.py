@@ -11,7 +11,7 @@ from producer.request import SCHEDULED, Hop
 from producer.scan import NO_EVENTS, UNREADABLE, Webhooks
 from producer.slices import Listed, Region, Slices
 from recon.errors import MalformedMessage, OutOfTime, TooManyHops
-from recon.ledger.records import FAILED, RUNNING, Run
+from recon.ledger.records import DONE, FAILED, RUNNING, Run
 from recon.ledger.runs import ListingTaken, Progress, Runs
 from recon.message import SessionMessage, loads, message_of
 from recon.queue import SessionQueue
@@ -51,6 +51,10 @@ class Enqueue:
     telemetry: Telemetry
     go_on: Callable[[Hop], None]
 
+    def tell_watermark(self, at: int) -> None:
+        """How old it is when a scheduled run begins; `at` is the scheduled time, epoch seconds."""
+        self.telemetry.watermark(self.runs.state(), at)
+
     def begin(self, wanted: Run) -> Run:
         """Begins a run, or goes on with one that another invocation began, in its own window and to its own
         maximum. Returns its record as it stands then."""
@@ -77,7 +81,9 @@ class Enqueue:
         if run.listed:
             self._look_at_the_whole(run)
         self._finish(run.run_id)
-        return self.runs.get(run.run_id) or run
+        run = self.runs.get(run.run_id) or run
+        self._tell_if_open(run)
+        return run
 
     def _hop_on(self, run: Run, hop: int) -> None:
         if run.listed:
@@ -114,14 +120,13 @@ class Enqueue:
                 self.warn(run.run_id, NO_SESSIONS)
                 self.telemetry.count(Metric.NO_SESSIONS)
 
-    def warn(self, run_id: str, warning: str) -> None:
-        """Loudly, and once a run."""
-        if self.runs.warn(run_id, warning):
-            self._warned(run_id, warning)
-
-    def _warned(self, run_id: str, warning: str) -> None:
-        self.telemetry.warning(warning, run_id=run_id)
-        self.telemetry.count(Metric.RUN_WARNINGS)
+    def warn(self, run_id: str, warning: str) -> bool:
+        """Loudly, and once a run: whether this was the time."""
+        first = self.runs.warn(run_id, warning)
+        if first:
+            self.telemetry.warning(warning, run_id=run_id)
+            self.telemetry.count(Metric.RUN_WARNINGS)
+        return first
 
     def _close_others(self, run_id: str) -> None:
         for run in self.runs.close_others(run_id, self.now()):
@@ -129,8 +134,13 @@ class Enqueue:
                 self.telemetry.error(
                     "Run failed: its listing ended before its window was through", run_id=run.run_id
                 )
-            else:
+            elif run.status == DONE:
                 self._completed(run)
+            self._tell_if_open(run)
+
+    def _tell_if_open(self, run: Run) -> None:
+        if run.status == RUNNING:
+            self.telemetry.run_is_open(run, self.now())
 
     def _finish(self, run_id: str) -> None:
         if run := self.runs.finish_if_through(run_id, self.now()):
@@ -138,6 +148,7 @@ class Enqueue:
 
     def _completed(self, run: Run) -> None:
         self.telemetry.sync_completed(run, run.seconds(self.now()))
+        self.telemetry.watermark(self.runs.state(), self.now())
 
 
 class Listing:
@@ -237,11 +248,12 @@ class Listing:
 
     def _truncated(self, progress: Progress) -> Progress:
         limit = self.run.max_sessions
-        self._with.warn(
+        first = self._with.warn(
             self.run.run_id,
             f"truncated: the window holds more than the {limit} sessions of maxSessions; what is newer than "
             "the last of them was not looked at",
         )
+        self._with.telemetry.count(Metric.TRUNCATED_RUNS, first)
         covers = 0
         if self.run.trigger == SCHEDULED and self.run.covers_through:
             covers = min(self.run.covers_through, progress.cursor)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.request import Hop
+from recon.aws import told
 from recon.errors import HopFailed
 
 if TYPE_CHECKING:
@@ -16,7 +17,5 @@ def invoke_again(client: "LambdaClient", function: str, hop: Hop) -> None:
     """Raises HopFailed; this invocation is tried again then, and goes on from the cursor."""
     try:
         client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(hop.event()))
-    except ClientError as exc:
-        raise HopFailed(f"Lambda: {exc.operation_name}: {exc.response['Error']['Code']}") from exc
-    except BotoCoreError as exc:
-        raise HopFailed(f"Lambda: {type(exc).__name__}") from exc
+    except (ClientError, BotoCoreError) as exc:
+        raise HopFailed(f"Lambda: {told(exc)}") from exc

@@ -21,7 +21,7 @@ from recon.ledger.outcomes import created_orders
 from recon.ledger.records import Run
 from recon.ledger.runs import Runs
 from recon.retry import Deadline, aws_config, listing_seconds, stripe_timeout
-from recon.telemetry import NONE, Telemetry, frames
+from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry, frames
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -43,7 +43,7 @@ def clients() -> Clients:
 @cache
 def telemetry() -> Telemetry:
     """Apart from the other clients: it must be able to say that the settings are wrong."""
-    return Telemetry("producer")
+    return Telemetry("producer", os.environ.get(STACK_VARIABLE, DEFAULT_STACK))
 
 
 @cache
@@ -73,6 +73,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         return refusal(str(error))
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=NONE, error_type=type(error).__name__)
+        telemetry().failed_for(error)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
         name = type(error).__name__
@@ -116,6 +117,8 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
         previewed, numbers = preview(run, request.max_sessions)
         _tell(previewed)
         return answer(previewed, numbers, dry_run=True)
+    if request.trigger == SCHEDULED and request.at is not None:
+        enqueue.tell_watermark(request.at)
     return _answer(enqueue.begin(run))
 
 

@@ -10,6 +10,7 @@
         LineItemsMissing       a paid session without line items: never written as an empty order
         TableUnavailable       DynamoDB throttled, conflicted or could not be reached
         QueueUnavailable       SQS rejected or could not be reached
+        NotAllowed             a role lacks a permission for the table or the queue; the message names it
         HopFailed              the producer could not invoke itself to go on with a run
         OutOfTime              the invocation's time would not have sufficed
         Unfinished             a last attempt that ended without an answer: the function was killed
@@ -67,6 +68,10 @@ class TableUnavailable(Retryable):
 
 class QueueUnavailable(Retryable):
     """SQS rejected entries or could not be reached."""
+
+
+class NotAllowed(Retryable):
+    """AWS denied a role an action. Retryable, because an operator mends the policy and not the message."""
 
 
 class HopFailed(Retryable):

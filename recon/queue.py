@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recon.errors import QueueUnavailable
+from recon.aws import is_denied, told
+from recon.errors import NotAllowed, QueueUnavailable
 from recon.message import SessionMessage, dumps
 from recon.retry import SEND_ATTEMPTS, Deadline, attempts
 
@@ -56,10 +57,10 @@ class SessionQueue:
         if entries:
             raise QueueUnavailable(f"SQS rejected {len(entries)} entries of a batch")
 
-    def set_visibility(self, changes: Iterable[Visibility]) -> list[str]:
-        """Sets when messages come back. Returns the receipt handles that SQS did not take: those come
-        back with the queue's own visibility timeout, later but not lost."""
-        missed: list[str] = []
+    def set_visibility(self, changes: Iterable[Visibility]) -> dict[str, str]:
+        """Sets when messages come back. Returns the receipt handles that SQS did not take, and why: those
+        come back with the queue's own visibility timeout, later but not lost."""
+        missed: dict[str, str] = {}
         for batch in batched(changes, BATCH):
             entries: list[Entry] = [
                 {"Id": str(n), "ReceiptHandle": change.receipt_handle, "VisibilityTimeout": change.seconds}
@@ -67,9 +68,10 @@ class SessionQueue:
             ]
             try:
                 failed = self._batch_call(self._client.change_message_visibility_batch, entries)
-            except QueueUnavailable:
-                failed = {entry["Id"] for entry in entries}
-            missed += [entry["ReceiptHandle"] for entry in entries if entry["Id"] in failed]
+                why = "SQS rejected it"
+            except (QueueUnavailable, NotAllowed) as error:
+                failed, why = {entry["Id"] for entry in entries}, str(error)
+            missed |= {entry["ReceiptHandle"]: why for entry in entries if entry["Id"] in failed}
         return missed
 
     def _batch_call(self, method: Callable[..., Any], entries: Sequence[Entry]) -> set[str]:
@@ -81,7 +83,5 @@ class SessionQueue:
         return {failure["Id"] for failure in answer.get("Failed", [])}
 
 
-def _translated(error: ClientError | BotoCoreError) -> QueueUnavailable:
-    if isinstance(error, ClientError):
-        return QueueUnavailable(f"SQS: {error.operation_name}: {error.response['Error']['Code']}")
-    return QueueUnavailable(f"SQS: {type(error).__name__}")
+def _translated(error: ClientError | BotoCoreError) -> QueueUnavailable | NotAllowed:
+    return (NotAllowed if is_denied(error) else QueueUnavailable)(f"SQS: {told(error)}")

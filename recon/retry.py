@@ -10,7 +10,7 @@ from typing import Any
 
 import tenacity
 
-from recon.errors import OutOfTime, Retryable
+from recon.errors import NotAllowed, OutOfTime, Retryable
 
 # Stripe's library retries nothing by itself here: a plain 429 it never retries, and a second layer under
 # tenacity would multiply the attempts.
@@ -98,11 +98,12 @@ def attempts(
 ) -> tenacity.Retrying:
     """Runs a callable up to `count` times while the deadline allows, waiting with full jitter in between.
 
-    The last error is raised as it is. OutOfTime is never repeated: waiting does not make more time.
+    The last error is raised as it is. OutOfTime is never repeated: waiting does not make more time. Nor is
+    NotAllowed: it grants no permission.
     """
 
     def again(error: BaseException) -> bool:
-        return isinstance(error, on) and not isinstance(error, OutOfTime)
+        return isinstance(error, on) and not isinstance(error, OutOfTime | NotAllowed)
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(again),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from recon.aws import told
 from recon.config import Settings
 from recon.errors import KeyUnavailable
 
@@ -45,11 +46,6 @@ class StripeKey:
     def _read(self) -> str:
         try:
             answer = self._ssm().get_parameter(Name=str(self._parameter), WithDecryption=True)
-        except ClientError as exc:
-            code = exc.response["Error"]["Code"]
-            raise KeyUnavailable(f"the SSM parameter {self._parameter} cannot be read: {code}") from exc
-        except BotoCoreError as exc:
-            raise KeyUnavailable(
-                f"the SSM parameter {self._parameter} cannot be read: {type(exc).__name__}"
-            ) from exc
+        except (ClientError, BotoCoreError) as exc:
+            raise KeyUnavailable(f"the SSM parameter {self._parameter} cannot be read: {told(exc)}") from exc
         return answer["Parameter"]["Value"].strip()

@@ -27,6 +27,7 @@ from infra.build import (
     write_zip,
 )
 from sandbox.emulator import Clients
+from sandbox.template import emulated
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (
@@ -121,7 +122,12 @@ class Stack:
         self.client("ssm").delete_parameter(Name=self.secret_parameter)
 
 
-def deploy(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, name: str | None = None) -> Stack:
+def deploy(
+    client: Clients,
+    parameters: Parameters = SANDBOX_PARAMETERS,
+    name: str | None = None,
+    template: Path = TEMPLATE,
+) -> Stack:
     """Makes a shop (table and key) and deploys the template for it, under a fresh name unless one is given.
 
     `parameters` are the template's own; CommerceTable and StripeSecretParameter follow from the name.
@@ -131,7 +137,8 @@ def deploy(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, name: s
     create_table(client, table)
     put_stripe_key(client, secret_parameter, STRIPE_KEY)
     shop = {"CommerceTable": table, "StripeSecretParameter": secret_parameter}
-    outputs = deploy_template(client, name, packaged(client), {**SANDBOX_PARAMETERS, **parameters, **shop})
+    given = {**SANDBOX_PARAMETERS, **parameters, **shop}
+    outputs = deploy_template(client, name, packaged(client, template), given)
     make_concurrency_a_number(client, outputs["MappingId"])
     allow_recursion(client, outputs["ProducerName"])
     return Stack(
@@ -150,9 +157,11 @@ def deploy(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, name: s
 
 
 @contextmanager
-def deployed(client: Clients, parameters: Parameters = SANDBOX_PARAMETERS) -> Iterator[Stack]:
+def deployed(
+    client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, template: Path = TEMPLATE
+) -> Iterator[Stack]:
     """A stack that is there inside the block and deleted after it."""
-    stack = deploy(client, parameters)
+    stack = deploy(client, parameters, template=template)
     try:
         yield stack
     finally:
@@ -198,9 +207,9 @@ def put_stripe_key(client: Clients, parameter: str, key: str) -> None:
 # --- code ---------------------------------------------------------------------------------------------------
 
 
-def packaged(client: Clients) -> str:
-    """The template with each function's code in the emulator's S3."""
-    template = TEMPLATE.read_text()
+def packaged(client: Clients, path: Path = TEMPLATE) -> str:
+    """The template as the emulator can deploy it, with each function's code in the emulator's S3."""
+    template = emulated(path.read_text())
     for function in FUNCTIONS:
         local, remote = f"../build/{function}", upload(client, bundle(function))
         if template.count(local) != 1:
@@ -210,13 +219,18 @@ def packaged(client: Clients) -> str:
 
 
 def upload(client: Clients, archive: Path) -> str:
-    s3 = client("s3")
-    if BUCKET not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
-        s3.create_bucket(Bucket=BUCKET)
-    known = s3.list_objects_v2(Bucket=BUCKET, Prefix=archive.name).get("KeyCount", 0)
+    known = client("s3").list_objects_v2(Bucket=bucket(client), Prefix=archive.name).get("KeyCount", 0)
     if not known:
-        s3.put_object(Bucket=BUCKET, Key=archive.name, Body=archive.read_bytes())
+        client("s3").put_object(Bucket=BUCKET, Key=archive.name, Body=archive.read_bytes())
     return f"s3://{BUCKET}/{archive.name}"
+
+
+def bucket(client: Clients) -> str:
+    """The packages' bucket, made when it is first asked for."""
+    s3 = client("s3")
+    if BUCKET not in [found["Name"] for found in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=BUCKET)
+    return BUCKET
 
 
 def bundle(function: str) -> Path:
@@ -254,11 +268,14 @@ def drop_old_bundles() -> None:
 def deploy_template(client: Clients, name: str, template: str, parameters: Parameters) -> dict[str, str]:
     """The stack's outputs. Raises StackError with every reason CloudFormation gives."""
     formation = client("cloudformation")
+    # By way of the bucket, as with `--s3-bucket`: it is larger than the 51,200 bytes of a request.
+    key = f"{hashlib.sha256(template.encode()).hexdigest()[:16]}.yaml"
+    client("s3").put_object(Bucket=bucket(client), Key=key, Body=template.encode())
     change = formation.create_change_set(
         StackName=name,
         ChangeSetName="deploy",
         ChangeSetType="CREATE",
-        TemplateBody=template,
+        TemplateURL=f"{client.endpoint}/{BUCKET}/{key}",
         Parameters=as_list(parameters),
         Capabilities=["CAPABILITY_IAM"],
     )["Id"]

@@ -239,7 +239,10 @@ class Runs:
         return self._close(run, DONE, through, {":yes": True}, now, names)
 
     def close_others(self, run_id: str, now: int) -> list[Run]:
-        """Closes the other runs that are still open: done if they are, failed if their producer is dead."""
+        """Closes the other runs that are still open: done if they are, failed if their producer is dead.
+
+        Returns all of them as they are now; one that stays open is `running`.
+        """
         items = self._table.query(
             "PK = :pk AND begins_with(SK, :runs)",
             {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":running": RUNNING},
@@ -247,7 +250,7 @@ class Runs:
             only="#status = :running",
         )
         opened = [run for run in map(run_of, items) if run.run_id != run_id]
-        return [closed for run in opened if (closed := self._closed(run, now))]
+        return [self._closed(run, now) or run for run in opened]
 
     def _closed(self, run: Run, now: int) -> Run | None:
         if run.is_through:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recon.errors import SyncError, TableRefused, TableUnavailable
+from recon.aws import is_denied, told
+from recon.errors import NotAllowed, SyncError, TableRefused, TableUnavailable
 from recon.retry import TRANSACTION_ATTEMPTS, Deadline, attempts
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ type Key = tuple[str, str]
 MAX_ACTIONS = 100  # of one transaction
 MAX_BATCH_GET = 100
 # Error codes that say "this content, never"; all others (throttling, conflicts, outages, a missing table
-# or permission that an operator will mend) say "not now".
+# that an operator will mend) say "not now".
 _REFUSALS = {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"}
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _REFUSED_REASONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
@@ -180,12 +181,11 @@ class Table:
 
 
 def translated(error: ClientError | BotoCoreError) -> SyncError:
-    """Ours for the SDK's: the operation and the code, never a value."""
+    """Ours for the SDK's, never with a value in it."""
     if not isinstance(error, ClientError):
-        return TableUnavailable(f"DynamoDB: {type(error).__name__}")
-    code = error.response["Error"]["Code"]
-    kind = TableRefused if code in _REFUSALS else TableUnavailable
-    return kind(f"DynamoDB: {error.operation_name}: {code}")
+        return TableUnavailable(f"DynamoDB: {told(error)}")
+    kind = TableRefused if error.response["Error"]["Code"] in _REFUSALS else TableUnavailable
+    return (NotAllowed if is_denied(error) else kind)(f"DynamoDB: {told(error)}")
 
 
 def to_wire(item: Item) -> Item:

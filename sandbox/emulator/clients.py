@@ -1,6 +1,7 @@
 """boto3 clients for an emulated AWS, made once each and closed together."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -33,8 +34,10 @@ OTHERS = Config(retries={"total_max_attempts": 3, "mode": "standard"})
 class Clients:
     """`clients("sqs")` is the SQS client of the AWS at `endpoint`. A context manager: closes what it made."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, trusted: Path | None = None) -> None:
+        """`trusted`: PEM file of the authority behind a TLS endpoint."""
         self.endpoint = endpoint
+        self.trusted = trusted
         # A session of its own: neither the user's profile nor the user's credentials are looked at.
         self._session = boto3.Session(
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
@@ -66,7 +69,8 @@ class Clients:
         if service not in self._made:
             config = INVOKE if service == "lambda" else OTHERS
             make: Any = self._session.client
-            self._made[service] = make(service, endpoint_url=self.endpoint, config=config)
+            verify = str(self.trusted) if self.trusted else None
+            self._made[service] = make(service, endpoint_url=self.endpoint, config=config, verify=verify)
         return self._made[service]
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -15,10 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from infra.build import ROOT, find_uv
 from sandbox.emulator.clients import CREDENTIALS, Clients
+from sandbox.emulator.enforcement import Certificate, certificate_for, enforcement
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".cache" / "emulator-venv"
@@ -43,16 +45,24 @@ class Emulator:
 
     `home` holds its log, which stays, and while it is up its functions' files; without one it is a temporary
     folder, removed at the end. `environment` adds variables that the functions should see, such as those of a
-    proxy.
+    proxy. `enforcing` makes it ask the policies of roles and queues, over TLS, which the queues' demand.
     """
 
-    def __init__(self, home: Path | None = None, environment: Mapping[str, str] = NOTHING) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        environment: Mapping[str, str] = NOTHING,
+        *,
+        enforcing: bool = False,
+    ) -> None:
         self._temporary_home = home is None
         self._environment = environment
+        self._enforcing = enforcing
         self.home = home or Path(tempfile.mkdtemp(prefix="nightly-sync-aws-"))
         self.log_path = self.home / "emulator.log"
         self.pid = 0
         self.url = ""
+        self.certificate: Certificate | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Clients | None = None
 
@@ -60,13 +70,15 @@ class Emulator:
     def client(self) -> Clients:
         """Clients for this AWS: `emulator.client("sqs")`. Closed by `stop`."""
         if self._client is None:
-            self._client = Clients(self.url)
+            self._client = Clients(self.url, self.certificate.authority if self.certificate else None)
         return self._client
 
     def start(self, *, detached: bool = False) -> Self:
         """Returns when it answers. Detached, it outlives this process until `stop_detached(home)`."""
         python = installed()
         files_path(self.home).mkdir(parents=True, exist_ok=True)
+        if self._enforcing:
+            self.certificate = certificate_for(HOST, python, files_path(self.home))
         try:
             for attempt in range(PORT_ATTEMPTS):
                 if self._try_start(python, free_port(), detached=detached, last=attempt == PORT_ATTEMPTS - 1):
@@ -80,7 +92,7 @@ class Emulator:
         return self
 
     def _try_start(self, python: Path, port: int, *, detached: bool, last: bool) -> bool:
-        self.url = f"http://{HOST}:{port}"
+        self.url = f"{'https' if self.certificate else 'http'}://{HOST}:{port}"
         self._process = self._spawn(python, port, detached=detached)
         self.pid = self._process.pid
         deadline = time.monotonic() + START_SECONDS
@@ -88,7 +100,7 @@ class Emulator:
             if self._process.poll() is not None:
                 break
             # Its own word first: on a port that was taken in the meantime, it is somebody else who answers.
-            if f"Running on {self.url}" in self.log() and answers(self.url):
+            if f"Running on {self.url}" in self.log() and answers(self.url, self.certificate):
                 return True
             time.sleep(POLL_SECONDS)
         if "already in use" in self.log() and not last:
@@ -98,11 +110,14 @@ class Emulator:
 
     def _spawn(self, python: Path, port: int, *, detached: bool) -> subprocess.Popen[bytes]:
         command = [str(python), str(HERE / "guard.py"), *(["--detached"] if detached else [])]
+        environment = clean_environment(files_path(self.home), port)
+        if self.certificate:
+            environment |= enforcement(self.certificate)
         with self.log_path.open("wb") as log:
             return subprocess.Popen(
                 command,
                 cwd=files_path(self.home),
-                env=clean_environment(files_path(self.home), port) | dict(self._environment),
+                env=environment | dict(self._environment),
                 stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -222,8 +237,10 @@ def free_port() -> int:
     return port
 
 
-def answers(url: str) -> bool:
-    opener = build_opener(ProxyHandler({}))  # a proxy of this shell knows nothing about this machine
+def answers(url: str, certificate: Certificate | None = None) -> bool:
+    trust = ssl.create_default_context(cafile=certificate.authority if certificate else None)
+    # A proxy of this shell knows nothing about this machine.
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trust))
     try:
         with opener.open(f"{url}/_ministack/ready", timeout=2) as response:
             return bool(response.status == HTTPStatus.OK)

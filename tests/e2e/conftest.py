@@ -10,7 +10,8 @@ import pytest
 
 from sandbox.emulator import Emulator
 from sandbox.fake_stripe import FakeStripe, RateLimits
-from sandbox.stack import STRIPE_KEY, deployed
+from sandbox.stack import STRIPE_KEY, TEMPLATE, deployed
+from tests.e2e.calls import recording
 from tests.e2e.shop import Shop
 
 LAST_LOG_LINES = 60
@@ -30,13 +31,15 @@ QUICK = {
 def emulator(tmp_path_factory):
     # Its log stays in pytest's folder when all is over.
     home = tmp_path_factory.mktemp("aws")
-    with fast_folder() as unpacked, Emulator(home, {"TMPDIR": unpacked}) as running:
-        yield running
+    with fast_folder() as unpacked:
+        environment = {"TMPDIR": unpacked} | recording()
+        with Emulator(home, environment, enforcing=True) as running:
+            yield running
 
 
 @pytest.fixture
 def deploy_stack(emulator, request):
-    """Deploys the template with the parameters given: `deploy_stack(ConsumerTimeout=2)`.
+    """Deploys the template with the parameters given: `deploy_stack(ConsumerTimeout=2)`, or another template.
 
     The stacks end with the test. When it failed, what their functions logged is shown.
     """
@@ -64,13 +67,13 @@ def workers(emulator):
 @pytest.fixture(scope="module")
 def open_shop(deploy_module_stack):
     """A stack with a fake Stripe of its own: `open_shop(ConsumerTimeout=2)`. Both end with the module."""
-    with ExitStack() as opened:
+    yield from shop_factory(deploy_module_stack)
 
-        def make(**parameters):
-            stripe = opened.enter_context(FakeStripe(STRIPE_KEY, limits=RateLimits(None, None)))
-            return Shop(deploy_module_stack(StripeApiBase=stripe.url, **(QUICK | parameters)), stripe)
 
-        yield make
+@pytest.fixture
+def open_brief_shop(deploy_stack):
+    """`open_shop` for a shop that ends with the test."""
+    yield from shop_factory(deploy_stack)
 
 
 def command_of(process):
@@ -93,10 +96,20 @@ def fast_folder():
 def stack_factory(emulator, request):
     with ExitStack() as stacks:
 
-        def make(**parameters):
-            stack = stacks.enter_context(deployed(emulator.client, parameters))
+        def make(template=TEMPLATE, **parameters):
+            stack = stacks.enter_context(deployed(emulator.client, parameters, template))
             stacks.callback(show_logs_of_failure, request.node, stack)
             return stack
+
+        yield make
+
+
+def shop_factory(deploy):
+    with ExitStack() as opened:
+
+        def make(**parameters):
+            stripe = opened.enter_context(FakeStripe(STRIPE_KEY, limits=RateLimits(None, None)))
+            return Shop(deploy(StripeApiBase=stripe.url, **(QUICK | parameters)), stripe)
 
         yield make
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.emulator.clients import CREDENTIALS
 from sandbox.fake_stripe import FakeStripe, SessionSpec
 from sandbox.stack import STRIPE_KEY, wait_until
 from tests.e2e.aws_cli import with_aws
@@ -58,9 +59,8 @@ def run(command, aws, shop, cwd):
         "PATH": f"{aws}:{os.environ['PATH']}",
         "HOME": os.environ["HOME"],
         "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CA_BUNDLE": str(stack.client.trusted),
+        **CREDENTIALS,
         "AWS_PAGER": "",
         "TABLE": stack.table,
         "DLQ_URL": stack.dlq_url,

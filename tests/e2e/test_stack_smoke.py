@@ -155,7 +155,7 @@ def test_each_function_has_a_role_and_a_log_group_of_its_own(stack):
         assert groups[group] == 90
 
 
-def test_both_alarms_go_to_the_topic_that_the_address_is_subscribed_to(deploy_stack):
+def test_all_alarms_go_to_the_topic_that_the_address_is_subscribed_to(deploy_stack):
     stack = deploy_stack(AlarmEmail="ops@example.com")
     alarms = {
         alarm["AlarmName"].removeprefix(f"{stack.name}-"): alarm
@@ -164,7 +164,10 @@ def test_both_alarms_go_to_the_topic_that_the_address_is_subscribed_to(deploy_st
     [topic] = {action for alarm in alarms.values() for action in alarm["AlarmActions"]}
     subscriptions = stack.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     watched = {name: alarm["Dimensions"][0]["Value"] for name, alarm in alarms.items()}
-    assert watched == {"producer-failed": stack.producer, "dead-letters": f"{stack.name}-dead-letters"}
+    assert len(watched) == 14
+    assert watched["producer-failed"] == stack.producer
+    assert watched["dead-letters"] == f"{stack.name}-dead-letters"
+    assert watched["run-open"] == environment(stack, stack.producer)["SYNC_STACK"] == stack.name
     assert [subscription["Endpoint"] for subscription in subscriptions] == ["ops@example.com"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cfnlint.decode import decode_str
 
 from infra.build import FUNCTIONS, PYTHON, ROOT, Options
 from recon import retry
@@ -21,20 +21,15 @@ from recon.ledger.runs import LISTING_STALE_SECONDS
 from recon.ledger.table import MAX_ACTIONS, Table
 from recon.reconcile import Outcome
 from recon.retry import Deadline
+from recon.telemetry import STACK_VARIABLE
+from tests.infra.resolved import PARAMETERS, PATH, RESOURCES, STACK, TEMPLATE, Deployed
+from tests.roles import actions, statements
 
-PATH = ROOT / "infra" / "template.yaml"
-TEMPLATE = decode_str(PATH.read_text())[0]
-RESOURCES = TEMPLATE["Resources"]
-PARAMETERS = TEMPLATE["Parameters"]
 MAPPINGS = TEMPLATE["Mappings"]
 
 DAY = 24 * 3600
 LAMBDA_MAX_TIMEOUT = 900
 SQS_MAX_VISIBILITY = 12 * 3600
-
-# A deployment that gives what has no default, and the addresses that only exist once it is deployed.
-GIVEN = {"CommerceTable": "shop", "StripeSecretParameter": "/shop/stripe-key"}
-DEPLOYED = {"Queue": "https://queue", "AWS::NoValue": None}
 
 
 def properties(name):
@@ -49,46 +44,13 @@ def defaults():
     return {name: str(body["Default"]) for name, body in PARAMETERS.items() if "Default" in body}
 
 
-def resolve(value, parameters):
-    """A value of the template as CloudFormation would work it out, as far as the environments need it."""
-    known = DEPLOYED | parameters
-    match value:
-        case {"Ref": name}:
-            return known[name]
-        case {"Fn::Equals": [left, right]}:
-            return resolve(left, parameters) == resolve(right, parameters)
-        case {"Fn::Not": [condition]}:
-            return not resolve(condition, parameters)
-        case {"Fn::If": [name, yes, no]}:
-            return resolve(yes if resolve(TEMPLATE["Conditions"][name], parameters) else no, parameters)
-        case _:
-            return value
-
-
 def environment(function, **parameters):
     """A function's variables, by the template's defaults and these parameters."""
-    common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    own = properties(function)["Environment"]["Variables"]
-    resolved = {
-        name: resolve(value, defaults() | GIVEN | parameters) for name, value in (common | own).items()
-    }
-    return {name: value for name, value in resolved.items() if value is not None}
+    deployed = Deployed(**parameters)
+    common = deployed.value(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    return common | deployed.properties(function)["Environment"]["Variables"]
 
 
-def statements(role):
-    return [
-        statement
-        for policy in properties(role)["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
-
-
-def actions(statement):
-    action = statement["Action"]
-    return [action] if isinstance(action, str) else action
-
-
-ROLES = tuple(of_type("AWS::IAM::Role"))
 # Each setting is changed by at least one of these.
 PROBES = ("7", "true", "false", "http://elsewhere")
 
@@ -240,7 +202,8 @@ def test_a_late_start_is_over_before_the_next_night():
 
 @pytest.mark.parametrize("function", ["Producer", "Consumer"])
 def test_defaults_of_the_template_are_the_defaults_of_the_code(function):
-    required = Settings(table="shop", queue_url="https://queue", stripe_secret_parameter="/shop/stripe-key")
+    queue = Deployed().value({"Ref": "Queue"})
+    required = Settings(table="shop", queue_url=queue, stripe_secret_parameter="/shop/stripe-key")
     assert settings_from(environment(function)) == required
 
 
@@ -260,7 +223,12 @@ def everything(function):
 )
 def test_each_variable_is_one_that_the_code_reads(function, name):
     variables = everything(function)
-    assert any(changes(variables, name, probe) for probe in PROBES)
+    assert name == STACK_VARIABLE or any(changes(variables, name, probe) for probe in PROBES)
+
+
+@pytest.mark.parametrize("function", ["Producer", "Consumer"])
+def test_metrics_carry_the_name_of_the_stack_that_the_alarms_watch(function):
+    assert environment(function)[STACK_VARIABLE] == STACK
 
 
 def changes(variables, name, probe):
@@ -342,10 +310,11 @@ def test_schedule_hands_over_the_time_it_was_due():
 
 def test_two_stacks_in_one_account_do_not_meet():
     """Every name is made from the stack's, or by CloudFormation."""
-    kinds = ("Name", "FunctionName", "QueueName", "AlarmName", "LogGroupName", "TopicName", "RoleName")
+    kinds = ("Name", "FunctionName", "QueueName", "AlarmName", "LogGroupName", "DashboardName")
     names = [body[kind] for body in map(properties, RESOURCES) for kind in kinds if kind in body]
-    assert len(names) == 9 + 1  # what is named here, and the mapping that names the consumer
-    assert all("${AWS::StackName}-" in name.get("Fn::Sub", "") for name in names if "Ref" not in name)
+    own = [name["Fn::Sub"] for name in names if "Ref" not in name]  # the mapping names the consumer
+    assert len(own) > 20
+    assert all(re.search(r"\$\{AWS::StackName\}[-/]", name) for name in own)
 
 
 # --- what the stack may do ----------------------------------------------------------------------------------
@@ -358,84 +327,18 @@ def test_stack_owns_neither_the_table_nor_the_key():
     ]
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_role_names_each_action_and_resource(role):
-    for statement in statements(role):
-        assert statement["Effect"] == "Allow"
-        assert "*" not in json.dumps(statement)
-
-
-def test_roles_hold_the_actions_that_their_holders_use():
-    granted = {
-        role: sorted(action for statement in statements(role) for action in actions(statement))
-        for role in ROLES
-    }
-    logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert granted == {
-        "ScheduleRole": ["lambda:InvokeFunction"],
-        "ProducerRole": [
-            "dynamodb:GetItem",
-            "dynamodb:Query",
-            "dynamodb:UpdateItem",
-            "lambda:InvokeFunction",
-            *logs,
-            "sqs:SendMessage",
-            "ssm:GetParameter",
-        ],
-        "ConsumerRole": [
-            "dynamodb:BatchGetItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:GetItem",
-            "dynamodb:PutItem",
-            "dynamodb:Query",
-            "dynamodb:UpdateItem",
-            *logs,
-            "sqs:ChangeMessageVisibility",
-            "sqs:DeleteMessage",
-            "sqs:GetQueueAttributes",
-            "sqs:ReceiveMessage",
-            "ssm:GetParameter",
-        ],
-    }
-
-
-@pytest.mark.parametrize(("function", "role"), [("Producer", "ProducerRole"), ("Consumer", "ConsumerRole")])
-def test_function_has_a_role_of_its_own(function, role):
-    assert properties(function)["Role"] == {"Fn::GetAtt": [role, "Arn"]}
-
-
 @pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
 def test_queue_is_encrypted_and_refuses_plain_http(queue):
     [policy] = [
         body for body in of_type("AWS::SQS::QueuePolicy").values() if body["Queues"] == [{"Ref": queue}]
     ]
     [statement] = policy["PolicyDocument"]["Statement"]
-    assert properties(queue)["SqsManagedSseEnabled"] is True
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
     assert statement["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 # --- operation ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("alarm", of_type("AWS::CloudWatch::Alarm"))
-def test_alarm_reaches_somebody_and_says_what_to_do(alarm):
-    body = properties(alarm)
-    assert body["AlarmActions"] == [{"Ref": "AlarmTopic"}]
-    assert body["TreatMissingData"] == "notBreaching"
-    assert 200 < len(body["AlarmDescription"]["Fn::Sub"]) < 1024 - len("${AWS::StackName}") * 5
-
-
-def test_alarms_watch_the_producer_and_the_dead_letters():
-    watched = {
-        (body["MetricName"], json.dumps(body["Dimensions"][0]["Value"]))
-        for body in of_type("AWS::CloudWatch::Alarm").values()
-    }
-    assert watched == {
-        ("Errors", '{"Ref": "Producer"}'),
-        ("ApproximateNumberOfMessagesVisible", '{"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}'),
-    }
 
 
 def test_every_parameter_is_explained_and_shown_in_a_group():
@@ -445,7 +348,123 @@ def test_every_parameter_is_explained_and_shown_in_a_group():
     assert all(body.get("Description") for body in PARAMETERS.values())
 
 
+def test_every_parameter_is_used():
+    text = json.dumps([TEMPLATE["Resources"], TEMPLATE["Globals"], TEMPLATE["Conditions"]])
+    unused = [name for name in PARAMETERS if f'"{name}"' not in text and f"${{{name}}}" not in text]
+    assert unused == []
+
+
 def test_cloudformation_can_read_the_file():
-    """It refuses YAML aliases, and takes 51,200 bytes without a bucket."""
+    """It refuses YAML aliases, and takes 1 MB by way of a bucket."""
     assert not [event for event in yaml.parse(PATH.read_text()) if isinstance(event, yaml.AliasEvent)]
-    assert PATH.stat().st_size < 51_200
+    assert PATH.stat().st_size < 100_000
+
+
+# --- hardening ----------------------------------------------------------------------------------------------
+
+QUEUES = of_type("AWS::SQS::Queue")
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_queue_is_encrypted_by_sqs_or_by_a_key_of_ones_own(queue):
+    by_sqs, by_key = Deployed().properties(queue), Deployed(QueueKeyArn=KEY).properties(queue)
+    assert by_sqs["SqsManagedSseEnabled"] is True
+    assert "KmsMasterKeyId" not in by_sqs
+    assert by_key["KmsMasterKeyId"] == KEY
+    assert "SqsManagedSseEnabled" not in by_key
+
+
+@pytest.mark.parametrize(
+    ("role", "needed"),
+    [
+        ("ProducerRole", ["kms:GenerateDataKey", "kms:Decrypt"]),
+        ("ConsumerRole", "kms:Decrypt"),
+        ("ScheduleRole", ["kms:GenerateDataKey", "kms:Decrypt"]),
+    ],
+)
+def test_who_uses_a_queue_may_use_its_key_through_sqs_and_only_where_there_is_one(role, needed):
+    through_sqs = {"StringEquals": {"kms:ViaService": "sqs.eu-central-1.amazonaws.com"}}
+
+    def of_the_queues_key(deployed):
+        policies = deployed.properties(role)["Policies"]
+        return [one for policy in policies for one in policy["PolicyDocument"]["Statement"] if on_key(one)]
+
+    def on_key(statement):
+        return statement.get("Condition") == through_sqs
+
+    [allowed] = of_the_queues_key(Deployed(QueueKeyArn=KEY))
+    assert (allowed["Action"], allowed["Resource"]) == (needed, KEY)
+    assert of_the_queues_key(Deployed()) == []
+
+
+def test_only_the_queue_may_bury_messages_and_only_in_its_dead_letter_queue():
+    allowed = {name: Deployed().properties(name)["RedriveAllowPolicy"] for name in QUEUES}
+    own = Deployed().properties("Queue")["QueueName"]
+    sources = [f"arn:aws:sqs:eu-central-1:123456789012:{own}"]
+    assert allowed.pop("DeadLetterQueue") == {"redrivePermission": "byQueue", "sourceQueueArns": sources}
+    assert set(map(str, allowed.values())) == {"{'redrivePermission': 'denyAll'}"}
+
+
+def test_a_start_that_lambda_never_took_is_kept_as_long_as_sqs_can():
+    target = properties("Schedule")["Target"]
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]}}
+    assert properties("ScheduleDeadLetterQueue")["MessageRetentionPeriod"] == 14 * DAY
+
+
+@pytest.mark.parametrize("name", [*QUEUES, *of_type("AWS::Logs::LogGroup")])
+def test_what_would_be_missed_outlives_the_stack(name):
+    kept = (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"])
+    assert kept == ("RetainExceptOnCreate", "Retain")
+
+
+def test_the_stack_policy_lets_no_update_replace_a_queue():
+    [deny, allow] = json.loads((PATH.parent / "stack-policy.json").read_text())["Statement"]
+    assert deny["Effect"] == "Deny"
+    assert deny["Action"] == ["Update:Replace", "Update:Delete"]
+    assert deny["Resource"] == [f"LogicalResourceId/{name}" for name in QUEUES]
+    assert (allow["Effect"], allow["Action"], allow["Resource"]) == ("Allow", "Update:*", "*")
+
+
+def test_nothing_is_reserved_but_what_the_mapping_uses():
+    assert "ReservedConcurrentExecutions" not in Deployed().properties("Consumer")
+    deployed = Deployed(ReserveConcurrency="true")
+    most = deployed.properties("ConsumerMapping")["ScalingConfig"]["MaximumConcurrency"]
+    assert deployed.properties("Consumer")["ReservedConcurrentExecutions"] == most
+    assert "ReservedConcurrentExecutions" not in properties("Producer")
+
+
+@pytest.mark.parametrize("function", ["Producer", "Consumer"])
+def test_packages_have_to_be_signed_where_a_configuration_says_so(function):
+    signed = "arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-1"
+    assert "CodeSigningConfigArn" not in Deployed().properties(function)
+    deployed = Deployed(CodeSigningConfigArn=signed)
+    assert deployed.properties(function)["CodeSigningConfigArn"] == signed
+
+
+@pytest.mark.parametrize("role", ["ProducerRole", "ConsumerRole"])
+def test_traces_are_lambdas_own_and_can_be_left_out(role):
+    def tracing(deployed):
+        return [one for one in deployed.properties(role)["Policies"] if one["PolicyName"] == "tracing"]
+
+    assert TEMPLATE["Globals"]["Function"]["Tracing"] == {"Ref": "Tracing"}
+    assert len(tracing(Deployed())) == 1
+    assert tracing(Deployed(Tracing="PassThrough")) == []
+
+
+def test_functions_have_no_more_disk_than_the_least():
+    assert TEMPLATE["Globals"]["Function"]["EphemeralStorage"] == {"Size": 512}
+
+
+def test_the_topic_takes_alarms_of_this_account_over_tls():
+    [policy] = Deployed().of_type("AWS::SNS::TopicPolicy").values()
+    allow, deny = policy["PolicyDocument"]["Statement"]
+    assert allow["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allow["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+@pytest.mark.parametrize("name", RESOURCES)
+def test_each_check_that_is_left_out_says_why(name):
+    skipped = RESOURCES[name].get("Metadata", {}).get("checkov", {}).get("skip", [])
+    assert all(skip["id"].startswith("CKV_") and len(skip["comment"]) > 60 for skip in skipped)

@@ -865,5 +865,9 @@ def test_metrics_go_out_in_the_embedded_format(capfd, make_world):
         "SessionsEnqueued": 1,
         "StripeThrottled": 1,
         "OrdersCreated": 1,
+        "MoneyRecovered": 1500,
+        "RunsCompleted": 1,
         "RunSeconds": pytest.approx(0, abs=5),
+        "OpenRunSeconds": 0,
+        "WatermarkAgeSeconds": 600,
     }

@@ -1,0 +1,5 @@
+"""What ends a deployment."""
+
+
+class CannotDeploy(Exception):  # noqa: N818 - the sentence that the user reads
+    """Nothing goes on from here; the message is one line that says what is wrong and what would be right."""

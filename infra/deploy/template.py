@@ -1,0 +1,85 @@
+"""What the template says of itself: its parameters with their checks, and what a deletion keeps."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of the template. All values are text, as CloudFormation takes them."""
+
+    name: str
+    description: str
+    default: str | None
+    is_number: bool = False
+    pattern: str | None = None
+    allowed: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    constraint: str = ""
+
+    @classmethod
+    def of(cls, name: str, raw: Mapping[str, Any]) -> Self:
+        return cls(
+            name=name,
+            description=raw.get("Description", ""),
+            default=str(raw["Default"]) if "Default" in raw else None,
+            is_number=raw["Type"] == "Number",
+            pattern=raw.get("AllowedPattern"),
+            allowed=tuple(map(str, raw.get("AllowedValues", ()))),
+            least=raw.get("MinValue"),
+            most=raw.get("MaxValue"),
+            constraint=raw.get("ConstraintDescription", ""),
+        )
+
+    def problem(self, value: str) -> str | None:
+        """What is wrong with a value, by the template's own rules."""
+        if self.allowed and value not in self.allowed:
+            return f"{self.name} must be one of {', '.join(self.allowed)}"
+        if self.pattern is not None and not re.fullmatch(self.pattern, value):
+            return f"{self.name} {self.constraint or f'must match {self.pattern}'}"
+        return self._problem_of_number(value) if self.is_number else None
+
+    def _problem_of_number(self, value: str) -> str | None:
+        try:
+            number = float(value)
+        except ValueError:
+            return f"{self.name} must be a number"
+        if self.least is not None and number < self.least:
+            return f"{self.name} must be {self.least} or more"
+        if self.most is not None and number > self.most:
+            return f"{self.name} must be {self.most} or less"
+        return None
+
+
+@dataclass(frozen=True)
+class Template:
+    """`retained`: logical id -> type of what stays when the stack is deleted."""
+
+    text: str
+    parameters: Mapping[str, Parameter]
+    retained: Mapping[str, str]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, see below
+        return cls(
+            text,
+            {name: Parameter.of(name, one) for name, one in raw["Parameters"].items()},
+            {
+                name: one["Type"]
+                for name, one in raw["Resources"].items()
+                if str(one.get("DeletionPolicy", "")).startswith("Retain")
+            },
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads past CloudFormation's own tags, such as !Ref, whose values nobody needs here."""
+
+
+_Loader.add_multi_constructor("!", lambda _loader, tag, _node: f"!{tag}")
