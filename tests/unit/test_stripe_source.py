@@ -265,6 +265,7 @@ def test_a_parameter_that_cannot_be_read_is_named_and_retryable(make_source):
             error = {"Code": "ParameterNotFound", "Message": "secret text"}
             raise ClientError({"Error": error}, "GetParameter")
 
-    with pytest.raises(KeyUnavailable, match="/shop/stripe cannot be read: GetParameter: ParameterNotFound") as caught:
+    words = "/shop/stripe cannot be read: GetParameter: ParameterNotFound"
+    with pytest.raises(KeyUnavailable, match=words) as caught:
         make_source(settings=FROM_SSM, ssm=Broken()).list_sessions(0, NOW)
     assert "secret" not in str(caught.value)
