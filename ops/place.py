@@ -99,9 +99,15 @@ class Place:
         """`once`: for a call that must not be sent a second time."""
         key = (service, once)
         if key not in self._made:
-            make: Any = self._session.client
-            self._made[key] = make(service, endpoint_url=self._endpoint, config=ONCE if once else CALLS)
+            self._made[key] = self._client(service, ONCE if once else CALLS)
         return self._made[key]
+
+    def _client(self, service: str, config: Config) -> Any:  # noqa: ANN401 - any service's client
+        make: Any = self._session.client
+        try:
+            return make(service, endpoint_url=self._endpoint, config=config)
+        except ValueError as exc:  # how botocore refuses an address
+            raise CannotRun(f"AWS_ENDPOINT_URL: {exc}") from exc
 
     @property
     def sqs(self) -> "SQSClient":
@@ -177,6 +183,11 @@ def place_of(wanted: Wanted, environ: Mapping[str, str], deadline: Deadline) -> 
 
 def _sandbox(wanted: Wanted, deadline: Deadline) -> Place:
     """What the demo has left in its folder says where it is; its credentials are made up."""
+    if wanted.profile or wanted.region:
+        raise CannotRun(
+            "a sandbox has credentials and a region of its own: leave --profile and --region out, "
+            "or --sandbox (NIGHTLY_SYNC_SANDBOX may be set)"
+        )
     home = wanted.sandbox or SANDBOX_HOME
     try:
         state = json.loads((home / SANDBOX_STATE).read_text())

@@ -1,8 +1,9 @@
 """How the sync is doing: facts from the table, the queues and the schedule, and what of it needs a person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 
 from ops.history import PastRun, past_run
 from ops.place import Place
@@ -53,6 +54,8 @@ class Facts:
     dead: int
     pending_payments: int
     covered_through: datetime | None
+    # The latest scheduled run, where others came after it and none of them looked at all that it did.
+    night: PastRun | None = None
     is_sandbox: bool = False
 
     @property
@@ -67,21 +70,39 @@ def facts_of(place: Place, now: int) -> Facts:
     latest = [past_run(run, now) for run in runs.latest(_LOOKED_AT)]
     state = runs.state()
     queue, dead = depth_of(place.sqs, names.queue_url), depth_of(place.sqs, names.dlq_url)
-    mapping = place.client("lambda").get_event_source_mapping(UUID=names.mapping_id)
     return Facts(
         stack=place.stack,
         checked_at=_moment(now),
         last_run=next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None),
         last_completed_at=_last_completed(latest),
         schedule=schedule_of(place, now),
-        consuming=mapping["State"] in ("Enabled", "Enabling", "Creating", "Updating"),
+        consuming=is_consuming(place),
         waiting=queue.visible,
         retrying=queue.hidden,
         dead=dead.visible + dead.hidden,
         pending_payments=sum(1 for _ in runs.pending()),
         covered_through=None if state.covered_through is None else _moment(state.covered_through),
+        night=night_of(latest),
         is_sandbox=place.is_sandbox,
     )
+
+
+def is_consuming(place: Place) -> bool:
+    """The queue's messages are worked on."""
+    mapping = place.client("lambda").get_event_source_mapping(UUID=place.names.mapping_id)
+    return mapping["State"] in ("Enabled", "Enabling", "Creating", "Updating")
+
+
+def night_of(latest: Sequence[PastRun]) -> PastRun | None:
+    """The night that is not told of by the newest run: a run by hand for an hour makes no bad night good."""
+    scheduled = next((position for position, run in enumerate(latest) if run.trigger == "scheduled"), 0)
+    night, later = (latest[scheduled], latest[:scheduled]) if scheduled else (None, [])
+    return None if night is None or any(_covers(run, night) for run in later) else night
+
+
+def _covers(run: PastRun, night: PastRun) -> bool:
+    ended = run.completed_at is not None and run.status != "failed"
+    return ended and run.window_from <= night.window_from and run.window_to >= night.window_to
 
 
 def schedule_of(place: Place, now: int) -> Schedule:
@@ -94,7 +115,8 @@ def schedule_of(place: Place, now: int) -> Schedule:
 
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
     """What needs a person, the most urgent first. None: nothing does."""
-    return (*_of_the_queues(facts), *_of_the_run(facts), *_of_the_clock(facts))
+    runs = [_of_the_run(run) for run in (facts.last_run, facts.night) if run]
+    return (*_of_the_queues(facts), *chain(*runs), *_of_the_clock(facts))
 
 
 def _of_the_queues(facts: Facts) -> Iterator[Finding]:
@@ -107,32 +129,32 @@ def _of_the_queues(facts: Facts) -> Iterator[Finding]:
         yield Finding("the consumer is paused: messages wait in the queue", "nightly-sync resume")
 
 
-def _of_the_run(facts: Facts) -> Iterator[Finding]:
-    run = facts.last_run
-    if run is None:
-        yield Finding("no run yet", "nightly-sync run --dry-run")
-        return
+def _of_the_run(run: PastRun) -> Iterator[Finding]:
     if run.status == "failed":
-        yield Finding("the last run failed: its listing stopped", f"nightly-sync logs {run.run_id}")
+        yield Finding(f"run {run.run_id} failed: its listing stopped", f"nightly-sync logs {run.run_id}")
     if run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
-        yield Finding("the last run has been open for more than 4 hours", f"nightly-sync logs {run.run_id}")
+        yield Finding(
+            f"run {run.run_id} has been open for more than 4 hours", f"nightly-sync logs {run.run_id}"
+        )
     if run.errors:
         yield Finding(
-            f"{run.errors} of the last run's sessions ended with an error",
+            f"{run.errors} of the sessions of run {run.run_id} ended with an error",
             f"nightly-sync show {run.run_id} --outcome error",
         )
     if run.drifted:
         yield Finding(
-            f"{run.drifted} of the last run's orders say something else than Stripe",
+            f"{run.drifted} of the orders of run {run.run_id} say something else than Stripe",
             f"nightly-sync show {run.run_id} --drift",
         )
     if run.truncated:
-        yield Finding("the last run did not list everything", f"nightly-sync logs {run.run_id}")
+        yield Finding(f"run {run.run_id} did not list everything", f"nightly-sync logs {run.run_id}")
     for warning in run.warnings:
-        yield Finding(f"the last run warns: {warning}", f"nightly-sync logs {run.run_id}")
+        yield Finding(f"run {run.run_id} warns: {warning}", f"nightly-sync logs {run.run_id}")
 
 
 def _of_the_clock(facts: Facts) -> Iterator[Finding]:
+    if facts.last_run is None:
+        yield Finding("no run yet", "nightly-sync run --dry-run")
     since = facts.last_completed_at
     if facts.last_run and (since is None or _seconds(since, facts.checked_at) > NO_RUN_SECONDS):
         yield Finding("no run has completed for more than 26 hours", "nightly-sync run")

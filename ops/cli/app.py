@@ -54,7 +54,3 @@ def dead_letters() -> typer.Typer:
     register(group, "redrive", dlq_redrive.redrive, dlq_redrive.EXAMPLES)
     register(group, "purge", dlq_purge.purge, dlq_purge.EXAMPLES)
     return group
-
-
-def main() -> None:
-    app()()

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,7 @@ from typing import Any
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from ops.cli.exits import COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
 from ops.cli.options import COMMON, Common, common_of
 from ops.cli.screen import Answer, Screen, screen_of
 from ops.denied import denied_action
@@ -20,8 +22,6 @@ from ops.place import Place, place_of
 from recon.errors import InvalidRequest, SyncError
 from recon.retry import Deadline
 
-FINE, NEEDS_ATTENTION, COULD_NOT_RUN = 0, 1, 2
-INTERRUPTED = 130  # as shells say it of Ctrl-C
 # No command has a deadline of its own: a person sees how long it takes, and ends it.
 FOREVER = 10 * 365 * 86400.0
 _NO_PROXY = ("NO_PROXY", "no_proxy")
@@ -59,7 +59,7 @@ def register(app: typer.Typer, name: str, function: Callable[..., Answer], examp
 
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
         common = common_of(ctx)
-        common.hear({option.name: options.pop(option.name) for option in COMMON})
+        common.hear(ctx, {option.name: options.pop(option.name) for option in COMMON})
         operator = Operator(common, screen_of(show_pii=common.show_pii))
         raise typer.Exit(_answered(operator, lambda: function(operator, **options)))
 
@@ -72,7 +72,7 @@ def before_the_name(app: typer.Typer) -> None:
     """Lets the common options stand before a command's name too."""
 
     def callback(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the common ones
-        common_of(ctx).hear(options)
+        common_of(ctx).hear(ctx, options)
 
     app.callback()(_looking_like(callback, []))
 
@@ -87,20 +87,27 @@ def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) ->
 
 
 def _answered(operator: Operator, ask: Callable[[], Answer]) -> int:
-    screen = operator.screen
     if operator.common.wanted.sandbox:
         _ask_this_machine_directly()
     try:
         answer = ask()
-    except KeyboardInterrupt:
+        _give(operator, answer)
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except (CannotRun, InvalidRequest, SyncError, ClientError, BotoCoreError) as error:
+    except BrokenPipeError:
+        raise  # nobody reads any more, so nobody is told
+    except (CannotRun, InvalidRequest, SyncError, ClientError, BotoCoreError, OSError) as error:
         return _refused(operator, told(error))
-    if operator.common.as_json:
-        screen.json(answer.data)
-    else:
-        answer.show(screen)
     return NEEDS_ATTENTION if answer.needs_attention else FINE
+
+
+def _give(operator: Operator, answer: Answer) -> None:
+    if operator.common.as_json:
+        operator.screen.json(answer.data)
+    else:
+        answer.show(operator.screen)
+    # Here and not when the interpreter ends, where a full disk would be a traceback.
+    sys.stdout.flush()
 
 
 def _refused(operator: Operator, sentence: str) -> int:
@@ -120,6 +127,8 @@ def told(error: Exception) -> str:
             )
         case ClientError():
             return _told_by_aws(error)
+        case OSError(strerror=str(reason), filename=name):
+            return f"{name}: {reason}" if name else reason
     return " ".join(str(error).split())
 
 

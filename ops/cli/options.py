@@ -19,8 +19,11 @@ class Common:
 
     said: dict[str, Any] = field(default_factory=dict)
 
-    def hear(self, options: Mapping[str, Any]) -> None:
-        self.said |= {name: value for name, value in options.items() if value}
+    def hear(self, ctx: typer.Context, options: Mapping[str, Any]) -> None:
+        """A word of the environment counts only where the command line has said none, before or after."""
+        said = {name: value for name, value in options.items() if value}
+        self.said = {name: value for name, value in said.items() if _by_environment(ctx, name)} | self.said
+        self.said |= {name: value for name, value in said.items() if not _by_environment(ctx, name)}
 
     @property
     def wanted(self) -> Wanted:
@@ -33,6 +36,11 @@ class Common:
     @property
     def show_pii(self) -> bool:
         return bool(self.said.get("show_pii"))
+
+
+def _by_environment(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "ENVIRONMENT"
 
 
 def common_of(ctx: typer.Context) -> Common:

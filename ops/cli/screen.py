@@ -1,19 +1,25 @@
 """What a command shows. Every word goes through one mask on its way out."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ops.jsonable import jsonable
+from ops.jsonable import Json, jsonable
 from ops.masking import without_emails, without_keys
 
+# Control characters but tab and newline, and those that turn the direction of writing. What failed tells what
+# others have written, and may hold anything.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Of a table that goes into a file or a pipe; a terminal has its own width.
 PLAIN_WIDTH = 160
+_WIDEST = 10_000
 FINE, NOTICE, TROUBLE = "green", "yellow", "bold red"
 
 
@@ -29,16 +35,20 @@ class Screen:
         text = without_keys(text)
         return text if self.show_pii else without_emails(text)
 
+    def _safe(self, text: str) -> str:
+        """For a terminal: what it would take for a command of its own is shown as what it is, foreign."""
+        return _COMMANDS.sub("\ufffd", self.masked(text))
+
     def text(self, text: str, style: str = "") -> None:
-        self.out.print(Text(self.masked(text), style=style))
+        self.out.print(Text(self._safe(text), style=style))
 
     def line(self, text: str, style: str = "") -> None:
         """Never broken, however narrow the terminal: a line of a log, a command that is to be copied."""
-        self.out.print(Text(self.masked(text), style=style), soft_wrap=True)
+        self.out.print(Text(self._safe(text), style=style), soft_wrap=True)
 
     def indented(self, text: str, style: str = "") -> None:
         """What belongs to the line above it."""
-        self.out.print(Padding(Text(self.masked(text), style=style), (0, 0, 0, 4), expand=False))
+        self.out.print(Padding(Text(self._safe(text), style=style), (0, 0, 0, 4), expand=False))
 
     def facts(self, facts: Iterable[tuple[str, str, str]]) -> None:
         """(name, value, style of the value), the names aligned."""
@@ -46,7 +56,7 @@ class Screen:
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value, style in facts:
-            grid.add_row(name, Text(self.masked(value), style=style))
+            grid.add_row(name, Text(self._safe(value), style=style))
         self.out.print(grid)
 
     def table(
@@ -69,23 +79,43 @@ class Screen:
             )
         for row in rows:
             grid.add_row(*(self._cell(cell) for cell in row))
-        self.out.print(grid)
+        self._never_narrower(grid)
+
+    def _never_narrower(self, grid: Table) -> None:
+        """On a narrow terminal a table is wrapped by it; cut off, ids and amounts would be wrong."""
+        least = Measurement.get(self.out, self.out.options.update(max_width=_WIDEST), grid).minimum
+        shown, self.out.width = self.out.width, max(self.out.width, least)
+        try:
+            self.out.print(grid, crop=False, soft_wrap=False)
+        finally:
+            self.out.width = shown
 
     def _cell(self, cell: str | Text) -> Text:
         if isinstance(cell, Text):
-            return Text(self.masked(cell.plain), style=cell.style)
-        return Text(self.masked(cell))
+            return Text(self._safe(cell.plain), style=cell.style)
+        return Text(self._safe(cell))
 
     def json(self, value: object) -> None:
-        text = json.dumps(jsonable(value), indent=2, ensure_ascii=False)
-        self.out.print(self.masked(text), markup=False, highlight=False, soft_wrap=True)
+        """ASCII, whatever standard output can hold; masked value by value, so that it stays JSON."""
+        text = json.dumps(self._masked_json(jsonable(value)), indent=2)
+        self.out.print(Text(text), soft_wrap=True)
+
+    def _masked_json(self, value: Json) -> Json:
+        match value:
+            case str():
+                return self.masked(value)
+            case list():
+                return [self._masked_json(one) for one in value]
+            case dict():
+                return {self.masked(name): self._masked_json(inner) for name, inner in value.items()}
+        return value
 
     def tell(self, text: str) -> None:
         """Beside the result: what is going on, what waits."""
-        self.err.print(Text(self.masked(text)), soft_wrap=True)
+        self.err.print(Text(self._safe(text)), soft_wrap=True)
 
     def complain(self, text: str) -> None:
-        self.err.print(Text.assemble(("Error: ", TROUBLE), self.masked(text)), soft_wrap=True)
+        self.err.print(Text.assemble(("Error: ", TROUBLE), self._safe(text)), soft_wrap=True)
 
 
 @dataclass(frozen=True)

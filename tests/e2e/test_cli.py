@@ -104,7 +104,10 @@ def test_the_morning_after_a_bad_night_from_status_to_redrive_to_a_clean_status(
     assert {one["fate"] for one in redriven.json["fates"]} == {"created"}
     # Whoever looks at the night again sees that only the drift is left; a new run does not find it any more.
     assert commands_of(cli.data("status")) == [f"nightly-sync show {night.run_id} --drift"]
-    again = cli("run")
+    one_hour = cli("run", "--lookback-hours", "1")
+    assert one_hour.code == 0, one_hour
+    assert commands_of(cli.data("status")) == [f"nightly-sync show {night.run_id} --drift"]
+    again = cli("run", "--lookback-hours", "48")
     assert again.code == 0, again
     assert "exists" in again.out
     clean = cli("status")

@@ -63,6 +63,18 @@ def test_a_common_option_stands_before_a_group_too(cli):
     assert "no sandbox is up in nowhere" in cli("dlq", "--sandbox", "nowhere", "list").output
 
 
+def test_a_word_of_the_command_line_beats_the_environment_wherever_it_stands(cli, monkeypatch):
+    monkeypatch.setenv("NIGHTLY_SYNC_SANDBOX", "environment")
+    assert "in environment;" in cli("status").output
+    assert "in said;" in cli("--sandbox", "said", "status").output
+    assert "in said;" in cli("status", "--sandbox", "said").output
+    assert "in said;" in cli("dlq", "--sandbox", "said", "list").output
+
+
+def test_a_sandbox_has_credentials_of_its_own(cli):
+    assert "leave --profile and --region out" in cli("status", "--sandbox", "x", "--profile", "prod").output
+
+
 def test_an_unknown_command_is_refused(cli):
     ran = cli("nonsense")
     assert ran.exit_code == 2
@@ -89,6 +101,7 @@ def aws(code, message="", operation="DescribeStacks"):
         (aws("AccessDenied", "Access Denied", "ListObjects"), "may not call ListObjects"),
         (aws("Throttling", "Rate\nexceeded"), "AWS: DescribeStacks: Throttling: Rate exceeded"),
         (CannotRun("there is no run x"), "there is no run x"),
+        (PermissionError(13, "Permission denied", "/root/page.html"), "/root/page.html: Permission denied"),
     ],
 )
 def test_what_went_wrong_is_one_line(error, words):

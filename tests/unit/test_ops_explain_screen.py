@@ -49,7 +49,7 @@ def json_of(known, *, show_pii=False):
     out = StringIO()
     console = Console(file=out, width=160)
     Screen(console, console, show_pii).json(said(known))
-    return out.getvalue()
+    return json.dumps(json.loads(out.getvalue()), ensure_ascii=False)
 
 
 JANES = there(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ops.history import past_run, sparkline, status_of
-from ops.status import Facts, Schedule, findings_of
+from ops.status import Facts, Schedule, findings_of, night_of
 from recon.clock import epoch_of, iso
 from recon.ledger.records import Run
 
@@ -96,6 +96,30 @@ def test_each_trouble_is_one_finding_with_the_command_to_begin_with(facts, word,
 )
 def test_the_limits_are_still_fine(facts):
     assert findings_of(replace(GOOD, **facts)) == ()
+
+
+def by_hand(**changes):
+    return replace(RUN, run_id="20261123T070000Z-abc123", trigger="manual", **changes)
+
+
+def test_a_run_by_hand_for_an_hour_makes_no_bad_night_good():
+    night = replace(RUN, drifted=1, warnings=("gap: …",))
+    hour = by_hand(window_from=moment(hours=2), window_to=moment(hours=1))
+    assert night_of([hour, night]) == night
+    told = findings_of(replace(GOOD, last_run=hour, night=night_of([hour, night])))
+    assert [finding.command.split()[1] for finding in told] == ["show", "logs"]
+
+
+def test_a_run_by_hand_over_the_same_time_takes_its_place():
+    assert night_of([by_hand(), RUN]) is None
+    assert night_of([by_hand(status="failed"), RUN]) == RUN
+    assert night_of([by_hand(completed_at=None, status="running"), RUN]) == RUN
+
+
+def test_the_newest_run_is_told_of_anyway():
+    assert night_of([RUN]) is None
+    assert night_of([]) is None
+    assert night_of([by_hand()]) is None
 
 
 def test_a_sandbox_is_started_by_hand():

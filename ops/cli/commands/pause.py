@@ -1,12 +1,14 @@
 """`nightly-sync pause` and `resume`: the schedule and the consumer, off and on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.cli.command import Operator
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
@@ -77,15 +79,16 @@ def _switched(operator: Operator, parts: tuple[str, ...], *, on: bool) -> Switch
     # All that may be denied is asked for before anything is switched.
     covered = place.runs.state().covered_through
     deployed = deployed_parameter(place.client("cloudformation"), place.stack, STATE_PARAMETER)
-    changes = []
+    changes: list[Change] = []
     if SCHEDULE in parts:
         changes.append(switch_schedule(place.client("scheduler"), place.names.schedule, on=on))
     if CONSUMER in parts:
         if operator.is_watched:
             operator.screen.tell("Lambda takes up to a minute to stop or start polling.")
-        changes.append(
-            switch_mapping(place.client("lambda"), place.names.mapping_id, on=on, sleep=time.sleep)
-        )
+        with _telling_of_halves(operator, changes):
+            changes.append(
+                switch_mapping(place.client("lambda"), place.names.mapping_id, on=on, sleep=time.sleep)
+            )
     now = datetime.fromtimestamp(operator.now(), UTC)
     return Switched(
         stack=place.stack,
@@ -95,6 +98,18 @@ def _switched(operator: Operator, parts: tuple[str, ...], *, on: bool) -> Switch
         next_due=schedule_of(place, operator.now()).next_due,
         deployed_state=deployed,
     )
+
+
+@contextmanager
+def _telling_of_halves(operator: Operator, made: Sequence[Change]) -> Iterator[None]:
+    """Whoever is denied the second switch, or stops in between, is told where the first one stands."""
+    try:
+        yield
+    except (CannotRun, ClientError, BotoCoreError, KeyboardInterrupt):
+        for change in made:
+            operator.screen.tell(f"The {change.what} is {change.after}; what comes after it is not done.")
+        operator.screen.tell("The same command again does the rest.")
+        raise
 
 
 def _answer(switched: Switched, show: Callable[[Screen], None]) -> Answer:

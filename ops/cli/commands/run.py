@@ -21,6 +21,7 @@ from ops.money import Money, totals
 from ops.place import Place
 from ops.sessions import Filter, recovered, sessions_of
 from ops.started import Started
+from ops.status import is_consuming
 from ops.words import counted, duration, span
 from recon.clock import epoch_of
 
@@ -105,6 +106,8 @@ def started(operator: Operator, event: Event) -> Answer:
 def followed(operator: Operator, event: Event) -> Answer:
     place = operator.place
     where, client = watch_of(place), place.client("lambda", once=True)
+    if not is_consuming(place):
+        operator.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
     try:
         answer = in_background(lambda: invoke(client, place.names.producer, event))
         last = to_its_end(operator, started_of(where, event, answer))

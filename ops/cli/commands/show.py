@@ -1,5 +1,6 @@
 """`nightly-sync show RUN`: each session of a run."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -23,6 +24,7 @@ EXAMPLES = [
     "nightly-sync show last --drift --json",
 ]
 LAST = "last"
+_RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or `last`")]
 
 
@@ -61,6 +63,10 @@ def run_named(place: Place, name: str, now: int) -> PastRun:
         if not latest:
             raise CannotRun("no run yet; `nightly-sync run` starts one")
         return past_run(latest[0], now)
+    if not _RUN_ID.fullmatch(name):
+        raise CannotRun(
+            "RUN must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
+        )
     if record := place.runs.get(name):
         return past_run(record, now)
     known = ", ".join(run.run_id for run in place.runs.latest(3)) or "none yet"

@@ -18,8 +18,10 @@ class Status:
     """The facts, and what of them needs a person: nothing, if `findings` is empty."""
 
     stack: str
+    is_sandbox: bool
     checked_at: datetime
     last_run: PastRun | None
+    night: PastRun | None
     last_completed_at: datetime | None
     schedule: Schedule
     consuming: bool
@@ -35,13 +37,16 @@ class Status:
 def status(operator: Operator) -> Answer:
     """How the sync is doing. Exit code 1 when something needs a person."""
     facts = facts_of(operator.place, operator.now())
-    known = {field.name: getattr(facts, field.name) for field in fields(Facts) if field.name != "is_sandbox"}
+    known = {field.name: getattr(facts, field.name) for field in fields(Facts)}
     told = Status(**known, watermark_lag_seconds=facts.watermark_lag_seconds, findings=findings_of(facts))
     return Answer(told, lambda screen: show(screen, told), needs_attention=bool(told.findings))
 
 
 def show(screen: Screen, status: Status) -> None:
-    screen.facts([*_of_the_run(status), *_of_the_queues(status), *_of_the_clock(status)])
+    where = status.stack + (" in the sandbox" if status.is_sandbox else "")
+    screen.facts(
+        [("stack", where, ""), *_of_the_run(status), *_of_the_queues(status), *_of_the_clock(status)]
+    )
     screen.text("")
     if not status.findings:
         screen.text("All is well.", FINE)
