@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 ARGS ?=
 SEEDS ?= 300
+NIGHTS ?= 20000
 VOLUME ?= 100000
 
 # uv as found on the machine, or its own copy from the package registry in .tools.
@@ -25,7 +26,8 @@ demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leave
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
 
-prove: $(UV) ## what is too long for test: simulated shops, every crash, hostile field and permission, 100,000 sessions (SEEDS=, VOLUME=)
+prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, 100,000 sessions (NIGHTS=, SEEDS=, VOLUME=)
+	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
 	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile

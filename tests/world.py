@@ -211,15 +211,18 @@ class World:
             self.memory_sqs.send_message(QueueUrl=self.queue, MessageBody=message.body)
         self.memory_sqs.purge_queue(QueueUrl=self.dlq)
 
-    @contextlib.contextmanager
-    def _wired(self) -> Iterator[None]:
-        clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
-        clients = Clients(
+    def clients(self) -> Clients:
+        return Clients(
             settings=self.settings,
             table=Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
             queue=SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
             pool=self.pool,
         )
+
+    @contextlib.contextmanager
+    def _wired(self) -> Iterator[None]:
+        clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
+        clients = self.clients()
         with contextlib.ExitStack() as stack:
             stack.callback(setattr, self.clock, "limit", float("inf"))
             for module in (consumer_function, producer_function):

@@ -65,7 +65,8 @@ class Runs:
 
         The state is not taken from a run that started later: then the run keeps its own record only.
         """
-        if self._together(_create(self._table, run, now), _take_over(self._table, run, now)):
+        origin = _keep_origin(self._table, run)
+        if self._together(_create(self._table, run, now), _take_over(self._table, run, now), *origin):
             return replace(run, listing_moved_at=now)
         found = self.get(run.run_id)
         if found is None:
@@ -318,8 +319,9 @@ class Runs:
             )
         ]
 
-    def _together(self, run: Action, state: Action) -> bool:
-        """Both, or the run's alone where the state belongs to another run; False: the run's did not hold."""
+    def _together(self, run: Action, state: Action, *otherwise: Action) -> bool:
+        """Both, or the run's with `otherwise` where the state belongs to another run; False: the run's did
+        not hold."""
         try:
             self._table.transact([run, state], self._deadline)
         except Cancelled as cancelled:
@@ -329,7 +331,7 @@ class Runs:
         else:
             return True
         try:
-            self._table.transact([run], self._deadline)
+            self._table.transact([run, *otherwise], self._deadline)
         except Cancelled as cancelled:
             _raise_if_refused(cancelled)
             return False
@@ -355,6 +357,14 @@ def _create(table: Table, run: Run, now: int) -> Action:
         condition="attribute_not_exists(syncStartedAt)",
         names={f"#{name}": name for name in (*fields, *COUNTERS)},
     )
+
+
+def _keep_origin(table: Table, run: Run) -> list[Action]:
+    """Where the first scheduled run began is kept also while another run holds the state."""
+    if run.trigger != "scheduled":
+        return []
+    keep = "SET firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
+    return [table.update(STATE_KEY, keep, {":from": run.lookback_start})]
 
 
 def _take_over(table: Table, run: Run, now: int) -> Action:

@@ -86,7 +86,7 @@ class History:
         # A webhook is told of each event on its own; the fake's flag knows sessions only.
         acknowledged = self.webhook.acknowledged
         told = mock.patch.object(api, "_is_delivered", lambda _store, event: event.id in acknowledged)
-        pieces = _small_pieces() if self.plan.in_small_pieces else ExitStack()
+        pieces = small_pieces() if self.plan.in_small_pieces else ExitStack()
         # What matters of the output of forty nights is in `lines`.
         with told, pieces, redirect_stdout(io.StringIO()):
             while self._step():
@@ -249,7 +249,7 @@ class History:
 
 
 @contextmanager
-def _small_pieces() -> Iterator[None]:
+def small_pieces() -> Iterator[None]:
     """A listing of a few sessions that goes the ways of one of many: pages, slices, cuts and hops."""
     listing = partialmethod(StripeSource.list_sessions, limit=2)
     sizes = {"FIRST": 2, "AIM": 2, "MOST_AIMS": 2}

@@ -1,6 +1,7 @@
 """The shop's webhook as DESIGN describes it: handles an event once, by the record that it leaves of it.
 
-This one does all of it at one moment. It is no part of the system under test and shares no code with it.
+`receives` does all of it at one moment; its three steps can be taken apart. It is no part of the system under
+test and shares no code with it.
 """
 
 import re
@@ -31,15 +32,29 @@ class Webhook:
         self.acknowledged.add(event.id)
         if fate is Fate.SWALLOWED:
             return "is acknowledged by a proxy, the webhook sees nothing"
-        if self.world.item(f"EVENT#{event.id}", "METADATA"):
+        if self.knows(event):
             return "is known to the webhook, which does nothing"
-        user = _user_of(session)
-        sold = session.mode == "payment" and session.payment_status != "unpaid" and user is not None
-        writes = sold and fate is Fate.WRITES
+        writes = fate is Fate.WRITES and self.sells(session)
         if writes:
-            self._put(self._order(session, str(user)), keep=True)
-        self._put(self._record(event, created=writes))
+            self.writes(session)
+        self.marks(event, created=writes)
         return f"is acknowledged, the webhook writes {'its order' if writes else 'no order'}"
+
+    # Its three steps
+
+    def knows(self, event: EventSpec) -> bool:
+        return self.world.item(f"EVENT#{event.id}", "METADATA") is not None
+
+    def writes(self, session: SessionSpec) -> None:
+        self._put(self._order(session, str(user_of(session))), keep=True)
+
+    def marks(self, event: EventSpec, *, created: bool) -> None:
+        self._put(self._record(event, created=created))
+
+    def sells(self, session: SessionSpec) -> bool:
+        return (
+            session.mode == "payment" and session.payment_status != "unpaid" and user_of(session) is not None
+        )
 
     def _put(self, item: Item, *, keep: bool = False) -> None:
         if keep:
@@ -82,7 +97,7 @@ class Webhook:
         return record
 
 
-def _user_of(session: SessionSpec) -> str | None:
+def user_of(session: SessionSpec) -> str | None:
     candidates = (session.metadata.get("userId"), session.metadata.get("user_id"), session.email)
     cleaned = (_NOT_IN_USER_ID.sub("", candidate)[:256] for candidate in candidates if candidate)
     return next((user for user in cleaned if user), None)
