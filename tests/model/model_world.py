@@ -53,8 +53,8 @@ class Silent(Telemetry):
         self._logger.setLevel("CRITICAL")
 
     def flush(self) -> None:
-        self._counts.clear()
-        self._run_seconds.clear()
+        for kept in (self._counts, self._seconds, self._money):
+            kept.clear()
 
 
 _SILENT = Silent()
