@@ -11,11 +11,13 @@ VOLUME ?= 100000
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV
-# Apart from the project's dependencies: it brings a hundred of its own, which would have to agree with them.
+# Apart from the project's dependencies: they bring a hundred of their own, which would have to agree with them.
 CHECKOV_VERSION := 3.3.30
+CHECK_JSONSCHEMA_VERSION := 0.39.0
+ZIZMOR_VERSION := 1.32.0
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test prove check audit format build clean
+.PHONY: help demo test prove check audit format build deploy destroy cost clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,7 +36,7 @@ prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, 
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
 
-check: $(UV) ## linters, types, import arrows, template
+check: $(UV) ## linters, types, import arrows, template, workflow
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
@@ -42,6 +44,9 @@ check: $(UV) ## linters, types, import arrows, template
 	@$(RUN) cfn-lint infra/template.yaml
 	@$(UV) tool run --from checkov==$(CHECKOV_VERSION) checkov --file infra/template.yaml --framework cloudformation \
 		--skip-download --compact --quiet
+	@$(UV) tool run --from check-jsonschema==$(CHECK_JSONSCHEMA_VERSION) check-jsonschema --quiet \
+		--builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	@$(UV) tool run --from zizmor==$(ZIZMOR_VERSION) zizmor --offline --quiet .github/workflows
 
 # Needs the vulnerability database at osv.dev, so it is no part of check, which needs the package registry only.
 audit: $(UV) ## known vulnerabilities of the locked dependencies; asks osv.dev
@@ -53,6 +58,15 @@ format: $(UV) ## formats the sources
 
 build: $(UV) ## one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
 	@$(RUN) python -m infra.build $(ARGS)
+
+deploy: $(UV) ## the stack on AWS: asks once, shows the changes, deploys, looks; ARGS="--set NAME=VALUE", --yes: see the README
+	@$(RUN) python -m infra.deploy deploy $(ARGS)
+
+destroy: $(UV) ## deletes the stack; the table and what is in it stay
+	@$(RUN) python -m infra.deploy destroy $(ARGS)
+
+cost: $(UV) ## counts a night's requests and writes the tables of docs/scaling.md
+	@$(RUN) python -m bench.cost
 
 clean: ## removes what the other targets made
 	rm -rf build .venv .tools .cache .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -99,15 +99,22 @@ def accept(tools: Tools, proposal: Proposal, options: Options) -> None:
     screen = tools.screen
     screen.line("What would change", BOLD)
     show(screen, proposal.changes)
-    if proposal.loses_messages:
-        screen.line("A queue would be removed or replaced. Messages in it are paid sessions.", RED)
-    may_lose = options.allow_queue_loss or screen.is_answered
-    if (proposal.loses_messages and not may_lose) or not screen.agreed("Deploy this?"):
+    if proposal.loses_messages and not may_lose(screen, options):
         proposal.drop()
-        refused = "--allow-queue-loss says that it may" if not may_lose else "not wanted"
-        raise CannotDeploy(f"nothing was deployed: {refused}")
+        raise CannotDeploy(
+            "nothing was deployed, for the queue's sake (--allow-queue-loss with --yes lets it go)"
+        )
+    if not screen.agreed("Deploy this?"):
+        proposal.drop()
+        raise CannotDeploy("nothing was deployed")
     screen.line("Deploying; this takes a few minutes")
     show_outputs(screen, proposal.accept())
+
+
+def may_lose(screen: Screen, options: Options) -> bool:
+    """A question of its own, whose answer nobody gives by the way."""
+    screen.line("A queue would be removed or replaced. Messages in it are paid sessions.", RED)
+    return options.allow_queue_loss or (screen.is_answered and screen.agreed("Shall it go all the same?"))
 
 
 def show_outputs(screen: Screen, outputs: Mapping[str, str]) -> None:

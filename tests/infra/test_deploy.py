@@ -476,7 +476,7 @@ def test_it_deploys_what_was_agreed_to_and_protects_the_queues(bench):
 
 def test_a_change_set_that_is_not_wanted_is_deleted(bench):
     shop = bench(["n"], **DEPLOYED)
-    assert "nothing was deployed: not wanted" in shop.refused()
+    assert shop.refused() == "nothing was deployed"
     assert shop.run.order("cloudformation")[-1] == "delete-change-set"
 
 
@@ -491,6 +491,17 @@ def test_without_anybody_to_ask_a_queue_is_never_lost_by_the_way(bench):
     shop = bench(**DEPLOYED, cloudformation__describe_change_set=losing)
     assert "--allow-queue-loss" in shop.refused()
     assert not shop.run.said("cloudformation", "execute-change-set")
+
+
+def test_a_queue_that_would_go_is_asked_about_apart(bench):
+    losing = {"cloudformation__describe_change_set": change_set(removed("DeadLetterQueue")), **DEPLOYED}
+    assert "for the queue's sake" in bench(["n"], **losing).refused()
+    shop = bench(["y", "y", "n"], **losing)
+    shop.deploy()
+    assert [question.partition(" (")[0] for question in shop.asked[:2]] == [
+        "Shall it go all the same?",
+        "Deploy this?",
+    ]
 
 
 @pytest.mark.parametrize("ends", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])

@@ -1,0 +1,195 @@
+"""`make cost`: counts what a night requests, works out the cost, and writes the tables of docs/scaling.md."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cfnlint.decode import decode_str  # type: ignore[import-untyped]
+
+from bench.model import (
+    NIGHTS,
+    Fixed,
+    Limit,
+    asleep,
+    dollars,
+    fixed_of,
+    idle_requests,
+    limits,
+    scaled,
+    seconds,
+    used,
+)
+from bench.night import Counts, counted
+from bench.prices import PRICES
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "scaling.md"
+TEMPLATE = ROOT / "infra" / "template.yaml"
+SIZES = (50, 5_000, 1_000_000)
+# Counted; the model runs through the first and the last, and is tried at the second.
+FIT = (500, 2_000, 5_000)
+LEAST_DOLLARS = 0.0001
+ROWS: Mapping[str, Callable[[Counts], float]] = {
+    "sessions": lambda night: night.sessions,
+    "orders written": lambda night: night.created,
+    "Lambda invocations": lambda night: night.invocations,
+    "of them the producer going on": lambda night: night.hops,
+    "DynamoDB reads": lambda night: night.reads,
+    "read units": lambda night: night.read_units,
+    "transactions": lambda night: night.transactions,
+    "write units": lambda night: night.write_units,
+    "SQS requests": lambda night: night.queue_requests,
+    "bytes of log": lambda night: night.log_bytes,
+    "custom metrics": lambda night: night.metrics,
+    "bytes of outcomes": lambda night: night.outcome_bytes,
+    "Stripe: lists and events": lambda night: night.stripe_lists,
+    "Stripe: single sessions": lambda night: night.stripe_fetches,
+}
+
+
+def main() -> None:
+    made = written(PAGE.read_text())
+    PAGE.write_text(made)
+    sys.stdout.write("\n".join(tables_of(made)))
+
+
+def written(text: str) -> str:
+    """The page with each table between its marks made anew."""
+    nights = {size: counted(size) for size in (SIZES[0], *FIT)}
+    small, tried, large = (nights[size] for size in FIT)
+    shown = [nights[SIZES[0]], nights[SIZES[1]], scaled(small, large, SIZES[2])]
+    fixed = fixed_of(decode_str(TEMPLATE.read_text())[0]["Resources"])
+    made = {
+        "counts": counts_table(shown),
+        "model": model_table(tried, scaled(small, large, int(tried.sessions))),
+        "night": night_table(shown),
+        "month": month_table(shown, fixed),
+        "asleep": asleep_table(fixed),
+        "limits": limits_table(shown),
+        "prices": prices_table(),
+    }
+    for name, table in made.items():
+        text = put_in(text, name, table)
+    return text
+
+
+def put_in(text: str, name: str, table: str) -> str:
+    begin, end = f"<!-- make cost: {name} -->\n", "<!-- end -->"
+    if text.count(begin) != 1:
+        raise ValueError(f"{PAGE.name} must have the mark {begin.strip()} once")
+    before, _, rest = text.partition(begin)
+    return before + begin + table + end + rest.partition(end)[2]
+
+
+def tables_of(text: str) -> list[str]:
+    return re.findall(r"<!-- make cost: \w+ -->\n(.*?)<!-- end -->", text, flags=re.DOTALL)
+
+
+def counts_table(nights: Sequence[Counts]) -> str:
+    rows = [(name, *(number(value(night)) for night in nights)) for name, value in ROWS.items()]
+    return table(("of one night", *("counted", "counted", "by the model")), rows)
+
+
+def model_table(real: Counts, modelled: Counts) -> str:
+    rows = []
+    for name, value in ROWS.items():
+        is_, says = value(real), value(modelled)
+        off = "" if not is_ else f"{(says - is_) / is_:+.1%}"
+        rows.append((name, number(is_), number(says), off))
+    return table(("of one night", "counted", "by the model", "off by"), rows)
+
+
+def night_table(nights: Sequence[Counts]) -> str:
+    bills = [dollars(used(night)) for night in nights]
+    rows = [(service, *(money(bill[service]) for bill in bills)) for service in bills[-1]]
+    total = ("**a night**", *(f"**{money(sum(bill.values()))}**" for bill in bills))
+    return table(("", *sizes()), [*rows, total])
+
+
+def month_table(nights: Sequence[Counts], fixed: Fixed) -> str:
+    base = sum(dollars(asleep(fixed)).values())
+    sums = [sum(dollars(used(night)).values()) for night in nights]
+    return table(
+        ("", *sizes()),
+        [
+            (f"{NIGHTS} nights", *(money(NIGHTS * one) for one in sums)),
+            ("what is paid anyway", *(money(base) for _ in sums)),
+            ("**a month**", *(f"**{money(NIGHTS * one + base)}**" for one in sums)),
+            ("a session", *(f"${one / night.sessions:.7f}" for one, night in zip(sums, nights, strict=True))),
+        ],
+    )
+
+
+def asleep_table(fixed: Fixed) -> str:
+    units = asleep(fixed)
+    labels = {
+        "queue_requests": f"{number(idle_requests())} receives of an empty queue",
+        "alarm_metrics": f"{fixed.alarm_metrics} metrics in alarms",
+        "composite_alarms": f"{fixed.composite_alarms} composite alarm",
+        "dashboards": f"{fixed.dashboards} dashboard",
+    }
+    rows = [(PRICES[name].service, labels[name], money(PRICES[name].of(units[name]))) for name in units]
+    return table(("service", "what", "a month"), rows)
+
+
+def limits_table(nights: Sequence[Counts]) -> str:
+    columns = [sorted(limits(night), key=lambda limit: limit.rate) for night in nights]
+    rows = [
+        (limit.name, rate(limit), *(waited(night, limit.name) for night in nights), limit.knob)
+        for limit in columns[-1]
+    ]
+    total = ("**the night**", "", *(f"**{duration(seconds(night))}**" for night in nights), "")
+    return table(("", "sessions/s", *sizes(), "the knob"), [*rows, total])
+
+
+def waited(night: Counts, name: str) -> str:
+    [limit] = [one for one in limits(night) if one.name == name]
+    return duration(night.sessions / limit.rate)
+
+
+def rate(limit: Limit) -> str:
+    return number(limit.rate)
+
+
+def prices_table() -> str:
+    rows = [
+        (
+            price.service,
+            price.unit,
+            f"${price.usd:g} for {number(price.per)}{' a month' if price.monthly else ''}",
+            price.page,
+        )
+        for price in PRICES.values()
+    ]
+    return table(("service", "unit", "list price", "page"), rows)
+
+
+def sizes() -> list[str]:
+    return [number(size) for size in SIZES]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]]) + "\n"
+
+
+def number(value: float) -> str:
+    return f"{round(value):,}"
+
+
+def money(value: float) -> str:
+    """Cents where there are any, and what little there is otherwise."""
+    if value < LEAST_DOLLARS:
+        return f"< ${LEAST_DOLLARS:.4f}"
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+
+
+def duration(value: float) -> str:
+    if value < 1:
+        return "< 1 s"
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"  # noqa: PLR2004 - two minutes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""From counted nights to any size, and from counts to money and to limits. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from bench.night import BATCH, COLD_START_SECONDS, MEMORY_GB, NAMES, STRIPE_REQUEST_BYTES, Counts
+from bench.prices import PRICES
+
+NIGHTS = 30
+OUTCOME_NIGHTS, LOG_NIGHTS = (
+    30,
+    90,
+)  # how long outcomes are kept, and logs unless LogRetentionDays says otherwise
+COMPRESSED = 0.15  # what CloudWatch charges of a kept byte, https://aws.amazon.com/cloudwatch/pricing/
+# Lambda polls an idle queue with five connections, each waiting for 20 seconds:
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+IDLE_POLLERS, POLL_SECONDS = 5, 20
+MONTH_SECONDS = NIGHTS * 86_400
+CONCURRENCY, STRIPE_RPS = 5, 12  # the template's defaults; a test holds them to it
+CONSTANT = ("metrics",)
+
+
+def scaled(small: Counts, large: Counts, sessions: int) -> Counts:
+    """The night of another size: everything grows with the sessions, from a part that does not."""
+
+    def at(name: str) -> float:
+        low, high = float(getattr(small, name)), float(getattr(large, name))
+        if name in CONSTANT:
+            return max(low, high)
+        slope = (high - low) / (large.sessions - small.sessions)
+        return low + slope * (sessions - small.sessions)
+
+    return Counts(**{name: at(name) for name in NAMES})
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What the template makes that is paid for whether a night comes or not."""
+
+    alarm_metrics: int
+    composite_alarms: int
+    dashboards: int
+
+
+def fixed_of(resources: Mapping[str, Mapping[str, object]]) -> Fixed:
+    """From the template's resources; an alarm on an expression is paid for each metric in it."""
+    kinds = [one["Type"] for one in resources.values()]
+    alarms = [one for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+    return Fixed(
+        sum(_metrics_of(one["Properties"]) for one in alarms),
+        kinds.count("AWS::CloudWatch::CompositeAlarm"),
+        kinds.count("AWS::CloudWatch::Dashboard"),
+    )
+
+
+def _metrics_of(properties: object) -> int:
+    assert isinstance(properties, Mapping)  # noqa: S101 - CloudFormation's own shape
+    return sum("MetricStat" in one for one in properties.get("Metrics", ())) or 1
+
+
+def idle_requests() -> float:
+    """Receives of a month in which nothing is ever sent."""
+    return IDLE_POLLERS * MONTH_SECONDS / POLL_SECONDS
+
+
+def asleep(fixed: Fixed) -> dict[str, float]:
+    """Units of a month without a single session."""
+    return {
+        "queue_requests": idle_requests(),
+        "alarm_metrics": fixed.alarm_metrics,
+        "composite_alarms": fixed.composite_alarms,
+        "dashboards": fixed.dashboards,
+    }
+
+
+def used(night: Counts) -> dict[str, float]:
+    """Units of one night; of what is kept, the part of a month that this night's share is kept."""
+    environments = min(CONCURRENCY, night.batches) + 1
+    cold = environments * COLD_START_SECONDS
+    return {
+        "read_units": night.read_units,
+        "write_units": night.write_units,
+        "stored_bytes": night.outcome_bytes * OUTCOME_NIGHTS / NIGHTS,
+        "queue_requests": night.queue_requests,
+        "invocations": night.invocations,
+        "gb_seconds": (night.lambda_seconds + cold) * MEMORY_GB,
+        "traces": night.invocations,
+        "log_bytes": night.log_bytes,
+        "log_bytes_kept": night.log_bytes * COMPRESSED * LOG_NIGHTS / NIGHTS,
+        "metric_hours": night.metrics * ceil(seconds(night) / 3600),
+        "schedules": 1,
+        "decryptions": environments,
+        "bytes_out": (night.stripe_lists + night.stripe_fetches) * STRIPE_REQUEST_BYTES,
+    }
+
+
+def dollars(units: Mapping[str, float]) -> dict[str, float]:
+    """By service."""
+    sums: dict[str, float] = {}
+    for name, amount in units.items():
+        price = PRICES[name]
+        sums[price.service] = sums.get(price.service, 0.0) + price.of(amount)
+    return sums
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`rate`: sessions a second, with the template's defaults."""
+
+    name: str
+    rate: float
+    knob: str
+
+
+def limits(night: Counts) -> Iterator[Limit]:
+    """What a night waits for, each by itself. The rates of others' services are in docs/scaling.md."""
+    batch = night.consumer_seconds / night.batches
+    yield Limit(
+        "consumers",
+        CONCURRENCY * BATCH / batch,
+        "`ConsumerConcurrency` (5; each paces itself at its share of `StripeMaxRps`)",
+    )
+    yield Limit(
+        "the run's partition",
+        PARTITION_UNITS / OUTCOME_UNITS,
+        "none; DynamoDB splits a partition that stays hot, and what it throttles is tried again",
+    )
+    yield Limit(
+        "Stripe, repairs",
+        STRIPE_RPS * night.sessions / night.stripe_fetches,
+        "`StripeMaxRps` (12; Stripe allows 25 per endpoint, more on request)",
+    )
+    yield Limit(
+        "Stripe, listing",
+        STRIPE_RPS * night.sessions / night.stripe_lists,
+        "`StripeMaxRps`, up to 2,500 sessions a second at Stripe's 25 requests",
+    )
+    yield Limit(
+        "the counters' item",
+        COMMITS * BATCH,
+        "none needed: one commit a batch, so larger batches (`BatchSize`) would be it",
+    )
+
+
+# A partition takes 1,000 write units a second, and an outcome of less than 1 KB costs two in a transaction:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
+PARTITION_UNITS, OUTCOME_UNITS = 1000, 2
+# Transactions that one item takes a second, one after the other; an estimate from 15 ms for each.
+COMMITS = 65
+
+
+def seconds(night: Counts) -> float:
+    """How long a night lasts: its slowest part, and the cold start before it."""
+    return COLD_START_SECONDS + night.sessions / min(limit.rate for limit in limits(night))

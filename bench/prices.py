@@ -1,0 +1,53 @@
+"""What AWS charges: list prices of us-east-1 in US dollars, without free tiers and discounts.
+
+Noted in November 2026; AWS changes them, and other regions cost up to a third more. Look at the pages before
+you rely on a number, and change it here: `make cost` writes the tables anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+MILLION, GB = 1_000_000, 1_000_000_000
+_PAGE = "https://aws.amazon.com/{}/pricing/"
+
+
+@dataclass(frozen=True)
+class Price:
+    """`usd` for `per` units. `monthly`: whether that is for a month rather than for the use itself."""
+
+    service: str
+    unit: str
+    usd: float
+    per: float
+    page: str
+    monthly: bool = False
+
+    def of(self, units: float) -> float:
+        return units * self.usd / self.per
+
+
+def _price(service: str, unit: str, usd: float, per: float, page: str, *, monthly: bool = False) -> Price:
+    return Price(service, unit, usd, per, _PAGE.format(page), monthly)
+
+
+PRICES: Mapping[str, Price] = MappingProxyType(
+    {
+        "read_units": _price("DynamoDB", "read request units, on demand", 0.125, MILLION, "dynamodb"),
+        "write_units": _price("DynamoDB", "write request units, on demand", 0.625, MILLION, "dynamodb"),
+        "stored_bytes": _price("DynamoDB", "bytes stored", 0.25, GB, "dynamodb", monthly=True),
+        "queue_requests": _price("SQS", "requests of a standard queue", 0.40, MILLION, "sqs"),
+        "invocations": _price("Lambda", "invocations", 0.20, MILLION, "lambda"),
+        "gb_seconds": _price("Lambda", "GB-seconds on arm64", 0.0000133334, 1, "lambda"),
+        "traces": _price("X-Ray", "traces recorded", 5.00, MILLION, "xray"),
+        "log_bytes": _price("CloudWatch Logs", "bytes taken in", 0.50, GB, "cloudwatch"),
+        "log_bytes_kept": _price("CloudWatch Logs", "bytes kept", 0.03, GB, "cloudwatch", monthly=True),
+        "metric_hours": _price("CloudWatch", "metric hours", 0.30, 720, "cloudwatch"),
+        "alarm_metrics": _price("CloudWatch", "metrics of alarms", 0.10, 1, "cloudwatch", monthly=True),
+        "composite_alarms": _price("CloudWatch", "composite alarms", 0.50, 1, "cloudwatch", monthly=True),
+        "dashboards": _price("CloudWatch", "dashboards", 3.00, 1, "cloudwatch", monthly=True),
+        "schedules": _price("EventBridge Scheduler", "invocations", 1.00, MILLION, "eventbridge"),
+        "decryptions": _price("KMS", "requests", 0.03, 10_000, "kms"),
+        "bytes_out": _price("Data transfer", "bytes to the internet", 0.09, GB, "ec2/on-demand"),
+    }
+)
