@@ -5,6 +5,7 @@ shop's queue and table when the next version comes, or when this one comes back.
 """
 
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -88,4 +89,6 @@ def whole(number: object) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != len(["program", "version"]) or not re.fullmatch(r"\d+\.\d+\.\d+", sys.argv[1]):
+        sys.exit("name the version whose records these are: python -m tests.compat.record 0.2.0")
     main(sys.argv[1])
