@@ -1,11 +1,20 @@
-"""A world whose sessions have died, and the operator's tools on it."""
+"""A world whose sessions have died, and the operator's tools and commands on it."""
 
+from io import StringIO
+
+import boto3
+from rich.console import Console
+
+from ops.cli.command import Operator as Commanding
+from ops.cli.options import Common
+from ops.cli.screen import Screen
 from ops.dlq.box import Box
 from ops.dlq.choice import Choice
 from ops.dlq.letters import list_letters
 from ops.dlq.purge import Purge
 from ops.dlq.redrive import Redrive
 from ops.dlq.tasks import MoveTasks
+from ops.place import Names, Place
 from recon.ledger.runs import Runs
 from recon.ledger.table import Table
 from recon.message import SessionMessage, dumps
@@ -50,6 +59,53 @@ class Operator:
         now = lambda: int(self.world.clock())  # noqa: E731
         purge = Purge(self.box, self.table, runs, self.world.settings, self.deadline, now)
         return purge(sessions, message_ids, by, because)
+
+
+class WorldPlace(Place):
+    """The stack of a world; `mapping` is the state of its event source mapping."""
+
+    def __init__(self, world):
+        super().__init__("shop", boto3.Session(region_name="eu-west-1"), None, world.clock.deadline(10**9))
+        self.mapping = "Enabled"
+        self.names = names_of(world)
+        self.settings = world.settings
+        self._clients = {"sqs": world.sqs, "dynamodb": world.dynamodb, "lambda": self, "sts": self}
+
+    def client(self, service, *, once=False):
+        return self._clients[service]
+
+    def get_event_source_mapping(self, UUID):  # noqa: N803 - boto3's names
+        assert self.names.mapping_id == UUID
+        return {"State": self.mapping}
+
+    def get_caller_identity(self):
+        return {"Arn": "arn:aws:sts::1:assumed-role/Operator/jane"}
+
+
+def names_of(world):
+    stack = dict.fromkeys(Names.__annotations__, "unused")
+    return Names(**stack | {"queue_url": world.queue, "dlq_url": world.dlq, "table": world.table})
+
+
+class Desk(Commanding):
+    """Who gives commands; `shown` is what they have shown, `told` what they have told beside it."""
+
+    def __init__(self, world):
+        out, err = StringIO(), StringIO()
+        screen = Screen(Console(file=out, width=200), Console(file=err, width=200), show_pii=False)
+        super().__init__(Common(), screen)
+        self.__dict__ |= {"place": WorldPlace(world), "world": world, "_out": out, "_err": err}
+
+    def now(self):
+        return int(self.world.clock())
+
+    def shows(self, answer):
+        answer.show(self.screen)
+        return self._out.getvalue()
+
+    @property
+    def told(self):
+        return self._err.getvalue()
 
 
 def sells(world, number, first=0):

@@ -2,6 +2,7 @@
 
 batches.py   messages as SQS takes and gives them
 box.py       the queue itself: reading it without losing anything, sending back, deleting
+held.py      what a command has received, hidden from others for as long as it works
 letters.py   what lies in it, each message with what the table knows of its session
 check.py     what the consumer would do with each message now
 choice.py    which of the messages a command is about

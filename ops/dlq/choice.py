@@ -22,7 +22,12 @@ class Choice:
 
     @property
     def is_everything(self) -> bool:
-        return not (self.sessions or self.message_ids or self.error_types) and self.most is None
+        return not (self.names or self.error_types) and self.most is None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The sessions and message ids that are named."""
+        return self.sessions | self.message_ids
 
     def of(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """In the order given, which is oldest first."""
@@ -32,10 +37,10 @@ class Choice:
     def missing(self, letters: Iterable[DeadLetter]) -> list[str]:
         """The sessions and message ids that are named and not there."""
         there = {name for letter in letters for name in (letter.session_id, letter.message_id)}
-        return sorted((self.sessions | self.message_ids) - there)
+        return sorted(self.names - there)
 
     def _names(self, letter: DeadLetter) -> bool:
-        if self.sessions or self.message_ids:
+        if self.names:
             return letter.session_id in self.sessions or letter.message_id in self.message_ids
         return self.is_everything or not letter.is_nameless
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from ops.dlq.batches import DeadMessage
-from ops.dlq.box import Box, Held
+from ops.dlq.box import Box
 from ops.dlq.choice import Choice
+from ops.dlq.held import Held
 from ops.dlq.letters import DeadLetter, listing_of
 from ops.masking import without_emails, without_keys
 from producer.scan import DAY, HOUR, MARGIN, MINUTE, SESSION_LIFE
@@ -58,11 +59,13 @@ class Purged:
 
 @dataclass(frozen=True)
 class Report:
-    """`missing`: named and not in the queue. `finished_runs`: done now, since this was the last of them.
-    `hidden`: messages in flight elsewhere, approximately; what is missing may be among them."""
+    """`missing`: named and not in the queue. `lapsed`: the messages that could not be held until their turn;
+    nothing was done to them. `finished_runs`: done now, since this was the last of them. `hidden`: messages
+    in flight elsewhere, approximately; what is missing may be among them."""
 
     purged: tuple[Purged, ...]
     missing: tuple[str, ...]
+    lapsed: tuple[str, ...]
     finished_runs: tuple[str, ...]
     hidden: int
 
@@ -89,16 +92,25 @@ class Purge:
         choice = Choice(frozenset(sessions), frozenset(message_ids))
         retention = self.box.retention_seconds()
         finished: list[str] = []
-        with self.box.held() as held:
+        with self.box.held(clock=self.now) as held:
             listing = listing_of(held.messages, retention, self.table, self.now(), self.deadline)
             chosen = choice.of(listing.letters)
             held.keep_only(letter.message_id for letter in chosen)
             messages = {message.message_id: message for message in held.messages}
             said = (person(by), printable(because))
             purged = [
-                self._purge(held, letter, messages[letter.message_id], said, finished) for letter in chosen
+                one
+                for letter in chosen
+                if (one := self._purge(held, letter, messages[letter.message_id], said, finished))
             ]
-        return Report(tuple(purged), tuple(choice.missing(listing.letters)), tuple(finished), held.hidden)
+        done = {one.message_id for one in purged}
+        return Report(
+            purged=tuple(purged),
+            missing=tuple(choice.missing(listing.letters)),
+            lapsed=tuple(letter.message_id for letter in chosen if letter.message_id not in done),
+            finished_runs=tuple(finished),
+            hidden=held.hidden,
+        )
 
     def _purge(
         self,
@@ -107,7 +119,11 @@ class Purge:
         message: DeadMessage,
         said: tuple[str, str],
         finished: list[str],
-    ) -> Purged:
+    ) -> Purged | None:
+        """None: it is not held any more."""
+        held.renew()
+        if not held.still([message]):
+            return None
         verdict, outcome, reason = self._dismissed(letter, said)
         if letter.run_id and self.runs.finish_if_through(letter.run_id, self.now()):
             finished.append(letter.run_id)

@@ -5,12 +5,14 @@ never lost, and the consumer settles a session once however often it is there. W
 before the first message is sent, so messages that fail at once and come back are never moved again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import batched
 
 from ops.dlq.batches import DeadMessage
-from ops.dlq.box import Box, Held
+from ops.dlq.box import Box
 from ops.dlq.choice import Choice
+from ops.dlq.held import LONGEST_REST, Held
 from ops.dlq.letters import DeadLetter, Listing, list_letters, listing_of
 from ops.dlq.tasks import MoveTask, MoveTasks, Started
 from ops.follow import follow
@@ -28,8 +30,9 @@ class Moving:
 
     `letters`: by hand those that were moved so far; by SQS all that were visible when the task began, and
     none for a task that was running already. `rejected`: SQS did not take them, they stay. `doubled`: sent
-    and not deleted, so they are there twice, which does no harm. `missing`: named and not there. `hidden`: in
-    flight elsewhere. `task` is None where it is done by hand.
+    and not deleted, so they are there twice, which does no harm. `lapsed`: they could not be held until their
+    turn, and stay. `missing`: named and not there. `hidden`: in flight elsewhere. `task` is None where it is
+    done by hand.
     """
 
     moved: int
@@ -37,14 +40,20 @@ class Moving:
     letters: tuple[DeadLetter, ...] = ()
     rejected: int = 0
     doubled: int = 0
+    lapsed: int = 0
     missing: tuple[str, ...] = ()
     hidden: int = 0
     truncated: bool = False
     task: MoveTask | None = None
 
     @property
+    def left(self) -> int:
+        """By hand, those whose turn has not come."""
+        return self.total - self.moved - self.rejected - self.lapsed
+
+    @property
     def is_over(self) -> bool:
-        return self.task.is_over if self.task else self.moved + self.rejected == self.total
+        return self.task.is_over if self.task else not self.left
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class Plan:
 class Redrive:
     """Everything a redrive needs. `now` gives epoch seconds, `clock` and `sleep` are for its pace.
 
-    `per_second`: messages a second; None leaves it to SQS, or is BY_HAND_PER_SECOND.
+    `per_second`: messages a second at most; None leaves it to SQS, or is BY_HAND_PER_SECOND. SQS by itself
+    takes whole numbers only: less than one is done by hand, and anything else rounded down.
     """
 
     box: Box
@@ -86,7 +96,7 @@ class Redrive:
             truncated=listing.truncated,
         )
 
-    def __call__(self, choice: Choice) -> Iterator[Moving]:
+    def __call__(self, choice: Choice) -> Generator[Moving]:
         """Moves, and yields how far it got: at least once, the end last. Leaving off in between stops a move
         by hand after its batch; a task of SQS goes on (`tasks.cancel` ends it)."""
         if not choice.is_everything:
@@ -95,9 +105,12 @@ class Redrive:
         if running := self.tasks.running():
             yield from self._by_task(running, Listing((), {}))
             return
+        if self.per_second is not None and self.per_second < 1:
+            yield from self._by_hand(choice)
+            return
         # Read first: what is moved is not there to be read any more.
         listing = self._list()
-        started = self.tasks.start(int(self.per_second) if self.per_second else None)
+        started = self.tasks.start(None if self.per_second is None else int(self.per_second))
         yield from self._by_task(started, listing) if started else self._by_hand(choice)
 
     def _list(self) -> Listing:
@@ -120,7 +133,7 @@ class Redrive:
     def _by_hand(self, choice: Choice) -> Iterator[Moving]:
         rate = self.per_second or BY_HAND_PER_SECOND
         retention = self.box.retention_seconds()
-        with self.box.held() as held:
+        with self.box.held(clock=self.clock) as held:
             found = listing_of(held.messages, retention, self.table, self.now(), self.deadline)
             chosen = {letter.message_id: letter for letter in choice.of(found.letters)}
             moving = Moving(
@@ -130,30 +143,39 @@ class Redrive:
                 hidden=held.hidden,
                 truncated=held.truncated,
             )
-            held.keep_only(chosen, seconds=len(chosen) / rate)
+            held.keep_only(chosen)
             yield moving
-            for batch in self._paced(held.messages, rate):
+            for batch in self._paced(held, rate):
                 moving = _moved(moving, held, batch, chosen)
                 yield moving
 
-    def _paced(self, messages: Sequence[DeadMessage], rate: float) -> Iterator[Sequence[DeadMessage]]:
-        size = max(1, min(BATCH, int(rate)))
-        began = self.clock()
-        for start in range(0, len(messages), size):
-            if (early := began + start / rate - self.clock()) > 0:
-                self.sleep(early)
-            yield messages[start : start + size]
+    def _paced(self, held: Held, rate: float) -> Iterator[Sequence[DeadMessage]]:
+        """Never faster than `rate`, also after a batch that took long."""
+        due = self.clock()
+        for batch in batched(held.messages, max(1, min(BATCH, int(rate)))):
+            self._rest(held, due)
+            yield batch
+            due = max(due, self.clock()) + len(batch) / rate
+
+    def _rest(self, held: Held, due: float) -> None:
+        """Until it is due; what is held stays so meanwhile."""
+        held.renew()
+        while (left := due - self.clock()) > 0:
+            self.sleep(min(left, LONGEST_REST))
+            held.renew()
 
 
 def _moved(
     moving: Moving, held: Held, batch: Sequence[DeadMessage], letters: dict[str, DeadLetter]
 ) -> Moving:
-    sent = held.send_back(batch)
+    ours = held.still(batch)
+    sent = held.send_back(ours)
     left = held.delete(sent)
     return replace(
         moving,
         moved=moving.moved + len(sent),
         letters=(*moving.letters, *(letters[message.message_id] for message in sent)),
-        rejected=moving.rejected + len(batch) - len(sent),
+        rejected=moving.rejected + len(ours) - len(sent),
         doubled=moving.doubled + len(left),
+        lapsed=moving.lapsed + len(batch) - len(ours),
     )

@@ -85,7 +85,7 @@ class MoveTasks:
 
         The destination is named: where a message that was put here by hand came from, SQS does not know.
         """
-        pace: Any = {"MaxNumberOfMessagesPerSecond": rate} if rate else {}
+        pace: Any = {} if rate is None else {"MaxNumberOfMessagesPerSecond": rate}
         try:
             before = self._entries()
             if running := _under_way(before):

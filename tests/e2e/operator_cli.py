@@ -40,6 +40,8 @@ class Cli:
         State(stack.endpoint, None, {}, names_of(stack)).write(folder)
         self.folder = folder
         self.environ = clean_environ()
+        if stack.client.trusted:
+            self.environ["AWS_CA_BUNDLE"] = str(stack.client.trusted)
 
     def __call__(self, *arguments, stdin="", **environ):
         return run(*self.at(arguments), stdin=stdin, environ=self.environ | environ)

@@ -200,8 +200,8 @@ def test_a_purged_session_is_dismissed_with_who_and_why(shop, cli):
     assert shop.run(run_id)["errors"] == 0
     assert cli.data("show", run_id, "--reason", "dismissed")["sessions"][0]["sessionId"] == dead.id
     missing = cli("dlq", "purge", "--session", dead.id, "--because", "again", "--yes")
-    assert missing.code == 1
-    assert f"Not in the dead-letter queue: {dead.id}" in missing.out
+    assert missing.code == 2
+    assert f"{dead.id} is not in the dead-letter queue" in missing.err
     shop.stripe.faults.clear()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
-from ops.dlq.box import HOLD_SECONDS, STALE_RECEIVES
+from ops.dlq.held import HOLD_SECONDS, STALE_RECEIVES
 from recon.message import dumps
 from tests.builders import NOW, RUN, a_message
 from tests.dead_letters import Operator, dies, lies, visible

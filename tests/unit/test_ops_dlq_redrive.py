@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.dlq.box import HOLD_SECONDS
 from ops.dlq.choice import Choice
+from ops.dlq.held import HOLD_SECONDS
 from tests.builders import a_message
 from tests.dead_letters import EVERYTHING, Operator, dies, lies, produced, sells, visible
 from tests.doubles.faults import (
@@ -74,6 +74,21 @@ def test_messages_are_moved_at_the_pace_asked_for(world, operator, per_second, s
     began = world.clock()
     operator.moves(per_second=per_second)
     assert world.clock() - began == pytest.approx(seconds)
+
+
+def test_a_batch_that_took_long_is_not_made_up_for_by_a_burst(world, operator):
+    dies(world, MANY)
+    times = []
+
+    def slow(call):
+        if call.method == "send_message_batch":
+            times.append(world.clock())
+            world.clock.now += 20 if len(times) == 1 else 0
+
+    world.sqs.plan = slow
+    operator.moves(per_second=1)
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps == pytest.approx([21] + [1] * (MANY - 2))
 
 
 def test_a_slow_move_holds_its_messages_for_as_long_as_it_takes(world, operator):
@@ -280,6 +295,23 @@ def test_a_pace_asked_for_is_passed_on(world, native):
     began = world.clock()
     native.moves(per_second=5)
     assert world.clock() - began == pytest.approx(MANY / 5, abs=1)
+
+
+def test_less_than_one_a_second_is_moved_by_hand_since_sqs_takes_whole_numbers(world, native):
+    dies(world, 3)
+    began = world.clock()
+    end = native.moves(per_second=0.5)
+    assert (end.moved, end.task) == (3, None)
+    assert world.clock() - began == pytest.approx(4)
+    assert world.history.count("start_message_move_task") == 0
+
+
+@pytest.mark.parametrize(("per_second", "asked"), [(1, 1), (1.9, 1), (7.5, 7)])
+def test_sqs_is_never_asked_for_more_than_the_pace(world, native, per_second, asked):
+    dies(world, 3)
+    native.moves(per_second=per_second)
+    [call] = [call for call in world.history.calls if call.method == "start_message_move_task"]
+    assert call.arguments["MaxNumberOfMessagesPerSecond"] == asked
 
 
 def test_a_task_that_runs_already_is_followed_and_no_second_one_started(world, native):

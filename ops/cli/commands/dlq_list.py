@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from ops.cli.command import Operator
+from ops.cli.commands.dlq_words import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
+from ops.cli.signals import ending_like_ctrl_c
 from ops.dlq.box import Box
 from ops.dlq.check import Checked, check
 from ops.dlq.letters import Listing, list_letters
@@ -23,8 +25,8 @@ THREADS = 8
 
 @dataclass(frozen=True)
 class Dead:
-    """Oldest first. `checked`: whether anybody asked what would become of them. `hidden`: messages that
-    another command holds at this moment."""
+    """Oldest first. `checked`: whether anybody asked what would become of them. `hidden`: messages in flight
+    at this moment, which may be dead as well."""
 
     letters: tuple[Checked, ...]
     checked: bool
@@ -40,7 +42,7 @@ def list_(
 ) -> Answer:
     """Each dead message with its error, attempts, age and session. Moves nothing."""
     place, now = operator.place, operator.now()
-    with operator.busy("reading the dead-letter queue"):
+    with operator.busy("reading the dead-letter queue"), ending_like_ctrl_c():
         listing = list_letters(box_of(place), place.table, now, place.deadline)
         letters = (
             _checked(place, listing, now)
@@ -48,7 +50,7 @@ def list_(
             else tuple(Checked(one, None) for one in listing.letters)
         )
     dead = Dead(letters, with_check, listing.hidden, listing.truncated)
-    return Answer(dead, lambda screen: show(screen, dead), needs_attention=bool(letters))
+    return Answer(dead, lambda screen: show(screen, dead), needs_attention=bool(letters or dead.hidden))
 
 
 def box_of(place: Place) -> Box:
@@ -61,12 +63,11 @@ def _checked(place: Place, listing: Listing, now: int) -> tuple[Checked, ...]:
 
 
 def show(screen: Screen, dead: Dead) -> None:
-    if not dead.letters:
+    if not dead.letters and not dead.hidden:
         screen.text("The dead-letter queue is empty.", FINE)
     for one in dead.letters:
         _show_letter(screen, one, checked=dead.checked)
-    if dead.hidden:
-        screen.text(f"Another command holds {counted(dead.hidden, 'message')} more at this moment.", NOTICE)
+    show_hidden(screen, dead.hidden)
     if dead.truncated:
         screen.text("There are more than one look reads.", NOTICE)
 

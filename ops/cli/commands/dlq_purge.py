@@ -1,14 +1,17 @@
 """`nightly-sync dlq purge`: drops messages on purpose."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import typer
 
 from ops.cli.command import Operator
 from ops.cli.commands.dlq_list import box_of
+from ops.cli.commands.dlq_words import not_there, require_any, show_missing
 from ops.cli.screen import NOTICE, TROUBLE, Answer, Screen
+from ops.cli.signals import ending_like_ctrl_c
 from ops.dlq.choice import Choice
 from ops.dlq.letters import list_letters
 from ops.dlq.purge import Purge, Purged, Report, Verdict
@@ -21,6 +24,7 @@ EXAMPLES = [
     'nightly-sync dlq purge --session cs_live_a1b2c3 --because "refunded by hand" --yes',
 ]
 NONE: list[str] = []
+NOTHING = "nothing was dropped"
 
 
 def purge(
@@ -40,15 +44,39 @@ def purge(
         raise CannotRun(
             "name what to drop: --session ID, or --message ID for a message that names no session"
         )
-    place = operator.place
-    if not yes:
-        because = _asked(operator, Choice(frozenset(session), frozenset(message)), because)
-    if not because:
-        raise CannotRun('say why: --because "TEXT" is kept with the outcome')
-    dropping = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
-    report = dropping(session, message, caller(place), because)
-    failed = bool(report.missing) or not all(one.is_deleted for one in report.purged)
+    choice = Choice(frozenset(session), frozenset(message))
+    with ending_like_ctrl_c():
+        agreed = Agreed(choice, because) if yes else _asked(operator, choice, because)
+        report = _dropped(operator, agreed)
+    failed = bool(report.missing or report.lapsed) or not all(one.is_deleted for one in report.purged)
     return Answer(report, lambda screen: show(screen, report), needs_attention=failed)
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """`names`: what was shown of the messages that `choice` names, by message id. `missing`: named at first,
+    and not there to be shown."""
+
+    choice: Choice
+    because: str | None
+    names: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def _dropped(operator: Operator, agreed: Agreed) -> Report:
+    place, choice = operator.place, agreed.choice
+    if not agreed.because:
+        raise CannotRun('say why: --because "TEXT" is kept with the outcome')
+    drop = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
+    try:
+        report = drop(list(choice.sessions), list(choice.message_ids), caller(place), agreed.because)
+    except KeyboardInterrupt:
+        operator.screen.tell("Stopped. Some may be given up already; the same purge again drops the rest.")
+        raise
+    gone = tuple(agreed.names.get(name, name) for name in report.missing)
+    if not report.purged and not report.lapsed:
+        raise not_there(gone, report.hidden, NOTHING)
+    return replace(report, missing=(*agreed.missing, *gone))
 
 
 def caller(place: Place) -> str:
@@ -57,20 +85,24 @@ def caller(place: Place) -> str:
     return arn.rpartition("/")[2] if "/" in arn else arn.rpartition(":")[2]
 
 
-def _asked(operator: Operator, choice: Choice, because: str | None) -> str | None:
-    """Shows what is about to go and asks on the terminal; nobody there is nobody who agrees."""
+def _asked(operator: Operator, choice: Choice, because: str | None) -> Agreed:
+    """Shows what is about to go and asks on the terminal; nobody there is nobody who agrees. What was agreed
+    to are the messages that were shown, whatever the queue holds of their sessions by then."""
     if operator.common.as_json or not sys.stdin.isatty():
         raise CannotRun("nobody is here to be asked: give --yes and --because")
     place = operator.place
-    letters = choice.of(list_letters(box_of(place), place.table, operator.now(), place.deadline).letters)
-    if not letters:
-        return because or "-"
+    listing = list_letters(box_of(place), place.table, operator.now(), place.deadline)
+    missing = choice.missing(listing.letters)
+    require_any(choice, missing, listing.hidden, NOTHING)
+    letters = choice.of(listing.letters)
     for letter in letters:
         amount = worth(letter.amount, letter.currency)
         operator.screen.tell(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
     if not typer.confirm("Give these up for good? Their orders will not be written", err=True):
         raise CannotRun("not agreed to; nothing was dropped")
-    return because or str(typer.prompt("Why", err=True))
+    because = because or str(typer.prompt("Why", err=True))
+    names = {letter.message_id: letter.session_id or letter.message_id for letter in letters}
+    return Agreed(Choice(message_ids=frozenset(names)), because, names, tuple(missing))
 
 
 def show(screen: Screen, report: Report) -> None:
@@ -86,7 +118,9 @@ def show(screen: Screen, report: Report) -> None:
             screen.text("  SQS did not delete the message; purge it again.", TROUBLE)
     for run_id in report.finished_runs:
         screen.text(f"Run {run_id} is done: this was the last that it waited for.")
-    _show_missing(screen, report.missing, report.hidden)
+    for message_id in report.lapsed:
+        screen.text(f"Could not hold message {message_id} until its turn; purge it again.", TROUBLE)
+    show_missing(screen, report.missing, report.hidden if report.missing else 0)
 
 
 def _told(one: Purged) -> str:
@@ -100,10 +134,3 @@ def _told(one: Purged) -> str:
             )
         case Verdict.NAMELESS:
             return "dropped; it named no session, so no outcome tells of it"
-
-
-def _show_missing(screen: Screen, missing: Sequence[str], hidden: int) -> None:
-    for name in missing:
-        screen.text(f"Not in the dead-letter queue: {name}", TROUBLE)
-    if missing and hidden:
-        screen.text("It may be among the messages that another command holds at this moment.", NOTICE)

@@ -1,8 +1,8 @@
 """`nightly-sync dlq redrive`: back to the queue, and what becomes of it."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -11,12 +11,17 @@ from rich.progress import Progress as Bar
 
 from ops.cli.command import Operator
 from ops.cli.commands.dlq_list import box_of
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
+from ops.cli.commands.dlq_redriven import redriven_of, show, show_plan
+from ops.cli.commands.dlq_words import require_any
+from ops.cli.screen import Answer
+from ops.cli.signals import ending_like_ctrl_c
 from ops.dlq.choice import Choice
-from ops.dlq.fates import Became, Fate, Fates, Looking, follow_fates
-from ops.dlq.redrive import Moving, Plan, Redrive
+from ops.dlq.fates import Fate, Fates, Looking, follow_fates
+from ops.dlq.redrive import Moving, Redrive
 from ops.dlq.tasks import MoveTasks
-from ops.words import counted, worth
+from ops.status import is_consuming
+from ops.words import counted
+from recon.queue import BATCH
 
 EXAMPLES = [
     "nightly-sync dlq redrive",
@@ -26,28 +31,6 @@ EXAMPLES = [
 # What fails for a passing reason comes back for hours; whoever waits wants to know about the rest.
 FOLLOW_SECONDS = 300.0
 NO_SESSIONS: list[str] = []
-
-
-@dataclass(frozen=True)
-class Redriven:
-    """`fates` holds one entry a session; those that wait still are tried again by the queue itself."""
-
-    moved: int
-    rejected: int
-    missing: tuple[str, ...]
-    hidden: int
-    task_status: str | None
-    task_failure: str | None
-    fates: tuple[Became, ...]
-
-    def count(self, fate: Fate) -> int:
-        return sum(1 for one in self.fates if one.fate is fate)
-
-    @property
-    def needs_attention(self) -> bool:
-        stopped = self.task_status not in (None, "COMPLETED")
-        unsettled = self.count(Fate.FAILED) + self.count(Fate.DEAD) + self.count(Fate.WAITING)
-        return bool(self.rejected or self.missing or stopped or unsettled)
 
 
 def redrive(
@@ -63,7 +46,9 @@ def redrive(
     ] = NO_SESSIONS,
     most: Annotated[int | None, typer.Option("--max", min=1, help="So many at most, the oldest")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be moved")] = False,
-    per_second: Annotated[float | None, typer.Option(min=0.1, max=500, help="Messages a second")] = None,
+    per_second: Annotated[
+        float | None, typer.Option(min=0.1, max=500, help="Messages a second at most")
+    ] = None,
     follow: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Wait so long for the outcomes")
     ] = FOLLOW_SECONDS,
@@ -73,23 +58,24 @@ def redrive(
     Everything is moved by SQS itself; a selection one by one. Stopped at any point, nothing is lost.
     """
     choice = Choice(frozenset(session), frozenset(message), frozenset(error_type), most)
-    moving = _redrive(operator, per_second)
-    if dry_run:
-        plan = moving.plan(choice)
-        return Answer(plan, lambda screen: show_plan(screen, plan), needs_attention=bool(plan.missing))
-    moved = _watched(operator, moving(choice))
-    fates = _followed(operator, moving, moved, follow)
-    task = moved.task
-    redriven = Redriven(
-        moved=moved.moved,
-        rejected=moved.rejected,
-        missing=moved.missing,
-        hidden=moved.hidden,
-        task_status=task.status if task else None,
-        task_failure=task.failure if task else None,
-        fates=fates.sessions,
-    )
+    redrive = _redrive(operator, per_second)
+    with ending_like_ctrl_c():
+        if dry_run:
+            return _planned(redrive, choice)
+        # Asked first: whoever may not ask is told before anything is moved.
+        is_paused = not is_consuming(operator.place)
+        moved = _watched(operator, redrive(choice))
+        require_any(choice, moved.missing, moved.hidden, "nothing was moved")
+        paused = is_paused and bool(moved.moved)
+        fates = _followed(operator, redrive, moved, 0.0 if paused else follow)
+    redriven = redriven_of(moved, fates, paused=paused)
     return Answer(redriven, lambda screen: show(screen, redriven), redriven.needs_attention)
+
+
+def _planned(redrive: Redrive, choice: Choice) -> Answer:
+    plan = redrive.plan(choice)
+    require_any(choice, plan.missing, plan.hidden, "nothing would be moved")
+    return Answer(plan, lambda screen: show_plan(screen, plan), bool(plan.missing or plan.hidden))
 
 
 def _redrive(operator: Operator, per_second: float | None) -> Redrive:
@@ -106,25 +92,39 @@ def _redrive(operator: Operator, per_second: float | None) -> Redrive:
     )
 
 
-def _watched(operator: Operator, seen: Iterator[Moving]) -> Moving:
-    """The end of the move. Ctrl-C stops a move by hand after its batch; SQS goes on with its own."""
+def _watched(operator: Operator, seen: Generator[Moving]) -> Moving:
+    """The end of the move. Ctrl-C stops a move by hand; SQS goes on with its own."""
     last: Moving | None = None
     with _bar(operator) as bar:
         task = bar.add_task("moving", total=None)
         try:
-            for last in seen:
-                bar.update(task, completed=last.moved, total=last.total, description=f"moved {last.moved}")
+            # What is held is given back before anything is told: the terminal may be gone.
+            with closing(seen):
+                for last in seen:
+                    words = f"moved {last.moved}"
+                    bar.update(task, completed=last.moved, total=last.total, description=words)
         except KeyboardInterrupt:
-            goes_on = last is not None and last.task is not None
-            moved = last.moved if last else 0
-            operator.screen.tell(
-                "Not followed any more; SQS goes on moving."
-                if goes_on
-                else f"Stopped after {counted(moved, 'message')}; all others are where they were."
-            )
+            operator.screen.tell(stopped(last))
             raise
     assert last is not None  # noqa: S101 - a redrive says how far it got at least once
     return last
+
+
+def stopped(last: Moving | None) -> str:
+    """`last`: what was heard of the move. A batch that was on its way then was sent first, to be deleted
+    after."""
+    if last is None:
+        return "Stopped at the beginning; `nightly-sync dlq list` shows what is there."
+    if last.task:
+        return "Not followed any more; SQS goes on moving."
+    told = f"Stopped after {counted(last.moved, 'message')}"
+    if last.is_over:
+        return f"{told}, which were all."
+    most = min(BATCH, last.left)
+    return (
+        f"{told}. Of the next {most}, some may be in both queues, which does no harm: a session is settled "
+        "once. All others are where they were."
+    )
 
 
 def _followed(operator: Operator, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
@@ -147,56 +147,3 @@ def _bar(operator: Operator) -> Bar:
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     watched = operator.is_watched
     return Bar(*columns, console=operator.screen.err, transient=True, disable=not watched)
-
-
-def show_plan(screen: Screen, plan: Plan) -> None:
-    screen.text(f"Would move {counted(len(plan.chosen), 'message')}; {plan.others} would stay.")
-    screen.table(
-        ["session", "run", "amount", "error"],
-        [
-            [
-                one.session_id or f"message {one.message_id}",
-                one.run_id or "-",
-                worth(one.amount, one.currency),
-                one.why,
-            ]
-            for one in plan.chosen
-        ],
-        right=["amount"],
-        whole=["session", "run"],
-    )
-    _show_missing(screen, plan.missing, plan.hidden)
-
-
-def show(screen: Screen, redriven: Redriven) -> None:
-    screen.text(f"Moved {counted(redriven.moved, 'message')} back to the queue.")
-    if redriven.task_failure:
-        screen.text(f"SQS stopped moving: {redriven.task_failure}", TROUBLE)
-    if redriven.rejected:
-        screen.text(
-            f"SQS did not take {counted(redriven.rejected, 'message')}; they are where they were.", TROUBLE
-        )
-    _show_missing(screen, redriven.missing, redriven.hidden)
-    for fate, words, style in (
-        (Fate.CREATED, "now have their order", FINE),
-        (Fate.SKIPPED, "need none", FINE),
-        (Fate.FAILED, "failed again", TROUBLE),
-        (Fate.DEAD, "are dead letters again", TROUBLE),
-        (Fate.WAITING, "have no outcome yet; the queue tries them again by itself", NOTICE),
-    ):
-        if count := redriven.count(fate):
-            screen.text(f"  {count} {words}", style)
-    failed = [one for one in redriven.fates if one.fate in (Fate.FAILED, Fate.DEAD)]
-    if failed:
-        screen.table(
-            ["session", "error"],
-            [[one.session_id, f"{one.error_type or '-'}: {one.error_message or '-'}"] for one in failed],
-            whole=["session"],
-        )
-
-
-def _show_missing(screen: Screen, missing: tuple[str, ...], hidden: int) -> None:
-    for name in missing:
-        screen.text(f"Not in the dead-letter queue: {name}", TROUBLE)
-    if hidden:
-        screen.text(f"Another command holds {counted(hidden, 'message')} more at this moment.", NOTICE)
