@@ -35,16 +35,22 @@ class Shell:
         }
         return " ".join(["nightly-sync", command, *_options(said)])
 
-    def delete_stack(self) -> str:
-        return self.aws(f"cloudformation delete-stack --stack-name {self.stack}")
+    def destroy(self) -> str:
+        return "make demo ARGS=--stop" if self.wanted.sandbox else self._make("destroy")
 
     def deploy(self, override: str = "") -> str:
         """With one parameter changed; the others keep their values."""
-        changed = f" --parameter-overrides {override}" if override else ""
-        return self.aws(
-            f"cloudformation deploy --template-file build/packaged.yaml --stack-name {self.stack} "
-            f"--capabilities CAPABILITY_IAM{changed}"
-        )
+        return self._make("deploy", override)
+
+    def _make(self, target: str, override: str = "") -> str:
+        said = {
+            "--stack": None if self.stack == DEFAULT_STACK else self.stack,
+            "--region": self.wanted.region,
+            "--set": override,
+        }
+        profile = f"AWS_PROFILE={quote(self.wanted.profile)} " if self.wanted.profile else ""
+        options = " ".join(_options(said))
+        return f"{profile}make {target}" + (f' ARGS="{options}"' if options else "")
 
 
 def as_argument(value: Mapping[str, Any]) -> str:

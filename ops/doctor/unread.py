@@ -73,9 +73,9 @@ def lost(name: str, what: str, unread: Unread, shell: Shell) -> Finding:
 def rebuild(name: str, what: str, shell: Shell) -> Finding:
     return fix(
         name,
-        f"{what}: the stack has to be deleted and deployed again "
-        "(queues and logs go with it, the table and the key stay)",
-        shell.delete_stack(),
+        f"{what}: the stack has to be deleted and deployed again (table and key stay; queues and logs stay "
+        "too, and the command says how to delete them)",
+        shell.destroy(),
     )
 
 

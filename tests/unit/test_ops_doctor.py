@@ -46,13 +46,13 @@ MISSING = Unread(Cause.MISSING, "ResourceNotFoundException")
 PUT_KEY = (
     'aws ssm put-parameter --name /shop/stripe-key --type SecureString --overwrite --value "$STRIPE_KEY"'
 )
-DELETE = "aws cloudformation delete-stack --stack-name stripe-nightly-sync"
-DEPLOY = (
-    "aws cloudformation deploy --template-file build/packaged.yaml --stack-name stripe-nightly-sync "
-    "--capabilities CAPABILITY_IAM"
-)
+DELETE, DEPLOY = "make destroy", "make deploy"
 MAPPING = f"aws lambda update-event-source-mapping --uuid {NAMES.mapping_id}"
 INPUT = '{"trigger":"scheduled","scheduledTime":"<aws.scheduler.scheduled-time>"}'
+
+
+def set_to(parameter):
+    return f'{DEPLOY} ARGS="--set {parameter}"'
 
 
 def a_function(name, timeout):
@@ -320,7 +320,7 @@ BROKEN = {
     ),
     "there is no table": (
         replace(HEALTHY, table=MISSING),
-        fix("table", "no table shop", f"{DEPLOY} --parameter-overrides CommerceTable=YOUR-TABLE"),
+        fix("table", "no table shop", set_to("CommerceTable=YOUR-TABLE")),
     ),
     "the table is being deleted": (
         changed("table", TableStatus="DELETING"),
@@ -332,7 +332,7 @@ BROKEN = {
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
         ),
-        fix("table: keys", "id (N)", f"{DEPLOY} --parameter-overrides CommerceTable=YOUR-TABLE"),
+        fix("table: keys", "id (N)", set_to("CommerceTable=YOUR-TABLE")),
     ),
     "nothing expires": (
         replace(HEALTHY, time_to_live={"TimeToLiveStatus": "DISABLED"}),
@@ -566,7 +566,7 @@ BROKEN = {
     ),
     "nobody has subscribed": (
         replace(HEALTHY, subscriptions=[]),
-        fix("alarms: heard by", "no subscription", f"{DEPLOY} --parameter-overrides AlarmEmail=YOUR-ADDRESS"),
+        fix("alarms: heard by", "no subscription", set_to("AlarmEmail=YOUR-ADDRESS")),
     ),
     "nobody hears a sandbox": (
         replace(HEALTHY, subscriptions=[], is_sandbox=True),
@@ -664,6 +664,10 @@ def test_commands_say_where_as_the_doctor_was_told():
     assert (
         shell.sync("resume") == "nightly-sync resume --stack other --profile 'night shift' --region eu-west-1"
     )
+    assert shell.deploy("DryRun=true") == (
+        "AWS_PROFILE='night shift' make deploy ARGS=\"--stack other --region eu-west-1 --set DryRun=true\""
+    )
+    assert shell.destroy().endswith('make destroy ARGS="--stack other --region eu-west-1"')
     assert put_key("/k", shell).startswith(
         "aws --profile 'night shift' --region eu-west-1 ssm put-parameter "
     )
@@ -672,9 +676,7 @@ def test_commands_say_where_as_the_doctor_was_told():
 def test_commands_for_a_sandbox_find_it():
     shell = Shell("sync-1", Wanted(sandbox=Path(".sandbox")), "http://127.0.0.1:4566")
     assert shell.sync("resume") == "nightly-sync resume --sandbox .sandbox"
-    assert shell.delete_stack() == (
-        "aws --endpoint-url http://127.0.0.1:4566 cloudformation delete-stack --stack-name sync-1"
-    )
+    assert shell.destroy() == "make demo ARGS=--stop"
 
 
 def test_a_finding_that_is_fine_has_no_command():

@@ -29,7 +29,7 @@ def of_stack(stack: Read[Reply], shell: Shell) -> Finding:
         return fix(
             "stack",
             f"{status}: it was never whole; delete it and deploy again (table and key are not part of it)",
-            shell.delete_stack(),
+            shell.destroy(),
         )
     if status == "UPDATE_ROLLBACK_FAILED":
         return fix(
