@@ -143,7 +143,7 @@ def _counts_before_it_sends(self, messages, progress, counted=0):
     self.sent += len(messages)
 
 
-def _quiet(self, run, state):
+def _quiet(self, run, state, *_otherwise):
     """As it once was: whatever cancels the transaction is taken for another invocation's progress."""
     try:
         self._table.transact([run, state], self._deadline)
