@@ -16,6 +16,7 @@ from recon.config import Settings, settings_from
 from recon.errors import ConfigError
 from recon.retry import Deadline
 
+ALARM_TYPES = frozenset({"AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"})
 # For all that Stripe is asked: an outage of it is not worth a longer wait.
 STRIPE_PATIENCE_SECONDS = 30.0
 
@@ -93,12 +94,16 @@ def _alarm_names(place: Place) -> list[str]:
         place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=place.stack)
     )
     resources = [one for page in pages for one in page["StackResourceSummaries"]]
-    return [one["PhysicalResourceId"] for one in resources if one["ResourceType"] == "AWS::CloudWatch::Alarm"]
+    return [one["PhysicalResourceId"] for one in resources if one["ResourceType"] in ALARM_TYPES]
 
 
 def _alarms(place: Place, names: list[str]) -> list[Reply]:
     # Without names CloudWatch would answer every alarm of the account.
-    return place.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
+    if not names:
+        return []
+    kinds = ["MetricAlarm", "CompositeAlarm"]
+    answer = place.client("cloudwatch").describe_alarms(AlarmNames=names, AlarmTypes=kinds)
+    return [*answer["MetricAlarms"], *answer.get("CompositeAlarms", [])]
 
 
 def _function(place: Place, name: str) -> Function:

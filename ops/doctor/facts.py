@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Read
+from ops.doctor.unread import Read, Unread
 from ops.place import Names
 from recon.config import Settings
 
@@ -101,3 +101,9 @@ class Facts:
     alarm_names: Read[Sequence[str]]
     alarms: Read[Sequence[Reply]]
     subscriptions: Read[Sequence[Reply]]
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The stack's, as it was deployed with; none where they could not be read."""
+        described = {} if isinstance(self.stack, Unread) else self.stack
+        return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}

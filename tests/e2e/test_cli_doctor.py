@@ -157,12 +157,14 @@ def test_a_sandbox_as_it_is_deployed_needs_nothing(cli):
 def test_outside_a_sandbox_a_schedule_that_is_off_is_to_be_fixed(shop, cli):
     environ = clean_environ() | dict(CREDENTIALS) | {"AWS_ENDPOINT_URL": shop.stack.endpoint}
     environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+    environ |= {"AWS_CA_BUNDLE": str(shop.stack.client.trusted)}
     told = run("doctor", "--json", "--stack", shop.stack.name, environ=environ)
     wrong = {one["name"]: one["command"] for one in told.json["findings"] if one["verdict"] == "fix"}
-    assert wrong == {"schedule": f"nightly-sync resume --schedule-only --stack {shop.stack.name}"}
+    deploy = f'make deploy ARGS="--stack {shop.stack.name} --set ScheduleState=ENABLED"'
+    assert wrong == {"schedule": deploy}
     assert told.code == 1
-    _program, *arguments = wrong["schedule"].split()
-    assert run(*arguments, environ=environ).code == 0
+    resume = ("resume", "--schedule-only", "--stack", shop.stack.name)
+    assert run(*resume, environ=environ).code == 0
     assert run("doctor", "--stack", shop.stack.name, environ=environ).code == 0
     cli("pause", "--schedule-only")
 

@@ -164,10 +164,9 @@ def test_all_alarms_go_to_the_topic_that_the_address_is_subscribed_to(deploy_sta
     [topic] = {action for alarm in alarms.values() for action in alarm["AlarmActions"]}
     subscriptions = stack.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     watched = {name: alarm["Dimensions"][0]["Value"] for name, alarm in alarms.items()}
-    assert len(watched) == 14
-    assert watched["producer-failed"] == stack.producer
+    assert len(watched) == 5
     assert watched["dead-letters"] == f"{stack.name}-dead-letters"
-    assert watched["run-open"] == environment(stack, stack.producer)["SYNC_STACK"] == stack.name
+    assert watched["watermark-old"] == environment(stack, stack.producer)["SYNC_STACK"] == stack.name
     assert [subscription["Endpoint"] for subscription in subscriptions] == ["ops@example.com"]
 
 

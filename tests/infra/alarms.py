@@ -1,11 +1,13 @@
 """CloudWatch's alarms as far as the template uses them: periods, statistics, thresholds, missing data.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
-Left out: where data are missing CloudWatch also looks at a few periods before those it counts, so that an
-alarm on missing data may come that much later.
+Where data are missing CloudWatch also looks at a few periods before those it counts: if it finds enough real
+values there, it judges by the newest of them, and what TreatMissingData says is not asked. So an alarm on
+missing data may come later, and one on events may stay.
 """
 
 import operator
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from tests.infra.resolved import STACK
 
 OK, ALARM, UNKNOWN = "OK", "ALARM", "INSUFFICIENT_DATA"
 STATISTICS = {"Sum": sum, "Maximum": max, "Minimum": min}
+FURTHER_PERIODS = 3  # CloudWatch says "more"; users have seen three to four
 COMPARISONS = {
     "GreaterThanThreshold": operator.gt,
     "LessThanThreshold": operator.lt,
@@ -66,7 +69,7 @@ class Alarm:
 
     def __init__(self, body):
         self.name = body["AlarmName"].removeprefix(f"{STACK}-")
-        self.terms = terms_of(body)
+        self.terms, self.fill = terms_of(body)
         self.periods = int(body["EvaluationPeriods"])
         self.compare = COMPARISONS[body["ComparisonOperator"]]
         self.threshold = float(body["Threshold"])
@@ -79,10 +82,15 @@ class Alarm:
         return period
 
     def evaluate(self, points, now):
-        ends = [now - n * self.period for n in range(self.periods)]
+        ends = self._judged(points, [now - n * self.period for n in range(self.periods + FURTHER_PERIODS)])
         if self.missing != "ignore" or any(self._value(points, end) is not None for end in ends):
             self.state = ALARM if all(self._breaches(points, end) for end in ends) else OK
         return self.state
+
+    def _judged(self, points, ends):
+        """The newest periods with real values, if there are enough of them; else the newest."""
+        real = [end for end in ends if self._value(points, end) is not None]
+        return real[: self.periods] if len(real) >= self.periods else ends[: self.periods]
 
     def _breaches(self, points, until):
         value = self._value(points, until)
@@ -90,14 +98,19 @@ class Alarm:
 
     def _value(self, points, until):
         values = [term.value(points, until) for term in self.terms]
+        if self.fill is not None:
+            values = [self.fill if value is None else value for value in values]
         return None if None in values else sum(values)
 
 
 def terms_of(body):
-    """The metrics whose sum is watched: one, or those of an expression `a + b + c`."""
+    """The metrics whose sum is watched, and what stands for a missing value: one metric, those of an
+    expression `a + b + c`, or one of `FILL(a, 0)`."""
     if "Metrics" not in body:
-        return [Term(metric_of(body), body["Statistic"], body["Period"])]
+        return [Term(metric_of(body), body["Statistic"], body["Period"])], None
     stats = {one["Id"]: one["MetricStat"] for one in body["Metrics"] if "MetricStat" in one}
     (expression,) = [one["Expression"] for one in body["Metrics"] if "Expression" in one]
-    used = [stats[name] for name in expression.split(" + ")]
-    return [Term(metric_of(stat["Metric"]), stat["Stat"], stat["Period"]) for stat in used]
+    filled = re.fullmatch(r"FILL\((\w+), (\d+)\)", expression)
+    used = [stats[name] for name in ([filled[1]] if filled else expression.split(" + "))]
+    terms = [Term(metric_of(stat["Metric"]), stat["Stat"], stat["Period"]) for stat in used]
+    return terms, float(filled[2]) if filled else None

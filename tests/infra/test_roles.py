@@ -126,14 +126,12 @@ def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
 
 
 @pytest.mark.parametrize("role", HOLDERS.values())
-def test_a_write_that_names_no_partition_is_none_that_may_be_made(role):
-    """ForAllValues alone holds for a request without the key.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html"""
+def test_a_write_is_limited_to_partitions_and_so_is_nothing_but_writes(role):
+    """ForAllValues alone holds for a request without the key; but each of these actions has one."""
     for statement in statements(role):
         if WRITES & set(actions(statement)):
             assert set(actions(statement)) <= WRITES
-            assert statement["Condition"].keys() == {"ForAllValues:StringLike", "Null"}
-            assert statement["Condition"]["Null"] == {"dynamodb:LeadingKeys": "false"}
+            assert statement["Condition"].keys() == {"ForAllValues:StringLike"}
 
 
 def test_the_partitions_are_those_that_the_ledger_writes():

@@ -681,3 +681,39 @@ def test_commands_for_a_sandbox_find_it():
 
 def test_a_finding_that_is_fine_has_no_command():
     assert ok("stack", "fine").command is None
+
+
+def with_parameter(facts, name, value):
+    parameters = [{"ParameterKey": name, "ParameterValue": value}]
+    return replace(facts, stack={**facts.stack, "Parameters": parameters})
+
+
+def an_alarm(name, *, enabled):
+    topic = NAMES.alarm_topic
+    return {"AlarmName": name, "ActionsEnabled": enabled, "AlarmActions": [topic], "StateValue": "OK"}
+
+
+def test_where_only_one_alarm_mails_the_others_are_silent_on_purpose():
+    names = ["stripe-nightly-sync-dead-letters", "stripe-nightly-sync-needs-a-person"]
+    alarms = [an_alarm(names[0], enabled=False), an_alarm(names[1], enabled=True)]
+    facts = with_parameter(replace(HEALTHY, alarm_names=names, alarms=alarms), "AlarmMails", "one")
+    told = findings(facts)
+    assert {told[f"alarm: {name}"].verdict for name in ("dead-letters", "needs-a-person")} == {Verdict.OK}
+    deaf = replace(facts, alarms=[alarms[0], an_alarm(names[1], enabled=False)])
+    assert findings(deaf)["alarm: needs-a-person"].verdict is Verdict.FIX
+
+
+def test_where_each_alarm_mails_the_one_for_all_is_silent_on_purpose():
+    names = ["stripe-nightly-sync-dead-letters", "stripe-nightly-sync-needs-a-person"]
+    alarms = [an_alarm(names[0], enabled=True), an_alarm(names[1], enabled=False)]
+    facts = with_parameter(replace(HEALTHY, alarm_names=names, alarms=alarms), "AlarmMails", "each")
+    assert findings(facts)["alarm: needs-a-person"].verdict is Verdict.OK
+    deaf = replace(facts, alarms=[an_alarm(names[0], enabled=False), alarms[1]])
+    assert findings(deaf)["alarm: dead-letters"].verdict is Verdict.FIX
+
+
+def test_a_schedule_that_was_deployed_off_is_deployed_on():
+    off = with_parameter(
+        replace(HEALTHY, schedule={**HEALTHY.schedule, "State": "DISABLED"}), "ScheduleState", "DISABLED"
+    )
+    assert findings(off)["schedule"].command == set_to("ScheduleState=ENABLED")

@@ -8,6 +8,7 @@ from ops.doctor.unread import Unread, rebuild, unseen
 
 PENDING = "PendingConfirmation"
 DEAD_LETTERS = "-dead-letters"
+THE_ONE = "-needs-a-person"
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def of_alarm(alarm_name: str, alarm: Reply | None, facts: Facts) -> Finding:
     name = f"alarm: {alarm_name.removeprefix(f'{facts.shell.stack}-')}"
     if alarm is None:
         return rebuild(name, "it is gone, and nobody hears of it", facts.shell)
-    if not alarm.get("ActionsEnabled", True):
+    if mails(alarm_name, facts) and not alarm.get("ActionsEnabled", True):
         enable = f"cloudwatch enable-alarm-actions --alarm-names {alarm_name}"
         return fix(name, "its actions are off: nobody hears of it", facts.shell.aws(enable))
     if facts.names.alarm_topic not in alarm.get("AlarmActions", []):
@@ -35,6 +36,12 @@ def of_alarm(alarm_name: str, alarm: Reply | None, facts: Facts) -> Finding:
         first = "dlq list --check" if alarm_name.endswith(DEAD_LETTERS) else "status"
         return fix(name, "it rings at this moment", facts.shell.sync(first))
     return ok(name, "quiet" if alarm["StateValue"] == "OK" else "no data yet")
+
+
+def mails(alarm_name: str, facts: Facts) -> bool:
+    """By the stack's parameter AlarmMails: each alarm, or only the one that is on when any of them is."""
+    is_the_one = alarm_name.endswith(THE_ONE)
+    return is_the_one == (facts.parameters.get("AlarmMails") == "one")
 
 
 def of_subscriptions(facts: Facts) -> Finding:

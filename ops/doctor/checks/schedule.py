@@ -7,7 +7,7 @@ from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok
 from ops.doctor.shell import as_argument
 from ops.doctor.unread import Unread, lost, rebuild, unseen
-from ops.switch import SCHEDULE_ON, rewritten
+from ops.switch import SCHEDULE_OFF, SCHEDULE_ON, rewritten
 
 # The run is named after it: started late or twice, it is the same run.
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -32,9 +32,11 @@ def of_state(schedule: Reply, facts: Facts) -> Finding:
         return ok("schedule", f"on, {told}")
     if facts.is_sandbox:
         return advice("schedule", f"off ({told}), as in every sandbox: its AWS fills no scheduled time in")
-    return fix(
-        "schedule", f"off ({told}): no run starts by itself", facts.shell.sync("resume --schedule-only")
-    )
+    what = f"off ({told}): no run starts by itself"
+    if facts.parameters.get("ScheduleState") == SCHEDULE_OFF:
+        # What is only switched on is off again after the next deployment, and no alarm misses a night.
+        return fix("schedule", what, facts.shell.deploy(f"ScheduleState={SCHEDULE_ON}"))
+    return fix("schedule", what, facts.shell.sync("resume --schedule-only"))
 
 
 def of_target(schedule: Reply, facts: Facts) -> Finding:
