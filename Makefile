@@ -6,6 +6,8 @@ ARGS ?=
 SEEDS ?= 300
 NIGHTS ?= 20000
 VOLUME ?= 100000
+SESSIONS ?= 5000
+MINUTES ?= 60
 
 # uv as found on the machine, or its own copy from the package registry in .tools.
 UV_VERSION := 0.13.9
@@ -17,7 +19,7 @@ CHECK_JSONSCHEMA_VERSION := 0.39.0
 ZIZMOR_VERSION := 1.32.0
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test prove check audit format build deploy destroy cost clean
+.PHONY: help demo test prove soak check audit format build deploy destroy cost clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,13 +30,17 @@ demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leave
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
 
-prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, 100,000 sessions (NIGHTS=, SEEDS=, VOLUME=)
+prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, storms on the wire (NIGHTS=, SEEDS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
 	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
+	@$(RUN) python -m tests.wire --sessions $(SESSIONS)
+
+soak: $(UV) ## an hour of steady load and rotating faults: does anything grow? (MINUTES=)
+	@$(RUN) python -m tests.wire.soak --minutes $(MINUTES)
 
 check: $(UV) ## linters, types, import arrows, template, workflow
 	@$(RUN) ruff check .

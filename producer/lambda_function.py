@@ -20,7 +20,7 @@ from recon.errors import InvalidRequest, SyncError, Unexpected
 from recon.ledger.outcomes import created_orders
 from recon.ledger.records import Run
 from recon.ledger.runs import Runs
-from recon.retry import Deadline, aws_config, listing_seconds, stripe_timeout
+from recon.retry import LISTING_ATTEMPTS, Deadline, aws_config, listing_seconds, stripe_timeout
 from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry, frames
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
         from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().throttled)
+        return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
 
     enqueue = Enqueue(
         settings=kept.settings,

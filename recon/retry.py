@@ -19,6 +19,8 @@ STRIPE_NETWORK_RETRIES = 0
 STRIPE_TIMEOUT_SECONDS = 10.0
 # Three tries ride out a dropped connection or a short burst; an outage is the queue's business.
 STRIPE_ATTEMPTS = 3
+# A producer needs many pages in a row and has minutes for them, while Lambda repeats it only twice.
+LISTING_ATTEMPTS = 6
 # botocore's standard mode: lost connections, 5xx and throttling of single calls, with jitter. A call that
 # hangs to the end takes some 7 s, less than the share of a minute that is kept for the commit.
 AWS_ATTEMPTS = 2
@@ -26,7 +28,11 @@ AWS_CONNECT_TIMEOUT_SECONDS = 1.0
 AWS_READ_TIMEOUT_SECONDS = 3.0
 # Conflicts on the counters resolve within milliseconds; ten jittered tries outlast twenty rivals.
 TRANSACTION_ATTEMPTS = 10
-SEND_ATTEMPTS = 5
+# A slice is sent anew as a whole where one of its batches is not taken.
+SEND_ATTEMPTS = 10
+# A producer makes some ten reads that nothing can do without: each rides out a burst of throttling by itself.
+# A table that is missing or forbidden is still said within a second.
+READ_ATTEMPTS = 5
 # An hour at most: a Stripe outage is over within hours, and no retry should wait longer than that for it.
 BACKOFF_CAP_SECONDS = 3600
 # The last quarter is random. Full jitter could shrink the whole sequence below a two-hour outage.

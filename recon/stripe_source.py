@@ -169,13 +169,18 @@ class StripeConnection:
 
 
 class StripeSource:
-    """Stripe for one invocation: paced, retried within its deadline. Thread-safe."""
+    """Stripe for one invocation: paced, each request tried so often within its deadline. Thread-safe."""
 
     def __init__(
-        self, connection: StripeConnection, deadline: Deadline, on_throttle: Callable[[], None]
+        self,
+        connection: StripeConnection,
+        deadline: Deadline,
+        on_throttle: Callable[[], None],
+        tries: int = STRIPE_ATTEMPTS,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
+        self._tries = tries
         self._on_throttle = on_throttle
         self._learned: dict[str, SyncError] = {}
         self._paid: dict[int, frozenset[str]] = {}
@@ -284,7 +289,7 @@ class StripeSource:
     def _get(self, path: str, params: Json, area: str) -> Json:
         # A rejected key is not among them: waiting a second does not make it a better key.
         again = attempts(
-            STRIPE_ATTEMPTS, self._deadline, first=0.2, longest=2.0, on=(StripeThrottled, StripeUnavailable)
+            self._tries, self._deadline, first=0.2, longest=2.0, on=(StripeThrottled, StripeUnavailable)
         )
         return again(self._once, path, params, area)
 

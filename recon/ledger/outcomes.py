@@ -106,13 +106,14 @@ def known_of(table: Table, sessions: Iterable[tuple[str, str]], deadline: Deadli
     return Known(outcomes, holder)
 
 
-def settled_pending(table: Table, run_id: str) -> set[str]:
+def settled_pending(table: Table, run_id: str, deadline: Deadline) -> set[str]:
     """The sessions beyond its window that a run has an outcome of already."""
     items = table.query(
         "PK = :run",
         {":run": outcomes_of(run_id), ":yes": True},
         projection="SK",
         only="pending = :yes",
+        deadline=deadline,
     )
     return {item["SK"].removeprefix("SESSION#") for item in items}
 

@@ -57,7 +57,7 @@ class Runs:
 
     def get(self, run_id: str) -> Run | None:
         """Consistent."""
-        item = self._table.get(run_key(run_id))
+        item = self._table.get(run_key(run_id), self._deadline)
         return run_of(item) if item else None
 
     def start(self, run: Run, now: int) -> Run:
@@ -157,7 +157,7 @@ class Runs:
 
     def state(self) -> State:
         """Consistent."""
-        return state_of(self._table.get(STATE_KEY))
+        return state_of(self._table.get(STATE_KEY, self._deadline))
 
     def warn(self, run_id: str, warning: str) -> bool:
         """Keeps a warning on the run's record; True to the one caller that was the first to say it."""
@@ -176,12 +176,14 @@ class Runs:
     def pending(self) -> Iterator[Item]:
         """The entries of sessions that were complete and not paid when they were last seen."""
         return self._table.query(
-            "PK = :pk AND begins_with(SK, :pending)", {":pk": STATE_KEY[0], ":pending": PENDING_PREFIX}
+            "PK = :pk AND begins_with(SK, :pending)",
+            {":pk": STATE_KEY[0], ":pending": PENDING_PREFIX},
+            deadline=self._deadline,
         )
 
     def settled_pending(self, run_id: str) -> set[str]:
         """The pending sessions that a run has an outcome of already."""
-        return settled_pending(self._table, run_id)
+        return settled_pending(self._table, run_id, self._deadline)
 
     def begun_by(self, request: str, since: int) -> str | None:
         """The id of a run by hand that a request (the end of its id) has begun since then."""
@@ -193,6 +195,7 @@ class Runs:
                 ":end": f"{RUN_PREFIX}9",
             },
             projection="SK",
+            deadline=self._deadline,
         )
         ids = [item["SK"].removeprefix(RUN_PREFIX) for item in items]
         return next((run_id for run_id in ids if run_id.endswith(f"-{request}")), None)
@@ -205,6 +208,7 @@ class Runs:
             names={"#trigger": "trigger"},
             only="#trigger = :scheduled",
             newest_first=True,
+            deadline=self._deadline,
         )
         others = (run for run in map(run_of, items) if run.run_id != run_id)
         return list(islice(others, count))
@@ -215,6 +219,7 @@ class Runs:
             "PK = :pk AND begins_with(SK, :runs)",
             {":pk": STATE_KEY[0], ":runs": RUN_PREFIX},
             newest_first=True,
+            deadline=self._deadline,
         )
         return [run_of(item) for item in islice(items, count)]
 
@@ -224,6 +229,7 @@ class Runs:
             "PK = :pk AND begins_with(SK, :runs)",
             {":pk": STATE_KEY[0], ":runs": f"{RUN_PREFIX}{compact(moment)}-"},
             projection="SK",
+            deadline=self._deadline,
         )
         return [item["SK"].removeprefix(RUN_PREFIX) for item in items]
 
@@ -249,6 +255,7 @@ class Runs:
             {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":running": RUNNING},
             names={"#status": "status"},
             only="#status = :running",
+            deadline=self._deadline,
         )
         opened = [run for run in map(run_of, items) if run.run_id != run_id]
         return [self._closed(run, now) or run for run in opened]

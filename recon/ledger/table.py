@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from recon.aws import is_denied, told
 from recon.errors import NotAllowed, SyncError, TableRefused, TableUnavailable
-from recon.retry import TRANSACTION_ATTEMPTS, Deadline, attempts
+from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS, Deadline, attempts
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -91,9 +91,10 @@ class Table:
         """Of an item that may not be there: then nothing happens."""
         return Action("Delete", key, {"Key": _key(key)})
 
-    def get(self, key: Key) -> Item | None:
-        """Consistent."""
-        answer = _call(self._client.get_item, TableName=self._name, Key=_key(key), ConsistentRead=True)
+    def get(self, key: Key, deadline: Deadline | None = None) -> Item | None:
+        """Consistent; repeated while a deadline, if there is one, allows."""
+        request = {"TableName": self._name, "Key": _key(key), "ConsistentRead": True}
+        answer = _read(self._client.get_item, request, deadline)
         return from_wire(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, keys: Sequence[Key], deadline: Deadline) -> list[Item]:
@@ -125,8 +126,10 @@ class Table:
         names: dict[str, str] | None = None,
         only: str | None = None,
         newest_first: bool = False,
+        deadline: Deadline | None = None,
     ) -> Iterator[Item]:
-        """All items under a key condition, consistently, page after page; `only` filters them."""
+        """All items under a key condition, consistently, page after page; `only` filters them. A page is
+        repeated while a deadline, if there is one, allows."""
         request: Item = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -137,7 +140,7 @@ class Table:
         request |= {"ProjectionExpression": projection} if projection else {}
         request |= {"FilterExpression": only} if only else {}
         while True:
-            answer = _call(self._client.query, **request)
+            answer = _read(self._client.query, request, deadline)
             yield from (from_wire(item) for item in answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
@@ -207,6 +210,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute may hold
             return [_plain(inner) for inner in value]
         case _:
             return value
+
+
+def _read(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Any:  # noqa: ANN401 - as below
+    if deadline is None:
+        return _call(method, **request)
+    again = attempts(READ_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
+    return again(_call, method, **request)
 
 
 def _call(method: Callable[..., Any], **request: Any) -> Any:  # noqa: ANN401 - boto3's shapes
