@@ -1,4 +1,4 @@
-"""Issue 3 through the deployed stack: which sessions a run looks at, and that nothing is missed or doubled.
+"""Through the deployed stack: which sessions a run looks at, and that nothing is missed or doubled.
 
 Where it matters that one night comes after the other, as they do in a shop, they are those of `calendar`:
 each begins where the one before it ended, and looks once more at what that one has seen.
