@@ -15,6 +15,7 @@ from infra.deploy.down import destroy
 from infra.deploy.errors import CannotDeploy
 from infra.deploy.packages import zips
 from infra.deploy.screen import Screen
+from infra.deploy.settings import Settings
 from infra.deploy.template import Template
 from infra.deploy.up import FINE, Options, Tools, deploy
 
@@ -36,12 +37,11 @@ def main(arguments: Sequence[str] | None = None, template: Path = TEMPLATE) -> i
 
 def done(said: argparse.Namespace, template: Path) -> int:
     """As `main`. Raises CannotDeploy and BuildError."""
-    stack = settings.checked_stack(said.stack or settings.DEFAULT_STACK)
-    file = said.parameters_file or settings.path_of(stack)
-    found = settings.read(file)
+    stack, file, found = chosen(said)
     run = program(os.environ)
     aws = Aws(run, region_of(run, said.region or (found.region if found else None)))
     screen = Screen(sys.stdout, None if said.yes else input)
+    screen.line(f"Stack {stack} in {aws.region}")
     if said.what == "deploy":
         tools = Tools(aws, screen, Template.of(template.read_text()), zips, operator, time.sleep)
         options = Options(stack, file, said.set, said.all, said.dry_run, said.allow_queue_loss)
@@ -52,6 +52,18 @@ def done(said: argparse.Namespace, template: Path) -> int:
         raise CannotDeploy("--yes asks nothing, so --stack has to say what goes")
     destroy(aws, screen, found, time.sleep)
     return FINE
+
+
+def chosen(said: argparse.Namespace) -> tuple[str, Path, Settings | None]:
+    """The stack, its file and what that holds. Raises CannotDeploy where the file is another stack's."""
+    named = settings.checked_stack(said.stack or settings.DEFAULT_STACK)
+    file = said.parameters_file or settings.path_of(named)
+    found = settings.read(file)
+    if found is None or found.stack == named:
+        return named, file, found
+    if said.stack or not said.parameters_file:
+        raise CannotDeploy(f"{file} is of {found.stack}, not of {named}")
+    return settings.checked_stack(found.stack), file, found
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

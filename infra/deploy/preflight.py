@@ -32,7 +32,7 @@ def check_shop(aws: Aws, settings: Settings) -> None:
     """Raises CannotDeploy for the first thing of the shop that is not there, or not what the sync expects."""
     check_table(aws, settings.parameters["CommerceTable"])
     check_key(aws, settings.parameters["StripeSecretParameter"])
-    check_bucket(aws, settings.bucket)
+    check_bucket(aws, settings.bucket, settings.account)
 
 
 def check_table(aws: Aws, name: str) -> None:
@@ -63,14 +63,28 @@ def check_key(aws: Aws, name: str) -> None:
         raise CannotDeploy(f"the parameter {name} must be a SecureString; it is a {kind}")
 
 
-def check_bucket(aws: Aws, name: str) -> None:
+def check_bucket(aws: Aws, name: str, account: str) -> None:
+    """The functions' code is taken from it: a bucket of somebody else's could hold any other."""
     try:
-        aws("s3api", "head-bucket", "--bucket", name)
+        found = aws("s3api", "head-bucket", "--bucket", name, "--expected-bucket-owner", account) or {}
     except AwsError as error:
         raise CannotDeploy(
-            f"the bucket {name} is not there or not yours ({error.code}); make one: aws s3 mb s3://{name} "
-            f"--region {aws.region}"
+            f"the bucket {name} is not there or not of account {account} ({error.code}); make one: "
+            f"aws s3 mb s3://{name} --region {aws.region}"
         ) from error
+    if (region := found.get("BucketRegion") or region_of_bucket(aws, name)) != aws.region:
+        raise CannotDeploy(
+            f"the bucket {name} is in {region}, and Lambda takes packages from its own region only; name one "
+            f"in {aws.region}, or make it: aws s3 mb s3://NAME --region {aws.region}"
+        )
+
+
+def region_of_bucket(aws: Aws, name: str) -> str:
+    """For a CLI whose head-bucket does not say it. S3's first two regions have names of their own here.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html"""
+    answer = aws("s3api", "get-bucket-location", "--bucket", name) or {}
+    region: str = answer.get("LocationConstraint") or "us-east-1"
+    return "eu-west-1" if region == "EU" else region
 
 
 def check_names(aws: Aws, stack: str) -> None:

@@ -42,6 +42,13 @@ class Screen:
         """Without anybody to ask, yes: that is what `--yes` says."""
         return self.read is None or self.ask(f"{question} (y/n)", "n").lower() in {"y", "yes"}
 
+    def takes(self, offer: str) -> bool:
+        """A question that may stay open: whoever leaves it, or is not there, does not want it."""
+        try:
+            return self.is_answered and self.agreed(offer)
+        except (CannotDeploy, KeyboardInterrupt):
+            return False
+
     def table(self, rows: Sequence[tuple[Sequence[str], str]]) -> None:
         """Rows of cells, each with its style."""
         if not rows:

@@ -15,8 +15,8 @@ from infra.deploy.screen import Screen
 from infra.deploy.template import Parameter, Template
 
 DEFAULT_STACK = "stripe-nightly-sync"
-# Queues are named after it, and their names are 80 characters at most.
-_STACK = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{0,59}")
+# The functions are named after it (<stack>-producer), and their names are 64 characters at most.
+_STACK = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{0,54}")
 # Of the template's parameters those that have no default, or one that only a test would want.
 ASKED = ("CommerceTable", "StripeSecretParameter", "AlarmEmail")
 # Nothing runs by itself before somebody has seen a preview.
@@ -41,7 +41,7 @@ def path_of(stack: str, folder: Path = Path()) -> Path:
 def checked_stack(name: str) -> str:
     if not _STACK.fullmatch(name):
         raise CannotDeploy(
-            f"{name!r} is no stack name: letters, digits and hyphens, 60 at most, a letter first"
+            f"{name!r} is no stack name: letters, digits and hyphens, 55 at most, a letter first"
         )
     return name
 

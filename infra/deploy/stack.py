@@ -9,7 +9,7 @@ from typing import Any
 from infra.build import ROOT
 from infra.deploy.aws import Aws
 from infra.deploy.changes import Change, changes_of
-from infra.deploy.errors import CannotDeploy
+from infra.deploy.errors import CannotDeploy, RolledBack
 from infra.deploy.screen import RED, Screen
 
 PROTECTION = ROOT / "infra" / "stack-policy.json"
@@ -101,14 +101,14 @@ class Stack:
             self._formation("delete-change-set", "--change-set-name", change_set)
 
     def execute(self, change_set: str) -> dict[str, str]:
-        """The outputs. Raises CannotDeploy with the reasons when the stack rolled back."""
+        """The outputs. Raises RolledBack, with the reasons on the screen."""
         self._formation("execute-change-set", "--change-set-name", change_set)
         described = self.wait()
         if described is None or described["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             self._explain()
             status = described["StackStatus"] if described else "gone"
             what = "everything is as it was" if status in _ROLLED_BACK else self._way_out(status)
-            raise CannotDeploy(f"the deployment failed, {self.name} is {status}: {what}")
+            raise RolledBack(f"the deployment failed, {self.name} is {status}: {what}")
         return outputs_of(described)
 
     def wait(self) -> Described | None:

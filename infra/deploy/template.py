@@ -20,6 +20,7 @@ class Parameter:
     allowed: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+    longest: int | None = None
     constraint: str = ""
 
     @classmethod
@@ -33,22 +34,30 @@ class Parameter:
             allowed=tuple(map(str, raw.get("AllowedValues", ()))),
             least=raw.get("MinValue"),
             most=raw.get("MaxValue"),
+            longest=raw.get("MaxLength"),
             constraint=raw.get("ConstraintDescription", ""),
         )
 
     def problem(self, value: str) -> str | None:
-        """What is wrong with a value, by the template's own rules."""
+        """What is wrong with a value, by the template's rules. Only a default of "" allows an empty one."""
         if self.allowed and value not in self.allowed:
             return f"{self.name} must be one of {', '.join(self.allowed)}"
         if self.pattern is not None and not re.fullmatch(self.pattern, value):
             return f"{self.name} {self.constraint or f'must match {self.pattern}'}"
-        return self._problem_of_number(value) if self.is_number else None
+        return self._problem_of_number(value) if self.is_number else self._problem_of_length(value)
+
+    def _problem_of_length(self, value: str) -> str | None:
+        if not value and self.default != "":
+            return f"{self.name} must not be empty"
+        if self.longest is not None and len(value) > self.longest:
+            return f"{self.name} must be {self.longest} characters or fewer"
+        return None
 
     def _problem_of_number(self, value: str) -> str | None:
-        try:
-            number = float(value)
-        except ValueError:
-            return f"{self.name} must be a number"
+        # CloudFormation takes a fraction, and the functions refuse it when they start.
+        if not re.fullmatch("[0-9]+", value):
+            return f"{self.name} must be a whole number"
+        number = float(value)
         if self.least is not None and number < self.least:
             return f"{self.name} must be {self.least} or more"
         if self.most is not None and number > self.most:

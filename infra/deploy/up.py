@@ -7,7 +7,7 @@ from pathlib import Path
 from infra.deploy import preflight, settings
 from infra.deploy.aws import Aws
 from infra.deploy.changes import show
-from infra.deploy.errors import CannotDeploy
+from infra.deploy.errors import CannotDeploy, RolledBack
 from infra.deploy.packages import Build, Packages, packaged, platform
 from infra.deploy.screen import BOLD, RED, YELLOW, Screen
 from infra.deploy.settings import Settings
@@ -43,24 +43,29 @@ class Tools:
 
 def deploy(tools: Tools, options: Options) -> int:
     """The exit code: 0, or 1 where it is deployed and the doctor has found something. Raises CannotDeploy."""
-    wanted = wanted_of(tools, options)
+    before = settings.read(options.file)
+    wanted = wanted_of(tools, options, before)
     stack = Stack(tools.aws, tools.screen, wanted.stack, tools.sleep)
     is_new = stack.is_new()
     if is_new:
         preflight.check_names(tools.aws, wanted.stack)
     proposal = stack.propose(put_in_place(tools, wanted), wanted.parameters, is_new=is_new)
-    if proposal is None:
-        tools.screen.line("No changes: the stack is as it should be.")
+    if proposal:
+        agree(tools.screen, proposal, options)
+    keep(tools.screen, options.file, before, wanted)
+    if proposal:
+        carry_out(tools.screen, proposal, options.file, before)
     else:
-        accept(tools, proposal, options)
+        # An earlier deployment that was interrupted has not come to it.
+        stack.protect()
+        tools.screen.line("No changes: the stack is as it should be.")
     return look_at_it(tools, wanted, options, is_new=is_new)
 
 
-def wanted_of(tools: Tools, options: Options) -> Settings:
-    """Read or asked for, checked against the template and the account, and kept."""
+def wanted_of(tools: Tools, options: Options, found: Settings | None) -> Settings:
+    """As found or asked for, checked against the template and the account."""
     screen, aws = tools.screen, tools.aws
     account = preflight.account_of(aws)
-    found = settings.read(options.file)
     if found:
         preflight.check_place(found, account, aws.region)
     start = found or Settings(options.stack, account, aws.region, bucket_name(account, aws.region))
@@ -75,9 +80,6 @@ def wanted_of(tools: Tools, options: Options) -> Settings:
         wanted = settings.asked(screen, tools.template, wanted, everything=options.everything, given=given)
     settings.check(wanted, tools.template)
     preflight.check_shop(aws, wanted)
-    if wanted != found:
-        settings.write(options.file, wanted)
-        screen.line(f"Kept in {options.file}. It holds no secret; commit it, so that all deploy the same.")
     return wanted
 
 
@@ -94,21 +96,44 @@ def put_in_place(tools: Tools, wanted: Settings) -> str:
     return packages.put_template(template)
 
 
-def accept(tools: Tools, proposal: Proposal, options: Options) -> None:
-    """Shows it, asks, and does it. Raises CannotDeploy where it was not wanted."""
-    screen = tools.screen
+def agree(screen: Screen, proposal: Proposal, options: Options) -> None:
+    """Shows it and asks. Nothing of it is left where it is not wanted, and CannotDeploy is raised."""
     screen.line("What would change", BOLD)
     show(screen, proposal.changes)
-    if proposal.loses_messages and not may_lose(screen, options):
+    try:
+        ask_for(screen, proposal, options)
+    except (CannotDeploy, KeyboardInterrupt):
         proposal.drop()
+        raise
+
+
+def ask_for(screen: Screen, proposal: Proposal, options: Options) -> None:
+    """Raises CannotDeploy where it is not wanted."""
+    if proposal.loses_messages and not may_lose(screen, options):
         raise CannotDeploy(
             "nothing was deployed, for the queue's sake (--allow-queue-loss with --yes lets it go)"
         )
     if not screen.agreed("Deploy this?"):
-        proposal.drop()
         raise CannotDeploy("nothing was deployed")
+
+
+def keep(screen: Screen, file: Path, before: Settings | None, wanted: Settings) -> None:
+    """Before CloudFormation begins: it goes on by itself, also when this program is stopped."""
+    if wanted != before:
+        settings.write(file, wanted)
+        screen.line(f"Kept in {file}. It holds no secret; commit it, so that all deploy the same.")
+
+
+def carry_out(screen: Screen, proposal: Proposal, file: Path, before: Settings | None) -> None:
+    """Raises RolledBack, and then the file says again what the stack is. First answers stay, to be mended."""
     screen.line("Deploying; this takes a few minutes")
-    show_outputs(screen, proposal.accept())
+    try:
+        outputs = proposal.accept()
+    except RolledBack:
+        if before:
+            settings.write(file, before)
+        raise
+    show_outputs(screen, outputs)
 
 
 def may_lose(screen: Screen, options: Options) -> bool:
@@ -127,10 +152,8 @@ def look_at_it(tools: Tools, wanted: Settings, options: Options, *, is_new: bool
     screen, where = tools.screen, ("--stack", wanted.stack, "--region", wanted.region)
     screen.line("nightly-sync doctor", BOLD)
     health = tools.operator(["doctor", *where])
-    if health != FINE:
-        screen.line("It is deployed, and the doctor names what needs a person.", YELLOW)
-    question = "Preview the last day with `nightly-sync run --dry-run`? Nothing is written."
-    if options.preview or (screen.is_answered and screen.agreed(question)):
+    offer = "Preview the last day with `nightly-sync run --dry-run`? Nothing is written."
+    if options.preview or screen.takes(offer):
         tools.operator(["run", "--dry-run", *where])
     if is_new and wanted.parameters.get("AlarmEmail"):
         screen.line("Confirm the mail from SNS, or no alarm will arrive.", YELLOW)
@@ -138,4 +161,8 @@ def look_at_it(tools: Tools, wanted: Settings, options: Options, *, is_new: bool
         screen.line(
             'No night runs by itself yet. To start them: make deploy ARGS="--set ScheduleState=ENABLED"'
         )
-    return FINE if health == FINE else NEEDS_A_PERSON
+    if health == FINE:
+        return FINE
+    found = "what the doctor names" if health == NEEDS_A_PERSON else "why the doctor could not look"
+    screen.line(f"The stack is deployed; {found} is above. make calls this an error.", YELLOW)
+    return NEEDS_A_PERSON

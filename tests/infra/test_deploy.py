@@ -55,7 +55,7 @@ class RecordedAws:
             "sts get-caller-identity": {"Account": ACCOUNT},
             "dynamodb describe-table": table(("PK", "HASH", "S"), ("SK", "RANGE", "S")),
             "ssm describe-parameters": {"Parameters": [{"Type": "SecureString"}]},
-            "s3api head-bucket": {},
+            "s3api head-bucket": {"BucketRegion": REGION},
             "s3api list-objects-v2": {},
             "s3 cp": {},
             "sqs list-queues": {},
@@ -139,7 +139,15 @@ class Bench:
         self.slept = []
         self.health = health
         typed = iter(answers or ())
-        read = None if answers is None else lambda question: self.asked.append(question) or next(typed)
+
+        def read(question):
+            self.asked.append(question)
+            answer = next(typed)
+            if isinstance(answer, str):
+                return answer
+            raise answer
+
+        read = None if answers is None else read
         self.screen = Screen(self.out, read)
         self.aws = Aws(self.run, REGION)
         archive = folder / "a.zip"
@@ -190,7 +198,8 @@ def test_parameters_and_what_is_retained_are_read_as_cloudformation_reads_them()
             raw.get("AllowedPattern"),
             [str(one) for one in raw.get("AllowedValues", [])],
         )
-        assert (read.least, read.most) == (raw.get("MinValue"), raw.get("MaxValue"))
+        limits = (raw.get("MinValue"), raw.get("MaxValue"), raw.get("MaxLength"))
+        assert (read.least, read.most, read.longest) == limits
     retained = {name for name, one in RAW["Resources"].items() if "Retain" in one.get("DeletionPolicy", "")}
     assert TEMPLATE.retained.keys() == retained
 
@@ -209,12 +218,20 @@ def test_every_default_of_the_template_is_allowed_by_it():
         ({"allowed": ("x", "y")}, "z", "A must be one of x, y"),
         ({"is_number": True, "least": 1}, "0", "A must be 1 or more"),
         ({"is_number": True, "most": 5}, "6", "A must be 5 or less"),
-        ({"is_number": True}, "many", "A must be a number"),
+        ({"is_number": True}, "many", "A must be a whole number"),
+        ({"is_number": True}, "1.5", "A must be a whole number"),
+        ({"is_number": True}, "1e2", "A must be a whole number"),
+        ({"is_number": True}, "nan", "A must be a whole number"),
+        ({"is_number": True}, "", "A must be a whole number"),
+        ({"default": "UTC"}, "", "A must not be empty"),
+        ({"default": ""}, "", None),
+        ({"longest": 3}, "abcd", "A must be 3 characters or fewer"),
+        ({"longest": 3}, "abc", None),
         ({"is_number": True, "least": 1, "most": 5}, "5", None),
     ],
 )
 def test_a_value_is_checked_before_cloudformation_sees_it(rules, value, problem):
-    assert Parameter("A", "", None, **rules).problem(value) == problem
+    assert Parameter(**{"name": "A", "description": "", "default": None} | rules).problem(value) == problem
 
 
 def test_the_table_is_no_resource_of_the_stack():
@@ -337,10 +354,40 @@ def test_the_file_belongs_to_one_account_and_region(bench):
     assert not other.run.order("cloudformation")
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a_b", "a" * 61])
+LONGEST = "a" * 55
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a_b", f"{LONGEST}a"])
 def test_a_name_that_cannot_be_a_stacks_is_refused(name):
     with pytest.raises(CannotDeploy, match="is no stack name"):
         settings.checked_stack(name)
+
+
+# What of the template is named after the stack -> the property that names it, and how long AWS lets it be.
+NAMED = {
+    "AWS::Serverless::Function": ("FunctionName", 64),
+    "AWS::Scheduler::Schedule": ("Name", 64),
+    "AWS::SQS::Queue": ("QueueName", 80),
+    "AWS::CloudWatch::Alarm": ("AlarmName", 255),
+    "AWS::CloudWatch::CompositeAlarm": ("AlarmName", 255),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", 255),
+    "AWS::Logs::LogGroup": ("LogGroupName", 512),
+    "AWS::Logs::QueryDefinition": ("Name", 255),
+}
+
+
+def rooms_left(stack_name):
+    """For each name in the template, how many characters it could be longer."""
+    for one in RAW["Resources"].values():
+        name, limit = NAMED.get(one["Type"], (None, 0))
+        if pattern := one.get("Properties", {}).get(name):
+            made = pattern["Fn::Sub"].replace("${AWS::StackName}", stack_name)
+            yield limit - len(made.replace("${AWS::Region}", "ap-southeast-1"))
+
+
+def test_the_longest_stack_name_is_the_longest_that_every_name_in_the_template_has_room_for():
+    assert settings.checked_stack(LONGEST) == LONGEST
+    assert min(rooms_left(LONGEST)) == 0
 
 
 # --- before anything is made --------------------------------------------------------------------------------
@@ -366,6 +413,15 @@ def test_a_name_that_cannot_be_a_stacks_is_refused(name):
         (
             {"s3api__head_bucket": refusal("404", "HeadBucket", "Not Found")},
             "aws s3 mb s3://packages --region eu-west-1",
+        ),
+        (
+            {"s3api__head_bucket": refusal("403", "HeadBucket", "Forbidden")},
+            f"not of account {ACCOUNT} (403)",
+        ),
+        ({"s3api__head_bucket": {"BucketRegion": "us-west-2"}}, "the bucket packages is in us-west-2"),
+        (
+            {"s3api__head_bucket": {}, "s3api__get_bucket_location": {"LocationConstraint": None}},
+            "the bucket packages is in us-east-1",
         ),
         (
             {"sts__get_caller_identity": Done(255, "", "Unable to locate credentials. You can configure…")},
@@ -405,6 +461,20 @@ def test_what_is_not_as_it_must_be_ends_it_before_anything_is_made(bench, record
 def test_another_stacks_queue_of_a_similar_name_is_in_nobodys_way(bench):
     shop = bench(sqs__list_queues={"QueueUrls": [f"{QUEUE_URL}-other"]})
     assert shop.deploy() == 0
+
+
+@pytest.mark.parametrize("name", [REGION, "EU"])
+def test_a_cli_that_does_not_say_the_buckets_region_is_asked_for_it(bench, name):
+    head = Done(0, "", "")
+    shop = bench(s3api__head_bucket=head, s3api__get_bucket_location={"LocationConstraint": name})
+    assert shop.deploy() == 0
+
+
+def test_a_bucket_of_another_account_is_never_taken(bench):
+    shop = bench()
+    shop.deploy()
+    [call] = shop.run.said("s3api", "head-bucket")
+    assert call[call.index("--expected-bucket-owner") + 1] == ACCOUNT
 
 
 def test_the_key_is_never_read(bench):
@@ -486,6 +556,41 @@ def test_a_first_stack_that_is_not_wanted_leaves_no_empty_one(bench):
     assert shop.run.order("cloudformation")[-1] == "delete-stack"
 
 
+@pytest.mark.parametrize("leaves", [EOFError(), KeyboardInterrupt()])
+@pytest.mark.parametrize(("state", "undone"), [({}, "delete-stack"), (DEPLOYED, "delete-change-set")])
+def test_whoever_leaves_at_the_question_leaves_nothing_behind(bench, leaves, state, undone):
+    shop = bench([leaves], **state)
+    with pytest.raises((CannotDeploy, KeyboardInterrupt)):
+        shop.deploy()
+    assert shop.run.order("cloudformation")[-1] == undone
+
+
+def test_a_change_that_was_declined_is_not_kept(bench):
+    shop = bench(["n"], **DEPLOYED)
+    shop.refused(changes=["MaxSessions=100"])
+    assert shop.kept == SETTINGS
+    first = bench(["shop", "/shop/stripe-key", "", "", "n"], kept=None)
+    first.file.unlink()
+    first.refused()
+    assert first.kept is None
+
+
+def test_a_change_that_was_rolled_back_is_not_kept(bench):
+    shop = bench(
+        cloudformation__describe_stacks=[stacks("UPDATE_COMPLETE"), stacks("UPDATE_ROLLBACK_COMPLETE")],
+        cloudformation__describe_stack_events={"StackEvents": []},
+    )
+    shop.refused(changes=["MaxSessions=100"])
+    assert shop.kept == SETTINGS
+
+
+def test_a_change_that_goes_on_without_this_program_is_kept(bench):
+    expired = refusal("ExpiredToken", "DescribeStacks")
+    shop = bench(cloudformation__describe_stacks=[stacks("UPDATE_COMPLETE"), expired])
+    assert "credentials have expired" in shop.refused(changes=["MaxSessions=100"])
+    assert shop.kept.parameters["MaxSessions"] == "100"
+
+
 def test_without_anybody_to_ask_a_queue_is_never_lost_by_the_way(bench):
     losing = change_set(removed("DeadLetterQueue"))
     shop = bench(**DEPLOYED, cloudformation__describe_change_set=losing)
@@ -536,8 +641,15 @@ def test_nothing_to_change_is_said_and_the_doctor_looks_all_the_same(bench, noth
     shop = bench(**DEPLOYED, cloudformation__describe_change_set=nothing)
     assert shop.deploy() == 0
     assert "No changes" in shop.out.getvalue()
-    assert shop.run.order("cloudformation")[-1] == "delete-change-set"
+    assert shop.run.order("cloudformation")[-2] == "delete-change-set"
     assert shop.operator_calls == [["doctor"]]
+
+
+def test_nothing_to_change_protects_what_an_interrupted_deployment_left_open(bench):
+    shop = bench(**DEPLOYED, cloudformation__describe_change_set=change_set())
+    shop.deploy()
+    [call] = shop.run.said("cloudformation", "set-stack-policy")
+    assert f"file://{ROOT}/infra/stack-policy.json" in call
 
 
 def test_a_change_set_that_cloudformation_refuses_is_quoted(bench):
@@ -646,8 +758,20 @@ def test_a_zip_has_the_same_hash_in_another_folder_under_other_habits(tmp_path):
 # --- afterwards ---------------------------------------------------------------------------------------------
 
 
-def test_what_the_doctor_finds_is_the_exit_code(bench):
-    assert bench(health=1, **DEPLOYED).deploy() == 1
+@pytest.mark.parametrize(
+    ("health", "said"), [(1, "what the doctor names is above"), (2, "why the doctor could not look is above")]
+)
+def test_what_the_doctor_finds_is_the_exit_code_and_does_not_look_like_a_failure(bench, health, said):
+    shop = bench(health=health)
+    assert shop.deploy() == 1
+    assert shop.out.getvalue().splitlines()[-1].startswith(f"The stack is deployed; {said}")
+
+
+@pytest.mark.parametrize("leaves", [EOFError(), KeyboardInterrupt()])
+def test_whoever_leaves_at_the_preview_has_deployed(bench, leaves):
+    shop = bench(["y", leaves])
+    assert shop.deploy() == 0
+    assert made_after(bench(["y", leaves], health=1)) == [["doctor"]]
 
 
 def test_a_preview_is_offered_and_made_on_demand(bench):
@@ -750,6 +874,29 @@ def test_a_deletion_without_questions_needs_the_name(elsewhere, capsys):
     )
     assert command.main(["destroy", "--yes"]) == 2
     assert "--stack has to say what goes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["deploy", "destroy"])
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("deploy.shop-two.json", ["--stack", "shop-two", "--yes"]),
+        ("deploy.stripe-nightly-sync.json", []),
+        ("other.json", ["--stack", "shop-two", "--parameters-file", "other.json", "--yes"]),
+    ],
+)
+def test_no_other_stack_than_the_named_one_is_touched(elsewhere, capsys, what, file, words):
+    settings.write(elsewhere / file, SETTINGS)
+    named = "shop-two" if "--stack" in words else settings.DEFAULT_STACK
+    assert command.main([what, *words]) == 2
+    assert capsys.readouterr().err == f"{what}: {file} is of sync, not of {named}\n"
+
+
+@pytest.mark.parametrize("what", ["deploy", "destroy"])
+def test_a_file_that_is_named_alone_says_the_stack(elsewhere, capsys, what):
+    settings.write(elsewhere / "other.json", SETTINGS)
+    command.main([what, "--parameters-file", "other.json"])
+    assert capsys.readouterr().out.startswith("Stack sync in eu-west-1\n")
 
 
 def test_a_missing_cli_of_ours_is_said(elsewhere, monkeypatch):
