@@ -271,6 +271,20 @@ def test_a_profile_that_is_not_there_is_named():
     assert "nobody" in line
 
 
+def test_credentials_that_may_not_look_are_told_what_they_lack(shop, cli):
+    iam, user = shop.stack.client("iam"), f"{shop.stack.name}-guest"
+    iam.create_user(UserName=user)
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    environ = cli.environ | {
+        "AWS_ENDPOINT_URL": shop.stack.endpoint,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "NO_PROXY": "127.0.0.1",
+    }
+    line = one_line(run("status", "--stack", shop.stack.name, "--region", "us-east-1", environ=environ))
+    assert line.endswith("no permission: these AWS credentials may not call cloudformation:DescribeStacks")
+
+
 def test_a_sandbox_that_is_not_up_says_how_to_start_one(tmp_path):
     line = one_line(run("status", "--sandbox", str(tmp_path), environ=clean_environ()))
     assert "make demo ARGS=--keep" in line
