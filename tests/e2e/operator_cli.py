@@ -63,6 +63,7 @@ class Cli:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hears_ctrl_c,  # noqa: PLW1509 - sets one signal, and no thread of the test holds a lock of it
         )
         try:
             yield process
@@ -80,6 +81,11 @@ class Cli:
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=timeout)
             return Ran(process.returncode, out, err)
+
+
+def hears_ctrl_c():
+    """Also where the tests run behind a shell's `&`, which makes all that it starts deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(*arguments, environ, stdin=""):
