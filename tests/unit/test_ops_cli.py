@@ -101,7 +101,7 @@ def aws(code, message="", operation="DescribeStacks"):
         (aws("AccessDenied", "Access Denied", "ListObjects"), "may not call ListObjects"),
         (aws("Throttling", "Rate\nexceeded"), "AWS: DescribeStacks: Throttling: Rate exceeded"),
         (CannotRun("there is no run x"), "there is no run x"),
-        (PermissionError(13, "Permission denied", "/root/page.html"), "/root/page.html: Permission denied"),
+        (PermissionError(13, "Permission denied", "out/page.html"), "out/page.html: Permission denied"),
     ],
 )
 def test_what_went_wrong_is_one_line(error, words):
