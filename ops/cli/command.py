@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from ops.cli.exits import COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
+from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
 from ops.cli.options import COMMON, Common, common_of
 from ops.cli.screen import Answer, Screen, screen_of
 from ops.denied import denied_action
@@ -87,6 +87,16 @@ def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) ->
 
 
 def _answered(operator: Operator, ask: Callable[[], Answer]) -> int:
+    """The exit code. A reader that has gone (`nightly-sync logs | head`) is no finding and no failure."""
+    try:
+        return _asked(operator, ask)
+    except BrokenPipeError:
+        # Not even the interpreter's last flush gets through.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _asked(operator: Operator, ask: Callable[[], Answer]) -> int:
     if operator.common.wanted.sandbox:
         _ask_this_machine_directly()
     try:
@@ -95,7 +105,7 @@ def _answered(operator: Operator, ask: Callable[[], Answer]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        raise  # nobody reads any more, so nobody is told
+        raise
     except (CannotRun, InvalidRequest, SyncError, ClientError, BotoCoreError, OSError) as error:
         return _refused(operator, told(error))
     return NEEDS_ATTENTION if answer.needs_attention else FINE

@@ -127,8 +127,15 @@ class Answer:
     needs_attention: bool = False
 
 
+class Output(Console):
+    """Standard output; that its reader has gone is for the command to say."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def screen_of(*, show_pii: bool) -> Screen:
-    out = Console(highlight=False)
+    out: Console = Output(highlight=False)
     if not out.is_terminal:
-        out = Console(highlight=False, width=PLAIN_WIDTH)
+        out = Output(highlight=False, width=PLAIN_WIDTH)
     return Screen(out, Console(stderr=True, highlight=False), show_pii)

@@ -1,5 +1,10 @@
 """The command line itself: help, options before and after the name, errors in one line."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from typer.testing import CliRunner
@@ -8,6 +13,7 @@ from ops.cli.app import app
 from ops.cli.command import told
 from ops.errors import CannotRun
 
+ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "run",
     "status",
@@ -73,6 +79,15 @@ def test_a_word_of_the_command_line_beats_the_environment_wherever_it_stands(cli
 
 def test_a_sandbox_has_credentials_of_its_own(cli):
     assert "leave --profile and --region out" in cli("status", "--sandbox", "x", "--profile", "prod").output
+
+
+def test_a_reader_that_has_gone_is_no_finding():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "ops.cli", "status", "--sandbox", "nowhere", "--json"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_an_unknown_command_is_refused(cli):
