@@ -78,7 +78,7 @@ class Process:
             return fates
         open_works = [work for work in works if not self._is_through(work, known, fates)]
         messages = [work.message for work in open_works if work.message]
-        orders = orders_by_user(self._tools.table, messages, self._tools.pool)
+        orders = orders_by_user(self._tools.table, messages, self._tools.pool, self._tools.deadline)
         self._announce_last_attempts(open_works, known)
         for group in _groups(open_works):
             self._settle(group, known, orders, fates)

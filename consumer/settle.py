@@ -138,7 +138,8 @@ class Settle:
         messages = {
             result.session_id: self._messages[result.session_id] for result in results if result.order
         }
-        found = orders_by_user(self._tools.table, messages.values(), self._tools.pool)
+        tools = self._tools
+        found = orders_by_user(tools.table, messages.values(), tools.pool, tools.deadline)
         looked = Looked([], {})
         for result in results:
             orders = found[user_ids(messages[result.session_id])] if result.order else []

@@ -110,7 +110,7 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
     if isinstance(request, Hop):
         if (resumed := enqueue.resume(request)) is None:
             raise InvalidRequest(f"runId must be that of a run; there is no {request.run_id}")
-        return _answer(resumed)
+        return _answer(resumed, deadline)
     run = _wanted(request, enqueue.runs, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
         preview = Preview(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
@@ -119,7 +119,7 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
         return answer(previewed, numbers, dry_run=True)
     if request.trigger == SCHEDULED and request.at is not None:
         enqueue.tell_watermark(request.at)
-    return _answer(enqueue.begin(run))
+    return _answer(enqueue.begin(run), deadline)
 
 
 def _tell(previewed: Run) -> None:
@@ -133,8 +133,9 @@ def _tell(previewed: Run) -> None:
         telemetry().warning(warning, run_id=previewed.run_id)
 
 
-def _answer(run: Run) -> Body:
-    return answer(run, created_orders(clients().table, run.run_id, SHOWN_ORDERS) if run.created else [])
+def _answer(run: Run, deadline: Deadline) -> Body:
+    numbers = created_orders(clients().table, run.run_id, SHOWN_ORDERS, deadline) if run.created else []
+    return answer(run, numbers)
 
 
 def _wanted(request: Request, runs: Runs, request_id: str) -> Run:

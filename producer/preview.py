@@ -117,7 +117,7 @@ class Preview:
                     messages.append(loads(dumps(sent)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
-        orders = orders_by_user(self.table, messages, self.pool)
+        orders = orders_by_user(self.table, messages, self.pool, self.deadline)
         missing = [message for message in messages if not self._is_skipped(message, orders)]
         counts[Outcome.SKIPPED] += len(messages) - len(missing)
         return missing

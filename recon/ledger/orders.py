@@ -8,6 +8,7 @@ from recon.ledger.table import Table
 from recon.message import SessionMessage
 from recon.order import partition_key
 from recon.reconcile import FoundOrder, user_ids
+from recon.retry import Deadline
 
 type Users = tuple[str, ...]  # the ids one user's orders may lie under
 type Orders = list[FoundOrder] | SyncError
@@ -20,10 +21,12 @@ MAX_KEY_BYTES = 2048  # of a partition key; a longer id can have no orders
 _BEHIND_ORDERS = "ORDER$"
 
 
-def orders_by_user(table: Table, messages: Iterable[SessionMessage], pool: Executor) -> dict[Users, Orders]:
+def orders_by_user(
+    table: Table, messages: Iterable[SessionMessage], pool: Executor, deadline: Deadline
+) -> dict[Users, Orders]:
     """The orders of the users of these sessions: each user asked for once, in parallel.
 
-    A lookup that failed is its user's answer, and nobody else's.
+    A lookup that failed is its user's answer, and nobody else's; it is repeated while the deadline allows.
     """
     since: dict[Users, int] = {}
     for message in messages:
@@ -32,29 +35,33 @@ def orders_by_user(table: Table, messages: Iterable[SessionMessage], pool: Execu
 
     def answer(ids: Users, since: int) -> Orders:
         try:
-            return orders_of(table, ids, since)
+            return orders_of(table, ids, since, deadline)
         except SyncError as error:
             return error
 
     return dict(zip(since, pool.map(answer, since.keys(), since.values()), strict=True))
 
 
-def orders_of(table: Table, user_ids: Iterable[str], since: int) -> list[FoundOrder]:
+def orders_of(
+    table: Table, user_ids: Iterable[str], since: int, deadline: Deadline | None = None
+) -> list[FoundOrder]:
     """The orders under any of the ids that were written from `since` (epoch seconds) on.
 
     Consistent, all pages. No `Limit`: with a filter it would look at one item only, which is how orders
     of repeat customers came to be doubled once.
     """
-    return [order for user_id in user_ids for order in _orders_under(table, partition_key(user_id), since)]
+    keys = map(partition_key, user_ids)
+    return [order for pk in keys for order in _orders_under(table, pk, since, deadline)]
 
 
-def _orders_under(table: Table, pk: str, since: int) -> list[FoundOrder]:
+def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[FoundOrder]:
     if len(pk.encode("utf-8", "replace")) > MAX_KEY_BYTES:
         return []
     items = table.query(
         "PK = :pk AND SK BETWEEN :since AND :behind",
         {":pk": pk, ":since": _lower_bound(since - CLOCK_SKEW_SECONDS), ":behind": _BEHIND_ORDERS},
         projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus",
+        deadline=deadline,
     )
     return [
         FoundOrder(

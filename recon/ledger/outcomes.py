@@ -118,13 +118,14 @@ def settled_pending(table: Table, run_id: str, deadline: Deadline) -> set[str]:
     return {item["SK"].removeprefix("SESSION#") for item in items}
 
 
-def created_orders(table: Table, run_id: str, limit: int) -> list[str]:
+def created_orders(table: Table, run_id: str, limit: int, deadline: Deadline) -> list[str]:
     """The first order numbers that a run created."""
     items = table.query(
         "PK = :run",
         {":run": outcomes_of(run_id), ":created": Outcome.CREATED.value},
         projection="orderNumber",
         only="outcome = :created",
+        deadline=deadline,
     )
     return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
 

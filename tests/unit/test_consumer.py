@@ -488,6 +488,16 @@ def test_case_8_an_outage_of_the_table_sends_everything_back_and_loses_nothing(w
     assert len(world.orders()) == 2
 
 
+def test_a_lookup_of_orders_outlasts_a_burst_of_throttling_within_the_invocation(world):
+    session = world.sells(spec())
+    world.body()
+    world.dynamodb.plan = on("query", throttled(), nth=range(1, 5))
+    delivery = world.deliver()
+    assert not delivery.returned
+    assert world.outcome(session.id)["outcome"] == "created"
+    assert world.history.faults().total() == 4
+
+
 def test_a_table_outage_of_one_user_does_not_touch_the_others(world):
     ill = world.sells(spec("cs_test_ill", metadata={"userId": "ill"}))
     well = world.sells(spec("cs_test_well"))
