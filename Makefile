@@ -27,8 +27,10 @@ help: ## what there is to make
 demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leaves it up, see the README
 	@$(RUN) python -m sandbox.demo $(ARGS)
 
+# Three workers for two cores, since much of a test through the stack is waiting; those begin first, so that
+# none of them is left to run alone at the end.
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
-	@$(RUN) python -m pytest -n 2 --dist loadscope $(ARGS)
+	@$(RUN) python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, storms on the wire (NIGHTS=, SEEDS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2

@@ -61,7 +61,7 @@ def crashes(open_shop, workers):
 
 
 def start_crash(open_shop, workers, how):
-    shop = open_shop(ConsumerTimeout=2)
+    shop = open_shop(ConsumerTimeout=3)
     night = shop.night()
     before = [night.sells(f"before{n}") for n in range(6)]
     killer = night.sells("killer")

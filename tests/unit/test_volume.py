@@ -14,7 +14,7 @@ from tests.builders import NOW
 from tests.world import SCHEDULED
 
 DAY, END = 86_400, NOW - 600
-SIZES = [int(os.environ["VOLUME"])] if "VOLUME" in os.environ else [10_000, 30_000]
+SIZES = [int(os.environ["VOLUME"])] if "VOLUME" in os.environ else [10_000]
 
 
 def evenly(count):

@@ -30,7 +30,7 @@ class Endless(Exception):  # noqa: N818  what a storm ends with instead of a ver
 @dataclass(frozen=True)
 class Weather:
     """`rate`: the share of calls that go wrong. Seconds of a storm and of a calm are at most; `enough` is the
-    share of the sessions after which a storm may end before its queue is empty."""
+    share of the sessions after which a storm may end before its queue is empty, if it did harm by then."""
 
     sessions: int
     rate: float
@@ -103,7 +103,10 @@ class Storm:
 
     def _had_enough(self) -> bool:
         enough = self._weather.enough
-        return enough is not None and self._notes()["messages settled"] >= enough * self._weather.sessions
+        if enough is None or self._notes()["messages settled"] < enough * self._weather.sessions:
+            return False
+        spared = self._weather.kill_seconds and not self._crew.happened["killed"]
+        return not spared and bool(self._place.fired())
 
     def _recovers(self) -> None:
         """The faults are over; an operator puts back what has died of them, as often as it takes."""
