@@ -5,22 +5,20 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
-
 from producer.enqueue import Enqueue
 from producer.hop import invoke_again
 from producer.preview import Preview
 from producer.request import SCHEDULED, Hop, Request, request_of
 from producer.response import SHOWN_ORDERS, Body, answer, refusal
 from producer.scan import plan
+from recon.aws import client
 from recon.clients import Clients, clients_from
 from recon.clock import iso
 from recon.errors import InvalidRequest, SyncError, Unexpected
 from recon.ledger.outcomes import created_orders
 from recon.ledger.records import Run
 from recon.ledger.runs import Runs
-from recon.retry import LISTING_ATTEMPTS, Deadline, aws_config, listing_seconds, stripe_timeout
+from recon.retry import LISTING_ATTEMPTS, Deadline, listing_seconds, stripe_timeout
 from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry, frames
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def telemetry() -> Telemetry:
 @cache
 def lambda_client() -> "LambdaClient":
     """Made when a run does not fit into one invocation."""
-    return boto3.client("lambda", config=Config(**aws_config()))
+    return client("lambda")
 
 
 @cache

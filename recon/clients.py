@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import boto3
-from botocore.config import Config
-
+from recon.aws import client
 from recon.config import Settings, settings_from
 from recon.ledger.table import Table
 from recon.queue import SessionQueue
-from recon.retry import aws_config
 
 
 @dataclass(frozen=True)
@@ -24,10 +21,9 @@ class Clients:
 def clients_from(environ: Mapping[str, str], threads: int) -> Clients:
     """Raises ConfigError before anything is made."""
     settings = settings_from(environ)
-    config = Config(**aws_config())
     return Clients(
         settings=settings,
-        table=Table(boto3.client("dynamodb", config=config), settings.table),
-        queue=SessionQueue(boto3.client("sqs", config=config), settings.queue_url),
+        table=Table(client("dynamodb"), settings.table),
+        queue=SessionQueue(client("sqs"), settings.queue_url),
         pool=ThreadPoolExecutor(threads),
     )

@@ -4,12 +4,9 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
-
+from recon.aws import client
 from recon.config import Settings
 from recon.pacing import Pacer
-from recon.retry import aws_config
 from recon.stripe_key import StripeKey
 from recon.stripe_source import StripeConnection
 
@@ -26,7 +23,7 @@ def _pacer(per_second: float) -> Pacer:
 
 
 def _own_ssm() -> "SSMClient":
-    return boto3.client("ssm", config=Config(**aws_config()))
+    return client("ssm")
 
 
 def connected(

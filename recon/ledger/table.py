@@ -3,14 +3,13 @@
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recon.aws import is_denied, told
 from recon.errors import NotAllowed, SyncError, TableRefused, TableUnavailable
+from recon.ledger.values import plain, typed
 from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS, Deadline, attempts
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ MAX_BATCH_GET = 100
 _REFUSALS = {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"}
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _REFUSED_REASONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
-_to_wire = TypeSerializer()
-_from_wire = TypeDeserializer()
 
 
 @dataclass(frozen=True)
@@ -192,24 +189,11 @@ def translated(error: ClientError | BotoCoreError) -> SyncError:
 
 
 def to_wire(item: Item) -> Item:
-    return {name: _to_wire.serialize(value) for name, value in item.items()}
+    return {name: typed(value) for name, value in item.items()}
 
 
 def from_wire(item: Item) -> Item:
-    return {name: _plain(_from_wire.deserialize(value)) for name, value in item.items()}
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute may hold
-    """Whole Decimals as int, since all numbers here are; inside lists and maps too."""
-    match value:
-        case Decimal() if value == value.to_integral_value():
-            return int(value)
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case _:
-            return value
+    return {name: plain(value) for name, value in item.items()}
 
 
 def _read(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Any:  # noqa: ANN401 - as below

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.functions import RUNTIME, Built
+from bench.starts import shop
 from infra import build as builder
 from infra.build import FUNCTIONS, ROOT, SHARED, UNZIPPED_LIMIT, ZIPPED_LIMIT, BuildError, Options
 
 HOST = Options(platform="host")
-# What Lambda's own Python runtime brings.
-RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "six.py", "jmespath", "urllib3")
 NOT_SHIPPED = (
     "ops",
     "sandbox",
@@ -54,11 +54,22 @@ def runtime(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def imported(unzipped, runtime):
+    """Of each function: the packages that it has imported when its first event is answered."""
+    folders = (unzipped / "producer", unzipped / "consumer", runtime)
+    packages = {path.name.partition(".")[0] for folder in folders for path in folder.iterdir()}
+    with shop(Built({name: unzipped / name for name in FUNCTIONS}, runtime)) as start:
+        answered = {name: start(name).answered.modules for name in FUNCTIONS}
+    return {name: packages.intersection(modules) - {name, SHARED} for name, modules in answered.items()}
+
+
 def imports(handler, folder, runtime):
     """The top-level modules that importing a handler loads, with no site-packages and no variables."""
     program = (
         "import sys, importlib;"
         f"sys.path.insert(0, {str(folder)!r}); sys.path.append({str(runtime)!r});"
+        "import botocore.session; botocore.session.Session.create_client = None;"
         f"assert callable(importlib.import_module({handler!r}).lambda_handler);"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
@@ -69,12 +80,22 @@ def imports(handler, folder, runtime):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_handler_imports_from_its_zip_and_the_runtime_alone(unzipped, runtime, name):
+def test_handler_imports_from_its_zip_and_the_runtime_alone_and_makes_no_client(unzipped, runtime, name):
     assert {name, SHARED} <= imports(f"{name}.lambda_function", unzipped / name, runtime)
 
 
-def test_a_consumer_with_nothing_to_fetch_pays_for_no_stripe(unzipped, runtime):
-    assert "stripe" not in imports("consumer.lambda_function", unzipped / "consumer", runtime)
+# Not boto3 itself with its resources and transfers. Whatever is added here is paid for by each cold start.
+AWS = {"botocore", "certifi", "dateutil", "jmespath", "six", "urllib3"}
+NEEDED = {*AWS, "aws_lambda_powertools", "tenacity", "typing_extensions"}
+
+
+def test_a_consumer_with_known_orders_imports_no_stripe_and_nothing_that_it_does_not_need(imported):
+    assert imported["consumer"] == NEEDED
+
+
+def test_a_producer_imports_stripe_and_nothing_that_it_does_not_need(imported):
+    stripes = {"stripe", "requests", "charset_normalizer", "idna"}
+    assert imported["producer"] == {*NEEDED, *stripes}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
