@@ -24,8 +24,8 @@ def test_imports_point_the_way_the_architecture_says():
 def test_importing_a_handler_imports_no_stripe_and_makes_no_client(function):
     code = f"""
 import sys
-import boto3
-boto3.client = None
+import botocore.session
+botocore.session.Session.create_client = None
 import {function}.lambda_function
 assert "stripe" not in sys.modules
 assert not {{"ops", "sandbox"}} & set(sys.modules)
