@@ -26,6 +26,7 @@ LISTING_ATTEMPTS = 6
 AWS_ATTEMPTS = 2
 AWS_CONNECT_TIMEOUT_SECONDS = 1.0
 AWS_READ_TIMEOUT_SECONDS = 3.0
+USER_AGENT = "stripe-nightly-sync"
 # Conflicts on the counters resolve within milliseconds; ten jittered tries outlast twenty rivals.
 TRANSACTION_ATTEMPTS = 10
 # A slice is sent anew as a whole where one of its batches is not taken.
@@ -131,6 +132,8 @@ class _StopBeforeDeadline(tenacity.stop.stop_base):
 def aws_config() -> dict[str, Any]:
     """The keyword arguments of botocore's Config, the same for every client."""
     return {
+        # Else botocore puts one together for each request, twice: a tenth of what a request computes.
+        "user_agent": USER_AGENT,
         "connect_timeout": AWS_CONNECT_TIMEOUT_SECONDS,
         "read_timeout": AWS_READ_TIMEOUT_SECONDS,
         "retries": {"total_max_attempts": AWS_ATTEMPTS, "mode": "standard"},
