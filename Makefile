@@ -19,7 +19,7 @@ CHECK_JSONSCHEMA_VERSION := 0.39.0
 ZIZMOR_VERSION := 1.32.0
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test prove soak check audit format build deploy destroy cost clean
+.PHONY: help demo test prove soak bench check audit format build deploy destroy cost clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, 
 
 soak: $(UV) ## an hour of steady load and rotating faults: does anything grow? (MINUTES=)
 	@$(RUN) python -m tests.wire.soak --minutes $(MINUTES)
+
+bench: $(UV) ## how fast, how polite, how many requests: measured into bench/RESULTS.md; ARGS="nightly polite" for some of it
+	@$(RUN) python -m bench $(ARGS)
 
 check: $(UV) ## linters, types, import arrows, template, workflow
 	@$(RUN) ruff check .

@@ -21,6 +21,7 @@ from bench.model import (
     used,
 )
 from bench.night import Counts, counted
+from bench.page import number, put_in, table
 from bench.prices import PRICES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,17 +70,9 @@ def written(text: str) -> str:
         "limits": limits_table(shown),
         "prices": prices_table(),
     }
-    for name, table in made.items():
-        text = put_in(text, name, table)
+    for name, made_table in made.items():
+        text = put_in(text, f"make cost: {name}", made_table)
     return text
-
-
-def put_in(text: str, name: str, table: str) -> str:
-    begin, end = f"<!-- make cost: {name} -->\n", "<!-- end -->"
-    if text.count(begin) != 1:
-        raise ValueError(f"{PAGE.name} must have the mark {begin.strip()} once")
-    before, _, rest = text.partition(begin)
-    return before + begin + table + end + rest.partition(end)[2]
 
 
 def tables_of(text: str) -> list[str]:
@@ -167,15 +160,6 @@ def prices_table() -> str:
 
 def sizes() -> list[str]:
     return [number(size) for size in SIZES]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]]) + "\n"
-
-
-def number(value: float) -> str:
-    return f"{round(value):,}"
 
 
 def money(value: float) -> str:

@@ -64,6 +64,16 @@ class MeteredTable:
         self._note("query", reads=_read_units(map(_size, read["Items"])))
         return answer
 
+    def put_item(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
+        """The larger of the item before and after counts; also where the condition does not hold."""
+        key = _key_of({"Put": request})
+        before = self._size_at(key)
+        try:
+            answer: Item = self._memory.put_item(**request)
+        finally:
+            self._note("put_item", writes=_units(max(before, self._size_at(key)), _WRITE_UNIT))
+        return answer
+
     def transact_write_items(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
         """The larger of the item before and after counts, twice; also where a condition cancels it."""
         keys = [_key_of(action) for action in request["TransactItems"]]

@@ -184,10 +184,13 @@ class Process:
         """Whoever commits last marks the run done; whoever fails to ask leaves it to the next one."""
         runs, now = Runs(self._tools.table, self._tools.deadline), self._tools.now()
         try:
-            if run := runs.finish_if_through(run_id, now):
-                self._telemetry.sync_completed(run, run.seconds(now))
+            run = runs.get(run_id)
+            if run is None:
+                return
+            if done := runs.finish(run, now):
+                self._telemetry.sync_completed(done, done.seconds(now))
                 self._telemetry.watermark(runs.state(), now)
-            elif (run := runs.get(run_id)) and run.status == RUNNING:
+            elif run.status == RUNNING and not run.is_through:
                 self._telemetry.run_is_open(run, now)
         except SyncError as error:
             self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)

@@ -1,7 +1,7 @@
 """A real run: take it, send its sessions slice by slice, mark how far it got, and go on in another invocation
 when this one has done its part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from producer.request import SCHEDULED, Hop
 from producer.scan import NO_EVENTS, UNREADABLE, Webhooks
 from producer.slices import Listed, Region, Slices
 from recon.errors import MalformedMessage, OutOfTime, TooManyHops
-from recon.ledger.records import DONE, FAILED, RUNNING, Run
+from recon.ledger.records import DONE, FAILED, RUNNING, Run, State
 from recon.ledger.runs import ListingTaken, Progress, Runs
 from recon.message import SessionMessage, loads, message_of
 from recon.queue import SessionQueue
@@ -20,6 +20,7 @@ from recon.telemetry import Metric, Telemetry
 
 if TYPE_CHECKING:
     from recon.config import Settings
+    from recon.ledger.table import Item
     from recon.order import Json
     from recon.stripe_source import Page, StripeSource
 
@@ -51,28 +52,26 @@ class Enqueue:
     telemetry: Telemetry
     go_on: Callable[[Hop], None]
 
-    def tell_watermark(self, at: int) -> None:
-        """How old it is when a scheduled run begins; `at` is the scheduled time, epoch seconds."""
-        self.telemetry.watermark(self.runs.state(), at)
-
-    def begin(self, wanted: Run) -> Run:
+    def begin(self, wanted: Run, state: State) -> Run:
         """Begins a run, or goes on with one that another invocation began, in its own window and to its own
-        maximum. Returns its record as it stands then."""
+        maximum. `state`: as it was before. Returns the run's record as it stands then."""
         self._close_others(wanted.run_id)
         run = self.runs.start(wanted, self.now())
         for warning in wanted.warnings:
             self.warn(run.run_id, warning)
-        return self._go_on_with(run, hop=0)
+        return self._go_on_with(run, state, hop=0)
 
     def resume(self, hop: Hop) -> Run | None:
         """Goes on with a run where its cursor stands, not where the event says; None: no such run."""
         run = self.runs.get(hop.run_id)
-        return self._go_on_with(self.runs.resume(run, self.now()), hop.number) if run else None
+        if run is None:
+            return None
+        return self._go_on_with(self.runs.resume(run, self.now()), self.runs.state(), hop.number)
 
-    def _go_on_with(self, run: Run, hop: int) -> Run:
+    def _go_on_with(self, run: Run, state: State, hop: int) -> Run:
         if run.status == RUNNING and not run.listed:
             try:
-                run = self._list(run)
+                run = self._list(run, state)
             except ListingTaken:
                 # What this one sent is sent twice and counted once.
                 self.telemetry.info("Another invocation lists this run; this one stops", run_id=run.run_id)
@@ -80,8 +79,7 @@ class Enqueue:
                 self._hop_on(run, hop)
         if run.listed:
             self._look_at_the_whole(run)
-        self._finish(run.run_id)
-        run = self.runs.get(run.run_id) or run
+        run = self._finished(self.runs.get(run.run_id) or run)
         self._tell_if_open(run)
         return run
 
@@ -92,9 +90,9 @@ class Enqueue:
             raise TooManyHops(f"run {run.run_id} has not ended after {MOST_HOPS} invocations")
         self.go_on(Hop(run.run_id, hop + 1))
 
-    def _list(self, run: Run) -> Run:
+    def _list(self, run: Run, state: State) -> Run:
         """Sends what is left of the run, or as much as one invocation should."""
-        listing = Listing(self, run, self._webhooks(run))
+        listing = Listing(self, run, state, self._webhooks(run, state))
         if run.cursor is None:
             listing.send_pending()
         listing.send_slices()
@@ -103,13 +101,15 @@ class Enqueue:
         )
         return listing.run
 
-    def _webhooks(self, run: Run) -> Webhooks:
-        covered = self.runs.state().covered_through
-        found = Webhooks(self.stripe, self.now, run.lookback_end if run.trigger == SCHEDULED else None)
-        found.look(min(run.lookback_start, covered or run.lookback_start), fence=self.settings.webhook_fence)
-        if not found.may_read:
-            self.warn(run.run_id, NO_EVENTS)
-        return found
+    def _webhooks(self, run: Run, state: State) -> Webhooks:
+        since = min(run.lookback_start, state.covered_through or run.lookback_start)
+        return Webhooks(
+            self.stripe,
+            self.now,
+            self.pool,
+            leaves_after=run.lookback_end if run.trigger == SCHEDULED else None,
+            fence_since=since if self.settings.webhook_fence else None,
+        )
 
     def _look_at_the_whole(self, run: Run) -> None:
         """Nothing at all is suspicious where there used to be something."""
@@ -142,9 +142,11 @@ class Enqueue:
         if run.status == RUNNING:
             self.telemetry.run_is_open(run, self.now())
 
-    def _finish(self, run_id: str) -> None:
-        if run := self.runs.finish_if_through(run_id, self.now()):
-            self._completed(run)
+    def _finished(self, run: Run) -> Run:
+        """As it is after it was marked done, if it is; somebody else may do so at the same time."""
+        if done := self.runs.finish(run, self.now()):
+            self._completed(done)
+        return done or run
 
     def _completed(self, run: Run) -> None:
         self.telemetry.sync_completed(run, run.seconds(self.now()))
@@ -154,10 +156,11 @@ class Enqueue:
 class Listing:
     """One invocation's part of a run."""
 
-    def __init__(self, enqueue: Enqueue, run: Run, events: Webhooks) -> None:
+    def __init__(self, enqueue: Enqueue, run: Run, state: State, events: Webhooks) -> None:
         self.run = run
         self.sent = 0
         self._with = enqueue
+        self._last_mode = state.livemode
         self._events = events
         self._unreadable = 0
 
@@ -167,7 +170,7 @@ class Listing:
         run = self.run
         if run.trigger != SCHEDULED:
             return
-        messages = list(self._pending())
+        messages = list(self._pending(list(self._with.runs.pending())))
         # An invocation that died may have sent some of which the consumer has deleted the entries since.
         waiting = {message.session_id for message in messages}
         settled = len(self._with.runs.settled_pending(run.run_id) - waiting)
@@ -177,8 +180,10 @@ class Listing:
             progress = Progress(run.lookback_start - 1, 0, listed=False, truncated=cut)
             self._send(messages[:room], self._truncated(progress) if cut else progress, counted=settled)
 
-    def _pending(self) -> Iterator[SessionMessage]:
-        for entry in self._with.runs.pending():
+    def _pending(self, entries: "Sequence[Item]") -> Iterator[SessionMessage]:
+        if entries:
+            self._look_at_events()
+        for entry in entries:
             try:
                 message = loads(entry["message"])
             except (KeyError, MalformedMessage) as error:
@@ -219,7 +224,7 @@ class Listing:
 
     def _send_slice(self, listed: Listed[SessionMessage], seconds: int) -> None:
         """Oldest first within the slice too, so that a hard limit takes the oldest."""
-        self._events.look_again()
+        self._look_at_events()
         messages = [sent for found in reversed(listed.found) if (sent := self._events.left(found))]
         left = self._left()
         cut = left is not None and len(messages) > left
@@ -241,6 +246,12 @@ class Listing:
         if livemode is not None:
             self._compare_mode(livemode)
         self._send(messages[:left], progress)
+
+    def _look_at_events(self) -> None:
+        could_read = self._events.may_read
+        self._events.look()
+        if could_read and not self._events.may_read:
+            self._with.warn(self.run.run_id, NO_EVENTS)
 
     def _readable(self, page: "Page") -> "Page":
         self._unreadable += page.unreadable
@@ -264,7 +275,7 @@ class Listing:
         return listed.found[0].livemode is True if listed.found else None
 
     def _compare_mode(self, livemode: bool) -> None:
-        last = self._with.runs.state().livemode
+        last = self._last_mode
         if last is not None and last is not livemode:
             modes = {True: "live", False: "test"}
             self._with.warn(
@@ -275,7 +286,9 @@ class Listing:
 
     def _send(self, messages: list[SessionMessage], progress: Progress, counted: int = 0) -> None:
         """Sends and then counts; `counted`: those that were sent before and not counted then."""
-        self._with.queue.send(messages, self._with.pool, self._with.deadline)
+        # A customer's sessions side by side: a batch looks each customer's orders up once.
+        by_customer = sorted(messages, key=lambda message: message.user_id or "")
+        self._with.queue.send(by_customer, self._with.pool, self._with.deadline)
         progress = replace(progress, sent=len(messages) + counted)
         self.run = self._with.runs.advance(self.run, progress, self._with.now())
         self.sent += len(messages)

@@ -16,7 +16,7 @@ from recon.clients import Clients, clients_from
 from recon.clock import iso
 from recon.errors import InvalidRequest, SyncError, Unexpected
 from recon.ledger.outcomes import created_orders
-from recon.ledger.records import Run
+from recon.ledger.records import Run, State
 from recon.ledger.runs import Runs
 from recon.retry import LISTING_ATTEMPTS, Deadline, listing_seconds, stripe_timeout
 from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry, frames
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # Lambda keeps an asynchronous call for six hours at most.
 RETRY_SECONDS = 6 * 3600
-# A page is ten batches of ten, all in flight at once.
-THREADS = 10
+# Two pages are twenty batches of ten, all in flight at once.
+THREADS = 20
 
 
 @cache
@@ -109,15 +109,16 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
         if (resumed := enqueue.resume(request)) is None:
             raise InvalidRequest(f"runId must be that of a run; there is no {request.run_id}")
         return _answer(resumed, deadline)
-    run = _wanted(request, enqueue.runs, context.aws_request_id)
+    state = enqueue.runs.state()
+    run = _wanted(request, enqueue.runs, state, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
         preview = Preview(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
         previewed, numbers = preview(run, request.max_sessions)
         _tell(previewed)
         return answer(previewed, numbers, dry_run=True)
     if request.trigger == SCHEDULED and request.at is not None:
-        enqueue.tell_watermark(request.at)
-    return _answer(enqueue.begin(run), deadline)
+        telemetry().watermark(state, request.at)
+    return _answer(enqueue.begin(run, state), deadline)
 
 
 def _tell(previewed: Run) -> None:
@@ -136,10 +137,10 @@ def _answer(run: Run, deadline: Deadline) -> Body:
     return answer(run, numbers)
 
 
-def _wanted(request: Request, runs: Runs, request_id: str) -> Run:
+def _wanted(request: Request, runs: Runs, state: State, request_id: str) -> Run:
     """The run that was asked for, as it would begin now."""
     started, settings = _now(), clients().settings
-    planned = plan(request, settings, started, runs.state())
+    planned = plan(request, settings, started, state)
     return Run(
         run_id=_run_id(request, runs, started, request_id),
         trigger=request.trigger,

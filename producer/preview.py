@@ -92,8 +92,9 @@ class Preview:
 
     def _webhooks(self, wanted: Run) -> Webhooks:
         """What the real run would leave to the next one. The fence concerns writing only."""
-        events = Webhooks(self.stripe, self.now, wanted.lookback_end if wanted.trigger == SCHEDULED else None)
-        events.look(wanted.lookback_start, fence=False)
+        leaves_after = wanted.lookback_end if wanted.trigger == SCHEDULED else None
+        events = Webhooks(self.stripe, self.now, self.pool, leaves_after=leaves_after, fence_since=None)
+        events.look()
         return events
 
     def _slices(self, wanted: Run, room: "Room") -> "Generator[Listed[Json]]":

@@ -6,6 +6,7 @@ which moment every completed session has been looked at; each scheduled run goes
 
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from recon.reconcile import UNPAID
 
 if TYPE_CHECKING:
     from recon.config import Settings
-    from recon.stripe_source import StripeSource
+    from recon.stripe_source import SessionEvent, StripeSource
 
 MINUTE, HOUR = 60, 3600
 DAY = 24 * HOUR
@@ -114,60 +115,73 @@ class Webhooks:
     """What Stripe's events say of webhooks: which sessions to leave to the next run, since theirs may still
     be at work, and which events of the others a webhook may still get.
 
-    `leaves_after`: what happened after that moment is left to the next run; None: nothing is.
+    `leaves_after`: what happened after that moment is left to the next run; None: nothing is. `fence_since`:
+    from when on (epoch seconds) to ask for events that no webhook has acknowledged, three days at least;
+    None: they are not asked for.
     """
 
     def __init__(
-        self, stripe: "Callable[[], StripeSource]", now: Callable[[], int], leaves_after: int | None
+        self,
+        stripe: "Callable[[], StripeSource]",
+        now: Callable[[], int],
+        pool: Executor,
+        *,
+        leaves_after: int | None,
+        fence_since: int | None,
     ) -> None:
         self._stripe = stripe
         self._now = now
+        self._pool = pool
         self._leaves_after = leaves_after
-        self._seen_until = 0
-        self._fence = False
+        self._fence_since = fence_since
+        self._looked_at: int | None = None
         self._completing: set[str] = set()
         self._paying: set[str] = set()
         self._events: dict[str, dict[str, str]] = defaultdict(dict)
         self.may_read = True
 
-    def look(self, since: int, *, fence: bool) -> None:
-        """Asks for the events younger than the grace, and for those that no webhook has acknowledged."""
-        began = self._now()
-        self._fence = fence
-        try:
-            if fence:
-                for event in self._stripe().events(min(since, began - DELIVERY), undelivered=True):
-                    self._events[event.session_id][event.id] = event.type
-            if self._leaves_after is not None:
-                self._take(self._leaves_after + 1)
-        except KeyNotAllowed:
-            self.may_read = False
-        self._seen_until = began
-
     @property
     def known_until(self) -> int:
         """What happened after that moment (epoch seconds) nobody here has asked about."""
-        return self._seen_until - MINUTE
+        return (self._looked_at or 0) - MINUTE
 
-    def look_again(self) -> None:
-        """What happened while sessions were listed: asked right before they are sent."""
-        if not self.may_read or (self._leaves_after is None and not self._fence):
+    def look(self) -> None:
+        """Right before anything is sent, so that what happened while sessions were listed is seen too. What
+        no webhook has acknowledged is asked for once, at the same time as what is younger than the grace."""
+        if not self.may_read or (self._leaves_after is None and self._fence_since is None):
             return
-        began = self._now()
+        began, stripe = self._now(), self._stripe()
+        asked = [(self._take, self._pool.submit(list, stripe.events(self._young_since(began))))]
+        if self._fence_since is not None and self._looked_at is None:
+            since = min(self._fence_since, began - DELIVERY)
+            undelivered = self._pool.submit(list, stripe.events(since, undelivered=True))
+            asked.append((self._fence_off, undelivered))
+        # All of them, before one raises: nobody goes on asking behind the back of whoever handles the error.
+        wait([answer for _, answer in asked])
         try:
-            self._take(max(self._seen_until - MARGIN, (self._leaves_after or 0) + 1))
+            for keep, answer in asked:
+                keep(answer.result())
         except KeyNotAllowed:
             self.may_read = False
-        self._seen_until = began
+        self._looked_at = began
 
-    def _take(self, since: int) -> None:
-        for event in self._stripe().events(since):
-            if self._leaves_after is None:
-                self._events[event.session_id][event.id] = event.type
-            elif event.type == COMPLETED:
-                self._completing.add(event.session_id)
-            else:
-                self._paying.add(event.session_id)
+    def _young_since(self, began: int) -> int:
+        """What the grace leaves to the next run, and without a grace what the last look may have missed."""
+        graced = 0 if self._leaves_after is None else self._leaves_after + 1
+        if self._leaves_after is not None and self._looked_at is None:
+            return graced
+        return max((self._looked_at or began) - MARGIN, graced)
+
+    def _fence_off(self, events: "list[SessionEvent]") -> None:
+        for event in events:
+            self._events[event.session_id][event.id] = event.type
+
+    def _take(self, events: "list[SessionEvent]") -> None:
+        if self._leaves_after is None:
+            self._fence_off(events)
+            return
+        for event in events:
+            (self._completing if event.type == COMPLETED else self._paying).add(event.session_id)
 
     def left(self, message: SessionMessage) -> SessionMessage | None:
         """The message as it is to be sent, or None: the next run is sure to see the session.

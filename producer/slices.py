@@ -30,6 +30,7 @@ BACK = 1 / 4  # and after one that held too much, so much of its length
 # to hold too much is left at its first pages. Else one quiet stretch after another would fill the memory.
 PATIENCE = 1000
 AHEAD = 4  # slices in flight, once the density is known to hold
+BEGIN_AHEAD = 2  # by whoever goes on with a listing, whose density is known
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,11 @@ class Slices[T]:
         self._make = make
         self._pool = pool
         self._wanted = wanted
-        # Half more than is wanted: a little too much is sent, a little too little costs another page.
-        self._aim = max(FIRST, min(AIM, wanted() * 3 // 2))
-        self._most = self._aim * MOST_AIMS
+        # Half more than is wanted: a little too much is sent, a little too little costs another page. In two
+        # slices where that is possible, since they are listed at the same time.
+        useful = max(FIRST, min(2 * AIM, wanted() * 3 // 2))
+        self._aim = max(FIRST, min(AIM, useful // 2))
+        self._most = min(AIM, useful) * MOST_AIMS
         self._ahead = 1
         self._parts: deque[Region | Listed[T] | _Asked[T]] = deque()
         # How long the next slice is; for whoever goes on with this listing, too.
@@ -93,6 +96,7 @@ class Slices[T]:
         """`seconds`: how long slices were when this listing was left, None when it begins."""
         if seconds:
             self.seconds = seconds
+            self._ahead = BEGIN_AHEAD
             self._parts.append(window)
         else:
             self._begin(*self._list(window, FIRST))
@@ -105,7 +109,11 @@ class Slices[T]:
 
     @property
     def held(self) -> int:
-        """Sessions that are listed already and wait for their turn."""
+        """Sessions that are listed already and wait for their turn, and about as many as are being listed."""
+        return self._kept + self._aim * sum(isinstance(part, _Asked) for part in self._parts)
+
+    @property
+    def _kept(self) -> int:
         return sum(len(part.found) for part in self._parts if isinstance(part, Listed))
 
     def _begin(self, listed: Listed[T], rest: Region | None) -> None:
@@ -119,11 +127,29 @@ class Slices[T]:
             self._ask()
             match self._parts.popleft():
                 case Listed() as listed:
-                    yield listed
+                    yield self._with_the_next(listed)
                 case _Asked() as asked:
-                    listed, rest = asked.answer.result()
-                    self._learn(asked.region, len(listed.found), rest)
-                    self._take(listed, rest)
+                    self._await(asked)
+
+    def _with_the_next(self, listed: Listed[T]) -> Listed[T]:
+        """And what is being listed right behind it, where both are small: the caller does for each slice what
+        it does, and two of them were asked for at a time only to wait less."""
+        most = self._most // 2
+        while self._parts and len(listed.found) + self._aim <= most:
+            following = self._parts.popleft()
+            if isinstance(following, _Asked):
+                self._await(following)
+                following = self._parts.popleft()
+            if not isinstance(following, Listed) or len(listed.found) + len(following.found) > most:
+                self._parts.appendleft(following)
+                break
+            listed = Listed(listed.start, following.end, following.found + listed.found)
+        return listed
+
+    def _await(self, asked: _Asked[T]) -> None:
+        listed, rest = asked.answer.result()
+        self._learn(asked.region, len(listed.found), rest)
+        self._take(listed, rest)
 
     def _take(self, listed: Listed[T], rest: Region | None) -> None:
         self._parts.appendleft(listed)
@@ -158,7 +184,7 @@ class Slices[T]:
         now = region
         if length < region.seconds:
             now = Region(region.start, region.start + length - 1)
-        ask = partial(self._list, now, self._most, patient=self.held < PATIENCE)
+        ask = partial(self._list, now, self._most, patient=self._kept < PATIENCE)
         asked: _Asked[T] = _Asked(now, self._pool.submit(ask))
         self._parts[position] = asked
         if now.end < region.end:

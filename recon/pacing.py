@@ -10,6 +10,9 @@ from recon.retry import Deadline
 SLOWEST_SHARE = 1 / 16
 # A success gives this share of the allowed pace back: about twenty calls from half to full.
 STEP_SHARE = 1 / 40
+# Who is late, since the machine was busy, is followed on time and not later too; but never closer than by
+# this share of the spacing.
+LEAST_SHARE = 1 / 2
 
 
 class Pacer:
@@ -23,6 +26,7 @@ class Pacer:
         self._rate = per_second
         self._clock = clock
         self._next = 0.0
+        self._turn = threading.Lock()
         self._lock = threading.Lock()
 
     @property
@@ -33,14 +37,15 @@ class Pacer:
     def wait(self, deadline: Deadline, needed_after: float) -> None:
         """Sleeps until this call's turn. Raises OutOfTime, without taking a turn, when the turn comes
         with less than `needed_after` seconds left to the deadline."""
-        with self._lock:
+        # One waits at a time: the next one's turn depends on when this one was really taken.
+        with self._turn:
             now = self._clock()
             turn = max(self._next, now)
             if deadline.left() - (turn - now) < needed_after:
                 raise OutOfTime("no turn at Stripe before the invocation ends")
-            self._next = turn + 1 / self._rate
-        if turn > now:
-            deadline.sleep(turn - now)
+            if turn > now:
+                deadline.sleep(turn - now)
+            self._next = max(turn + 1 / self._rate, self._clock() + LEAST_SHARE / self._rate)
 
     def throttled(self) -> None:
         with self._lock:

@@ -239,7 +239,11 @@ class Runs:
         Returns the finished run to the one caller that finished it, None to everyone else.
         """
         run = self.get(run_id)
-        if run is None or run.status != RUNNING or not run.is_through:
+        return self.finish(run, now) if run else None
+
+    def finish(self, run: Run, now: int) -> Run | None:
+        """As `finish_if_through`, of a run that was read just now."""
+        if run.status != RUNNING or not run.is_through:
             return None
         through = "#status = :running AND listed = :yes AND #processed >= enqueued"
         names = {"#processed": "processed"}

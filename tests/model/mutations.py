@@ -164,7 +164,7 @@ MUTATIONS = (
         "webhooks are asked about again before sending",
         BY_WEBHOOK,
         52,
-        [(scan.Webhooks, "look_again", lambda self: None)],
+        [(scan.Webhooks, "look", lambda self: None)],
     ),
     Mutation("a session lives for a day", BEHIND, 0, [(scan, "SESSION_LIFE", 0), (scan, "MARGIN", 0)]),
     Mutation(

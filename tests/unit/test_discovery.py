@@ -174,6 +174,18 @@ def test_an_unpaid_session_waits_and_is_written_when_it_is_paid(world):
     assert world.counters(run_id(6)) == (0, 0, 0, 0, 0)
 
 
+def test_a_pending_session_that_was_paid_within_the_grace_is_left_to_the_next_run(world):
+    """Its webhook may be at work, and it is older than what the run lists."""
+    session = world.sells(spec(payment_status="unpaid"))
+    for night in range(3):
+        at_night(world, night)
+    world.sells(replace(session, payment_status="paid", async_paid_at=NOW + 3 * DAY - 5 * MINUTE))
+    at_night(world, 3)
+    assert world.orders() == []
+    at_night(world, 4)
+    assert len(world.orders(session.id)) == 1
+
+
 def test_a_pending_session_is_fetched_once_a_night_and_needs_no_events(world, monkeypatch):
     world.sells(spec(payment_status="unpaid"))
     at_night(world)

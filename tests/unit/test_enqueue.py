@@ -78,7 +78,7 @@ def peak_of_enqueueing(count):
         run = Run(RUN, "scheduled", iso(NOW), 25, NOW - 90_000, END)
         tracemalloc.start()
         try:
-            done = enqueue.begin(run)
+            done = enqueue.begin(run, enqueue.runs.state())
             return tracemalloc.get_traced_memory()[1], done, sink
         finally:
             tracemalloc.stop()

@@ -32,6 +32,35 @@ def test_idle_time_is_not_saved_up_for_a_burst():
     assert time.slept == pytest.approx([0.1, 0.1])
 
 
+class Oversleeping(FakeTime):
+    """A busy machine: whoever sleeps wakes so much later."""
+
+    late = 0.0
+
+    def sleep(self, seconds):
+        super().sleep(seconds + self.late)
+
+
+def test_a_late_turn_does_not_delay_all_that_follow():
+    time = Oversleeping()
+    time.late = 0.03
+    pacer, began = Pacer(10, time), time.now
+    for _ in range(11):
+        pacer.wait(time.deadline(100), needed_after=0)
+    assert time.now - began == pytest.approx(10 * 0.1 + 0.03)
+
+
+def test_a_turn_never_comes_closer_to_a_late_one_than_half_of_the_spacing():
+    time = Oversleeping()
+    pacer = Pacer(10, time)
+    pacer.wait(time.deadline(100), needed_after=0)
+    time.late = 0.09
+    pacer.wait(time.deadline(100), needed_after=0)
+    time.late, late = 0.0, time.now
+    pacer.wait(time.deadline(100), needed_after=0)
+    assert time.now - late == pytest.approx(0.05)
+
+
 def test_a_429_halves_the_pace_down_to_a_floor_and_success_raises_it_to_what_is_allowed():
     pacer, _ = paced()
     pacer.throttled()

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
+from threading import Barrier
 
 import pytest
 from hypothesis import given, settings
@@ -126,6 +127,23 @@ def test_in_hops_of_five_hundred_few_calls_are_made_in_vain(shape, count):
     check(account, Region(0, 2 * DAY), parts)
     assert account.calls <= 1.3 * count / 100 + 3
     assert hops <= count / 500 + 2
+
+
+def test_whoever_goes_on_has_two_slices_listed_at_the_same_time_and_takes_them_together():
+    account = Account(evenly(5_000, end=DAY))
+    both_are_asked_for = Barrier(2)
+
+    def list_page(start, end, after):
+        if after is None:
+            both_are_asked_for.wait(timeout=60)
+        return account.list_page(start, end, after)
+
+    with ThreadPoolExecutor(4) as pool:
+        slices = Slices(list_page, lambda session: int(session["id"]), pool, lambda: 500)
+        with closing(slices(Region(0, DAY), DAY * 375 // 5_000)) as parts:
+            first = next(parts)
+    assert sorted(first.found) == list(range(750))
+    assert account.calls == 8
 
 
 def test_no_more_is_asked_for_than_is_wanted():

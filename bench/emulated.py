@@ -1,0 +1,63 @@
+"""The same night through the deployed stack on the emulator: all of it real but AWS and Stripe.
+
+What it takes is mostly the emulator's own CPU, so it says nothing about AWS; it stands beside the other
+figures to show that the measured code is the deployed code.
+"""
+
+import time
+
+from bench.page import number
+from bench.stage.shop import Shop, miscounts, wrongs
+from recon.clock import compact, iso
+from recon.ledger.records import DONE, run_key
+from recon.ledger.table import Table
+from sandbox.emulator import Emulator
+from sandbox.emulator.process import EmulatorError
+from sandbox.fake_stripe import FakeStripe, RateLimits
+from sandbox.stack import STRIPE_KEY, Parameters, Stack, deployed, wait_until
+
+SESSIONS, MISSING_EVERY, CONSUMERS = 1_000, 50, 5
+LONGEST_SECONDS = 300.0
+
+
+def emulated() -> str:
+    """A sentence with the figure, or with the reason for its absence."""
+    try:
+        seconds = measured_seconds(Shop(SESSIONS, MISSING_EVERY, int(time.time())))
+    except EmulatorError as error:
+        return f"Through the emulator: not measured, it cannot start here ({str(error).splitlines()[0]}).\n"
+    return (
+        f"Through the deployed stack on the emulator, cold: {number(SESSIONS)} sessions in {seconds:.1f} s, "
+        f"{number(SESSIONS / seconds)} a second, most of it the emulator's own CPU.\n"
+    )
+
+
+def measured_seconds(shop: Shop) -> float:
+    """From the schedule's invocation to the run's end. Raises AssertionError where the table is not right."""
+    limits = RateLimits(per_second=None, per_endpoint=None)
+    with FakeStripe(STRIPE_KEY, limits=limits) as stripe, Emulator() as emulator:
+        stripe.store.add_all(shop.sales())
+        given: Parameters = {
+            "StripeApiBase": stripe.url,
+            "StripeMaxRps": 100,
+            "ConsumerConcurrency": CONSUMERS,
+        }
+        with deployed(emulator.client, given) as stack:
+            dynamodb = stack.client("dynamodb")
+            for order in shop.webhook_orders():
+                dynamodb.put_item(TableName=stack.table, Item=order)
+            began = time.monotonic()
+            stack.start_producer({"trigger": "scheduled", "scheduledTime": iso(shop.now)})
+            wait_until(lambda: is_done(stack, compact(shop.now)), "the run is done", LONGEST_SECONDS)
+            seconds = time.monotonic() - began
+            pages = dynamodb.get_paginator("scan").paginate(TableName=stack.table, ConsistentRead=True)
+            items = [item for page in pages for item in page["Items"]]
+    wrong = wrongs(shop, items) + miscounts(shop, items, compact(shop.now))
+    if wrong:
+        raise AssertionError(f"{len(wrong)} wrongs: {'; '.join(wrong[:5])}")
+    return seconds
+
+
+def is_done(stack: Stack, run_id: str) -> bool:
+    run = Table(stack.client("dynamodb"), stack.table).get(run_key(run_id))
+    return run is not None and run["status"] == DONE

@@ -1,0 +1,42 @@
+"""The fake Stripe without its sockets: a target in, a status and a body out, behind Stripe's own limits."""
+
+import json
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from sandbox.fake_stripe import RateLimits, errors
+from sandbox.fake_stripe.api import answer, understand
+from sandbox.fake_stripe.errors import StripeFailureError
+from sandbox.fake_stripe.store import Store
+
+if TYPE_CHECKING:
+    from sandbox.fake_stripe.faults import Endpoint
+
+OK, THROTTLED = 200, 429
+
+
+class Account:
+    """`limits` in requests a second, as Stripe limits an account. `counts`: answers by endpoint and status.
+    Thread-safe."""
+
+    def __init__(self, limits: RateLimits) -> None:
+        self.store = Store()
+        self.counts: Counter[tuple[Endpoint, int]] = Counter()
+        self._limits = limits
+        self._counting = threading.Lock()
+
+    def answers(self, target: str) -> tuple[int, bytes]:
+        """`target` is the path and the query of a GET."""
+        url = urlsplit(target)
+        request = understand("GET", url.path, url.query)
+        try:
+            if reason := self._limits.refusal(request.endpoint):
+                raise errors.rate_limited(reason)
+            status, body = OK, answer(self.store, request)
+        except StripeFailureError as failure:
+            status, body = failure.status, failure.body("req_bench")
+        with self._counting:
+            self.counts[request.endpoint, status] += 1
+        return status, json.dumps(body, separators=(",", ":")).encode()
