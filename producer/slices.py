@@ -30,7 +30,7 @@ BACK = 1 / 4  # and after one that held too much, so much of its length
 # to hold too much is left at its first pages. Else one quiet stretch after another would fill the memory.
 PATIENCE = 1000
 AHEAD = 4  # slices in flight, once the density is known to hold
-BEGIN_AHEAD = 2  # by whoever goes on with a listing, whose density is known
+BEGIN_AHEAD = 4  # by whoever goes on with a listing, whose density is known
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Slices[T]:
         # Half more than is wanted: a little too much is sent, a little too little costs another page. In two
         # slices where that is possible, since they are listed at the same time.
         useful = max(FIRST, min(2 * AIM, wanted() * 3 // 2))
-        self._aim = max(FIRST, min(AIM, useful // 2))
+        self._aim = max(FIRST, min(AIM, useful // 4))
         self._most = min(AIM, useful) * MOST_AIMS
         self._ahead = 1
         self._parts: deque[Region | Listed[T] | _Asked[T]] = deque()

@@ -11,7 +11,7 @@ from bench.night import COLD_START_SECONDS, MEMORY_GB, MISSING_SHARE, SECONDS
 CPU_OF_A_BATCH, CPU_OF_A_LISTED = 0.03, 0.0002
 CORE_SHARE = MEMORY_GB * 1024 / 1769
 # As infra/template.yaml says; a test holds them to it.
-WINDOW_SECONDS, BACKOFF_BASE, LEAST_CONCURRENCY = 2.0, 30, 2
+WINDOW_SECONDS, BACKOFF_BASE, LEAST_CONCURRENCY = 1.0, 30, 2
 POLL_SECONDS = 0.1  # between looks of a poller that waits for the rest of its batch
 # Of tenacity's random exponential wait in recon/ledger/table.py.
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0

@@ -64,7 +64,7 @@ def test_mapping_hands_the_queue_to_the_consumer_in_batches_of_25_that_fail_in_p
     assert described["EventSourceArn"] == queue_attributes(stack, stack.queue_url)["QueueArn"]
     assert described["FunctionArn"] == function(stack, stack.consumer)["FunctionArn"]
     assert described["BatchSize"] == 25
-    assert described["MaximumBatchingWindowInSeconds"] == 2
+    assert described["MaximumBatchingWindowInSeconds"] == 1
     assert described["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert described["ScalingConfig"] == {"MaximumConcurrency": 5}
 
