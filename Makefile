@@ -19,7 +19,7 @@ CHECK_JSONSCHEMA_VERSION := 0.39.0
 ZIZMOR_VERSION := 1.32.0
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test prove soak bench check audit format build deploy destroy cost clean
+.PHONY: help demo test prove mutants coverage soak bench check audit format build deploy destroy cost clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,16 @@ prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, 
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
 	@$(RUN) python -m tests.wire --sessions $(SESSIONS)
+
+mutants: $(UV) ## do the tests notice wrong code? hours; ARGS="recon.pacing" for a module, "--resume" to go on, "--look"
+	@$(RUN) python -m tests.mutation $(ARGS)
+
+coverage: $(UV) ## which branches of producer, consumer and recon the fast tests take
+	@mkdir -p .cache
+	@$(RUN) coverage run -m pytest -q -k "not memory_is_flat" $$($(RUN) python -m tests.mutation --tests)
+	@$(RUN) coverage report
+	@$(RUN) coverage json -q -o .cache/coverage.json
+	@$(RUN) python -m tests.mutation.branches .cache/coverage.json
 
 soak: $(UV) ## an hour of steady load and rotating faults: does anything grow? (MINUTES=)
 	@$(RUN) python -m tests.wire.soak --minutes $(MINUTES)
@@ -80,7 +90,7 @@ cost: $(UV) ## counts a night's requests and writes the tables of docs/scaling.m
 	@$(RUN) python -m bench.cost
 
 clean: ## removes what the other targets made
-	rm -rf build .venv .tools .cache .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build mutants .venv .tools .cache .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .tools/bin/uv:
 	python3 -m venv .tools

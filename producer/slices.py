@@ -30,7 +30,9 @@ BACK = 1 / 4  # and after one that held too much, so much of its length
 # to hold too much is left at its first pages. Else one quiet stretch after another would fill the memory.
 PATIENCE = 1000
 AHEAD = 4  # slices in flight, once the density is known to hold
-BEGIN_AHEAD = 4  # by whoever goes on with a listing, whose density is known
+BEGIN_AHEAD = 2  # at first, when all that is known is how dense one page was, or the slices before
+# A remainder that is not much longer than a slice is taken along: cut, it would take more pages.
+MOST_LENGTHS = 2.5
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ class Slices[T]:
         # Half more than is wanted: a little too much is sent, a little too little costs another page. In two
         # slices where that is possible, since they are listed at the same time.
         useful = max(FIRST, min(2 * AIM, wanted() * 3 // 2))
-        self._aim = max(FIRST, min(AIM, useful // 4))
+        self._aim = max(FIRST, min(AIM, useful // 2))
         self._most = min(AIM, useful) * MOST_AIMS
-        self._ahead = 1
+        self._ahead = BEGIN_AHEAD
         self._parts: deque[Region | Listed[T] | _Asked[T]] = deque()
         # How long the next slice is; for whoever goes on with this listing, too.
         self.seconds = 0
@@ -96,7 +98,6 @@ class Slices[T]:
         """`seconds`: how long slices were when this listing was left, None when it begins."""
         if seconds:
             self.seconds = seconds
-            self._ahead = BEGIN_AHEAD
             self._parts.append(window)
         else:
             self._begin(*self._list(window, FIRST))
@@ -179,8 +180,7 @@ class Slices[T]:
             expected += self._aim if isinstance(part, _Asked) else len(part.found)
 
     def _cut(self, position: int, region: Region) -> _Asked[T]:
-        # A remainder that is not much longer is taken along: it would be a page of its own.
-        length = region.seconds if region.seconds <= self.seconds * MOST_AIMS else self.seconds
+        length = region.seconds if region.seconds <= self.seconds * MOST_LENGTHS else self.seconds
         now = region
         if length < region.seconds:
             now = Region(region.start, region.start + length - 1)

@@ -39,7 +39,9 @@ def client(service: Literal["sqs"]) -> "SQSClient": ...
 def client(service: Literal["ssm"]) -> "SSMClient": ...
 def client(service: str) -> object:
     """A new client of one of SERVICES. Made by one thread at a time; used by any number."""
-    return session().create_client(service, config=Config(user_agent=USER_AGENT, **aws_config()))
+    # What is sent is written by few functions, and AWS looks at it all the same.
+    config = Config(user_agent=USER_AGENT, parameter_validation=False, **aws_config())
+    return session().create_client(service, config=config)
 
 
 @cache

@@ -2,9 +2,13 @@
 
 import pytest
 
+from recon.ledger.table import Table
 from sandbox.fake_stripe import FakeStripe
 from sandbox.fake_stripe.traffic import RateLimits
-from tests.world import KEY, World
+from tests.builders import NOW, TABLE, FakeTime
+from tests.doubles.dynamodb import MemoryDynamoDB
+from tests.doubles.faults import Faulty, never
+from tests.world import KEY, World, plain, wire
 
 
 @pytest.fixture
@@ -29,3 +33,40 @@ def make_world(stripe):
 @pytest.fixture
 def world(make_world):
     return make_world()
+
+
+# A table in memory
+
+
+@pytest.fixture
+def memory():
+    made = MemoryDynamoDB(lambda: NOW)
+    made.add_table(TABLE)
+    return Faulty(made, never)
+
+
+@pytest.fixture
+def time():
+    return FakeTime()
+
+
+@pytest.fixture
+def table(memory):
+    return Table(memory, TABLE)
+
+
+@pytest.fixture
+def item(memory):
+    def read(key):
+        answer = memory.get_item(TableName=TABLE, Key=wire({"PK": key[0], "SK": key[1]}), ConsistentRead=True)
+        return plain(answer["Item"]) if "Item" in answer else None
+
+    return read
+
+
+@pytest.fixture
+def put(memory):
+    def write(key, **fields):
+        memory.put_item(TableName=TABLE, Item=wire({"PK": key[0], "SK": key[1]} | fields))
+
+    return write

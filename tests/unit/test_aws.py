@@ -114,3 +114,8 @@ def test_what_is_not_a_denial_is_still_tried_again(deadline):
         attempts(3, deadline, first=0.1, longest=1.0)(fails)
     assert len(calls) == 3
     assert not issubclass(NotAllowed, TableUnavailable | QueueUnavailable)
+
+
+def test_a_denial_without_any_text_is_told_by_its_code():
+    bare = ClientError({"Error": {"Code": "AccessDeniedException"}}, "Query")
+    assert told(bare) == "Query: AccessDeniedException"

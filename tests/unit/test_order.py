@@ -210,3 +210,23 @@ def test_the_user_is_the_first_candidate_that_is_not_empty_after_cleaning(change
 def test_a_session_that_cannot_be_read_is_an_error_that_names_the_field(changes, named):
     with pytest.raises(MalformedSession, match=named):
         built(**changes)
+
+
+def test_a_line_that_says_nothing_is_an_item_that_says_nothing():
+    assert build_order(a_session(), [{"id": "li_1"}], "u1", WRITING)["items"] == [{}]
+
+
+def test_a_line_of_empty_texts_and_nulls_is_one_that_says_nothing():
+    price = {"id": "", "unit_amount": None, "product": {"id": "", "metadata": {"sku": "", "color": None}}}
+    line = {"description": "", "quantity": None, "currency": "", "amount_total": None, "price": price}
+    assert build_order(a_session(), [line | {"amount_subtotal": None}], "u1", WRITING)["items"] == [{}]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["description", "quantity", "currency", "amount_total", "amount_subtotal"],
+)
+def test_a_line_with_a_field_of_the_wrong_kind_is_named(name):
+    kind = "an integer" if "amount" in name or name == "quantity" else "a string"
+    with pytest.raises(MalformedSession, match=f"^{name} must be {kind}$"):
+        build_order(a_session(), [a_line(**{name: []})], "u1", WRITING)

@@ -78,7 +78,7 @@ def test_a_turn_that_comes_too_late_is_refused_and_not_taken():
     deadline = time.deadline(3)
     pacer.wait(deadline, needed_after=2)
     pacer.wait(deadline, needed_after=2)
-    with pytest.raises(OutOfTime):
+    with pytest.raises(OutOfTime, match=r"^no turn at Stripe before the invocation ends$"):
         pacer.wait(deadline, needed_after=2)
     assert time.now == 1
     pacer.wait(time.deadline(10), needed_after=2)
@@ -100,3 +100,16 @@ def test_threads_share_one_pace():
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: pacer.wait(deadline, needed_after=0), range(50)))
     assert sorted(turns) == pytest.approx([n / 10 for n in range(1, 50)])
+
+
+def test_one_success_gives_a_fortieth_of_the_allowed_pace_back():
+    pacer, _ = paced(per_second=40)
+    pacer.throttled()
+    pacer.succeeded()
+    assert pacer.rate == 21
+
+
+def test_a_turn_that_leaves_just_what_is_needed_is_taken():
+    pacer, time = paced()
+    pacer.wait(time.deadline(2), needed_after=2)
+    assert time.slept == []

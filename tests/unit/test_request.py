@@ -2,7 +2,7 @@
 
 import pytest
 
-from producer.request import MANUAL, SCHEDULED, Request, request_of
+from producer.request import MANUAL, SCHEDULED, Hop, Request, request_of
 from recon.errors import InvalidRequest
 from tests.builders import NOW
 
@@ -128,3 +128,34 @@ def test_a_scheduled_run_is_named_after_its_schedule_alone():
 def test_a_manual_run_is_named_after_its_moment_and_its_request():
     assert Request(MANUAL).run_id(NOW, "8f-3c1-d2e7") == "20241127T020000Z-8f3c1d"
     assert Request(MANUAL, at=NOW).run_id(NOW + 60, "8f3c1d2e") == "20241127T020000Z-8f3c1d"
+
+
+HOP = {"trigger": "continue", "runId": "20241127T020000Z", "hop": 3}
+
+
+def test_a_hop_says_which_run_goes_on_and_which_time_it_is():
+    assert request_of(HOP) == Hop("20241127T020000Z", 3)
+    assert Hop("20241127T020000Z", 3).event() == HOP
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"runId": None}, "runId must be a run's id"),
+        ({"runId": 7}, "runId must be a run's id"),
+        ({"runId": "no run"}, "runId must be a run's id"),
+        ({"runId": "x" * 65}, "runId must be a run's id"),
+        ({"hop": 0}, "hop must be an integer from 1"),
+        ({"hop": True}, "hop must be an integer from 1"),
+        ({"more": 1}, "unknown more; known are trigger, runId, hop"),
+    ],
+)
+def test_a_hop_that_says_something_else_is_refused(changes, told):
+    with pytest.raises(InvalidRequest) as caught:
+        request_of(HOP | changes)
+    assert str(caught.value) == told
+
+
+def test_a_hop_without_its_number_is_refused():
+    with pytest.raises(InvalidRequest, match=r"^hop must be an integer from 1$"):
+        request_of({name: value for name, value in HOP.items() if name != "hop"})

@@ -1,0 +1,155 @@
+"""One session decided: by what Stripe says of it now, in the words that are logged and stored."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from consumer.decide import FromStripe, by_lookup, by_stripe, unexpected
+from recon.config import Settings
+from recon.errors import (
+    LineItemsMissing,
+    MalformedSession,
+    OrderTooLarge,
+    SessionNotFound,
+    TableUnavailable,
+)
+from recon.order import Writing, build_order
+from recon.reconcile import FoundOrder, Reason, drift_of
+from recon.stripe_source import FetchedSession
+from tests.builders import NOW, RUN, a_line, a_message, a_session
+
+DAY = 86_400
+SETTINGS = Settings(table="t", queue_url="q", order_ttl_days=30, order_number_prefix="SHOP")
+CS = a_session()["id"]
+USER = ("ab@example.com", "a+b@example.com")
+
+
+def decided(fetched, paid=(), **message):
+    """What becomes of a message, given what Stripe answers: a FetchedSession, or an error."""
+
+    def fetch(session_id):
+        assert session_id == CS
+        if isinstance(fetched, Exception):
+            raise fetched
+        return fetched
+
+    stripe = SimpleNamespace(fetch=fetch, paid_after=lambda moment: set(paid) if moment == 77 else set())
+    return by_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
+
+
+def answer(lines=None, **changes):
+    return FetchedSession(a_session(**changes), [a_line()] if lines is None else lines)
+
+
+def said(made):
+    return (type(made.became), str(made.became), made.charges_known)
+
+
+def test_a_missing_order_is_built_from_stripes_answer_and_the_settings():
+    order = build_order(a_session(), [a_line()], USER[0], Writing(RUN, NOW, "SHOP", 30))
+    assert decided(answer()) == FromStripe(order)
+    assert order["expiresAt"] == NOW + 30 * DAY
+    assert order["syncRunId"] == RUN
+
+
+def test_an_error_of_stripe_is_the_sessions():
+    error = SessionNotFound("no")
+    assert decided(error) == FromStripe(error)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "lines", "kind", "text"),
+    [
+        ({"id": "cs_other"}, None, MalformedSession, "id is not the one that was asked for"),
+        ({"status": "open"}, None, MalformedSession, "status must be complete"),
+        ({}, [], LineItemsMissing, "Stripe lists no line items for a paid session"),
+        ({"created": "x"}, None, MalformedSession, "created must be an integer"),
+    ],
+)
+def test_an_answer_that_makes_no_order_says_why(known, changes, lines, kind, text):
+    fetched = FetchedSession(
+        a_session(**changes), [a_line()] if lines is None else lines, charges_known=known
+    )
+    assert said(decided(fetched)) == (kind, text, known)
+
+
+def test_an_order_that_no_item_holds_says_how_large_it_is():
+    kind, text, _ = said(decided(answer(lines=[a_line(description="x" * 420_000)])))
+    assert kind is OrderTooLarge
+    assert text.startswith("the order takes 42")
+    assert text.endswith(" bytes; a DynamoDB item holds 409600")
+
+
+@pytest.mark.parametrize(
+    ("fetched", "reason"),
+    [
+        (answer(mode="setup"), Reason.NOT_A_SALE),
+        (answer(payment_status="unpaid"), Reason.UNPAID),
+        (FetchedSession(a_session(), [a_line()], refunded=True), Reason.REFUNDED),
+        (FetchedSession(a_session(), [], refunded=True), Reason.REFUNDED),
+    ],
+)
+def test_what_stripe_says_by_now_counts(fetched, reason):
+    assert decided(fetched) == FromStripe(reason)
+
+
+def test_what_was_paid_after_the_run_asked_is_left_to_the_next_run():
+    asked = {"pending": NOW - DAY}
+    assert isinstance(decided(answer(), **asked).became, dict)
+    assert decided(answer(), pending=NOW - DAY - 1).became is Reason.UNPAID
+    stripe = SimpleNamespace(
+        fetch=lambda _: answer(), paid_after=lambda moment: {CS} if moment == NOW - 5 else set()
+    )
+    message = a_message(session_id=CS, pending=NOW - 5)
+    assert by_stripe(stripe, message, SETTINGS, lambda: NOW).became is Reason.UNPAID
+
+
+def test_a_bug_is_told_by_its_kind():
+    assert str(unexpected(ValueError("a secret"))) == "ValueError while the order was built"
+
+
+def found(**changes):
+    fields = {"pk": "USER#u", "sk": "ORDER#1", "order_id": None, "stripe_session_id": "cs_1"}
+    return FoundOrder(**fields | changes)
+
+
+def test_the_table_decides_before_stripe_is_asked():
+    message = a_message()
+    assert by_lookup(message, {USER: []}, SETTINGS, NOW) is None
+    assert by_lookup(message, {USER: [found()]}, SETTINGS, NOW) is Reason.EXISTS
+    assert by_lookup(a_message(user_id=None), {}, SETTINGS, NOW) is Reason.NO_USER
+    assert by_lookup(a_message(created=NOW - 30 * DAY), {USER: []}, SETTINGS, NOW) is Reason.EXPIRED
+    assert by_lookup(a_message(created=NOW - 30 * DAY + 1), {USER: []}, SETTINGS, NOW) is None
+    error = TableUnavailable("busy")
+    assert by_lookup(message, {USER: error}, SETTINGS, NOW) is error
+
+
+def test_drift_is_told_by_field_and_by_what_either_side_says():
+    order = found(amount=1, currency="USD", payment_status="unpaid")
+    assert drift_of(a_message(), [order, found(stripe_session_id="cs_2", amount=2)]) == (
+        "amount: the order says 1, Stripe 4999",
+        "currency: the order says USD, Stripe eur",
+        "payment_status: the order says unpaid, Stripe paid",
+    )
+
+
+def test_a_duplicate_names_both_keys_and_the_first_one_is_compared():
+    second = found(pk="USER#v", stripe_session_id=None, order_id="cs_1", amount=1)
+    assert drift_of(a_message(), [second, found(amount=4999)]) == (
+        "duplicate: USER#u/ORDER#1, USER#v/ORDER#1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (found(), {}),
+        (found(amount=4999, currency="EUR", payment_status="paid"), {}),
+        (found(amount=1, currency="usd"), {"amount_total": None, "currency": None}),
+        (found(payment_status="unpaid"), {"payment_status": "no_payment_required"}),
+        (found(payment_status="paid"), {"payment_status": "paid"}),
+    ],
+)
+def test_an_order_that_says_nothing_else_does_not_drift(order, message):
+    assert drift_of(a_message(**message), [order]) == ()
