@@ -286,9 +286,7 @@ class Listing:
 
     def _send(self, messages: list[SessionMessage], progress: Progress, counted: int = 0) -> None:
         """Sends and then counts; `counted`: those that were sent before and not counted then."""
-        # A customer's sessions side by side: a batch looks each customer's orders up once.
-        by_customer = sorted(messages, key=lambda message: message.user_id or "")
-        self._with.queue.send(by_customer, self._with.pool, self._with.deadline)
+        self._with.queue.send(_side_by_side(messages), self._with.pool, self._with.deadline)
         progress = replace(progress, sent=len(messages) + counted)
         self.run = self._with.runs.advance(self.run, progress, self._with.now())
         self.sent += len(messages)
@@ -316,6 +314,13 @@ class Listing:
         if self.run.max_sessions is not None or self.sent < part:
             return False
         return held < PAGE or self.sent >= part * MOST_PARTS
+
+
+def _side_by_side(messages: list[SessionMessage]) -> list[SessionMessage]:
+    """A customer's sessions after that customer's first: a batch looks each customer's orders up once."""
+    customers = list(dict.fromkeys(message.user_id for message in messages))
+    place = {customer: number for number, customer in enumerate(customers)}
+    return sorted(messages, key=lambda message: place[message.user_id])
 
 
 def _before(messages: list[SessionMessage], left_out: int, listed: Listed[SessionMessage]) -> int:

@@ -90,6 +90,7 @@ class Slices[T]:
         self._aim = max(FIRST, min(AIM, useful // 2))
         self._most = min(AIM, useful) * MOST_AIMS
         self._ahead = BEGIN_AHEAD
+        self._goes_on = False
         self._parts: deque[Region | Listed[T] | _Asked[T]] = deque()
         # How long the next slice is; for whoever goes on with this listing, too.
         self.seconds = 0
@@ -98,6 +99,7 @@ class Slices[T]:
         """`seconds`: how long slices were when this listing was left, None when it begins."""
         if seconds:
             self.seconds = seconds
+            self._goes_on = True
             self._parts.append(window)
         else:
             self._begin(*self._list(window, FIRST))
@@ -128,7 +130,7 @@ class Slices[T]:
             self._ask()
             match self._parts.popleft():
                 case Listed() as listed:
-                    yield self._with_the_next(listed)
+                    yield self._with_the_next(listed) if self._goes_on else listed
                 case _Asked() as asked:
                     self._await(asked)
 

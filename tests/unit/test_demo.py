@@ -208,9 +208,12 @@ def test_a_number_that_is_somebody_elses_by_now_is_left_alone(tmp_path):
 
 
 def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
-    other = subprocess.Popen(["true"])
-    other.wait()
-    assert "python" in command_of(os.getpid())
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        assert "sleep" in command_of(other.pid)
+    finally:
+        other.kill()
+        other.wait()
     assert command_of(other.pid) == ""
 
 
