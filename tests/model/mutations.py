@@ -19,6 +19,7 @@ from recon.ledger.records import STATE_KEY, Run
 from recon.ledger.runs import Runs
 from recon.ledger.table import Action, Item, Key, Table
 from recon.queue import SessionQueue
+from recon.retry import Deadline
 from tests.simulation.plans import DAY, HOUR
 
 BEHIND, BY_WEBHOOK = "is behind the watermark", "is doubled by its webhook"
@@ -99,8 +100,8 @@ def _cursor_first(self: Listing, messages: Any, progress: Any, counted: int = 0)
     self.sent += len(messages)
 
 
-def _first_order_only(table: Table, pk: str, since: int) -> list[Any]:
-    return _orders_under(table, pk, since)[:1]
+def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
+    return _orders_under(table, pk, since, deadline)[:1]
 
 
 def _see_nothing(self: Settle, results: Sequence[Result]) -> Looked:
@@ -161,7 +162,7 @@ MUTATIONS = (
     ),
     Mutation("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
     Mutation(
-        "webhooks are asked about again before sending",
+        "webhooks are asked about before sending",
         BY_WEBHOOK,
         52,
         [(scan.Webhooks, "look", lambda self: None)],
