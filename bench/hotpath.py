@@ -9,16 +9,22 @@ import io
 import json
 import os
 import pstats
+import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+import boto3
+from botocore.session import Session
 
 from bench.page import table
 from bench.sections import Measured
@@ -64,23 +70,63 @@ class Found:
     milliseconds: float
     shares: dict[str, float]
 
+    def parts(self) -> dict[str, float]:
+        """Milliseconds of each, and of what is left over."""
+        shares = self.shares | {REST: 1 - sum(self.shares.values())}
+        return {name: share * self.milliseconds for name, share in shares.items()}
+
 
 def measured() -> Measured:
-    """In its own process."""
-    told = subprocess.run(
-        [sys.executable, "-m", "bench.hotpath"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    found = Found(**json.loads(told.stdout))
-    parts = found.shares | {REST: 1 - sum(found.shares.values())}
-    rows = [(name, f"{share * found.milliseconds:.1f}", f"{share:.0%}") for name, share in parts.items()]
+    """Now, and on the commit before the improvements, where this checkout has it."""
+    after = found_in(ROOT)
+    with before() as folder:
+        earlier = found_in(folder) if folder else None
     text = f"""A batch of {BATCH_SIZE} sessions, every {MISSING_EVERY}th without an order, takes the consumer
-**{found.milliseconds:.1f} ms** of CPU, the mean of {found.batches} batches, without what the services took
-themselves. Where it goes, by cProfile:
+**{after.milliseconds:.1f} ms** of CPU, the mean of {after.batches} batches, without what the services took
+themselves{compared(earlier, after)}. Where it goes, by cProfile, in milliseconds:
 
-{table(("part", "ms", "share"), rows)}
-To see it before the last improvements: the same command on commit `{BEFORE}`, with this `bench/`.
+{table(("part", f"before, {BEFORE}", "now", "share"), list(rows(earlier, after)))}
 """
     return Measured(text)
+
+
+def found_in(folder: Path) -> Found:
+    """In a process of its own, with the product and the doubles of that folder."""
+    told = subprocess.run(
+        [sys.executable, "-m", "bench.hotpath"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return Found(**json.loads(told.stdout))
+
+
+@contextmanager
+def before() -> Iterator[Path | None]:
+    """That commit's tree with this `bench/` in it; None where its history is not here."""
+    with tempfile.TemporaryDirectory(prefix="nightly-sync-bench-") as home:
+        folder = Path(home) / "before"
+        archive = [shutil.which("git") or "git", "archive", BEFORE]
+        tree = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)  # noqa: S603 - all constant
+        if tree.returncode:
+            yield None
+            return
+        with tarfile.open(fileobj=io.BytesIO(tree.stdout)) as files:
+            files.extractall(folder, filter="data")
+        shutil.rmtree(folder / "bench")
+        shutil.copytree(ROOT / "bench", folder / "bench")
+        yield folder
+
+
+def compared(earlier: Found | None, after: Found) -> str:
+    if earlier is None:
+        return f"; what it was is not known, since this checkout has no commit `{BEFORE}`"
+    more = earlier.milliseconds / after.milliseconds - 1
+    return f"; before the improvements it was **{earlier.milliseconds:.1f} ms**, {more:.0%} more"
+
+
+def rows(earlier: Found | None, after: Found) -> Iterator[Sequence[str]]:
+    was = earlier.parts() if earlier else {}
+    for name, milliseconds in after.parts().items():
+        then = f"{was[name]:.1f}" if name in was else ""
+        yield name, then, f"{milliseconds:.1f}", f"{milliseconds / after.milliseconds:.0%}"
 
 
 class Inline(Executor):
@@ -181,7 +227,7 @@ def wired(cloud: Cloud, services: Services) -> Iterator[None]:
     environment["SYNC_MAX_SESSIONS"] = str(SESSIONS)
     slow = Slow(services, latency=dict.fromkeys(LATENCY, 0.0))
     with mock.patch.dict(os.environ, environment), redirect_stdout(io.StringIO()):
-        under_botocore(aws.session(), slow)
+        under_botocore(session(), slow)
         under_stripe(slow)
         kept = replace(clients_from(os.environ, threads=1), pool=Inline())
         with (
@@ -189,6 +235,15 @@ def wired(cloud: Cloud, services: Services) -> Iterator[None]:
             mock.patch.object(producer_function, "clients", return_value=kept),
         ):
             yield
+
+
+def session() -> Session:
+    """Which the functions make their clients from: since that commit one of botocore's own."""
+    if hasattr(aws, "session"):
+        return aws.session()
+    made = Session()
+    boto3.setup_default_session(botocore_session=made)
+    return made
 
 
 def context(name: str) -> Any:  # noqa: ANN401 - as much of Lambda's as the handlers ask for
