@@ -33,6 +33,7 @@ AHEAD = 4  # slices in flight, once the density is known to hold
 BEGIN_AHEAD = 2  # at first, when all that is known is how dense one page was, or the slices before
 # A remainder that is not much longer than a slice is taken along: cut, it would take more pages.
 MOST_LENGTHS = 2.5
+HALVED_LENGTHS = 1.5  # one that is longer than so many is listed as two halves at once, by whoever goes on
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,8 @@ class Slices[T]:
 
     def _cut(self, position: int, region: Region) -> _Asked[T]:
         length = region.seconds if region.seconds <= self.seconds * MOST_LENGTHS else self.seconds
+        if self._goes_on and length > self.seconds * HALVED_LENGTHS:
+            length = (length + 1) // 2
         now = region
         if length < region.seconds:
             now = Region(region.start, region.start + length - 1)

@@ -73,6 +73,25 @@ def test_several_are_asked_for_only_while_they_hold_enough():
 
 
 @pytest.mark.parametrize(
+    ("length", "parts"),
+    [
+        (150, [(1, 150)]),
+        (151, [(1, 76), (77, 151)]),
+        (250, [(1, 125), (126, 250)]),
+        (251, [(1, 100), (101, 251)]),
+    ],
+)
+def test_whoever_goes_on_lists_a_long_remainder_as_two_halves(length, parts):
+    with ThreadPoolExecutor(1) as pool:
+        made = slices(pool=pool)
+        made.seconds, made._goes_on = 100, True
+        region = Region(1, length)
+        made._parts.append(region)
+        asked = made._cut(0, region)
+    assert [(part.start, part.end) for part in [asked.region, *list(made._parts)[1:]]] == parts
+
+
+@pytest.mark.parametrize(
     ("length", "seconds", "parts"),
     [
         (250, 100, [(1, 250)]),  # a remainder that is not much longer is taken along
