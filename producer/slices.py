@@ -141,9 +141,10 @@ class Slices[T]:
         most = self._most // 2
         while self._parts and len(listed.found) + self._aim <= most:
             following = self._parts.popleft()
-            if isinstance(following, _Asked):
+            if isinstance(following, _Asked) and not following.answer.exception():
                 self._await(following)
                 following = self._parts.popleft()
+            # One that failed raises in its own turn, when what is before it has been sent.
             if not isinstance(following, Listed) or len(listed.found) + len(following.found) > most:
                 self._parts.appendleft(following)
                 break

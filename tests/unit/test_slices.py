@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.slices import AIM, Region, Slices
+from recon.errors import OutOfTime
 from recon.stripe_source import Page
 
 DAY = 86_400
@@ -144,6 +145,22 @@ def test_whoever_goes_on_has_two_slices_listed_at_the_same_time_and_takes_them_t
             first = next(parts)
     assert sorted(first.found) == list(range(750))
     assert account.calls == 8
+
+
+def test_a_slice_that_cannot_be_listed_keeps_back_none_that_was_listed_before_it():
+    account = Account(evenly(400))
+
+    def list_page(start, end, after):
+        if start > 0:
+            raise OutOfTime("no time")
+        return account.list_page(start, end, after)
+
+    with ThreadPoolExecutor(4) as pool:
+        slices = Slices(list_page, lambda session: session["id"], pool, lambda: 500)
+        parts = slices(Region(0, DAY), DAY // 4)
+        assert next(parts).end == DAY // 4 - 1
+        with pytest.raises(OutOfTime):
+            next(parts)
 
 
 def test_no_more_is_asked_for_than_is_wanted():
