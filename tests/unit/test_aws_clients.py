@@ -6,8 +6,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import DataNotFoundError, UnknownServiceError
+from botocore.validate import ParamValidationDecorator
 
-from recon.aws import SERVICES, client, session
+from recon.aws import SERVICES, USER_AGENT, client, session
 from recon.retry import AWS_ATTEMPTS, aws_config
 
 
@@ -29,6 +30,13 @@ def test_a_client_is_what_boto3_makes_with_our_retries_and_timeouts(service):
         assert attribute(ours.meta, what) == attribute(theirs.meta, what)
     assert ours.meta.service_model.operation_names == theirs.meta.service_model.operation_names
     assert ours.meta.config.retries["total_max_attempts"] == AWS_ATTEMPTS
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_request_takes_no_time_for_what_nobody_reads(service):
+    ours = client(service)
+    assert ours.meta.config.user_agent == USER_AGENT
+    assert not isinstance(ours._serializer, ParamValidationDecorator)
 
 
 def attribute(of, path):

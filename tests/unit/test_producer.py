@@ -69,6 +69,13 @@ def test_every_session_of_the_window_is_sent_once_page_by_page(world):
     assert world.state_counters() == (250, 0, 0, 0, 0)
 
 
+def test_a_customers_sessions_are_sent_side_by_side_in_the_place_of_the_first(world):
+    for n, user in enumerate(["u1", "u2", "u1", "u3", "u2"]):
+        world.sells(SessionSpec(f"cs_test_{n}", NOW - HOUR + n, metadata={"userId": user}))
+    world.body()
+    assert list(sent(world)) == [f"cs_test_{n}" for n in (0, 2, 1, 4, 3)]
+
+
 def test_only_complete_sessions_created_in_the_window_are_sent(world):
     for name, created, status in (
         ("inside", NOW - 25 * HOUR, "complete"),
