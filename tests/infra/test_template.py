@@ -213,8 +213,19 @@ def test_a_parameter_left_empty_sets_no_variable(function):
     assert "STRIPE_API_BASE" not in environment(function)
 
 
+# glibc reads it when a process starts. `make soak` says what a consumer comes to without.
+ALLOCATOR_VARIABLE = "MALLOC_ARENA_MAX"
+
+
+@pytest.mark.parametrize("function", ["Producer", "Consumer"])
+def test_threads_of_a_function_share_one_heap(function):
+    assert environment(function)[ALLOCATOR_VARIABLE] == "1"
+
+
 def everything(function):
-    return environment(function, StripeApiBase="http://localhost")
+    """What the code may read."""
+    given = environment(function, StripeApiBase="http://localhost")
+    return {name: value for name, value in given.items() if name != ALLOCATOR_VARIABLE}
 
 
 @pytest.mark.parametrize(

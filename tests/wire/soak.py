@@ -7,6 +7,7 @@ leaves behind can grow. Prints a table; ends with 1 where something grew or an o
 import argparse
 import itertools
 import json
+import os
 import random
 import signal
 import sys
@@ -21,6 +22,7 @@ import psutil
 
 from sandbox.shop import Shop, make_shop, seed_table
 from sandbox.stack import STRIPE_KEY
+from tests.infra.resolved import TEMPLATE
 from tests.wire.crew import Crew
 from tests.wire.flat import Course, course
 from tests.wire.place import Place, Scale, opened
@@ -212,11 +214,22 @@ def _table(courses: dict[str, dict[str, Course]]) -> str:
     return markdown(head, rows)
 
 
+def _begins_as_deployed() -> None:
+    """Begins anew with the allocator's setting of the functions as deployed.
+
+    It is read when a process starts, and the consumers are forks of this one."""
+    name = "MALLOC_ARENA_MAX"
+    deployed = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"][name]
+    if os.environ.get(name) != deployed:
+        os.execve(sys.executable, sys.orig_argv, os.environ | {name: deployed})  # noqa: S606 - this program
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.wire.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--consumers", type=int, default=4)
     options = parser.parse_args()
+    _begins_as_deployed()
     # As an exception, so that everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     scale = Scale(consumers=options.consumers, timeout=20)
