@@ -38,11 +38,13 @@ def by_lookup(
 
     `orders` holds those of the session's user, or why they could not be looked up; `now` is in epoch seconds.
     """
-    if reason := reason_without_lookup(message):
+    reason = reason_without_lookup(message)
+    if reason and reason is not Reason.UNPAID:
         return reason
     found = orders[user_ids(message)]
     if isinstance(found, SyncError):
-        return found
+        # What is unpaid can wait without having been looked up.
+        return reason or found
     return reason_to_skip(message, found, now=now, ttl_days=settings.order_ttl_days)
 
 

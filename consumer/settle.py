@@ -14,7 +14,7 @@ from recon.ledger.outcomes import Commit, Committed, Known, Looked, Result
 from recon.ledger.records import KnownOutcome
 from recon.ledger.table import Table
 from recon.order import Json
-from recon.reconcile import FoundOrder, Outcome, Reason, drift_of, user_ids, worth_of
+from recon.reconcile import UNPAID, FoundOrder, Outcome, Reason, drift_of, user_ids, worth_of
 from recon.retry import Deadline
 from recon.telemetry import Telemetry, frames
 
@@ -194,7 +194,8 @@ class Settle:
         if reason is Reason.UNPAID:
             return replace(result, pending=message)
         drift = drift_of(message, orders) if reason is Reason.EXISTS else ()
-        return replace(result, drift=drift, ends_pending=message.pending is not None)
+        may_wait = message.pending is not None or message.payment_status == UNPAID
+        return replace(result, drift=drift, ends_pending=may_wait)
 
     def _create(self, work: Work, order: Json) -> Result:
         """With the events that a webhook may still get marked as handled, and its wait for payment ended."""

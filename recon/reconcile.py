@@ -8,7 +8,7 @@ from enum import StrEnum
 from recon.message import SessionMessage
 from recon.order import DAY, clean_user_id
 
-UNPAID = "unpaid"
+UNPAID, PAID = "unpaid", "paid"
 # No amount is larger; DynamoDB refuses a number of more than 38 digits.
 _TOO_LARGE = 10**18
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
@@ -66,14 +66,21 @@ def reason_to_skip(
 
     `orders` are those of the session's user under every id of `user_ids`; `now` is in epoch seconds.
     """
+    orders = list(orders)
     if reason := reason_without_lookup(message):
-        return reason
+        return Reason.EXISTS if reason is Reason.UNPAID and _paid_since(message, orders) else reason
     if any(order.is_of(message.session_id) for order in orders):
         return Reason.EXISTS
     # The webhook's order may have lived its days and gone. Writing it now would raise it from the dead.
     if ttl_days and message.created + ttl_days * DAY <= now:
         return Reason.EXPIRED
     return None
+
+
+def _paid_since(message: SessionMessage, orders: Iterable[FoundOrder]) -> bool:
+    """Whether a session that was listed as unpaid has the order of a paid one by now. An order that a webhook
+    writes of an unpaid session says so, and the session goes on waiting."""
+    return any(order.is_of(message.session_id) and order.payment_status == PAID for order in orders)
 
 
 def drift_of(message: SessionMessage, orders: Iterable[FoundOrder]) -> tuple[str, ...]:
@@ -90,7 +97,7 @@ def drift_of(message: SessionMessage, orders: Iterable[FoundOrder]) -> tuple[str
             drift.append(f"amount: the order says {order.amount}, Stripe {message.amount_total}")
         if order.currency and message.currency and order.currency.lower() != message.currency.lower():
             drift.append(f"currency: the order says {order.currency}, Stripe {message.currency}")
-        if order.payment_status == UNPAID and message.payment_status == "paid":
+        if order.payment_status == UNPAID and message.payment_status == PAID:
             drift.append("payment_status: the order says unpaid, Stripe paid")
     return tuple(drift)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.doubles.dynamodb import MemoryDynamoDB
 from tests.model.customers import Sale
+from tests.model.sendings import Sendings
 
 type Wire = dict[str, Any]
 type Change = tuple[str, str, Wire | None, Wire | None]  # PK, SK, before, after
@@ -33,7 +34,7 @@ class ObservedDynamoDB(MemoryDynamoDB):
 class Books:
     """What the table must say at every moment. `sales` is the truth, by session id."""
 
-    def __init__(self, sales: Mapping[str, Sale]) -> None:
+    def __init__(self, sales: Mapping[str, Sale], sendings: Sendings) -> None:
         self.wrong: list[str] = []
         self.orders: dict[str, list[Wire]] = defaultdict(list)
         self.outcomes: dict[str, dict[str, str]] = defaultdict(dict)
@@ -43,7 +44,10 @@ class Books:
         self.state: Wire = {}
         # Sessions that any run has an outcome of.
         self.looked_at: set[str] = set()
+        # By run, its sessions that waited for their payment before, in the order of their outcomes.
+        self._asked_again: dict[str, list[str]] = defaultdict(list)
         self._sales = sales
+        self._sendings = sendings
 
     def __call__(self, changes: list[Change]) -> None:
         """The changes of one request: they are there together or not at all."""
@@ -51,6 +55,9 @@ class Books:
         for change in sorted(changes, key=lambda change: not change[1].startswith("ORDER#")):
             self.wrong += self._wrong(*change)
         runs = {run_id for pk, sk, *_ in changes if (run_id := _run_of(pk, sk))}
+        for _, sk, before, _ in changes:
+            if sk == STATE:
+                self.wrong += self._wrong_watermark(before or {}, runs)
         for run_id in runs:
             self.wrong += self._wrong_counters(run_id)
         if runs or any(sk == STATE for _, sk, *_ in changes):
@@ -65,7 +72,6 @@ class Books:
             yield from self._wrong_run(sk.removeprefix(RUN), before or {}, after or {})
         elif sk == STATE:
             self.state = after or {}
-            yield from self._wrong_watermark(before or {})
         elif sk.startswith(PENDING):
             (self.pending.add if after else self.pending.discard)(sk.removeprefix(PENDING))
 
@@ -88,6 +94,8 @@ class Books:
     ) -> Iterator[str]:
         was, now = text(before or {}, "outcome"), text(after or {}, "outcome")
         self.outcomes[run_id][session_id] = now
+        if not was and after and "pending" in after:
+            self._asked_again[run_id].append(session_id)
         self.looked_at.add(session_id)
         self.kinds[run_id][now] += 1
         if was:
@@ -101,8 +109,10 @@ class Books:
 
     def _wrong_run(self, run_id: str, before: Wire, after: Wire) -> Iterator[str]:
         self.runs[run_id] = after
-        if number(after, "enqueued") < number(before, "enqueued"):
-            yield f"run {run_id} has enqueued less than before"
+        if any(before.get(name) != after.get(name) for name in ("cursor", "listed", "enqueued")) and before:
+            more = number(after, "enqueued") - number(before, "enqueued")
+            settled = [] if "cursor" in before else self._asked_again[run_id]
+            yield from self._sendings.counts(run_id, more, settled)
         if text(after, "status") == "done" and not (
             after["listed"]["BOOL"] and number(after, "processed") >= number(after, "enqueued")
         ):
@@ -126,16 +136,29 @@ class Books:
             if shown != counted:
                 yield f"the state says {name} {shown}, its run {counted}"
 
-    def _wrong_watermark(self, before: Wire) -> Iterator[str]:
+    def _wrong_watermark(self, before: Wire, runs: set[str]) -> Iterator[str]:
+        """`runs`: whose records changed together with the state."""
         was, now = number(before, "lastCoveredThrough"), number(self.state, "lastCoveredThrough")
         if now < was:
             yield f"the watermark goes back from {was} to {now}"
         if now <= was:
             return
+        coming = set().union(*map(self._on_their_way, runs))
         for sale in self._sales.values():
             completed = sale.spec.completed_at
-            if completed is not None and completed <= now and not self._is_looked_after(sale, now):
+            if completed is None or completed > now or sale.id in coming:
+                continue
+            if not self._is_looked_after(sale, now):
                 yield f"{sale.id}, completed at {completed}, is behind the watermark {now} and nobody saw it"
+
+    def _on_their_way(self, run_id: str) -> set[str]:
+        """Counted, not worked on, and the message is there: a run may be done so much too early as it has
+        outcomes of sessions that it does not count."""
+        counted, outcomes = self._sendings.counted[run_id], self.outcomes[run_id].keys()
+        missing = counted - outcomes
+        if len(missing) > len(outcomes - counted):
+            return set()
+        return missing & self._sendings.on_their_way(run_id)
 
     def _is_looked_after(self, sale: Sale, moment: int) -> bool:
         """Some run has looked at it; what was paid by then has its order, an error that somebody is told of,

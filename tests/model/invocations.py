@@ -89,6 +89,10 @@ class Invocations:
         self.met: Counter[tuple[str, str]] = Counter()
 
     @property
+    def running(self) -> Invocation | None:
+        return self._running
+
+    @property
     def process(self) -> StripeConnection:
         """That of the invocation that runs."""
         assert self._running

@@ -2,7 +2,7 @@
 their calls in the hands of whoever plays the history."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -16,8 +16,12 @@ import producer.lambda_function as producer_function
 from recon.pacing import Pacer
 from recon.stripe_source import StripeConnection
 from recon.telemetry import Telemetry
+from tests import world
 from tests.builders import NOW, TABLE
 from tests.doubles.faults import Faulty
+from tests.doubles.queues import Queue
+from tests.doubles.sqs import Answer, MemorySQS
+from tests.doubles.sqs_requests import Entry
 from tests.model.books import ObservedDynamoDB
 from tests.model.invocations import Invocations
 from tests.model.stripe_account import StripeApi, connected
@@ -60,14 +64,29 @@ class Silent(Telemetry):
 _SILENT = Silent()
 
 
+class ObservedSQS(MemorySQS):
+    """Tells `observe` of each message that it takes from a batch."""
+
+    observe: Callable[[str], None] | None = None
+
+    def _send_entry(self, queue: Queue, entry: Entry) -> Answer:
+        answer = super()._send_entry(queue, entry)
+        if self.observe:
+            self.observe(entry["MessageBody"])
+        return answer
+
+
 class ModelWorld(World):
     """A World whose functions run where the model says, each in a process that remembers its key."""
+
+    memory_sqs: ObservedSQS
 
     def __init__(self, seed: int, shape: Shape) -> None:
         self.account = StripeApi(KEY)
         memory = ObservedDynamoDB(validate=False)
         memory.add_table(TABLE)
-        super().__init__(self.account, memory, **shape.env())  # type: ignore[arg-type]
+        with mock.patch.object(world, "MemorySQS", ObservedSQS):
+            super().__init__(self.account, memory, **shape.env())  # type: ignore[arg-type]
         self.clock.now = OPENING
         memory._clock = self.clock
         self.rng = random.Random(seed)
@@ -88,6 +107,10 @@ class ModelWorld(World):
     def _process(self) -> StripeConnection:
         """What a process keeps from one invocation to the next."""
         return connected(self.settings, self.endpoints, self.parameter, Pacer(10_000, self.clock))
+
+    def bodies(self) -> list[str]:
+        """Of all messages that are there, dead letters too."""
+        return [body for queue in (self.queue, self.dlq) for body in self.memory_sqs.bodies(queue)]
 
     def connect(self, _timeout: float = 0) -> StripeConnection:
         return self.invocations.process

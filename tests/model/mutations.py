@@ -23,8 +23,10 @@ from recon.retry import Deadline
 from tests.simulation.plans import DAY, HOUR
 
 BEHIND, BY_WEBHOOK = "is behind the watermark", "is doubled by its webhook"
+MISCOUNTED = "more and not"
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, scan._from_watermark
+_send = SessionQueue.send
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,17 @@ def _cursor_first(self: Listing, messages: Any, progress: Any, counted: int = 0)
     self.sent += len(messages)
 
 
+def _count_one_less(self: Listing, messages: Any, progress: Any, counted: int = 0) -> None:
+    self._with.queue.send(messages, self._with.pool, self._with.deadline)
+    progress = replace(progress, sent=max(0, len(messages) + counted - 1))
+    self.run = self._with.runs.advance(self.run, progress, self._with.now())
+    self.sent += len(messages)
+
+
+def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) -> None:
+    _send(self, messages[:-1], pool, deadline)
+
+
 def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
     return _orders_under(table, pk, since, deadline)[:1]
 
@@ -143,6 +156,8 @@ MUTATIONS = (
     Mutation(
         "messages are sent before they are counted", "never ends", 10, [(Listing, "_send", _cursor_first)]
     ),
+    Mutation("all that is sent is counted", MISCOUNTED, 0, [(Listing, "_send", _count_one_less)]),
+    Mutation("all that is counted is sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
     Mutation("rejected entries are sent again", "never ends", 0, [(SessionQueue, "_send_once", _send_once)]),
     Mutation(
         "errors are written before the last attempt",

@@ -10,6 +10,7 @@ from tests.model.books import Books
 from tests.model.customers import Customers
 from tests.model.invocations import Invocation
 from tests.model.model_world import ModelWorld, Shape
+from tests.model.sendings import Sendings
 from tests.simulation.webhook import Webhook
 
 type Event = dict[str, Any]
@@ -31,7 +32,8 @@ class Stage:
         self.world = ModelWorld(seed, shape)
         self.shape = shape
         self.customers = Customers(self.world.account.store)
-        self.books = Books(self.customers.sales)
+        self.sendings = Sendings(self.world.invocations, self.world.bodies)
+        self.books = Books(self.customers.sales, self.sendings)
         self.webhook = Webhook(self.world)
         self.waiting: list[Waiting] = []
         self.lines: list[tuple[float, str]] = []
@@ -41,6 +43,7 @@ class Stage:
         self.waited_for: frozenset[str] = frozenset()
         self._keys = 0
         self.world.memory.observe = self.books
+        self.world.memory_sqs.observe = self.sendings.sends
 
     @property
     def now(self) -> int:

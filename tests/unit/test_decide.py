@@ -125,6 +125,12 @@ def test_the_table_decides_before_stripe_is_asked():
     assert by_lookup(message, {USER: error}, SETTINGS, NOW) is error
 
 
+def test_what_is_unpaid_waits_also_where_its_orders_cannot_be_looked_up():
+    message = a_message(payment_status="unpaid")
+    assert by_lookup(message, {USER: TableUnavailable("busy")}, SETTINGS, NOW) is Reason.UNPAID
+    assert by_lookup(message, {USER: [found(payment_status="paid")]}, SETTINGS, NOW) is Reason.EXISTS
+
+
 def test_drift_is_told_by_field_and_by_what_either_side_says():
     order = found(amount=1, currency="USD", payment_status="unpaid")
     assert drift_of(a_message(), [order, found(stripe_session_id="cs_2", amount=2)]) == (

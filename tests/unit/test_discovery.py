@@ -207,6 +207,17 @@ def test_a_pending_session_whose_webhook_wrote_the_order_is_forgotten_without_as
     assert world.stripe.calls.count(Endpoint.RETRIEVE) == 0
 
 
+def test_a_message_from_before_the_payment_leaves_nothing_waiting_beside_the_order(world):
+    session = world.sells(spec(payment_status="unpaid"))
+    at_night(world)
+    assert world.item("SYSTEM", f"PENDING#{session.id}")
+    by_hand = world.body({"lookbackHours": 2})["runId"]
+    world.webhook_writes(session.id, "u1", NOW + 60, stripePaymentStatus="paid")
+    world.drain()
+    assert world.outcome(session.id, by_hand)["reason"] == "exists"
+    assert world.item("SYSTEM", f"PENDING#{session.id}") is None
+
+
 def test_a_pending_session_in_the_window_is_counted_once(world):
     session = world.sells(spec(created=NOW - HOUR, payment_status="unpaid"))
     at_night(world)

@@ -51,6 +51,14 @@ def test_what_is_no_paid_sale_of_a_known_user_is_left_alone(changes, reason):
     assert decided(**changes) is reason
 
 
+def test_an_unpaid_session_waits_unless_the_order_of_a_paid_one_is_there():
+    def decided_with(said):
+        return decided([replace(WEBHOOK_ORDER, payment_status=said)], payment_status="unpaid")
+
+    assert decided_with("paid") is Reason.EXISTS
+    assert decided_with("unpaid") is decided_with(None) is Reason.UNPAID
+
+
 def test_an_order_that_would_have_expired_is_not_raised_from_the_dead():
     day = 86_400
     assert decided(ttl_days=1, now=MESSAGE.created + day) is Reason.EXPIRED
