@@ -2,6 +2,7 @@
 
 import pytest
 
+from recon.ledger.runs import Runs
 from recon.ledger.table import Table
 from sandbox.fake_stripe import FakeStripe
 from sandbox.fake_stripe.traffic import RateLimits
@@ -53,6 +54,11 @@ def time():
 @pytest.fixture
 def table(memory):
     return Table(memory, TABLE)
+
+
+@pytest.fixture
+def runs(table, time):
+    return Runs(table, time.deadline(60))
 
 
 @pytest.fixture

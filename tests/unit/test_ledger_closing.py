@@ -5,44 +5,13 @@ from dataclasses import replace
 import pytest
 
 from recon.errors import OutOfTime, TableRefused
-from recon.ledger.records import Run
-from recon.ledger.runs import LISTING_STALE_SECONDS, Progress, Runs
+from recon.ledger.runs import LISTING_STALE_SECONDS, Progress
 from tests.builders import NOW, RUN, TABLE
 from tests.doubles.faults import cancelled, never, on
+from tests.runs import AFTER_A_MINUTE, DAY, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from tests.world import wire
 
-DAY = 86_400
-HOUR = 3600
-BEGAN = "2024-11-27T02:00:00Z"
-LATER = NOW + 60
-AFTER_A_MINUTE = "2024-11-27T02:01:00Z"
-RECORD = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}")
-STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
-OTHER = "20241128T020000Z"
 REFUSED = "ValidationError"
-
-
-@pytest.fixture
-def runs(table, time):
-    return Runs(table, time.deadline(60))
-
-
-def a_run(**changes):
-    run = Run(
-        run_id=RUN,
-        trigger="scheduled",
-        started_at=BEGAN,
-        lookback_hours=25,
-        lookback_start=NOW - 25 * HOUR,
-        lookback_end=NOW - 600,
-        max_sessions=500,
-        covers_through=NOW - 600,
-    )
-    return replace(run, **changes)
-
-
-def by_hand(**changes):
-    return a_run(run_id=f"{RUN}-8f3c1d", trigger="manual", covers_through=None, **changes)
 
 
 def test_a_run_is_done_when_all_that_was_listed_has_an_outcome(runs, item, memory):
@@ -83,6 +52,14 @@ def test_an_overtaken_run_without_a_watermark_leaves_the_state_alone(runs, item)
     assert item(STATE) == state
 
 
+def test_an_overtaken_run_whose_end_the_watermark_has_reached_leaves_the_state_alone(runs, item, put):
+    runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True), NOW)
+    put(STATE, lastSyncRunId=OTHER, lastCoveredThrough=NOW - 600)
+    state = item(STATE)
+    assert runs.finish_if_through(RUN, LATER).status == "done"
+    assert item(STATE) == state
+
+
 @pytest.mark.parametrize(("covered", "after"), [(NOW - 601, NOW - 600), (NOW - 600, NOW - 600), (NOW, NOW)])
 def test_the_watermark_only_moves_forward(covered, after, runs, item, put):
     put(STATE, lastCoveredThrough=covered)
@@ -90,6 +67,36 @@ def test_the_watermark_only_moves_forward(covered, after, runs, item, put):
     assert runs.finish_if_through(RUN, LATER).status == "done"
     assert item(STATE)["lastCoveredThrough"] == after
     assert item(STATE)["lastSyncStatus"] == "done"
+
+
+@pytest.mark.parametrize("read", [{}, {"lastCoveredThrough": NOW - 9000}])
+def test_a_watermark_that_another_run_moves_meanwhile_is_not_moved_back(read, runs, item, put, memory):
+    runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True), NOW)
+    put(STATE, lastSyncRunId=RUN, **read)
+
+    def another_run_ends(call):
+        if call.method == "transact_write_items":
+            memory.plan = never
+            put(STATE, lastSyncRunId=RUN, lastCoveredThrough=NOW)
+
+    memory.plan = another_run_ends
+    assert runs.finish_if_through(RUN, LATER).status == "done"
+    assert (item(STATE)["lastCoveredThrough"], item(STATE)["lastSyncStatus"]) == (NOW, "done")
+
+
+def test_of_two_that_see_a_run_through_one_ends_it(runs, item):
+    through = runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True), NOW)
+    assert runs.finish(through, LATER).completed_at == AFTER_A_MINUTE
+    assert runs.finish(through, LATER + 1) is None
+    assert item(RECORD)["syncCompletedAt"] == AFTER_A_MINUTE
+
+
+def test_whoever_sees_that_a_run_is_not_to_be_ended_writes_nothing(runs, memory):
+    running = runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 1, listed=True), NOW)
+    written = memory.history.count("transact_write_items")
+    assert runs.finish(running, LATER) is None
+    assert runs.finish(replace(running, processed=1, status="done"), LATER) is None
+    assert memory.history.count("transact_write_items") == written
 
 
 def test_a_run_ends_also_where_the_state_is_gone(runs, item, memory):

@@ -8,7 +8,7 @@ from recon.errors import TableUnavailable
 from recon.ledger.orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, orders_by_user, orders_of
 from recon.reconcile import FoundOrder
 from tests.builders import NOW, a_message
-from tests.doubles.faults import throttled
+from tests.doubles.faults import on, throttled
 
 
 @pytest.fixture
@@ -89,11 +89,11 @@ def test_a_user_id_that_no_key_holds_has_no_orders_and_asks_nobody(table, memory
     assert memory.history.count("query") == 1
 
 
-def test_each_user_is_asked_for_once_from_the_earliest_session_on(table, order, memory, pool, time):
+@pytest.mark.parametrize("sessions", [(NOW, NOW - 5000), (NOW - 5000, NOW)])
+def test_each_user_is_asked_for_once_from_the_earliest_session_on(sessions, table, order, memory, pool, time):
     order("u1", NOW - 5000)
     messages = [
-        a_message(session_id="cs_1", user_id="u1", created=NOW),
-        a_message(session_id="cs_2", user_id="u1", created=NOW - 5000),
+        *(a_message(session_id=f"cs_{at}", user_id="u1", created=at) for at in sessions),
         a_message(session_id="cs_3", user_id="u 2", created=NOW),
         a_message(session_id="cs_4", user_id=None),
     ]
@@ -114,3 +114,10 @@ def test_a_lookup_that_fails_is_its_users_answer_and_nobody_elses(table, order, 
     found = orders_by_user(table, [a_message(user_id="u1"), a_message(user_id="u2")], pool, time.deadline(60))
     assert isinstance(found["u1",], TableUnavailable)
     assert len(found["u2",]) == 1
+
+
+def test_a_lookup_that_is_throttled_once_is_made_again(table, order, memory, pool, time):
+    order("u1", NOW)
+    memory.plan = on("query", throttled(), nth=1)
+    found = orders_by_user(table, [a_message(user_id="u1")], pool, time.deadline(60))
+    assert len(found["u1",]) == 1

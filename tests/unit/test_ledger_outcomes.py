@@ -153,6 +153,18 @@ def test_an_error_that_is_corrected_moves_two_counters(commit, item):
     assert item(outcome("cs_1"))["outcome"] == "created"
 
 
+def test_a_batch_counts_each_of_its_results(commit, item):
+    commit(failed(), failed("cs_2"))
+    commit(
+        created("cs_1", previous=KnownOutcome("error")),
+        created("cs_2", previous=KnownOutcome("error"), drift=("amount",)),
+        created("cs_3", drift=("amount", "currency")),
+        skipped("cs_4"),
+        skipped("cs_5"),
+    )
+    assert counters(item(RECORD)) == {"processed": 5, "created": 3, "skipped": 2, "errors": 0, "drifted": 2}
+
+
 def test_a_run_that_does_not_hold_the_state_counts_for_itself(commit, item):
     commit(created(), holds_state=False)
     assert item(RECORD)["created"] == 1
@@ -228,6 +240,19 @@ def test_an_outcome_that_is_final_already_is_told_and_left(commit, item, put):
     assert counters(item(RECORD))["processed"] == 1
 
 
+def test_what_others_decided_meanwhile_leaves_the_rest_of_the_batch_as_it_was(commit, item, put):
+    put(outcome("cs_2"), outcome="skipped")
+    put(outcome("cs_3"), outcome="error")
+    done = commit(*(created(f"cs_{n}") for n in (1, 2, 3, 4)))
+    assert (set(done.applied), set(done.settled), done.failed) == ({"cs_1", "cs_3", "cs_4"}, {"cs_2"}, {})
+    assert [item(("USER#u1", f"ORDER#1#cs_{n}")) is not None for n in (1, 2, 3, 4)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
 def test_an_error_that_was_written_meanwhile_is_corrected(commit, item, put):
     put(outcome("cs_1"), outcome="error", messageId="another")
     put(RECORD, processed=1, errors=1)
@@ -271,6 +296,21 @@ def test_what_was_found_by_another_look_is_decided_again(commit, item):
     }
     assert str(done.failed["cs_3"]) == "busy"
     assert item(outcome("cs_3")) is None
+
+
+def test_what_could_not_be_looked_at_is_told_of_every_part(commit):
+    def look(results):
+        return Looked(
+            [r for r in results if r.session_id not in {"cs_00", "cs_32"}],
+            {r.session_id: TableUnavailable("busy") for r in results if r.session_id in {"cs_00", "cs_32"}},
+        )
+
+    # As below: 32 sessions are one part, the last one is another.
+    done = commit(
+        *(created(f"cs_{n:02}", order=order(f"cs_{n:02}"), ends_pending=True) for n in range(33)), look=look
+    )
+    assert set(done.failed) == {"cs_00", "cs_32"}
+    assert len(done.applied) == 31
 
 
 def test_nobody_looks_again_for_results_without_an_order(commit):
@@ -378,22 +418,28 @@ def test_failures_of_several_parts_add_up(commit, memory):
     assert set(done.failed) == {"cs_1", "cs_3"}
 
 
+def sizes(memory):
+    """How many actions each transaction had."""
+    return [
+        len(call.arguments["TransactItems"]) for call in memory.history.calls if "transact" in call.method
+    ]
+
+
 def test_what_does_not_fit_into_one_transaction_is_cut_between_sessions(commit, memory):
     # Each takes an outcome, an order, and an end of waiting: 32 of them and two counters are 98 actions.
     results = [created(f"cs_{n:02}", order=order(f"cs_{n:02}"), ends_pending=True) for n in range(33)]
     assert len(commit(*results).applied) == 33
-    sizes = [
-        len(call.arguments["TransactItems"]) for call in memory.history.calls if "transact" in call.method
-    ]
-    assert sizes == [98, 5]
+    assert sizes(memory) == [98, 5]
 
 
 def test_a_transaction_is_filled_to_its_last_action(commit, memory):
-    commit(*(skipped(f"cs_{n:03}") for n in range(99)))
-    sizes = [
-        len(call.arguments["TransactItems"]) for call in memory.history.calls if "transact" in call.method
-    ]
-    assert sizes == [100, 3]
+    commit(*(skipped(f"cs_{n:03}") for n in range(197)))
+    assert sizes(memory) == [100, 100, 3]
+
+
+def test_what_waits_for_its_payment_takes_two_actions(commit, memory):
+    commit(*(skipped(f"cs_{n:02}", pending=a_message(session_id=f"cs_{n:02}")) for n in range(50)))
+    assert sizes(memory) == [100, 4]
 
 
 def test_markers_and_what_waits_count_among_the_actions(commit, memory):
@@ -403,20 +449,14 @@ def test_markers_and_what_waits_count_among_the_actions(commit, memory):
         created("cs_2", markers=tuple((f"{event}_2", "a") for event, _ in markers), ends_pending=True),
         skipped("cs_3", pending=a_message(session_id="cs_3")),
     )
-    sizes = [
-        len(call.arguments["TransactItems"]) for call in memory.history.calls if "transact" in call.method
-    ]
-    assert sizes == [100, 4]
+    assert sizes(memory) == [100, 4]
 
 
 def test_large_orders_share_no_transaction(commit, memory):
     text = "x" * 390_000
     results = [created(f"cs_{n:02}", order=order(f"cs_{n:02}", note=text)) for n in range(12)]
     assert len(commit(*results).applied) == 12
-    sizes = [
-        len(call.arguments["TransactItems"]) for call in memory.history.calls if "transact" in call.method
-    ]
-    assert sizes == [22, 6]
+    assert sizes(memory) == [22, 6]
 
 
 def test_what_the_table_knows_of_a_batch_is_read_at_once(table, put, time):

@@ -6,42 +6,11 @@ import pytest
 
 from recon.errors import TableRefused, TableUnavailable
 from recon.ledger.records import Run, State, run_of, state_of
-from recon.ledger.runs import LISTING_STALE_SECONDS, ListingTaken, Progress, Runs
+from recon.ledger.runs import LISTING_STALE_SECONDS, ListingTaken, Progress
 from tests.builders import NOW, RUN, TABLE
 from tests.doubles.faults import cancelled, never, on
+from tests.runs import AFTER_A_MINUTE, BEGAN, DAY, HOUR, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from tests.world import wire
-
-DAY = 86_400
-HOUR = 3600
-BEGAN = "2024-11-27T02:00:00Z"
-LATER = NOW + 60
-AFTER_A_MINUTE = "2024-11-27T02:01:00Z"
-RECORD = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}")
-STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
-OTHER = "20241128T020000Z"
-
-
-@pytest.fixture
-def runs(table, time):
-    return Runs(table, time.deadline(60))
-
-
-def a_run(**changes):
-    run = Run(
-        run_id=RUN,
-        trigger="scheduled",
-        started_at=BEGAN,
-        lookback_hours=25,
-        lookback_start=NOW - 25 * HOUR,
-        lookback_end=NOW - 600,
-        max_sessions=500,
-        covers_through=NOW - 600,
-    )
-    return replace(run, **changes)
-
-
-def by_hand(**changes):
-    return a_run(run_id=f"{RUN}-8f3c1d", trigger="manual", covers_through=None, **changes)
 
 
 def test_a_run_begins_with_a_whole_record_and_takes_the_state_over(runs, item):
@@ -161,6 +130,16 @@ def test_every_field_of_a_record_is_read():
     )
 
 
+def test_the_state_is_read_as_its_last_run_left_it(runs, item):
+    run = runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True, livemode=True), NOW)
+    runs.finish(run, LATER)
+    assert runs.state() == State(RUN, NOW - 600, livemode=True, first_lookback_start=NOW - 25 * HOUR)
+
+
+def test_a_run_has_been_going_on_since_it_was_started():
+    assert a_run().seconds(LATER) == 60
+
+
 def test_a_record_of_another_version_lacks_everything_but_its_key():
     bare = Run(
         run_id=RUN, trigger="", started_at="", lookback_hours=0, lookback_start=0, lookback_end=0, warnings=()
@@ -278,6 +257,24 @@ def test_a_run_that_started_earlier_keeps_its_own_record_only(runs, item):
     assert "lastLivemode" not in item(STATE)
 
 
+def test_a_page_that_a_rival_moves_between_the_two_tries_of_an_overtaken_run_is_taken(runs, memory, item):
+    run = runs.start(a_run(), NOW)
+    runs.start(a_run(run_id=OTHER, started_at="2024-11-28T02:00:00Z"), NOW + DAY)
+    tries = []
+
+    def rival(call):
+        if call.method == "transact_write_items":
+            tries.append(call)
+        if len(tries) == 2:
+            memory.plan = never
+            memory.put_item(TableName=TABLE, Item=wire(item(RECORD) | {"cursor": NOW - 500, "enqueued": 7}))
+
+    memory.plan = rival
+    with pytest.raises(ListingTaken):
+        runs.advance(run, Progress(NOW - 500, 7, listed=False), NOW)
+    assert item(RECORD)["enqueued"] == 7
+
+
 def test_the_first_scheduled_run_is_the_origin_also_while_another_run_holds_the_state(runs, item):
     runs.start(by_hand(started_at="2024-11-28T02:00:00Z"), NOW + DAY)
     assert "firstLookbackStart" not in item(STATE)
@@ -285,6 +282,15 @@ def test_the_first_scheduled_run_is_the_origin_also_while_another_run_holds_the_
     assert item(STATE)["firstLookbackStart"] == NOW - 25 * HOUR
     runs.start(a_run(run_id=OTHER, started_at="2024-11-29T02:00:00Z", lookback_start=NOW), NOW)
     assert item(STATE)["firstLookbackStart"] == NOW - 25 * HOUR
+
+
+def test_a_run_that_takes_the_state_over_has_not_ended(runs, item):
+    runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True), NOW)
+    runs.finish_if_through(RUN, LATER)
+    assert item(STATE)["lastSyncCompletedAt"] == AFTER_A_MINUTE
+    runs.start(a_run(run_id=OTHER, started_at="2024-11-28T02:00:00Z"), NOW + DAY)
+    assert (item(STATE)["lastSyncRunId"], item(STATE)["lastSyncStatus"]) == (OTHER, "running")
+    assert "lastSyncCompletedAt" not in item(STATE)
 
 
 def test_a_state_without_a_run_is_taken_whatever_its_times_look_like(runs, item, put):

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from recon.errors import NotAllowed, TableRefused, TableUnavailable
+from recon.errors import NotAllowed, StripeUnavailable, TableRefused, TableUnavailable
 from recon.ledger.table import Action, Cancelled, Reason, Table, from_wire, to_wire, translated
 from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS
 from tests.builders import NOW, TABLE, FakeTime
@@ -19,6 +19,7 @@ from tests.doubles.faults import (
     on,
     service_error,
     throttled,
+    timed_out,
 )
 from tests.world import wire
 
@@ -88,6 +89,14 @@ def test_keys_that_were_left_unread_are_asked_for_again_and_nothing_else(memory,
     assert len(time.slept) == 1
 
 
+def test_an_answer_that_leaves_out_what_is_empty_is_an_empty_one(time):
+    class Terse:
+        def batch_get_item(self, **request):
+            return {"Responses": {}}
+
+    assert Table(Terse(), TABLE).get_many([KEY], time.deadline(60)) == []
+
+
 def test_a_batch_that_is_never_read_whole_is_given_up_and_says_how_much_is_left(memory, time):
     memory.plan = on("batch_get_item", keys_unprocessed())
     with pytest.raises(TableUnavailable) as caught:
@@ -115,19 +124,45 @@ def test_a_read_with_a_deadline_is_repeated_and_one_without_is_not(method, table
     assert max(time.slept) <= 1.0
 
 
-@pytest.mark.parametrize("method", ["get_item", "query", "batch_get_item", "transact_write_items"])
+CALLS = {
+    "get_item": lambda table, deadline: table.get(KEY, deadline),
+    "query": lambda table, deadline: list(table.query("PK = :pk", {":pk": "A"}, deadline=deadline)),
+    "batch_get_item": lambda table, deadline: table.get_many([KEY], deadline),
+    "transact_write_items": lambda table, deadline: table.transact([table.delete(KEY)], deadline),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
 def test_what_dynamodb_refuses_is_not_repeated(method, table, memory, time):
     memory.plan = on(method, service_error("ValidationException", "no"))
-    deadline = time.deadline(600)
-    calls = {
-        "get_item": lambda: table.get(KEY, deadline),
-        "query": lambda: list(table.query("PK = :pk", {":pk": "A"}, deadline=deadline)),
-        "batch_get_item": lambda: table.get_many([KEY], deadline),
-        "transact_write_items": lambda: table.transact([table.delete(KEY)], deadline),
-    }
     with pytest.raises(TableRefused):
-        calls[method]()
+        CALLS[method](table, time.deadline(600))
     assert memory.history.count(method) == 1
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_an_answer_that_never_comes_is_told_by_its_kind(method, table, memory, time):
+    memory.plan = on(method, timed_out())
+    with pytest.raises(TableUnavailable, match=r"^DynamoDB: ReadTimeoutError$"):
+        CALLS[method](table, time.deadline(600))
+
+
+@pytest.mark.parametrize(
+    ("method", "longest"),
+    [
+        ("get_item", [0.05, 0.1, 0.2, 0.4]),
+        ("batch_get_item", [0.05, 0.1, 0.2, 0.4, 0.8, 1, 1, 1, 1]),
+        ("transact_write_items", [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1, 1]),
+    ],
+)
+def test_a_busy_table_is_left_alone_twice_as_long_each_time_up_to_a_second(
+    method, longest, table, memory, time, monkeypatch
+):
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    memory.plan = on(method, throttled())
+    with pytest.raises(TableUnavailable):
+        CALLS[method](table, time.deadline(600))
+    assert time.slept == pytest.approx(longest)
 
 
 def test_a_query_goes_through_all_pages_in_either_direction(table, memory):
@@ -207,16 +242,17 @@ def test_a_busy_table_is_given_up_after_so_many_tries(table, memory, time):
     assert max(time.slept) <= 1.0
 
 
-def test_a_check_runs_before_each_try_and_what_it_raises_ends_them(table, memory, time):
+@pytest.mark.parametrize("found", [KeyError, StripeUnavailable])
+def test_a_check_runs_before_each_try_and_what_it_raises_ends_them(found, table, memory, time):
     checks = []
 
     def check():
         checks.append(memory.history.count("transact_write_items"))
         if len(checks) == 3:
-            raise KeyError
+            raise found
 
     memory.plan = on("transact_write_items", throttled())
-    with pytest.raises(KeyError):
+    with pytest.raises(found):
         table.transact([table.delete(KEY)], time.deadline(600), check)
     assert checks == [0, 1, 2]
 
