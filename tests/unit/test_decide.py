@@ -13,6 +13,7 @@ from recon.errors import (
     SessionNotFound,
     TableUnavailable,
 )
+from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
 from recon.order import Writing, build_order
 from recon.reconcile import FoundOrder, Reason, drift_of
 from recon.stripe_source import FetchedSession
@@ -79,6 +80,19 @@ def test_an_order_that_no_item_holds_says_how_large_it_is():
     assert kind is OrderTooLarge
     assert text.startswith("the order takes 42")
     assert text.endswith(" bytes; a DynamoDB item holds 409600")
+
+
+@pytest.mark.parametrize(("over", "kind"), [(0, dict), (1, OrderTooLarge)])
+def test_an_order_may_take_just_what_an_item_holds(over, kind):
+    room = MAX_ITEM_BYTES - item_bytes(decided(answer(lines=[a_line(description="x")])).became)
+    fits = a_line(description="x" * (1 + room + over))
+    assert type(decided(answer(lines=[fits])).became) is kind
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_order_says_whether_it_is_known_what_became_of_its_payment(known):
+    made = decided(FetchedSession(a_session(), [a_line()], charges_known=known))
+    assert (type(made.became), made.charges_known) == (dict, known)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,14 @@ def test_a_line_of_no_session_says_so(level, name, capfd):
     assert said(capfd)[0]["session_id"] == "-"
 
 
+def test_what_saved_queries_look_for_is_said_whatever_level_the_environment_asks_for(
+    name, capfd, monkeypatch
+):
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "ERROR")
+    Telemetry(name).info("text", run_id="r")
+    assert said(capfd)[0]["message"] == "text"
+
+
 def test_frames_say_where_and_not_what():
     try:
         raise ValueError("a secret")

@@ -81,6 +81,11 @@ def test_a_field_at_its_edge_travels(name, field, value):
     assert loads(dumps(message)) == message
 
 
+def test_a_message_takes_no_more_room_than_it_needs():
+    """What the queue and every log of it hold; a message of Stripe's ids has no space of its own."""
+    assert " " not in dumps(a_message())
+
+
 def test_events_travel_with_their_types_and_what_a_later_version_adds_is_ignored():
     message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], later=7))
     assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"))

@@ -212,6 +212,36 @@ def test_a_session_that_cannot_be_read_is_an_error_that_names_the_field(changes,
         built(**changes)
 
 
+@pytest.mark.parametrize("name", ["payment_intent", "customer"])
+@pytest.mark.parametrize("reference", [{}, {"id": ""}, {"id": None}, {"id": 7}])
+def test_an_expanded_reference_without_an_id_is_named(name, reference):
+    with pytest.raises(MalformedSession, match=f"^{name} must have an id$"):
+        built(**{name: reference})
+
+
+def test_a_moment_that_no_calendar_has_is_named():
+    with pytest.raises(MalformedSession, match=r"^created is no time$"):
+        built(created=10**17)
+
+
+def test_metadata_that_says_nothing_is_left_out_and_no_error():
+    assert built(metadata={"campaign": "", "note": None, "shop": "x"})["metadata"] == {"shop": "x"}
+    assert "metadata" not in built(metadata={"campaign": ""})
+
+
+@pytest.mark.parametrize("created", [None, ""])
+def test_a_session_says_when_it_was_created(created):
+    with pytest.raises(MalformedSession, match=r"^created must be an integer$"):
+        built(created=created)
+
+
+def test_an_amount_has_at_most_eighteen_digits():
+    assert built(amount_total=10**18 - 1)["amount"] == 10**18 - 1
+    for amount in (10**18, -(10**18)):
+        with pytest.raises(MalformedSession, match=r"^amount_total must be an integer$"):
+            built(amount_total=amount)
+
+
 def test_a_line_that_says_nothing_is_an_item_that_says_nothing():
     assert build_order(a_session(), [{"id": "li_1"}], "u1", WRITING)["items"] == [{}]
 

@@ -16,8 +16,8 @@ from recon.retry import READ_ATTEMPTS
 from recon.stripe_source import Page, SessionEvent
 from sandbox.fake_stripe import SessionSpec
 from tests.builders import NOW, RUN, FakeTime, a_message, a_session
-from tests.doubles.faults import on, throttled
-from tests.world import wire
+from tests.doubles.faults import killed_before, on, throttled
+from tests.world import Context, wire
 
 HOUR = 3600
 
@@ -84,6 +84,18 @@ def test_without_a_connection_to_stripe_every_missing_session_waits(capfd, make_
     world.sends(a_message())
     world.deliver()
     assert later(capfd) == ("KeyUnavailable", "the SSM parameter cannot be read")
+
+
+def test_a_message_that_was_received_before_is_kept_back_for_the_whole_time_of_the_function(make_world):
+    world = make_world()
+    world.rng.random = lambda: 0.0
+    world.sends(a_message(user_id="u1"))
+    world.dynamodb.plan = on("batch_get_item", killed_before())
+    for _ in range(2):
+        world.clock.now += 6 * HOUR
+        event = world.poller.deliver(world.handle, 1, Context(world.clock, timeout=900)).event
+    assert event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
+    assert world.memory_sqs.next_visible_at(world.queue) == world.clock.now + 900
 
 
 # The producer

@@ -62,6 +62,21 @@ def test_every_metric_is_there_for_its_function_and_for_both_together(capfd):
     assert line["OrdersCreated"] == [3]
 
 
+def test_each_metric_has_its_unit(capfd):
+    telemetry = Telemetry("producer")
+    telemetry.count(Metric.ORDERS_CREATED)
+    telemetry.run_is_open(a_run(), NOW)
+    telemetry.recovered(1, "eur")
+    telemetry.flush()
+    units = {
+        metric["Name"]: metric["Unit"]
+        for line in map(json.loads, capfd.readouterr().out.splitlines())
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+    }
+    assert units == {"OrdersCreated": "Count", "OpenRunSeconds": "Seconds", "MoneyRecovered": "Count"}
+
+
 def test_money_is_reported_by_currency_and_never_added_up(capfd):
     telemetry = Telemetry("consumer", "shop-a")
     for amount, currency in ((1000, "eur"), (250, "jpy"), (1, "eur"), (0, "usd"), (None, "gbp"), (5, None)):
@@ -203,6 +218,15 @@ def test_a_preview_says_nothing_of_the_watermark(capfd, world):
     reported(capfd)
     world.body({"trigger": "scheduled", "scheduledTime": iso(NOW + DAY), "dryRun": True})
     assert "WatermarkAgeSeconds" not in reported(capfd)
+
+
+def test_without_a_watermark_the_beginning_of_the_first_window_has_an_age(capfd):
+    telemetry = Telemetry("producer")
+    telemetry.watermark(State(first_lookback_start=NOW - DAY), NOW)
+    telemetry.watermark(State(first_lookback_start=NOW - DAY, covered_through=NOW - HOUR), NOW)
+    telemetry.watermark(State(), NOW)
+    telemetry.flush()
+    assert reported(capfd) == {"WatermarkAgeSeconds": [DAY, HOUR]}
 
 
 def test_a_watermark_that_is_ahead_has_no_age(capfd):
