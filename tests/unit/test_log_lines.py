@@ -1,6 +1,7 @@
 """What the log says when something fails: the words of saved queries and of the runbook, and every id."""
 
 import json
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -26,24 +27,30 @@ def told(line, *facts):
     return tuple(line[name] for name in (*FACTS, *facts))
 
 
+@pytest.fixture
+def name():
+    """Of a logger that nobody made before: one keeps the standard output it found when it was made, and
+    mutmut runs the tests several times in a process."""
+    return uuid.uuid4().hex
+
+
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
-def test_a_line_names_run_session_and_facts(level, capfd):
-    # Of its own name: a logger keeps the standard output it found when it was made.
-    getattr(Telemetry(f"facts-{level}"), level)("text", run_id="r", session_id="s", seconds=7)
+def test_a_line_names_run_session_and_facts(level, name, capfd):
+    getattr(Telemetry(name), level)("text", run_id="r", session_id="s", seconds=7)
     [line] = said(capfd)
     assert told(line, "seconds") == (level.upper(), "text", "r", "s", 7)
-    assert line["service"] == f"stripe-nightly-sync-facts-{level}"
+    assert line["service"] == f"stripe-nightly-sync-{name}"
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
-def test_a_line_names_the_place_that_said_it(level, capfd):
-    getattr(Telemetry(f"place-{level}"), level)("text", run_id="r")
+def test_a_line_names_the_place_that_said_it(level, name, capfd):
+    getattr(Telemetry(name), level)("text", run_id="r")
     assert said(capfd)[0]["location"].startswith("test_a_line_names_the_place_that_said_it:")
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
-def test_a_line_of_no_session_says_so(level, capfd):
-    getattr(Telemetry(f"no-session-{level}"), level)("text", run_id="r")
+def test_a_line_of_no_session_says_so(level, name, capfd):
+    getattr(Telemetry(name), level)("text", run_id="r")
     assert said(capfd)[0]["session_id"] == "-"
 
 
