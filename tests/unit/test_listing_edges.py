@@ -30,6 +30,8 @@ def created(*seconds):
         (created(110, 99, 130), 1, 109),
         (created(110, 201, 130), 1, 109),
         (created(100, 201), 0, 99),
+        # And where it comes out of turn, it counts as well.
+        (created(110, 100), 1, 99),
         (created(200, 201), 0, 199),
         (created(None, 120), 0, 99),
     ],

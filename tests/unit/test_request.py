@@ -86,6 +86,43 @@ def test_a_time_is_an_iso_time_with_a_zone(event, name, value):
         request_of({**event, name: value})
 
 
+@pytest.mark.parametrize(
+    ("value", "epoch"),
+    [
+        ("2001-09-09T01:46:40Z", 1_000_000_000),
+        ("2099-12-31T23:59:59Z", 4_102_444_799),
+        ("2024-11-27T02:00:00.00000000000000+00:00", NOW),  # of forty characters
+    ],
+)
+def test_a_time_up_to_the_edges_of_what_stripe_may_have_is_taken(value, epoch):
+    assert request_of({"requestedAt": value}) == Request(MANUAL, at=epoch)
+
+
+@pytest.mark.parametrize("value", ["2001-09-09T01:46:39Z", "2100-01-01T00:00:00Z"])
+def test_a_time_beyond_the_edges_is_refused(value):
+    with pytest.raises(InvalidRequest, match="requestedAt must be a UTC time"):
+        request_of({"requestedAt": value})
+
+
+JANUARY, FEBRUARY = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"from": JANUARY, "to": JANUARY}, "from must be before to"),
+        (
+            {"from": JANUARY, "to": FEBRUARY, "lookbackHours": 5},
+            "lookbackHours cannot stand beside from and to",
+        ),
+    ],
+)
+def test_a_period_that_contradicts_itself_is_refused(event, told):
+    with pytest.raises(InvalidRequest) as caught:
+        request_of(event)
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("event", [{"trigger": "scheduled"}, {"source": "aws.events"}])
 def test_a_scheduled_run_needs_its_time(event):
     with pytest.raises(InvalidRequest, match="ime must be a UTC time"):
@@ -114,9 +151,15 @@ def test_what_is_not_known_is_named(event, named):
         request_of(event)
 
 
+def test_of_what_is_not_known_no_more_is_repeated_than_a_line_holds():
+    with pytest.raises(InvalidRequest) as caught:
+        request_of({"x" * 300: 1})
+    assert str(caught.value).startswith(f"unknown {'x' * 200}; known are lookbackHours, ")
+
+
 @pytest.mark.parametrize("event", [None, [], "{}", 5, True])
 def test_an_event_is_an_object(event):
-    with pytest.raises(InvalidRequest, match="must be an object"):
+    with pytest.raises(InvalidRequest, match=r"^the event must be an object such as \{\}$"):
         request_of(event)
 
 

@@ -44,6 +44,11 @@ def test_after_more_than_thirty_days_it_says_what_nobody_has_covered():
     assert '"from": "2024-10-17T01:50:00Z", "to": "2024-10-28T02:00:00Z"' in late.warnings[0]
 
 
+def test_exactly_thirty_days_leave_no_gap():
+    late = planned(covered=S - 29 * DAY + 10 * MINUTE)
+    assert (late.window.start, late.warnings) == (S - 30 * DAY, ())
+
+
 def test_until_a_scheduled_run_has_ended_all_go_back_to_where_the_first_began():
     again = planned(first=S - 3 * DAY)
     assert again.window.start == S - 3 * DAY
@@ -88,6 +93,12 @@ def test_a_backfill_of_january_leaves_the_watermark_where_it_is():
 def test_nothing_is_covered_that_lies_in_the_future():
     ahead = planned(Request(MANUAL, at=S + DAY, lookback_hours=100), covered=S - DAY, started=S)
     assert ahead.covers_through == S - GRACE
+
+
+def test_a_run_by_hand_covers_its_window_but_for_the_grace():
+    earlier = planned(Request(MANUAL, at=S - HOUR, lookback_hours=100), covered=S - DAY, started=S)
+    assert earlier.window.end == S - HOUR
+    assert earlier.covers_through == S - HOUR - GRACE
 
 
 @pytest.mark.parametrize("minutes", [0, 10, 60])

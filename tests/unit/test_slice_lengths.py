@@ -1,10 +1,11 @@
-"""How long the next slice is, and how many are asked for at a time: by what the last one held."""
+"""How long the next slice is, how many are asked for at a time, and how far each one is read."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from producer.slices import AHEAD, AIM, FIRST, MOST_AIMS, Region, Slices
+from producer.slices import AHEAD, AIM, FIRST, MOST_AIMS, PATIENCE, Listed, Region, Slices
+from recon.stripe_source import Page
 
 LAST = Region(1000, 1999)  # a thousand seconds
 REST = Region(1, 2)
@@ -110,3 +111,144 @@ def test_a_region_is_cut_where_the_next_slice_ends(length, seconds, parts):
     assert [(part.start, part.end) for part in regions] == parts
     # What was read of the last second stays with it.
     assert (regions[-1].after, regions[-1].read) == ("cs_1", (7,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "length", "found", "seconds"),
+    [
+        (10_000, 1000, FIRST, 1000 * AIM // FIRST),
+        (10_000, 1000, 1, 1000 * AIM),
+        (10_000, 1000, 0, 1000 * AIM),
+        (0, 1, FIRST, 1),
+    ],
+)
+def test_the_first_page_of_a_window_says_how_long_the_next_slice_is(wanted, length, found, seconds):
+    made = slices(wanted)
+    made._begin(Listed(5000, 5000 + length - 1, [None] * found), None)
+    assert made.seconds == seconds
+
+
+# How many at a time
+
+
+@pytest.mark.parametrize(
+    ("first", "wanted", "asked"),
+    [
+        (Region(1, 10), AIM, 1),
+        (Region(1, 10), AIM + 1, 2),
+        # What is listed already counts as what it holds.
+        (Listed(1, 10, [None] * 10), 11, 1),
+        (Listed(1, 10, [None] * 10), 10, 0),
+    ],
+)
+def test_another_slice_is_asked_for_only_while_more_is_wanted_than_is_expected(first, wanted, asked):
+    left = [10_000]
+    with ThreadPoolExecutor(1) as pool:
+        made = Slices(lambda *_: Page([], has_more=False), dict, pool, wanted=lambda: left[0])
+        made.seconds = 10
+        made._parts.extend([first, Region(11, 20)])
+        left[0] = wanted
+        made._ask()
+    assert sum(type(part).__name__ == "_Asked" for part in made._parts) == asked
+
+
+# At 500 wanted a slice aims at 375 and is cut beyond 2250; two go together up to half of that.
+@pytest.mark.parametrize(
+    ("found", "following", "together"),
+    [(750, 1, True), (751, 1, False), (700, 425, True), (700, 426, False)],
+)
+def test_two_slices_go_together_while_they_hold_no_more_than_half_of_the_most(found, following, together):
+    made = slices(500)
+    second = Listed(11, 20, ["b"] * following)
+    made._parts.append(second)
+    listed = made._with_the_next(Listed(1, 10, ["a"] * found))
+    if together:
+        assert listed == Listed(1, 20, second.found + ["a"] * found)
+        assert not made._parts
+    else:
+        assert listed == Listed(1, 10, ["a"] * found)
+        assert list(made._parts) == [second]
+
+
+# How far a slice is read
+
+
+class Pages:
+    """Pages one after the other, and what was asked after."""
+
+    def __init__(self, *pages):
+        self.left = [
+            [{"id": f"{number}/{place}", "created": created} for place, created in enumerate(page)]
+            for number, page in enumerate(pages)
+        ]
+        self.after = []
+
+    def __call__(self, start, end, after):
+        self.after.append(after)
+        return Page(self.left.pop(0), has_more=bool(self.left))
+
+
+def read(pages, region, most, **how):
+    made = Slices(pages, lambda session: session["id"], None, wanted=lambda: 10_000)
+    return made._list(region, most, **how)
+
+
+DENSE_END = [*range(999, 900, -1), 900]  # a hundred sessions in a hundred seconds of a thousand
+
+
+@pytest.mark.parametrize(("most", "left"), [(550, True), (551, False)])
+def test_a_slice_is_left_where_half_as_dense_as_its_end_would_be_too_much(most, left):
+    """A hundred are read, and at that density nine hundred would come."""
+    pages = Pages(DENSE_END, [5])
+    _, rest = read(pages, Region(0, 999), most)
+    assert (rest is not None) is left
+    assert len(pages.after) == (1 if left else 2)
+
+
+def test_a_page_within_a_second_is_as_dense_as_its_second():
+    pages = Pages([999] * 100, [*[999] * 99, 998], [5])
+    _, rest = read(pages, Region(0, 999), 200 + 100 * 998 // 2)
+    assert rest == Region(0, 998, "1/99", ("1/99",))
+
+
+def test_with_patience_only_what_is_held_counts():
+    pages = Pages(DENSE_END, [5])
+    _, rest = read(pages, Region(0, 999), 101, patient=True)
+    assert rest is None
+    _, rest = read(Pages(DENSE_END, [5]), Region(0, 999), 100, patient=True)
+    assert rest == Region(0, 900, "0/99", ("0/99",))
+
+
+@pytest.mark.parametrize(("held", "calls"), [(PATIENCE - 1, 2), (PATIENCE, 1)])
+def test_there_is_patience_while_little_is_held(held, calls):
+    pages = Pages(DENSE_END, [5])
+    with ThreadPoolExecutor(1) as pool:
+        made = Slices(pages, dict, pool, wanted=lambda: 10_000)
+        made._most = 500
+        made.seconds = 1000
+        made._parts.extend([Region(0, 999), Listed(1000, 1001, [None] * held)])
+        made._cut(0, made._parts[0])
+    assert len(pages.after) == calls
+
+
+def test_a_window_is_begun_with_one_page_also_where_an_entry_of_it_cannot_be_read():
+    pages = Pages(DENSE_END[:-1], [5])
+    _, rest = read(pages, Region(0, 999), FIRST)
+    assert rest is not None
+    assert len(pages.after) == 1
+
+
+@pytest.mark.parametrize(
+    ("created", "later", "rest"),
+    [
+        ([900, 800, 700], ["0/0", "0/1"], Region(0, 700, "0/2", ("0/2",))),
+        # One that does not say when, or says what cannot be, is taken for as old as the one before it.
+        ([900, None, 910], [], Region(0, 900, "0/2", ("0/0", "0/1", "0/2"))),
+        ([900, -1, "then"], [], Region(0, 900, "0/2", ("0/0", "0/1", "0/2"))),
+        ([900, 500, 0], ["0/0", "0/1"], Region(0, 0, "0/2", ("0/2",))),
+    ],
+)
+def test_what_was_read_of_the_second_where_a_slice_is_left_is_kept_for_its_turn(created, later, rest):
+    listed, left = read(Pages(created, [0]), Region(0, 999), 1)
+    assert (listed.found, left) == (later, rest)
+    assert (listed.start, listed.end) == (rest.end + 1, 999)

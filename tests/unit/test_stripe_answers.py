@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import pytest
 import stripe
 
-from recon.errors import KeyNotAllowed, KeyRejected, MalformedSession, StripeUnavailable
+from recon.errors import (
+    KeyNotAllowed,
+    KeyRejected,
+    KeyUnavailable,
+    MalformedSession,
+    StripeRejected,
+    StripeUnavailable,
+)
 from recon.stripe_source import FetchedSession, Page, SessionEvent, StripeSource, translated
 from tests.builders import FakeTime
 
@@ -34,9 +41,10 @@ class Answers:
         return answer
 
 
-def source(*answers, tries=1):
+def source(*answers, tries=1, clock=None):
     connection = Answers(*answers)
-    return StripeSource(connection, FakeTime().deadline(600), lambda: None, tries), connection.asked
+    deadline = (clock or FakeTime()).deadline(600)
+    return StripeSource(connection, deadline, lambda: None, tries), connection.asked
 
 
 def session(**changes):
@@ -250,8 +258,110 @@ def test_a_missing_permission_is_not_asked_for_again_and_concerns_nothing_else(a
 
 
 def test_a_rejected_key_is_not_tried_again_for_anything():
-    stripe_source, asked = source(KeyRejected("Stripe: no"))
+    clock = FakeTime()
+    stripe_source, asked = source(KeyRejected("Stripe: no"), tries=3, clock=clock)
     for _ in range(2):
         with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
             stripe_source.fetch("cs_1")
+    with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
+        stripe_source.paid_after(1)
     assert len(asked) == 1
+    assert clock.slept == []  # a second does not make it a better key
+
+
+def test_a_key_that_cannot_be_read_is_asked_for_once_an_invocation():
+    connection, asked = Answers(), []
+
+    def current():
+        asked.append("current")
+        raise KeyUnavailable("no parameter")
+
+    connection.key.current = current
+    stripe_source = StripeSource(connection, FakeTime().deadline(600), lambda: None, 3)
+    for _ in range(2):
+        with pytest.raises(KeyUnavailable, match=r"^no parameter$"):
+            stripe_source.list_sessions(1, 2)
+    assert asked == ["current"]
+
+
+def test_two_that_are_refused_at_once_look_for_another_key_once():
+    connection, looked = Answers(), []
+    stripe_source = StripeSource(connection, FakeTime().deadline(600), lambda: None, 1)
+    connection.key.replacement_for = looked.append
+
+    def get(path, params, key):
+        connection.get = refuse
+        with pytest.raises(KeyNotAllowed):
+            stripe_source.list_sessions(1, 2)
+        raise KeyNotAllowed("no")
+
+    def refuse(path, params, key):
+        raise KeyNotAllowed("no")
+
+    connection.get = get
+    with pytest.raises(KeyNotAllowed):
+        stripe_source.list_sessions(1, 2)
+    assert looked == ["sk_test_1"]
+
+
+@pytest.mark.parametrize("further", [False, True])
+def test_sessions_that_may_not_be_read_are_asked_for_by_nobody_again(further):
+    """Listed, fetched, or their further items: it is one permission."""
+    refused = KeyNotAllowed("no sessions")
+    if further:
+        first = session(line_items={"data": [{"id": "li_1"}], "has_more": True})
+        stripe_source, asked = source(first, refused)
+    else:
+        stripe_source, asked = source(KeyNotAllowed("no charges"), refused)
+    with pytest.raises(KeyNotAllowed, match=r"^no sessions$"):
+        stripe_source.fetch("cs_1")
+    with pytest.raises(KeyNotAllowed, match=r"^no sessions$"):
+        stripe_source.list_sessions(1, 2)
+    assert len(asked) == 2
+
+
+def test_sessions_that_may_not_be_listed_are_not_fetched():
+    stripe_source, asked = source(KeyNotAllowed("no sessions"), KeyNotAllowed("no charges"))
+    with pytest.raises(KeyNotAllowed, match=r"^no sessions$"):
+        stripe_source.list_sessions(1, 2)
+    with pytest.raises(KeyNotAllowed, match=r"^no sessions$"):
+        stripe_source.fetch("cs_1")
+    assert len(asked) == 2
+
+
+# Repeats
+
+
+def test_a_repeat_waits_a_fifth_of_a_second_at_first_and_never_more_than_two():
+    """At random below that: a hundred rounds show the bounds."""
+    first, longest = 0.0, 0.0
+    for _ in range(100):
+        clock = FakeTime()
+        failures = [StripeUnavailable("no")] * 5
+        stripe_source, asked = source(*failures, {"data": []}, tries=6, clock=clock)
+        stripe_source.list_sessions(1, 2)
+        assert len(asked) == 6
+        first, longest = max(first, clock.slept[0]), max(longest, *clock.slept)
+    assert 0.1 < first <= 0.2
+    assert 1.0 < longest <= 2.0
+
+
+def test_an_error_that_no_repeat_mends_is_raised_at_once():
+    stripe_source, asked = source(StripeRejected("Stripe: no"), tries=6)
+    with pytest.raises(StripeRejected):
+        stripe_source.list_sessions(1, 2)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("answer", [{"data": [], "has_more": True}, {"data": [{}], "has_more": True}])
+def test_an_empty_page_of_events_that_promises_more_is_no_answer(answer):
+    stripe_source, _ = source(answer)
+    with pytest.raises(StripeUnavailable, match=r"^Stripe: an empty page that says there is more$"):
+        list(stripe_source.events(50))
+
+
+def test_a_further_item_without_an_id_is_said_to_be_one_of_the_items():
+    first = session(line_items={"data": [{"id": "li_1"}], "has_more": True})
+    stripe_source, _ = source(first, {"data": [{}]})
+    with pytest.raises(MalformedSession, match=r"^an entry of line_items has no id$"):
+        stripe_source.fetch("cs_1")

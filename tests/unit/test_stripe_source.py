@@ -125,6 +125,42 @@ def test_the_version_is_pinned_in_every_request(make_source, monkeypatch):
     assert seen == [STRIPE_VERSION]
 
 
+@pytest.mark.parametrize(
+    ("api_base", "url"), [(None, "https://api.stripe.com"), ("http://stripe.test", "http://stripe.test")]
+)
+def test_stripe_itself_is_asked_unless_another_place_is_named(clock, monkeypatch, api_base, url):
+    key = StripeKey(Settings("t", "q", stripe_secret=KEY), lambda: None)
+    connection = StripeConnection(key, Pacer(1000, clock), timeout=10, api_base=api_base)
+    asked = []
+
+    def request(method, url, headers, post_data=None):
+        asked.append((method, url, headers["Authorization"]))
+        return b"{}", 200, {}
+
+    monkeypatch.setattr(connection._http, "request", request)
+    connection.get("/v1/events", {"limit": 1}, KEY)
+    connection.close()
+    assert asked == [("get", f"{url}/v1/events?limit=1", f"Bearer {KEY}")]
+
+
+def test_connecting_and_waiting_for_the_answer_take_no_longer_than_a_request_may(clock):
+    connection = StripeConnection(None, Pacer(1000, clock), timeout=10)
+    assert connection._http._timeout == (pytest.approx(3), pytest.approx(7))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b'{"id": "\xff"}', "Stripe: the answer is no text"), (b"[]", "Stripe: the answer is no JSON object")],
+)
+def test_an_answer_that_cannot_be_read_says_what_is_wrong_with_it(make_source, monkeypatch, content, told):
+    source = make_source()
+    monkeypatch.setattr(source._connection._http, "request", lambda *args, **kwargs: (content, 200, {}))
+    with pytest.raises(StripeUnavailable) as caught:
+        source.list_sessions(0, NOW)
+    assert str(caught.value) == told
+
+
 def test_an_answer_that_is_no_text_is_asked_for_again(make_source, monkeypatch):
     source = make_source()
     answers = [(b'{"id": "\xff"}', 200, {}), (b'{"data": [], "has_more": false}', 200, {})]
@@ -218,6 +254,15 @@ def test_line_items_that_are_no_list_are_an_error(make_source, monkeypatch):
 
 
 FROM_SSM = Settings("t", "q", stripe_secret_parameter="/shop/stripe")
+
+
+def test_the_key_is_the_decrypted_value_of_the_parameter_that_the_settings_name():
+    class Parameters:
+        def get_parameter(self, *, Name, WithDecryption):  # noqa: N803 - boto3's names
+            assert WithDecryption is True
+            return {"Parameter": {"/shop/stripe": {"Value": " sk_test_1\n"}}[Name]}
+
+    assert StripeKey(FROM_SSM, Parameters).current() == "sk_test_1"
 
 
 def test_the_parameter_is_read_when_first_needed_and_kept(stripe, make_source):

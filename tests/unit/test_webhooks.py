@@ -75,6 +75,13 @@ def test_what_happened_while_sessions_were_listed_is_asked_again():
     assert found.known_until == NOW - MINUTE
 
 
+def test_the_first_look_goes_back_to_the_grace_however_long_ago_that_is_and_the_next_to_the_first():
+    found, asked = webhooks(NOW - 3600, [event("cs_1")])
+    found.look()
+    assert asked == [(NOW - 3600 + 1, False), (NOW - MARGIN, False)]
+    assert found.left(a_message()) is None
+
+
 def test_a_run_by_hand_asks_again_only_for_its_fence():
     found, asked = webhooks(None, [], [], [event("cs_1", event_id="evt_9")], fence_since=NOW - 9000)
     found.look()
