@@ -108,6 +108,7 @@ def environment(aws: str, stripe: str, **settings: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": aws,
         "AWS_LAMBDA_FUNCTION_NAME": "bench",
         "COMMERCE_TABLE": TABLE,
+        "MALLOC_ARENA_MAX": "1",
         "NO_PROXY": "127.0.0.1",
         "STRIPE_API_BASE": stripe,
         "STRIPE_MAX_RPS": "10000",

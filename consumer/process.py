@@ -29,10 +29,10 @@ AT_ONCE = 0  # seconds: straight back, and so into the dead-letter queue without
 
 @dataclass
 class Fates:
-    """What failed: sessions that go back at once, and those that wait, each with its error."""
+    """What failed: sessions that go back at once, and those that wait."""
 
     at_once: set[Session] = field(default_factory=set)
-    later: dict[Session, SyncError] = field(default_factory=dict)
+    later: list[Session] = field(default_factory=list)
 
 
 class Process:
@@ -170,7 +170,7 @@ class Process:
             self._telemetry.count(_METRICS[result.outcome])
 
     def _postpone(self, fates: Fates, work: Work, error: SyncError) -> None:
-        fates.later[work.key] = error
+        fates.later.append(work.key)
         self._telemetry.failed_for(error)
         self._telemetry.warning(
             f"Session is tried again later: {error}",

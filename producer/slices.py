@@ -87,7 +87,7 @@ class Slices[T]:
         self._wanted = wanted
         # Half more than is wanted: a little too much is sent, a little too little costs another page. In two
         # slices where that is possible, since they are listed at the same time.
-        useful = max(FIRST, min(2 * AIM, wanted() * 3 // 2))
+        useful = max(FIRST, wanted() * 3 // 2)
         self._aim = max(FIRST, min(AIM, useful // 2))
         self._most = min(AIM, useful) * MOST_AIMS
         self._ahead = BEGIN_AHEAD

@@ -56,7 +56,9 @@ def _run(options: argparse.Namespace) -> None:
     campaign.prepare(anew=not options.resume and not options.modules)
     wanted = [mutant for mutant in mutants(campaign.PLACE) if _is_wanted(mutant, options.modules)]
     again = bool(options.modules) and not options.resume
-    campaign.first_round([m.name for m in wanted if again or m.fate is Fate.UNCHECKED], options.workers)
+    # No name at all would mean every mutant.
+    if names := [mutant.name for mutant in wanted if again or mutant.fate is Fate.UNCHECKED]:
+        campaign.first_round(names, options.workers)
     tried = [mutant for mutant in mutants(campaign.PLACE) if _is_wanted(mutant, options.modules)]
     unknown = survivors.compared(tried, _listed()).unknown
     campaign.second_round([mutant.name for mutant in unknown], options.workers)
