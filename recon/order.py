@@ -52,7 +52,7 @@ def build_order(session: Json, line_items: list[Json], user_id: str, writing: Wr
     session_id = _text(session, "id")
     customer = _object(session, "customer_details")
     metadata = _object(session, "metadata")
-    metadata = {key: _text(metadata, key, null=True) for key in metadata}
+    metadata = {key: _text(metadata, key, null=True, of="metadata.") for key in metadata}
     now = iso(writing.now)
     return _present(
         {
@@ -185,13 +185,13 @@ def _object(source: Json, name: str) -> Json:
     return value
 
 
-def _text(source: Json, name: str, *, null: bool = False) -> Any:  # noqa: ANN401 - str, or None where null is allowed
+def _text(source: Json, name: str, *, null: bool = False, of: str = "") -> Any:  # noqa: ANN401 - str, or None where null is allowed
     value = source.get(name)
     if null and value in (None, ""):
         return None
     if isinstance(value, str) and value:
         return value
-    raise MalformedSession(f"{name} must be a string")
+    raise MalformedSession(f"{of}{name} must be a string")
 
 
 def _integer(source: Json, name: str, *, null: bool = False) -> Any:  # noqa: ANN401 - int, or None where null is allowed

@@ -200,6 +200,6 @@ def _told(books: Books) -> list[str]:
     kept = [str(wire(item)) for item in books.items.values()]
     said = books.shop.told.lines
     return [
-        *(f"a bug: {line}" for line in said if "Unexpected" in line),
+        *(f"a bug: {line}" for line in said if "ERROR Unexpected " in line),
         *(f"says a secret: {line[:200]}" for line in said + kept for secret in SECRETS if secret in line),
     ]

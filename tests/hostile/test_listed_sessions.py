@@ -75,7 +75,7 @@ def _played(account, base, whole, some):
     covered = stage.state().get("lastCoveredThrough")
     if run["status"] != "done" or warned is not bool(unreadable) or (covered is None) is not bool(unreadable):
         wrong.append(f"{unreadable} unreadable; covered {covered}; the run is {run}")
-    wrong += [line for line in stage.told.lines if "Unexpected" in line]
+    wrong += [line for line in stage.told.lines if "ERROR Unexpected " in line]
     by_id = any(mutation.path == ("id",) for mutation in some)
     return wrong if by_id else wrong + secrets_told(stage)
 

@@ -132,7 +132,7 @@ def test_in_a_batch_a_hostile_message_is_nobody_elses_trouble(account, name):
         stage.sends(json.dumps(fields))
     delivery = stage.deliver(50)
     assert delivery.error is None
-    assert not [line for line in stage.told.lines if "Unexpected" in line]
+    assert not [line for line in stage.told.lines if "ERROR Unexpected " in line]
     for session_id in healthy:
         assert stage.outcome(session_id)["outcome"] == "created"
     errors = [item for item in stage.items() if item.get("outcome") == "error"]

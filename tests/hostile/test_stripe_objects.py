@@ -72,5 +72,5 @@ def played(account, base, some):
     for (session_id, session), mutation in zip(mutants.items(), some, strict=True):
         said = wrongs_of(stage, kept, session_id, session, mutation.path)
         wrong += [f"{mutation}: {one}" for one in said]
-    wrong += [line for line in stage.told.lines if "Unexpected" in line]
+    wrong += [line for line in stage.told.lines if "ERROR Unexpected " in line]
     return wrong + secrets_told(stage)

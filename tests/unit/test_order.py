@@ -203,7 +203,7 @@ def test_the_user_is_the_first_candidate_that_is_not_empty_after_cleaning(change
         ({"currency": 5}, "currency"),
         ({"payment_status": None}, "payment_status"),
         ({"customer_details": []}, "customer_details"),
-        ({"metadata": {"campaign": {"deep": 1}}}, "campaign"),
+        ({"metadata": {"campaign": {"deep": 1}}}, "metadata.campaign"),
         ({"collected_information": {"shipping_details": {"address": {"line1": 5}}}}, "line1"),
     ],
 )
