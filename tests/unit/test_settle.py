@@ -154,10 +154,13 @@ def test_what_waited_waits_until_it_is_known_what_became_of_it(batches, answer, 
     assert waits(batches) is still
 
 
-def test_what_waited_waits_no_longer_once_its_order_is_there(batches):
-    batches.settle(work(payment_status="unpaid"))
+@pytest.mark.parametrize("listed_as", ["unpaid", "paid"])
+def test_what_waited_waits_no_longer_once_its_order_is_there(batches, listed_as):
+    sold(batches, "cs_1", payment_status="unpaid")
+    batches.settle(work(payment_status=listed_as))
+    assert waits(batches)
     batches.webhook_wrote("cs_1")
-    batches.settle(work(run_id="later", payment_status="unpaid", pending=NOW))
+    batches.settle(work(run_id="later", payment_status=listed_as, pending=NOW))
     assert batches.outcome("cs_1", "later")["reason"] == "exists"
     assert not waits(batches)
 
