@@ -22,7 +22,6 @@ import psutil
 
 from sandbox.shop import Shop, make_shop, seed_table
 from sandbox.stack import STRIPE_KEY
-from tests.infra.resolved import TEMPLATE
 from tests.wire.crew import Crew
 from tests.wire.flat import Course, course
 from tests.wire.place import Place, Scale, opened
@@ -58,6 +57,8 @@ MOST_THREADS = 27
 # Stripe, the poller's ten. What is left behind passes that within the hour.
 MOST_CONNECTIONS = 2 * 32 + 25 + 10
 POOLED = {"MB": 0, "threads": MOST_THREADS, "files": MOST_CONNECTIONS + 16, "connections": MOST_CONNECTIONS}
+
+ALLOCATOR = "MALLOC_ARENA_MAX"
 
 
 @dataclass(frozen=True)
@@ -215,13 +216,16 @@ def _table(courses: dict[str, dict[str, Course]]) -> str:
 
 
 def _begins_as_deployed() -> None:
-    """Begins anew with the allocator's setting of the functions as deployed.
+    """Begins anew with the allocator's setting of the functions as deployed, unless another one is given.
 
     It is read when a process starts, and the consumers are forks of this one."""
-    name = "MALLOC_ARENA_MAX"
-    deployed = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"][name]
-    if os.environ.get(name) != deployed:
-        os.execve(sys.executable, sys.orig_argv, os.environ | {name: deployed})  # noqa: S606 - this program
+    if ALLOCATOR in os.environ:
+        return
+    # Imported here: the reader of templates takes 50 MB, which every fork would have as well.
+    from tests.infra.resolved import TEMPLATE  # noqa: PLC0415
+
+    deployed = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"][ALLOCATOR]
+    os.execve(sys.executable, sys.orig_argv, os.environ | {ALLOCATOR: deployed})  # noqa: S606 - this program
 
 
 def main() -> int:
