@@ -1,166 +1,21 @@
 """What an invocation that enqueues does, step by step: whom it closes, what it sends, keeps and says."""
 
-import json
-import uuid
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
-
 import pytest
 
-from producer.enqueue import NO_SESSIONS, SCHEDULED_COMPARED, Enqueue
+from producer.enqueue import NO_SESSIONS, SCHEDULED_COMPARED
 from producer.request import Hop
 from producer.scan import DELIVERY, NO_EVENTS, UNREADABLE
 from recon.clock import iso
-from recon.config import Settings
-from recon.errors import KeyNotAllowed, OutOfTime
-from recon.ledger.records import Run, State
-from recon.ledger.runs import LISTING_STALE_SECONDS, Runs
-from recon.message import dumps
-from recon.queue import SessionQueue
-from recon.stripe_source import Page, SessionEvent
-from recon.telemetry import Telemetry
-from tests.builders import NOW, RUN, TABLE, FakeTime, a_message, a_session
-from tests.doubles.sqs import MemorySQS
-from tests.world import plain, wire
+from recon.errors import OutOfTime
+from recon.ledger.records import State
+from recon.ledger.runs import LISTING_STALE_SECONDS
+from recon.stripe_source import SessionEvent
+from tests.builders import NOW, RUN, TABLE, a_message, a_session
+from tests.listings import END, HOUR, START, Shop, a_run
+from tests.world import wire
 
-HOUR = 3600
-START, END = NOW - 25 * HOUR, NOW - 600
 ANOTHER = "20241126T020000Z"
 COMPLETED = "checkout.session.completed"
-
-
-def a_run(**changes):
-    fields = {
-        "run_id": RUN,
-        "trigger": "scheduled",
-        "started_at": iso(NOW),
-        "lookback_hours": 25,
-        "lookback_start": START,
-        "lookback_end": END,
-    }
-    return Run(**fields | changes)
-
-
-@dataclass
-class Account:
-    """Stripe in memory: sessions as it lists them, newest first. `meanwhile` happens at each page."""
-
-    sessions: list = field(default_factory=list)
-    acknowledged: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    asked_events: list = field(default_factory=list)
-    meanwhile: object = lambda start: None
-    unreadable: list = field(default_factory=list)  # of the next pages
-    refuses_events: bool = False
-
-    def sells(self, *seconds, **changes):
-        """One session for each second; its number is its place among all of them."""
-        for created in seconds:
-            number = len(self.sessions)
-            self.sessions.append(
-                a_session(id=f"cs_{number}", created=created, metadata={"userId": f"u{number}"}, **changes)
-            )
-
-    def list_sessions(self, start, end, *, after=None):
-        self.asked.append((start, end))
-        self.meanwhile(start)
-        rows = sorted(self.sessions, key=lambda session: session["created"], reverse=True)
-        first = [row["id"] for row in rows].index(after) + 1 if after else 0
-        wanted = [row for row in rows[first:] if start <= row["created"] <= end]
-        unreadable = self.unreadable.pop(0) if self.unreadable else 0
-        return Page(wanted[:100], has_more=len(wanted) > 100, unreadable=unreadable)
-
-    def events(self, since, *, undelivered=False):
-        self.asked_events.append((since, undelivered))
-        if self.refuses_events:
-            raise KeyNotAllowed("no")
-        yield from [] if undelivered else self.acknowledged
-
-
-class Shop:
-    """A producer between a table, a queue and a Stripe account in memory."""
-
-    def __init__(self, memory, table, capfd):
-        self.memory = memory
-        self.capfd = capfd
-        self.clock = FakeTime(NOW)
-        self.sqs = MemorySQS(self.clock)
-        self.url = self.sqs.add_queue("main", visibility=30)
-        self.account = Account()
-        self.hops = []
-        self.pool = ThreadPoolExecutor(1)
-        self.table = table
-
-    @cached_property
-    def telemetry(self):
-        """Made within the test: a logger keeps the standard output it found, and of a name nobody used."""
-        return Telemetry(f"steps-{uuid.uuid4().hex}")
-
-    def enqueue(self, *, seconds=900, **settings):
-        deadline = self.clock.deadline(seconds)
-        return Enqueue(
-            settings=Settings(TABLE, "q", **settings),
-            runs=Runs(self.table, deadline),
-            stripe=lambda: self.account,
-            queue=SessionQueue(self.sqs, self.url),
-            pool=self.pool,
-            deadline=deadline,
-            now=lambda: int(self.clock()),
-            telemetry=self.telemetry,
-            go_on=self.hops.append,
-        )
-
-    def begin(self, run=None, **settings):
-        enqueue = self.enqueue(**settings)
-        return enqueue.begin(run or a_run(), enqueue.runs.state())
-
-    def begun(self, cursor=None, **changes):
-        """A run that another invocation began, and listed up to a moment."""
-        self.put("SYSTEM", "STRIPE_ORDER_SYNC", lastSyncRunId=RUN, lastSyncStatus="running")
-        fields = {
-            "trigger": "scheduled",
-            "status": "running",
-            "syncStartedAt": iso(NOW - HOUR),
-            "lookbackStart": START,
-            "lookbackEnd": END,
-            "listed": False,
-            "listingMovedAt": NOW - HOUR,
-            "enqueued": 0,
-            "processed": 0,
-        }
-        fields |= {"cursor": cursor} if cursor else {}
-        self.put("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}", **fields | changes)
-
-    def put(self, pk, sk, **fields):
-        self.memory.put_item(TableName=TABLE, Item=wire({"PK": pk, "SK": sk} | fields))
-
-    def waits(self, message):
-        self.put("SYSTEM", f"PENDING#{message.session_id}", message=dumps(message))
-
-    def record(self, run_id=RUN):
-        key = wire({"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{run_id}"})
-        return plain(self.memory.get_item(TableName=TABLE, Key=key, ConsistentRead=True)["Item"])
-
-    def sent(self):
-        return [json.loads(body) for body in self.sqs.bodies(self.url)]
-
-    def ids(self):
-        return [message["sessionId"] for message in self.sent()]
-
-    def told(self, *facts):
-        """(level, text, run, facts) of each line, and each metric's values, since it was last asked."""
-        self.telemetry.flush()
-        lines = [json.loads(line) for line in self.capfd.readouterr().out.splitlines()]
-        shown = ("level", "message", "run_id", *facts)
-        said = [tuple(line[name] for name in shown) for line in lines if "_aws" not in line]
-        metrics = {
-            metric["Name"]: line[metric["Name"]]
-            for line in lines
-            for directive in line.get("_aws", {}).get("CloudWatchMetrics", [])
-            for metric in directive["Metrics"]
-        }
-        return said, metrics
 
 
 @pytest.fixture
