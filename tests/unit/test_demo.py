@@ -208,12 +208,11 @@ def test_a_number_that_is_somebody_elses_by_now_is_left_alone(tmp_path):
 
 
 def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
-    other = subprocess.Popen(["sleep", "60"])
-    try:
-        assert "sleep" in command_of(other.pid)
-    finally:
-        other.kill()
-        other.wait()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        # An answer: for a moment after its start a process has no command line yet.
+        print("up", file=other.stdin, flush=True)
+        assert other.stdout.readline() == "up\n"
+        assert command_of(other.pid) == "cat"
     assert command_of(other.pid) == ""
 
 

@@ -167,6 +167,16 @@ def test_ctrl_c_before_anything_was_moved_does_not_say_more_than_it_knows(world,
     assert len(visible(world, world.dlq)) == 1
 
 
+@pytest.fixture
+def nothing_ignored():
+    """Also where the tests themselves run under nohup."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ASKED_TO_END}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("nothing_ignored")
 @pytest.mark.parametrize("number", ASKED_TO_END)
 def test_a_kill_or_a_closed_terminal_gives_back_what_is_held(world, desk, number):
     def kill(call):
@@ -183,6 +193,7 @@ def test_a_kill_or_a_closed_terminal_gives_back_what_is_held(world, desk, number
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("nothing_ignored")
 def test_the_second_signal_does_not_end_the_putting_back():
     put_back = []
 
