@@ -37,11 +37,11 @@ prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, 
 	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
-	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/test_volume.py tests/unit/test_enqueue.py -k "any_volume or memory"
+	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py tests/unit/producer/test_sync_run.py -k "any_volume or memory"
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
-	@$(RUN) python -m tests.wire --sessions $(SESSIONS)
+	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 
-mutants: $(UV) ## do the tests notice wrong code? hours; ARGS="recon.pacing" for a module, "--resume" to go on, "--look"
+mutants: $(UV) ## do the tests notice wrong code? hours; ARGS="recon.stripe.rate_limiter" for a module, "--resume" to go on, "--look"
 	@$(RUN) python -m tests.mutation $(ARGS)
 
 coverage: $(UV) ## which branches of producer, consumer and recon the fast tests take
@@ -52,7 +52,7 @@ coverage: $(UV) ## which branches of producer, consumer and recon the fast tests
 	@$(RUN) python -m tests.mutation.branches .cache/coverage.json
 
 soak: $(UV) ## an hour of steady load and rotating faults: does anything grow? (MINUTES=)
-	@$(RUN) python -m tests.wire.soak --minutes $(MINUTES)
+	@$(RUN) python -m tests.fault_injection.soak --minutes $(MINUTES)
 
 bench: $(UV) ## how fast, how polite, how many requests: measured into bench/RESULTS.md; ARGS="nightly polite" for some of it
 	@$(RUN) python -m bench $(ARGS)

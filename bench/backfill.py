@@ -5,9 +5,9 @@ import time
 from bench.page import number, table
 from bench.sections import Measured
 from bench.stage.account import THROTTLED
-from bench.stage.play import pipeline
+from bench.stage.runner import pipeline
 from bench.stage.shop import Shop
-from sandbox.fake_stripe import RateLimits
+from testkit.fake_stripe import RateLimits
 
 SESSIONS, CONSUMERS, PER_ENDPOINT = 3_000, 5, 25
 MOST_OVER, MOST_THROTTLED = 0.10, 0.01

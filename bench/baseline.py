@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recon.ledger.table import to_wire
-from recon.order import Json, Writing, build_order, clean_user_id, partition_key, raw_user_id
-from recon.stripe_source import PAGE_SIZE, SESSIONS
+from recon.domain.order import (
+    Json,
+    SnapshotContext,
+    build_order,
+    clean_user_id,
+    find_raw_user_id,
+    partition_key,
+)
+from recon.dynamodb.table import to_wire
+from recon.stripe.source import PAGE_SIZE, SESSIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -57,14 +64,14 @@ class Baseline:
 
     def _created(self, session: Json) -> bool:
         """Whether its order was missing, and is there now."""
-        raw = raw_user_id(session)
+        raw = find_raw_user_id(session)
         if raw is None or session["mode"] == "setup" or session["payment_status"] == "unpaid":
             return False
         user = clean_user_id(raw)
         if any(self._has_order(one, session) for one in dict.fromkeys((user, raw))):
             return False
         lines = self._all_of(f"{SESSIONS}/{session['id']}/line_items", {"expand": ["data.price.product"]})
-        return self._put(build_order(session, list(lines), user, Writing(RUN_ID, self._now())))
+        return self._put(build_order(session, list(lines), user, SnapshotContext(RUN_ID, self._now())))
 
     def _has_order(self, user: str, session: Json) -> bool:
         """The webhook's order lies under a moment of its own, so all of the user's since are looked at."""

@@ -7,11 +7,11 @@ and every other round goes backwards, so that whatever else the machine does mee
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, quantiles
 
+from bench.cold_start import BARE, Start, shop
 from bench.functions import Built, built
+from bench.http_fakes import BATCH
 from bench.page import table
 from bench.sections import Measured
-from bench.served import BATCH
-from bench.starts import BARE, Start, shop
 from infra.build import files_of, megabytes, size_of, write_zip
 
 ROUNDS = 20

@@ -8,13 +8,13 @@ import time
 
 from bench.page import number
 from bench.stage.shop import Shop, miscounts, wrongs
-from recon.clock import compact, iso
-from recon.ledger.records import DONE, run_key
-from recon.ledger.table import Table
+from recon.dynamodb.records import DONE, run_key
+from recon.dynamodb.table import Table
+from recon.timestamps import to_iso, to_run_id
 from sandbox.emulator import Emulator
 from sandbox.emulator.process import EmulatorError
-from sandbox.fake_stripe import FakeStripe, RateLimits
 from sandbox.stack import STRIPE_KEY, Parameters, Stack, deployed, wait_until
+from testkit.fake_stripe import FakeStripe, RateLimits
 
 SESSIONS, MISSING_EVERY, CONSUMERS = 1_000, 50, 5
 LONGEST_SECONDS = 300.0
@@ -47,12 +47,12 @@ def measured_seconds(shop: Shop) -> float:
             for order in shop.webhook_orders():
                 dynamodb.put_item(TableName=stack.table, Item=order)
             began = time.monotonic()
-            stack.start_producer({"trigger": "scheduled", "scheduledTime": iso(shop.now)})
-            wait_until(lambda: is_done(stack, compact(shop.now)), "the run is done", LONGEST_SECONDS)
+            stack.start_producer({"trigger": "scheduled", "scheduledTime": to_iso(shop.now)})
+            wait_until(lambda: is_done(stack, to_run_id(shop.now)), "the run is done", LONGEST_SECONDS)
             seconds = time.monotonic() - began
             pages = dynamodb.get_paginator("scan").paginate(TableName=stack.table, ConsistentRead=True)
             items = [item for page in pages for item in page["Items"]]
-    wrong = wrongs(shop, items) + miscounts(shop, items, compact(shop.now))
+    wrong = wrongs(shop, items) + miscounts(shop, items, to_run_id(shop.now))
     if wrong:
         raise AssertionError(f"{len(wrong)} wrongs: {'; '.join(wrong[:5])}")
     return seconds

@@ -12,8 +12,8 @@ from typing import Any
 
 from bench.lambda_process import peak_mb
 from infra.build import Options, build, installed_dependencies
-from tests.builders import TABLE
-from tests.world import KEY
+from testkit.builders import TABLE
+from testkit.world import KEY
 
 _PROCESS = Path(__file__).with_name("lambda_process.py")
 # What Lambda's Python runtime brings for boto3, and the bytecode of those that are one file.

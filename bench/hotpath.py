@@ -37,11 +37,11 @@ from bench.stage.transports import LATENCY, Slow, under_botocore, under_stripe
 from bench.stage.wire import Frame
 from consumer import lambda_function as consumer_function
 from producer import lambda_function as producer_function
-from recon import aws
-from recon.clients import clients_from
-from recon.clock import iso
-from sandbox.fake_stripe import RateLimits
-from tests.doubles.poller import LambdaPoller
+from recon.aws import clients as aws
+from recon.bootstrap import build_clients
+from recon.timestamps import to_iso
+from testkit.doubles.poller import LambdaPoller
+from testkit.fake_stripe import RateLimits
 
 SESSIONS, MISSING_EVERY = 3_000, 50
 BEFORE = "e135b4b"
@@ -53,10 +53,10 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "botocore: signing them": ("botocore/signers.py", "sign"),
     "botocore: naming the user agent": ("botocore/useragent.py", "to_string"),
     "botocore: reading answers": ("botocore/parsers.py", "parse"),
-    "writing a transaction's items": ("recon/ledger/outcomes.py", "_actions"),
-    "reading items": ("recon/ledger/table.py", "from_wire"),
+    "writing a transaction's items": ("recon/dynamodb/outcomes.py", "_actions"),
+    "reading items": ("recon/dynamodb/table.py", "from_wire"),
     "reading messages": ("consumer/batch.py", "sorted_out"),
-    "deciding": ("consumer/settle.py", "_decide"),
+    "deciding": ("consumer/session_group.py", "_decide"),
     "log lines": ("logging/__init__.py", "handle"),
 }
 REST = "the rest: botocore's events and retries above all"
@@ -167,7 +167,7 @@ def profiled() -> Found:
     services = Services(cloud)
     with wired(cloud, services):
         producer_function.lambda_handler(
-            {"trigger": "scheduled", "scheduledTime": iso(shop.now)}, context("producer")
+            {"trigger": "scheduled", "scheduledTime": to_iso(shop.now)}, context("producer")
         )
         consumer = Consumer(cloud, services)
         consumer.works_off(2)  # imports, and whatever else happens once
@@ -229,7 +229,7 @@ def wired(cloud: Cloud, services: Services) -> Iterator[None]:
     with mock.patch.dict(os.environ, environment), redirect_stdout(io.StringIO()):
         under_botocore(session(), slow)
         under_stripe(slow)
-        kept = replace(clients_from(os.environ, threads=1), pool=Inline())
+        kept = replace(build_clients(os.environ, threads=1), pool=Inline())
         with (
             mock.patch.object(consumer_function, "clients", return_value=kept),
             mock.patch.object(producer_function, "clients", return_value=kept),

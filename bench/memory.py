@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.functions import Built, built, environment, started
+from bench.http_fakes import BATCH, Services, served
 from bench.page import number, table
 from bench.sections import Measured
-from bench.served import BATCH, Services, served
-from sandbox.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec
-from tests.builders import NOW
-from tests.world import KEY, SCHEDULED
+from testkit.builders import NOW
+from testkit.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec
+from testkit.world import KEY, SCHEDULED
 
 SIZES = (10_000, 100_000)
 LINES = 100  # of each session in the consumer's batch

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from recon.ledger.size import item_bytes
-from recon.ledger.table import from_wire
+from recon.dynamodb.item_size import item_bytes
+from recon.dynamodb.table import from_wire
 
 _READ_UNIT, _WRITE_UNIT = 4096, 1024
 _TRANSACTIONAL = 2

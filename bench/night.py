@@ -16,13 +16,13 @@ from math import ceil
 from bench.meter import CountedCalls, MeteredTable
 from consumer.lambda_function import THREADS
 from recon.config import Settings
-from recon.ledger.size import item_bytes
-from sandbox.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.builders import NOW, RUN, TABLE
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.poller import LambdaPoller
-from tests.world import KEY, SCHEDULED, World
+from recon.dynamodb.item_size import item_bytes
+from testkit.builders import NOW, RUN, TABLE
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.poller import LambdaPoller
+from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY, SCHEDULED, World
 
 MISSING_SHARE = 0.02
 BATCH = 25

@@ -28,9 +28,9 @@ class Section:
 SECTIONS: Mapping[str, Section] = {
     "requests": Section("bench.requests"),
     "growth": Section("bench.growth"),
-    "nightly": Section("bench.nightly"),
+    "nightly": Section("bench.throughput"),
     "backfill": Section("bench.backfill"),
-    "polite": Section("bench.polite"),
+    "polite": Section("bench.rate_limit_coexistence"),
     "cold": Section("bench.cold"),
     "memory": Section("bench.memory"),
     "profile": Section("bench.hotpath"),

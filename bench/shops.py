@@ -21,13 +21,13 @@ from bench.night import (
     stripe_calls,
     told,
 )
-from recon.ledger.table import MAX_ACTIONS
-from recon.stripe_source import PAGE_SIZE
-from sandbox.fake_stripe import FakeStripe, LineSpec
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.builders import NOW, TABLE
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.world import KEY, World
+from recon.dynamodb.table import MAX_ACTIONS
+from recon.stripe.source import PAGE_SIZE
+from testkit.builders import NOW, TABLE
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.fake_stripe import FakeStripe, LineSpec
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY, World
 
 # Of each commit: the run's record and the sync state. A run begins, is listed and ends.
 HOT_ITEMS, LIFE_OF_A_RUN, TRANSACTIONAL = 2, 3, 2

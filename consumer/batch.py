@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from recon.domain.message import SessionMessage, loads
 from recon.errors import MalformedMessage
-from recon.message import SessionMessage, loads
 
 type Session = tuple[str, str]  # run id, session id
 
 
 @dataclass(frozen=True)
-class Delivery:
+class SqsRecord:
     """One receive of one message. `receive_count` counts from 1."""
 
     message_id: str
@@ -21,7 +21,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Work:
+class SessionTask:
     """One session of one run, whatever number of messages named it.
 
     `message` is None when it cannot be read in full; `problem` says why then. `receive_count` and
@@ -41,17 +41,17 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Sorted:
-    works: list[Work]
-    deliveries: dict[Session, list[Delivery]]
-    unreadable: list[tuple[Delivery, MalformedMessage]]
+class GroupedBatch:
+    works: list[SessionTask]
+    deliveries: dict[Session, list[SqsRecord]]
+    unreadable: list[tuple[SqsRecord, MalformedMessage]]
 
 
-def deliveries_of(event: dict[str, Any]) -> list[Delivery]:
+def parse_records(event: dict[str, Any]) -> list[SqsRecord]:
     """From the event that Lambda's SQS event source mapping sends.
     https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
     return [
-        Delivery(
+        SqsRecord(
             message_id=record["messageId"],
             receipt_handle=record["receiptHandle"],
             receive_count=int(record["attributes"]["ApproximateReceiveCount"]),
@@ -61,10 +61,10 @@ def deliveries_of(event: dict[str, Any]) -> list[Delivery]:
     ]
 
 
-def sorted_out(deliveries: Iterable[Delivery]) -> Sorted:
+def group_by_session(deliveries: Iterable[SqsRecord]) -> GroupedBatch:
     """One Work per run and session; messages that name neither are set apart."""
-    works: dict[Session, Work] = {}
-    by_session: dict[Session, list[Delivery]] = {}
+    works: dict[Session, SessionTask] = {}
+    by_session: dict[Session, list[SqsRecord]] = {}
     unreadable = []
     for delivery in sorted(deliveries, key=lambda delivery: delivery.receive_count):
         work = _work(delivery)
@@ -75,18 +75,18 @@ def sorted_out(deliveries: Iterable[Delivery]) -> Sorted:
         # The later one has the higher receive count; a readable one is never replaced by a broken one.
         if work.message or work.key not in works or not works[work.key].message:
             works[work.key] = work
-    return Sorted(list(works.values()), by_session, unreadable)
+    return GroupedBatch(list(works.values()), by_session, unreadable)
 
 
-def _work(delivery: Delivery) -> Work | MalformedMessage:
+def _work(delivery: SqsRecord) -> SessionTask | MalformedMessage:
     try:
         message = loads(delivery.body)
     except MalformedMessage as problem:
         if problem.run_id is None or problem.session_id is None:
             return problem
-        return Work(
+        return SessionTask(
             problem.run_id, problem.session_id, None, problem, delivery.message_id, delivery.receive_count
         )
-    return Work(
+    return SessionTask(
         message.run_id, message.session_id, message, None, delivery.message_id, delivery.receive_count
     )

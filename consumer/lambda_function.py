@@ -6,10 +6,10 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from consumer.batch import deliveries_of
-from consumer.process import Process
-from consumer.settle import Tools
-from recon.clients import Clients, clients_from
+from consumer.batch import parse_records
+from consumer.batch_processor import BatchProcessor
+from consumer.session_group import InvocationContext
+from recon.bootstrap import Clients, build_clients
 from recon.errors import SyncError
 from recon.retry import Deadline, stripe_timeout, working_seconds
 from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry
@@ -17,7 +17,7 @@ from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from recon.stripe_source import StripeConnection, StripeSource
+    from recon.stripe.source import StripeConnection, StripeSource
 
 # Stripe's latency is waited for, not computed: as many threads as a batch may hold sessions.
 THREADS = 25
@@ -25,7 +25,7 @@ THREADS = 25
 
 @cache
 def clients() -> Clients:
-    return clients_from(os.environ, THREADS)
+    return build_clients(os.environ, THREADS)
 
 
 @cache
@@ -36,10 +36,10 @@ def telemetry() -> Telemetry:
 @cache
 def stripe_connection(timeout: float) -> "StripeConnection":
     """Made when a session has to be fetched: a batch of known orders never imports the library."""
-    from recon.connect import connected  # noqa: PLC0415 - see above
+    from recon.connect import connect_stripe  # noqa: PLC0415 - see above
 
     settings = clients().settings
-    return connected(settings, per_second=settings.consumer_rps, timeout=timeout)
+    return connect_stripe(settings, per_second=settings.consumer_rps, timeout=timeout)
 
 
 def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
@@ -49,15 +49,15 @@ def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str,
     except SyncError as error:
         telemetry().error(f"Batch refused: {error}", run_id=NONE, error_type=type(error).__name__)
         raise
-    process = Process(tools, clients().queue, function_timeout=function_timeout, rand=random.random)
+    process = BatchProcessor(tools, clients().queue, function_timeout=function_timeout, rand=random.random)
     try:
-        failed = process(deliveries_of(event))
+        failed = process(parse_records(event))
     finally:
         telemetry().flush()
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _tools(context: "LambdaContext") -> tuple[Tools, float]:
+def _tools(context: "LambdaContext") -> tuple[InvocationContext, float]:
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = Deadline(time.monotonic() + working_seconds(seconds), time.monotonic, time.sleep)
     kept = clients()
@@ -65,13 +65,13 @@ def _tools(context: "LambdaContext") -> tuple[Tools, float]:
     @cache
     def stripe() -> "StripeSource":
         """One for the invocation: what it learns of a bad key holds for all of its sessions."""
-        from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
+        from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         return StripeSource(
             stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().throttled
         )
 
-    tools = Tools(
+    tools = InvocationContext(
         settings=kept.settings,
         table=kept.table,
         stripe=stripe,

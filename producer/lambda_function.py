@@ -5,27 +5,27 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from producer.enqueue import Enqueue
-from producer.hop import invoke_again
-from producer.preview import Preview
-from producer.request import SCHEDULED, Hop, Request, request_of
-from producer.response import SHOWN_ORDERS, Body, answer, refusal
-from producer.scan import plan
-from recon.aws import client
-from recon.clients import Clients, clients_from
-from recon.clock import iso
+from producer.continuation import continue_async
+from producer.dry_run import DryRun
+from producer.request import SCHEDULED, Continuation, Request, parse_request
+from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
+from producer.sync_run import SyncRun
+from producer.window import plan
+from recon.aws.clients import client
+from recon.bootstrap import Clients, build_clients
+from recon.dynamodb.outcomes import find_created_orders
+from recon.dynamodb.records import Run, State
+from recon.dynamodb.runs import Runs
 from recon.errors import InvalidRequest, SyncError, Unexpected
-from recon.ledger.outcomes import created_orders
-from recon.ledger.records import Run, State
-from recon.ledger.runs import Runs
 from recon.retry import LISTING_ATTEMPTS, Deadline, listing_seconds, stripe_timeout
 from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry, frames
+from recon.timestamps import to_iso
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_lambda import LambdaClient
 
-    from recon.stripe_source import StripeConnection, StripeSource
+    from recon.stripe.source import StripeConnection, StripeSource
 
 # Lambda keeps an asynchronous call for six hours at most.
 RETRY_SECONDS = 6 * 3600
@@ -35,7 +35,7 @@ THREADS = 20
 
 @cache
 def clients() -> Clients:
-    return clients_from(os.environ, THREADS)
+    return build_clients(os.environ, THREADS)
 
 
 @cache
@@ -53,10 +53,10 @@ def lambda_client() -> "LambdaClient":
 @cache
 def stripe_connection(timeout: float) -> "StripeConnection":
     """Made after everything that can be refused was checked: it imports the library."""
-    from recon.connect import connected  # noqa: PLC0415 - see above
+    from recon.connect import connect_stripe  # noqa: PLC0415 - see above
 
     settings = clients().settings
-    return connected(settings, per_second=settings.stripe_max_rps, timeout=timeout)
+    return connect_stripe(settings, per_second=settings.stripe_max_rps, timeout=timeout)
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
@@ -65,10 +65,10 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     Every other failure is raised, so that Lambda's Errors metric and its retries see it.
     """
     try:
-        return {"statusCode": 200, "body": _respond(request_of(event), context)}
+        return {"statusCode": 200, "body": _respond(parse_request(event), context)}
     except InvalidRequest as error:
         telemetry().warning(f"Refused: {error}", run_id=NONE)
-        return refusal(str(error))
+        return build_refusal(str(error))
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=NONE, error_type=type(error).__name__)
         telemetry().failed_for(error)
@@ -82,19 +82,19 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         telemetry().flush()
 
 
-def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
+def _respond(request: Request | Continuation, context: "LambdaContext") -> Body:
     kept = clients()
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = Deadline(time.monotonic() + listing_seconds(seconds), time.monotonic, time.sleep)
 
     @cache
     def stripe() -> "StripeSource":
-        from recon.stripe_source import StripeSource  # noqa: PLC0415 - imported when first needed
+        from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
         return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
 
-    enqueue = Enqueue(
+    enqueue = SyncRun(
         settings=kept.settings,
         runs=Runs(kept.table, deadline),
         stripe=stripe,
@@ -103,19 +103,19 @@ def _respond(request: Request | Hop, context: "LambdaContext") -> Body:
         deadline=deadline,
         now=_now,
         telemetry=telemetry(),
-        go_on=lambda hop: invoke_again(lambda_client(), context.function_name, hop),
+        go_on=lambda hop: continue_async(lambda_client(), context.function_name, hop),
     )
-    if isinstance(request, Hop):
+    if isinstance(request, Continuation):
         if (resumed := enqueue.resume(request)) is None:
             raise InvalidRequest(f"runId must be that of a run; there is no {request.run_id}")
         return _answer(resumed, deadline)
     state = enqueue.runs.state()
     run = _wanted(request, enqueue.runs, state, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
-        preview = Preview(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
+        preview = DryRun(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
         previewed, numbers = preview(run, request.max_sessions)
         _tell(previewed)
-        return answer(previewed, numbers, dry_run=True)
+        return build_response(previewed, numbers, dry_run=True)
     if request.trigger == SCHEDULED and request.at is not None:
         telemetry().watermark(state, request.at)
     return _answer(enqueue.begin(run, state), deadline)
@@ -133,8 +133,8 @@ def _tell(previewed: Run) -> None:
 
 
 def _answer(run: Run, deadline: Deadline) -> Body:
-    numbers = created_orders(clients().table, run.run_id, SHOWN_ORDERS, deadline) if run.created else []
-    return answer(run, numbers)
+    numbers = find_created_orders(clients().table, run.run_id, SHOWN_ORDERS, deadline) if run.created else []
+    return build_response(run, numbers)
 
 
 def _wanted(request: Request, runs: Runs, state: State, request_id: str) -> Run:
@@ -144,7 +144,7 @@ def _wanted(request: Request, runs: Runs, state: State, request_id: str) -> Run:
     return Run(
         run_id=_run_id(request, runs, started, request_id),
         trigger=request.trigger,
-        started_at=iso(started),
+        started_at=to_iso(started),
         lookback_hours=request.lookback_hours or settings.lookback_hours,
         lookback_start=planned.window.start,
         lookback_end=planned.window.end,
@@ -160,7 +160,7 @@ def _run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:
     run_id = request.run_id(started, request_id)
     if request.trigger == SCHEDULED or request.at is not None:
         return run_id
-    begun = runs.begun_by(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
+    begun = runs.find_by_request(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
     return begun or run_id
 
 

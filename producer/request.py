@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recon.clock import compact, epoch_of
 from recon.config import MAX_LOOKBACK_HOURS
 from recon.errors import InvalidRequest
+from recon.timestamps import parse_epoch, to_run_id
 
 SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
@@ -36,12 +36,12 @@ class Request:
     def run_id(self, started: int, request_id: str) -> str:
         """The same for every invocation of one schedule. By hand two runs may begin in one second."""
         if self.trigger == SCHEDULED and self.at is not None:
-            return compact(self.at)
-        return f"{compact(self.at or started)}-{request_id.replace('-', '')[:6]}"
+            return to_run_id(self.at)
+        return f"{to_run_id(self.at or started)}-{request_id.replace('-', '')[:6]}"
 
 
 @dataclass(frozen=True)
-class Hop:
+class Continuation:
     """A run goes on in another invocation; the producer sends this to itself."""
 
     run_id: str
@@ -51,7 +51,7 @@ class Hop:
         return {"trigger": CONTINUE, "runId": self.run_id, "hop": self.number}
 
 
-def request_of(event: object) -> Request | Hop:
+def parse_request(event: object) -> Request | Continuation:
     """Raises InvalidRequest that names the field and says what would be right."""
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
@@ -78,14 +78,14 @@ def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:
         raise InvalidRequest(f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}")
 
 
-def _hop(event: Mapping[Any, Any]) -> Hop:
+def _hop(event: Mapping[Any, Any]) -> Continuation:
     _refuse_unknown(event, _CONTINUE_KEYS)
     run_id, number = event.get("runId"), _integer(event, "hop", 1, None)
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InvalidRequest("runId must be a run's id")
     if number is None:
         raise InvalidRequest("hop must be an integer from 1")
-    return Hop(run_id, number)
+    return Continuation(run_id, number)
 
 
 def _moment(event: Mapping[Any, Any]) -> int | None:
@@ -110,7 +110,7 @@ def _time(event: Mapping[Any, Any], name: str) -> int:
     if not isinstance(value, str) or len(value) > _TIME_LENGTH:
         raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}")
     try:
-        moment = epoch_of(value)
+        moment = parse_epoch(value)
     except ValueError as exc:
         raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}") from exc
     if not _EARLIEST <= moment < _LATEST:

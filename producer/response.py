@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from recon.clock import iso
-from recon.ledger.records import DONE, Run
+from recon.dynamodb.records import DONE, Run
+from recon.timestamps import to_iso
 
 type Body = dict[str, Any]
 
@@ -11,7 +11,7 @@ type Body = dict[str, Any]
 SHOWN_ORDERS = 20
 
 
-def answer(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
+def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
     return {
         "status": _status(run),
         "trigger": run.trigger,
@@ -19,7 +19,7 @@ def answer(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Bod
         "syncStartedAt": run.started_at,
         "syncCompletedAt": run.completed_at,
         "lookbackHours": run.lookback_hours,
-        "lookbackWindow": {"from": iso(run.lookback_start), "to": iso(run.lookback_end)},
+        "lookbackWindow": {"from": to_iso(run.lookback_start), "to": to_iso(run.lookback_end)},
         "enqueued": run.enqueued,
         "processed": run.processed,
         "created": run.created,
@@ -38,7 +38,7 @@ def _status(run: Run) -> str:
     return "completed_with_errors" if run.errors else "success"
 
 
-def refusal(message: str) -> dict[str, Any]:
+def build_refusal(message: str) -> dict[str, Any]:
     return {
         "statusCode": 400,
         "body": {"status": "error", "error": "InvalidRequest", "message": message},

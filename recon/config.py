@@ -39,7 +39,7 @@ class Settings:
         return self.stripe_max_rps / self.consumer_concurrency
 
 
-def settings_from(environ: Mapping[str, str]) -> Settings:
+def load_settings(environ: Mapping[str, str]) -> Settings:
     """Reads and checks all settings; an empty value counts as absent.
 
     Raises ConfigError that names every missing and every wrong variable at once.

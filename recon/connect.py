@@ -4,11 +4,11 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-from recon.aws import client
+from recon.aws.clients import client
 from recon.config import Settings
-from recon.pacing import Pacer
-from recon.stripe_key import StripeKey
-from recon.stripe_source import StripeConnection
+from recon.stripe.key import StripeKey
+from recon.stripe.rate_limiter import RateLimiter
+from recon.stripe.source import StripeConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,16 +22,16 @@ USED_SHARE = 0.98
 
 
 @cache
-def _pacer(per_second: float) -> Pacer:
+def _pacer(per_second: float) -> RateLimiter:
     """One a process: what a 429 taught it outlives a connection."""
-    return Pacer(per_second * USED_SHARE, time.monotonic)
+    return RateLimiter(per_second * USED_SHARE, time.monotonic)
 
 
 def _own_ssm() -> "SSMClient":
     return client("ssm")
 
 
-def connected(
+def connect_stripe(
     settings: Settings,
     *,
     per_second: float,

@@ -15,8 +15,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from recon.dynamodb.records import Run, State
 from recon.errors import KeyRejected, KeyUnavailable
-from recon.ledger.records import Run, State
 
 NAMESPACE = "StripeNightlySync"
 SERVICE = "stripe-nightly-sync"

@@ -13,10 +13,10 @@ from bench.growth.trace import Trace, traced
 from bench.model import COMMITS, STRIPE_RPS
 from bench.night import BATCH, MISSING_SHARE
 from bench.page import number, table
-from bench.stage.play import pipeline
+from bench.stage.runner import pipeline
 from bench.stage.shop import Shop
 from bench.stage.transports import LATENCY
-from sandbox.fake_stripe import RateLimits
+from testkit.fake_stripe import RateLimits
 
 CONSUMERS = (1, 2, 5)
 # The smaller night tells the model how long a batch takes with so many processes on this machine; the larger

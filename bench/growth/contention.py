@@ -11,7 +11,7 @@ from threading import Event, Lock
 from typing import Any
 
 from bench.stage.stage import Stage
-from tests.doubles.faults import Call, Fault, Faulty, conflict
+from testkit.doubles.faults import Call, Fault, Faulty, conflict
 
 type Key = tuple[str, str]
 

@@ -13,7 +13,7 @@ CORE_SHARE = MEMORY_GB * 1024 / 1769
 # As infra/template.yaml says; a test holds them to it.
 WINDOW_SECONDS, BACKOFF_BASE, LEAST_CONCURRENCY = 1.0, 30, 2
 POLL_SECONDS = 0.1  # between looks of a poller that waits for the rest of its batch
-# Of tenacity's random exponential wait in recon/ledger/table.py.
+# Of tenacity's random exponential wait in recon/dynamodb/table.py.
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0
 
 
@@ -72,7 +72,7 @@ class Tally:
 
 @dataclass
 class Pace:
-    """Stripe's, of one consumer: evenly spaced, as recon/pacing.py does it."""
+    """Stripe's, of one consumer: evenly spaced, as recon/stripe/rate_limiter.py does it."""
 
     per_second: float
     turn: float = 0.0

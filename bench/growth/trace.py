@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.night import BATCH, told
 from bench.shops import Shop, opened
-from recon.order import Json
-from tests.world import SCHEDULED, World
+from recon.domain.order import Json
+from testkit.world import SCHEDULED, World
 
 type Get = Callable[[str, Json, str], Json]
 

@@ -6,13 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sandbox.fake_stripe import RateLimits, errors
-from sandbox.fake_stripe.api import answer, understand
-from sandbox.fake_stripe.errors import StripeFailureError
-from sandbox.fake_stripe.store import Store
+from testkit.fake_stripe import RateLimits, errors
+from testkit.fake_stripe.api import answer, understand
+from testkit.fake_stripe.errors import StripeFailureError
+from testkit.fake_stripe.store import Store
 
 if TYPE_CHECKING:
-    from sandbox.fake_stripe.faults import Endpoint
+    from testkit.fake_stripe.faults import Endpoint
 
 OK, THROTTLED = 200, 429
 

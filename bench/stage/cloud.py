@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from bench.stage.account import Account
 from bench.stage.wire import Frame
-from sandbox.fake_stripe import RateLimits, SessionSpec
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.sqs import MemorySQS
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.sqs import MemorySQS
+from testkit.fake_stripe import RateLimits, SessionSpec
 
 TABLE, QUEUE_VISIBILITY, MAX_RECEIVES = "commerce", 360, 12
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.stage.wire import Frame, Line
-from tests.doubles.poller import LambdaPoller
+from testkit.doubles.poller import LambdaPoller
 
 if TYPE_CHECKING:
     import queue

@@ -21,10 +21,10 @@ from bench.stage.transports import Slow, under_botocore, under_stripe, waited
 from bench.stage.wire import Frame, Line, Lines
 from consumer import lambda_function as consumer_function
 from producer import lambda_function as producer_function
-from recon import aws
-from recon.clients import clients_from
-from recon.connect import connected
-from recon.order import Json
+from recon.aws import clients as aws
+from recon.bootstrap import build_clients
+from recon.connect import connect_stripe
+from recon.domain.order import Json
 from recon.retry import STRIPE_TIMEOUT_SECONDS, Deadline
 
 type Handler = Callable[[Any, "Context"], Any]
@@ -105,10 +105,10 @@ def producer() -> Handler:
 
 def baseline() -> Handler:
     """Its Stripe requests are paced as the pipeline's are, at `STRIPE_MAX_RPS`."""
-    kept = clients_from(os.environ, threads=1)
+    kept = build_clients(os.environ, threads=1)
     kept.table.get(("WARM", "UP"))
     settings = kept.settings
-    connection = connected(settings, per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS)
+    connection = connect_stripe(settings, per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS)
     dynamodb = boto3.client("dynamodb")
     dynamodb.get_item(TableName=settings.table, Key={"PK": {"S": "WARM"}, "SK": {"S": "UP"}})
     deadline = Deadline(float("inf"), time.monotonic, time.sleep)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.night import a_sale
-from sandbox.fake_stripe import SessionSpec
-from tests.builders import NOW
-from tests.world import plain, wire
+from testkit.builders import NOW
+from testkit.fake_stripe import SessionSpec
+from testkit.world import plain, wire
 
 type Item = dict[str, Any]
 

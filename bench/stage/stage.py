@@ -17,7 +17,7 @@ from bench.stage.cloud import TABLE, Cloud
 from bench.stage.programs import REPORT, ROLES, Report
 from bench.stage.shop import Shop
 from bench.stage.wire import Frame, Line, Switchboard
-from sandbox.fake_stripe import RateLimits
+from testkit.fake_stripe import RateLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS, STOP_SECONDS = 60, 10

@@ -15,10 +15,10 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
 from ops.cli.options import COMMON, Common, common_of
-from ops.cli.screen import Answer, Screen, screen_of
-from ops.denied import denied_action
-from ops.errors import CannotRun
-from ops.place import Place, place_of
+from ops.cli.screen import CommandResult, Screen, screen_of
+from ops.errors import CommandError
+from ops.stack.access_denied import find_denied_action
+from ops.stack.stack import Stack, select_stack
 from recon.errors import InvalidRequest, SyncError
 from recon.retry import Deadline
 
@@ -37,9 +37,9 @@ class Operator:
     screen: Screen
 
     @cached_property
-    def place(self) -> Place:
+    def place(self) -> Stack:
         deadline = Deadline(time.monotonic() + FOREVER, time.monotonic, time.sleep)
-        return place_of(self.common.wanted, os.environ, deadline)
+        return select_stack(self.common.wanted, os.environ, deadline)
 
     def now(self) -> int:
         return int(time.time())
@@ -54,7 +54,9 @@ class Operator:
         return self.screen.err.status(what) if self.is_watched else nullcontext()
 
 
-def register(app: typer.Typer, name: str, function: Callable[..., Answer], examples: Sequence[str]) -> None:
+def register(
+    app: typer.Typer, name: str, function: Callable[..., CommandResult], examples: Sequence[str]
+) -> None:
     """Makes a function of an operator and options the command `name`."""
 
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
@@ -86,7 +88,7 @@ def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) ->
     return run
 
 
-def _answered(operator: Operator, ask: Callable[[], Answer]) -> int:
+def _answered(operator: Operator, ask: Callable[[], CommandResult]) -> int:
     """The exit code. A reader that has gone (`nightly-sync logs | head`) is no finding and no failure."""
     try:
         return _asked(operator, ask)
@@ -96,7 +98,7 @@ def _answered(operator: Operator, ask: Callable[[], Answer]) -> int:
         return BROKEN_PIPE
 
 
-def _asked(operator: Operator, ask: Callable[[], Answer]) -> int:
+def _asked(operator: Operator, ask: Callable[[], CommandResult]) -> int:
     if operator.common.wanted.sandbox:
         _ask_this_machine_directly()
     try:
@@ -106,12 +108,12 @@ def _asked(operator: Operator, ask: Callable[[], Answer]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except (CannotRun, InvalidRequest, SyncError, ClientError, BotoCoreError, OSError) as error:
+    except (CommandError, InvalidRequest, SyncError, ClientError, BotoCoreError, OSError) as error:
         return _refused(operator, told(error))
     return NEEDS_ATTENTION if answer.needs_attention else FINE
 
 
-def _give(operator: Operator, answer: Answer) -> None:
+def _give(operator: Operator, answer: CommandResult) -> None:
     if operator.common.as_json:
         operator.screen.json(answer.data)
     else:
@@ -149,7 +151,7 @@ def _told_by_aws(error: ClientError) -> str:
         return "the AWS credentials have expired: log in again (aws sso login, or new keys)"
     if code in _UNKNOWN:
         return f"AWS does not know these credentials ({code}): look at --profile and AWS_ACCESS_KEY_ID"
-    if action := denied_action(error):
+    if action := find_denied_action(error):
         return f"no permission: these AWS credentials may not call {action}"
     return f"AWS: {error.operation_name}: {code}: {' '.join(text.split())[:200]}"
 

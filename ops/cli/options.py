@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.place import DEFAULT_STACK, SANDBOX_HOME, Wanted
+from ops.stack.stack import DEFAULT_STACK, SANDBOX_HOME, StackSelector
 
 _PANEL = "Where and how"
 
@@ -26,8 +26,10 @@ class Common:
         self.said |= {name: value for name, value in said.items() if not _by_environment(ctx, name)}
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(**{name: self.said.get(name) for name in ("stack", "profile", "region", "sandbox")})
+    def wanted(self) -> StackSelector:
+        return StackSelector(
+            **{name: self.said.get(name) for name in ("stack", "profile", "region", "sandbox")}
+        )
 
     @property
     def as_json(self) -> bool:

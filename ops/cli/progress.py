@@ -7,7 +7,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as Bar
 
 from ops.cli.command import Operator
-from ops.follow import Progress
+from ops.runs.follow import Progress
 
 
 def watch(operator: Operator, seen: Iterable[Progress]) -> Progress:

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ops.jsonable import Json, jsonable
-from ops.masking import without_emails, without_keys
+from ops.format.json_encoding import Json, to_json
+from ops.format.masking import without_emails, without_keys
 
 # Control characters but tab and newline, and those that turn the direction of writing. What failed tells what
 # others have written, and may hold anything.
@@ -97,7 +97,7 @@ class Screen:
 
     def json(self, value: object) -> None:
         """ASCII, whatever standard output can hold; masked value by value, so that it stays JSON."""
-        text = json.dumps(self._masked_json(jsonable(value)), indent=2)
+        text = json.dumps(self._masked_json(to_json(value)), indent=2)
         self.out.print(Text(text), soft_wrap=True)
 
     def _masked_json(self, value: Json) -> Json:
@@ -119,7 +119,7 @@ class Screen:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """What a command found: `data` for --json, `show` for a person, and whether somebody has to act."""
 
     data: object

@@ -5,14 +5,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.dlq.letters import DeadLetter, Listing
-from ops.prospect import Prospect, failing, prospect
+from ops.dlq.dead_letters import DeadLetter, Listing
+from ops.runs.prediction import PredictedOutcome, failing, predict
 from recon.config import Settings
+from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
-from recon.ledger.table import Table
 
 if TYPE_CHECKING:
-    from recon.stripe_source import StripeSource
+    from recon.stripe.source import StripeSource
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Checked:
     """`prospect` is None where the session is settled: the consumer would drop the message unlooked."""
 
     letter: DeadLetter
-    prospect: Prospect | None
+    prospect: PredictedOutcome | None
 
 
 def check(
@@ -39,6 +39,6 @@ def check(
         message = listing.messages.get(letter.message_id)
         if message is None:
             return Checked(letter, failing(MalformedMessage(letter.problem or "")))
-        return Checked(letter, prospect(message, table, stripe, settings, now))
+        return Checked(letter, predict(message, table, stripe, settings, now))
 
     return pool.map(one, listing.letters)

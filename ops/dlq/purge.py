@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from ops.dlq.batches import DeadMessage
-from ops.dlq.box import Box
-from ops.dlq.choice import Choice
-from ops.dlq.held import Held
-from ops.dlq.letters import DeadLetter, listing_of
-from ops.masking import without_emails, without_keys
-from producer.scan import DAY, HOUR, MARGIN, MINUTE, SESSION_LIFE
+from ops.dlq.dead_letters import DeadLetter, listing_of
+from ops.dlq.leases import MessageLeases
+from ops.dlq.message_batches import DeadMessage
+from ops.dlq.message_filter import MessageFilter
+from ops.dlq.queue import DeadLetterQueue
+from ops.format.masking import without_emails, without_keys
+from producer.window import DAY, HOUR, MARGIN, MINUTE, SESSION_LIFE
 from recon.config import Settings
-from recon.ledger.dismissals import Dismissal, dismiss
-from recon.ledger.records import pending_key
-from recon.ledger.runs import Runs
-from recon.ledger.table import Table
-from recon.reconcile import Reason
+from recon.domain.reconcile import SkipReason
+from recon.dynamodb.dismissals import Dismissal, dismiss
+from recon.dynamodb.records import pending_key
+from recon.dynamodb.runs import Runs
+from recon.dynamodb.table import Table
 from recon.retry import Deadline
 
 LONGEST_REASON = 500  # characters
@@ -74,7 +74,7 @@ class Report:
 class Purge:
     """Everything a purge needs. `now` gives epoch seconds."""
 
-    box: Box
+    box: DeadLetterQueue
     table: Table
     runs: Runs
     settings: Settings
@@ -89,7 +89,7 @@ class Purge:
         """
         if not sessions and not message_ids:
             raise ValueError("a purge names sessions or messages")
-        choice = Choice(frozenset(sessions), frozenset(message_ids))
+        choice = MessageFilter(frozenset(sessions), frozenset(message_ids))
         retention = self.box.retention_seconds()
         finished: list[str] = []
         with self.box.held(clock=self.now) as held:
@@ -114,7 +114,7 @@ class Purge:
 
     def _purge(
         self,
-        held: Held,
+        held: MessageLeases,
         letter: DeadLetter,
         message: DeadMessage,
         said: tuple[str, str],
@@ -125,7 +125,7 @@ class Purge:
         if not held.still([message]):
             return None
         verdict, outcome, reason = self._dismissed(letter, said)
-        if letter.run_id and self.runs.finish_if_through(letter.run_id, self.now()):
+        if letter.run_id and self.runs.finish_if_complete(letter.run_id, self.now()):
             finished.append(letter.run_id)
         return Purged(
             message_id=letter.message_id,
@@ -154,11 +154,11 @@ class Purge:
         )
         stands = dismiss(self.table, dismissal, self.now(), self.deadline)
         if stands is None:
-            return Verdict.DISMISSED, "skipped", Reason.DISMISSED.value
+            return Verdict.DISMISSED, "skipped", SkipReason.DISMISSED.value
         return Verdict.SETTLED, stands.get("outcome"), stands.get("reason")
 
     def _listed_again_until(self, letter: DeadLetter) -> datetime | None:
-        """By the rules of `producer.scan`: while a scheduled run begins before the session was created, or
+        """By the rules of `producer.window`: while a scheduled run begins before the session was created, or
         waits for its payment. After nights that failed it is later."""
         pending = self.table.get(pending_key(letter.session_id or "")) or {}
         ends = [pending["expiresAt"]] if "expiresAt" in pending else []

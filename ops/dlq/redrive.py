@@ -9,15 +9,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import batched
 
-from ops.dlq.batches import DeadMessage
-from ops.dlq.box import Box
-from ops.dlq.choice import Choice
-from ops.dlq.held import LONGEST_REST, Held
-from ops.dlq.letters import DeadLetter, Listing, list_letters, listing_of
-from ops.dlq.tasks import MoveTask, MoveTasks, Started
-from ops.follow import follow
-from recon.ledger.table import Table
-from recon.queue import BATCH
+from ops.dlq.dead_letters import DeadLetter, Listing, list_dead_letters, listing_of
+from ops.dlq.leases import LONGEST_REST, MessageLeases
+from ops.dlq.message_batches import DeadMessage
+from ops.dlq.message_filter import MessageFilter
+from ops.dlq.move_tasks import MoveTask, MoveTasks, Started
+from ops.dlq.queue import DeadLetterQueue
+from ops.runs.follow import follow
+from recon.aws.queue import BATCH
+from recon.dynamodb.table import Table
 from recon.retry import Deadline
 
 # By hand: a fifth of a second for a batch, slower than any queue or consumer needs it.
@@ -75,7 +75,7 @@ class Redrive:
     takes whole numbers only: less than one is done by hand, and anything else rounded down.
     """
 
-    box: Box
+    box: DeadLetterQueue
     tasks: MoveTasks
     table: Table
     deadline: Deadline
@@ -84,7 +84,7 @@ class Redrive:
     sleep: Callable[[float], None]
     per_second: float | None = None
 
-    def plan(self, choice: Choice) -> Plan:
+    def plan(self, choice: MessageFilter) -> Plan:
         """Moves nothing."""
         listing = self._list()
         chosen = choice.of(listing.letters)
@@ -96,7 +96,7 @@ class Redrive:
             truncated=listing.truncated,
         )
 
-    def __call__(self, choice: Choice) -> Generator[Moving]:
+    def __call__(self, choice: MessageFilter) -> Generator[Moving]:
         """Moves, and yields how far it got: at least once, the end last. Leaving off in between stops a move
         by hand after its batch; a task of SQS goes on (`tasks.cancel` ends it)."""
         if not choice.is_everything:
@@ -114,7 +114,7 @@ class Redrive:
         yield from self._by_task(started, listing) if started else self._by_hand(choice)
 
     def _list(self) -> Listing:
-        return list_letters(self.box, self.table, self.now(), self.deadline)
+        return list_dead_letters(self.box, self.table, self.now(), self.deadline)
 
     def _by_task(self, started: Started, listing: Listing) -> Iterator[Moving]:
         def look() -> Moving:
@@ -130,7 +130,7 @@ class Redrive:
             sleep=self.sleep,
         )
 
-    def _by_hand(self, choice: Choice) -> Iterator[Moving]:
+    def _by_hand(self, choice: MessageFilter) -> Iterator[Moving]:
         rate = self.per_second or BY_HAND_PER_SECOND
         retention = self.box.retention_seconds()
         with self.box.held(clock=self.clock) as held:
@@ -149,7 +149,7 @@ class Redrive:
                 moving = _moved(moving, held, batch, chosen)
                 yield moving
 
-    def _paced(self, held: Held, rate: float) -> Iterator[Sequence[DeadMessage]]:
+    def _paced(self, held: MessageLeases, rate: float) -> Iterator[Sequence[DeadMessage]]:
         """Never faster than `rate`, also after a batch that took long."""
         due = self.clock()
         for batch in batched(held.messages, max(1, min(BATCH, int(rate)))):
@@ -157,7 +157,7 @@ class Redrive:
             yield batch
             due = max(due, self.clock()) + len(batch) / rate
 
-    def _rest(self, held: Held, due: float) -> None:
+    def _rest(self, held: MessageLeases, due: float) -> None:
         """Until it is due; what is held stays so meanwhile."""
         held.renew()
         while (left := due - self.clock()) > 0:
@@ -166,7 +166,7 @@ class Redrive:
 
 
 def _moved(
-    moving: Moving, held: Held, batch: Sequence[DeadMessage], letters: dict[str, DeadLetter]
+    moving: Moving, held: MessageLeases, batch: Sequence[DeadMessage], letters: dict[str, DeadLetter]
 ) -> Moving:
     ours = held.still(batch)
     sent = held.send_back(ours)

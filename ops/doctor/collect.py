@@ -9,10 +9,10 @@ from typing import Any
 from ops.doctor.facts import Facts, Function, Key, Parameter, Permissions, Reply
 from ops.doctor.permissions import key_of, permissions_of
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Read, Unread, read
-from ops.logs import group_of
-from ops.place import Place
-from recon.config import Settings, settings_from
+from ops.doctor.unread import Fetched, Unavailable, read
+from ops.runs.logs import log_group
+from ops.stack.stack import Stack
+from recon.config import Settings, load_settings
 from recon.errors import ConfigError
 from recon.retry import Deadline
 
@@ -24,15 +24,15 @@ STRIPE_PATIENCE_SECONDS = 30.0
 @dataclass(frozen=True)
 class KeyFacts:
     settings: Settings | None = None
-    parameter: Read[Parameter] | None = None
-    key: Read[Key] | None = None
+    parameter: Fetched[Parameter] | None = None
+    key: Fetched[Key] | None = None
     permissions: Permissions | None = None
 
 
-def facts_of(place: Place, shell: Shell, stack: Read[Reply], now: Callable[[], float]) -> Facts:
+def facts_of(place: Stack, shell: Shell, stack: Fetched[Reply], now: Callable[[], float]) -> Facts:
     """Raises CannotRun where the stack has no outputs to go by."""
     names, client = place.names, place.client
-    skew = None if isinstance(stack, Unread) else skew_seconds(stack, now())
+    skew = None if isinstance(stack, Unavailable) else skew_seconds(stack, now())
     consumer = _function(place, names.consumer)
     schedule = read(lambda: client("scheduler").get_schedule(Name=names.schedule))
     alarm_names = read(lambda: _alarm_names(place))
@@ -65,14 +65,16 @@ def facts_of(place: Place, shell: Shell, stack: Read[Reply], now: Callable[[], f
         schedule=schedule,
         schedule_role=_role(place, schedule),
         alarm_names=alarm_names,
-        alarms=alarm_names if isinstance(alarm_names, Unread) else read(lambda: _alarms(place, alarm_names)),
+        alarms=alarm_names
+        if isinstance(alarm_names, Unavailable)
+        else read(lambda: _alarms(place, alarm_names)),
         subscriptions=read(
             lambda: client("sns").list_subscriptions_by_topic(TopicArn=names.alarm_topic)["Subscriptions"]
         ),
     )
 
 
-def stack_of(place: Place) -> Read[Reply]:
+def stack_of(place: Stack) -> Fetched[Reply]:
     """The stack's description, and beside it when AWS answered."""
 
     def ask() -> Reply:
@@ -89,7 +91,7 @@ def skew_seconds(reply: Reply, now: float) -> float | None:
     return None if date is None else now - parsedate_to_datetime(date).timestamp()
 
 
-def _alarm_names(place: Place) -> list[str]:
+def _alarm_names(place: Stack) -> list[str]:
     pages = (
         place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=place.stack)
     )
@@ -97,7 +99,7 @@ def _alarm_names(place: Place) -> list[str]:
     return [one["PhysicalResourceId"] for one in resources if one["ResourceType"] in ALARM_TYPES]
 
 
-def _alarms(place: Place, names: list[str]) -> list[Reply]:
+def _alarms(place: Stack, names: list[str]) -> list[Reply]:
     # Without names CloudWatch would answer every alarm of the account.
     if not names:
         return []
@@ -106,9 +108,9 @@ def _alarms(place: Place, names: list[str]) -> list[Reply]:
     return [*answer["MetricAlarms"], *answer.get("CompositeAlarms", [])]
 
 
-def _function(place: Place, name: str) -> Function:
+def _function(place: Stack, name: str) -> Function:
     configuration = read(lambda: place.configuration(name))
-    group = f"/aws/lambda/{name}" if isinstance(configuration, Unread) else group_of(configuration)
+    group = f"/aws/lambda/{name}" if isinstance(configuration, Unavailable) else log_group(configuration)
     return Function(
         configuration,
         read(lambda: place.client("lambda").get_function_concurrency(FunctionName=name)),
@@ -116,12 +118,12 @@ def _function(place: Place, name: str) -> Function:
     )
 
 
-def _log_group(place: Place, name: str) -> Reply | None:
+def _log_group(place: Stack, name: str) -> Reply | None:
     groups = place.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     return next((group for group in groups if group["logGroupName"] == name), None)
 
 
-def _queue(place: Place, url: str) -> Read[Mapping[str, str]]:
+def _queue(place: Stack, url: str) -> Fetched[Mapping[str, str]]:
     def ask() -> Mapping[str, str]:
         return dict(
             place.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"].items()
@@ -130,41 +132,41 @@ def _queue(place: Place, url: str) -> Read[Mapping[str, str]]:
     return read(ask)
 
 
-def _role(place: Place, schedule: Read[Reply]) -> Read[Reply] | None:
-    if isinstance(schedule, Unread) or not (arn := schedule.get("Target", {}).get("RoleArn")):
+def _role(place: Stack, schedule: Fetched[Reply]) -> Fetched[Reply] | None:
+    if isinstance(schedule, Unavailable) or not (arn := schedule.get("Target", {}).get("RoleArn")):
         return None
     return read(lambda: place.client("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"])
 
 
-def _key_facts(place: Place, configuration: Read[Reply], now: Callable[[], float]) -> KeyFacts:
-    if isinstance(configuration, Unread):
+def _key_facts(place: Stack, configuration: Fetched[Reply], now: Callable[[], float]) -> KeyFacts:
+    if isinstance(configuration, Unavailable):
         return KeyFacts()
     try:
-        settings = settings_from(configuration.get("Environment", {}).get("Variables", {}))
+        settings = load_settings(configuration.get("Environment", {}).get("Variables", {}))
     except ConfigError:
         return KeyFacts()
     name, value = settings.stripe_secret_parameter, read(lambda: _secret(place, settings))
     parameter = read(lambda: _parameter(place, name)) if name else None
-    if isinstance(value, Unread):
+    if isinstance(value, Unavailable):
         return KeyFacts(settings, parameter, value)
     deadline = Deadline(time.monotonic() + STRIPE_PATIENCE_SECONDS, time.monotonic, time.sleep)
     asked = permissions_of(replace(settings, stripe_secret=value), int(now()), deadline)
     return KeyFacts(settings, parameter, key_of(value), asked)
 
 
-def _secret(place: Place, settings: Settings) -> str:
+def _secret(place: Stack, settings: Settings) -> str:
     """As the functions read it: the environment's own wins."""
     if settings.stripe_secret:
         return settings.stripe_secret
     return str(_get_parameter(place, settings.stripe_secret_parameter, decrypt=True)["Value"]).strip()
 
 
-def _parameter(place: Place, name: str) -> Parameter:
+def _parameter(place: Stack, name: str) -> Parameter:
     found = _get_parameter(place, name, decrypt=False)
     return Parameter(name, found["Type"], found["LastModifiedDate"])
 
 
-def _get_parameter(place: Place, name: str | None, *, decrypt: bool) -> Mapping[str, Any]:
+def _get_parameter(place: Stack, name: str | None, *, decrypt: bool) -> Mapping[str, Any]:
     answer: Mapping[str, Any] = place.client("ssm").get_parameter(Name=name, WithDecryption=decrypt)[
         "Parameter"
     ]

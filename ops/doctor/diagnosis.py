@@ -8,8 +8,8 @@ from ops.doctor.collect import facts_of, stack_of
 from ops.doctor.facts import Facts
 from ops.doctor.finding import Finding, Verdict
 from ops.doctor.shell import Shell
-from ops.errors import CannotRun
-from ops.place import Place
+from ops.errors import CommandError
+from ops.stack.stack import Stack
 
 # In the order in which a night depends on them.
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
@@ -39,13 +39,13 @@ class Diagnosis:
         return sum(finding.verdict is verdict for finding in self.findings)
 
 
-def diagnose(place: Place, shell: Shell, now: Callable[[], float]) -> Diagnosis:
+def diagnose(place: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis:
     """Raises CannotRun where there is no stack. One that was never whole has no outputs to go by: that is all
     there is to say of it."""
     described = stack_of(place)
     try:
         facts = facts_of(place, shell, described, now)
-    except CannotRun:
+    except CommandError:
         found = stack.of_stack(described, shell)
         if found.verdict is not Verdict.FIX:
             raise

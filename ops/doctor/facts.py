@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Read, Unread
-from ops.place import Names
+from ops.doctor.unread import Fetched, Unavailable
+from ops.stack.stack import StackOutputs
 from recon.config import Settings
 
 type Reply = Mapping[str, Any]
@@ -66,9 +66,9 @@ class Permissions:
 class Function:
     """`log_group` is None where the group that the function names is not there."""
 
-    configuration: Read[Reply]
-    concurrency: Read[Reply]
-    log_group: Read[Reply | None]
+    configuration: Fetched[Reply]
+    concurrency: Fetched[Reply]
+    log_group: Fetched[Reply | None]
 
 
 @dataclass(frozen=True)
@@ -79,31 +79,31 @@ class Facts:
     by how much this machine's clock is ahead of AWS's; `alarm_names` are the stack's."""
 
     shell: Shell
-    names: Names
+    names: StackOutputs
     is_sandbox: bool
-    stack: Read[Reply]
+    stack: Fetched[Reply]
     skew_seconds: float | None
     producer: Function
     consumer: Function
     settings: Settings | None
-    parameter: Read[Parameter] | None
-    key: Read[Key] | None
+    parameter: Fetched[Parameter] | None
+    key: Fetched[Key] | None
     permissions: Permissions | None
-    livemode: Read[bool | None]
-    table: Read[Reply]
-    time_to_live: Read[Reply]
-    backups: Read[Reply]
-    queue: Read[Mapping[str, str]]
-    dead_letters: Read[Mapping[str, str]]
-    mapping: Read[Reply]
-    schedule: Read[Reply]
-    schedule_role: Read[Reply] | None
-    alarm_names: Read[Sequence[str]]
-    alarms: Read[Sequence[Reply]]
-    subscriptions: Read[Sequence[Reply]]
+    livemode: Fetched[bool | None]
+    table: Fetched[Reply]
+    time_to_live: Fetched[Reply]
+    backups: Fetched[Reply]
+    queue: Fetched[Mapping[str, str]]
+    dead_letters: Fetched[Mapping[str, str]]
+    mapping: Fetched[Reply]
+    schedule: Fetched[Reply]
+    schedule_role: Fetched[Reply] | None
+    alarm_names: Fetched[Sequence[str]]
+    alarms: Fetched[Sequence[Reply]]
+    subscriptions: Fetched[Sequence[Reply]]
 
     @property
     def parameters(self) -> Mapping[str, str]:
         """The stack's, as it was deployed with; none where they could not be read."""
-        described = {} if isinstance(self.stack, Unread) else self.stack
+        described = {} if isinstance(self.stack, Unavailable) else self.stack
         return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ops.doctor.facts import PUBLISHABLE, RESTRICTED, SECRET, Access, Key, Permissions, Tried
-from ops.stripe import livemode_of
+from ops.stack.stripe_access import key_livemode
 from recon.config import Settings
 from recon.errors import KeyNotAllowed, KeyRejected, SyncError
 from recon.retry import STRIPE_TIMEOUT_SECONDS, Deadline
 
 if TYPE_CHECKING:
-    from recon.stripe_source import FetchedSession
+    from recon.stripe.source import FetchedSession
 
 _KINDS = {"sk_": SECRET, "rk_": RESTRICTED, "pk_": PUBLISHABLE}
 # What there is of events does not matter here, only whether they may be read.
@@ -19,15 +19,15 @@ EVENTS_BACK_SECONDS = 60
 
 def key_of(value: str) -> Key:
     """By its prefix, https://docs.stripe.com/keys; an organisation's key does not say its mode."""
-    return Key(_KINDS.get(value[:3]), livemode_of(value))
+    return Key(_KINDS.get(value[:3]), key_livemode(value))
 
 
 def permissions_of(settings: Settings, now: int, deadline: Deadline) -> Permissions:
     """`settings` hold the key itself. Writes nothing at Stripe."""
-    from recon.connect import connected  # noqa: PLC0415 - the stripe library takes longer to load than the rest
-    from recon.stripe_source import DISPUTES, StripeSource  # noqa: PLC0415
+    from recon.connect import connect_stripe  # noqa: PLC0415 - the stripe library takes longer to load than the rest
+    from recon.stripe.source import DISPUTES, StripeSource  # noqa: PLC0415
 
-    connection = connected(settings, per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS)
+    connection = connect_stripe(settings, per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS)
     source = StripeSource(connection, deadline, lambda: None)
     newest: list[str] = []
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from ops.place import DEFAULT_STACK, Wanted
+from ops.stack.stack import DEFAULT_STACK, StackSelector
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Shell:
     """`endpoint` is where the AWS CLI has to look for an emulated AWS."""
 
     stack: str
-    wanted: Wanted
+    wanted: StackSelector
     endpoint: str | None = None
 
     def aws(self, command: str) -> str:

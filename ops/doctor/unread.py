@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.denied import denied_action
 from ops.doctor.finding import Finding, fix, unknown
 from ops.doctor.shell import Shell
+from ops.stack.access_denied import find_denied_action
 from recon.errors import SyncError
 
 _MISSING = frozenset(
@@ -31,7 +31,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Unread:
+class Unavailable:
     """`why` names the denied action, or what went wrong."""
 
     cause: Cause
@@ -42,28 +42,28 @@ class Unread:
         return self.cause is Cause.MISSING
 
 
-type Read[T] = T | Unread
+type Fetched[T] = T | Unavailable
 
 
-def read[T](ask: Callable[[], T]) -> Read[T]:
+def read[T](ask: Callable[[], T]) -> Fetched[T]:
     try:
         return ask()
     except ClientError as error:
         return _refused(error)
     except (BotoCoreError, SyncError) as error:
-        return Unread(Cause.FAILED, " ".join(str(error).split()))
+        return Unavailable(Cause.FAILED, " ".join(str(error).split()))
 
 
-def _refused(error: ClientError) -> Unread:
+def _refused(error: ClientError) -> Unavailable:
     code = error.response["Error"]["Code"]
     if code in _MISSING:
-        return Unread(Cause.MISSING, code)
-    if action := denied_action(error):
-        return Unread(Cause.DENIED, action)
-    return Unread(Cause.FAILED, f"{error.operation_name}: {code}")
+        return Unavailable(Cause.MISSING, code)
+    if action := find_denied_action(error):
+        return Unavailable(Cause.DENIED, action)
+    return Unavailable(Cause.FAILED, f"{error.operation_name}: {code}")
 
 
-def lost(name: str, what: str, unread: Unread, shell: Shell) -> Finding:
+def lost(name: str, what: str, unread: Unavailable, shell: Shell) -> Finding:
     """For a part of the stack. CloudFormation does not make again what was deleted behind its back."""
     if unread.is_missing:
         return rebuild(name, f"{what} is gone", shell)
@@ -79,7 +79,7 @@ def rebuild(name: str, what: str, shell: Shell) -> Finding:
     )
 
 
-def unseen(name: str, unread: Unread) -> Finding:
+def unseen(name: str, unread: Unavailable) -> Finding:
     """For a check whose fact is not there."""
     if unread.cause is Cause.DENIED:
         return unknown(name, f"these AWS credentials may not call {unread.why}")

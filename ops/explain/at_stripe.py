@@ -6,16 +6,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ops.explain.facts import AtStripe, Problem
-from ops.money import Money
+from ops.format.money import Money
+from recon.domain.message import SessionMessage, build_message, dumps, loads
+from recon.domain.order import DAY, Json
+from recon.domain.reconcile import amount_and_currency, user_ids
 from recon.errors import MalformedMessage, SyncError
-from recon.message import SessionMessage, dumps, loads, message_of
-from recon.order import DAY, Json
-from recon.reconcile import user_ids, worth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from recon.stripe_source import FetchedSession, SessionEvent, StripeSource
+    from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
 
 # Stripe's list of events can be asked from a moment on, and not for one session: a hundred pages are ten
 # seconds, and the days of a busy shop may hold more.
@@ -52,7 +52,7 @@ def ask(stripe: "Callable[[], StripeSource]", session_id: str) -> Asked:
         fetched = stripe().fetch(session_id)
     except SyncError as error:
         return Asked(problem=_problem(error))
-    raw = message_of(fetched.session, NOBODYS_RUN)
+    raw = build_message(fetched.session, NOBODYS_RUN)
     try:
         message = loads(dumps(raw))
     except MalformedMessage as error:
@@ -66,7 +66,7 @@ def _problem(error: SyncError) -> Problem:
 
 def _said(fetched: "FetchedSession", message: SessionMessage | None) -> AtStripe:
     session = fetched.session
-    amount, currency = worth_of(message) if message else (None, None)
+    amount, currency = amount_and_currency(message) if message else (None, None)
     ids = user_ids(message) if message else ()
     return AtStripe(
         status=str(session.get("status")),

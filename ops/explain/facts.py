@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from ops.dlq.letters import DeadLetter
-from ops.money import Money
-from ops.prospect import Prospect
-from recon.order import SOURCE
+from ops.dlq.dead_letters import DeadLetter
+from ops.format.money import Money
+from ops.runs.prediction import PredictedOutcome
+from recon.domain.order import SOURCE
 
 
 class Look(StrEnum):
@@ -145,7 +145,7 @@ class Facts:
     events: tuple[EventThere, ...]
     dead_letters: tuple[DeadLetter, ...]
     next_run: NextRun
-    prospect: Prospect | None
+    prospect: PredictedOutcome | None
     missing: tuple[str, ...]
 
     @property

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.dlq.box import Box
-from ops.dlq.letters import DeadLetter, list_letters
+from ops.dlq.dead_letters import DeadLetter, list_dead_letters
+from ops.dlq.queue import DeadLetterQueue
 from ops.explain.at_stripe import Asked, Heard, ask, hear
-from ops.explain.coming import Sight, next_run
 from ops.explain.facts import Facts, InRun
 from ops.explain.in_table import (
     Waiting,
@@ -19,17 +18,18 @@ from ops.explain.in_table import (
     waiting_for_payment,
     with_markers,
 )
-from ops.prospect import Prospect, prospect
-from ops.status import Schedule
+from ops.explain.next_run import Sight, next_run
+from ops.runs.prediction import PredictedOutcome, predict
+from ops.runs.status import Schedule
 from recon.config import Settings
-from recon.ledger.records import RUNNING, Run
-from recon.ledger.runs import LISTING_STALE_SECONDS, Runs
-from recon.ledger.table import Table
-from recon.message import SessionMessage
+from recon.domain.message import SessionMessage
+from recon.dynamodb.records import RUNNING, Run
+from recon.dynamodb.runs import LISTING_STALE_SECONDS, Runs
+from recon.dynamodb.table import Table
 from recon.retry import Deadline
 
 if TYPE_CHECKING:
-    from recon.stripe_source import StripeSource
+    from recon.stripe.source import StripeSource
 
 # Ninety nights, which is as long as their records are kept, and some by hand on each.
 RUNS_LOOKED_AT = 500
@@ -42,7 +42,7 @@ class Sources:
     `schedule` is None where it could not be asked."""
 
     table: Table
-    box: Box
+    box: DeadLetterQueue
     stripe: "Callable[[], StripeSource]"
     settings: Settings
     producer: Settings
@@ -107,7 +107,7 @@ class _Dead:
 
 def _dead_letters(sources: Sources, session_id: str, now: int) -> _Dead:
     try:
-        listing = list_letters(sources.box, sources.table, now, sources.deadline)
+        listing = list_dead_letters(sources.box, sources.table, now, sources.deadline)
     except (ClientError, BotoCoreError) as error:
         return _Dead((), (), (f"the dead-letter queue: {_code(error)}",))
     missing = []
@@ -126,10 +126,10 @@ def _message(asked: Asked, waiting: Waiting | None, dead: _Dead) -> SessionMessa
     return next((message for message in candidates if message), None)
 
 
-def _prospect(sources: Sources, asked: Asked, now: int) -> Prospect | None:
+def _prospect(sources: Sources, asked: Asked, now: int) -> PredictedOutcome | None:
     if asked.raw is None:
         return None
-    return prospect(asked.raw, sources.table, sources.stripe, sources.settings, now)
+    return predict(asked.raw, sources.table, sources.stripe, sources.settings, now)
 
 
 def _open_run(latest: Sequence[Run], in_runs: Sequence[InRun], sight: Sight, now: int) -> str | None:

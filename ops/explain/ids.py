@@ -2,7 +2,7 @@
 
 import re
 
-from ops.errors import CannotRun
+from ops.errors import CommandError
 from ops.explain.facts import Facts
 
 _ID = re.compile(r"cs_[A-Za-z0-9_-]{1,252}")
@@ -15,7 +15,7 @@ def session_id_of(text: str) -> str:
     """Raises CannotRun for what is no id of a Checkout Session."""
     found = text.strip()
     if not _ID.fullmatch(found):
-        raise CannotRun(
+        raise CommandError(
             f"{found[:_SHOWN]!r} is no Checkout Session's id: these begin with {_LIVE} or {_TEST}; "
             "`nightly-sync show last` lists some"
         )

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.explain.facts import EventThere, InRun, Marker, OrderThere, Pending
-from ops.sessions import money_of, session_outcome
+from ops.runs.sessions import read_money, session_outcome
+from recon.domain.message import SessionMessage, loads
+from recon.domain.reconcile import find_drift, user_ids
+from recon.dynamodb.orders import find_orders
+from recon.dynamodb.records import Run, marker_key, outcome_key, pending_key
+from recon.dynamodb.table import Item, Table
 from recon.errors import MalformedMessage
-from recon.ledger.orders import orders_of
-from recon.ledger.records import Run, marker_key, outcome_key, pending_key
-from recon.ledger.table import Item, Table
-from recon.message import SessionMessage, loads
-from recon.reconcile import drift_of, user_ids
 from recon.retry import Deadline
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def orders_there(
     table: Table, message: SessionMessage, deadline: Deadline
 ) -> tuple[tuple[OrderThere, ...], tuple[str, ...]]:
     """The session's orders under every id its user may have, and where they differ from the message."""
-    found = orders_of(table, user_ids(message), message.created)
+    found = find_orders(table, user_ids(message), message.created)
     own = [order for order in found if order.is_of(message.session_id)]
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     there = sorted((_order(item) for item in items), key=lambda order: order.key)
-    return tuple(there), drift_of(message, own)
+    return tuple(there), find_drift(message, own)
 
 
 def _order(item: Item) -> OrderThere:
@@ -47,7 +47,7 @@ def _order(item: Item) -> OrderThere:
         source=item.get("source", WEBHOOK),
         run_id=item.get("syncRunId"),
         status=item.get("status"),
-        amount=money_of(item),
+        amount=read_money(item),
         created_at=item.get("createdAt"),
         updated_at=item.get("updatedAt"),
     )

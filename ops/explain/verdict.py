@@ -3,9 +3,10 @@
 The rules stand in the order in which they are asked, and the first one that applies says it.
 """
 
-from ops.explain import with_order, without_order
+from ops.explain import rules_order_found as with_order
+from ops.explain import rules_order_missing as without_order
 from ops.explain.facts import Facts
-from ops.explain.said import Verdict
+from ops.explain.verdict_types import Verdict
 
 RULES = (*with_order.RULES, *without_order.RULES)
 

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from ops.money import Money
+from ops.format.money import Money
 from ops.report.model import Report, RunLine, midnight
 from ops.report.sessions import Sessions, Sighting
 from ops.report.summary import report_of
-from recon.clock import epoch_of
-from recon.ledger.records import RUN_PREFIX, outcomes_of, run_of
-from recon.ledger.table import Item, Table
-from recon.order import DAY
+from recon.domain.order import DAY
+from recon.dynamodb.records import RUN_PREFIX, outcome_partition, parse_run
+from recon.dynamodb.table import Item, Table
+from recon.timestamps import parse_epoch
 
 _ATTRIBUTES = "SK, outcome, reason, orderNumber, errorType, errorMessage, attempts, drift, amount, currency"
 # A duplicate names the keys of both orders, and a key is a user's id, often an e-mail address.
@@ -41,7 +41,7 @@ def _runs(table: Table) -> list[RunLine]:
 
 
 def _run_line(item: Item) -> RunLine | None:
-    run = run_of(item)
+    run = parse_run(item)
     started, ended = _epoch(run.started_at), _epoch(run.completed_at)
     if started is None:
         return None
@@ -61,7 +61,7 @@ def _run_line(item: Item) -> RunLine | None:
 
 
 def _sightings(table: Table, run_id: str) -> Iterator[Sighting]:
-    for item in table.query("PK = :run", {":run": outcomes_of(run_id)}, projection=_ATTRIBUTES):
+    for item in table.query("PK = :run", {":run": outcome_partition(run_id)}, projection=_ATTRIBUTES):
         yield Sighting(
             session_id=item["SK"].removeprefix("SESSION#"),
             outcome=_text(item, "outcome") or "unknown",
@@ -107,6 +107,6 @@ def _count(value: object) -> int:
 
 def _epoch(text: object) -> int | None:
     try:
-        return epoch_of(text) if isinstance(text, str) else None
+        return parse_epoch(text) if isinstance(text, str) else None
     except ValueError:
         return None

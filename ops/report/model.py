@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from ops.money import Money, totals
-from recon.ledger.records import FAILED, RUNNING
-from recon.order import DAY
-from recon.reconcile import Outcome
+from ops.format.money import Money, totals
+from recon.domain.order import DAY
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.records import FAILED, RUNNING
 
 _ALL_TENTHS = 1_000  # of a percent
 

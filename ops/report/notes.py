@@ -1,9 +1,9 @@
 """What the page does not know, said plainly."""
 
+from ops.format.text import counted
 from ops.report.markup import Html, element
 from ops.report.model import Report
-from ops.words import counted
-from recon.ledger.records import OUTCOME_DAYS, RUN_DAYS
+from recon.dynamodb.records import OUTCOME_DAYS, RUN_DAYS
 
 _ALWAYS = (
     (

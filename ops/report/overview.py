@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from ops.money import Money
-from ops.report import words
+from ops.format.money import Money
+from ops.format.text import counted, duration
+from ops.report import text as words
 from ops.report.charts import Bar, Chart, chart
 from ops.report.markup import Content, Html, element
 from ops.report.model import Day, Report
-from ops.words import counted, duration
 
 # Of more currencies than this, the rest is in the table only.
 MAX_MONEY_CHARTS = 6

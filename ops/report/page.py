@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from ops.report import words
-from ops.report.lede import lede
+from ops.report import text as words
+from ops.report.headline import headline
 from ops.report.markup import Content, Html, element
 from ops.report.model import Report
 from ops.report.notes import notes
@@ -27,7 +27,7 @@ def page(report: Report) -> str:
     sections = _sections(report)
     body = element(
         "body",
-        element("header", *_heading(report), lede(report), _contents(sections)),
+        element("header", *_heading(report), headline(report), _contents(sections)),
         element("main", *(_section(*section) for section in sections)),
         element("footer", element("p", "Times are UTC. Amounts are never added up across currencies.")),
     )

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ops.money import Money
+from ops.format.money import Money
 from ops.report.model import Drifted, Failed, Recovered, RunLine
-from recon.reconcile import Outcome, Reason
+from recon.domain.reconcile import Outcome, SkipReason
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sessions:
         if seen.outcome == Outcome.CREATED:
             order = Recovered(name, run.day, run.run_id, seen.order_number, seen.money)
             self._created.setdefault(name, order)
-        elif seen.fate == Reason.EXISTS:
+        elif seen.fate == SkipReason.EXISTS:
             self._existing.setdefault(name, run.day)
         elif seen.outcome == Outcome.ERROR:
             self._failed[name] = Failed(
@@ -66,7 +66,7 @@ class Sessions:
         """An order that was written or found once is there, whatever a later run met."""
         if session_id in self._created:
             return Outcome.CREATED
-        return Reason.EXISTS if session_id in self._existing else self._latest[session_id]
+        return SkipReason.EXISTS if session_id in self._existing else self._latest[session_id]
 
     @property
     def recovered(self) -> tuple[Recovered, ...]:

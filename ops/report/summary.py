@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from ops.money import Money, totals
+from ops.format.money import Money, totals
 from ops.report.model import Day, Gone, Report, RunLine, Share
 from ops.report.sessions import Sessions
-from recon.reconcile import Outcome
+from recon.domain.reconcile import Outcome
 
 type Known = Mapping[str, Counter[str]]  # how many outcomes of each kind a run still has, by its id
 

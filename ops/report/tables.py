@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.links import session_url
-from ops.report import words
+from ops.format.links import session_url
+from ops.format.text import duration
+from ops.report import text as words
 from ops.report.markup import Content, Html, element
 from ops.report.model import Day, Drifted, Failed, Recovered, Report, RunLine
-from ops.words import duration
 
 # So many rows are a page that opens at once on a phone and goes through an e-mail.
 MAX_ROWS = 500

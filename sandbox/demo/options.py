@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.build import ROOT
-from sandbox.shop import MINIMUM_SESSIONS
+from testkit.shop import MINIMUM_SESSIONS
 
 HOME = ROOT / ".sandbox"
 # A small shop's day: large enough to see batches and retries, over in seconds.

@@ -9,16 +9,16 @@ from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Any
 
-from ops.dlq.box import Box
-from ops.dlq.choice import Choice
-from ops.dlq.letters import DeadLetter, list_letters
+from ops.dlq.dead_letters import DeadLetter, list_dead_letters
+from ops.dlq.message_filter import MessageFilter
+from ops.dlq.move_tasks import MoveTasks
+from ops.dlq.queue import DeadLetterQueue
 from ops.dlq.redrive import Redrive
-from ops.dlq.tasks import MoveTasks
-from ops.follow import Progress, Watch, follow
-from ops.money import Money, totals
-from ops.outcomes import skip_reasons
-from recon.ledger.runs import Runs
-from recon.ledger.table import Table
+from ops.format.money import Money, totals
+from ops.runs.follow import Progress, Watch, follow
+from ops.runs.outcomes import skip_reasons
+from recon.dynamodb.runs import Runs
+from recon.dynamodb.table import Table
 from recon.retry import Deadline
 from sandbox.demo.findings import RecoveredOrder, recovered_orders
 from sandbox.demo.look_around import commands, operator_commands
@@ -26,7 +26,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
 from sandbox.demo.state import names_of
 from sandbox.stack import Parameters, Stack, deploy
-from sandbox.verify import Problem
+from testkit.invariants import Problem
 
 # As on AWS but for patience: nobody waits an hour here for a second try.
 QUICK: Parameters = MappingProxyType(
@@ -78,13 +78,13 @@ class Stage:
     stack: Stack
     table: Table
     watch: Watch
-    box: Box
+    box: DeadLetterQueue
 
     def reasons(self, run_id: str) -> dict[str, int]:
         return dict(skip_reasons(self.table, run_id).most_common())
 
     def dead(self) -> Sequence[DeadLetter]:
-        return list_letters(self.box, self.table, time.time(), no_deadline()).letters
+        return list_dead_letters(self.box, self.table, time.time(), no_deadline()).letters
 
     def redrive(self) -> int:
         """How many messages were moved back."""
@@ -97,7 +97,7 @@ class Stage:
             clock=time.monotonic,
             sleep=time.sleep,
         )
-        *_, end = redrive(Choice())
+        *_, end = redrive(MessageFilter())
         return end.moved
 
     def orders(self, run_id: str) -> list[RecoveredOrder]:
@@ -114,7 +114,7 @@ def set_stage(screen: Screen, services: Services, parameters: Parameters) -> Sta
         sqs = services.client("sqs")
         table = Table(services.client("dynamodb"), stack.table)
         watch = Watch(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
-        box = Box(sqs, stack.dlq_url, stack.queue_url)
+        box = DeadLetterQueue(sqs, stack.dlq_url, stack.queue_url)
         screen.say(
             "schedule → producer → SQS queue → consumer → DynamoDB, and a dead-letter queue. "
             "Retries are set to seconds, where AWS gets minutes."

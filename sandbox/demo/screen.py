@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ops.follow import Progress
+from ops.runs.follow import Progress
 
 WIDTH = 100
 INDENT = (0, 0, 0, 4)

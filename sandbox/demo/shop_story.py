@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from ops.follow import Progress
+from ops.runs.follow import Progress
 from sandbox.demo.options import Options
 from sandbox.demo.scenes import (
     Stage,
@@ -20,9 +20,9 @@ from sandbox.demo.scenes import (
 )
 from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
-from sandbox.fake_stripe import FakeStripeAdmin, Fault, FaultKind
-from sandbox.shop import Expected, Shop, make_shop, seed_table
-from sandbox.verify import verify
+from testkit.fake_stripe import FakeStripeAdmin, Fault, FaultKind
+from testkit.invariants import verify
+from testkit.shop import Expected, Shop, make_shop, seed_table
 
 # The default of a deployment; a larger shop is run in one go here all the same.
 MAX_SESSIONS = 500

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from sandbox.fake_stripe.__main__ import main
+from testkit.fake_stripe.__main__ import main
 
 
 def end_with_parent() -> None:

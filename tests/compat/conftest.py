@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from sandbox.fake_stripe import FakeStripe
-from sandbox.fake_stripe.traffic import RateLimits
+from testkit.fake_stripe import FakeStripe
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY, World
 from tests.compat.record import SAMPLES
-from tests.world import KEY, World
 
 PATHS = sorted(SAMPLES.glob("*.json"))
 

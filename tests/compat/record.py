@@ -10,10 +10,10 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from sandbox.fake_stripe import FakeStripe, SessionSpec
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.builders import NOW, RUN
-from tests.world import KEY, SCHEDULED, World
+from testkit.builders import NOW, RUN
+from testkit.fake_stripe import FakeStripe, SessionSpec
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY, SCHEDULED, World
 
 SAMPLES = Path(__file__).parent / "samples"
 HOUR = 3600

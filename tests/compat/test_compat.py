@@ -8,12 +8,12 @@ import json
 
 import pytest
 
-from recon.ledger.records import DONE, FAILED, RUNNING, known_outcome, run_of, state_of
-from recon.message import loads
-from recon.reconcile import Outcome
-from sandbox.fake_stripe import SessionSpec
-from tests.builders import NOW, RUN, TABLE
-from tests.world import SCHEDULED, wire
+from recon.domain.message import loads
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.records import DONE, FAILED, RUNNING, parse_known_outcome, parse_run, parse_state
+from testkit.builders import NOW, RUN, TABLE
+from testkit.fake_stripe import SessionSpec
+from testkit.world import SCHEDULED, wire
 
 HOUR = 3600
 NEXT_NIGHT = SCHEDULED | {"scheduledTime": "2024-11-28T02:00:00Z"}
@@ -63,7 +63,7 @@ def test_every_message_is_read(sample):
 def test_every_runs_record_is_read(sample):
     [done] = records(sample, SK=f"STRIPE_ORDER_SYNC#{RUN}")
     [_, running] = sample["open"]
-    read = [run_of(item) for item in (done, running, sample["failed"], sample["truncated"])]
+    read = [parse_run(item) for item in (done, running, sample["failed"], sample["truncated"])]
     assert [run.status for run in read] == [DONE, RUNNING, FAILED, RUNNING]
     assert [run.listed for run in read] == [True, False, False, True]
     assert [run.truncated for run in read] == [False, False, False, True]
@@ -83,7 +83,7 @@ def test_every_runs_record_is_read(sample):
 
 def test_the_state_is_read(sample):
     [state] = records(sample, SK="STRIPE_ORDER_SYNC")
-    read = state_of(state)
+    read = parse_state(state)
     assert (read.run_id, read.covered_through, read.livemode) == (RUN, NOW - 600, False)
     assert read.first_lookback_start == NOW - 25 * HOUR
 
@@ -92,10 +92,10 @@ def test_every_outcome_is_read_and_only_an_error_may_still_change(sample):
     outcomes = by_session(sample)
     assert len(outcomes) == 11
     for session, item in outcomes.items():
-        known = known_outcome(item)
+        known = parse_known_outcome(item)
         assert known.outcome in set(Outcome)
         assert known.is_final is (session != "cs_test_error")
-    error = known_outcome(outcomes["cs_test_error"])
+    error = parse_known_outcome(outcomes["cs_test_error"])
     assert error.error_type == "SessionNotFound"
     assert error.message_id
 

@@ -4,11 +4,11 @@ import socket
 
 import pytest
 
-from sandbox.fake_stripe import FakeStripe
-from sandbox.fake_stripe.traffic import RateLimits
+from testkit.fake_stripe import FakeStripe
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY
 from tests.crash.replay import cases_of
 from tests.crash.shop import before_the_batch, before_the_run, small_slices
-from tests.world import KEY
 
 
 @pytest.fixture(scope="session")

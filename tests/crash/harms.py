@@ -14,7 +14,7 @@ from typing import Any
 import stripe
 from stripe import oauth_error  # noqa: F401 - defines error classes that are found below
 
-from tests.doubles.faults import (
+from testkit.doubles.faults import (
     Call,
     Fault,
     cancelled,

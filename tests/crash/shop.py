@@ -13,17 +13,18 @@ from unittest import mock
 
 import stripe as library
 
-from producer import enqueue, slices
-from recon.stripe_source import StripeConnection
+from producer import session_lister as slices
+from producer import sync_run as enqueue
+from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
-from sandbox.fake_stripe import FakeStripe, LineSpec, SessionSpec
-from tests.builders import NOW
+from testkit.builders import NOW
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.errors import Meta, exceptions_of
+from testkit.doubles.faults import Faulty
+from testkit.doubles.queues import Message
+from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
+from testkit.world import FakeLambda, FakeSSM, Item, World, wire
 from tests.crash.stripe_port import Transport
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.errors import Meta, exceptions_of
-from tests.doubles.faults import Faulty
-from tests.doubles.queues import Message
-from tests.world import FakeLambda, FakeSSM, Item, World, wire
 
 HOUR, DAY = 3600, 86_400
 BEFORE = {"trigger": "scheduled", "scheduledTime": "2024-11-26T02:00:00Z", "lookbackHours": 120}

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import stripe as library
 
-from sandbox.fake_stripe import FakeStripe
-from sandbox.fake_stripe.errors import DropConnectionError
-from tests.doubles.faults import Faulty, History
+from testkit.doubles.faults import Faulty, History
+from testkit.fake_stripe import FakeStripe
+from testkit.fake_stripe.errors import DropConnectionError
 
 type Reply = tuple[bytes, int, Mapping[str, str]]
 

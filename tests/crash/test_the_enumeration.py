@@ -13,11 +13,12 @@ import pytest
 import stripe
 from botocore import xform_name
 
-from consumer import process
-from producer import enqueue
-from recon.ledger import outcomes, table
-from recon.ledger.runs import Runs
+from consumer import batch_processor as process
+from producer import sync_run as enqueue
+from recon.dynamodb import outcomes, table
+from recon.dynamodb.runs import Runs
 from recon.retry import Deadline
+from testkit.doubles.errors import service_model
 from tests.crash.harms import BODIES
 from tests.crash.replay import (
     Act,
@@ -28,7 +29,6 @@ from tests.crash.replay import (
     went_wrong,
     whole_run,
 )
-from tests.doubles.errors import service_model
 
 
 def _names(cases):
@@ -43,7 +43,7 @@ def test_every_service_that_the_functions_call_is_in_the_list(batch_night, run_n
 
 def test_a_new_call_is_covered_by_itself(batch_night, cases, monkeypatch):
     before = cases(batch_night, one_batch)
-    known_of = outcomes.known_of
+    known_of = outcomes.load_prior_state
 
     def asks_once_more(table, sessions, deadline):
         table.get(("NEW", "CALL"))
@@ -58,7 +58,7 @@ def test_a_new_call_is_covered_by_itself(batch_night, cases, monkeypatch):
 
 
 def test_a_call_that_goes_around_the_recorded_clients_is_noticed(batch_night, strays, monkeypatch):
-    known_of = outcomes.known_of
+    known_of = outcomes.load_prior_state
 
     def asks_elsewhere(table, sessions, deadline):
         with contextlib.suppress(OSError):
@@ -147,7 +147,7 @@ def _quiet(self, run, state, *_otherwise):
     """As it once was: whatever cancels the transaction is taken for another invocation's progress."""
     try:
         self._table.transact([run, state], self._deadline)
-    except table.Cancelled:
+    except table.TransactionCancelled:
         return False
     return True
 
@@ -161,7 +161,7 @@ BROKEN = (
     Broken(
         "a message stays until its session is through",
         BATCH,
-        ((process.Process, "_give_back", _deletes_everything),),
+        ((process.BatchProcessor, "_give_back", _deletes_everything),),
         ("Stripe.get", "HTTP 503"),
         GONE,
     ),
@@ -182,7 +182,7 @@ BROKEN = (
     Broken(
         "the cursor moves behind what is sent",
         RUN,
-        ((enqueue.Listing, "_send", _counts_before_it_sends),),
+        ((enqueue.RunLister, "_send", _counts_before_it_sends),),
         (COMMIT, "killed after"),
         GONE,
     ),

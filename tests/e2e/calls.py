@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.roles import CALLED_BY_AWS, granted, write_patterns
+from testkit.roles import CALLED_BY_AWS, granted, write_patterns
 
 HERE = Path(__file__).parent
 FOLDER = "RECORDED_CALLS"

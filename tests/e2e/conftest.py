@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from sandbox.emulator import Emulator
-from sandbox.fake_stripe import FakeStripe, RateLimits
 from sandbox.stack import STRIPE_KEY, TEMPLATE, deployed
+from testkit.fake_stripe import FakeStripe, RateLimits
 from tests.e2e.calls import recording
 from tests.e2e.shop import Shop
 

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 import psutil
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from sandbox.fake_stripe import SessionSpec
 from sandbox.stack import wait_until
+from testkit.fake_stripe import SessionSpec
 
 HOUR = 3600
 DAY = 24 * HOUR

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint
+from testkit.fake_stripe import Endpoint
 from tests.e2e.shop import DAY, GRACE, HOUR, Night, Shop, iso
 
 pytestmark = pytest.mark.e2e

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint
 from sandbox.stack import wait_until
+from testkit.fake_stripe import Endpoint
 from tests.e2e.shop import Night, iso
 
 pytestmark = pytest.mark.e2e

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint, LineSpec, SessionSpec, ShippingSpec
+from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec, ShippingSpec
 from tests.e2e.shop import GRACE, is_order, plain
 
 pytestmark = pytest.mark.e2e

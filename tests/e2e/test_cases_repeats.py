@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint
 from sandbox.stack import InvocationError, wait_until
+from testkit.fake_stripe import Endpoint
 from tests.e2e.shop import DAY, GRACE, iso
 
 pytestmark = pytest.mark.e2e

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint, SessionSpec
 from sandbox.stack import wait_until
+from testkit.fake_stripe import Endpoint, SessionSpec
 from tests.e2e.operator_cli import Cli, clean_environ, run
 from tests.e2e.shop import EMAIL, KEY, iso
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from sandbox.emulator.clients import CREDENTIALS
-from sandbox.fake_stripe import Endpoint, SessionSpec
 from sandbox.stack import STRIPE_KEY, create_table, wait_until
+from testkit.fake_stripe import Endpoint, SessionSpec
 from tests.e2e.aws_cli import with_aws
 from tests.e2e.operator_cli import COMMAND, Cli, clean_environ, run
 from tests.e2e.shop import DAY, KEY, iso

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint, SessionSpec
 from sandbox.stack import STRIPE_KEY, wait_until
+from testkit.fake_stripe import Endpoint, SessionSpec
 from tests.e2e.operator_cli import Cli
 from tests.e2e.shop import HOUR, iso
 

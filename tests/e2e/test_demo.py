@@ -14,9 +14,9 @@ import pytest
 
 from infra.build import FUNCTIONS, ROOT
 from sandbox.emulator.process import installed
-from sandbox.fake_stripe import FakeStripe, Fault, FaultKind
-from sandbox.shop import make_shop
 from sandbox.stack import bundle
+from testkit.fake_stripe import FakeStripe, Fault, FaultKind
+from testkit.shop import make_shop
 from tests.e2e.aws_cli import with_aws
 
 pytestmark = pytest.mark.e2e

@@ -10,9 +10,9 @@ import os
 import pytest
 
 from sandbox.stack import InvocationError, wait_until
+from testkit.roles import CALLED_BY_AWS, PATH, granted, without
 from tests.e2e.calls import ROLES
 from tests.e2e.shop import DAY, PATIENCE
-from tests.roles import CALLED_BY_AWS, PATH, granted, without
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.emulator.clients import CREDENTIALS
-from sandbox.fake_stripe import FakeStripe, SessionSpec
 from sandbox.stack import STRIPE_KEY, wait_until
+from testkit.fake_stripe import FakeStripe, SessionSpec
 from tests.e2e.aws_cli import with_aws
 
 ROOT = Path(__file__).parents[2]

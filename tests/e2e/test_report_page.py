@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from ops.report import page as page_of
-from tests.reports import ReportedShop, a_busy_month
+from testkit.reports import ReportedShop, a_busy_month
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE, DESK = (360, 740), (1280, 900)

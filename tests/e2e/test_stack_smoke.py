@@ -6,7 +6,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from recon.config import Settings, settings_from
+from recon.config import Settings, load_settings
 from sandbox.stack import InvocationError, delete_stack, deployed, invoke, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -81,7 +81,7 @@ def test_function_runs_python_on_arm_with_256_mb(stack, name, timeout):
 
 @pytest.mark.parametrize("name", ["producer", "consumer"])
 def test_settings_of_a_default_deployment_are_the_defaults_of_the_code(stack, name):
-    assert settings_from(environment(stack, getattr(stack, name))) == Settings(
+    assert load_settings(environment(stack, getattr(stack, name))) == Settings(
         table=stack.table, queue_url=stack.queue_url, stripe_secret_parameter=stack.secret_parameter
     )
 
@@ -111,7 +111,7 @@ def test_parameters_reach_the_functions(deploy_stack):
         StripeMaxRps=20,
     )
     producer, consumer = (
-        settings_from(environment(stack, name)) for name in (stack.producer, stack.consumer)
+        load_settings(environment(stack, name)) for name in (stack.producer, stack.consumer)
     )
     attributes = queue_attributes(stack, stack.queue_url)
     assert (producer.lookback_hours, producer.max_sessions, producer.dry_run) == (48, 100, True)

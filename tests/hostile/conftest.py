@@ -1,9 +1,9 @@
 import pytest
 
-from sandbox.fake_stripe import FakeStripe
-from sandbox.fake_stripe.traffic import RateLimits
+from testkit.fake_stripe import FakeStripe
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY
 from tests.hostile.stage import Stage
-from tests.world import KEY
 
 
 @pytest.fixture(scope="session")

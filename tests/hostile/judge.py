@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import recon.errors
+from recon.domain.reconcile import SkipReason
 from recon.errors import SyncError
-from recon.reconcile import Reason
+from testkit.world import Item
 from tests.hostile.mutations import SECRET
 from tests.hostile.paths import Path
 from tests.hostile.stage import BUYER, Stage
-from tests.world import Item
 
 NAMED = {
     name
@@ -46,7 +46,7 @@ def wrongs_of(stage: Stage, kept: Kept, session_id: str, fetched: Any, path: Pat
         case "created":
             return _wrong_order(orders, fetched)
         case "skipped":
-            known = outcome["reason"] in set(Reason) and not orders
+            known = outcome["reason"] in set(SkipReason) and not orders
             return [] if known else [f"skipped for {outcome.get('reason')}, {len(orders)} orders"]
         case _:
             return _wrong_error(outcome, orders, path)

@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 import stripe
 from stripe.checkout import Session
 
-from tests.stripe_types import properties
+from testkit.stripe_types import properties
 
 # What the product has expanded; all other references are ids.
 EXPANDED = (stripe.PaymentIntent, stripe.Charge, stripe.Price, stripe.Product, stripe.LineItem)

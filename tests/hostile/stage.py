@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
-from tests.builders import NOW
+from testkit.builders import NOW
+from testkit.doubles.faults import Faulty
+from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
+from testkit.world import KEY
 from tests.crash.shop import HOUR, Shop
 from tests.crash.stripe_port import Reply, Stripe
-from tests.doubles.faults import Faulty
-from tests.world import KEY
 
 SESSIONS = "/v1/checkout/sessions"
 # Whoever is named here bought something, and no message, log line or outcome may say so.

@@ -7,8 +7,8 @@ from itertools import batched
 
 import pytest
 
-from recon.message import is_id
-from tests.builders import RUN
+from recon.domain.message import is_id
+from testkit.builders import RUN
 from tests.hostile.judge import kept_of, secrets_told, wrongs_of
 from tests.hostile.mutations import mutations_of
 from tests.hostile.paths import paths_of_a_session

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recon.domain.message import build_message, dumps, loads
 from recon.errors import MalformedMessage
-from recon.message import dumps, loads, message_of
-from tests.builders import a_message, a_session
+from testkit.builders import a_message, a_session
 from tests.hostile.judge import NAMED
 from tests.hostile.mutations import MISSING, MUTATIONS, SECRET
 from tests.hostile.stage import Stage, a_rich_session, as_fetched
@@ -105,13 +105,13 @@ def test_whatever_is_listed_travels_in_a_message_that_sqs_takes(name, what):
     session |= {name: value}
     if value is MISSING:
         del session[name]
-    assert len(dumps(message_of(session, "run"))) < 5000
+    assert len(dumps(build_message(session, "run"))) < 5000
 
 
 @pytest.mark.parametrize("what", [what for what in MUTATIONS if what != "missing"])
 def test_whoever_bought_it_travels_in_a_message_that_sqs_takes(what):
     session = a_session(metadata={"userId": MUTATIONS[what]()}, customer_details=None)
-    assert len(dumps(message_of(session, "run"))) < 20_000
+    assert len(dumps(build_message(session, "run"))) < 20_000
 
 
 @pytest.mark.parametrize("name", FIELDS)

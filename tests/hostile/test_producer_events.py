@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.lambda_function import lambda_handler
-from producer.request import Hop, Request, request_of
+from producer.request import Continuation, Request, parse_request
 from recon.errors import InvalidRequest
 from tests.hostile.mutations import EMOJI, MISSING, MUTATIONS, SECRET
 from tests.hostile.stage import Stage
@@ -28,7 +28,7 @@ IDS = [next(iter(event.values())) if "trigger" in event else "by hand" for event
 def asked(event):
     """What is asked for, or the sentence that refuses it; whatever else is raised fails the test."""
     try:
-        return request_of(event)
+        return parse_request(event)
     except InvalidRequest as error:
         return str(error)
 
@@ -37,7 +37,7 @@ def asked(event):
 @given(anything | st.dictionaries(st.sampled_from(NAMES) | texts, anything, max_size=5))
 def test_anything_is_a_request_or_a_refusal_of_a_bearable_length(event):
     found = asked(event)
-    assert isinstance(found, Request | Hop) or 10 < len(found) < 500
+    assert isinstance(found, Request | Continuation) or 10 < len(found) < 500
 
 
 @pytest.mark.parametrize("what", MUTATIONS)

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon.ledger.size import MAX_ITEM_BYTES, item_bytes
-from recon.message import message_of
-from recon.order import Writing, build_order
-from sandbox.fake_stripe import LineSpec
-from tests.builders import NOW, RUN, a_line, a_session
-from tests.doubles.values import size_of_item
+from recon.domain.message import build_message
+from recon.domain.order import SnapshotContext, build_order
+from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
+from testkit.builders import NOW, RUN, a_line, a_session
+from testkit.doubles.values import size_of_item
+from testkit.fake_stripe import LineSpec
+from testkit.world import wire
 from tests.hostile.stage import Stage, a_rich_session, as_fetched
-from tests.world import wire
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 amounts = st.integers(-(10**17), 10**17) | st.just(0)
@@ -24,7 +24,7 @@ amounts = st.integers(-(10**17), 10**17) | st.just(0)
 def test_the_size_of_an_order_is_never_underrated(metadata, name, amount, lines):
     session = a_session(metadata=metadata, amount_total=amount)
     line = a_line(description=name, unit_amount=amount, amount_total=amount)
-    order = build_order(session, [line] * lines, "user-1", Writing(RUN, NOW))
+    order = build_order(session, [line] * lines, "user-1", SnapshotContext(RUN, NOW))
     ours, theirs = item_bytes(order), size_of_item(wire(order))
     # Trailing zeros of a number cost nothing there: an order is refused no sooner than so close to the limit.
     assert theirs <= ours <= theirs + 10 * (4 * lines + 5)
@@ -37,7 +37,7 @@ def base(account):
 
 def sold(stage, base, session_id, session):
     session = session | {"id": session_id}
-    stage.sends(message_of(base | {"id": session_id}, RUN))
+    stage.sends(build_message(base | {"id": session_id}, RUN))
     stage.stripe_says(session_id, session)
 
 
@@ -48,7 +48,7 @@ def with_note(base, length):
 def largest(base):
     """As much of a note as still fits."""
     line_items = base["line_items"]["data"]
-    order = build_order(base | {"id": "cs_test_whole"}, line_items, "base", Writing(RUN, NOW))
+    order = build_order(base | {"id": "cs_test_whole"}, line_items, "base", SnapshotContext(RUN, NOW))
     return MAX_ITEM_BYTES - item_bytes(order | {"metadata": order["metadata"] | {"note": ""}})
 
 
@@ -85,7 +85,7 @@ def test_an_order_of_a_thousand_lines_has_them_all(account):
     lines = tuple(LineSpec(f"line {n}", quantity=n + 1, unit_amount=n) for n in range(1000))
     spec = a_rich_session("long", lines=lines)
     stage = Stage(account)
-    stage.sends(message_of(as_fetched(account, spec), RUN))
+    stage.sends(build_message(as_fetched(account, spec), RUN))
     stage.deliver()
     (order,) = stage.orders(spec.id)
     assert order["itemCount"] == 1000
@@ -97,7 +97,7 @@ def test_an_order_of_a_thousand_lines_has_them_all(account):
 def test_more_lines_than_an_order_can_hold_are_an_error_and_no_truncated_order(account):
     spec = a_rich_session("endless", lines=tuple(LineSpec(f"{n} " + "x" * 240) for n in range(1500)))
     stage = Stage(account)
-    stage.sends(message_of(as_fetched(account, spec), RUN))
+    stage.sends(build_message(as_fetched(account, spec), RUN))
     stage.deliver()
     assert stage.outcome(spec.id)["errorType"] == "OrderTooLarge"
     assert stage.orders(spec.id) == []

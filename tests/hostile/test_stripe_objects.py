@@ -10,8 +10,8 @@ from itertools import batched
 
 import pytest
 
-from recon.message import message_of
-from tests.builders import RUN
+from recon.domain.message import build_message
+from testkit.builders import RUN
 from tests.hostile.judge import kept_of, secrets_told, wrongs_of
 from tests.hostile.mutations import mutations_of
 from tests.hostile.paths import paths_of_a_session
@@ -59,7 +59,7 @@ def played(account, base, some):
         for n, mutation in enumerate(some)
     }
     for session_id, session in [*((s["id"], s) for s in healthy), *mutants.items()]:
-        stage.sends(message_of(base | {"id": session_id}, RUN))
+        stage.sends(build_message(base | {"id": session_id}, RUN))
         stage.stripe_says(session_id, session)
     delivery = stage.deliver(BATCH)
     kept = kept_of(stage)

@@ -5,13 +5,13 @@ import itertools
 import json
 from contextlib import contextmanager, redirect_stdout, suppress
 
-from recon.clock import iso
 from recon.errors import SyncError
 from recon.telemetry import Telemetry
-from tests.builders import NOW
+from recon.timestamps import to_iso
+from testkit.builders import NOW
+from testkit.world import World
 from tests.infra.alarms import ALARM, OK, Alarm, Points, metric
 from tests.infra.resolved import STACK, Deployed
-from tests.world import World
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 LOOK = 5 * MINUTE
@@ -102,7 +102,7 @@ class Nights(World):
     def night(self, number=0, **options):
         """The schedule of that night, and the day after it up to midnight."""
         self.passes_until(NOW + number * DAY)
-        self.starts({"trigger": "scheduled", "scheduledTime": iso(NOW + number * DAY)} | options)
+        self.starts({"trigger": "scheduled", "scheduledTime": to_iso(NOW + number * DAY)} | options)
         self.passes_until(NOW + number * DAY + 22 * HOUR)
 
     def passes(self, seconds):

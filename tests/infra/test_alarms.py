@@ -5,18 +5,18 @@ import json
 
 import pytest
 
-from recon.clock import iso
 from recon.errors import StripeUnavailable
 from recon.retry import BACKOFF_CAP_SECONDS
 from recon.telemetry import Metric
-from sandbox.fake_stripe import Endpoint, FakeStripe, SessionSpec
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.builders import NOW
-from tests.doubles.faults import killed_before
+from recon.timestamps import to_iso
+from testkit.builders import NOW
+from testkit.doubles.faults import killed_before
+from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY
 from tests.infra.alarms import ALARM, OK, UNKNOWN, Alarm, Points, metric
 from tests.infra.nights import DAY, HOUR, MINUTE, Nights
 from tests.infra.resolved import PARAMETERS, RESOURCES, STACK, TEMPLATE, Deployed
-from tests.world import KEY
 
 ALARMS = {
     body["AlarmName"].removeprefix(f"{STACK}-"): body
@@ -67,7 +67,7 @@ def sells(nights, night, *, lost=1, known=2, first=0, **changes):
 
 SCENARIOS = {}
 FIRST_NIGHT, SECOND_NIGHT = (
-    {"trigger": "scheduled", "scheduledTime": iso(NOW + night * DAY)} for night in range(2)
+    {"trigger": "scheduled", "scheduledTime": to_iso(NOW + night * DAY)} for night in range(2)
 )
 
 

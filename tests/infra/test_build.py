@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cold_start import shop
 from bench.functions import RUNTIME, Built
-from bench.starts import shop
 from infra import build as builder
 from infra.build import FUNCTIONS, ROOT, SHARED, UNZIPPED_LIMIT, ZIPPED_LIMIT, BuildError, Options
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from recon.ledger.records import STATE_KEY
+from recon.dynamodb.records import STATE_KEY
+from testkit.roles import CALLED_BY_AWS, granted, write_patterns
 from tests.e2e import calls
 from tests.e2e.calls import Used, differences, read
-from tests.roles import CALLED_BY_AWS, granted, write_patterns
 
 PRODUCER, CONSUMER = "ProducerRole", "ConsumerRole"
 KEYS = {pattern.replace("*", "1") for pattern in write_patterns(CONSUMER)}

@@ -5,14 +5,14 @@ import re
 
 import pytest
 
-from sandbox.fake_stripe import Endpoint, FakeStripe, SessionSpec
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.builders import NOW
+from testkit.builders import NOW
+from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY
 from tests.infra.alarms import metric
 from tests.infra.nights import HOUR, Nights
 from tests.infra.resolved import STACK, Deployed
 from tests.infra.test_alarms import ALARMS, exists
-from tests.world import KEY
 
 [DASHBOARD] = Deployed().of_type("AWS::CloudWatch::Dashboard").values()
 WIDGETS = json.loads(DASHBOARD["DashboardBody"])["widgets"]

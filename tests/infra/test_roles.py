@@ -5,9 +5,9 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from recon.ledger.records import STATE_KEY, marker_key, outcome_key, pending_key, run_key
-from recon.order import partition_key
-from tests.roles import CALLED_BY_AWS, WRITES, actions, granted, statements, template, write_patterns
+from recon.domain.order import partition_key
+from recon.dynamodb.records import STATE_KEY, marker_key, outcome_key, pending_key, run_key
+from testkit.roles import CALLED_BY_AWS, WRITES, actions, granted, statements, template, write_patterns
 
 RESOURCES = template()["Resources"]
 ROLES = [name for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"]

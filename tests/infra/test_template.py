@@ -14,16 +14,16 @@ import yaml
 
 from infra.build import FUNCTIONS, PYTHON, ROOT, Options
 from recon import retry
-from recon.config import MAX_LOOKBACK_HOURS, Settings, settings_from
+from recon.config import MAX_LOOKBACK_HOURS, Settings, load_settings
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.outcomes import OutcomeWriter, Recheck, SessionResult
+from recon.dynamodb.runs import LISTING_STALE_SECONDS
+from recon.dynamodb.table import MAX_ACTIONS, Table
 from recon.errors import ConfigError
-from recon.ledger.outcomes import Commit, Looked, Result
-from recon.ledger.runs import LISTING_STALE_SECONDS
-from recon.ledger.table import MAX_ACTIONS, Table
-from recon.reconcile import Outcome
 from recon.retry import Deadline
 from recon.telemetry import STACK_VARIABLE
+from testkit.roles import actions, statements
 from tests.infra.resolved import PARAMETERS, PATH, RESOURCES, STACK, TEMPLATE, Deployed
-from tests.roles import actions, statements
 
 MAPPINGS = TEMPLATE["Mappings"]
 
@@ -148,20 +148,20 @@ class TransactionLog(Table):
 def transactions_of(sessions, events):
     """What the ledger makes of a batch of missing orders, each with so many events that are open."""
     table = TransactionLog()
-    commit = Commit(
+    commit = OutcomeWriter(
         table,
         "run",
         0,
         Deadline(math.inf, time.monotonic, time.sleep),
         holds_state=True,
-        look_again=lambda results: Looked(results, {}),
+        look_again=lambda results: Recheck(results, {}),
     )
     commit([missing_order(f"cs_{n}", events) for n in range(sessions)])
     return table.transactions
 
 
 def missing_order(session_id, events):
-    return Result(
+    return SessionResult(
         session_id=session_id,
         outcome=Outcome.CREATED,
         attempts=1,
@@ -204,7 +204,7 @@ def test_a_late_start_is_over_before_the_next_night():
 def test_defaults_of_the_template_are_the_defaults_of_the_code(function):
     queue = Deployed().value({"Ref": "Queue"})
     required = Settings(table="shop", queue_url=queue, stripe_secret_parameter="/shop/stripe-key")
-    assert settings_from(environment(function)) == required
+    assert load_settings(environment(function)) == required
 
 
 @pytest.mark.parametrize("function", ["Producer", "Consumer"])
@@ -244,7 +244,7 @@ def test_metrics_carry_the_name_of_the_stack_that_the_alarms_watch(function):
 
 def changes(variables, name, probe):
     try:
-        return settings_from(variables | {name: probe}) != settings_from(variables)
+        return load_settings(variables | {name: probe}) != load_settings(variables)
     except ConfigError:
         return False  # not a value for this variable
 
@@ -252,12 +252,12 @@ def changes(variables, name, probe):
 def test_each_setting_can_be_deployed_but_the_bare_key():
     variables = everything("Producer") | everything("Consumer")
     probes = [
-        settings_from(variables | {name: probe})
+        load_settings(variables | {name: probe})
         for name in variables
         for probe in PROBES
         if changes(variables, name, probe)
     ]
-    base = settings_from(variables)
+    base = load_settings(variables)
     reached = {
         field.name
         for field in fields(Settings)
@@ -277,10 +277,10 @@ def test_the_grace_ends_where_the_code_ends_it():
     grace = PARAMETERS["GraceMinutes"]
     variables = everything("Producer")
     for minutes in (grace["MinValue"], grace["MaxValue"]):
-        assert settings_from(variables | {"SYNC_GRACE_MINUTES": str(minutes)}).grace_minutes == minutes
+        assert load_settings(variables | {"SYNC_GRACE_MINUTES": str(minutes)}).grace_minutes == minutes
     for minutes in (grace["MinValue"] - 1, grace["MaxValue"] + 1):
         with pytest.raises(ConfigError):
-            settings_from(variables | {"SYNC_GRACE_MINUTES": str(minutes)})
+            load_settings(variables | {"SYNC_GRACE_MINUTES": str(minutes)})
 
 
 def test_lookback_ends_where_the_code_ends_it():

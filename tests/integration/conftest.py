@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.dynamodb_local import Unavailable
-from tests.engines.engine import EMULATOR, LOCAL, Engine, created_table, dynamodb_engine
+from testkit.engines.dynamodb_local import Unavailable
+from testkit.engines.engine import EMULATOR, LOCAL, Engine, created_table, dynamodb_engine
 
 
 class RunsOnTheEmulator(UserWarning):

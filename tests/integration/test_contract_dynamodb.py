@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.reserved_words import RESERVED_WORDS
-from tests.engines.dynamodb_local import Unavailable
-from tests.engines.engine import EMULATOR, LOCAL, MEMORY, Engine, created_table, dynamodb_engine
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.reserved_words import RESERVED_WORDS
+from testkit.engines.dynamodb_local import Unavailable
+from testkit.engines.engine import EMULATOR, LOCAL, MEMORY, Engine, created_table, dynamodb_engine
 
 # What an engine takes although AWS refuses it, by test and case.
 _LENIENT = {

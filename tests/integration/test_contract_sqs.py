@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.engines.dynamodb_local import Unavailable
-from tests.engines.engine import EMULATOR, MEMORY, Engine, sqs_engine
+from testkit.engines.dynamodb_local import Unavailable
+from testkit.engines.engine import EMULATOR, MEMORY, Engine, sqs_engine
 
 DEVIATIONS: dict[str, dict[str, str]] = {
     EMULATOR: {

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import pytest
 
-from recon.clock import iso
-from recon.ledger.dismissals import Dismissal, dismiss
-from recon.ledger.outcomes import Commit, Looked, Result, known_of
-from recon.ledger.records import KnownOutcome, Run
-from recon.ledger.runs import ListingTaken, Progress, Runs
-from recon.ledger.table import Table
-from recon.order import Writing, build_order
-from recon.reconcile import Outcome, Reason
+from recon.domain.order import SnapshotContext, build_order
+from recon.domain.reconcile import Outcome, SkipReason
+from recon.dynamodb.dismissals import Dismissal, dismiss
+from recon.dynamodb.outcomes import OutcomeWriter, Recheck, SessionResult, load_prior_state
+from recon.dynamodb.records import KnownOutcome, Run
+from recon.dynamodb.runs import CursorConflict, Progress, Runs
+from recon.dynamodb.table import Table
 from recon.retry import Deadline
-from sandbox.fake_stripe import FakeStripe, RateLimits, SessionSpec
-from tests.builders import NOW, RUN, a_line, a_session
-from tests.doubles.faults import Faulty, conflict, lost_response, on
-from tests.world import KEY, World, plain
+from recon.timestamps import to_iso
+from testkit.builders import NOW, RUN, a_line, a_session
+from testkit.doubles.faults import Faulty, conflict, lost_response, on
+from testkit.fake_stripe import FakeStripe, RateLimits, SessionSpec
+from testkit.world import KEY, World, plain
 
 WRITERS = 32
 SESSIONS = 120
@@ -33,13 +33,13 @@ def deadline():
 
 
 def commit(table):
-    return Commit(
-        table, RUN, NOW, deadline(), holds_state=True, look_again=lambda results: Looked(list(results), {})
+    return OutcomeWriter(
+        table, RUN, NOW, deadline(), holds_state=True, look_again=lambda results: Recheck(list(results), {})
     )
 
 
 def a_run(run_id=RUN, started=NOW):
-    return Run(run_id, "scheduled", iso(started), 25, NOW - 25 * 3600, NOW, max_sessions=500)
+    return Run(run_id, "scheduled", to_iso(started), 25, NOW - 25 * 3600, NOW, max_sessions=500)
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def items(real_dynamodb, real_table):
 
 def order_of(session_id):
     session = a_session(id=session_id, metadata={"userId": f"u{session_id[-1]}"})
-    return build_order(session, [a_line()], f"u{session_id[-1]}", Writing(RUN, NOW))
+    return build_order(session, [a_line()], f"u{session_id[-1]}", SnapshotContext(RUN, NOW))
 
 
 def results_for(ids, rng):
     """Every writer decides alike, as consumers do: a third each is created, skipped and in error."""
     for session_id in rng.sample(ids, len(ids)):
-        made = Result(session_id, Outcome.CREATED, 1, f"m-{uuid.uuid4()}", order=order_of(session_id))
+        made = SessionResult(session_id, Outcome.CREATED, 1, f"m-{uuid.uuid4()}", order=order_of(session_id))
         match int(session_id[-3:]) % 3:
             case 0:
                 yield made
             case 1:
-                yield replace(made, outcome=Outcome.SKIPPED, reason=Reason.NO_USER, order=None)
+                yield replace(made, outcome=Outcome.SKIPPED, reason=SkipReason.NO_USER, order=None)
             case _:
                 yield replace(made, outcome=Outcome.ERROR, order=None, error=ValueError("x"))
 
@@ -114,9 +114,9 @@ def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items)
 
 def test_an_error_corrected_by_many_at_once_is_corrected_once(table, items):
     Runs(table, deadline()).start(a_run(), NOW)
-    failed = Result("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))
+    failed = SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))
     commit(table)([failed])
-    made = Result(
+    made = SessionResult(
         "cs_test_000",
         Outcome.CREATED,
         1,
@@ -143,7 +143,7 @@ def test_of_many_producers_at_one_cursor_one_moves_it(table):
     def move(_):
         try:
             runs.advance(run, Progress(cursor=NOW - 3600, sent=100, listed=False), NOW)
-        except ListingTaken:
+        except CursorConflict:
             return 0
         return 1
 
@@ -158,11 +158,11 @@ def test_of_many_that_find_a_run_through_one_finishes_it(table, items):
     runs.advance(run, Progress(cursor=NOW, sent=0, listed=True), NOW)
     with ThreadPoolExecutor(WRITERS) as pool:
         finished = [
-            run for run in pool.map(lambda _: runs.finish_if_through(RUN, NOW), range(WRITERS)) if run
+            run for run in pool.map(lambda _: runs.finish_if_complete(RUN, NOW), range(WRITERS)) if run
         ]
     assert len(finished) == 1
     state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
-    assert (state["lastSyncStatus"], state["lastSyncCompletedAt"]) == ("done", iso(NOW))
+    assert (state["lastSyncStatus"], state["lastSyncCompletedAt"]) == ("done", to_iso(NOW))
 
 
 def test_runs_that_end_at_once_move_the_watermark_to_the_latest_and_only_forward(table, items):
@@ -171,7 +171,7 @@ def test_runs_that_end_at_once_move_the_watermark_to_the_latest_and_only_forward
         run = runs.start(replace(a_run(f"run-{n}", NOW + n), covers_through=NOW + n), NOW)
         runs.advance(run, Progress(cursor=NOW, sent=0, listed=True), NOW)
     with ThreadPoolExecutor(WRITERS) as pool:
-        ended = list(pool.map(lambda n: runs.finish_if_through(f"run-{n}", NOW), range(WRITERS)))
+        ended = list(pool.map(lambda n: runs.finish_if_complete(f"run-{n}", NOW), range(WRITERS)))
     assert all(ended)
     state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
     assert state["lastCoveredThrough"] == NOW + WRITERS - 1
@@ -214,7 +214,7 @@ def outcome_of(items, session_id="cs_test_000"):
 def test_a_session_dismissed_by_many_at_once_is_dismissed_once(table, items, failed_before):
     Runs(table, deadline()).start(a_run(), NOW)
     if failed_before:
-        commit(table)([Result("cs_test_000", Outcome.ERROR, 3, "m0", error=ValueError("x"))])
+        commit(table)([SessionResult("cs_test_000", Outcome.ERROR, 3, "m0", error=ValueError("x"))])
 
     with ThreadPoolExecutor(WRITERS) as pool:
         stood = list(pool.map(lambda _: dismiss(table, a_dismissal(), NOW, deadline()), range(WRITERS)))
@@ -231,16 +231,16 @@ def test_of_dismissals_and_commits_of_the_same_sessions_one_counts_for_each(tabl
     """Whoever is first makes the outcome; an order is there exactly where that was a commit."""
     Runs(table, deadline()).start(a_run(), NOW)
     ids = [f"cs_test_{n:03}" for n in range(40)]
-    commit(table)([Result(name, Outcome.ERROR, 1, "m0", error=ValueError("x")) for name in ids[::2]])
+    commit(table)([SessionResult(name, Outcome.ERROR, 1, "m0", error=ValueError("x")) for name in ids[::2]])
     start = threading.Barrier(2)
 
     def consume():
         start.wait()
         for name in ids:
-            read = known_of(table, [(RUN, name)], deadline()).outcomes.get((RUN, name))
+            read = load_prior_state(table, [(RUN, name)], deadline()).outcomes.get((RUN, name))
             if read and read.is_final:
                 continue
-            made = Result(name, Outcome.CREATED, 1, "m1", order=order_of(name), previous=read)
+            made = SessionResult(name, Outcome.CREATED, 1, "m1", order=order_of(name), previous=read)
             assert not commit(table)([made]).failed
 
     def purge():
@@ -271,17 +271,19 @@ def test_a_dismissal_whose_answer_is_lost_or_that_conflicts_is_made_once(
     faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[3, 4]))
     table = Table(faulty, real_table)
     Runs(table, deadline()).start(a_run(), NOW)
-    commit(table)([Result("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))])
+    commit(table)([SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))])
     assert dismiss(table, a_dismissal(), NOW, deadline()) is None
     assert counted(items) == (1, 0, 1, 0)
 
 
 def test_what_a_batch_needs_to_know_is_one_read(table, real_dynamodb, real_table):
     Runs(table, deadline()).start(a_run(), NOW)
-    failed = Result("cs_test_000", Outcome.ERROR, 4, "m0", error=ValueError("x"))
+    failed = SessionResult("cs_test_000", Outcome.ERROR, 4, "m0", error=ValueError("x"))
     commit(table)([failed])
     recorded = Faulty(real_dynamodb)
-    known = known_of(Table(recorded, real_table), [(RUN, f"cs_test_{n:03}") for n in range(25)], deadline())
+    known = load_prior_state(
+        Table(recorded, real_table), [(RUN, f"cs_test_{n:03}") for n in range(25)], deadline()
+    )
     assert known.state_run_id == RUN
     assert known.outcomes == {(RUN, "cs_test_000"): KnownOutcome(Outcome.ERROR, "ValueError", "m0")}
     assert recorded.history.count("batch_get_item") == 1
@@ -294,7 +296,7 @@ def test_a_commit_whose_answer_is_lost_or_that_conflicts_is_made_once(
     faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[2, 3]))
     table = Table(faulty, real_table)
     Runs(table, deadline()).start(a_run(), NOW)
-    made = Result("cs_test_000", Outcome.CREATED, 1, "m1", order=order_of("cs_test_000"))
+    made = SessionResult("cs_test_000", Outcome.CREATED, 1, "m1", order=order_of("cs_test_000"))
     committed = commit(table)([made])
     assert list(committed.applied) == ["cs_test_000"]
     run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")

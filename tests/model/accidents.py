@@ -8,9 +8,8 @@ import random
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from sandbox.fake_stripe import errors
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.faults import (
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import (
     Call,
     Fault,
     connection_closed,
@@ -21,7 +20,8 @@ from tests.doubles.faults import (
     lost_response,
     timed_out,
 )
-from tests.doubles.sqs import MemorySQS
+from testkit.doubles.sqs import MemorySQS
+from testkit.fake_stripe import errors
 
 type Accidents = Mapping[tuple[str, int], int]
 

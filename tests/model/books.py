@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tests.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.dynamodb import MemoryDynamoDB
 from tests.model.customers import Sale
 from tests.model.sendings import Sendings
 

@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sandbox.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
-from sandbox.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, events_of
+from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
+from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, events_of
 from tests.simulation.plans import DAY, HOUR
 from tests.simulation.webhook import user_of
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from recon.errors import Unexpected
-from tests.doubles.faults import Call, Fault, Faulty, Killed, connection_closed
-from tests.doubles.poller import Delivery, LambdaPoller
+from testkit.doubles.faults import Call, Fault, Faulty, Killed, connection_closed
+from testkit.doubles.poller import Delivery, LambdaPoller
+from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model import accidents
 from tests.model.accidents import Accidents
 from tests.model.books import text
@@ -16,7 +17,6 @@ from tests.model.model_world import PRODUCER_SECONDS
 from tests.model.stage import Event, Stage, Waiting
 from tests.simulation.history import iso
 from tests.simulation.plans import DAY, HOUR, night
-from tests.world import FUNCTION_TIMEOUT, Context
 
 # Lambda repeats an asynchronous invocation that failed twice, and keeps its event for six hours.
 LAMBDA_RETRIES = 2

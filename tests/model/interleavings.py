@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from unittest import mock
 
-from consumer.settle import Settle
-from recon.ledger.outcomes import Looked
-from recon.message import dumps
-from sandbox.fake_stripe.specs import SessionSpec
-from sandbox.fake_stripe.store import events_of
-from tests.builders import RUN, a_message
-from tests.doubles.faults import Call
+from consumer.session_group import SessionGroup
+from recon.domain.message import dumps
+from recon.dynamodb.outcomes import Recheck
+from testkit.builders import RUN, a_message
+from testkit.doubles.faults import Call
+from testkit.fake_stripe.specs import SessionSpec
+from testkit.fake_stripe.store import events_of
+from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model.model_world import ModelWorld, Shape
 from tests.simulation.plans import HOUR
 from tests.simulation.webhook import Webhook
-from tests.world import FUNCTION_TIMEOUT, Context
 
 CHECK, WRITE, MARK = WEBHOOK = ("webhook checks", "webhook writes", "webhook marks")
 LOOK, FETCH, LOOK_AGAIN, COMMIT = OURS = ("we look", "we fetch", "we look again", "we commit")
@@ -77,7 +77,9 @@ def played(order: Order, rules: Rules) -> Came:
     with ExitStack() as stack:
         stack.enter_context(shop.world.wired())
         if not rules.second_look:
-            blind = mock.patch.object(Settle, "_look_again", lambda _, results: Looked(list(results), {}))
+            blind = mock.patch.object(
+                SessionGroup, "_look_again", lambda _, results: Recheck(list(results), {})
+            )
             stack.enter_context(blind)
         shop.settles(RUN)
         orders = len(shop.world.orders(shop.spec.id))

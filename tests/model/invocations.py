@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from recon.stripe_source import StripeConnection
-from tests.builders import FakeTime
-from tests.doubles.faults import Call, Fault, Killed
+from recon.stripe.source import StripeConnection
+from testkit.builders import FakeTime
+from testkit.doubles.faults import Call, Fault, Killed
 from tests.model.accidents import PAUSE, Accidents, chosen
 
 # What one call takes, in seconds: enough for moments to differ.

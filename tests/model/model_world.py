@@ -13,21 +13,21 @@ import tenacity
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
-from recon.pacing import Pacer
-from recon.stripe_source import StripeConnection
+from recon.stripe.rate_limiter import RateLimiter
+from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
-from tests import world
-from tests.builders import NOW, TABLE
-from tests.doubles.faults import Faulty
-from tests.doubles.queues import Queue
-from tests.doubles.sqs import Answer, MemorySQS
-from tests.doubles.sqs_requests import Entry
+from testkit import world
+from testkit.builders import NOW, TABLE
+from testkit.doubles.faults import Faulty
+from testkit.doubles.queues import Queue
+from testkit.doubles.sqs import Answer, MemorySQS
+from testkit.doubles.sqs_requests import Entry
+from testkit.world import KEY, Context, World
 from tests.model.books import ObservedDynamoDB
 from tests.model.invocations import Invocations
 from tests.model.stripe_account import StripeApi, connected
 from tests.simulation.history import Inline
 from tests.simulation.plans import DAY, HOUR
-from tests.world import KEY, Context, World
 
 PRODUCER_SECONDS = 900
 DEAD_LETTER_SECONDS = str(14 * DAY)
@@ -106,7 +106,7 @@ class ModelWorld(World):
 
     def _process(self) -> StripeConnection:
         """What a process keeps from one invocation to the next."""
-        return connected(self.settings, self.endpoints, self.parameter, Pacer(10_000, self.clock))
+        return connected(self.settings, self.endpoints, self.parameter, RateLimiter(10_000, self.clock))
 
     def bodies(self) -> list[str]:
         """Of all messages that are there, dead letters too."""

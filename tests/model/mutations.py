@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer.process import Process
-from consumer.settle import Settle
-from producer import scan
-from producer.enqueue import Listing
-from recon.ledger import orders
-from recon.ledger.outcomes import Looked, Result
-from recon.ledger.records import STATE_KEY, Run
-from recon.ledger.runs import Runs
-from recon.ledger.table import Action, Item, Key, Table
-from recon.queue import SessionQueue
+from consumer.batch_processor import BatchProcessor
+from consumer.session_group import SessionGroup
+from producer import window as scan
+from producer.sync_run import RunLister
+from recon.aws.queue import SessionQueue
+from recon.dynamodb import orders
+from recon.dynamodb.outcomes import Recheck, SessionResult
+from recon.dynamodb.records import STATE_KEY, Run
+from recon.dynamodb.runs import Runs
+from recon.dynamodb.table import Action, Item, Key, Table
 from recon.retry import Deadline
 from tests.simulation.plans import DAY, HOUR
 
@@ -95,14 +95,14 @@ def _covered_at_the_start(self: Runs, run: Run, now: int) -> Run:
     return started
 
 
-def _cursor_first(self: Listing, messages: Any, progress: Any, counted: int = 0) -> None:
+def _cursor_first(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
     with_sent = replace(progress, sent=len(messages) + counted)
     self.run = self._with.runs.advance(self.run, with_sent, self._with.now())
     self._with.queue.send(messages, self._with.pool, self._with.deadline)
     self.sent += len(messages)
 
 
-def _count_one_less(self: Listing, messages: Any, progress: Any, counted: int = 0) -> None:
+def _count_one_less(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
     self._with.queue.send(messages, self._with.pool, self._with.deadline)
     progress = replace(progress, sent=max(0, len(messages) + counted - 1))
     self.run = self._with.runs.advance(self.run, progress, self._with.now())
@@ -117,8 +117,8 @@ def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | No
     return _orders_under(table, pk, since, deadline)[:1]
 
 
-def _see_nothing(self: Settle, results: Sequence[Result]) -> Looked:
-    return Looked(list(results), {})
+def _see_nothing(self: SessionGroup, results: Sequence[SessionResult]) -> Recheck:
+    return Recheck(list(results), {})
 
 
 def _send_once(self: SessionQueue, entries: list[Any]) -> None:
@@ -154,20 +154,22 @@ MUTATIONS = (
     ),
     Mutation("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _covered_at_the_start)]),
     Mutation(
-        "messages are sent before they are counted", "never ends", 10, [(Listing, "_send", _cursor_first)]
+        "messages are sent before they are counted", "never ends", 10, [(RunLister, "_send", _cursor_first)]
     ),
-    Mutation("all that is sent is counted", MISCOUNTED, 0, [(Listing, "_send", _count_one_less)]),
+    Mutation("all that is sent is counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
     Mutation("all that is counted is sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
     Mutation("rejected entries are sent again", "never ends", 0, [(SessionQueue, "_send_once", _send_once)]),
     Mutation(
         "errors are written before the last attempt",
         "began without its outcome",
         98,
-        [(Settle, "announce_last_attempts", lambda self, works: 0)],
+        [(SessionGroup, "announce_last_attempts", lambda self, works: 0)],
     ),
-    Mutation("what failed comes back", "never ends", 8, [(Process, "_give_back", lambda self, *_: [])]),
     Mutation(
-        "look again before the commit", "is doubled by us", 105, [(Settle, "_look_again", _see_nothing)]
+        "what failed comes back", "never ends", 8, [(BatchProcessor, "_give_back", lambda self, *_: [])]
+    ),
+    Mutation(
+        "look again before the commit", "is doubled by us", 105, [(SessionGroup, "_look_again", _see_nothing)]
     ),
     Mutation(
         "every order of a user is looked at",
@@ -180,7 +182,7 @@ MUTATIONS = (
         "webhooks are asked about before sending",
         BY_WEBHOOK,
         52,
-        [(scan.Webhooks, "look", lambda self: None)],
+        [(scan.WebhookEvents, "look", lambda self: None)],
     ),
     Mutation("a session lives for a day", BEHIND, 0, [(scan, "SESSION_LIFE", 0), (scan, "MARGIN", 0)]),
     Mutation(

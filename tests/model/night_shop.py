@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from sandbox.fake_stripe import api
+from testkit.fake_stripe import api
+from testkit.world import KEY
 from tests.model.books import number, text
 from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions
 from tests.model.model_world import Shape
 from tests.simulation.history import small_pieces
 from tests.simulation.plans import night
-from tests.world import KEY
 
 
 class NightShop(CustomerActions, FunctionActions):

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import stripe
 
 from recon.config import Settings
-from recon.pacing import Pacer
-from recon.stripe_key import StripeKey
-from recon.stripe_source import STRIPE_VERSION, StripeConnection
-from sandbox.fake_stripe import api, errors
-from sandbox.fake_stripe.store import Store
+from recon.stripe.key import StripeKey
+from recon.stripe.rate_limiter import RateLimiter
+from recon.stripe.source import STRIPE_VERSION, StripeConnection
+from testkit.fake_stripe import api, errors
+from testkit.fake_stripe.store import Store
 
 REQUEST_ID = "req_model"
 
@@ -74,7 +74,7 @@ class InProcess(stripe.HTTPClient):
         """There is no connection to close."""
 
 
-def connected(settings: Settings, endpoints: Any, ssm: Any, pacer: Pacer) -> StripeConnection:
+def connected(settings: Settings, endpoints: Any, ssm: Any, pacer: RateLimiter) -> StripeConnection:
     """The connection of one process: its own copy of the key, nothing else."""
     connection = StripeConnection(StripeKey(settings, lambda: ssm), pacer, timeout=5.0)
     connection.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.builders import TABLE
+from testkit.builders import TABLE
 from tests.model.books import COUNTERS, is_ours, number, text
 from tests.model.customers import Sale
 from tests.model.night_shop import NightShop

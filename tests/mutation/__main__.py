@@ -1,4 +1,4 @@
-"""`make mutants`: are there tests that notice when the code is wrong? ARGS="recon.pacing" for one module.
+"""`make mutants`: are there tests that notice when the code is wrong? ARGS="recon.stripe.rate_limiter" for one module.
 
 Exit status 1 when fewer than nine in ten mutants are killed, when one lives that no reason is given for, or
 when the list of survivors names one that lives no more.
@@ -34,7 +34,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument(
-        "modules", nargs="*", help="such as recon.pacing or recon.ledger.*; all, if none is named"
+        "modules",
+        nargs="*",
+        help="such as recon.stripe.rate_limiter or recon.dynamodb.*; all, if none is named",
     )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--look", action="store_true", help="run nothing, report what the last run found")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sandbox.fake_stripe import FakeStripe
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.world import KEY
+from testkit.fake_stripe import FakeStripe
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,16 @@ from functools import partial, partialmethod
 from typing import Any
 from unittest import mock
 
-from producer import slices
-from recon.stripe_source import StripeSource
-from sandbox.fake_stripe import Endpoint, FakeStripe, api
-from sandbox.fake_stripe.specs import SessionSpec
-from sandbox.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, events_of
-from tests.builders import TABLE
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.faults import Killed, at_call, killed_after, killed_before, never
-from tests.doubles.faults import Plan as Faults
+from producer import session_lister as slices
+from recon.stripe.source import StripeSource
+from testkit.builders import TABLE
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import Killed, at_call, killed_after, killed_before, never
+from testkit.doubles.faults import Plan as Faults
+from testkit.fake_stripe import Endpoint, FakeStripe, api
+from testkit.fake_stripe.specs import SessionSpec
+from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, events_of
+from testkit.world import KEY, World
 from tests.simulation.plans import (
     BLIND,
     DAY,
@@ -39,7 +40,6 @@ from tests.simulation.plans import (
     night,
 )
 from tests.simulation.webhook import Webhook
-from tests.world import KEY, World
 
 # Lambda repeats an asynchronous invocation that failed twice, after one minute and after two more.
 RETRIES_OF_LAMBDA = (60, 120)

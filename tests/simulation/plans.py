@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from sandbox.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
-from tests.builders import NOW
+from testkit.builders import NOW
+from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 NIGHTS = 21

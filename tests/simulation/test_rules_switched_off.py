@@ -6,8 +6,8 @@ from unittest import mock
 
 import pytest
 
-from producer import scan
-from recon.ledger.runs import Runs
+from producer import window as scan
+from recon.dynamodb.runs import Runs
 from tests.simulation.history import history_of
 from tests.simulation.plans import DAY, plan_of
 from tests.simulation.verdict import wrong_of
@@ -37,7 +37,12 @@ RULES = (
     Off("missed nights", LOST, ((scan, "_from_watermark", _as_if_the_last_night_was_there),)),
     Off("delayed payment", LOST, ((Runs, "pending", lambda self: iter(())),)),
     # The fence covers what the grace lets through, but for the night on which events cannot be read.
-    Off("grace", DOUBLED, ((scan.Webhooks, "_take", lambda self, since: None),), {"SYNC_GRACE_MINUTES": "0"}),
+    Off(
+        "grace",
+        DOUBLED,
+        ((scan.WebhookEvents, "_take", lambda self, since: None),),
+        {"SYNC_GRACE_MINUTES": "0"},
+    ),
     Off("fence", DOUBLED, env={"SYNC_WEBHOOK_FENCE": "false"}),
 )
 

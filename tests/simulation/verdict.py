@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from testkit.world import Item, wire
 from tests.simulation.history import History, iso
 from tests.simulation.plans import Sale
-from tests.world import Item, wire
 
 LONG_STORY = 40  # lines
 RUN_PREFIX = "STRIPE_ORDER_SYNC#"

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.fake_stripe.specs import SessionSpec
-from sandbox.fake_stripe.store import EventSpec
+from testkit.fake_stripe.specs import SessionSpec
+from testkit.fake_stripe.store import EventSpec
+from testkit.world import Item, World, wire
 from tests.simulation.plans import DAY, Fate
-from tests.world import Item, World, wire
 
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from recon.ledger.runs import Runs
-from recon.ledger.table import Table
-from sandbox.fake_stripe import FakeStripe
-from sandbox.fake_stripe.traffic import RateLimits
-from tests.builders import NOW, TABLE, FakeTime
-from tests.doubles.dynamodb import MemoryDynamoDB
-from tests.doubles.faults import Faulty, never
-from tests.world import KEY, World, plain, wire
+from recon.dynamodb.runs import Runs
+from recon.dynamodb.table import Table
+from testkit.builders import NOW, TABLE, FakeTime
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import Faulty, never
+from testkit.fake_stripe import FakeStripe
+from testkit.fake_stripe.traffic import RateLimits
+from testkit.world import KEY, World, plain, wire
 
 
 @pytest.fixture

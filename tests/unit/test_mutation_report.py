@@ -13,13 +13,13 @@ ENTRY = """
 [[reason]]
 why = "the wording of a log line"
 survivors = [
-    { function = "recon.pacing.Pacer.wait", change = '''
+    { function = "recon.stripe.rate_limiter.RateLimiter.wait", change = '''
 - a
 + b
 ''' },
 ]
 """
-KEY = ("recon.pacing.Pacer.wait", "- a\n+ b")
+KEY = ("recon.stripe.rate_limiter.RateLimiter.wait", "- a\n+ b")
 
 
 class Changed(Mutant):
@@ -29,7 +29,7 @@ class Changed(Mutant):
         return "- a\n+ b"
 
 
-def mutant(fate, module="recon.pacing", number=1):
+def mutant(fate, module="recon.stripe.rate_limiter", number=1):
     return Changed(f"{module}.x{number}", module, f"{module}.Pacer.wait", fate, f"{module}.py")
 
 
@@ -50,12 +50,12 @@ def test_a_mutant_is_killed_by_a_test_that_fails_and_by_nothing_else(code, fate)
 
 
 def test_mutants_are_read_with_the_function_they_change(tmp_path):
-    codes = {"recon.ledger.runs.xǁRunsǁget__mutmut_1": 1, "recon.ledger.runs.x__create__mutmut_12": None}
+    codes = {"recon.dynamodb.runs.xǁRunsǁget__mutmut_1": 1, "recon.dynamodb.runs.x__create__mutmut_12": None}
     (tmp_path / "recon" / "ledger").mkdir(parents=True)
     (tmp_path / "recon" / "ledger" / "runs.py.meta").write_text(json.dumps({"exit_code_by_key": codes}))
     assert [(found.function, found.module, found.fate) for found in mutants(tmp_path)] == [
-        ("recon.ledger.runs.Runs.get", "recon.ledger.runs", Fate.KILLED),
-        ("recon.ledger.runs._create", "recon.ledger.runs", Fate.UNCHECKED),
+        ("recon.dynamodb.runs.Runs.get", "recon.dynamodb.runs", Fate.KILLED),
+        ("recon.dynamodb.runs._create", "recon.dynamodb.runs", Fate.UNCHECKED),
     ]
 
 
@@ -77,15 +77,15 @@ def test_a_survivor_that_is_not_listed_is_named_and_so_is_one_that_lives_no_more
     assert survivors.compared([alive], {}) == survivors.Comparison([alive], [])
     assert survivors.compared([dead], {KEY: "why"}) == survivors.Comparison([], [KEY])
     # Of another module's nothing is known.
-    assert survivors.compared([mutant(Fate.KILLED, "recon.queue")], {KEY: "why"}).dead == []
+    assert survivors.compared([mutant(Fate.KILLED, "recon.aws.queue")], {KEY: "why"}).dead == []
 
 
 def test_the_table_has_a_line_a_module_and_one_of_all():
     found = [mutant(fate, number=number) for number, fate in enumerate([*[Fate.KILLED] * 8, Fate.TIMED_OUT])]
-    found += [mutant(Fate.SURVIVED, "recon.queue"), mutant(Fate.UNCHECKED, "recon.queue", 2)]
+    found += [mutant(Fate.SURVIVED, "recon.aws.queue"), mutant(Fate.UNCHECKED, "recon.aws.queue", 2)]
     assert report.table(found).splitlines()[2:] == [
-        "| `recon.pacing` | 9 | 0 | 8 | 1 | 0 | 100.0% |",
-        "| `recon.queue` | 2 | 1 | 0 | 0 | 1 | 0.0% |",
+        "| `recon.stripe.rate_limiter` | 9 | 0 | 8 | 1 | 0 | 100.0% |",
+        "| `recon.aws.queue` | 2 | 1 | 0 | 0 | 1 | 0.0% |",
         "| all | 11 | 1 | 8 | 1 | 1 | 90.0% |",
     ]
     assert report.share(found) == 0.9
@@ -115,7 +115,7 @@ def test_branches_are_added_up_by_package():
         "num_statements": 4,
         "excluded_lines": 9,
     }
-    files = {name: {"summary": summary} for name in ("recon/a.py", "recon/ledger/b.py", "producer/c.py")}
+    files = {name: {"summary": summary} for name in ("recon/a.py", "recon/dynamodb/b.py", "producer/c.py")}
     assert counted(files, "recon") == {
         "covered_branches": 2,
         "num_branches": 4,

@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 
 from ops.cli.command import Operator
-from ops.cli.commands.dlq_words import show_hidden
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
+from ops.cli.commands.dlq_text import show_hidden
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
-from ops.dlq.box import Box
 from ops.dlq.check import Checked, check
-from ops.dlq.letters import Listing, list_letters
-from ops.place import Place
-from ops.prospect import Prospect, Would
-from ops.stripe import stripe_access
-from ops.words import counted, duration, worth
+from ops.dlq.dead_letters import Listing, list_dead_letters
+from ops.dlq.queue import DeadLetterQueue
+from ops.format.text import counted, duration, worth
+from ops.runs.prediction import PredictedAction, PredictedOutcome
+from ops.stack.stack import Stack
+from ops.stack.stripe_access import stripe_access
 
 EXAMPLES = ["nightly-sync dlq list", "nightly-sync dlq list --check"]
 # Enough to wait for Stripe in parallel; its pace is the connection's business.
@@ -39,25 +39,27 @@ def list_(
     with_check: Annotated[
         bool, typer.Option("--check", help="Also tell whether each would succeed now")
     ] = False,
-) -> Answer:
+) -> CommandResult:
     """Each dead message with its error, attempts, age and session. Moves nothing."""
     place, now = operator.place, operator.now()
     with operator.busy("reading the dead-letter queue"), ending_like_ctrl_c():
-        listing = list_letters(box_of(place), place.table, now, place.deadline)
+        listing = list_dead_letters(box_of(place), place.table, now, place.deadline)
         letters = (
             _checked(place, listing, now)
             if with_check
             else tuple(Checked(one, None) for one in listing.letters)
         )
     dead = Dead(letters, with_check, listing.hidden, listing.truncated)
-    return Answer(dead, lambda screen: show(screen, dead), needs_attention=bool(letters or dead.hidden))
+    return CommandResult(
+        dead, lambda screen: show(screen, dead), needs_attention=bool(letters or dead.hidden)
+    )
 
 
-def box_of(place: Place) -> Box:
-    return Box(place.sqs, place.names.dlq_url, place.names.queue_url)
+def box_of(place: Stack) -> DeadLetterQueue:
+    return DeadLetterQueue(place.sqs, place.names.dlq_url, place.names.queue_url)
 
 
-def _checked(place: Place, listing: Listing, now: int) -> tuple[Checked, ...]:
+def _checked(place: Stack, listing: Listing, now: int) -> tuple[Checked, ...]:
     with ThreadPoolExecutor(THREADS) as pool, stripe_access(place) as stripe:
         return tuple(check(listing, place.table, stripe, place.settings, pool, now))
 
@@ -89,14 +91,14 @@ def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
         screen.indented(*_now(one.prospect))
 
 
-def _now(prospect: Prospect | None) -> tuple[str, str]:
+def _now(prospect: PredictedOutcome | None) -> tuple[str, str]:
     """What a redrive would come to, and how good that is."""
     match prospect:
         case None:
             return "settled: nothing left to do", FINE
-        case Prospect(would=Would.CREATE):
+        case PredictedOutcome(would=PredictedAction.CREATE):
             return f"now it would become order {prospect.order_number}", FINE
-        case Prospect(would=Would.SKIP):
+        case PredictedOutcome(would=PredictedAction.SKIP):
             return f"now it would be skipped: {prospect.reason}", FINE
         case _:
             return f"now it would fail: {prospect.error_type}: {prospect.error_message}", TROUBLE

@@ -9,15 +9,15 @@ import typer
 
 from ops.cli.command import Operator
 from ops.cli.commands.dlq_list import box_of
-from ops.cli.commands.dlq_words import not_there, require_any, show_missing
-from ops.cli.screen import NOTICE, TROUBLE, Answer, Screen
+from ops.cli.commands.dlq_text import not_there, require_any, show_missing
+from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
-from ops.dlq.choice import Choice
-from ops.dlq.letters import list_letters
+from ops.dlq.dead_letters import list_dead_letters
+from ops.dlq.message_filter import MessageFilter
 from ops.dlq.purge import Purge, Purged, Report, Verdict
-from ops.errors import CannotRun
-from ops.place import Place
-from ops.words import when, worth
+from ops.errors import CommandError
+from ops.format.text import when, worth
+from ops.stack.stack import Stack
 
 EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
@@ -35,21 +35,21 @@ def purge(
     ] = NONE,
     because: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the outcome")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
-) -> Answer:
+) -> CommandResult:
     """Gives sessions up for good: their outcome becomes skipped, dismissed, and their messages are deleted.
 
     Who did it and why is kept with the outcome. Asks before it does anything.
     """
     if not session and not message:
-        raise CannotRun(
+        raise CommandError(
             "name what to drop: --session ID, or --message ID for a message that names no session"
         )
-    choice = Choice(frozenset(session), frozenset(message))
+    choice = MessageFilter(frozenset(session), frozenset(message))
     with ending_like_ctrl_c():
         agreed = Agreed(choice, because) if yes else _asked(operator, choice, because)
         report = _dropped(operator, agreed)
     failed = bool(report.missing or report.lapsed) or not all(one.is_deleted for one in report.purged)
-    return Answer(report, lambda screen: show(screen, report), needs_attention=failed)
+    return CommandResult(report, lambda screen: show(screen, report), needs_attention=failed)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Agreed:
     """`names`: what was shown of the messages that `choice` names, by message id. `missing`: named at first,
     and not there to be shown."""
 
-    choice: Choice
+    choice: MessageFilter
     because: str | None
     names: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Agreed:
 def _dropped(operator: Operator, agreed: Agreed) -> Report:
     place, choice = operator.place, agreed.choice
     if not agreed.because:
-        raise CannotRun('say why: --because "TEXT" is kept with the outcome')
+        raise CommandError('say why: --because "TEXT" is kept with the outcome')
     drop = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
     try:
         report = drop(list(choice.sessions), list(choice.message_ids), caller(place), agreed.because)
@@ -79,19 +79,19 @@ def _dropped(operator: Operator, agreed: Agreed) -> Report:
     return replace(report, missing=(*agreed.missing, *gone))
 
 
-def caller(place: Place) -> str:
+def caller(place: Stack) -> str:
     """Who does it, as IAM knows them: the last part of an ARN such as `…:assumed-role/Operator/jane`."""
     arn: str = place.client("sts").get_caller_identity()["Arn"]
     return arn.rpartition("/")[2] if "/" in arn else arn.rpartition(":")[2]
 
 
-def _asked(operator: Operator, choice: Choice, because: str | None) -> Agreed:
+def _asked(operator: Operator, choice: MessageFilter, because: str | None) -> Agreed:
     """Shows what is about to go and asks on the terminal; nobody there is nobody who agrees. What was agreed
     to are the messages that were shown, whatever the queue holds of their sessions by then."""
     if operator.common.as_json or not sys.stdin.isatty():
-        raise CannotRun("nobody is here to be asked: give --yes and --because")
+        raise CommandError("nobody is here to be asked: give --yes and --because")
     place = operator.place
-    listing = list_letters(box_of(place), place.table, operator.now(), place.deadline)
+    listing = list_dead_letters(box_of(place), place.table, operator.now(), place.deadline)
     missing = choice.missing(listing.letters)
     require_any(choice, missing, listing.hidden, NOTHING)
     letters = choice.of(listing.letters)
@@ -99,10 +99,10 @@ def _asked(operator: Operator, choice: Choice, because: str | None) -> Agreed:
         amount = worth(letter.amount, letter.currency)
         operator.screen.tell(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
     if not typer.confirm("Give these up for good? Their orders will not be written", err=True):
-        raise CannotRun("not agreed to; nothing was dropped")
+        raise CommandError("not agreed to; nothing was dropped")
     because = because or str(typer.prompt("Why", err=True))
     names = {letter.message_id: letter.session_id or letter.message_id for letter in letters}
-    return Agreed(Choice(message_ids=frozenset(names)), because, names, tuple(missing))
+    return Agreed(MessageFilter(message_ids=frozenset(names)), because, names, tuple(missing))
 
 
 def show(screen: Screen, report: Report) -> None:

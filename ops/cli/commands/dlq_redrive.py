@@ -12,16 +12,16 @@ from rich.progress import Progress as Bar
 from ops.cli.command import Operator
 from ops.cli.commands.dlq_list import box_of
 from ops.cli.commands.dlq_redriven import redriven_of, show, show_plan
-from ops.cli.commands.dlq_words import require_any
-from ops.cli.screen import Answer
+from ops.cli.commands.dlq_text import require_any
+from ops.cli.screen import CommandResult
 from ops.cli.signals import ending_like_ctrl_c
-from ops.dlq.choice import Choice
-from ops.dlq.fates import Fate, Fates, Looking, follow_fates
+from ops.dlq.message_filter import MessageFilter
+from ops.dlq.move_tasks import MoveTasks
+from ops.dlq.outcome_poller import Fate, Fates, OutcomePoller, follow_fates
 from ops.dlq.redrive import Moving, Redrive
-from ops.dlq.tasks import MoveTasks
-from ops.status import is_consuming
-from ops.words import counted
-from recon.queue import BATCH
+from ops.format.text import counted
+from ops.runs.status import is_consuming
+from recon.aws.queue import BATCH
 
 EXAMPLES = [
     "nightly-sync dlq redrive",
@@ -52,12 +52,12 @@ def redrive(
     follow: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Wait so long for the outcomes")
     ] = FOLLOW_SECONDS,
-) -> Answer:
+) -> CommandResult:
     """Moves dead messages back to the queue and follows what becomes of them.
 
     Everything is moved by SQS itself; a selection one by one. Stopped at any point, nothing is lost.
     """
-    choice = Choice(frozenset(session), frozenset(message), frozenset(error_type), most)
+    choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), most)
     redrive = _redrive(operator, per_second)
     with ending_like_ctrl_c():
         if dry_run:
@@ -69,13 +69,13 @@ def redrive(
         paused = is_paused and bool(moved.moved)
         fates = _followed(operator, redrive, moved, 0.0 if paused else follow)
     redriven = redriven_of(moved, fates, paused=paused)
-    return Answer(redriven, lambda screen: show(screen, redriven), redriven.needs_attention)
+    return CommandResult(redriven, lambda screen: show(screen, redriven), redriven.needs_attention)
 
 
-def _planned(redrive: Redrive, choice: Choice) -> Answer:
+def _planned(redrive: Redrive, choice: MessageFilter) -> CommandResult:
     plan = redrive.plan(choice)
     require_any(choice, plan.missing, plan.hidden, "nothing would be moved")
-    return Answer(plan, lambda screen: show_plan(screen, plan), bool(plan.missing or plan.hidden))
+    return CommandResult(plan, lambda screen: show_plan(screen, plan), bool(plan.missing or plan.hidden))
 
 
 def _redrive(operator: Operator, per_second: float | None) -> Redrive:
@@ -128,7 +128,7 @@ def stopped(last: Moving | None) -> str:
 
 
 def _followed(operator: Operator, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
-    looking = Looking(moved.letters, redrive.box, redrive.table, redrive.deadline, time.time)
+    looking = OutcomePoller(moved.letters, redrive.box, redrive.table, redrive.deadline, time.time)
     last = Fates(())
     with _bar(operator) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ops.cli.commands.dlq_words import show_missing
+from ops.cli.commands.dlq_text import show_missing
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Screen
-from ops.dlq.fates import Became, Fate, Fates
+from ops.dlq.outcome_poller import Fate, Fates, SessionStatus
 from ops.dlq.redrive import Moving, Plan
-from ops.words import counted, worth
+from ops.format.text import counted, worth
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Redriven:
     task_failure: str | None
     joined: bool
     paused: bool
-    fates: tuple[Became, ...]
+    fates: tuple[SessionStatus, ...]
 
     def count(self, fate: Fate) -> int:
         return sum(1 for one in self.fates if one.fate is fate)

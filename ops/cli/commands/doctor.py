@@ -3,7 +3,7 @@
 import time
 
 from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.doctor.diagnosis import Diagnosis, diagnose
 from ops.doctor.finding import Finding, Verdict
 from ops.doctor.shell import Shell
@@ -16,14 +16,14 @@ _STYLES = {Verdict.OK: FINE, Verdict.ADVICE: NOTICE, Verdict.FIX: TROUBLE, Verdi
 _VERDICT_WIDTH, _NAME_WIDTH = 7, 24
 
 
-def doctor(operator: Operator) -> Answer:
+def doctor(operator: Operator) -> CommandResult:
     """Look at key, table, queues, functions, schedule and alarms; each line with the command that mends it.
 
     Exit code 1 when something is to be fixed or could not be looked at; advice alone is fine."""
     place = operator.place
     endpoint = place.client("cloudformation").meta.endpoint_url if place.is_sandbox else None
     diagnosis = diagnose(place, Shell(place.stack, operator.common.wanted, endpoint), time.time)
-    return Answer(diagnosis, lambda screen: show(screen, diagnosis), diagnosis.needs_attention)
+    return CommandResult(diagnosis, lambda screen: show(screen, diagnosis), diagnosis.needs_attention)
 
 
 def show(screen: Screen, diagnosis: Diagnosis) -> None:

@@ -11,18 +11,18 @@ from rich.text import Text
 
 from ops.cli.command import Operator
 from ops.cli.commands.dlq_list import box_of
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
-from ops.errors import CannotRun
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.errors import CommandError
 from ops.explain.facts import AtStripe, EventThere, Facts, InRun, Marker, OrderThere
 from ops.explain.gather import Sources, gather
 from ops.explain.ids import nobody_knows, session_id_of
-from ops.explain.said import Verdict
 from ops.explain.verdict import verdict_of
-from ops.links import session_url
-from ops.place import Place
-from ops.status import Schedule, schedule_of
-from ops.stripe import StripeAccess, stripe_access
-from ops.words import when
+from ops.explain.verdict_types import Verdict
+from ops.format.links import session_url
+from ops.format.text import when
+from ops.runs.status import Schedule, read_schedule
+from ops.stack.stack import Stack
+from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.errors import KeyUnavailable
 
 EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
@@ -41,7 +41,7 @@ class Explanation:
 def explain(
     operator: Operator,
     session: Annotated[str, typer.Argument(metavar="SESSION", help="A Checkout Session's id, cs_…")],
-) -> Answer:
+) -> CommandResult:
     """Everything known of one session, why it is as it is, and what the next run will do.
 
     Asks Stripe, the table, the dead-letter queue and the schedule. Exit code 1 when something is to be done.
@@ -50,13 +50,13 @@ def explain(
     with stripe_access(place) as stripe:
         facts = gather(_sources(place, stripe, now), session_id, now)
         if not facts.is_known:
-            raise CannotRun(nobody_knows(facts, _livemode(stripe)))
+            raise CommandError(nobody_knows(facts, _livemode(stripe)))
     verdict = verdict_of(facts)
     told = Explanation(session_id, session_url(session_id), verdict.needs_attention, verdict, facts)
-    return Answer(told, lambda screen: show(screen, told), told.needs_attention)
+    return CommandResult(told, lambda screen: show(screen, told), told.needs_attention)
 
 
-def _sources(place: Place, stripe: StripeAccess, now: int) -> Sources:
+def _sources(place: Stack, stripe: StripeAccess, now: int) -> Sources:
     return Sources(
         table=place.table,
         box=box_of(place),
@@ -68,10 +68,10 @@ def _sources(place: Place, stripe: StripeAccess, now: int) -> Sources:
     )
 
 
-def _schedule(place: Place, now: int) -> Schedule | None:
+def _schedule(place: Stack, now: int) -> Schedule | None:
     """None for whoever may not look at it: everything else can be told all the same."""
     with suppress(ClientError, BotoCoreError):
-        return schedule_of(place, now)
+        return read_schedule(place, now)
     return None
 
 

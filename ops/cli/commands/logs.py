@@ -7,10 +7,10 @@ import typer
 
 from ops.cli.command import Operator
 from ops.cli.commands.show import RunId, run_named
-from ops.cli.screen import NOTICE, TROUBLE, Answer, Screen
-from ops.history import PastRun
-from ops.logs import Filter, Level, LogLine, group_of, kept_days, lines_of, period_of
-from ops.place import Place
+from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
+from ops.runs.history import PastRun
+from ops.runs.logs import Filter, Level, LogLine, kept_days, log_group, period_of, read_lines
+from ops.stack.stack import Stack
 
 EXAMPLES = [
     "nightly-sync logs last --level WARNING",
@@ -36,19 +36,19 @@ def logs(
         Level, typer.Option(case_sensitive=False, help="Only lines of this level and above")
     ] = Level.INFO,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Only lines of this session")] = None,
-) -> Answer:
+) -> CommandResult:
     """The run's log lines, ordered, from both functions, and Lambda's own of time-outs meanwhile."""
     place, now = operator.place, operator.now()
     found = run_named(place, run, now)
     logged = _logged(place, found, Filter(level, session), now)
-    return Answer(logged, lambda screen: show(screen, logged))
+    return CommandResult(logged, lambda screen: show(screen, logged))
 
 
-def _logged(place: Place, run: PastRun, wanted: Filter, now: int) -> Logged:
+def _logged(place: Stack, run: PastRun, wanted: Filter, now: int) -> Logged:
     client = place.client("logs")
     functions = {"producer": place.names.producer, "consumer": place.names.consumer}
-    groups = {name: group_of(place.configuration(function)) for name, function in functions.items()}
-    lines = lines_of(client, groups, run.run_id, period_of(run.started_at, run.completed_at, now))
+    groups = {name: log_group(place.configuration(function)) for name, function in functions.items()}
+    lines = read_lines(client, groups, run.run_id, period_of(run.started_at, run.completed_at, now))
     taken = tuple(line for line in lines if wanted.takes(line))
     return Logged(run.run_id, taken, None if lines else kept_days(client, groups["producer"]))
 

@@ -11,10 +11,11 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
-from ops.errors import CannotRun
-from ops.status import schedule_of
-from ops.switch import (
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.errors import CommandError
+from ops.format.text import counted, duration, when
+from ops.runs.status import read_schedule
+from ops.stack.pause_resume import (
     CONSUMER,
     SCHEDULE,
     SCHEDULE_OFF,
@@ -26,7 +27,6 @@ from ops.switch import (
     switch_schedule,
     waiting_of,
 )
-from ops.words import counted, duration, when
 from recon.config import MAX_LOOKBACK_HOURS
 
 PAUSE_EXAMPLES = [
@@ -53,14 +53,18 @@ class Switched:
     deployed_state: str | None
 
 
-def pause(operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False) -> Answer:
+def pause(
+    operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
+) -> CommandResult:
     """No run by schedule and no work on the queue, until `resume`. Nothing is lost meanwhile."""
     parts = _parts(schedule_only=schedule_only, queue_only=queue_only)
     switched = _switched(operator, parts, on=False)
     return _answer(switched, lambda screen: show_paused(screen, switched))
 
 
-def resume(operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False) -> Answer:
+def resume(
+    operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
+) -> CommandResult:
     """What `pause` switched off, on again."""
     parts = _parts(schedule_only=schedule_only, queue_only=queue_only)
     switched = _switched(operator, parts, on=True)
@@ -69,7 +73,9 @@ def resume(operator: Operator, schedule_only: ScheduleOnly = False, queue_only: 
 
 def _parts(*, schedule_only: bool, queue_only: bool) -> tuple[str, ...]:
     if schedule_only and queue_only:
-        raise CannotRun("--schedule-only and --queue-only leave nothing to do: give one of them, or neither")
+        raise CommandError(
+            "--schedule-only and --queue-only leave nothing to do: give one of them, or neither"
+        )
     return (SCHEDULE,) if schedule_only else (CONSUMER,) if queue_only else (SCHEDULE, CONSUMER)
 
 
@@ -95,7 +101,7 @@ def _switched(operator: Operator, parts: tuple[str, ...], *, on: bool) -> Switch
         changes=tuple(changes),
         waiting=waiting_of(place.sqs, place.client("cloudwatch"), place.names.queue_url, now),
         covered_through=None if covered is None else datetime.fromtimestamp(covered, UTC),
-        next_due=schedule_of(place, operator.now()).next_due,
+        next_due=read_schedule(place, operator.now()).next_due,
         deployed_state=deployed,
     )
 
@@ -105,15 +111,17 @@ def _telling_of_halves(operator: Operator, made: Sequence[Change]) -> Iterator[N
     """Whoever is denied the second switch, or stops in between, is told where the first one stands."""
     try:
         yield
-    except (CannotRun, ClientError, BotoCoreError, KeyboardInterrupt):
+    except (CommandError, ClientError, BotoCoreError, KeyboardInterrupt):
         for change in made:
             operator.screen.tell(f"The {change.what} is {change.after}; what comes after it is not done.")
         operator.screen.tell("The same command again does the rest.")
         raise
 
 
-def _answer(switched: Switched, show: Callable[[Screen], None]) -> Answer:
-    return Answer(switched, show, needs_attention=not all(change.is_made for change in switched.changes))
+def _answer(switched: Switched, show: Callable[[Screen], None]) -> CommandResult:
+    return CommandResult(
+        switched, show, needs_attention=not all(change.is_made for change in switched.changes)
+    )
 
 
 def show_paused(screen: Screen, switched: Switched) -> None:

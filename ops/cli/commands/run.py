@@ -12,18 +12,18 @@ import typer
 
 from ops.cli.command import Operator
 from ops.cli.progress import watch
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
-from ops.errors import CannotRun
-from ops.follow import Progress, Watch, follow
-from ops.history import PastRun, past_run
-from ops.invocation import AnswerLost, Body, Event, event_of, hand_over, in_background, invoke
-from ops.money import Money, totals
-from ops.place import Place
-from ops.sessions import Filter, recovered, sessions_of
-from ops.started import Started
-from ops.status import is_consuming
-from ops.words import counted, duration, span
-from recon.clock import epoch_of
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.errors import CommandError
+from ops.format.money import Money, totals
+from ops.format.text import counted, duration, span
+from ops.runs.follow import Progress, Watch, follow
+from ops.runs.history import PastRun, past_run
+from ops.runs.invocation import AnswerLost, Body, Event, build_event, hand_over, in_background, invoke
+from ops.runs.run_tracker import RunTracker
+from ops.runs.sessions import Filter, read_sessions, recovered
+from ops.runs.status import is_consuming
+from ops.stack.stack import Stack
+from recon.timestamps import parse_epoch
 
 EXAMPLES = [
     "nightly-sync run --dry-run",
@@ -66,9 +66,9 @@ def run(
     to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to, in UTC")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be created")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and do not follow it")] = False,
-) -> Answer:
+) -> CommandResult:
     """Starts a run and follows it. Ctrl-C stops following; the run goes on."""
-    event = event_of(
+    event = build_event(
         operator.now(),
         lookback_hours=lookback_hours,
         max_sessions=max_sessions,
@@ -82,28 +82,30 @@ def run(
     return followed(operator, event)
 
 
-def preview(operator: Operator, event: Event) -> Answer:
+def preview(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
     lambda_ = place.client("lambda", once=True)
     with operator.busy("looking each session up; nothing is written"):
         try:
             body = invoke(lambda_, place.names.producer, event)
         except AnswerLost as lost:
-            raise CannotRun(f"the answer was lost ({lost}); nothing was written, try again") from lost
-    return Answer(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
+            raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
+    return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
 
 
-def started(operator: Operator, event: Event) -> Answer:
+def started(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
     where = watch_of(place)
     hand_over(place.client("lambda", once=True), place.names.producer, event)
     nobody: Future[Body] = Future()
     begun = Begun(event["requestedAt"], started_of(where, event, nobody).name(time.sleep))
     words = f"Started run {begun.run_id}." if begun.run_id else "Asked for; it has not begun yet."
-    return Answer(begun, lambda screen: screen.text(f"{words} `nightly-sync status` tells how it does."))
+    return CommandResult(
+        begun, lambda screen: screen.text(f"{words} `nightly-sync status` tells how it does.")
+    )
 
 
-def followed(operator: Operator, event: Event) -> Answer:
+def followed(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
     where, client = watch_of(place), place.client("lambda", once=True)
     if not is_consuming(place):
@@ -118,19 +120,19 @@ def followed(operator: Operator, event: Event) -> Answer:
         raise
     summary = summary_of(place, last, operator.now())
     needs = summary.run.needs_attention or not summary.is_over
-    return Answer(summary, lambda screen: show(screen, summary), needs_attention=needs)
+    return CommandResult(summary, lambda screen: show(screen, summary), needs_attention=needs)
 
 
-def watch_of(place: Place) -> Watch:
+def watch_of(place: Stack) -> Watch:
     """Made before anything is sent: what cannot be watched is not started."""
     return Watch(place.runs, place.sqs, place.names.queue_url, place.names.dlq_url)
 
 
-def started_of(where: Watch, event: Event, answer: Future[Body]) -> Started:
-    return Started(where, epoch_of(event["requestedAt"]), answer, time.monotonic)
+def started_of(where: Watch, event: Event, answer: Future[Body]) -> RunTracker:
+    return RunTracker(where, parse_epoch(event["requestedAt"]), answer, time.monotonic)
 
 
-def to_its_end(operator: Operator, run: Started) -> Progress:
+def to_its_end(operator: Operator, run: RunTracker) -> Progress:
     return watch(
         operator,
         follow(
@@ -143,9 +145,9 @@ def to_its_end(operator: Operator, run: Started) -> Progress:
     )
 
 
-def summary_of(place: Place, last: Progress, now: int) -> Summary:
+def summary_of(place: Stack, last: Progress, now: int) -> Summary:
     assert last.run is not None  # noqa: S101 - nobody stops following before there is a run
-    sessions = list(sessions_of(place.table, last.run.run_id, Filter()))
+    sessions = list(read_sessions(place.table, last.run.run_id, Filter()))
     return Summary(
         run=past_run(last.run, now),
         is_over=last.is_over,

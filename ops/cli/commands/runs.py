@@ -7,9 +7,9 @@ import typer
 from rich.text import Text
 
 from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
-from ops.history import PastRun, past_run, sparkline
-from ops.words import duration, when
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.format.text import duration, when
+from ops.runs.history import PastRun, past_run, sparkline
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
 _STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
@@ -26,11 +26,11 @@ class History:
 def runs(
     operator: Operator,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs, the newest")] = 14,
-) -> Answer:
+) -> CommandResult:
     """The last runs, newest first, with a small trend."""
     place, now = operator.place, operator.now()
     history = History(place.stack, tuple(past_run(run, now) for run in place.runs.latest(limit)))
-    return Answer(history, lambda screen: show(screen, history))
+    return CommandResult(history, lambda screen: show(screen, history))
 
 
 def show(screen: Screen, history: History) -> None:

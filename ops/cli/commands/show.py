@@ -9,14 +9,14 @@ import typer
 from rich.text import Text
 
 from ops.cli.command import Operator
-from ops.cli.screen import NOTICE, TROUBLE, Answer, Screen
-from ops.errors import CannotRun
-from ops.history import PastRun, past_run
-from ops.money import totals
-from ops.place import Place
-from ops.sessions import Filter, SessionOutcome, recovered, sessions_of
-from ops.words import counted
-from recon.reconcile import Reason
+from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
+from ops.errors import CommandError
+from ops.format.money import totals
+from ops.format.text import counted
+from ops.runs.history import PastRun, past_run
+from ops.runs.sessions import Filter, SessionOutcome, read_sessions, recovered
+from ops.stack.stack import Stack
+from recon.domain.reconcile import SkipReason
 
 EXAMPLES = [
     "nightly-sync show last --outcome created",
@@ -44,33 +44,33 @@ def show(
     operator: Operator,
     run: RunId,
     outcome: Annotated[OutcomeChoice | None, typer.Option(help="Only these")] = None,
-    reason: Annotated[Reason | None, typer.Option(help="Only what was skipped for this reason")] = None,
+    reason: Annotated[SkipReason | None, typer.Option(help="Only what was skipped for this reason")] = None,
     drift: Annotated[
         bool, typer.Option("--drift", help="Only orders that say something else than Stripe")
     ] = False,
-) -> Answer:
+) -> CommandResult:
     """Each session of a run: outcome, reason, order number, amount, attempts, link."""
     found = run_named(operator.place, run, operator.now())
     wanted = Filter(outcome and outcome.value, reason and reason.value, drift)
-    shown = Shown(found, tuple(sessions_of(operator.place.table, found.run_id, wanted)))
-    return Answer(shown, lambda screen: show_sessions(screen, shown))
+    shown = Shown(found, tuple(read_sessions(operator.place.table, found.run_id, wanted)))
+    return CommandResult(shown, lambda screen: show_sessions(screen, shown))
 
 
-def run_named(place: Place, name: str, now: int) -> PastRun:
+def run_named(place: Stack, name: str, now: int) -> PastRun:
     """Raises CannotRun where there is no such run."""
     if name == LAST:
         latest = place.runs.latest(1)
         if not latest:
-            raise CannotRun("no run yet; `nightly-sync run` starts one")
+            raise CommandError("no run yet; `nightly-sync run` starts one")
         return past_run(latest[0], now)
     if not _RUN_ID.fullmatch(name):
-        raise CannotRun(
+        raise CommandError(
             "RUN must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
         )
     if record := place.runs.get(name):
         return past_run(record, now)
     known = ", ".join(run.run_id for run in place.runs.latest(3)) or "none yet"
-    raise CannotRun(f"there is no run {name}; the latest are {known} (records are kept for 90 days)")
+    raise CommandError(f"there is no run {name}; the latest are {known} (records are kept for 90 days)")
 
 
 def show_sessions(screen: Screen, shown: Shown) -> None:

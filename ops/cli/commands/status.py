@@ -3,10 +3,10 @@
 from dataclasses import dataclass, fields
 
 from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, Answer, Screen
-from ops.jsonable import camel
-from ops.status import Facts, Finding, facts_of, findings_of
-from ops.words import counted, duration, span, when
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.format.json_encoding import camel
+from ops.format.text import counted, duration, span, when
+from ops.runs.status import Facts, Finding, find_problems, read_facts
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
 type Line = tuple[str, str, str]
@@ -29,11 +29,11 @@ class Status:
         return known | {"watermarkLagSeconds": lag, "findings": self.findings}
 
 
-def status(operator: Operator) -> Answer:
+def status(operator: Operator) -> CommandResult:
     """How the sync is doing. Exit code 1 when something needs a person."""
-    facts = facts_of(operator.place, operator.now())
-    told = Status(facts, findings_of(facts))
-    return Answer(told.json, lambda screen: show(screen, told), needs_attention=bool(told.findings))
+    facts = read_facts(operator.place, operator.now())
+    told = Status(facts, find_problems(facts))
+    return CommandResult(told.json, lambda screen: show(screen, told), needs_attention=bool(told.findings))
 
 
 def show(screen: Screen, status: Status) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok
-from ops.doctor.unread import Unread, rebuild, unseen
+from ops.doctor.unread import Unavailable, rebuild, unseen
 
 PENDING = "PendingConfirmation"
 DEAD_LETTERS = "-dead-letters"
@@ -12,9 +12,9 @@ THE_ONE = "-needs-a-person"
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
-    if isinstance(facts.alarm_names, Unread):
+    if isinstance(facts.alarm_names, Unavailable):
         yield unseen("alarms", facts.alarm_names)
-    elif isinstance(facts.alarms, Unread):
+    elif isinstance(facts.alarms, Unavailable):
         yield unseen("alarms", facts.alarms)
     else:
         found = {alarm["AlarmName"]: alarm for alarm in facts.alarms}
@@ -46,7 +46,7 @@ def mails(alarm_name: str, facts: Facts) -> bool:
 
 def of_subscriptions(facts: Facts) -> Finding:
     name, found = "alarms: heard by", facts.subscriptions
-    if isinstance(found, Unread):
+    if isinstance(found, Unavailable):
         return unseen(name, found)
     confirmed = [one for one in found if one["SubscriptionArn"] != PENDING]
     if confirmed:

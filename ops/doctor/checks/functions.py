@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from ops.doctor.facts import Facts, Function, Reply
 from ops.doctor.finding import Finding, advice, fix, ok
 from ops.doctor.shell import as_argument
-from ops.doctor.unread import Unread, lost, unseen
-from recon.config import settings_from
+from ops.doctor.unread import Unavailable, lost, unseen
+from recon.config import load_settings
 from recon.errors import ConfigError
 
 PRODUCER, CONSUMER = "producer", "consumer"
@@ -17,7 +17,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         (PRODUCER, facts.names.producer, facts.producer),
         (CONSUMER, facts.names.consumer, facts.consumer),
     ):
-        if isinstance(function.configuration, Unread):
+        if isinstance(function.configuration, Unavailable):
             yield lost(part, f"the function {name}", function.configuration, facts.shell)
         else:
             yield of_state(part, function.configuration, facts)
@@ -60,7 +60,7 @@ def of_settings(part: str, configuration: Reply, facts: Facts) -> Finding:
 
 def _complaint(variables: Mapping[str, str]) -> str | None:
     try:
-        settings_from(variables)
+        load_settings(variables)
     except ConfigError as error:
         return str(error)
     return None
@@ -78,7 +78,7 @@ def _set_environment(configuration: Reply, variables: Mapping[str, str], facts: 
 
 def of_concurrency(part: str, name: str, function: Function, facts: Facts) -> Finding:
     told = f"{part}: concurrency"
-    if isinstance(function.concurrency, Unread):
+    if isinstance(function.concurrency, Unavailable):
         return unseen(told, function.concurrency)
     reserved = function.concurrency.get("ReservedConcurrentExecutions")
     if reserved == 0:
@@ -89,7 +89,7 @@ def of_concurrency(part: str, name: str, function: Function, facts: Facts) -> Fi
 
 def of_logs(part: str, name: str, function: Function, facts: Facts) -> Finding:
     told, group = f"{part}: logs", function.log_group
-    if isinstance(group, Unread):
+    if isinstance(group, Unavailable):
         return unseen(told, group)
     if group is None:
         default = f"/aws/lambda/{name}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok, unknown
-from ops.doctor.unread import Unread, lost, rebuild
+from ops.doctor.unread import Unavailable, lost, rebuild
 
 PARTIAL = "ReportBatchItemFailures"
 # One commit of 100 actions at most: for each session an outcome, an order and the end of a wait.
@@ -13,7 +13,7 @@ LARGEST_BATCH = 25
 
 def findings(facts: Facts) -> Iterator[Finding]:
     mapping = facts.mapping
-    if isinstance(mapping, Unread):
+    if isinstance(mapping, Unavailable):
         yield lost("mapping", "it", mapping, facts.shell)
         return
     yield of_state(mapping, facts)

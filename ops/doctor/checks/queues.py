@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from ops.doctor.facts import Facts
 from ops.doctor.finding import Finding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell, as_argument
-from ops.doctor.unread import Unread, lost, unseen
-from recon.order import DAY
+from ops.doctor.unread import Unavailable, lost, unseen
+from recon.domain.order import DAY
 
 # Lambda may go on retrying a throttled batch until its messages show up again.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -21,23 +21,23 @@ type Attributes = Mapping[str, str]
 
 def findings(facts: Facts) -> Iterator[Finding]:
     names, shell = facts.names, facts.shell
-    if isinstance(facts.queue, Unread):
+    if isinstance(facts.queue, Unavailable):
         yield lost("queue", "the queue", facts.queue, shell)
     else:
         yield of_visibility(facts.queue, facts)
         yield of_redrive(facts.queue, facts)
         yield of_encryption("queue: encryption", facts.queue, names.queue_url, shell)
-    if isinstance(facts.dead_letters, Unread):
+    if isinstance(facts.dead_letters, Unavailable):
         yield lost("dead letters", "the queue", facts.dead_letters, shell)
     else:
         yield of_encryption("dead letters: encryption", facts.dead_letters, names.dlq_url, shell)
-    if not isinstance(facts.queue, Unread) and not isinstance(facts.dead_letters, Unread):
+    if not isinstance(facts.queue, Unavailable) and not isinstance(facts.dead_letters, Unavailable):
         yield of_retention(facts.queue, facts.dead_letters, facts)
 
 
 def of_visibility(queue: Attributes, facts: Facts) -> Finding:
     name, configuration = "queue: visibility", facts.consumer.configuration
-    if isinstance(configuration, Unread):
+    if isinstance(configuration, Unavailable):
         return unseen(name, configuration)
     hidden, timeout = int(queue["VisibilityTimeout"]), int(configuration["Timeout"])
     needed = TIMEOUTS_HIDDEN * timeout

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok
 from ops.doctor.shell import as_argument
-from ops.doctor.unread import Unread, lost, rebuild, unseen
-from ops.switch import SCHEDULE_OFF, SCHEDULE_ON, rewritten
+from ops.doctor.unread import Unavailable, lost, rebuild, unseen
+from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, rewritten
 
 # The run is named after it: started late or twice, it is the same run.
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -17,7 +17,7 @@ INPUT = json.dumps({"trigger": "scheduled", "scheduledTime": SCHEDULED_TIME}, se
 
 def findings(facts: Facts) -> Iterator[Finding]:
     schedule = facts.schedule
-    if isinstance(schedule, Unread):
+    if isinstance(schedule, Unavailable):
         yield lost("schedule", "it", schedule, facts.shell)
         return
     yield of_state(schedule, facts)
@@ -44,7 +44,7 @@ def of_target(schedule: Reply, facts: Facts) -> Finding:
     if f":function:{facts.names.producer}" in target.get("Arn", ""):
         return ok(name, "the producer")
     configuration = facts.producer.configuration
-    if isinstance(configuration, Unread):
+    if isinstance(configuration, Unavailable):
         return unseen(name, configuration)
     right = target | {"Arn": configuration["FunctionArn"]}
     return fix(name, f"{target.get('Arn')}, not the producer", _with_target(schedule, right, facts))
@@ -54,7 +54,7 @@ def of_role(schedule: Reply, facts: Facts) -> Finding:
     name, arn = "schedule: role", schedule.get("Target", {}).get("RoleArn")
     if facts.schedule_role is None:
         return rebuild(name, "the Scheduler has none to call the producer with", facts.shell)
-    if isinstance(facts.schedule_role, Unread):
+    if isinstance(facts.schedule_role, Unavailable):
         return lost(
             name, f"{arn}, with which the Scheduler calls the producer,", facts.schedule_role, facts.shell
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Read, Unread, unseen
+from ops.doctor.unread import Fetched, Unavailable, unseen
 
 # AWS refuses signatures that are five minutes off; half a minute already puts log lines into another order.
 SKEW_SECONDS = 30
@@ -18,9 +18,9 @@ def findings(facts: Facts) -> Iterator[Finding]:
     yield of_clock(facts.skew_seconds)
 
 
-def of_stack(stack: Read[Reply], shell: Shell) -> Finding:
+def of_stack(stack: Fetched[Reply], shell: Shell) -> Finding:
     """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html"""
-    if isinstance(stack, Unread):
+    if isinstance(stack, Unavailable):
         return unseen("stack", stack)
     status, about = stack["StackStatus"], f"--stack-name {shell.stack}"
     if status in _FINE:

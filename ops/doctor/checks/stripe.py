@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ops.doctor.facts import PUBLISHABLE, SECRET, Access, Facts, Key, Parameter, Tried
 from ops.doctor.finding import Finding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Read, Unread, unseen
+from ops.doctor.unread import Fetched, Unavailable, unseen
 
 # From the shell's environment, so that it stands in no history.
 _NEW_KEY = '"$STRIPE_KEY"'
@@ -39,7 +39,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
         yield of_parameter(facts.parameter, name, facts.shell)
     if facts.key is None:
         return
-    if isinstance(facts.key, Unread):
+    if isinstance(facts.key, Unavailable):
         if not facts.key.is_missing:
             yield unseen("key", facts.key)
         return
@@ -54,8 +54,8 @@ def put_key(name: str, shell: Shell) -> str:
     return shell.aws(f"ssm put-parameter --name {name} --type SecureString --overwrite --value {_NEW_KEY}")
 
 
-def of_parameter(parameter: Read[Parameter], name: str, shell: Shell) -> Finding:
-    if isinstance(parameter, Unread):
+def of_parameter(parameter: Fetched[Parameter], name: str, shell: Shell) -> Finding:
+    if isinstance(parameter, Unavailable):
         if parameter.is_missing:
             return fix(
                 "parameter", f"{name} does not exist: no function can ask Stripe", put_key(name, shell)
@@ -83,11 +83,11 @@ def of_kind(key: Key, replace: str | None) -> Finding:
     return ok("key", "a restricted key")
 
 
-def of_mode(key: Key, last: Read[bool | None], replace: str | None) -> Finding:
+def of_mode(key: Key, last: Fetched[bool | None], replace: str | None) -> Finding:
     if key.livemode is None:
         return unknown("key: mode", "its prefix does not say whether it is of live or of test mode")
     mode = _mode(live=key.livemode)
-    if isinstance(last, Unread):
+    if isinstance(last, Unavailable):
         return unknown("key: mode", f"{mode}; the last run's: {unseen('', last).what}")
     if last is None:
         return ok("key: mode", f"{mode}; no run has said yet which one it saw")

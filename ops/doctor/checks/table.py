@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok
-from ops.doctor.unread import Unread, unseen
+from ops.doctor.unread import Unavailable, unseen
 
 KEYS = {"HASH": ("PK", "S"), "RANGE": ("SK", "S")}
 EXPIRY = "expiresAt"
@@ -12,7 +12,7 @@ EXPIRY = "expiresAt"
 
 def findings(facts: Facts) -> Iterator[Finding]:
     table = facts.table
-    if isinstance(table, Unread):
+    if isinstance(table, Unavailable):
         if table.is_missing:
             what = f"there is no table {facts.names.table}: deploy with the name of the shop's"
             yield fix("table", what, facts.shell.deploy("CommerceTable=YOUR-TABLE"))
@@ -51,7 +51,7 @@ def of_keys(table: Reply, facts: Facts) -> Finding:
 def of_time_to_live(facts: Facts) -> Finding:
     """Never more than advice: nothing of the sync depends on it but how long its records stay."""
     name, told = "table: expiry", facts.time_to_live
-    if isinstance(told, Unread):
+    if isinstance(told, Unavailable):
         return unseen(name, told)
     attribute = told.get("AttributeName")
     on = told.get("TimeToLiveStatus") in ("ENABLED", "ENABLING")
@@ -73,7 +73,7 @@ def of_time_to_live(facts: Facts) -> Finding:
 
 def of_backups(facts: Facts) -> Finding:
     name, told = "table: backups", facts.backups
-    if isinstance(told, Unread):
+    if isinstance(told, Unavailable):
         return unseen(name, told)
     point_in_time = told.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus")
     if point_in_time == "ENABLED":

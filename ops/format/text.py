@@ -1,0 +1,43 @@
+"""Times, spans and amounts as people read them. Times are UTC, as everything of the sync is."""
+
+from datetime import UTC, datetime
+
+from ops.format.money import Money
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def when(moment: datetime) -> str:
+    """`2026-11-23 02:00`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def duration(seconds: float | None) -> str:
+    """Two units at most: `8 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`; `-` where it is not known."""
+    if seconds is None:
+        return "-"
+    whole = round(abs(seconds))
+    for size, name, inner, inner_name in (
+        (DAY, "d", HOUR, "h"),
+        (HOUR, "h", MINUTE, "min"),
+        (MINUTE, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // inner
+            return f"{whole // size} {name}" + (f" {rest} {inner_name}" if rest else "")
+    return f"{whole} s"
+
+
+def span(sessions: int, start: datetime, end: datetime) -> str:
+    """`200 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC`."""
+    return f"{counted(sessions, 'session')} from {when(start)} to {when(end)} UTC"
+
+
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """`1 session`, `1,204 sessions`."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
+def worth(amount: int | None, currency: str | None) -> str:
+    """`15.00 USD`; empty where it is not known."""
+    return "" if amount is None or currency is None else str(Money(currency, amount))

@@ -1,0 +1,79 @@
+"""The runs of the last months, and where they are heading."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from recon.dynamodb.records import Run
+from recon.timestamps import parse_epoch
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One run as people look at it. `seconds` is how long it took, or has taken by now. `status` is the
+    response's word: running, success, completed_with_errors or failed."""
+
+    run_id: str
+    trigger: str
+    status: str
+    started_at: str
+    completed_at: str | None
+    seconds: int | None
+    window_from: datetime
+    window_to: datetime
+    enqueued: int
+    processed: int
+    created: int
+    skipped: int
+    errors: int
+    drifted: int
+    truncated: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def needs_attention(self) -> bool:
+        return bool(self.status == "failed" or self.errors or self.drifted or self.truncated or self.warnings)
+
+
+def past_run(run: Run, now: int) -> PastRun:
+    return PastRun(
+        run_id=run.run_id,
+        trigger=run.trigger,
+        status=status_of(run),
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        seconds=_seconds(run, now),
+        window_from=datetime.fromtimestamp(run.lookback_start, UTC),
+        window_to=datetime.fromtimestamp(run.lookback_end, UTC),
+        enqueued=run.enqueued,
+        processed=run.processed,
+        created=run.created,
+        skipped=run.skipped,
+        errors=run.errors,
+        drifted=run.drifted,
+        truncated=run.truncated,
+        warnings=run.warnings,
+    )
+
+
+def status_of(run: Run) -> str:
+    """The record says done; whether that is a success follows from its errors."""
+    if run.status != "done":
+        return run.status
+    return "completed_with_errors" if run.errors else "success"
+
+
+def _seconds(run: Run, now: int) -> int | None:
+    try:
+        return (parse_epoch(run.completed_at) if run.completed_at else now) - parse_epoch(run.started_at)
+    except ValueError:
+        return None
+
+
+def sparkline(numbers: list[int]) -> str:
+    """One bar a number, the highest for the largest; nothing at all for a row of zeros."""
+    highest = max(numbers, default=0)
+    if highest <= 0:
+        return ""
+    return "".join(_BARS[round(number / highest * (len(_BARS) - 1))] for number in numbers)

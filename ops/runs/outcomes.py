@@ -1,0 +1,18 @@
+"""Why sessions were skipped."""
+
+from collections import Counter
+
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.records import outcome_partition
+from recon.dynamodb.table import Table
+
+
+def skip_reasons(table: Table, run_id: str) -> Counter[str]:
+    """How many sessions a run skipped for which reason."""
+    items = table.query(
+        "PK = :run",
+        {":run": outcome_partition(run_id), ":skipped": Outcome.SKIPPED.value},
+        projection="reason",
+        only="outcome = :skipped",
+    )
+    return Counter(item.get("reason", "unknown") for item in items)

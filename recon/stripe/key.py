@@ -1,0 +1,53 @@
+"""The Stripe key: from the environment, or from an SSM SecureString, cached and re-read after a 401."""
+
+import threading
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recon.aws.clients import describe_error
+from recon.config import Settings
+from recon.errors import KeyUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_ssm import SSMClient
+
+
+class StripeKey:
+    """One process's key. Thread-safe; the parameter is read when a key is first needed."""
+
+    def __init__(self, settings: Settings, ssm: "Callable[[], SSMClient]") -> None:
+        self._fixed = settings.stripe_secret
+        self._parameter = settings.stripe_secret_parameter
+        self._ssm = ssm
+        self._cached: str | None = None
+        self._lock = threading.Lock()
+
+    def current(self) -> str:
+        """Raises KeyUnavailable when the parameter cannot be read."""
+        if self._fixed:
+            return self._fixed
+        with self._lock:
+            if self._cached is None:
+                self._cached = self._read()
+            return self._cached
+
+    def replacement_for(self, rejected: str) -> str | None:
+        """After Stripe rejected a key: the parameter's value if it is another one by now, else None."""
+        if self._fixed:
+            return None
+        with self._lock:
+            if self._cached == rejected:
+                self._cached = self._read()
+            return self._cached if self._cached != rejected else None
+
+    def _read(self) -> str:
+        try:
+            answer = self._ssm().get_parameter(Name=str(self._parameter), WithDecryption=True)
+        except (ClientError, BotoCoreError) as exc:
+            raise KeyUnavailable(
+                f"the SSM parameter {self._parameter} cannot be read: {describe_error(exc)}"
+            ) from exc
+        return answer["Parameter"]["Value"].strip()

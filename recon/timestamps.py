@@ -1,0 +1,20 @@
+"""Times as the contracts write them: UTC, whole seconds, `2024-11-27T02:00:00Z`."""
+
+from datetime import UTC, datetime
+
+
+def to_iso(epoch: float) -> str:
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_run_id(epoch: float) -> str:
+    """The form that run ids are made of: `20241127T020000Z`."""
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def parse_epoch(text: str) -> int:
+    """Epoch seconds of an ISO 8601 time with a zone. Raises ValueError for anything else."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"no time zone: {text}")
+    return int(moment.timestamp())

@@ -1,0 +1,158 @@
+"""The consumer's batches without Lambda and without HTTP: table and queue in memory, Stripe's answers given.
+
+Time passes only when somebody sleeps or the test says so.
+"""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+from consumer.batch import SessionTask, SqsRecord
+from consumer.batch_processor import BatchProcessor
+from consumer.session_group import GroupResult, InvocationContext, SessionGroup
+from recon.aws.queue import SessionQueue
+from recon.config import Settings
+from recon.domain.message import SessionMessage, dumps
+from recon.dynamodb.orders import find_orders_by_user
+from recon.dynamodb.outcomes import PriorState
+from recon.dynamodb.records import STATE_KEY, outcome_key, run_key
+from recon.dynamodb.table import Table
+from recon.stripe.source import FetchedSession
+from recon.telemetry import Telemetry
+from testkit.builders import NOW, RUN, TABLE, FakeTime, a_line, a_session
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import Faulty
+from testkit.doubles.sqs import MemorySQS
+from testkit.world import plain, wire
+
+USER = "u1"
+TIMEOUT = 60
+
+
+def fetched(session_id: str, *, charges_known: bool = True, **changes: Any) -> FetchedSession:
+    return FetchedSession(a_session(id=session_id, **changes), [a_line()], charges_known=charges_known)
+
+
+class Batches:
+    """`answers` holds what Stripe says of a session, or raises of it; `asked` who was asked about."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = FakeTime(NOW)
+        self.settings = Settings(**{"table": TABLE, "queue_url": "main"} | settings)
+        self._memory = MemoryDynamoDB(self.clock)
+        self._memory.add_table(TABLE)
+        self.dynamodb = Faulty(self._memory)
+        self._memory_sqs = MemorySQS(self.clock)
+        self._url = self._memory_sqs.add_queue("main", visibility=360)
+        self.sqs = Faulty(self._memory_sqs)
+        self.answers: dict[str, FetchedSession | BaseException] = {}
+        self.asked: list[str] = []
+        self.stripe: Any = SimpleNamespace(fetch=self._fetch, paid_after=lambda _moment: frozenset())
+        self.connect: Any = lambda: self.stripe
+        self.pool = ThreadPoolExecutor(1)
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """Made when it is needed: a logger keeps the standard output that it found when it was made."""
+        return Telemetry(f"batches-{uuid.uuid4().hex}")
+
+    def _fetch(self, session_id: str) -> FetchedSession:
+        self.asked.append(session_id)
+        answer = self.answers[session_id]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def tools(self, seconds: float = TIMEOUT) -> InvocationContext:
+        return InvocationContext(
+            settings=self.settings,
+            table=Table(self.dynamodb, TABLE),  # type: ignore[arg-type]
+            stripe=self.connect,
+            pool=self.pool,
+            deadline=self.clock.deadline(seconds),
+            now=lambda: int(self.clock.now),
+            telemetry=self.telemetry,
+        )
+
+    # Batches
+
+    def received(self, message: SessionMessage | str, *, receives: int = 1) -> SqsRecord:
+        """A message that was sent, and received so many times as is said."""
+        body = message if isinstance(message, str) else dumps(message)
+        self._memory_sqs.send_message(QueueUrl=self._url, MessageBody=body)
+        [taken] = self._memory_sqs.receive_message(QueueUrl=self._url)["Messages"]
+        return SqsRecord(taken["MessageId"], taken["ReceiptHandle"], receives, body)
+
+    def process(self, *deliveries: SqsRecord, seconds: float = TIMEOUT, chance: float = 0.5) -> list[str]:
+        """The ids of those that come back; `chance` is what every throw of the dice gives."""
+        queue = SessionQueue(self.sqs, self._url)  # type: ignore[arg-type]
+        process = BatchProcessor(self.tools(seconds), queue, function_timeout=TIMEOUT, rand=lambda: chance)
+        return process(list(deliveries))
+
+    def back_in(self, delivery: SqsRecord) -> float:
+        """Seconds until a message can be received again."""
+        messages = self._memory_sqs.messages(self._url)
+        [at] = [each.visible_at for each in messages if each.message_id == delivery.message_id]
+        return at - self.clock.now
+
+    def settle(self, *works: SessionTask, known: PriorState | None = None) -> GroupResult:
+        tools = self.tools()
+        messages = [work.message for work in works if work.message]
+        orders = find_orders_by_user(tools.table, messages, self.pool, tools.deadline)
+        return SessionGroup(tools, works[0].run_id, known or PriorState({}, None))(works, orders)
+
+    # The table
+
+    def put(self, key: tuple[str, str], **fields: Any) -> None:
+        self._memory.put_item(TableName=TABLE, Item=wire({"PK": key[0], "SK": key[1]} | fields))
+
+    def item(self, key: tuple[str, str]) -> dict[str, Any]:
+        answer = self._memory.get_item(
+            TableName=TABLE, Key=wire({"PK": key[0], "SK": key[1]}), ConsistentRead=True
+        )
+        return plain(answer.get("Item", {}))
+
+    def orders(self) -> list[dict[str, Any]]:
+        found = map(plain, self._memory.scan(TableName=TABLE)["Items"])
+        return [item for item in found if item["SK"].startswith("ORDER#")]
+
+    def webhook_wrote(self, session_id: str, **fields: Any) -> None:
+        self.put((f"USER#{USER}", f"ORDER#{NOW - 60}#{session_id}"), stripeSessionId=session_id, **fields)
+
+    def runs(self, enqueued: int, run_id: str = RUN, **fields: Any) -> None:
+        """A run that has listed so many sessions, and holds the sync state."""
+        record = {"status": "running", "listed": True, "enqueued": enqueued, "processed": 0}
+        self.put(run_key(run_id), **record | fields)
+        self.put(STATE_KEY, lastSyncRunId=run_id)
+
+    def run(self, run_id: str = RUN) -> dict[str, Any]:
+        return self.item(run_key(run_id))
+
+    def outcome(self, session_id: str, run_id: str = RUN) -> dict[str, Any]:
+        return self.item(outcome_key(run_id, session_id))
+
+    def commits(self) -> list[list[str]]:
+        """The sessions of each transaction that was tried and wrote outcomes."""
+        tried = [call for call in self.dynamodb.history.calls if call.method == "transact_write_items"]
+        return [sessions for call in tried if (sessions := _sessions(call.arguments["TransactItems"]))]
+
+
+def _sessions(actions: list[dict[str, Any]]) -> list[str]:
+    keys = [plain(action["Put"]["Item"])["SK"] for action in actions if "Put" in action]
+    return [key.removeprefix("SESSION#") for key in keys if key.startswith("SESSION#")]
+
+
+def lines(printed: str) -> list[dict[str, Any]]:
+    """The log's lines, metrics apart."""
+    return [line for line in map(json.loads, printed.splitlines()) if "_aws" not in line]
+
+
+def metrics(printed: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for line in map(json.loads, printed.splitlines()):
+        for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+            found |= {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
+    return found

@@ -1,0 +1,50 @@
+"""The fake Stripe as a process of its own: prints one JSON line with its URL and serves until SIGTERM."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from testkit.fake_stripe.faults import Fault, FaultKind
+from testkit.fake_stripe.server import FakeStripe
+from testkit.shop import Shop
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    api_key = os.environ.get(options.api_key_env, "")
+    if not api_key:
+        sys.stderr.write(f"fake_stripe: {options.api_key_env} is not set: it holds the API key to accept\n")
+        return 2
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with FakeStripe(api_key, port=options.port) as stripe:
+        if options.shop_file is not None:
+            _open_shop(stripe, Shop.from_json(options.shop_file.read_text()))
+        print(json.dumps({"url": stripe.url}), flush=True)
+        stopped.wait()
+    return 0
+
+
+def _open_shop(stripe: FakeStripe, shop: Shop) -> None:
+    stripe.store.add_all(shop.sessions)
+    for session_id in shop.dead_sessions:
+        stripe.faults.add(Fault(FaultKind.MISSING, session=session_id))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m testkit.fake_stripe", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument(
+        "--api-key-env", required=True, metavar="NAME", help="environment variable with the key"
+    )
+    parser.add_argument("--shop-file", type=Path, help="a seeded shop, as Shop.to_json writes it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,340 @@
+"""Field-complete Stripe objects, built from specs at the moment they are served.
+
+Every property that Stripe's specification gives an object is there, null or empty where the fake has nothing
+to say; a contract test holds them against the pinned stripe library's types and lists, with reasons, the few
+that are not: parts that Stripe sends only where they were set, and `line_items` unless it is expanded.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from testkit.fake_stripe.expansion import NOTHING, Expansion
+from testkit.fake_stripe.payments import payment_intent_object, presentment_details
+from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec, made_id
+from testkit.fake_stripe.store import ASYNC_PAID, EventSpec
+
+type Json = dict[str, Any]
+
+API_VERSION: Final = "2026-10-28.endive"
+ACCOUNT: Final = "acct_1FakeStripeSandbox"
+
+# Stripe embeds the first handful of lines in an expanded session and says `has_more` for the rest.
+EMBEDDED_LINES: Final = 10
+
+_SESSION_LIFETIME_SECONDS: Final = 24 * 3600
+# Prices and products were there before any session sold them.
+_CATALOGUE_CREATED: Final = 1_577_836_800
+
+_NO_ADDRESS: Final[Json] = {
+    "city": None,
+    "country": None,
+    "line1": None,
+    "line2": None,
+    "postal_code": None,
+    "state": None,
+}
+
+# What is the same for every session of this shop. Shared between answers: never changed, only serialised.
+_SESSION: Final[Json] = {
+    "adaptive_pricing": {"enabled": False},
+    "after_expiration": None,
+    "allow_promotion_codes": None,
+    "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+    "billing_address_collection": None,
+    "branding_settings": {
+        "background_color": "#ffffff",
+        "border_style": "rounded",
+        "button_color": "#0074d4",
+        "display_name": "Example Shop",
+        "font_family": "default",
+        "icon": None,
+        "logo": None,
+    },
+    "cancel_url": "https://shop.example.com/cancel",
+    "client_reference_id": None,
+    "client_secret": None,
+    "consent": None,
+    "consent_collection": None,
+    "currency_conversion": None,
+    "custom_fields": [],
+    "custom_text": {
+        "after_submit": None,
+        "shipping_address": None,
+        "submit": None,
+        "terms_of_service_acceptance": None,
+    },
+    "customer_account": None,
+    "customer_email": None,
+    "discounts": [],
+    "excluded_payment_method_types": [],
+    "integration_identifier": None,
+    "invoice_creation": None,
+    "livemode": False,
+    "locale": None,
+    "managed_payments": {"enabled": False},
+    "name_collection": {
+        "business": {"enabled": False, "optional": False},
+        "individual": {"enabled": False, "optional": False},
+    },
+    "object": "checkout.session",
+    "optional_items": [],
+    "origin_context": None,
+    "payment_link": None,
+    "payment_method_collection": "if_required",
+    "payment_method_configuration_details": {"id": "pmc_1FakeStripeSandbox", "parent": None},
+    "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
+    "payment_method_types": ["card"],
+    "allowed_payment_method_types": None,
+    "permissions": None,
+    "phone_number_collection": {"enabled": True},
+    "recovered_from": None,
+    "redirect_on_completion": "always",
+    "return_url": "https://shop.example.com/return",
+    "saved_payment_method_options": {
+        "allow_redisplay_filters": ["always"],
+        "payment_method_remove": "disabled",
+        "payment_method_save": None,
+    },
+    "shipping_address_collection": None,
+    "shipping_options": [],
+    "submit_type": None,
+    "success_url": "https://shop.example.com/success",
+    "tax_id_collection": {"enabled": False, "required": "never"},
+    "ui_mode": "hosted_page",
+    "wallet_options": None,
+}
+
+_PRICE: Final[Json] = {
+    "active": True,
+    "billing_scheme": "per_unit",
+    "created": _CATALOGUE_CREATED,
+    "currency_options": {},
+    "custom_unit_amount": None,
+    "livemode": False,
+    "lookup_key": None,
+    "metadata": {},
+    "nickname": None,
+    "object": "price",
+    "tax_behavior": "unspecified",
+    "tiers": [],
+    "tiers_mode": None,
+    "transform_quantity": None,
+}
+
+_MONTHLY: Final[Json] = {
+    "interval": "month",
+    "interval_count": 1,
+    "meter": None,
+    "trial_period_days": None,
+    "usage_type": "licensed",
+}
+
+_PRODUCT: Final[Json] = {
+    "active": True,
+    "created": _CATALOGUE_CREATED,
+    "default_price": None,
+    "description": None,
+    "images": [],
+    "livemode": False,
+    "marketing_features": [],
+    "object": "product",
+    "package_dimensions": None,
+    "shippable": True,
+    "statement_descriptor": None,
+    "tax_code": None,
+    "tax_details": None,
+    "type": "good",
+    "unit_label": None,
+    "updated": _CATALOGUE_CREATED,
+    "url": None,
+}
+
+
+def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> Json:
+    """A `checkout.session`. `line_items` is there only when it is expanded."""
+    built: Json = {
+        **_SESSION,
+        "id": spec.id,
+        "amount_subtotal": spec.amount_subtotal,
+        "amount_total": spec.amount_total,
+        "collected_information": _collected_information(spec),
+        "created": spec.created,
+        "currency": spec.currency,
+        "customer": spec.customer,
+        "customer_creation": "if_required" if spec.mode == "payment" else None,
+        "customer_details": _customer_details(spec),
+        "expires_at": spec.created + _SESSION_LIFETIME_SECONDS,
+        "metadata": dict(spec.metadata),
+        "mode": spec.mode,
+        "payment_status": spec.payment_status,
+        "presentment_details": presentment_details(spec),
+        "shipping_cost": _shipping_cost(spec),
+        "status": spec.status,
+        "total_details": _total_details(spec),
+        "url": f"https://checkout.stripe.com/c/pay/{spec.id}" if spec.status == "open" else None,
+        **_what_it_made(spec, expand),
+    }
+    if spec.shipping is not None and spec.shipping.place == "shipping_details":
+        built["shipping_details"] = _shipping_details(spec.shipping)
+    if "line_items" in expand:
+        within = expand["line_items"].get("data", NOTHING)
+        shown = item_objects(spec, range(min(len(spec.lines), EMBEDDED_LINES)), within)
+        built["line_items"] = list_object(
+            shown, line_items_url(spec.id), has_more=len(spec.lines) > EMBEDDED_LINES
+        )
+    return built
+
+
+def item_objects(spec: SessionSpec, positions: Sequence[int], expand: Expansion = NOTHING) -> list[Json]:
+    """The `item` objects (line items) at these positions of a session."""
+    return [_item_object(spec, position, expand.get("price", NOTHING)) for position in positions]
+
+
+def event_object(event: EventSpec, spec: SessionSpec) -> Json:
+    """An `event` with the session as it was then: a delayed payment was unpaid when the session completed."""
+    session = session_object(spec)
+    if event.type != ASYNC_PAID and spec.async_paid_at is not None:
+        session["payment_status"] = "unpaid"
+    return {
+        "id": event.id,
+        "account": ACCOUNT,
+        "api_version": API_VERSION,
+        "context": ACCOUNT,
+        "created": event.created,
+        "data": {"object": session, "previous_attributes": {}},
+        "livemode": False,
+        "object": "event",
+        "pending_webhooks": 0 if spec.event_delivered else 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": event.type,
+    }
+
+
+def list_object(data: list[Json], url: str, *, has_more: bool) -> Json:
+    return {"object": "list", "data": data, "has_more": has_more, "url": url}
+
+
+def line_items_url(session_id: str) -> str:
+    return f"/v1/checkout/sessions/{session_id}/line_items"
+
+
+def _what_it_made(spec: SessionSpec, expand: Expansion) -> Json:
+    """The one thing that a session's mode makes, and nulls for the others."""
+    payment_intent: str | Json | None = spec.payment_intent
+    if payment_intent is not None and "payment_intent" in expand:
+        payment_intent = payment_intent_object(spec, expand["payment_intent"])
+    subscribed = spec.mode == "subscription" and spec.status == "complete"
+    return {
+        "invoice": made_id("in", spec.id) if subscribed else None,
+        "payment_intent": payment_intent,
+        "setup_intent": made_id("seti", spec.id) if spec.mode == "setup" else None,
+        "subscription": made_id("sub", spec.id) if subscribed else None,
+    }
+
+
+def _customer_details(spec: SessionSpec) -> Json | None:
+    if not spec.has_customer_details:
+        return None
+    return {
+        "address": _NO_ADDRESS,
+        "business_name": None,
+        "email": spec.email,
+        "individual_name": None,
+        "name": spec.name,
+        "phone": spec.phone,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }
+
+
+def _collected_information(spec: SessionSpec) -> Json | None:
+    if spec.shipping is None or spec.shipping.place != "collected_information":
+        return None
+    return {
+        "business_name": None,
+        "individual_name": None,
+        "shipping_details": _shipping_details(spec.shipping),
+    }
+
+
+def _shipping_details(shipping: ShippingSpec) -> Json:
+    return {
+        "address": {
+            "city": shipping.city,
+            "country": shipping.country,
+            "line1": shipping.line1,
+            "line2": shipping.line2,
+            "postal_code": shipping.postal_code,
+            "state": shipping.state,
+        },
+        "name": shipping.name,
+    }
+
+
+def _shipping_cost(spec: SessionSpec) -> Json | None:
+    if not spec.shipping_amount:
+        return None
+    return {
+        "amount_subtotal": spec.shipping_amount,
+        "amount_tax": 0,
+        "amount_total": spec.shipping_amount,
+        "shipping_rate": None,
+        "taxes": [],
+    }
+
+
+def _total_details(spec: SessionSpec) -> Json | None:
+    if spec.currency is None:
+        return None
+    return {
+        "amount_discount": sum(line.discount for line in spec.lines),
+        "amount_shipping": spec.shipping_amount,
+        "amount_tax": 0,
+        "breakdown": {"discounts": [], "taxes": []},
+    }
+
+
+def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> Json:
+    line = spec.lines[position]
+    return {
+        "id": spec.line_id(position),
+        "adjustable_quantity": None,
+        "amount_discount": line.discount,
+        "amount_subtotal": line.amount_subtotal,
+        "amount_tax": 0,
+        "amount_total": line.amount_total,
+        "currency": spec.line_currency,
+        "description": line.description,
+        "discounts": [],
+        "metadata": {},
+        "object": "item",
+        "price": _price_object(spec, line, expand_price) if line.has_price else None,
+        "quantity": line.quantity,
+        "taxes": [],
+    }
+
+
+def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> Json:
+    recurring = spec.mode == "subscription"
+    return {
+        **_PRICE,
+        "id": line.price_id(spec.line_currency),
+        "currency": spec.line_currency,
+        "product": _product_object(line) if "product" in expand else line.product_id,
+        "recurring": _MONTHLY if recurring else None,
+        "type": "recurring" if recurring else "one_time",
+        "unit_amount": line.unit_amount,
+        "unit_amount_decimal": str(line.unit_amount),
+    }
+
+
+def _product_object(line: LineSpec) -> Json:
+    """A product, or of a deleted one what Stripe still knows: that it was there."""
+    if line.product == "deleted":
+        return {"id": line.product_id, "object": "product", "deleted": True}
+    return {
+        **_PRODUCT,
+        "id": line.product_id,
+        "metadata": dict(line.product_metadata),
+        "name": line.description or "Product",
+    }

@@ -1,0 +1,166 @@
+"""The fake Stripe as an HTTP server: key check, rate limits, faults, and the log of it all."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from testkit.fake_stripe import admin, errors
+from testkit.fake_stripe.api import Request, answer, understand
+from testkit.fake_stripe.errors import DropConnectionError, StripeFailureError
+from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
+from testkit.fake_stripe.objects import ACCOUNT, API_VERSION
+from testkit.fake_stripe.specs import made_id
+from testkit.fake_stripe.store import Store
+from testkit.fake_stripe.traffic import NO_ANSWER, Call, Calls, RateLimits
+from testkit.fake_stripe.wire import Answer, HttpServer
+
+_REQUEST_ID_LENGTH = len("req_") + 14
+# What a restricted key needs for each endpoint; for what an answer expands it needs that object's own.
+_PERMISSIONS: Final[Mapping[Endpoint, str]] = {
+    Endpoint.LIST: "rak_checkout_session_read",
+    Endpoint.RETRIEVE: "rak_checkout_session_read",
+    Endpoint.LINE_ITEMS: "rak_checkout_session_read",
+    Endpoint.EVENTS: "rak_event_read",
+    Endpoint.DISPUTES: "rak_dispute_read",
+}
+_EXPANDED_PERMISSIONS: Final[Mapping[str, str]] = {
+    "payment_intent": "rak_payment_intent_read",
+    "payment_intent.latest_charge": "rak_charge_read",
+}
+
+
+class FakeStripe:
+    """A Stripe account served on 127.0.0.1, from `with` until its end.
+
+    `store` is what the account holds, `faults` what goes wrong, `limits` how much is allowed in a second,
+    `calls` what was asked. `accept_keys` rotates the API key. `on_request` is called with every request that
+    key and limits let in, before it is answered and on its own thread; what it raises drops the connection.
+    """
+
+    def __init__(self, api_key: str, *, port: int = 0, limits: RateLimits | None = None) -> None:
+        self.store = Store()
+        self.faults = Faults()
+        self.calls = Calls()
+        self.limits = limits or RateLimits()
+        self.on_request: Callable[[Request], None] | None = None
+        self._keys = frozenset({api_key})
+        self._request_numbers = itertools.count(1)
+        self._stopping = threading.Event()
+        self._server = HttpServer(port, self._answer)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def start(self) -> Self:
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """End every request, those that hang as well, and close every connection."""
+        self._stopping.set()
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def accept_keys(self, keys: Iterable[str]) -> None:
+        """From now on these keys are right and all others wrong."""
+        self._keys = frozenset(keys)
+
+    def _answer(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Answer:
+        if target.startswith(admin.PREFIX):
+            return Answer(*admin.handle(self, method, target, content))
+        return self._answer_as_stripe(method, target, headers)
+
+    def _answer_as_stripe(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        """Answer one request of Stripe's API and log it, also where there is no answer."""
+        url = urlsplit(target)
+        request = understand(method, url.path, url.query)
+        request_id = made_id("req", next(self._request_numbers))[:_REQUEST_ID_LENGTH]
+        try:
+            reply = self._reply(request, method, url.path, headers, request_id)
+        except DropConnectionError:
+            self._note(request, NO_ANSWER)
+            raise
+        self._note(request, reply.status)
+        return reply
+
+    def _reply(
+        self, request: Request, method: str, path: str, headers: Mapping[str, str], request_id: str
+    ) -> Answer:
+        given = {"Request-Id": request_id, "Stripe-Version": headers.get("stripe-version", API_VERSION)}
+        try:
+            self._check_key(headers.get("authorization", ""))
+            self._check_rate(request)
+            self._tell(request)
+            self._suffer(request, headers.get("authorization", ""))
+            if request.endpoint is Endpoint.UNKNOWN:
+                raise errors.unknown_url(method, path)
+            return Answer(200, answer(self.store, request), given)
+        except StripeFailureError as failure:
+            if failure.rate_limited_reason is not None:
+                given["Stripe-Rate-Limited-Reason"] = failure.rate_limited_reason
+            return Answer(failure.status, failure.body(request_id), given)
+
+    def _check_key(self, authorization: str) -> None:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise errors.missing_key()
+        if key not in self._keys:
+            raise errors.wrong_key(key)
+
+    def _check_rate(self, request: Request) -> None:
+        reason = self.limits.refusal(request.endpoint)
+        if reason is not None:
+            raise errors.rate_limited(reason)
+
+    def _tell(self, request: Request) -> None:
+        if self.on_request is None:
+            return
+        try:
+            self.on_request(request)
+        except Exception as exc:
+            raise DropConnectionError from exc
+
+    def _suffer(self, request: Request, authorization: str) -> None:
+        for fault in self.faults.take(request.endpoint, request.session, request.expanded):
+            self._strike(fault, request, authorization)
+
+    def _strike(self, fault: Fault, request: Request, authorization: str) -> None:
+        match fault.kind:
+            case FaultKind.LATENCY:
+                self._stopping.wait(fault.seconds)
+            case FaultKind.HANG:
+                self._stopping.wait(fault.seconds)
+                raise DropConnectionError
+            case FaultKind.DROP:
+                raise DropConnectionError
+            case FaultKind.RATE_LIMIT:
+                raise errors.rate_limited("endpoint-rate")
+            case FaultKind.SERVER_ERROR:
+                raise errors.server_error()
+            case FaultKind.MISSING:
+                raise errors.no_such_session(request.session or "")
+            case FaultKind.UNAUTHORIZED:
+                raise errors.wrong_key("sk_test_" + "0" * 24)
+            case FaultKind.FORBIDDEN:
+                _, _, key = authorization.partition(" ")
+                raise errors.forbidden(key, ACCOUNT, _permission(fault, request))
+
+    def _note(self, request: Request, status: int) -> None:
+        self.calls.note(Call(request.endpoint, request.session, status, monotonic()))
+
+
+def _permission(fault: Fault, request: Request) -> str:
+    of_endpoint = _PERMISSIONS.get(request.endpoint, "rak_account_read")
+    return _EXPANDED_PERMISSIONS.get(fault.expanding or "", of_endpoint)

@@ -1,0 +1,323 @@
+"""The two real handlers between doubles of everything they talk to, on a clock that the test moves.
+
+Stripe is the sandbox's server over real HTTP and the real library; DynamoDB and SQS are in memory (or
+whatever client is given); Lambda's poller, batches and redrive behave as on AWS. Time passes only when
+somebody sleeps or the test says so.
+"""
+
+import contextlib
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ConnectTimeoutError
+
+import consumer.lambda_function as consumer_function
+import producer.lambda_function as producer_function
+from recon.aws.queue import SessionQueue
+from recon.bootstrap import Clients
+from recon.config import Settings, load_settings
+from recon.domain.message import SessionMessage, dumps
+from recon.dynamodb.table import Table
+from recon.stripe.key import StripeKey
+from recon.stripe.rate_limiter import RateLimiter
+from recon.stripe.source import StripeConnection
+from recon.telemetry import Telemetry
+from testkit.builders import NOW, RUN, TABLE, FakeTime
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import Faulty, History
+from testkit.doubles.poller import Delivery, LambdaPoller
+from testkit.doubles.sqs import MemorySQS
+from testkit.fake_stripe import FakeStripe, SessionSpec
+
+KEY = "sk_test_right"
+SCHEDULED = {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z"}
+FUNCTION_TIMEOUT = 60
+type Item = dict[str, Any]
+_numbers = itertools.count()
+
+
+@dataclass
+class Context:
+    """Lambda's context object, as far as the handlers look at it."""
+
+    clock: FakeTime
+    timeout: float = FUNCTION_TIMEOUT
+    function_name: str = "nightly-producer"
+    aws_request_id: str = "8f3c1d2e-0000-4000-8000-000000000000"
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock.now
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.timeout - (self.clock.now - self.began)) * 1000)
+
+
+class FakeLambda:
+    """Keeps what the producer sends to itself."""
+
+    def __init__(self) -> None:
+        self.events: list[Item] = []
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: str) -> Item:  # noqa: N803 - boto3's names
+        assert (FunctionName, InvocationType) == ("nightly-producer", "Event")
+        self.events.append(json.loads(Payload))
+        return {"StatusCode": 202}
+
+
+class FakeSSM:
+    """The one parameter, and how often it was read. `hangs`: seconds until a read fails."""
+
+    def __init__(self, value: str = KEY, clock: FakeTime | None = None) -> None:
+        self.value = value
+        self.clock = clock
+        self.hangs = 0.0
+        self.reads = 0
+
+    def get_parameter(self, *, Name: str, WithDecryption: bool) -> Item:  # noqa: N803 - boto3's names
+        assert WithDecryption
+        self.reads += 1
+        if self.hangs and self.clock:
+            self.clock.sleep(self.hangs)
+            raise ConnectTimeoutError(endpoint_url="https://ssm.test")
+        return {"Parameter": {"Name": Name, "Value": self.value}}
+
+
+class World:
+    """A shop at night. `dynamodb` is any client, with a table of that name; `env` overrides settings."""
+
+    def __init__(self, stripe: FakeStripe, dynamodb: Any = None, table: str = TABLE, **env: str) -> None:
+        self.table = table
+        self.clock = FakeTime(NOW)
+        self.rng = random.Random(7)
+        self.stripe = stripe
+        self.memory = dynamodb or self._memory()
+        self.history = History()
+        self.dynamodb = Faulty(self.memory, history=self.history)
+        self.memory_sqs = MemorySQS(self.clock)
+        self.sqs = Faulty(self.memory_sqs, history=self.history)
+        self.dlq = self.memory_sqs.add_queue("dlq", visibility=30)
+        self.settings = self._settings(env)
+        self.queue = self.memory_sqs.add_queue(
+            "main",
+            visibility=6 * FUNCTION_TIMEOUT,
+            dead_letters=self.dlq,
+            max_receives=self.settings.max_receive_count + 2,
+        )
+        self.poller = LambdaPoller(self.memory_sqs, self.queue)
+        self.ssm = FakeSSM(clock=self.clock)
+        self.lambda_client = Faulty(FakeLambda(), history=self.history)
+        self.pool = ThreadPoolExecutor(8)
+        # Of its own name: a logger keeps the standard output it found when it was made.
+        self.telemetry = Telemetry(f"test-{next(_numbers)}")
+        self.pacer = RateLimiter(10_000, self.clock)
+        self.connection: StripeConnection | None = None
+        # Long enough for a busy machine; a test that lets Stripe hang makes it shorter.
+        self.stripe_timeout = 5.0
+
+    def _memory(self) -> MemoryDynamoDB:
+        memory = MemoryDynamoDB(self.clock)
+        memory.add_table(self.table)
+        return memory
+
+    def _settings(self, env: dict[str, str]) -> Settings:
+        base = {
+            "COMMERCE_TABLE": self.table,
+            "SYNC_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/main",
+            "STRIPE_SECRET_PARAMETER": "/shop/stripe",
+            "STRIPE_API_BASE": self.stripe.url,
+        }
+        return load_settings(base | env)
+
+    def connect(self, _timeout: float = 0) -> StripeConnection:
+        """Made when first asked for, as in the functions."""
+        if self.connection is None:
+            key = StripeKey(self.settings, lambda: self.ssm)  # type: ignore[arg-type, return-value]
+            self.connection = StripeConnection(
+                key, self.pacer, timeout=self.stripe_timeout, api_base=self.stripe.url
+            )
+        return self.connection
+
+    def close(self) -> None:
+        self.pool.shutdown()
+        if self.connection:
+            self.connection.close()
+
+    # Handlers
+
+    def produce(self, event: object = SCHEDULED, *, timeout: float = 900) -> Any:
+        """The producer's answer to an event."""
+        with self._wired():
+            context = Context(self.clock, timeout)
+            self.clock.limit = self.clock.now + timeout
+            return producer_function.lambda_handler(event, context)  # type: ignore[arg-type]
+
+    def body(self, event: object = SCHEDULED) -> Item:
+        """The answer's body, after all invocations that the run takes."""
+        answer = self.produce(event)
+        assert answer["statusCode"] == 200, answer
+        return self.hop_all() or answer["body"]
+
+    @property
+    def hops(self) -> list[Item]:
+        """The events that the producer has sent to itself and that nobody has taken yet."""
+        events: list[Item] = self.lambda_client.events
+        return events
+
+    def hop_all(self) -> Item | None:
+        """The producer's invocations of itself, one after the other; the last one's body."""
+        body = None
+        while self.hops:
+            body = self.produce(self.hops.pop(0))["body"]
+        return body
+
+    def handle(self, event: Item, context: Any = None) -> Any:
+        with self._wired():
+            context = context or Context(self.clock)
+            self.clock.limit = self.clock.now + context.timeout
+            return consumer_function.lambda_handler(event, context)
+
+    def deliver(self, batch_size: int = 25) -> Delivery | None:
+        """One invocation of the consumer with what is visible now."""
+        return self.poller.deliver(self.handle, batch_size, Context(self.clock))
+
+    def drain(self, batch_size: int = 25) -> int:
+        """Consumes until the queue is empty, waiting as long as messages have to wait. Answers how often."""
+        invocations = 0
+        while self.memory_sqs.messages(self.queue):
+            if self.deliver(batch_size):
+                invocations += 1
+            elif (at := self.memory_sqs.next_visible_at(self.queue)) is not None:
+                self.clock.now = max(self.clock.now, at)
+            assert invocations < 1000, "the queue never empties"
+        return invocations
+
+    def night(self, event: object = SCHEDULED) -> Item:
+        """A whole run: produced, consumed, and its record."""
+        run_id = self.body(event)["runId"]
+        self.drain()
+        return self.run(run_id)
+
+    def redrive(self) -> None:
+        for message in self.memory_sqs.messages(self.dlq):
+            self.memory_sqs.send_message(QueueUrl=self.queue, MessageBody=message.body)
+        self.memory_sqs.purge_queue(QueueUrl=self.dlq)
+
+    def clients(self) -> Clients:
+        return Clients(
+            settings=self.settings,
+            table=Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
+            queue=SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
+            pool=self.pool,
+        )
+
+    @contextlib.contextmanager
+    def _wired(self) -> Iterator[None]:
+        clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
+        clients = self.clients()
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, self.clock, "limit", float("inf"))
+            for module in (consumer_function, producer_function):
+                stack.enter_context(mock.patch.object(module, "time", clock))
+                stack.enter_context(mock.patch.object(module, "stripe_connection", self.connect))
+                stack.enter_context(mock.patch.object(module, "clients", return_value=clients))
+                stack.enter_context(mock.patch.object(module, "telemetry", return_value=self.telemetry))
+            stack.enter_context(
+                mock.patch.object(producer_function, "lambda_client", return_value=self.lambda_client)
+            )
+            stack.enter_context(mock.patch.object(consumer_function, "random", self.rng))
+            yield
+
+    # The shop
+
+    def sells(self, spec: SessionSpec) -> SessionSpec:
+        self.stripe.store.add(spec)
+        return spec
+
+    def webhook_writes(self, session_id: str, user: str, at: int, **changes: Any) -> Item:
+        """The webhook's order: its own sort key, no `source`."""
+        order = {
+            "PK": f"USER#{user}",
+            "SK": f"ORDER#{at}#{session_id}",
+            "orderId": session_id,
+            "stripeSessionId": session_id,
+            "userId": user,
+            "status": "completed",
+        } | changes
+        self.memory.put_item(TableName=self.table, Item=wire(order))
+        return order
+
+    def sends(self, message: SessionMessage | str, times: int = 1) -> None:
+        body = message if isinstance(message, str) else dumps(message)
+        for _ in range(times):
+            self.memory_sqs.send_message(QueueUrl=self.queue, MessageBody=body)
+
+    # What is there
+
+    def items(self) -> list[Item]:
+        found, request = [], {"TableName": self.table, "ConsistentRead": True}
+        while True:
+            answer = self.memory.scan(**request)
+            found += [plain(item) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def item(self, pk: str, sk: str) -> Item | None:
+        answer = self.memory.get_item(
+            TableName=self.table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True
+        )
+        return plain(answer["Item"]) if "Item" in answer else None
+
+    def orders(self, session_id: str | None = None) -> list[Item]:
+        return [
+            item
+            for item in self.items()
+            if item["SK"].startswith("ORDER#") and session_id in (None, item["orderId"])
+        ]
+
+    def run(self, run_id: str = RUN) -> Item:
+        return self.item("SYSTEM", f"STRIPE_ORDER_SYNC#{run_id}") or {}
+
+    def state(self) -> Item:
+        return self.item("SYSTEM", "STRIPE_ORDER_SYNC") or {}
+
+    def outcome(self, session_id: str, run_id: str = RUN) -> Item | None:
+        return self.item(f"SYNC_RUN#{run_id}", f"SESSION#{session_id}")
+
+    def counters(self, run_id: str = RUN) -> tuple[int, int, int, int, int]:
+        """(enqueued, processed, created, skipped, errors) of a run."""
+        run = self.run(run_id)
+        return tuple(run.get(name, 0) for name in COUNTERS)  # type: ignore[return-value]
+
+    def state_counters(self) -> tuple[int, int, int, int, int]:
+        state = self.state()
+        return tuple(state.get(f"lastSync{name.capitalize()}", 0) for name in COUNTERS)  # type: ignore[return-value]
+
+    def check_books(self, run_id: str = RUN) -> None:
+        """The counters of a run are what its outcomes say."""
+        outcomes = [item["outcome"] for item in self.items() if item["PK"] == f"SYNC_RUN#{run_id}"]
+        expected = [len(outcomes), *(outcomes.count(kind) for kind in ("created", "skipped", "error"))]
+        assert list(self.counters(run_id)[1:]) == expected
+
+    def dead(self) -> list[Item]:
+        return [json.loads(body) for body in self.memory_sqs.bodies(self.dlq)]
+
+
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
+
+
+def wire(item: Item) -> Item:
+    return {name: TypeSerializer().serialize(value) for name, value in item.items()}
+
+
+def plain(item: Item) -> Item:
+    return {name: TypeDeserializer().deserialize(value) for name, value in item.items()}

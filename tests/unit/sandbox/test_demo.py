@@ -1,0 +1,444 @@
+"""The parts of the demo that need no servers."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+from io import StringIO
+
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+from rich.console import Console
+
+from ops.runs.follow import Progress
+from recon.dynamodb.records import DONE, parse_run, run_key
+from sandbox.demo import services
+from sandbox.demo.__main__ import EndedError, main, signals_as_errors, stop_command
+from sandbox.demo.account_story import stripe_key
+from sandbox.demo.findings import RecoveredOrder, problems_of_run, recovered_orders
+from sandbox.demo.look_around import commands
+from sandbox.demo.options import HOME, Options, options_from
+from sandbox.demo.scenes import (
+    SHOWN_ORDERS,
+    DemoError,
+    amount_of,
+    items_of,
+    recovered_money,
+    short,
+    some_of_each_currency,
+    verdict,
+)
+from sandbox.demo.screen import Screen
+from sandbox.demo.state import State, read_state
+from sandbox.emulator.process import command_of
+from testkit.builders import NOW, RUN, TABLE, FakeTime
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.invariants import Problem
+
+
+@pytest.fixture
+def output():
+    return StringIO()
+
+
+@pytest.fixture
+def clock():
+    return FakeTime()
+
+
+@pytest.fixture
+def screen(output, clock):
+    return Screen(Console(file=output, width=100), clock)
+
+
+def a_run(**changes):
+    return dataclasses.replace(parse_run({"SK": run_key(RUN)[1]}), **changes)
+
+
+def an_order(**changes):
+    order = RecoveredOrder("cs_1", "BC-1", "2024-11-27T01:00:00Z", 1500, "usd", (("Mug", 1),))
+    return dataclasses.replace(order, **changes)
+
+
+# The verdict
+
+
+def test_no_problem_is_exit_code_0_and_what_is_right(screen, output):
+    assert verdict(screen, [], "All is well.") == 0
+    assert output.getvalue() == "    All is well.\n"
+
+
+def test_each_problem_is_listed_and_makes_exit_code_1(screen, output):
+    problems = [Problem("cs_1", "the order is missing"), Problem("cs_2", "2 orders instead of 1")]
+    assert verdict(screen, problems, "All is well.") == 1
+    assert "2 problems:" in output.getvalue()
+    assert "- cs_1: the order is missing" in output.getvalue()
+    assert "- cs_2: 2 orders instead of 1" in output.getvalue()
+    assert "All is well" not in output.getvalue()
+
+
+# The user's own key
+
+
+@pytest.mark.parametrize("key", ["sk_test_51abc", "rk_test_51abc", " sk_test_51abc\n"])
+def test_test_keys_are_taken(key):
+    assert stripe_key({"STRIPE_SECRET": key}) == key.strip()
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("", "needs your test key"),
+        ("  ", "needs your test key"),
+        ("sk_live_51abc", "live key"),
+        ("rk_live_51abc", "live key"),
+        ("pk_test_51abc", "no test key"),
+        ("whsec_51abc", "no test key"),
+        ("SK_TEST_51abc", "no test key"),
+        ("sk_test_51\nabc", "no test key"),
+    ],
+)
+def test_no_other_key_is_taken_and_none_is_shown(key, says):
+    with pytest.raises(DemoError, match=says) as refused:
+        stripe_key({"STRIPE_SECRET": key})
+    assert "51abc" not in str(refused.value)
+
+
+def test_a_live_key_is_refused_before_anything_is_started(monkeypatch, capsys):
+    monkeypatch.setenv("STRIPE_SECRET", "sk_live_51abc")
+    monkeypatch.setattr("sandbox.demo.__main__.running", lambda *_, **__: pytest.fail("started"))
+    assert main(["--real-stripe"]) == 1
+    said = capsys.readouterr().out
+    assert "live key" in said
+    assert "51abc" not in said
+
+
+def test_no_key_at_all_is_said(monkeypatch, capsys):
+    monkeypatch.delenv("STRIPE_SECRET", raising=False)
+    assert main(["--real-stripe"]) == 1
+    assert "STRIPE_SECRET" in capsys.readouterr().out
+
+
+# The command line
+
+
+def test_the_defaults_are_a_made_up_shop_that_ends_with_the_demo():
+    assert options_from([]) == Options()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--sessions", "99"],
+        ["--sessions", "many"],
+        ["--sessions", "-200"],
+        ["--lookback-hours", "721"],
+        ["--lookback-hours", "0"],
+        ["--keep", "--stop"],
+        ["--morning", "--stop"],
+        ["--unknown"],
+    ],
+)
+def test_wrong_arguments_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit) as refused:
+        options_from(wrong)
+    assert refused.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_a_morning_is_left_up():
+    assert options_from(["--morning"]) == Options(morning=True, keep=True)
+
+
+def test_the_command_that_ends_a_kept_sandbox_names_its_folder_where_it_is_another(tmp_path):
+    assert stop_command(Options()) == "make demo ARGS=--stop"
+    assert stop_command(Options(home=tmp_path)) == f'make demo ARGS="--stop --home {tmp_path}"'
+    assert options_from(["--stop"]).home == HOME
+
+
+def test_a_folder_is_meant_from_where_the_command_is_given(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert options_from(["--keep", "--home", "kept"]).home == tmp_path / "kept"
+
+
+def test_stopping_when_nothing_is_up_is_no_failure(tmp_path, capsys):
+    assert main(["--stop", "--home", str(tmp_path)]) == 0
+    assert "Nothing is up." in capsys.readouterr().out
+
+
+# Signals and processes
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_becomes_an_error_with_the_shells_exit_code(number):
+    before = signal.getsignal(number)
+    with pytest.raises(EndedError) as ended, signals_as_errors():
+        os.kill(os.getpid(), number)
+    assert ended.value.exit_code == 128 + number
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_ctrl_c_does_not_cut_the_clearing_up_short():
+    cleared = []
+
+    def work():
+        with signals_as_errors():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+                cleared.append("up")
+
+    with pytest.raises(EndedError):
+        work()
+    assert cleared == ["up"]
+
+
+def test_a_number_that_is_somebody_elses_by_now_is_left_alone(tmp_path):
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        State("http://127.0.0.1:1", None, {"emulator": other.pid, "fakeStripe": other.pid}).write(tmp_path)
+        assert not services.is_up(tmp_path)
+        assert not services.stop(tmp_path)
+        assert other.poll() is None
+        assert read_state(tmp_path) is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        # An answer: for a moment after its start a process has no command line yet.
+        print("up", file=other.stdin, flush=True)
+        assert other.stdout.readline() == "up\n"
+        assert command_of(other.pid) == "cat"
+    assert command_of(other.pid) == ""
+
+
+def test_functions_get_a_proxy_for_stripe_and_never_for_their_own_aws(monkeypatch):
+    for name in services.NETWORK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert services.network_variables() == {}
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert services.network_variables() == {
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+def test_a_proxy_of_the_shell_keeps_its_exceptions(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.setenv("no_proxy", "")
+    services.keep_proxies_away()
+    assert os.environ["NO_PROXY"] == "intranet.example,127.0.0.1,localhost"
+    assert os.environ["no_proxy"] == "127.0.0.1,localhost"
+
+
+# State
+
+
+@pytest.fixture
+def state():
+    names = {
+        "table": "shop",
+        "queueUrl": "http://127.0.0.1:1/0/main",
+        "deadLetterQueueUrl": "http://127.0.0.1:1/0/dead",
+        "producer": "sync-producer",
+        "consumer": "sync-consumer",
+    }
+    return State("http://127.0.0.1:1", "http://127.0.0.1:2", {"emulator": 1}, names, RUN)
+
+
+def test_state_is_read_as_it_was_written(tmp_path, state):
+    state.write(tmp_path)
+    assert read_state(tmp_path) == state
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"unknown": 1}'])
+def test_a_state_that_cannot_be_read_is_none(tmp_path, text):
+    (tmp_path / "state.json").write_text(text)
+    assert read_state(tmp_path) is None
+
+
+def test_the_commands_to_look_around_are_a_shell_script(state):
+    checked = subprocess.run(
+        ["bash", "-n"], input=commands(state), capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_every_command_goes_to_the_emulator(state):
+    lines = [line for line in commands(state).splitlines() if line.startswith("aws ")]
+    assert len(lines) > 5
+    assert all(line.startswith("aws --endpoint-url http://127.0.0.1:1 ") for line in lines)
+
+
+def test_a_shell_with_a_proxy_is_told_to_go_around_it(state, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert "NO_PROXY" not in commands(state)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    assert "export NO_PROXY=" in commands(state)
+
+
+# What is shown
+
+
+def test_a_step_says_how_long_it_took(screen, output, clock):
+    with screen.step("Wait [a bit]"):
+        clock.sleep(1.25)
+    assert output.getvalue() == "\n 1  Wait [a bit]\n    1.2 s\n"
+
+
+def test_nothing_that_is_shown_is_taken_for_markup(screen, output):
+    screen.say("[bold]one[/bold]")
+    screen.table(["order", "items"], [["BC-1", "[red]Mug"]])
+    assert "[bold]one[/bold]" in output.getvalue()
+    assert "[red]Mug" in output.getvalue()
+
+
+def test_what_is_to_be_pasted_is_never_wrapped(screen, output):
+    screen.plain("x" * 300)
+    assert output.getvalue() == "x" * 300 + "\n"
+
+
+def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, output, clock):
+    run = a_run(enqueued=3)
+    done = dataclasses.replace(run, status=DONE, processed=3, created=1, skipped=1, errors=1)
+
+    def seen():
+        for progress in (Progress(run, 3, 0, 0), Progress(run, 0, 3, 0), Progress(done, 0, 0, 1)):
+            yield progress
+            clock.sleep(0.4)
+
+    assert screen.watch(seen()).is_settled
+    # The second comes within a second of the first and is left out; the last is always shown.
+    assert output.getvalue().splitlines() == [
+        "     0.0 s  enqueued 3, done 0: created 0, skipped 0, errors 0, in work/retrying 0, dead 0",
+        "     0.8 s  enqueued 3, done 3: created 1, skipped 1, errors 1, in work/retrying 0, dead 1",
+    ]
+
+
+def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
+    output = StringIO()
+    screen = Screen(Console(file=output, width=100, force_terminal=True), clock)
+    run = a_run(status=DONE, enqueued=3, processed=3, created=3)
+    assert screen.watch(iter([Progress(run, 0, 0, 0)])).created == 3
+    assert "3/3 created 3" in output.getvalue()
+
+
+def test_an_order_shows_its_first_items_and_how_many_follow():
+    items = (("Mug", 1), ("Poster", 3), ("Pen", 1), ("Pencil", 2))
+    assert items_of(an_order(items=items)) == "Mug, 3 x Poster and 2 more"
+    assert items_of(an_order(items=items[:1])) == "Mug"
+
+
+def test_an_order_without_amount_is_free():
+    assert amount_of(an_order(amount=None, currency=None)) == "free"
+    assert amount_of(an_order(amount=1980, currency="jpy")) == "1,980 JPY"
+
+
+def test_recovered_money_is_told_for_each_currency():
+    orders = [
+        an_order(),
+        an_order(),
+        an_order(amount=7, currency="jpy"),
+        an_order(amount=None, currency=None),
+    ]
+    assert recovered_money(orders) == "7 JPY · 30.00 USD"
+    assert recovered_money([an_order(amount=None, currency=None)]) == "all of them free"
+
+
+def test_no_currency_hides_the_others():
+    orders = [an_order(currency="eur")] * 50 + [an_order(currency="usd")] * 50
+    shown = some_of_each_currency(orders)
+    assert [order.currency for order in shown] == ["eur"] * (SHOWN_ORDERS // 2) + ["usd"] * (
+        SHOWN_ORDERS // 2
+    )
+
+
+def test_a_long_id_shows_its_end_which_the_order_number_comes_from():
+    assert short("cs_test_" + "a" * 50 + "ENDS1234").endswith("ENDS1234")
+    assert short("cs_test_1") == "cs_test_1"
+
+
+# What the table holds
+
+
+@pytest.fixture
+def dynamodb(clock):
+    memory = MemoryDynamoDB(clock)
+    memory.add_table(TABLE)
+    return memory
+
+
+def writes(dynamodb, **fields):
+    item = {name: TypeSerializer().serialize(value) for name, value in fields.items()}
+    dynamodb.put_item(TableName=TABLE, Item=item)
+
+
+def writes_order(dynamodb, session, user="user-1", **fields):
+    order = {
+        "orderId": session,
+        "stripeSessionId": session,
+        "orderNumber": f"BC-{session}",
+        "createdAt": "2024-11-27T01:00:00Z",
+        "amount": 1500,
+        "currency": "usd",
+        "items": [{"name": "Mug", "quantity": 2}],
+        "customerEmail": "a@example.com",
+        "source": "nightly_sync",
+        "syncRunId": RUN,
+    }
+    writes(dynamodb, PK=f"USER#{user}", SK=f"ORDER#{NOW}#{session}", **(order | fields))
+
+
+def writes_outcome(dynamodb, session, outcome, **fields):
+    writes(dynamodb, PK=f"SYNC_RUN#{RUN}", SK=f"SESSION#{session}", outcome=outcome, **fields)
+
+
+def test_orders_of_this_run_are_found_by_currency_and_size(dynamodb):
+    writes_order(dynamodb, "small")
+    writes_order(dynamodb, "large", amount=9000)
+    writes_order(dynamodb, "euro", currency="eur")
+    writes_order(dynamodb, "free", amount=0, currency="zzz", items=[])
+    writes_order(dynamodb, "other_run", syncRunId="20200101T000000Z")
+    writes_order(dynamodb, "webhook", source="webhook")
+    found = recovered_orders(dynamodb, TABLE, RUN)
+    assert [order.session_id for order in found] == ["euro", "large", "small", "free"]
+    assert found[1].amount == 9000
+    assert found[1].items == (("Mug", 2),)
+
+
+def test_every_session_with_its_outcome_and_its_order_is_right(dynamodb):
+    writes_order(dynamodb, "one")
+    writes_outcome(dynamodb, "one", "created")
+    writes_outcome(dynamodb, "two", "skipped", reason="unpaid")
+    assert problems_of_run(dynamodb, TABLE, RUN, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "orders", "says"),
+    [
+        ({"outcome": "created"}, 0, "0 orders instead of 1"),
+        ({"outcome": "created"}, 2, "2 orders instead of 1"),
+        ({"outcome": "skipped", "reason": "exists"}, 1, "skipped as existing, and the table was empty"),
+        ({"outcome": "skipped", "reason": "unpaid"}, 1, "1 orders instead of none"),
+        ({"outcome": "error", "errorType": "SessionNotFound"}, 0, "no order: SessionNotFound"),
+    ],
+)
+def test_a_session_that_is_not_what_it_must_be_is_a_problem(dynamodb, outcome, orders, says):
+    for user in range(orders):
+        writes_order(dynamodb, "one", user=f"user-{user}")
+    writes_outcome(dynamodb, "one", **outcome)
+    assert problems_of_run(dynamodb, TABLE, RUN, 1) == [Problem("one", says)]
+
+
+def test_an_order_without_an_outcome_and_an_outcome_that_is_missing_are_problems(dynamodb):
+    writes_order(dynamodb, "one")
+    assert [str(problem) for problem in problems_of_run(dynamodb, TABLE, RUN, 1)] == [
+        "one: an order that no outcome speaks of",
+        "the run: 1 sessions were enqueued, 0 have an outcome",
+    ]
