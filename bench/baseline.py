@@ -11,14 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recon.domain.order import (
-    Json,
-    SnapshotContext,
-    build_order,
-    clean_user_id,
-    find_raw_user_id,
-    partition_key,
-)
+from recon.domain.order import SnapshotContext, build_order, clean_user_id, find_raw_user_id, partition_key
+from recon.domain.stripe_objects import Json
 from recon.dynamodb.table import to_wire
 from recon.stripe.source import PAGE_SIZE, SESSIONS
 

@@ -11,9 +11,9 @@ from bench.stage.shop import Shop, miscounts, wrongs
 from recon.dynamodb.records import DONE, run_key
 from recon.dynamodb.table import Table
 from recon.timestamps import to_iso, to_run_id
-from sandbox.emulator import Emulator
-from sandbox.emulator.process import EmulatorError
 from sandbox.stack import STRIPE_KEY, Parameters, Stack, deployed, wait_until
+from testkit.emulator import Emulator
+from testkit.emulator.process import EmulatorError
 from testkit.fake_stripe import FakeStripe, RateLimits
 
 SESSIONS, MISSING_EVERY, CONSUMERS = 1_000, 50, 5

@@ -13,6 +13,7 @@ from bench.functions import Built, built, environment, started
 from bench.http_fakes import BATCH, Services, served
 from bench.page import number, table
 from bench.sections import Measured
+from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec
 from testkit.world import KEY, SCHEDULED
@@ -23,7 +24,7 @@ LIMIT_MB = 200.0
 # What the second half of the sessions may add: more than one step of the heap, less than if their messages
 # were kept. Asked of more than the least only: threads' heaps take some ten thousand sessions to settle.
 FLAT_MB = 8.0
-DAY, GRACE = 86_400, 600
+GRACE = 600
 
 
 @dataclass(frozen=True)

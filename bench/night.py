@@ -17,6 +17,7 @@ from bench.meter import CountedCalls, MeteredTable
 from consumer.lambda_function import THREADS
 from recon.config import Settings
 from recon.dynamodb.item_size import item_bytes
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.poller import LambdaPoller
@@ -27,7 +28,7 @@ from testkit.world import KEY, SCHEDULED, World
 MISSING_SHARE = 0.02
 BATCH = 25
 MEMORY_GB = 0.25
-DAY, GRACE = 86_400, 600
+GRACE = 600
 MESSAGES_A_REQUEST = 10
 # Assumed, since only AWS can tell: seconds of one call in the region, and of Stripe's answers from there.
 SECONDS = {

@@ -33,5 +33,4 @@ SECTIONS: Mapping[str, Section] = {
     "polite": Section("bench.rate_limit_coexistence"),
     "cold": Section("bench.cold"),
     "memory": Section("bench.memory"),
-    "profile": Section("bench.hotpath"),
 }

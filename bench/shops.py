@@ -10,19 +10,10 @@ from math import ceil
 
 from bench.baseline import Baseline
 from bench.meter import MeteredTable
-from bench.night import (
-    BATCH,
-    DAY,
-    GRACE,
-    MESSAGES_A_REQUEST,
-    MISSING_SHARE,
-    Night,
-    a_sale,
-    stripe_calls,
-    told,
-)
+from bench.night import BATCH, GRACE, MESSAGES_A_REQUEST, MISSING_SHARE, Night, a_sale, stripe_calls, told
 from recon.dynamodb.table import MAX_ACTIONS
 from recon.stripe.source import PAGE_SIZE
+from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.fake_stripe import FakeStripe, LineSpec

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recon.config import Settings
-from recon.domain.order import DAY, Json, SnapshotContext, build_order
-from recon.domain.reconcile import UNPAID, SkipReason, skip_reason, skip_reason_from_message, user_ids
+from recon.domain.order import SnapshotContext, build_order
+from recon.domain.reconcile import SkipReason, skip_reason, skip_reason_from_message, user_ids
+from recon.domain.stripe_objects import UNPAID, Json
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from recon.dynamodb.orders import Orders, Users
 from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SyncError, Unexpected
+from recon.timestamps import DAY
 
 if TYPE_CHECKING:
     from recon.domain.message import SessionMessage

@@ -36,10 +36,10 @@ def telemetry() -> Telemetry:
 @cache
 def stripe_connection(timeout: float) -> "StripeConnection":
     """Made when a session has to be fetched: a batch of known orders never imports the library."""
-    from recon.connect import connect_stripe  # noqa: PLC0415 - see above
+    from recon.bootstrap import connect_stripe  # noqa: PLC0415 - see above
 
     settings = clients().settings
-    return connect_stripe(settings, per_second=settings.consumer_rps, timeout=timeout)
+    return connect_stripe(settings, requests_per_second=settings.consumer_rps, timeout=timeout)
 
 
 def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:

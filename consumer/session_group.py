@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from consumer.batch import SessionTask
 from consumer.decisions import decide_from_stripe, decide_from_table, to_unexpected
 from recon.config import Settings
-from recon.domain.order import Json
 from recon.domain.reconcile import (
-    UNPAID,
     ExistingOrder,
     Outcome,
     SkipReason,
@@ -18,6 +16,7 @@ from recon.domain.reconcile import (
     find_drift,
     user_ids,
 )
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcomes import Committed, OutcomeWriter, PriorState, Recheck, SessionResult
 from recon.dynamodb.records import KnownOutcome
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from recon.stripe.source import StripeSource
 
 
-COMPLETED = "checkout.session.completed"  # the type of an event whose message does not say it
 NO_CHARGES = (
     "no_charges: the Stripe key may not read charges or disputes, so orders that were refunded or lost in a "
     "dispute before the run are written like all others; give the key read access to Charges, PaymentIntents "
@@ -212,7 +210,7 @@ class SessionGroup:
         result = self._result(work, Outcome.CREATED, order=order)
         message = work.message
         assert message is not None  # noqa: S101 - only readable messages get here
-        types = [*message.event_types, *[COMPLETED] * len(message.event_ids)]
+        types = [*message.event_types, *[CHECKOUT_COMPLETED] * len(message.event_ids)]
         markers = dict(zip(message.event_ids, types, strict=False))
         return replace(result, markers=tuple(markers.items()), ends_pending=True)
 

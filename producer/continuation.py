@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.request import Continuation
-from recon.aws.clients import describe_error
+from recon.aws.errors import describe_error
 from recon.errors import HopFailed
 
 if TYPE_CHECKING:

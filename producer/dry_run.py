@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from producer.request import SCHEDULED
 from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
-from producer.window import NO_EVENTS, UNREADABLE, WebhookEvents
+from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, skip_reason, user_ids
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from recon.config import Settings
-    from recon.domain.order import Json
+    from recon.domain.stripe_objects import Json
     from recon.stripe.source import Page, StripeSource
 
 

@@ -53,10 +53,10 @@ def lambda_client() -> "LambdaClient":
 @cache
 def stripe_connection(timeout: float) -> "StripeConnection":
     """Made after everything that can be refused was checked: it imports the library."""
-    from recon.connect import connect_stripe  # noqa: PLC0415 - see above
+    from recon.bootstrap import connect_stripe  # noqa: PLC0415 - see above
 
     settings = clients().settings
-    return connect_stripe(settings, per_second=settings.stripe_max_rps, timeout=timeout)
+    return connect_stripe(settings, requests_per_second=settings.stripe_max_rps, timeout=timeout)
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from recon.domain.stripe_objects import Json
+
 if TYPE_CHECKING:
     from recon.stripe.source import Page
-
-type Json = dict[str, Any]
 
 # Sessions that a slice should hold at most: eight pages, so that the last one, half empty, is a sixteenth of
 # it. Less, where the caller wants less.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from producer.request import SCHEDULED, Continuation
 from producer.session_lister import ListedRange, SessionLister, TimeRange
-from producer.window import NO_EVENTS, UNREADABLE, WebhookEvents
+from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.aws.queue import SessionQueue
 from recon.domain.message import SessionMessage, build_message, loads
 from recon.dynamodb.records import DONE, FAILED, RUNNING, Run, State
@@ -20,7 +20,7 @@ from recon.telemetry import Metric, Telemetry
 
 if TYPE_CHECKING:
     from recon.config import Settings
-    from recon.domain.order import Json
+    from recon.domain.stripe_objects import Json
     from recon.dynamodb.table import Item
     from recon.stripe.source import Page, StripeSource
 

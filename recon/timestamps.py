@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
 
 def to_iso(epoch: float) -> str:
     return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

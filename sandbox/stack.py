@@ -26,8 +26,8 @@ from infra.build import (
     installed_dependencies,
     write_zip,
 )
-from sandbox.emulator import Clients
 from sandbox.template import emulated
+from testkit.emulator import Clients
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (

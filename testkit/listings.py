@@ -20,14 +20,13 @@ from recon.dynamodb.table import Table
 from recon.errors import KeyNotAllowed
 from recon.stripe.source import Page, SessionEvent
 from recon.telemetry import Telemetry
-from recon.timestamps import to_iso
+from recon.timestamps import HOUR, to_iso
 from testkit.batches import lines, metrics
 from testkit.builders import NOW, RUN, TABLE, FakeTime, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.sqs import MemorySQS
 from testkit.world import plain, wire
 
-HOUR = 3600
 START, END = NOW - 25 * HOUR, NOW - 600
 
 

@@ -3,10 +3,9 @@
 from typing import Any
 
 from ops.report import Report, collect
-from recon.domain.order import DAY
 from recon.dynamodb.records import Run, outcome_key, run_fields, run_key
 from recon.dynamodb.table import Table, to_wire
-from recon.timestamps import to_iso, to_run_id
+from recon.timestamps import DAY, to_iso, to_run_id
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 

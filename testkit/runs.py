@@ -4,10 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from recon.dynamodb.records import Run
+from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN
 
-DAY = 86_400
-HOUR = 3600
 BEGAN = "2024-11-27T02:00:00Z"
 LATER = NOW + 60
 AFTER_A_MINUTE = "2024-11-27T02:01:00Z"

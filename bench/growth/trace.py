@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.night import BATCH, told
 from bench.shops import Shop, opened
-from recon.domain.order import Json
+from recon.domain.stripe_objects import Json
 from testkit.world import SCHEDULED, World
 
 type Get = Callable[[str, Json, str], Json]

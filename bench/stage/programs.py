@@ -22,9 +22,8 @@ from bench.stage.wire import Frame, Line, Lines
 from consumer import lambda_function as consumer_function
 from producer import lambda_function as producer_function
 from recon.aws import clients as aws
-from recon.bootstrap import build_clients
-from recon.connect import connect_stripe
-from recon.domain.order import Json
+from recon.bootstrap import build_clients, connect_stripe
+from recon.domain.stripe_objects import Json
 from recon.retry import STRIPE_TIMEOUT_SECONDS, Deadline
 
 type Handler = Callable[[Any, "Context"], Any]
@@ -108,7 +107,9 @@ def baseline() -> Handler:
     kept = build_clients(os.environ, threads=1)
     kept.table.get(("WARM", "UP"))
     settings = kept.settings
-    connection = connect_stripe(settings, per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS)
+    connection = connect_stripe(
+        settings, requests_per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS
+    )
     dynamodb = boto3.client("dynamodb")
     dynamodb.get_item(TableName=settings.table, Key={"PK": {"S": "WARM"}, "SK": {"S": "UP"}})
     deadline = Deadline(float("inf"), time.monotonic, time.sleep)

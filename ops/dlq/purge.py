@@ -15,7 +15,7 @@ from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.queue import DeadLetterQueue
 from ops.format.masking import without_emails, without_keys
-from producer.window import DAY, HOUR, MARGIN, MINUTE, SESSION_LIFE
+from producer.window import MARGIN, SESSION_LIFE
 from recon.config import Settings
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
@@ -23,6 +23,7 @@ from recon.dynamodb.records import pending_key
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
+from recon.timestamps import DAY, HOUR, MINUTE
 
 LONGEST_REASON = 500  # characters
 # What an operator's identity is cut at: the rest of an address says only where it is delivered.

@@ -24,10 +24,12 @@ def key_of(value: str) -> Key:
 
 def permissions_of(settings: Settings, now: int, deadline: Deadline) -> Permissions:
     """`settings` hold the key itself. Writes nothing at Stripe."""
-    from recon.connect import connect_stripe  # noqa: PLC0415 - the stripe library takes longer to load than the rest
+    from recon.bootstrap import connect_stripe  # noqa: PLC0415 - the stripe library takes longer to load than the rest
     from recon.stripe.source import DISPUTES, StripeSource  # noqa: PLC0415
 
-    connection = connect_stripe(settings, per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS)
+    connection = connect_stripe(
+        settings, requests_per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS
+    )
     source = StripeSource(connection, deadline, lambda: None)
     newest: list[str] = []
 

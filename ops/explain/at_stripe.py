@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from ops.explain.facts import AtStripe, Problem
 from ops.format.money import Money
 from recon.domain.message import SessionMessage, build_message, dumps, loads
-from recon.domain.order import DAY, Json
 from recon.domain.reconcile import amount_and_currency, user_ids
+from recon.domain.stripe_objects import Json
 from recon.errors import MalformedMessage, SyncError
+from recon.timestamps import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

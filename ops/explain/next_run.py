@@ -9,10 +9,9 @@ from ops.runs.status import Schedule
 from producer.request import SCHEDULED, Request
 from producer.window import Plan, plan
 from recon.config import Settings
-from recon.domain.order import DAY
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.records import Run, State
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 
 # A window of its own for one session: both ends are included.
 BACKFILL_SECONDS = 60

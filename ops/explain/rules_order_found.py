@@ -6,7 +6,7 @@ from ops.explain.facts import Facts, OrderThere
 from ops.explain.next_run import utc, what_comes
 from ops.explain.verdict_types import Case, Verdict
 from ops.explain.webhook_diagnosis import cause
-from recon.domain.reconcile import UNPAID
+from recon.domain.stripe_objects import UNPAID
 from recon.timestamps import parse_epoch
 
 _LEFT_ALONE = "No run changes or deletes an order."

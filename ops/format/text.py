@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 
 from ops.format.money import Money
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
+from recon.timestamps import DAY, HOUR, MINUTE
 
 
 def when(moment: datetime) -> str:

@@ -7,10 +7,9 @@ from ops.format.money import Money
 from ops.report.model import Report, RunLine, midnight
 from ops.report.sessions import Sessions, Sighting
 from ops.report.summary import report_of
-from recon.domain.order import DAY
 from recon.dynamodb.records import RUN_PREFIX, outcome_partition, parse_run
 from recon.dynamodb.table import Item, Table
-from recon.timestamps import parse_epoch
+from recon.timestamps import DAY, parse_epoch
 
 _ATTRIBUTES = "SK, outcome, reason, orderNumber, errorType, errorMessage, attempts, drift, amount, currency"
 # A duplicate names the keys of both orders, and a key is a user's id, often an e-mail address.

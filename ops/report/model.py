@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ops.format.money import Money, totals
-from recon.domain.order import DAY
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.records import FAILED, RUNNING
+from recon.timestamps import DAY
 
 _ALL_TENTHS = 1_000  # of a percent
 

@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import CommandError
-from recon.domain.order import DAY
 from recon.dynamodb.records import OUTCOME_DAYS
 from recon.telemetry import NONE
-from recon.timestamps import parse_epoch
+from recon.timestamps import DAY, parse_epoch
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient

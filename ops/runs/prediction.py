@@ -15,7 +15,7 @@ from recon.errors import MalformedMessage, Permanent, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recon.domain.order import Json
+    from recon.domain.stripe_objects import Json
     from recon.stripe.source import StripeSource
 
 

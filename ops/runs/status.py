@@ -9,9 +9,8 @@ from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
-from recon.timestamps import parse_epoch
+from recon.timestamps import HOUR, parse_epoch
 
-HOUR = 3600
 # The same limits as the alarms': a night is missed when its run is two hours late, ...
 NO_RUN_SECONDS = 26 * HOUR
 # ... a run that takes this long is stuck, ...

@@ -47,12 +47,12 @@ class StripeAccess:
 
     def _connected(self) -> "StripeSource":
         # Imported when it is needed: the stripe library takes longer to import than most commands to run.
-        from recon.connect import connect_stripe  # noqa: PLC0415 - see above
+        from recon.bootstrap import connect_stripe  # noqa: PLC0415 - see above
         from recon.stripe.source import StripeSource  # noqa: PLC0415
 
         self._connection = connect_stripe(
             self._settings,
-            per_second=self._settings.stripe_max_rps,
+            requests_per_second=self._settings.stripe_max_rps,
             timeout=STRIPE_TIMEOUT_SECONDS,
             ssm=self._ssm,
         )

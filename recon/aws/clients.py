@@ -5,12 +5,10 @@ Clients are made by botocore, as boto3 makes them: what boto3 adds (resources, t
 a cold start, and nothing here uses it.
 """
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Literal, overload
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
 from botocore.session import Session
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 # Else botocore puts one together for each request, twice: a tenth of what a request computes.
 USER_AGENT = "stripe-nightly-sync"
 SERVICES = ("dynamodb", "lambda", "sqs", "ssm")
-_DENIALS = {"AccessDenied", "AccessDeniedException"}
-_ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:\w+)")
 
 
 @overload
@@ -58,17 +54,3 @@ class _FourServices(Loader):
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
         return list(SERVICES)
-
-
-def describe_error(error: ClientError | BotoCoreError) -> str:
-    """The operation and the code; of a denial also the action that the role lacks."""
-    if not isinstance(error, ClientError):
-        return type(error).__name__
-    answer = error.response["Error"]
-    lacking = _ACTION.search(answer.get("Message", "")) if is_denied(error) else None
-    denied = f": no permission for {lacking[1]}" if lacking else ""
-    return f"{error.operation_name}: {answer['Code']}{denied}"
-
-
-def is_denied(error: ClientError | BotoCoreError) -> bool:
-    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _DENIALS

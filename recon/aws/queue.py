@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recon.aws.clients import describe_error, is_denied
+from recon.aws.errors import describe_error, is_denied
 from recon.domain.message import SessionMessage, dumps
 from recon.errors import NotAllowed, QueueUnavailable
 from recon.retry import SEND_ATTEMPTS, Deadline, attempts

@@ -5,7 +5,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recon.domain.order import MAX_AMOUNT, clean_user_id, find_raw_user_id
+from recon.domain.order import clean_user_id, find_raw_user_id
+from recon.domain.stripe_objects import MAX_NUMBER
 from recon.errors import MalformedMessage
 
 VERSION = 1
@@ -82,7 +83,7 @@ _AS_LISTED = ("created", "amount_total", "currency", "payment_status", "mode", "
 def _short(value: object) -> Any:  # noqa: ANN401 - JSON
     """What is too long to travel becomes an empty object, which no field may be."""
     fits = value is None or type(value) in (bool, float)
-    fits = fits or (type(value) is int and abs(value) < MAX_AMOUNT)
+    fits = fits or (type(value) is int and abs(value) < MAX_NUMBER)
     return value if fits or (isinstance(value, str) and len(value) <= _LONGEST) else {}
 
 
@@ -148,7 +149,7 @@ def _problem(wire: str, value: object) -> str | None:
             return f"be at most {_LONGEST} characters"
         case bool():
             return None
-        case int() if abs(value) >= MAX_AMOUNT:
+        case int() if abs(value) >= MAX_NUMBER:
             return "be a number of at most 18 digits"
         case list() if not all(map(is_id, value)):
             return "hold strings of 1 to 255 printable ASCII characters"

@@ -8,15 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from recon.domain.stripe_objects import MAX_NUMBER, Json
 from recon.errors import MalformedSession
-from recon.timestamps import to_iso
-
-type Json = dict[str, Any]
+from recon.timestamps import DAY, to_iso
 
 SOURCE = "nightly_sync"
 MAX_USER_ID = 256  # the webhook cuts there, and both must arrive at the same key
-DAY = 86_400
-MAX_AMOUNT = 10**18  # no amount, count or time; DynamoDB would refuse it at 38 digits
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-zA-Z0-9]")
 _USER_ID_KEYS = ("userId", "user_id")
@@ -197,6 +194,6 @@ def _text(source: Json, name: str, *, null: bool = False, of: str = "") -> Any: 
 def _integer(source: Json, name: str, *, null: bool = False) -> Any:  # noqa: ANN401 - int, or None where null is allowed
     value = source.get(name)
     # type(), not isinstance: in JSON a boolean is no integer.
-    if (value is None and null) or (type(value) is int and abs(value) < MAX_AMOUNT):
+    if (value is None and null) or (type(value) is int and abs(value) < MAX_NUMBER):
         return value
     raise MalformedSession(f"{name} must be an integer")

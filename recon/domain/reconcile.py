@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from recon.domain.message import SessionMessage
-from recon.domain.order import DAY, clean_user_id
+from recon.domain.order import clean_user_id
+from recon.domain.stripe_objects import MAX_NUMBER, PAID, UNPAID
+from recon.timestamps import DAY
 
-UNPAID, PAID = "unpaid", "paid"
 # No amount is larger; DynamoDB refuses a number of more than 38 digits.
-_TOO_LARGE = 10**18
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
@@ -114,6 +114,6 @@ def amount_and_currency(message: SessionMessage) -> tuple[int | None, str | None
     stored: nobody has checked the values of a message."""
     amount, currency = message.amount_total, message.currency
     return (
-        amount if amount is not None and abs(amount) < _TOO_LARGE else None,
+        amount if amount is not None and abs(amount) < MAX_NUMBER else None,
         currency.lower() if currency and _CURRENCY.fullmatch(currency) else None,
     )

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from recon.domain.order import DAY
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.records import RUN_DAYS, STATE_KEY, run_key
 from recon.dynamodb.table import Action, Item, Table
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 
 COUNTED = MappingProxyType({Outcome.CREATED: "created", Outcome.SKIPPED: "skipped", Outcome.ERROR: "errors"})
 

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from recon.domain.order import DAY
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.counters import counter_actions
 from recon.dynamodb.records import OUTCOME_DAYS, STATE_KEY, outcome_key, parse_known_outcome
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
 from recon.errors import TableRefused
 from recon.retry import Deadline
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 from recon.domain.message import SessionMessage, dumps
-from recon.domain.order import DAY, SOURCE
+from recon.domain.order import SOURCE
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.counters import COUNTED, counter_actions
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
@@ -28,7 +28,7 @@ from recon.dynamodb.records import (
 from recon.dynamodb.table import MAX_ACTIONS, Action, Item, Table, TransactionCancelled
 from recon.errors import SyncError, TableRefused
 from recon.retry import Deadline
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 
 # Each transaction moves the run's counters and the sync state's.
 _COUNTER_ACTIONS = 2

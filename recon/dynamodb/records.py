@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from recon.domain.order import DAY
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.table import Item, Key
-from recon.timestamps import parse_epoch, to_iso
+from recon.timestamps import DAY, parse_epoch, to_iso
 
 STATE_KEY: Key = ("SYSTEM", "STRIPE_ORDER_SYNC")
 RUN_PREFIX = "STRIPE_ORDER_SYNC#"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recon.aws.clients import describe_error, is_denied
+from recon.aws.errors import describe_error, is_denied
 from recon.dynamodb.attribute_values import from_attribute, to_attribute
 from recon.errors import NotAllowed, SyncError, TableRefused, TableUnavailable
 from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS, Deadline, attempts

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from recon.aws.clients import describe_error
+from recon.aws.errors import describe_error
 from recon.config import Settings
 from recon.errors import KeyUnavailable
 

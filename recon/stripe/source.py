@@ -16,7 +16,7 @@ import stripe
 from stripe import oauth_error
 
 from recon.domain.message import is_id
-from recon.domain.order import Json
+from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED, CHECKOUT_COMPLETED, Json
 from recon.errors import (
     KeyNotAllowed,
     KeyRejected,
@@ -41,7 +41,6 @@ DISPUTES = "/v1/disputes"
 # Areas of permission of a restricted key that are asked for beside the sessions themselves.
 READ_SESSIONS, READ_EVENTS, READ_CHARGES, READ_DISPUTES = "sessions", "events", "charges", "disputes"
 ANYTHING = ""
-COMPLETED, ASYNC_PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 NOT_FOUND = 404
 CONNECT_SHARE = 0.3
 # Of what Stripe says only this is passed on: a status, a code, the name of a parameter, an id. Never prose.
@@ -213,7 +212,7 @@ class StripeSource:
         that a webhook has not acknowledged. Raises KeyNotAllowed where the key may not read events.
         https://docs.stripe.com/api/events/list"""
         params: Json = {
-            "types": [COMPLETED, ASYNC_PAID],
+            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
             "created": {"gte": created_from},
             "limit": PAGE_SIZE,
         }
@@ -235,7 +234,7 @@ class StripeSource:
             events = list(self.events(moment + 1))
         except KeyNotAllowed:
             return frozenset()
-        return frozenset(event.session_id for event in events if event.type == ASYNC_PAID)
+        return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
 
     def fetch(self, session_id: str) -> FetchedSession:
         """The session with all its line items, products expanded, and whether its money went back; one

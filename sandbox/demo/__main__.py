@@ -19,8 +19,8 @@ from sandbox.demo.scenes import DemoError
 from sandbox.demo.screen import Screen, terminal_screen
 from sandbox.demo.services import ServiceError, Services, is_up, keep_proxies_away, running, stop
 from sandbox.demo.shop_story import tell_shop_story
-from sandbox.emulator import EmulatorError
 from sandbox.stack import InvocationError, StackError
+from testkit.emulator import EmulatorError
 from testkit.fake_stripe import FakeStripeAdminError
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infra.build import ROOT
 from sandbox.demo.state import State
-from sandbox.emulator.clients import CREDENTIALS
+from testkit.emulator.clients import CREDENTIALS
 
 _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _LOG_LINES = 5

@@ -13,9 +13,9 @@ from types import MappingProxyType
 
 from infra.build import ROOT
 from sandbox.demo.state import State, read_state, remove_state
-from sandbox.emulator import Clients, Emulator
-from sandbox.emulator.process import command_of, end_group, is_emulator, stop_detached
 from sandbox.stack import STRIPE_KEY
+from testkit.emulator import Clients, Emulator
+from testkit.emulator.process import command_of, end_group, is_emulator, stop_detached
 
 MODULE = "sandbox.demo.stripe_process"
 KEY_VARIABLE = "SANDBOX_STRIPE_KEY"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sandbox.emulator.clients import CREDENTIALS
 from sandbox.stack import Stack
+from testkit.emulator.clients import CREDENTIALS
 
 FILE = "state.json"
 

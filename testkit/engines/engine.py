@@ -40,7 +40,7 @@ def _nothing() -> None:
 
 def _emulator(service: str, deviations: Mapping[str, str]) -> Engine:
     try:
-        from sandbox.emulator.process import Emulator, EmulatorError  # noqa: PLC0415  only where it is wanted
+        from testkit.emulator.process import Emulator, EmulatorError  # noqa: PLC0415  only where it is wanted
     except ImportError as missing:
         raise Unavailable(f"the emulator is not here: {missing}") from missing
     try:

@@ -10,13 +10,13 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY, SCHEDULED, World
 
 SAMPLES = Path(__file__).parent / "samples"
-HOUR = 3600
 SECOND, THIRD = (SCHEDULED | {"scheduledTime": f"2024-11-{day}T02:00:00Z"} for day in (28, 29))
 UNPAID = {"payment_status": "unpaid"}
 # Each session of the night is named after what becomes of it.

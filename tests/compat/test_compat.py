@@ -11,11 +11,11 @@ import pytest
 from recon.domain.message import loads
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.records import DONE, FAILED, RUNNING, parse_known_outcome, parse_run, parse_state
+from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, TABLE
 from testkit.fake_stripe import SessionSpec
 from testkit.world import SCHEDULED, wire
 
-HOUR = 3600
 NEXT_NIGHT = SCHEDULED | {"scheduledTime": "2024-11-28T02:00:00Z"}
 # What the single-function system before this one kept of its last night, and nothing else.
 SINGLE_FUNCTION_STATE = {

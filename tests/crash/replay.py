@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from recon.errors import SyncError, Unexpected
+from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.doubles.faults import Call, Fault, Killed, never
 from testkit.world import SCHEDULED, Item
 from tests.crash import verdict
 from tests.crash.harms import harms_of, is_death
-from tests.crash.shop import DAY, Night, Shop
+from tests.crash.shop import Night, Shop
 
 BATCH = 25
 # Lambda invokes an asynchronous function two more times when it fails.

@@ -17,6 +17,7 @@ from producer import session_lister as slices
 from producer import sync_run as enqueue
 from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
+from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.errors import Meta, exceptions_of
@@ -26,7 +27,6 @@ from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
 from testkit.world import FakeLambda, FakeSSM, Item, World, wire
 from tests.crash.stripe_port import Transport
 
-HOUR, DAY = 3600, 86_400
 BEFORE = {"trigger": "scheduled", "scheduledTime": "2024-11-26T02:00:00Z", "lookbackHours": 120}
 MAX_RECEIVES = 3
 CREATED, SKIPPED, ERROR = "created", "skipped", "error"

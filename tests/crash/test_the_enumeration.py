@@ -43,13 +43,13 @@ def test_every_service_that_the_functions_call_is_in_the_list(batch_night, run_n
 
 def test_a_new_call_is_covered_by_itself(batch_night, cases, monkeypatch):
     before = cases(batch_night, one_batch)
-    known_of = outcomes.load_prior_state
+    load_prior_state = outcomes.load_prior_state
 
     def asks_once_more(table, sessions, deadline):
         table.get(("NEW", "CALL"))
-        return known_of(table, sessions, deadline)
+        return load_prior_state(table, sessions, deadline)
 
-    monkeypatch.setattr(process, "known_of", asks_once_more)
+    monkeypatch.setattr(process, "load_prior_state", asks_once_more)
     after = cases_of(batch_night, one_batch)
     new = [case for case in after if case.number == 2]
     assert len(_names(after)) == len(_names(before)) + 1
@@ -58,14 +58,14 @@ def test_a_new_call_is_covered_by_itself(batch_night, cases, monkeypatch):
 
 
 def test_a_call_that_goes_around_the_recorded_clients_is_noticed(batch_night, strays, monkeypatch):
-    known_of = outcomes.load_prior_state
+    load_prior_state = outcomes.load_prior_state
 
     def asks_elsewhere(table, sessions, deadline):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", 9))
-        return known_of(table, sessions, deadline)
+        return load_prior_state(table, sessions, deadline)
 
-    monkeypatch.setattr(process, "known_of", asks_elsewhere)
+    monkeypatch.setattr(process, "load_prior_state", asks_elsewhere)
     recorded(batch_night, one_batch)
     assert strays == [("127.0.0.1", 9)]
     strays.clear()

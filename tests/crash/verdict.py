@@ -11,9 +11,10 @@ import json
 from collections import Counter
 from functools import cached_property
 
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN
 from testkit.world import COUNTERS, Item, wire
-from tests.crash.shop import CREATED, DAY, ERROR, Night, Sale, Shop
+from tests.crash.shop import CREATED, ERROR, Night, Sale, Shop
 
 GRACE = 600
 # What no line and no item may say: see `harms.TELLTALE`.

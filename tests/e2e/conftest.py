@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
-from sandbox.emulator import Emulator
 from sandbox.stack import STRIPE_KEY, TEMPLATE, deployed
+from testkit.emulator import Emulator
 from testkit.fake_stripe import FakeStripe, RateLimits
 from tests.e2e.calls import recording
 from tests.e2e.shop import Shop

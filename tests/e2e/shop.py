@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 import psutil
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from recon.timestamps import DAY, HOUR
 from sandbox.stack import wait_until
 from testkit.fake_stripe import SessionSpec
 
-HOUR = 3600
-DAY = 24 * HOUR
 FIRST_NIGHT = 1_732_672_800  # 2024-11-27T02:00:00Z
 GRACE = 600  # seconds before its schedule at which a scheduled run's window ends
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from recon.timestamps import DAY, HOUR
 from testkit.fake_stripe import Endpoint
-from tests.e2e.shop import DAY, GRACE, HOUR, Night, Shop, iso
+from tests.e2e.shop import GRACE, Night, Shop, iso
 
 pytestmark = pytest.mark.e2e
 

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from recon.timestamps import HOUR
 from sandbox.stack import InvocationError, invoke
-from tests.e2e.shop import HOUR, iso
+from tests.e2e.shop import iso
 
 pytestmark = pytest.mark.e2e
 

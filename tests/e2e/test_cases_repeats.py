@@ -7,9 +7,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from recon.timestamps import DAY
 from sandbox.stack import InvocationError, wait_until
 from testkit.fake_stripe import Endpoint
-from tests.e2e.shop import DAY, GRACE, iso
+from tests.e2e.shop import GRACE, iso
 
 pytestmark = pytest.mark.e2e
 

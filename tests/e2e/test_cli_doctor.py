@@ -7,12 +7,13 @@ import time
 
 import pytest
 
-from sandbox.emulator.clients import CREDENTIALS
+from recon.timestamps import DAY
 from sandbox.stack import STRIPE_KEY, create_table, wait_until
+from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import Endpoint, SessionSpec
 from tests.e2e.aws_cli import with_aws
 from tests.e2e.operator_cli import COMMAND, Cli, clean_environ, run
-from tests.e2e.shop import DAY, KEY, iso
+from tests.e2e.shop import KEY, iso
 
 pytestmark = pytest.mark.e2e
 

@@ -5,10 +5,11 @@ import time
 
 import pytest
 
+from recon.timestamps import HOUR
 from sandbox.stack import STRIPE_KEY, wait_until
 from testkit.fake_stripe import Endpoint, SessionSpec
 from tests.e2e.operator_cli import Cli
-from tests.e2e.shop import HOUR, iso
+from tests.e2e.shop import iso
 
 pytestmark = pytest.mark.e2e
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from infra.build import FUNCTIONS, ROOT
-from sandbox.emulator.process import installed
 from sandbox.stack import bundle
+from testkit.emulator.process import installed
 from testkit.fake_stripe import FakeStripe, Fault, FaultKind
 from testkit.shop import make_shop
 from tests.e2e.aws_cli import with_aws

@@ -10,9 +10,9 @@ import pytest
 from infra.deploy import __main__ as command
 from infra.deploy import settings
 from infra.deploy.settings import Settings
-from sandbox.emulator.clients import ACCOUNT, CREDENTIALS, REGION
 from sandbox.stack import STRIPE_KEY, TEMPLATE, bucket, create_table, put_stripe_key, stack_exists
 from sandbox.template import emulated
+from testkit.emulator.clients import ACCOUNT, CREDENTIALS, REGION
 from testkit.fake_stripe import FakeStripe, SessionSpec
 from tests.e2e.aws_cli import with_aws
 

@@ -9,10 +9,11 @@ import os
 
 import pytest
 
+from recon.timestamps import DAY
 from sandbox.stack import InvocationError, wait_until
 from testkit.roles import CALLED_BY_AWS, PATH, granted, without
 from tests.e2e.calls import ROLES
-from tests.e2e.shop import DAY, PATIENCE
+from tests.e2e.shop import PATIENCE
 
 pytestmark = pytest.mark.e2e
 

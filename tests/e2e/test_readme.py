@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.emulator.clients import CREDENTIALS
 from sandbox.stack import STRIPE_KEY, wait_until
+from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import FakeStripe, SessionSpec
 from tests.e2e.aws_cli import with_aws
 

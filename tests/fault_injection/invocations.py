@@ -14,7 +14,7 @@ from typing import Any
 
 from consumer.lambda_function import lambda_handler as consume
 from producer.lambda_function import lambda_handler as produce
-from sandbox.emulator import Clients
+from testkit.emulator import Clients
 from tests.fault_injection.place import Place
 
 BATCH, RECEIVE = 25, 10

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from sandbox.emulator import Emulator
-from sandbox.emulator.clients import CREDENTIALS
 from sandbox.stack import STRIPE_KEY
+from testkit.emulator import Emulator
+from testkit.emulator.clients import CREDENTIALS
 from testkit.engines.dynamodb_local import DynamoDBLocal, Unavailable
 from testkit.engines.engine import created_table
 from tests.fault_injection.lifeline import Child

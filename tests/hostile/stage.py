@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from recon.timestamps import HOUR
 from testkit.builders import NOW
 from testkit.doubles.faults import Faulty
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
 from testkit.world import KEY
-from tests.crash.shop import HOUR, Shop
+from tests.crash.shop import Shop
 from tests.crash.stripe_port import Reply, Stripe
 
 SESSIONS = "/v1/checkout/sessions"

@@ -7,13 +7,12 @@ from contextlib import contextmanager, redirect_stdout, suppress
 
 from recon.errors import SyncError
 from recon.telemetry import Telemetry
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 from testkit.builders import NOW
 from testkit.world import World
 from tests.infra.alarms import ALARM, OK, Alarm, Points, metric
 from tests.infra.resolved import STACK, Deployed
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 LOOK = 5 * MINUTE
 # SQS goes on reporting a queue for so long after the last thing happened to it.
 IDLE = 6 * HOUR

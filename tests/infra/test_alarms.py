@@ -8,14 +8,14 @@ import pytest
 from recon.errors import StripeUnavailable
 from recon.retry import BACKOFF_CAP_SECONDS
 from recon.telemetry import Metric
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 from testkit.builders import NOW
 from testkit.doubles.faults import killed_before
 from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY
 from tests.infra.alarms import ALARM, OK, UNKNOWN, Alarm, Points, metric
-from tests.infra.nights import DAY, HOUR, MINUTE, Nights
+from tests.infra.nights import Nights
 from tests.infra.resolved import PARAMETERS, RESOURCES, STACK, TEMPLATE, Deployed
 
 ALARMS = {

@@ -5,12 +5,13 @@ import re
 
 import pytest
 
+from recon.timestamps import HOUR
 from testkit.builders import NOW
 from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY
 from tests.infra.alarms import metric
-from tests.infra.nights import HOUR, Nights
+from tests.infra.nights import Nights
 from tests.infra.resolved import STACK, Deployed
 from tests.infra.test_alarms import ALARMS, exists
 

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from infra.build import ROOT
-from sandbox.emulator import Emulator, EmulatorError, process
-from sandbox.emulator.process import answers, stop_detached
+from testkit.emulator import Emulator, EmulatorError, process
+from testkit.emulator.process import answers, stop_detached
 
 pytestmark = pytest.mark.e2e
 
@@ -66,7 +66,7 @@ def test_functions_inherit_no_variable_of_this_shell(monkeypatch):
 
 def test_emulator_ends_with_a_parent_that_is_killed(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from sandbox.emulator import Emulator;"
+        "import sys, time; from pathlib import Path; from testkit.emulator import Emulator;"
         f"print(Emulator(Path({str(tmp_path)!r})).start().pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
@@ -80,7 +80,7 @@ def test_emulator_ends_with_a_parent_that_is_killed(tmp_path):
 
 def test_detached_emulator_outlives_its_starter_until_another_process_stops_it(tmp_path):
     program = (
-        "from pathlib import Path; from sandbox.emulator import Emulator;"
+        "from pathlib import Path; from testkit.emulator import Emulator;"
         f"e = Emulator(Path({str(tmp_path)!r})).start(detached=True); print(e.pid, e.url)"
     )
     done = subprocess.run(

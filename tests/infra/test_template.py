@@ -22,12 +22,12 @@ from recon.dynamodb.table import MAX_ACTIONS, Table
 from recon.errors import ConfigError
 from recon.retry import Deadline
 from recon.telemetry import STACK_VARIABLE
+from recon.timestamps import DAY
 from testkit.roles import actions, statements
 from tests.infra.resolved import PARAMETERS, PATH, RESOURCES, STACK, TEMPLATE, Deployed
 
 MAPPINGS = TEMPLATE["Mappings"]
 
-DAY = 24 * 3600
 LAMBDA_MAX_TIMEOUT = 900
 SQS_MAX_VISIBILITY = 12 * 3600
 

@@ -4,9 +4,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from recon.timestamps import DAY, HOUR
 from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
 from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, events_of
-from tests.simulation.plans import DAY, HOUR
 from tests.simulation.webhook import user_of
 
 # Stripe tries to deliver an event for three days.

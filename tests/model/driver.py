@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
+from recon.timestamps import HOUR, MINUTE
 from tests.model.model_world import Shape
 from tests.model.night_shop import NightShop, night_shop
 from tests.model.verdict import wrong_at_rest
 from tests.simulation.history import iso
-from tests.simulation.plans import HOUR, MINUTE, night
+from tests.simulation.plans import night
 
 BAD_NIGHTS = 3
 # Histories that a worker is given at a time.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from recon.errors import Unexpected
+from recon.timestamps import DAY, HOUR
 from testkit.doubles.faults import Call, Fault, Faulty, Killed, connection_closed
 from testkit.doubles.poller import Delivery, LambdaPoller
 from testkit.world import FUNCTION_TIMEOUT, Context
@@ -16,7 +17,7 @@ from tests.model.invocations import Invocation
 from tests.model.model_world import PRODUCER_SECONDS
 from tests.model.stage import Event, Stage, Waiting
 from tests.simulation.history import iso
-from tests.simulation.plans import DAY, HOUR, night
+from tests.simulation.plans import night
 
 # Lambda repeats an asynchronous invocation that failed twice, and keeps its event for six hours.
 LAMBDA_RETRIES = 2

@@ -17,13 +17,13 @@ from unittest import mock
 from consumer.session_group import SessionGroup
 from recon.domain.message import dumps
 from recon.dynamodb.outcomes import Recheck
+from recon.timestamps import HOUR
 from testkit.builders import RUN, a_message
 from testkit.doubles.faults import Call
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import events_of
 from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model.model_world import ModelWorld, Shape
-from tests.simulation.plans import HOUR
 from tests.simulation.webhook import Webhook
 
 CHECK, WRITE, MARK = WEBHOOK = ("webhook checks", "webhook writes", "webhook marks")

@@ -16,6 +16,7 @@ import producer.lambda_function as producer_function
 from recon.stripe.rate_limiter import RateLimiter
 from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
+from recon.timestamps import DAY, HOUR
 from testkit import world
 from testkit.builders import NOW, TABLE
 from testkit.doubles.faults import Faulty
@@ -27,7 +28,6 @@ from tests.model.books import ObservedDynamoDB
 from tests.model.invocations import Invocations
 from tests.model.stripe_account import StripeApi, connected
 from tests.simulation.history import Inline
-from tests.simulation.plans import DAY, HOUR
 
 PRODUCER_SECONDS = 900
 DEAD_LETTER_SECONDS = str(14 * DAY)

@@ -11,7 +11,7 @@ from unittest import mock
 
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
-from producer import window as scan
+from producer import webhook_events, window
 from producer.sync_run import RunLister
 from recon.aws.queue import SessionQueue
 from recon.dynamodb import orders
@@ -20,12 +20,12 @@ from recon.dynamodb.records import STATE_KEY, Run
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.retry import Deadline
-from tests.simulation.plans import DAY, HOUR
+from recon.timestamps import DAY, HOUR
 
 BEHIND, BY_WEBHOOK = "is behind the watermark", "is doubled by its webhook"
 MISCOUNTED = "more and not"
 _put, _update, _transact = Table.put, Table.update, Table.transact
-_orders_under, _start, _from_watermark = orders._orders_under, Runs.start, scan._from_watermark
+_orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
 _send = SessionQueue.send
 
 
@@ -182,14 +182,14 @@ MUTATIONS = (
         "webhooks are asked about before sending",
         BY_WEBHOOK,
         52,
-        [(scan.WebhookEvents, "look", lambda self: None)],
+        [(webhook_events.WebhookEvents, "look", lambda self: None)],
     ),
-    Mutation("a session lives for a day", BEHIND, 0, [(scan, "SESSION_LIFE", 0), (scan, "MARGIN", 0)]),
+    Mutation("a session lives for a day", BEHIND, 0, [(window, "SESSION_LIFE", 0), (window, "MARGIN", 0)]),
     Mutation(
         "missed nights are caught up",
         "has 0 orders",
         0,
-        [(scan, "_from_watermark", _as_if_the_last_night_was_there)],
+        [(window, "_from_watermark", _as_if_the_last_night_was_there)],
     ),
     Mutation(
         "delayed payments are asked about", "has 0 orders", 9, [(Runs, "pending", lambda self: iter(()))]

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 
 from recon.dynamodb.runs import Runs
+from recon.timestamps import HOUR, MINUTE
 from testkit.world import KEY
 from tests.model.accidents import PAUSE
 from tests.model.books import number, text
@@ -16,7 +17,7 @@ from tests.model.model_world import Shape
 from tests.model.night_shop import night_shop
 from tests.model.verdict import wrong_at_rest
 from tests.simulation.history import iso
-from tests.simulation.plans import HOUR, MINUTE, Fate, night
+from tests.simulation.plans import Fate, night
 
 
 def test_a_first_scheduled_run_that_is_overtaken_while_it_begins_and_fails_is_made_up_for():

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from recon.timestamps import HOUR, MINUTE
 from tests.model.model_world import Shape
 from tests.model.night_shop import night_shop
 from tests.model.verdict import wrong_at_rest
@@ -18,7 +19,6 @@ from tests.model.verdict import wrong_at_rest
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 # Every draw of an action: shrunk to small numbers, which mean no accident, the first of a list, no wait.
 DRAWS = st.randoms(note_method_calls=False, use_true_random=False)
-MINUTE, HOUR = 60, 3600
 MOST_NIGHTS = 4
 
 

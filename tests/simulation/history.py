@@ -19,6 +19,7 @@ from unittest import mock
 
 from producer import session_lister as slices
 from recon.stripe.source import StripeSource
+from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.builders import TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Killed, at_call, killed_after, killed_before, never
@@ -27,18 +28,7 @@ from testkit.fake_stripe import Endpoint, FakeStripe, api
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, events_of
 from testkit.world import KEY, World
-from tests.simulation.plans import (
-    BLIND,
-    DAY,
-    HOUR,
-    MINUTE,
-    NIGHTS,
-    NIGHTS_TO_SETTLE,
-    Hook,
-    Plan,
-    Sale,
-    night,
-)
+from tests.simulation.plans import BLIND, NIGHTS, NIGHTS_TO_SETTLE, Hook, Plan, Sale, night
 from tests.simulation.webhook import Webhook
 
 # Lambda repeats an asynchronous invocation that failed twice, after one minute and after two more.

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.builders import NOW
 from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 NIGHTS = 21
 # The last sale completes a day after the 21st night, settles within 14 days and is acknowledged in three.
 NIGHTS_TO_SETTLE = 20

@@ -6,16 +6,17 @@ from unittest import mock
 
 import pytest
 
-from producer import window as scan
+from producer import webhook_events, window
 from recon.dynamodb.runs import Runs
+from recon.timestamps import DAY
 from tests.simulation.history import history_of
-from tests.simulation.plans import DAY, plan_of
+from tests.simulation.plans import plan_of
 from tests.simulation.verdict import wrong_of
 
 # With all rules on, each of them ends well: see test_simulated_shops.
 SEEDS = range(6)
 LOST, DOUBLED = "has 0 orders", "has 2 orders"
-_from_watermark = scan._from_watermark
+_from_watermark = window._from_watermark
 
 
 def _as_if_the_last_night_was_there(at, hours, grace, covered_through):
@@ -33,14 +34,14 @@ class Off:
 
 
 RULES = (
-    Off("late completion", LOST, ((scan, "SESSION_LIFE", 0), (scan, "MARGIN", 0))),
-    Off("missed nights", LOST, ((scan, "_from_watermark", _as_if_the_last_night_was_there),)),
+    Off("late completion", LOST, ((window, "SESSION_LIFE", 0), (window, "MARGIN", 0))),
+    Off("missed nights", LOST, ((window, "_from_watermark", _as_if_the_last_night_was_there),)),
     Off("delayed payment", LOST, ((Runs, "pending", lambda self: iter(())),)),
     # The fence covers what the grace lets through, but for the night on which events cannot be read.
     Off(
         "grace",
         DOUBLED,
-        ((scan.WebhookEvents, "_take", lambda self, since: None),),
+        ((webhook_events.WebhookEvents, "_take", lambda self, since: None),),
         {"SYNC_GRACE_MINUTES": "0"},
     ),
     Off("fence", DOUBLED, env={"SYNC_WEBHOOK_FENCE": "false"}),

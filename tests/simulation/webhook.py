@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from recon.timestamps import DAY
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import EventSpec
 from testkit.world import Item, World, wire
-from tests.simulation.plans import DAY, Fate
+from tests.simulation.plans import Fate
 
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
 

@@ -7,7 +7,7 @@ from ops.doctor.facts import Facts
 from ops.doctor.finding import Finding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell, as_argument
 from ops.doctor.unread import Unavailable, lost, unseen
-from recon.domain.order import DAY
+from recon.timestamps import DAY
 
 # Lambda may go on retrying a throttled batch until its messages show up again.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html

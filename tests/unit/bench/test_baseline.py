@@ -4,13 +4,13 @@ import pytest
 
 from bench.baseline import Baseline, Tally
 from bench.night import stripe_calls
+from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Faulty, lost_response, on
 from testkit.fake_stripe import LineSpec, SessionSpec
 from testkit.world import KEY
 
-DAY = 86_400
 SK = f"ORDER#{NOW - 3600}#cs_1"
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from recon.domain.message import dumps
 from recon.stripe.source import StripeSource
+from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, TABLE, a_message
 from testkit.doubles.faults import (
     conflict,
@@ -20,8 +21,6 @@ from testkit.doubles.faults import (
 )
 from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec, ShippingSpec
 from testkit.world import plain, wire
-
-HOUR = 3600
 
 
 def spec(session_id="cs_test_missing1", **changes):

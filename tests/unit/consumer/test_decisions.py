@@ -17,9 +17,9 @@ from recon.errors import (
     TableUnavailable,
 )
 from recon.stripe.source import FetchedSession
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_line, a_message, a_session
 
-DAY = 86_400
 SETTINGS = Settings(table="t", queue_url="q", order_ttl_days=30, order_number_prefix="SHOP")
 CS = a_session()["id"]
 USER = ("ab@example.com", "a+b@example.com")

@@ -7,19 +7,18 @@ import pytest
 
 from producer.dry_run import TRUNCATED, DryRun
 from producer.sync_run import MOST_HOPS, SyncRun
-from producer.window import NO_EVENTS, UNREADABLE
+from producer.webhook_events import NO_EVENTS, UNREADABLE
 from recon.config import Settings
 from recon.dynamodb.outcomes import Committed
 from recon.dynamodb.records import Run
 from recon.errors import KeyNotAllowed, KeyUnavailable, OutOfTime, TableUnavailable, TooManyHops
 from recon.retry import READ_ATTEMPTS
 from recon.stripe.source import Page, SessionEvent
+from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, FakeTime, a_message, a_session
 from testkit.doubles.faults import killed_before, on, throttled
 from testkit.fake_stripe import SessionSpec
 from testkit.world import Context, wire
-
-HOUR = 3600
 
 
 def lines(capfd):
@@ -43,7 +42,7 @@ def bug(*_, **__):
 def test_a_bug_met_by_one_group_undoes_no_other(capfd, make_world, monkeypatch):
     world = make_world()
     world.webhook_writes("cs_1", "u1", NOW - HOUR)
-    monkeypatch.setattr("consumer.session_group.drift_of", bug)
+    monkeypatch.setattr("consumer.session_group.find_drift", bug)
     world.sends(a_message(user_id="u1"))
     world.sends(a_message(run_id="another", session_id="cs_2", payment_status="unpaid"))
     world.deliver()
@@ -58,7 +57,7 @@ def test_a_bug_met_by_one_group_undoes_no_other(capfd, make_world, monkeypatch):
 def test_a_session_of_which_a_commit_says_nothing_is_tried_again(capfd, make_world, monkeypatch):
     world = make_world()
     monkeypatch.setattr(
-        "consumer.session_group.Commit", lambda *_, **__: lambda results: Committed({}, {}, {})
+        "consumer.session_group.OutcomeWriter", lambda *_, **__: lambda results: Committed({}, {}, {})
     )
     world.sends(a_message(payment_status="unpaid"))
     world.deliver()

@@ -17,16 +17,15 @@ from ops.runs.prediction import PredictedAction
 from ops.runs.status import Schedule
 from ops.stack.stripe_access import StripeAccess, key_livemode
 from recon.domain.message import dumps
-from recon.domain.order import DAY
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
 from recon.dynamodb.table import Table
 from recon.errors import StripeUnavailable
+from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, RUN, a_message
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import SCHEDULED
 
-HOUR = 3600
 SESSION = "cs_test_explained1"
 JANE = "jane@example.com"
 LATER = 8 * HOUR  # the next morning

@@ -8,8 +8,7 @@ from botocore.exceptions import ClientError
 
 from ops.errors import CommandError
 from ops.runs.logs import Filter, Level, kept_days, log_group, period_of, read_lines
-from recon.domain.order import DAY
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 
 GROUPS = {"producer": "/aws/lambda/p", "consumer": "/aws/lambda/c"}

@@ -5,9 +5,8 @@ import pytest
 from ops.format.money import Money
 from ops.report import collect
 from ops.report.model import Gone, Share
-from recon.domain.order import DAY
 from recon.dynamodb.table import Table
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import SessionSpec
 from testkit.reports import TODAY, ReportedShop

@@ -7,13 +7,12 @@ from botocore.exceptions import EndpointConnectionError
 
 from recon.errors import HopFailed, KeyNotAllowed, StripeUnavailable
 from recon.stripe.source import StripeConnection
-from recon.timestamps import to_iso, to_run_id
+from recon.timestamps import DAY, HOUR, MINUTE, to_iso, to_run_id
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import Killed, killed_after, killed_before, on, raising
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import wire
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 GRACE = 10 * MINUTE
 
 

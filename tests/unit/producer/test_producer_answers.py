@@ -8,13 +8,12 @@ from producer.dry_run import TRUNCATED
 from producer.response import build_response
 from recon.dynamodb.records import Run
 from recon.errors import OutOfTime, Unexpected
-from recon.timestamps import to_iso
+from recon.timestamps import HOUR, to_iso
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import on, throttled
 from testkit.fake_stripe import SessionSpec
 from testkit.world import SCHEDULED
 
-HOUR = 3600
 MANUAL = "20241127T020000Z-8f3c1d"
 
 

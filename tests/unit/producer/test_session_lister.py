@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from producer.session_lister import AIM, SessionLister, TimeRange
 from recon.errors import OutOfTime
 from recon.stripe.source import Page
-
-DAY = 86_400
+from recon.timestamps import DAY
 
 
 class Account:

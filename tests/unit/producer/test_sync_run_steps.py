@@ -4,7 +4,7 @@ import pytest
 
 from producer.request import Continuation
 from producer.sync_run import NO_SESSIONS, SCHEDULED_COMPARED
-from producer.window import DELIVERY, NO_EVENTS, UNREADABLE
+from producer.webhook_events import DELIVERY, NO_EVENTS, UNREADABLE
 from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS
 from recon.errors import OutOfTime

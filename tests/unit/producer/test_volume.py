@@ -9,11 +9,12 @@ import random
 
 import pytest
 
+from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import SCHEDULED
 
-DAY, END = 86_400, NOW - 600
+END = NOW - 600
 SIZES = [int(os.environ["VOLUME"])] if "VOLUME" in os.environ else [10_000]
 
 

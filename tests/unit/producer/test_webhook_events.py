@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from producer.window import DELIVERY, MARGIN, MINUTE, WebhookEvents
+from producer.webhook_events import DELIVERY, WebhookEvents
+from producer.window import MARGIN
 from recon.dynamodb.records import State, parse_state
 from recon.errors import KeyNotAllowed
 from recon.stripe.source import SessionEvent
+from recon.timestamps import MINUTE
 from testkit.builders import NOW, a_message
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"

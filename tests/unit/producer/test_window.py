@@ -3,9 +3,10 @@
 import pytest
 
 from producer.request import MANUAL, SCHEDULED, Request
-from producer.window import DAY, HOUR, MINUTE, Window, plan
+from producer.window import Window, plan
 from recon.config import Settings
 from recon.dynamodb.records import State
+from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.builders import NOW
 
 SETTINGS = Settings("t", "q")

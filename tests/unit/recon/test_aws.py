@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from recon.aws.clients import describe_error, is_denied
+from recon.aws.errors import describe_error, is_denied
 from recon.aws.queue import SessionQueue, Visibility
 from recon.dynamodb.table import Table, to_domain_error
 from recon.errors import NotAllowed, QueueUnavailable, TableUnavailable

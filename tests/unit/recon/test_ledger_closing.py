@@ -6,9 +6,10 @@ import pytest
 
 from recon.dynamodb.runs import LISTING_STALE_SECONDS, Progress
 from recon.errors import OutOfTime, TableRefused
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, TABLE
 from testkit.doubles.faults import cancelled, never, on
-from testkit.runs import AFTER_A_MINUTE, DAY, LATER, OTHER, RECORD, STATE, a_run, by_hand
+from testkit.runs import AFTER_A_MINUTE, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from testkit.world import wire
 
 REFUSED = "ValidationError"

@@ -5,10 +5,10 @@ import pytest
 from recon.dynamodb.dismissals import Dismissal, dismiss
 from recon.dynamodb.table import Table
 from recon.errors import OutOfTime, TableRefused
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, TABLE
 from testkit.doubles.faults import cancelled, never, on
 
-DAY = 86_400
 AT = "2024-11-27T02:00:00Z"
 STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
 RECORD = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}")

@@ -16,10 +16,10 @@ from recon.dynamodb.outcomes import (
 )
 from recon.dynamodb.records import KnownOutcome
 from recon.errors import MalformedSession, StripeRejected, TableRefused, TableUnavailable
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import cancelled, lost_response, on, service_error, throttled
 
-DAY = 86_400
 AT = "2024-11-27T02:00:00Z"
 STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
 RECORD = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}")

@@ -7,9 +7,10 @@ import pytest
 from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.runs import LISTING_STALE_SECONDS, CursorConflict, Progress
 from recon.errors import TableRefused, TableUnavailable
+from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, RUN, TABLE
 from testkit.doubles.faults import cancelled, never, on
-from testkit.runs import AFTER_A_MINUTE, BEGAN, DAY, HOUR, LATER, OTHER, RECORD, STATE, a_run, by_hand
+from testkit.runs import AFTER_A_MINUTE, BEGAN, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from testkit.world import wire
 
 

@@ -193,7 +193,7 @@ def test_a_bug_of_one_session_is_named_by_kind_and_place(capfd, make_world, monk
     def bug(*_):
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr("consumer.session_group.by_stripe", bug)
+    monkeypatch.setattr("consumer.session_group.decide_from_stripe", bug)
     world.sends(a_message())
     world.deliver()
     lines = said(capfd)

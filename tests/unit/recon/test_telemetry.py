@@ -7,12 +7,10 @@ import pytest
 from recon.dynamodb.records import Run, State
 from recon.errors import KeyNotAllowed, KeyRejected, KeyUnavailable, StripeThrottled, StripeUnavailable
 from recon.telemetry import Metric, Telemetry
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW
 from testkit.doubles.faults import killed_after, on
 from testkit.fake_stripe import Endpoint, SessionSpec
-
-HOUR, DAY = 3600, 86_400
 
 
 def reported(capfd):

@@ -30,9 +30,9 @@ from sandbox.demo.scenes import (
 )
 from sandbox.demo.screen import Screen
 from sandbox.demo.state import State, read_state
-from sandbox.emulator.process import command_of
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.emulator.process import command_of
 from testkit.invariants import Problem
 
 

@@ -7,11 +7,11 @@ from boto3.dynamodb.types import TypeDeserializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recon.timestamps import DAY
 from testkit import shop as shop_module
 from testkit.shop import MINIMUM_SESSIONS, Expected, Shop, make_shop, seed_table, user_of
 
 NOW = 1_732_672_800
-DAY = 86_400
 
 
 @pytest.fixture(scope="module")

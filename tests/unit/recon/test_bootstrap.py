@@ -4,9 +4,8 @@ import pytest
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
-from recon.bootstrap import build_clients
+from recon.bootstrap import USED_SHARE, build_clients, connect_stripe
 from recon.config import load_settings
-from recon.connect import USED_SHARE, connect_stripe
 from recon.errors import ConfigError
 from recon.retry import AWS_ATTEMPTS
 from testkit.world import FakeSSM
@@ -88,7 +87,7 @@ def test_each_function_asks_stripe_at_its_share_of_the_pace(function, share):
 
 def test_a_connection_has_the_settings_key_address_and_time_limit():
     ssm = FakeSSM("sk_test_of_the_parameter")
-    connection = connect_stripe(load_settings(ENV), per_second=4, timeout=2.0, ssm=lambda: ssm)
+    connection = connect_stripe(load_settings(ENV), requests_per_second=4, timeout=2.0, ssm=lambda: ssm)
     assert connection.key.current() == "sk_test_of_the_parameter"
     assert connection.pacer.rate == 4 * USED_SHARE
     assert connection.timeout == 2.0
@@ -98,13 +97,13 @@ def test_a_connection_has_the_settings_key_address_and_time_limit():
 
 def test_what_a_429_taught_outlives_a_connection():
     settings = load_settings(ENV)
-    first, second = (connect_stripe(settings, per_second=9, timeout=1.0) for _ in range(2))
+    first, second = (connect_stripe(settings, requests_per_second=9, timeout=1.0) for _ in range(2))
     assert first.pacer is second.pacer
     first.close()
     second.close()
 
 
 def test_the_key_is_read_with_a_client_of_the_process_and_the_same_limits():
-    connection = connect_stripe(load_settings(ENV), per_second=5, timeout=1.0)
+    connection = connect_stripe(load_settings(ENV), requests_per_second=5, timeout=1.0)
     assert facts(connection.key._ssm()) == limited("ssm")
     connection.close()

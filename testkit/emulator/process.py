@@ -19,8 +19,8 @@ from urllib.error import URLError
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from infra.build import ROOT, find_uv
-from sandbox.emulator.clients import CREDENTIALS, Clients
-from sandbox.emulator.enforcement import Certificate, certificate_for, enforcement
+from testkit.emulator.clients import CREDENTIALS, Clients
+from testkit.emulator.enforcement import Certificate, certificate_for, enforcement
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".cache" / "emulator-venv"
