@@ -56,7 +56,7 @@ def parse_request(event: object) -> Request | Continuation:
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == "aws.events":
-        return Request(SCHEDULED, at=_time(event, "time"))
+        return Request(SCHEDULED, at=read_time(event.get("time"), "time"))
     if event.get("trigger") == CONTINUE:
         return _hop(event)
     scheduled = "trigger" in event
@@ -90,8 +90,8 @@ def _hop(event: Mapping[Any, Any]) -> Continuation:
 
 def _moment(event: Mapping[Any, Any]) -> int | None:
     if "trigger" in event:
-        return _time(event, "scheduledTime")
-    return _time(event, "requestedAt") if "requestedAt" in event else None
+        return read_time(event.get("scheduledTime"), "scheduledTime")
+    return read_time(event["requestedAt"], "requestedAt") if "requestedAt" in event else None
 
 
 def _period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
@@ -99,14 +99,14 @@ def _period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
         return None
     if "lookbackHours" in event:
         raise InvalidRequest("lookbackHours cannot stand beside from and to")
-    start, end = _time(event, "from"), _time(event, "to")
+    start, end = read_time(event.get("from"), "from"), read_time(event.get("to"), "to")
     if start >= end:
         raise InvalidRequest("from must be before to")
     return start, end
 
 
-def _time(event: Mapping[Any, Any], name: str) -> int:
-    value = event.get(name)
+def read_time(value: object, name: str) -> int:
+    """Return epoch seconds. Raise InvalidRequest that calls the value `name`."""
     if not isinstance(value, str) or len(value) > _TIME_LENGTH:
         raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}")
     try:

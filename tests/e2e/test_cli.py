@@ -298,8 +298,10 @@ def test_a_wrong_run_is_named_with_those_that_are_there(cli, night):
 
 def test_wrong_options_of_a_run_are_refused_before_anything_is_sent(shop, cli):
     before = shop.dump()
-    assert "lookbackHours must be" in one_line(cli("run", "--lookback-hours", "0"))
-    assert "from must be" in one_line(cli("run", "--from", "yesterday", "--to", "2026-11-02T00:00:00Z"))
+    no_hours = cli("run", "--lookback-hours", "0")
+    assert no_hours.code == 2
+    assert "Invalid value for '--lookback-hours'" in no_hours.err
+    assert "--from must be" in one_line(cli("run", "--from", "yesterday", "--to", "2026-11-02T00:00:00Z"))
     assert shop.dump() == before
 
 

@@ -13,6 +13,7 @@ import typer
 from ops.cli.command import Operator
 from ops.cli.progress import watch
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
 from ops.format.text import counted, duration, span
@@ -23,6 +24,8 @@ from ops.runs.run_tracker import RunTracker
 from ops.runs.sessions import Filter, read_sessions, recovered
 from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
+from producer.request import read_time
+from recon.config import MAX_LOOKBACK_HOURS
 from recon.timestamps import parse_epoch
 
 EXAMPLES = [
@@ -31,6 +34,12 @@ EXAMPLES = [
     "nightly-sync run --from 2026-11-01T00:00:00Z --to 2026-11-02T00:00:00Z",
     "nightly-sync run --no-wait --json",
 ]
+RULES = (
+    conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
+    conflict("--lookback-hours", "--from", "--to", because="both set the window"),
+    requires("--from", "--to", because="a backfill has a beginning and an end"),
+    requires("--to", "--from", because="a backfill has a beginning and an end"),
+)
 SHOWN_ORDERS = 20
 
 
@@ -58,9 +67,11 @@ class Summary:
 
 def run(
     operator: Operator,
-    lookback_hours: Annotated[int | None, typer.Option(help="Hours to look back, 1 to 720")] = None,
+    lookback_hours: Annotated[
+        int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Hours to look back")
+    ] = None,
     max_sessions: Annotated[
-        int | None, typer.Option(help="Look at so many sessions at most, the oldest")
+        int | None, typer.Option(min=1, help="Look at so many sessions at most, the oldest")
     ] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Backfill from, in UTC")] = None,
     to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to, in UTC")] = None,
@@ -68,6 +79,8 @@ def run(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and do not follow it")] = False,
 ) -> CommandResult:
     """Starts a run and follows it. Ctrl-C stops following; the run goes on."""
+    if from_ is not None:
+        require_period(from_, to, operator.now())
     event = build_event(
         operator.now(),
         lookback_hours=lookback_hours,
@@ -82,6 +95,15 @@ def run(
     return followed(operator, event)
 
 
+def require_period(start: str, end: str | None, now: int) -> None:
+    """Raise InvalidRequest or CannotRun if no session can have been created in the period."""
+    beginning = read_time(start, "--from")
+    if beginning >= read_time(end, "--to"):
+        raise CommandError("--from must be before --to")
+    if beginning > now:
+        raise CommandError("--from is in the future, where there are no sessions yet")
+
+
 def preview(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
     lambda_ = place.client("lambda", once=True)
@@ -93,8 +115,18 @@ def preview(operator: Operator, event: Event) -> CommandResult:
     return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
 
 
+def require_writing(place: Stack) -> None:
+    """Raise CannotRun if the stack makes every run a preview, which leaves no run to follow."""
+    if place.producer_settings.dry_run:
+        raise CommandError(
+            f"the stack {place.stack} is deployed with DryRun=true, so no run writes anything: "
+            "give --dry-run for a preview, or deploy with DryRun=false"
+        )
+
+
 def started(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
+    require_writing(place)
     where = watch_of(place)
     hand_over(place.client("lambda", once=True), place.names.producer, event)
     nobody: Future[Body] = Future()
@@ -107,6 +139,7 @@ def started(operator: Operator, event: Event) -> CommandResult:
 
 def followed(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
+    require_writing(place)
     where, client = watch_of(place), place.client("lambda", once=True)
     if not is_consuming(place):
         operator.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
