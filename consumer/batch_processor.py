@@ -16,7 +16,7 @@ from recon.dynamodb.outcomes import PriorState, SessionResult, load_prior_state
 from recon.dynamodb.records import RUNNING
 from recon.dynamodb.runs import Runs
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
-from recon.retry import backoff_seconds, scatter_seconds
+from recon.retry import backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames
 
 _METRICS = {
@@ -61,12 +61,12 @@ class BatchProcessor:
                 f"Message cannot be read: {problem}", run_id="-", message_id=delivery.message_id
             )
         fates = self._work_on(batch.works)
-        return self._give_back(batch, fates)
+        return self._release_messages(batch, fates)
 
     def _scatter(self, deliveries: Iterable[SqsRecord]) -> None:
         """A batch that was killed once must not meet again: each message comes back at its own time."""
         self._queue.set_visibility(
-            Visibility(delivery.receipt_handle, scatter_seconds(self._function_timeout, self._rand))
+            Visibility(delivery.receipt_handle, stagger_seconds(self._function_timeout, self._rand))
             for delivery in deliveries
             if delivery.receive_count > 1
         )
@@ -162,7 +162,7 @@ class BatchProcessor:
             case Outcome.CREATED:
                 self._telemetry.info(f"Created order snapshot {result.order_number} via sync", **ids)
                 order = result.order or {}
-                self._telemetry.recovered(order.get("amount"), order.get("currency"))
+                self._telemetry.add_recovered_money(order.get("amount"), order.get("currency"))
             case Outcome.SKIPPED:
                 self._telemetry.info(f"Skipped session: {result.reason}", **ids, reason=str(result.reason))
             case Outcome.ERROR:
@@ -172,13 +172,13 @@ class BatchProcessor:
                     error_type=type(result.error).__name__,
                     receive_count=work.receive_count,
                 )
-        self._telemetry.failed_for(result.error)
+        self._telemetry.count_key_failure(result.error)
         if result.outcome is not Outcome.ERROR or result.previous is None:
             self._telemetry.count(_METRICS[result.outcome])
 
     def _postpone(self, fates: FailedSessions, work: SessionTask, error: SyncError) -> None:
         fates.later.append(work.key)
-        self._telemetry.failed_for(error)
+        self._telemetry.count_key_failure(error)
         self._telemetry.warning(
             f"Session is tried again later: {error}",
             run_id=work.run_id,
@@ -195,14 +195,14 @@ class BatchProcessor:
             if run is None:
                 return
             if done := runs.finish(run, now):
-                self._telemetry.sync_completed(done, done.seconds(now))
-                self._telemetry.watermark(runs.state(), now)
+                self._telemetry.record_completed_run(done, done.seconds(now))
+                self._telemetry.record_watermark(runs.state(), now)
             elif run.status == RUNNING and not run.is_complete:
-                self._telemetry.run_is_open(run, now)
+                self._telemetry.record_open_run(run, now)
         except SyncError as error:
             self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)
 
-    def _give_back(self, batch: GroupedBatch, fates: FailedSessions) -> list[str]:
+    def _release_messages(self, batch: GroupedBatch, fates: FailedSessions) -> list[str]:
         failed = list(self._failed(batch, fates))
         changes = (Visibility(delivery.receipt_handle, seconds) for delivery, seconds in failed)
         for receipt, why in self._queue.set_visibility(changes).items():

@@ -96,7 +96,7 @@ def _is_for_the_next_run(stripe: "StripeSource", message: "SessionMessage", now:
     """Paid since the run asked for events: a webhook may be at work, and only the next run knows its
     event. A message that is older than a day is left to it anyway."""
     asked = message.pending or 0
-    return now - asked > DAY or message.session_id in stripe.paid_after(asked)
+    return now - asked > DAY or message.session_id in stripe.find_paid_after(asked)
 
 
 def _reason_by_now(fetched: "FetchedSession") -> SkipReason | None:

@@ -68,7 +68,7 @@ def _tools(context: "LambdaContext") -> tuple[InvocationContext, float]:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         return StripeSource(
-            stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().throttled
+            stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().count_throttle
         )
 
     tools = InvocationContext(

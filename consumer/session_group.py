@@ -137,7 +137,7 @@ class SessionGroup:
             self._charges_unknown = True
         return answer.became
 
-    def _look_again(self, results: Sequence[SessionResult]) -> Recheck:
+    def _recheck_orders(self, results: Sequence[SessionResult]) -> Recheck:
         """Right before a commit: a webhook may have written while Stripe was asked, or while the table was
         busy. What lies under our own key is left to the condition on that key: after a commit whose answer
         was lost it is our own."""
@@ -151,7 +151,7 @@ class SessionGroup:
             orders = found[user_ids(messages[result.session_id])] if result.order else []
             if isinstance(orders, SyncError):
                 looked.failed[result.session_id] = orders
-            elif any(order.is_of(result.session_id) and not _is_ours(order, result) for order in orders):
+            elif any(order.belongs_to(result.session_id) and not _is_ours(order, result) for order in orders):
                 looked.results.append(result.to_skipped_existing())
             else:
                 looked.results.append(result)
@@ -181,7 +181,7 @@ class SessionGroup:
             self._tools.now(),
             self._tools.deadline,
             holds_state=self._known.state_run_id == self._run_id,
-            look_again=self._look_again,
+            look_again=self._recheck_orders,
         )
 
     def _gives_up(self, work: SessionTask, error: SyncError) -> bool:

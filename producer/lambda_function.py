@@ -71,7 +71,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         return build_refusal(str(error))
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=NONE, error_type=type(error).__name__)
-        telemetry().failed_for(error)
+        telemetry().count_key_failure(error)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
         name = type(error).__name__
@@ -92,7 +92,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext") -> Body:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
+        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
 
     enqueue = SyncRun(
         settings=kept.settings,
@@ -117,7 +117,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext") -> Body:
         _tell(previewed)
         return build_response(previewed, numbers, dry_run=True)
     if request.trigger == SCHEDULED and request.at is not None:
-        telemetry().watermark(state, request.at)
+        telemetry().record_watermark(state, request.at)
     return _answer(enqueue.begin(run, state), deadline)
 
 

@@ -57,7 +57,7 @@ def backoff_seconds(receive_count: int, base: int, rand: Callable[[], float]) ->
     return max(1, round(longest * (1 - BACKOFF_JITTER * rand())))
 
 
-def scatter_seconds(function_timeout: float, rand: Callable[[], float]) -> int:
+def stagger_seconds(function_timeout: float, rand: Callable[[], float]) -> int:
     """One to six times the function's timeout, so that a batch killed once does not meet again."""
     return min(MAX_VISIBILITY_SECONDS, max(1, round(function_timeout * (1 + 5 * rand()))))
 
@@ -85,12 +85,12 @@ class Deadline:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         return self.at - self.clock()
 
     def check(self) -> None:
         """Raises OutOfTime when it is over."""
-        if self.left() <= 0:
+        if self.remaining() <= 0:
             raise OutOfTime("no time left in this invocation")
 
 
@@ -125,7 +125,7 @@ class _StopBeforeDeadline(tenacity.stop.stop_base):
         self._deadline = deadline
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        return self._deadline.left() <= retry_state.upcoming_sleep
+        return self._deadline.remaining() <= retry_state.upcoming_sleep
 
 
 def aws_config() -> dict[str, Any]:

@@ -75,31 +75,31 @@ class Telemetry:
         with self._lock:
             self._counts[metric] += value
 
-    def throttled(self) -> None:
+    def count_throttle(self) -> None:
         self.count(Metric.STRIPE_THROTTLED)
 
-    def failed_for(self, error: BaseException | None) -> None:
+    def count_key_failure(self, error: BaseException | None) -> None:
         """Counts a failure whose cause is the key, and no other."""
         if isinstance(error, KeyRejected | KeyUnavailable):
             self.count(Metric.KEY_REJECTED)
 
-    def recovered(self, amount: int | None, currency: str | None) -> None:
+    def add_recovered_money(self, amount: int | None, currency: str | None) -> None:
         """Money of an order that was missing; an order without either brought none."""
         if amount and currency:
             with self._lock:
                 self._money[currency] += amount
 
-    def run_is_open(self, run: Run, now: int) -> None:
+    def record_open_run(self, run: Run, now: int) -> None:
         self._measure(Metric.OPEN_RUN_SECONDS, run.seconds(now))
 
-    def watermark(self, state: State, at: int) -> None:
+    def record_watermark(self, state: State, at: int) -> None:
         """Its age at that moment (epoch seconds); while no run has covered anything, that of the first
         scheduled run's window, and nothing before there was one."""
         since = state.first_lookback_start if state.covered_through is None else state.covered_through
         if since is not None:
             self._measure(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
 
-    def sync_completed(self, run: Run, seconds: int) -> None:
+    def record_completed_run(self, run: Run, seconds: int) -> None:
         """The line that the shop's Log Insights queries look for."""
         self.info(
             f"Sync completed: processed={run.processed}, created={run.created}, "

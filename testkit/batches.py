@@ -50,7 +50,7 @@ class Batches:
         self.sqs = Faulty(self._memory_sqs)
         self.answers: dict[str, FetchedSession | BaseException] = {}
         self.asked: list[str] = []
-        self.stripe: Any = SimpleNamespace(fetch=self._fetch, paid_after=lambda _moment: frozenset())
+        self.stripe: Any = SimpleNamespace(fetch=self._fetch, find_paid_after=lambda _moment: frozenset())
         self.connect: Any = lambda: self.stripe
         self.pool = ThreadPoolExecutor(1)
 

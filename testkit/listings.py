@@ -71,7 +71,7 @@ class Account:
         unreadable = self.unreadable.pop(0) if self.unreadable else 0
         return Page(wanted[:100], has_more=len(wanted) > 100, unreadable=unreadable)
 
-    def events(self, since: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
+    def list_events(self, since: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
         self.asked_events.append((since, undelivered))
         if self.refuses_events:
             raise KeyNotAllowed("no")

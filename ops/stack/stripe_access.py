@@ -63,7 +63,7 @@ class StripeAccess:
         where it cannot be read."""
         self()
         assert self._connection is not None  # noqa: S101 - made by the line above
-        return key_livemode(self._connection.key.current())
+        return key_livemode(self._connection.key.read())
 
 
 def stripe_access(place: Stack) -> StripeAccess:

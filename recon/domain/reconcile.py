@@ -44,7 +44,7 @@ class ExistingOrder:
     currency: str | None = None
     payment_status: str | None = None
 
-    def is_of(self, session_id: str) -> bool:
+    def belongs_to(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)
 
 
@@ -69,7 +69,7 @@ def skip_reason(
     orders = list(orders)
     if reason := skip_reason_from_message(message):
         return SkipReason.EXISTS if reason is SkipReason.UNPAID and _paid_since(message, orders) else reason
-    if any(order.is_of(message.session_id) for order in orders):
+    if any(order.belongs_to(message.session_id) for order in orders):
         return SkipReason.EXISTS
     # The webhook's order may have lived its days and gone. Writing it now would raise it from the dead.
     if ttl_days and message.created + ttl_days * DAY <= now:
@@ -80,7 +80,7 @@ def skip_reason(
 def _paid_since(message: SessionMessage, orders: Iterable[ExistingOrder]) -> bool:
     """Whether a session that was listed as unpaid has the order of a paid one by now. An order that a webhook
     writes of an unpaid session says so, and the session goes on waiting."""
-    return any(order.is_of(message.session_id) and order.payment_status == PAID for order in orders)
+    return any(order.belongs_to(message.session_id) and order.payment_status == PAID for order in orders)
 
 
 def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tupl
 
     An order that says nothing of a field does not contradict it. A duplicate names both keys.
     """
-    own = sorted((o for o in orders if o.is_of(message.session_id)), key=lambda o: (o.pk, o.sk))
+    own = sorted((o for o in orders if o.belongs_to(message.session_id)), key=lambda o: (o.pk, o.sk))
     drift = []
     if len(own) > 1:
         drift.append("duplicate: " + ", ".join(f"{order.pk}/{order.sk}" for order in own))

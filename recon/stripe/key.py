@@ -25,25 +25,25 @@ class StripeKey:
         self._cached: str | None = None
         self._lock = threading.Lock()
 
-    def current(self) -> str:
+    def read(self) -> str:
         """Raises KeyUnavailable when the parameter cannot be read."""
         if self._fixed:
             return self._fixed
         with self._lock:
             if self._cached is None:
-                self._cached = self._read()
+                self._cached = self._fetch()
             return self._cached
 
-    def replacement_for(self, rejected: str) -> str | None:
+    def find_replacement(self, rejected: str) -> str | None:
         """After Stripe rejected a key: the parameter's value if it is another one by now, else None."""
         if self._fixed:
             return None
         with self._lock:
             if self._cached == rejected:
-                self._cached = self._read()
+                self._cached = self._fetch()
             return self._cached if self._cached != rejected else None
 
-    def _read(self) -> str:
+    def _fetch(self) -> str:
         try:
             answer = self._ssm().get_parameter(Name=str(self._parameter), WithDecryption=True)
         except (ClientError, BotoCoreError) as exc:

@@ -41,16 +41,16 @@ class RateLimiter:
         with self._turn:
             now = self._clock()
             turn = max(self._next, now)
-            if deadline.left() - (turn - now) < needed_after:
+            if deadline.remaining() - (turn - now) < needed_after:
                 raise OutOfTime("no turn at Stripe before the invocation ends")
             if turn > now:
                 deadline.sleep(turn - now)
             self._next = max(turn + 1 / self._rate, self._clock() + LEAST_SHARE / self._rate)
 
-    def throttled(self) -> None:
+    def slow_down(self) -> None:
         with self._lock:
             self._rate = max(self._rate / 2, self._allowed * SLOWEST_SHARE)
 
-    def succeeded(self) -> None:
+    def speed_up(self) -> None:
         with self._lock:
             self._rate = min(self._rate + self._allowed * STEP_SHARE, self._allowed)

@@ -138,10 +138,10 @@ class StripeConnection:
     """What a process keeps of Stripe between invocations: connections, pace and key."""
 
     def __init__(
-        self, key: StripeKey, pacer: RateLimiter, *, timeout: float, api_base: str | None = None
+        self, key: StripeKey, rate_limiter: RateLimiter, *, timeout: float, api_base: str | None = None
     ) -> None:
         self.key = key
-        self.pacer = pacer
+        self.rate_limiter = rate_limiter
         self.timeout = timeout
         # One to connect and one to wait for the answer, together no longer than a request may take.
         self._http = stripe.RequestsClient(timeout=(timeout * CONNECT_SHARE, timeout * (1 - CONNECT_SHARE)))
@@ -207,7 +207,7 @@ class StripeSource:
             raise StripeUnavailable("Stripe: an empty page that says there is more")
         return page
 
-    def events(self, created_from: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
+    def list_events(self, created_from: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
         """The events of completed and of paid sessions from then on, newest first; `undelivered`: only those
         that a webhook has not acknowledged. Raises KeyNotAllowed where the key may not read events.
         https://docs.stripe.com/api/events/list"""
@@ -221,7 +221,7 @@ class StripeSource:
             if found := _session_event(event):
                 yield found
 
-    def paid_after(self, moment: int) -> frozenset[str]:
+    def find_paid_after(self, moment: int) -> frozenset[str]:
         """The sessions whose delayed payment settled after that moment; asked for once an invocation. None
         are known where the key may not read events."""
         with self._paid_lock:
@@ -231,7 +231,7 @@ class StripeSource:
 
     def _ask_who_paid_after(self, moment: int) -> frozenset[str]:
         try:
-            events = list(self.events(moment + 1))
+            events = list(self.list_events(moment + 1))
         except KeyNotAllowed:
             return frozenset()
         return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
@@ -300,17 +300,19 @@ class StripeSource:
             data = self._call(path, params, key)
         except KeyRejected as error:
             data = self._call(path, params, self._other_key(key, area, error))
-        self._connection.pacer.succeeded()
+        self._connection.rate_limiter.speed_up()
         return data
 
     def _key(self, area: str) -> str:
         with self._key_lock:
-            return self._unless_known_bad(area, self._connection.key.current)
+            return self._unless_known_bad(area, self._connection.key.read)
 
     def _other_key(self, rejected: str, area: str, error: KeyRejected) -> str:
         """The key that replaced the rejected one; raises the rejection when there is none."""
         with self._key_lock:
-            replacement = self._unless_known_bad(area, lambda: self._connection.key.replacement_for(rejected))
+            replacement = self._unless_known_bad(
+                area, lambda: self._connection.key.find_replacement(rejected)
+            )
             if replacement is None:
                 # A missing permission concerns what needs it, a wrong key everything.
                 self._learned[area if isinstance(error, KeyNotAllowed) else ANYTHING] = error
@@ -328,11 +330,11 @@ class StripeSource:
             raise
 
     def _call(self, path: str, params: Json, key: str) -> Json:
-        self._connection.pacer.wait(self._deadline, needed_after=self._connection.timeout)
+        self._connection.rate_limiter.wait(self._deadline, needed_after=self._connection.timeout)
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:
-            self._connection.pacer.throttled()
+            self._connection.rate_limiter.slow_down()
             self._on_throttle()
             raise
 

@@ -74,9 +74,9 @@ class InProcess(stripe.HTTPClient):
         """There is no connection to close."""
 
 
-def connected(settings: Settings, endpoints: Any, ssm: Any, pacer: RateLimiter) -> StripeConnection:
+def connected(settings: Settings, endpoints: Any, ssm: Any, rate_limiter: RateLimiter) -> StripeConnection:
     """The connection of one process: its own copy of the key, nothing else."""
-    connection = StripeConnection(StripeKey(settings, lambda: ssm), pacer, timeout=5.0)
+    connection = StripeConnection(StripeKey(settings, lambda: ssm), rate_limiter, timeout=5.0)
     connection.close()
     connection._http = InProcess(endpoints)  # type: ignore[assignment]
     connection._client = stripe.StripeClient(

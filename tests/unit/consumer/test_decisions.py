@@ -34,7 +34,7 @@ def decided(fetched, paid=(), **message):
             raise fetched
         return fetched
 
-    stripe = SimpleNamespace(fetch=fetch, paid_after=lambda moment: set(paid) if moment == 77 else set())
+    stripe = SimpleNamespace(fetch=fetch, find_paid_after=lambda moment: set(paid) if moment == 77 else set())
     return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
 
 
@@ -113,7 +113,7 @@ def test_what_was_paid_after_the_run_asked_is_left_to_the_next_run():
     assert isinstance(decided(answer(), **asked).became, dict)
     assert decided(answer(), pending=NOW - DAY - 1).became is SkipReason.UNPAID
     stripe = SimpleNamespace(
-        fetch=lambda _: answer(), paid_after=lambda moment: {CS} if moment == NOW - 5 else set()
+        fetch=lambda _: answer(), find_paid_after=lambda moment: {CS} if moment == NOW - 5 else set()
     )
     message = a_message(session_id=CS, pending=NOW - 5)
     assert decide_from_stripe(stripe, message, SETTINGS, lambda: NOW).became is SkipReason.UNPAID

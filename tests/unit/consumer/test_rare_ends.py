@@ -144,7 +144,7 @@ class Listing:
             raise self.error
         return self.page
 
-    def events(self, created_from, *, undelivered=False):
+    def list_events(self, created_from, *, undelivered=False):
         self.asked.append((created_from, undelivered))
         if isinstance(self.answer, Exception):
             raise self.answer

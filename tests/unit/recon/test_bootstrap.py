@@ -81,15 +81,15 @@ def test_the_producer_invokes_itself_with_the_same_limits():
 @pytest.mark.parametrize(("function", "share"), [(producer_function, 6.0), (consumer_function, 2.0)])
 def test_each_function_asks_stripe_at_its_share_of_the_pace(function, share):
     connection = function.stripe_connection(2.5)
-    assert (connection.pacer.rate, connection.timeout) == (share * USED_SHARE, 2.5)
+    assert (connection.rate_limiter.rate, connection.timeout) == (share * USED_SHARE, 2.5)
     connection.close()
 
 
 def test_a_connection_has_the_settings_key_address_and_time_limit():
     ssm = FakeSSM("sk_test_of_the_parameter")
     connection = connect_stripe(load_settings(ENV), requests_per_second=4, timeout=2.0, ssm=lambda: ssm)
-    assert connection.key.current() == "sk_test_of_the_parameter"
-    assert connection.pacer.rate == 4 * USED_SHARE
+    assert connection.key.read() == "sk_test_of_the_parameter"
+    assert connection.rate_limiter.rate == 4 * USED_SHARE
     assert connection.timeout == 2.0
     assert connection._client._requestor._options.base_addresses["api"] == "http://127.0.0.1:1"
     connection.close()
@@ -98,7 +98,7 @@ def test_a_connection_has_the_settings_key_address_and_time_limit():
 def test_what_a_429_taught_outlives_a_connection():
     settings = load_settings(ENV)
     first, second = (connect_stripe(settings, requests_per_second=9, timeout=1.0) for _ in range(2))
-    assert first.pacer is second.pacer
+    assert first.rate_limiter is second.rate_limiter
     first.close()
     second.close()
 

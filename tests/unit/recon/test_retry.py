@@ -15,7 +15,7 @@ from recon.retry import (
     attempts,
     backoff_seconds,
     listing_seconds,
-    scatter_seconds,
+    stagger_seconds,
     stripe_timeout,
     working_seconds,
 )
@@ -44,10 +44,10 @@ def test_a_wait_is_always_one_that_sqs_takes(receive, base, rand):
 
 
 def test_a_batch_that_was_killed_is_scattered_over_one_to_six_timeouts():
-    assert scatter_seconds(60, lambda: 0.0) == 60
-    assert scatter_seconds(60, lambda: 0.999999) == 360
-    assert scatter_seconds(0.1, lambda: 0.0) == 1
-    assert scatter_seconds(MAX_VISIBILITY_SECONDS, lambda: 0.5) == MAX_VISIBILITY_SECONDS
+    assert stagger_seconds(60, lambda: 0.0) == 60
+    assert stagger_seconds(60, lambda: 0.999999) == 360
+    assert stagger_seconds(0.1, lambda: 0.0) == 1
+    assert stagger_seconds(MAX_VISIBILITY_SECONDS, lambda: 0.5) == MAX_VISIBILITY_SECONDS
 
 
 def test_part_of_an_invocation_is_kept_for_the_commit_and_no_request_takes_it_all():

@@ -28,9 +28,9 @@ class Answers:
         self.answers = list(answers)
         self.asked = []
         self.timeout = 1.0
-        self.key = SimpleNamespace(current=lambda: "sk_test_1", replacement_for=lambda rejected: None)
-        self.pacer = SimpleNamespace(
-            wait=lambda *_, **__: None, succeeded=lambda: None, throttled=lambda: None
+        self.key = SimpleNamespace(read=lambda: "sk_test_1", find_replacement=lambda rejected: None)
+        self.rate_limiter = SimpleNamespace(
+            wait=lambda *_, **__: None, speed_up=lambda: None, slow_down=lambda: None
         )
 
     def get(self, path, params, key):
@@ -128,7 +128,7 @@ def test_a_list_without_data_is_no_answer(answer):
 
 def test_events_are_those_of_completion_and_of_payment_page_after_page():
     stripe_source, asked = source({"data": [event(1)], "has_more": True}, {"data": [event(2, type=PAID)]})
-    assert list(stripe_source.events(50)) == [
+    assert list(stripe_source.list_events(50)) == [
         SessionEvent("evt_1", COMPLETED, 101, "cs_1"),
         SessionEvent("evt_2", PAID, 102, "cs_2"),
     ]
@@ -138,7 +138,7 @@ def test_events_are_those_of_completion_and_of_payment_page_after_page():
 
 def test_events_that_no_webhook_has_acknowledged_are_asked_for_by_that():
     stripe_source, asked = source({"data": []})
-    assert list(stripe_source.events(50, undelivered=True)) == []
+    assert list(stripe_source.list_events(50, undelivered=True)) == []
     assert asked[0][1]["delivery_success"] == "false"
 
 
@@ -158,19 +158,19 @@ def test_events_that_no_webhook_has_acknowledged_are_asked_for_by_that():
 )
 def test_an_event_that_cannot_be_read_is_left_out_and_no_other(changes):
     stripe_source, _ = source({"data": [event(1, **changes), {"type": COMPLETED}, event(2)]})
-    assert [found.id for found in stripe_source.events(50)] == ["evt_2"]
+    assert [found.id for found in stripe_source.list_events(50)] == ["evt_2"]
 
 
 def test_who_paid_after_a_moment_is_asked_once_an_invocation():
     stripe_source, asked = source({"data": [event(1), event(2, type=PAID)]})
-    assert stripe_source.paid_after(50) == {"cs_2"}
-    assert stripe_source.paid_after(50) == {"cs_2"}
+    assert stripe_source.find_paid_after(50) == {"cs_2"}
+    assert stripe_source.find_paid_after(50) == {"cs_2"}
     assert [params["created"] for _, params in asked] == [{"gte": 51}]
 
 
 def test_nobody_is_known_to_have_paid_where_events_may_not_be_read():
     stripe_source, _ = source(KeyNotAllowed("no"))
-    assert stripe_source.paid_after(50) == frozenset()
+    assert stripe_source.find_paid_after(50) == frozenset()
 
 
 # One session
@@ -264,7 +264,7 @@ def test_a_rejected_key_is_not_tried_again_for_anything():
         with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
             stripe_source.fetch("cs_1")
     with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
-        stripe_source.paid_after(1)
+        stripe_source.find_paid_after(1)
     assert len(asked) == 1
     assert clock.slept == []  # a second does not make it a better key
 
@@ -272,11 +272,11 @@ def test_a_rejected_key_is_not_tried_again_for_anything():
 def test_a_key_that_cannot_be_read_is_asked_for_once_an_invocation():
     connection, asked = Answers(), []
 
-    def current():
+    def read():
         asked.append("current")
         raise KeyUnavailable("no parameter")
 
-    connection.key.current = current
+    connection.key.read = read
     stripe_source = StripeSource(connection, FakeTime().deadline(600), lambda: None, 3)
     for _ in range(2):
         with pytest.raises(KeyUnavailable, match=r"^no parameter$"):
@@ -287,7 +287,7 @@ def test_a_key_that_cannot_be_read_is_asked_for_once_an_invocation():
 def test_two_that_are_refused_at_once_look_for_another_key_once():
     connection, looked = Answers(), []
     stripe_source = StripeSource(connection, FakeTime().deadline(600), lambda: None, 1)
-    connection.key.replacement_for = looked.append
+    connection.key.find_replacement = looked.append
 
     def get(path, params, key):
         connection.get = refuse
@@ -357,7 +357,7 @@ def test_an_error_that_no_repeat_mends_is_raised_at_once():
 def test_an_empty_page_of_events_that_promises_more_is_no_answer(answer):
     stripe_source, _ = source(answer)
     with pytest.raises(StripeUnavailable, match=r"^Stripe: an empty page that says there is more$"):
-        list(stripe_source.events(50))
+        list(stripe_source.list_events(50))
 
 
 def test_a_further_item_without_an_id_is_said_to_be_one_of_the_items():

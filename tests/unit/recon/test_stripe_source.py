@@ -203,7 +203,7 @@ def test_a_short_burst_of_429s_is_waited_out_and_slows_the_pace(stripe, make_sou
     source = make_source(per_second=8)
     source.list_sessions(0, NOW)
     assert len(source.throttled) == 2
-    assert source._connection.pacer.rate < 8 / 2
+    assert source._connection.rate_limiter.rate < 8 / 2
     assert stripe.calls.count() == 3
 
 
@@ -264,7 +264,7 @@ def test_the_key_is_the_decrypted_value_of_the_parameter_that_the_settings_name(
             assert WithDecryption is True
             return {"Parameter": {"/shop/stripe": {"Value": " sk_test_1\n"}}[Name]}
 
-    assert StripeKey(FROM_SSM, Parameters).current() == "sk_test_1"
+    assert StripeKey(FROM_SSM, Parameters).read() == "sk_test_1"
 
 
 def test_the_parameter_is_read_when_first_needed_and_kept(stripe, make_source):

@@ -63,8 +63,8 @@ def test_every_metric_is_there_for_its_function_and_for_both_together(capfd):
 def test_each_metric_has_its_unit(capfd):
     telemetry = Telemetry("producer")
     telemetry.count(Metric.ORDERS_CREATED)
-    telemetry.run_is_open(a_run(), NOW)
-    telemetry.recovered(1, "eur")
+    telemetry.record_open_run(a_run(), NOW)
+    telemetry.add_recovered_money(1, "eur")
     telemetry.flush()
     units = {
         metric["Name"]: metric["Unit"]
@@ -78,7 +78,7 @@ def test_each_metric_has_its_unit(capfd):
 def test_money_is_reported_by_currency_and_never_added_up(capfd):
     telemetry = Telemetry("consumer", "shop-a")
     for amount, currency in ((1000, "eur"), (250, "jpy"), (1, "eur"), (0, "usd"), (None, "gbp"), (5, None)):
-        telemetry.recovered(amount, currency)
+        telemetry.add_recovered_money(amount, currency)
     telemetry.flush()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert {line["currency"]: line["MoneyRecovered"] for line in lines} == {"eur": [1001], "jpy": [250]}
@@ -91,8 +91,8 @@ def test_money_is_reported_by_currency_and_never_added_up(capfd):
 def test_what_was_reported_is_not_reported_again(capfd):
     telemetry = Telemetry("producer")
     telemetry.count(Metric.ORDERS_CREATED)
-    telemetry.recovered(1, "eur")
-    telemetry.run_is_open(a_run(), NOW)
+    telemetry.add_recovered_money(1, "eur")
+    telemetry.record_open_run(a_run(), NOW)
     telemetry.flush()
     assert reported(capfd)
     telemetry.flush()
@@ -177,7 +177,7 @@ def test_a_producer_tells_of_its_own_run_at_each_hop(capfd, make_world):
 
 def test_a_run_of_which_nobody_knows_when_it_began_is_of_no_age(capfd):
     telemetry = Telemetry("consumer")
-    telemetry.run_is_open(a_run(started_at=""), NOW)
+    telemetry.record_open_run(a_run(started_at=""), NOW)
     telemetry.flush()
     assert reported(capfd) == {"OpenRunSeconds": [0]}
 
@@ -220,16 +220,16 @@ def test_a_preview_says_nothing_of_the_watermark(capfd, world):
 
 def test_without_a_watermark_the_beginning_of_the_first_window_has_an_age(capfd):
     telemetry = Telemetry("producer")
-    telemetry.watermark(State(first_lookback_start=NOW - DAY), NOW)
-    telemetry.watermark(State(first_lookback_start=NOW - DAY, covered_through=NOW - HOUR), NOW)
-    telemetry.watermark(State(), NOW)
+    telemetry.record_watermark(State(first_lookback_start=NOW - DAY), NOW)
+    telemetry.record_watermark(State(first_lookback_start=NOW - DAY, covered_through=NOW - HOUR), NOW)
+    telemetry.record_watermark(State(), NOW)
     telemetry.flush()
     assert reported(capfd) == {"WatermarkAgeSeconds": [DAY, HOUR]}
 
 
 def test_a_watermark_that_is_ahead_has_no_age(capfd):
     telemetry = Telemetry("producer")
-    telemetry.watermark(State(covered_through=NOW), NOW - DAY)
+    telemetry.record_watermark(State(covered_through=NOW), NOW - DAY)
     telemetry.flush()
     assert reported(capfd) == {"WatermarkAgeSeconds": [0]}
 
@@ -280,7 +280,7 @@ def test_a_maximum_that_suffices_truncates_nothing(capfd, world):
 )
 def test_only_failures_for_the_key_count_as_such(error, counted, capfd):
     telemetry = Telemetry("consumer")
-    telemetry.failed_for(error)
+    telemetry.count_key_failure(error)
     telemetry.flush()
     assert reported(capfd) == ({"KeyRejected": [1]} if counted else {})
 
@@ -315,7 +315,7 @@ def test_a_key_that_stripe_rejects_at_the_last_attempt_is_counted_too(capfd, mak
 
 def test_a_key_that_was_rotated_meanwhile_is_none(capfd, world):
     world.sells(spec())
-    world.connect().key.current()
+    world.connect().key.read()
     world.stripe.accept_keys({"sk_test_new"})
     world.ssm.value = "sk_test_new"
     at_night(world)
