@@ -13,7 +13,7 @@ import stripe
 from recon.config import Settings
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import STRIPE_VERSION, StripeConnection
+from recon.stripe.connection import STRIPE_VERSION, StripeConnection
 from testkit.fake_stripe import api, errors
 from testkit.fake_stripe.store import Store
 

@@ -13,7 +13,8 @@ from recon.errors import (
     StripeRejected,
     StripeUnavailable,
 )
-from recon.stripe.source import FetchedSession, Page, SessionEvent, StripeSource, to_domain_error
+from recon.stripe.connection import to_domain_error
+from recon.stripe.source import FetchedSession, Page, SessionEvent, StripeSource
 from testkit.builders import FakeTime
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"

@@ -24,7 +24,8 @@ from recon.errors import (
 )
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import ERRORS, STRIPE_VERSION, Page, StripeConnection, StripeSource, to_domain_error
+from recon.stripe.connection import ERRORS, STRIPE_VERSION, StripeConnection, to_domain_error
+from recon.stripe.source import Page, StripeSource
 from testkit.builders import NOW, FakeTime
 from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec
 from testkit.world import KEY, FakeSSM
