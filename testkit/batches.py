@@ -5,8 +5,10 @@ Time passes only when the code sleeps or a test advances the clock.
 
 import json
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,11 +88,13 @@ class ConsumerHarness:
         [message_in_flight] = self._memory_sqs.receive_message(QueueUrl=self._url)["Messages"]
         return SqsRecord(message_in_flight["MessageId"], message_in_flight["ReceiptHandle"], receives, body)
 
-    def process(self, *records: SqsRecord, seconds: float = TIMEOUT, chance: float = 0.5) -> list[str]:
-        """Return the ids of failed messages. Every random number is `chance`."""
+    def process(
+        self, *records: SqsRecord, seconds: float = TIMEOUT, chances: Iterable[float] = (0.5,)
+    ) -> list[str]:
+        """Return the ids of failed messages. `chances` are the random numbers, repeated as needed."""
         queue = SessionQueue(self.sqs, self._url)  # type: ignore[arg-type]
         context = self.context(seconds)
-        processor = BatchProcessor(context, queue, function_timeout=TIMEOUT, rand=lambda: chance)
+        processor = BatchProcessor(context, queue, function_timeout=TIMEOUT, rand=cycle(chances).__next__)
         return processor.process(list(records))
 
     def seconds_until_visible(self, record: SqsRecord) -> float:

@@ -3,11 +3,11 @@
 import pytest
 
 from producer.request import Continuation
-from producer.sync_run import NO_SESSIONS, SCHEDULED_COMPARED
+from producer.sync_run import MOST_HOPS, NO_SESSIONS, SCHEDULED_COMPARED
 from producer.webhook_events import DELIVERY, NO_EVENTS, UNREADABLE
 from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS
-from recon.errors import OutOfTime
+from recon.errors import OutOfTime, TooManyHops
 from recon.stripe.source import SessionEvent
 from recon.timestamps import to_iso
 from testkit.builders import NOW, RUN, TABLE, a_message, a_session
@@ -263,10 +263,16 @@ def test_what_waits_and_lies_in_the_window_is_left_to_the_listing(shop):
 
 
 def test_an_entry_that_cannot_be_read_keeps_back_no_later_one(shop):
+    shop.put("SYSTEM", "PENDING#cs_0")
     shop.put("SYSTEM", "PENDING#cs_1", message="no JSON")
     shop.put_pending(a_message(session_id="cs_2", created=START - 1))
     shop.begin()
     assert shop.sent_ids() == ["cs_2"]
+    errors = [line for line in shop.read_output()[0] if line[0] == "ERROR"]
+    assert errors == [
+        ("ERROR", f"A pending entry cannot be read: {error}", RUN)
+        for error in ("KeyError", "MalformedMessage")
+    ]
 
 
 def test_after_what_waits_the_window_is_listed_from_its_first_second(shop):
@@ -430,3 +436,12 @@ def test_warnings_of_the_window_are_kept_and_told(shop):
     shop.begin(a_run(warnings=("gap: a month",)))
     assert shop.record()["warnings"] == ["gap: a month"]
     assert shop.read_output()[0][0] == ("WARNING", "gap: a month", RUN)
+
+
+def test_run_without_end_stops_after_a_number_of_invocations(shop):
+    sync_run = shop.sync_run()
+    sync_run._hop_on(a_run(), MOST_HOPS - 1)
+    assert shop.hops == [Continuation(RUN, MOST_HOPS)]
+    with pytest.raises(TooManyHops, match=f"^run {RUN} has not ended after 5000 invocations$"):
+        sync_run._hop_on(a_run(), MOST_HOPS)
+    assert len(shop.hops) == 1
