@@ -156,8 +156,10 @@ def parse_log(printed: str) -> list[dict[str, Any]]:
 
 
 def parse_metrics(printed: str) -> dict[str, list[float]]:
+    """Return the values of each metric, in order and over all functions."""
     values: dict[str, list[float]] = {}
     for line in map(json.loads, printed.splitlines()):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
-            values |= {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
+            for metric in directive["Metrics"]:
+                values.setdefault(metric["Name"], []).extend(line[metric["Name"]])
     return values
