@@ -21,6 +21,7 @@ from recon.errors import KeyNotAllowed
 from recon.stripe.source import Page, SessionEvent
 from recon.telemetry import Telemetry
 from recon.timestamps import HOUR, to_iso
+from testkit import runs
 from testkit.batches import parse_log, parse_metrics
 from testkit.builders import NOW, RUN, TABLE, FakeTime, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -31,15 +32,8 @@ START, END = NOW - 25 * HOUR, NOW - 600
 
 
 def a_run(**changes: Any) -> Run:
-    fields: dict[str, Any] = {
-        "run_id": RUN,
-        "trigger": "scheduled",
-        "started_at": to_iso(NOW),
-        "lookback_hours": 25,
-        "lookback_start": START,
-        "lookback_end": END,
-    }
-    return Run(**fields | changes)
+    """Return a run without a limit that moves no watermark."""
+    return runs.a_run(**{"max_sessions": None, "covers_through": None} | changes)
 
 
 @dataclass

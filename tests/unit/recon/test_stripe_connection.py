@@ -235,6 +235,16 @@ def test_key_is_the_stripped_value_of_its_parameter():
     assert StripeKey(FROM_SSM, Parameters).read() == "sk_test_1"
 
 
+def test_replacement_read_by_another_thread_is_reused():
+    ssm = FakeSSM("sk_test_old")
+    key = StripeKey(FROM_SSM, lambda: ssm)
+    assert key.find_replacement(key.read()) is None
+    ssm.value = "sk_test_new"
+    for _ in range(2):
+        assert key.find_replacement("sk_test_old") == "sk_test_new"
+    assert ssm.reads == 3
+
+
 def test_parameter_is_read_once_at_the_first_request(make_source):
     ssm = FakeSSM(KEY)
     source = make_source(settings=FROM_SSM, ssm=ssm)
