@@ -24,7 +24,7 @@
         TooManyHops            a run that does not end after thousands of producer invocations
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment variables; lists all of them
-      InvalidRequest         a producer event with a wrong value; the response is 400
+      InvalidRequest         a producer event with a wrong value; 400 is the response to a manual one
 
 Messages are logged and stored, so they never contain Stripe's text, a key, a name or an address.
 """

@@ -1,7 +1,5 @@
 """Metrics and log lines of whole runs through both functions."""
 
-from types import SimpleNamespace
-
 import pytest
 
 import consumer.lambda_function as consumer_function
@@ -9,9 +7,10 @@ import producer.lambda_function as producer_function
 from recon.errors import ConfigError, KeyRejected, StripeUnavailable
 from recon.timestamps import DAY, HOUR, to_iso
 from testkit.batches import parse_log, parse_metrics
-from testkit.builders import NOW
+from testkit.builders import NOW, RUN
 from testkit.doubles.faults import killed_after, on
 from testkit.fake_stripe import Endpoint, SessionSpec
+from testkit.world import SCHEDULED, Context
 
 
 @pytest.fixture
@@ -174,10 +173,15 @@ def test_missing_optional_permission_is_a_warning_of_the_run(read_metrics, world
 
 
 @pytest.mark.parametrize(
-    ("function", "event", "beginning"),
-    [(consumer_function, {"Records": []}, "Batch refused"), (producer_function, {}, "Sync failed")],
+    ("function", "event", "beginning", "run_id"),
+    [
+        (consumer_function, {"Records": []}, "Batch refused", "-"),
+        (producer_function, SCHEDULED, "Sync failed", RUN),
+    ],
 )
-def test_wrong_settings_are_logged_and_raised(capfd, make_world, monkeypatch, function, event, beginning):
+def test_wrong_settings_are_logged_and_raised(
+    capfd, make_world, monkeypatch, function, event, beginning, run_id
+):
     world = make_world()
 
     def clients():
@@ -186,13 +190,13 @@ def test_wrong_settings_are_logged_and_raised(capfd, make_world, monkeypatch, fu
     monkeypatch.setattr(function, "clients", clients)
     monkeypatch.setattr(function, "telemetry", lambda: world.telemetry)
     with pytest.raises(ConfigError):
-        function.lambda_handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000))
+        function.lambda_handler(event, Context(world.clock))
     [line] = parse_log(capfd.readouterr().out)
     assert (line["level"], line["message"]) == (
         "ERROR",
         f"{beginning}: missing environment variables: COMMERCE_TABLE",
     )
-    assert (line["run_id"], line["session_id"], line["error_type"]) == ("-", "-", "ConfigError")
+    assert (line["run_id"], line["session_id"], line["error_type"]) == (run_id, "-", "ConfigError")
 
 
 def test_refused_event_is_logged(capfd, make_world):
