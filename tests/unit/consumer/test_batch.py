@@ -14,7 +14,7 @@ def a_record(number, session_id="cs_1", receives=1, body=None):
     return SqsRecord(f"m-{number}", f"r-{number}", receives, text)
 
 
-def malformed(session_id="cs_1"):
+def a_malformed_body(session_id="cs_1"):
     return json.dumps({"v": 1, "runId": RUN, "sessionId": session_id})
 
 
@@ -40,7 +40,7 @@ def test_two_messages_of_one_session_become_one_task():
 
 
 def test_records_without_session_are_kept_apart():
-    nameless = [a_record(1, body="no JSON"), a_record(2, body=malformed(session_id=7))]
+    nameless = [a_record(1, body="no JSON"), a_record(2, body=a_malformed_body(session_id=7))]
     batch = group_by_session([nameless[0], a_record(3), nameless[1]])
     assert [task.message_id for task in batch.tasks] == ["m-3"]
     assert [(record, str(problem)) for record, problem in batch.unreadable] == [
@@ -50,7 +50,7 @@ def test_records_without_session_are_kept_apart():
 
 
 def test_malformed_message_with_ids_is_a_task_with_a_problem():
-    [task] = group_by_session([a_record(1, body=malformed(), receives=2)]).tasks
+    [task] = group_by_session([a_record(1, body=a_malformed_body(), receives=2)]).tasks
     assert (task.run_id, task.session_id, task.message) == (RUN, "cs_1", None)
     assert (task.message_id, task.receive_count) == ("m-1", 2)
     assert str(task.problem) == "userId is missing"
@@ -58,7 +58,11 @@ def test_malformed_message_with_ids_is_a_task_with_a_problem():
 
 @pytest.mark.parametrize(
     ("bodies", "message_id"),
-    [((None, malformed()), "m-1"), ((malformed(), None), "m-2"), ((malformed(), malformed()), "m-2")],
+    [
+        ((None, a_malformed_body()), "m-1"),
+        ((a_malformed_body(), None), "m-2"),
+        ((a_malformed_body(), a_malformed_body()), "m-2"),
+    ],
 )
 def test_later_record_replaces_all_but_a_readable_message(bodies, message_id):
     records = [a_record(n, body=body, receives=n) for n, body in enumerate(bodies, 1)]

@@ -38,7 +38,7 @@ def test_fresh_sessions_share_a_commit_and_redelivered_ones_do_not(consumer, unp
     assert consumer.commits() == [["cs_1", "cs_3"], ["cs_2"], ["cs_old1"], ["cs_old2"]]
 
 
-def test_unreadable_batch_returns_at_once_without_reading_the_table(consumer):
+def test_unreadable_batch_returns_without_reading_the_table(consumer):
     record = consumer.receive("no JSON")
     assert consumer.process(record) == [record.message_id]
     assert consumer.dynamodb.history.calls == []
@@ -79,7 +79,7 @@ def test_session_returns_untried_if_time_is_up(consumer, missing):
     assert (consumer.asked, consumer.outcome("cs_1")) == ([], {})
 
 
-def test_all_messages_of_a_permanently_failed_session_return_at_once(consumer, missing):
+def test_messages_of_a_permanent_failure_return_at_once(consumer, missing):
     message = missing(answer=a_fetched_session("cs_1", status="open"))
     records = [consumer.receive(message), consumer.receive(message, receives=2)]
     assert consumer.process(*records) == [each.message_id for each in records]
@@ -153,7 +153,7 @@ def test_only_the_last_attempt_is_announced_and_completes_its_run(consumer, miss
     assert (consumer.run()["status"], consumer.run()["errors"]) == ("done", 1)
 
 
-def test_last_attempts_of_all_runs_are_announced_before_the_first_starts(consumer, missing):
+def test_all_last_attempts_are_announced_before_the_first_starts(consumer, missing):
     messages = [missing("cs_a", Killed(), run_id="a"), missing("cs_b", run_id="b")]
     messages.append(missing("cs_c", run_id="a"))
     with pytest.raises(Killed):

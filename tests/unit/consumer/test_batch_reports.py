@@ -191,7 +191,7 @@ def test_unreadable_charges_are_a_warning_once_per_run(consumer, missing, proces
     assert (metrics["RunWarnings"], metrics["OrdersCreated"]) == ([1], [3])
 
 
-def test_warning_that_cannot_be_stored_is_logged_and_fails_no_session(consumer, missing, process):
+def test_unstored_warning_is_logged_and_fails_no_session(consumer, missing, process):
     consumer.put_run(enqueued=5)
     message = missing(answer=UNKNOWN_CHARGES)
     after_the_commit = range(2, 2 + TRANSACTION_ATTEMPTS)

@@ -237,7 +237,7 @@ def test_failing_session_outlasts_two_hours_of_backoff(world):
     assert sum(waits) > 2 * HOUR
 
 
-def test_permanent_error_is_dead_within_seconds_and_can_be_redriven(world):
+def test_permanent_error_is_dead_in_seconds_and_can_be_redriven(world):
     ill, well = world.sells(spec("cs_test_ill")), world.sells(spec("cs_test_well"))
     world.stripe.faults.missing(session=ill.id, endpoint=Endpoint.RETRIEVE)
     world.body()
@@ -424,7 +424,7 @@ def test_redelivered_message_stays_hidden_for_the_function_timeout(make_world):
 # Requests and privacy
 
 
-def test_batch_of_known_orders_makes_few_requests_and_no_connection(world):
+def test_batch_of_known_orders_needs_few_requests_and_no_stripe(world):
     for n in range(10):
         session = world.sells(spec(f"cs_test_known{n}"))
         world.webhook_writes(session.id, "u1", NOW - 1800 + n)
@@ -438,7 +438,7 @@ def test_batch_of_known_orders_makes_few_requests_and_no_connection(world):
     assert world.counters() == (10, 10, 0, 10, 0)
 
 
-def test_personal_data_and_keys_are_neither_logged_nor_stored_in_outcomes(capfd, make_world):
+def test_personal_data_and_keys_are_not_logged_or_in_outcomes(capfd, make_world):
     world = make_world()
     world.sells(spec(metadata={}, email="secret+tag@example.com", name="Ada Secret", phone="+49170999"))
     ill = world.sells(spec("cs_test_ill", metadata={}, email="other@example.com"))

@@ -34,7 +34,7 @@ def decide(response, **message):
     return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
 
 
-def fetched(lines=None, *, refunded=False, charges_known=True, **changes):
+def a_response(lines=None, *, refunded=False, charges_known=True, **changes):
     lines = [a_line()] if lines is None else lines
     return FetchedSession(a_session(**changes), lines, refunded, charges_known)
 
@@ -42,7 +42,7 @@ def fetched(lines=None, *, refunded=False, charges_known=True, **changes):
 @pytest.mark.parametrize("known", [True, False])
 def test_missing_order_is_built_from_response_and_settings(known):
     order = build_order(a_session(), [a_line()], "ab@example.com", SnapshotContext(RUN, NOW, "SHOP", 30))
-    assert decide(fetched(charges_known=known)) == StripeDecision(order, known)
+    assert decide(a_response(charges_known=known)) == StripeDecision(order, known)
     assert order["expiresAt"] == NOW + 30 * DAY
     assert order["syncRunId"] == RUN
 
@@ -63,14 +63,14 @@ def test_stripe_error_is_the_decision():
     ],
 )
 def test_unusable_response_is_an_error_with_its_reason(known, changes, kind, text):
-    decision = decide(fetched(**changes, charges_known=known))
+    decision = decide(a_response(**changes, charges_known=known))
     assert (type(decision.result), str(decision.result), decision.charges_known) == (kind, text, known)
 
 
 def test_order_up_to_the_item_limit_is_accepted():
-    free = MAX_ITEM_BYTES - item_bytes(decide(fetched([a_line(description="x")])).result)
-    assert isinstance(decide(fetched([a_line(description="x" * (1 + free))])).result, dict)
-    error = decide(fetched([a_line(description="x" * (2 + free))])).result
+    free = MAX_ITEM_BYTES - item_bytes(decide(a_response([a_line(description="x")])).result)
+    assert isinstance(decide(a_response([a_line(description="x" * (1 + free))])).result, dict)
+    error = decide(a_response([a_line(description="x" * (2 + free))])).result
     assert type(error) is OrderTooLarge
     assert str(error) == "the order takes 409601 bytes; a DynamoDB item holds 409600"
 
@@ -78,10 +78,10 @@ def test_order_up_to_the_item_limit_is_accepted():
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
-        (fetched(mode="setup"), SkipReason.NOT_A_SALE),
-        (fetched(payment_status="unpaid"), SkipReason.UNPAID),
-        (fetched(refunded=True), SkipReason.REFUNDED),
-        (fetched([], refunded=True), SkipReason.REFUNDED),
+        (a_response(mode="setup"), SkipReason.NOT_A_SALE),
+        (a_response(payment_status="unpaid"), SkipReason.UNPAID),
+        (a_response(refunded=True), SkipReason.REFUNDED),
+        (a_response([], refunded=True), SkipReason.REFUNDED),
     ],
 )
 def test_current_state_at_stripe_decides_about_a_skip(response, reason):
@@ -92,7 +92,7 @@ def test_current_state_at_stripe_decides_about_a_skip(response, reason):
     ("pending", "waits"), [(NOW - DAY, False), (NOW - DAY - 1, True), (PAID_SINCE, True)]
 )
 def test_session_paid_after_the_listing_waits_for_the_next_run(pending, waits):
-    result = decide(fetched(), pending=pending).result
+    result = decide(a_response(), pending=pending).result
     assert result is SkipReason.UNPAID if waits else isinstance(result, dict)
 
 

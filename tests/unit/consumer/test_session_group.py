@@ -29,7 +29,7 @@ def sell(consumer):
     return sell
 
 
-def applied(result):
+def read_applied(result):
     return {session: (each.outcome, each.reason) for session, each in result.committed.applied.items()}
 
 
@@ -45,7 +45,7 @@ def test_each_session_of_a_group_gets_its_own_outcome(consumer, sell):
     result = consumer.reconcile(
         MALFORMED, *tasks, a_task("cs_nobody", user_id=None), a_task("cs_setup", mode="setup")
     )
-    assert applied(result) == {
+    assert read_applied(result) == {
         "cs_9": (Outcome.ERROR, None),
         "cs_new": (Outcome.CREATED, None),
         "cs_known": (Outcome.SKIPPED, "exists"),
@@ -215,7 +215,7 @@ def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
 
     consumer.stripe.fetch = fetch_while_webhook_writes
     result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"), a_task("cs_3", payment_status="unpaid"))
-    assert applied(result) == {
+    assert read_applied(result) == {
         "cs_1": (Outcome.SKIPPED, "exists"),
         "cs_2": (Outcome.CREATED, None),
         "cs_3": (Outcome.SKIPPED, "unpaid"),

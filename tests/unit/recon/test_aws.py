@@ -16,7 +16,7 @@ def an_error(operation, code, text):
     return ClientError({"Error": {"Code": code} | ({"Message": text} if text else {})}, operation)
 
 
-def denied(operation, action, code="AccessDeniedException"):
+def a_denial(operation, action, code="AccessDeniedException"):
     """Build an error as in https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html."""
     text = (
         f"User: {ROLE} is not authorized to perform: {action} on resource: arn:aws:x:y "
@@ -34,7 +34,7 @@ def denied(operation, action, code="AccessDeniedException"):
     ],
 )
 def test_denial_is_described_by_its_missing_permission(operation, action, code):
-    error = denied(operation, action, code)
+    error = a_denial(operation, action, code)
     assert describe_error(error) == f"{operation}: {code}: no permission for {action}"
     assert is_denied(error)
 
@@ -61,7 +61,7 @@ class DenyingClient:
 
     def __init__(self, action, code):
         self.calls = 0
-        self._error = denied("Anything", action, code)
+        self._error = a_denial("Anything", action, code)
 
     def __getattr__(self, operation):
         def call(**request):

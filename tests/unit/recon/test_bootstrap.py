@@ -48,7 +48,7 @@ def describe(client):
     )
 
 
-def limited(service):
+def expected_limits(service):
     return (service, (1.0, 3.0), AWS_ATTEMPTS, "standard", 32)
 
 
@@ -64,9 +64,9 @@ def connect():
 def test_clients_are_built_from_the_environment():
     clients = build_clients(ENV, threads=7)
     assert clients.settings == load_settings(ENV)
-    assert (describe(clients.table._client), clients.table._name) == (limited("dynamodb"), "shop")
+    assert (describe(clients.table._client), clients.table._name) == (expected_limits("dynamodb"), "shop")
     assert (describe(clients.queue._client), clients.queue._url) == (
-        limited("sqs"),
+        expected_limits("sqs"),
         "https://sqs.test/queue",
     )
     assert clients.pool._max_workers == 7
@@ -91,7 +91,7 @@ def test_each_function_builds_its_clients_once(function, threads, service, rate)
 
 
 def test_producer_invokes_itself_with_the_same_limits():
-    assert describe(producer_function.lambda_client()) == limited("lambda")
+    assert describe(producer_function.lambda_client()) == expected_limits("lambda")
 
 
 def test_connection_has_key_rate_timeout_and_address(connect):
@@ -101,7 +101,7 @@ def test_connection_has_key_rate_timeout_and_address(connect):
     assert connection._client._requestor._options.base_addresses["api"] == "http://127.0.0.1:1"
 
 
-def test_connections_of_a_process_share_a_rate_limiter_and_client_limits(connect):
+def test_connections_share_a_rate_limiter_and_client_limits(connect):
     first, second = (connect(requests_per_second=9) for _ in range(2))
     assert first.rate_limiter is second.rate_limiter
-    assert describe(first.key._ssm()) == limited("ssm")
+    assert describe(first.key._ssm()) == expected_limits("ssm")

@@ -66,7 +66,7 @@ def test_only_rejected_entries_are_sent_again(harness):
     assert harness.calls("send_message_batch") == [10, 3]
 
 
-def test_entry_that_stays_rejected_is_an_error_after_all_others_are_sent(harness):
+def test_rejected_entry_is_an_error_after_all_others_are_sent(harness):
     rejected = dumps(MESSAGES[0])
     harness.memory.rejects = lambda _, entry: entry["MessageBody"] == rejected
     with pytest.raises(QueueUnavailable, match=r"^SQS rejected 1 entries of a batch$"):

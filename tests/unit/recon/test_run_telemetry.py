@@ -23,13 +23,13 @@ def spec(session_id="cs_test_session1", created=NOW - HOUR, **changes):
     return SessionSpec(session_id, created, **{"metadata": {"userId": "u1"}} | changes)
 
 
-def scheduled(nights=0, **options):
+def a_scheduled_event(nights=0, **options):
     return {"trigger": "scheduled", "scheduledTime": to_iso(NOW + nights * DAY)} | options
 
 
 def run_night(world, nights=0, **options):
     world.clock.now = max(world.clock.now, NOW + nights * DAY)
-    return world.night(scheduled(nights, **options))
+    return world.night(a_scheduled_event(nights, **options))
 
 
 def fail_at_stripe(world, event):
@@ -52,7 +52,7 @@ def test_run_is_completed_once(read_metrics, world, sold):
     assert "RunsCompleted" not in read_metrics()
 
 
-def test_run_left_by_a_killed_consumer_is_completed_by_the_next_one(read_metrics, world):
+def test_run_of_a_killed_consumer_is_completed_by_the_next_one(read_metrics, world):
     world.sells(spec())
     world.body()
     world.dynamodb.plan = on("transact_write_items", killed_after())
@@ -65,7 +65,7 @@ def test_run_left_by_a_killed_consumer_is_completed_by_the_next_one(read_metrics
 
 def test_dry_or_failed_run_is_not_completed(read_metrics, world):
     world.body({"dryRun": True})
-    fail_at_stripe(world, scheduled())
+    fail_at_stripe(world, a_scheduled_event())
     assert "RunsCompleted" not in read_metrics()
 
 
@@ -75,7 +75,7 @@ def test_producer_records_the_age_of_other_open_runs(read_metrics, world):
     world.memory_sqs.purge_queue(QueueUrl=world.queue)
     read_metrics()
     world.clock.now = NOW + DAY
-    world.produce(scheduled(1))
+    world.produce(a_scheduled_event(1))
     assert DAY in read_metrics()["OpenRunSeconds"]
 
 
@@ -97,7 +97,7 @@ def test_truncated_run_is_counted_once(read_metrics, world, event):
         world.sells(spec(f"cs_test_session{n}"))
     run_night(world, **event)
     assert read_metrics().get("TruncatedRuns") == ([1] if event else None)
-    world.produce(scheduled(**event))
+    world.produce(a_scheduled_event(**event))
     assert "TruncatedRuns" not in read_metrics()
 
 
@@ -126,17 +126,17 @@ def test_watermark_age_is_recorded_at_start_and_end(read_metrics, world, sold):
 
 
 def test_watermark_age_before_the_first_completed_run(read_metrics, world):
-    fail_at_stripe(world, scheduled())
+    fail_at_stripe(world, a_scheduled_event())
     assert "WatermarkAgeSeconds" not in read_metrics()
     world.clock.now = NOW + DAY
-    fail_at_stripe(world, scheduled(1))
+    fail_at_stripe(world, a_scheduled_event(1))
     assert read_metrics()["WatermarkAgeSeconds"] == [DAY + 25 * HOUR]
 
 
 def test_dry_run_records_no_watermark_age(read_metrics, world):
     run_night(world)
     read_metrics()
-    world.body(scheduled(1, dryRun=True))
+    world.body(a_scheduled_event(1, dryRun=True))
     assert "WatermarkAgeSeconds" not in read_metrics()
 
 

@@ -274,7 +274,7 @@ def test_rotated_key_is_used_at_once(stripe, make_source):
     assert ssm.reads == 2
 
 
-def test_key_of_the_environment_takes_precedence_and_is_never_read_again(make_source):
+def test_key_of_the_environment_takes_precedence(make_source):
     ssm = FakeSSM("sk_test_other")
     settings = Settings("t", "q", stripe_secret="sk_test_wrong", stripe_secret_parameter="/shop/stripe")
     with pytest.raises(KeyRejected):

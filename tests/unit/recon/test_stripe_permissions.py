@@ -52,7 +52,7 @@ def spec(session_id, **changes):
 
 @pytest.fixture
 def shop(world):
-    """A shop with one session of each kind that a permission affects."""
+    """Return a shop with one session of each kind that a permission affects."""
     world.sells(spec("cs_test_plain"))
     world.sells(spec("cs_test_known"))
     world.webhook_writes("cs_test_known", "u1", NOW - 1800)
@@ -116,7 +116,7 @@ def test_run_without_sessions_fails_and_the_next_covers_its_time(shop):
 
 
 @pytest.mark.parametrize("permission", [PRODUCTS, PRICES], ids=str)
-def test_missing_order_is_an_error_until_products_and_prices_are_readable(shop, permission):
+def test_order_is_an_error_until_products_and_prices_are_readable(shop, permission):
     permission.refuse(shop.stripe.faults)
     shop.night()
     assert read_orders(shop) == {"known"}

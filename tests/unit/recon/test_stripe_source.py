@@ -51,7 +51,7 @@ def session(**changes):
     return {"id": "cs_1", "line_items": {"data": [{"id": "li_1"}], "has_more": False}} | changes
 
 
-def charged(**charge):
+def a_charged_session(**charge):
     return session(payment_intent={"latest_charge": {"id": "ch_1"} | charge})
 
 
@@ -153,8 +153,8 @@ def test_without_events_no_session_is_known_to_be_paid():
 
 
 def test_session_is_fetched_with_items_and_charge():
-    source, connection = connect(charged(refunded=False))
-    assert source.fetch("cs/1 ?") == FetchedSession(charged(refunded=False), [{"id": "li_1"}])
+    source, connection = connect(a_charged_session(refunded=False))
+    assert source.fetch("cs/1 ?") == FetchedSession(a_charged_session(refunded=False), [{"id": "li_1"}])
     assert connection.asked == [("checkout/sessions/cs%2F1%20%3F", {"expand": WITH_CHARGE})]
 
 
@@ -197,17 +197,17 @@ def test_session_with_unreadable_items_is_malformed(responses, problem):
 @pytest.mark.parametrize(
     ("responses", "refunded", "charges_known", "paths"),
     [
-        ([charged(refunded=True, disputed=True)], True, True, ["checkout/sessions/cs_1"]),
+        ([a_charged_session(refunded=True, disputed=True)], True, True, ["checkout/sessions/cs_1"]),
         *(
             (
-                [charged(disputed=True), {"data": [{"id": "dp_1", "status": status}]}],
+                [a_charged_session(disputed=True), {"data": [{"id": "dp_1", "status": status}]}],
                 status == "lost",
                 True,
                 ["checkout/sessions/cs_1", "disputes"],
             )
             for status in ("lost", "won", None)
         ),
-        ([charged(disputed=True), DENIED], False, False, ["checkout/sessions/cs_1", "disputes"]),
+        ([a_charged_session(disputed=True), DENIED], False, False, ["checkout/sessions/cs_1", "disputes"]),
         ([DENIED, session(payment_intent="pi_1")], False, False, ["checkout/sessions/cs_1"] * 2),
     ],
 )
@@ -236,11 +236,11 @@ def fetch(source):
     "responses",
     [
         (DENIED, session(), session()),
-        (charged(disputed=True), DENIED, charged(disputed=True)),
+        (a_charged_session(disputed=True), DENIED, a_charged_session(disputed=True)),
     ],
     ids=["charges", "disputes"],
 )
-def test_missing_permission_is_requested_once_and_affects_nothing_else(responses):
+def test_missing_permission_is_requested_once_and_alone(responses):
     source, connection = connect(*responses)
     for _ in range(2):
         assert source.fetch("cs_1").charges_known is False

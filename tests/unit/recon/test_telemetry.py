@@ -47,7 +47,7 @@ def test_line_has_run_session_facts_and_location(level, name, read):
     assert without_session["session_id"] == "-"
 
 
-def test_lines_of_saved_queries_ignore_the_log_level_of_the_environment(name, read, monkeypatch):
+def test_lines_ignore_the_log_level_of_the_environment(name, read, monkeypatch):
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "ERROR")
     Telemetry(name).info("text", run_id="r")
     assert read()[0]["message"] == "text"
