@@ -11,9 +11,9 @@ from consumer.batch import GroupedBatch, Session, SessionTask, SqsRecord, group_
 from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
 from recon.domain.reconcile import Outcome
+from recon.domain.run import RunStatus
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcomes import PriorState, SessionResult, load_prior_state
-from recon.dynamodb.records import RUNNING
 from recon.dynamodb.runs import Runs
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
 from recon.retry import backoff_seconds, scatter_seconds
@@ -197,7 +197,7 @@ class BatchProcessor:
             if done := runs.finish(run, now):
                 self._telemetry.sync_completed(done, done.seconds(now))
                 self._telemetry.watermark(runs.state(), now)
-            elif run.status == RUNNING and not run.is_complete:
+            elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.run_is_open(run, now)
         except SyncError as error:
             self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)

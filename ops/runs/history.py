@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from recon.domain.run import RunStatus
 from recon.dynamodb.records import Run
 from recon.timestamps import parse_epoch
 
@@ -33,7 +34,9 @@ class PastRun:
 
     @property
     def needs_attention(self) -> bool:
-        return bool(self.status == "failed" or self.errors or self.drifted or self.truncated or self.warnings)
+        return bool(
+            self.status == RunStatus.FAILED or self.errors or self.drifted or self.truncated or self.warnings
+        )
 
 
 def past_run(run: Run, now: int) -> PastRun:
@@ -59,7 +62,7 @@ def past_run(run: Run, now: int) -> PastRun:
 
 def status_of(run: Run) -> str:
     """The record says done; whether that is a success follows from its errors."""
-    if run.status != "done":
+    if run.status != RunStatus.DONE:
         return run.status
     return "completed_with_errors" if run.errors else "success"
 

@@ -18,7 +18,7 @@ def to_attribute(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911 - whate
     written here), and decimal.Inexact or Overflow for a number that DynamoDB cannot hold."""
     match value:
         case str():
-            return {"S": value}
+            return {"S": str(value)}  # the plain text of a StrEnum
         case None:
             return {"NULL": True}
         case bool():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recon.domain.reconcile import Outcome
+from recon.domain.run import RunStatus
 from recon.dynamodb.table import Item, Key
 from recon.timestamps import DAY, parse_epoch, to_iso
 
@@ -18,7 +19,6 @@ MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
-RUNNING, DONE, FAILED = "running", "done", "failed"
 
 
 def run_key(run_id: str) -> Key:
@@ -59,7 +59,7 @@ class Run:
     lookback_end: int
     max_sessions: int | None = None
     covers_through: int | None = None
-    status: str = RUNNING
+    status: str = RunStatus.RUNNING
     completed_at: str | None = None
     enqueued: int = 0
     processed: int = 0
@@ -126,7 +126,7 @@ def parse_run(item: Item) -> Run:
         drifted=item.get("drifted", 0),
         slice_seconds=item.get("sliceSeconds"),
         livemode=item.get("livemode"),
-        status=item.get("status", RUNNING),
+        status=item.get("status", RunStatus.RUNNING),
         completed_at=item.get("syncCompletedAt"),
         enqueued=item.get("enqueued", 0),
         processed=item.get("processed", 0),

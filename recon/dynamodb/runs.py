@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.outcomes import find_settled_pending
 from recon.dynamodb.records import (
     COUNTERS,
-    DONE,
-    FAILED,
     PENDING_PREFIX,
     RUN_PREFIX,
-    RUNNING,
     STATE_KEY,
     Run,
     State,
@@ -81,19 +79,19 @@ class Runs:
         resume = self._table.update(
             run_key(run.run_id),
             "SET #status = :running, listingMovedAt = :moved REMOVE syncCompletedAt",
-            {":running": RUNNING, ":no": False, ":moved": now},
+            {":running": RunStatus.RUNNING, ":no": False, ":moved": now},
             condition="listed = :no",
             names={"#status": "status"},
         )
         if not self._together(resume, self._running_again(run)):
             return self.get(run.run_id) or run
-        return replace(run, status=RUNNING, completed_at=None, listing_moved_at=now)
+        return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now)
 
     def _running_again(self, run: Run) -> Action:
         return self._table.update(
             STATE_KEY,
             "SET lastSyncStatus = :running REMOVE lastSyncCompletedAt",
-            {":running": RUNNING, ":run": run.run_id},
+            {":running": RunStatus.RUNNING, ":run": run.run_id},
             condition="lastSyncRunId = :run",
         )
 
@@ -104,7 +102,7 @@ class Runs:
         """
         # A page that moves the cursor says that the run lives, also to whoever gave it up meanwhile.
         fields = {
-            "status": RUNNING,
+            "status": RunStatus.RUNNING,
             "cursor": progress.cursor,
             "listed": progress.listed,
             "truncated": run.truncated or progress.truncated,
@@ -142,7 +140,12 @@ class Runs:
         )
 
     def _progress_of_state(self, run: Run, progress: Progress, now: int) -> Action:
-        values: Item = {":now": to_iso(now), ":sent": progress.sent, ":run": run.run_id, ":running": RUNNING}
+        values: Item = {
+            ":now": to_iso(now),
+            ":sent": progress.sent,
+            ":run": run.run_id,
+            ":running": RunStatus.RUNNING,
+        }
         livemode = ""
         if progress.livemode is not None:
             values[":livemode"] = progress.livemode
@@ -204,7 +207,7 @@ class Runs:
         """The latest scheduled runs but this one, newest first."""
         items = self._table.query(
             "PK = :pk AND begins_with(SK, :runs)",
-            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":scheduled": "scheduled"},
+            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":scheduled": Trigger.SCHEDULED},
             names={"#trigger": "trigger"},
             only="#trigger = :scheduled",
             newest_first=True,
@@ -243,11 +246,11 @@ class Runs:
 
     def finish(self, run: Run, now: int) -> Run | None:
         """As `finish_if_through`, of a run that was read just now."""
-        if run.status != RUNNING or not run.is_complete:
+        if run.status != RunStatus.RUNNING or not run.is_complete:
             return None
         through = "#status = :running AND listed = :yes AND #processed >= enqueued"
         names = {"#processed": "processed"}
-        return self._close(run, DONE, through, {":yes": True}, now, names)
+        return self._close(run, RunStatus.DONE, through, {":yes": True}, now, names)
 
     def close_stale_runs(self, run_id: str, now: int) -> list[Run]:
         """Closes the other runs that are still open: done if they are, failed if their producer is dead.
@@ -256,7 +259,7 @@ class Runs:
         """
         items = self._table.query(
             "PK = :pk AND begins_with(SK, :runs)",
-            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":running": RUNNING},
+            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":running": RunStatus.RUNNING},
             names={"#status": "status"},
             only="#status = :running",
             deadline=self._deadline,
@@ -270,12 +273,12 @@ class Runs:
         if run.listed or run.listing_moved_at > now - LISTING_STALE_SECONDS:
             return None
         dead = "#status = :running AND listed = :no AND listingMovedAt = :moved"
-        return self._close(run, FAILED, dead, {":no": False, ":moved": run.listing_moved_at}, now)
+        return self._close(run, RunStatus.FAILED, dead, {":no": False, ":moved": run.listing_moved_at}, now)
 
     def _close(
         self,
         run: Run,
-        status: str,
+        status: RunStatus,
         condition: str,
         values: dict[str, int | bool],
         now: int,
@@ -285,7 +288,7 @@ class Runs:
         close = self._table.update(
             run_key(run.run_id),
             "SET #status = :status, syncCompletedAt = :at, updatedAt = :at",
-            {":status": status, ":running": RUNNING, ":at": at} | values,
+            {":status": status, ":running": RunStatus.RUNNING, ":at": at} | values,
             condition=condition,
             names={"#status": "status"} | (names or {}),
         )
@@ -303,7 +306,7 @@ class Runs:
             else:
                 return replace(run, status=status, completed_at=at)
 
-    def _closing_of_state(self, run: Run, status: str, state: State, at: str) -> list[Action]:
+    def _closing_of_state(self, run: Run, status: RunStatus, state: State, at: str) -> list[Action]:
         """What the end of a run changes on the state: its completion, if the state is still this run's, and
         the watermark, whoever's the state is. Under the condition that both are what was read."""
         sets = ["updatedAt = :at"]
@@ -311,7 +314,7 @@ class Runs:
         if state.run_id == run.run_id:
             sets += ["lastSyncStatus = :status", "lastSyncCompletedAt = :at"]
             values |= {":status": status}
-        through = run.covers_through if status == DONE else None
+        through = run.covers_through if status == RunStatus.DONE else None
         if through and through > (state.covered_through or 0):
             sets.append("lastCoveredThrough = :through")
             values |= {":through": through}
@@ -372,7 +375,7 @@ def _create(table: Table, run: Run, now: int) -> Action:
 
 def _keep_origin(table: Table, run: Run) -> list[Action]:
     """Where the first scheduled run began is kept also while another run holds the state."""
-    if run.trigger != "scheduled":
+    if run.trigger != Trigger.SCHEDULED:
         return []
     keep = "SET firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
     return [table.update(STATE_KEY, keep, {":from": run.lookback_start})]
@@ -382,7 +385,7 @@ def _take_over(table: Table, run: Run, now: int) -> Action:
     # A state without a run id was left by what this system replaces, whatever its times look like.
     nobody_started_later = "attribute_not_exists(lastSyncRunId) OR lastSyncStartedAt <= :started"
     origin = ""
-    if run.trigger == "scheduled":
+    if run.trigger == Trigger.SCHEDULED:
         origin = ", firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
     return table.update(
         STATE_KEY,
@@ -394,7 +397,7 @@ def _take_over(table: Table, run: Run, now: int) -> Action:
         {
             ":run": run.run_id,
             ":started": run.started_at,
-            ":running": RUNNING,
+            ":running": RunStatus.RUNNING,
             ":from": run.lookback_start,
             ":to": run.lookback_end,
             ":zero": 0,

@@ -10,7 +10,7 @@ import pytest
 
 from recon.domain.message import loads
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import DONE, FAILED, RUNNING, parse_known_outcome, parse_run, parse_state
+from recon.dynamodb.records import parse_known_outcome, parse_run, parse_state
 from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, TABLE
 from testkit.fake_stripe import SessionSpec
@@ -64,7 +64,7 @@ def test_every_runs_record_is_read(sample):
     [done] = records(sample, SK=f"STRIPE_ORDER_SYNC#{RUN}")
     [_, running] = sample["open"]
     read = [parse_run(item) for item in (done, running, sample["failed"], sample["truncated"])]
-    assert [run.status for run in read] == [DONE, RUNNING, FAILED, RUNNING]
+    assert [run.status for run in read] == ["done", "running", "failed", "running"]
     assert [run.listed for run in read] == [True, False, False, True]
     assert [run.truncated for run in read] == [False, False, False, True]
     assert (read[0].run_id, read[0].trigger, read[0].drifted) == (RUN, "scheduled", 1)
