@@ -13,8 +13,9 @@ from recon.aws.queue import SessionQueue, Visibility
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import PriorState, SessionResult, load_prior_state
+from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
+from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
 from recon.retry import backoff_seconds, scatter_seconds
 from recon.telemetry import Metric, frames

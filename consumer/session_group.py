@@ -18,8 +18,10 @@ from recon.domain.reconcile import (
 )
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import Committed, OutcomeWriter, PriorState, Recheck, SessionResult
-from recon.dynamodb.records import KnownOutcome
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
+from recon.dynamodb.outcomes import PriorState
+from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
 from recon.retry import Deadline
@@ -98,7 +100,7 @@ class SessionGroup:
             else:
                 later[work.session_id] = error
         warning = NO_CHARGES if self._charges_unknown else None
-        return GroupResult(self._committing()(results), later, warning)
+        return GroupResult(self._committing().write(results), later, warning)
 
     def _decide(self, work: SessionTask, orders: Mapping[Users, Orders]) -> SkipReason | SyncError | None:
         """Why to leave it alone, why it fails, or None: the order is missing."""
@@ -168,10 +170,11 @@ class SessionGroup:
             self._result(work, Outcome.ERROR, error=Unfinished("the last attempt did not end"))
             for work in last
         ]
-        applied = self._committing()(results).applied
+        applied = self._committing().write(results).applied
         for session_id, result in applied.items():
-            key = (self._run_id, session_id)
-            self._known.outcomes[key] = KnownOutcome(Outcome.ERROR, Unfinished.__name__, result.message_id)
+            self._known.outcomes[self._run_id, session_id] = OutcomeRecord(
+                session_id, Outcome.ERROR, error_type=Unfinished.__name__, message_id=result.message_id
+            )
         return len(applied)
 
     def _committing(self) -> OutcomeWriter:

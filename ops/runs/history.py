@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from recon.domain.run import RunStatus
 from recon.dynamodb.records import Run
-from recon.timestamps import parse_epoch
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -68,10 +67,8 @@ def status_of(run: Run) -> str:
 
 
 def _seconds(run: Run, now: int) -> int | None:
-    try:
-        return (parse_epoch(run.completed_at) if run.completed_at else now) - parse_epoch(run.started_at)
-    except ValueError:
-        return None
+    started, ended = run.started_epoch, run.completed_epoch if run.completed_at else now
+    return None if started is None or ended is None else ended - started
 
 
 def sparkline(numbers: list[int]) -> str:

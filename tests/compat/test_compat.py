@@ -10,7 +10,7 @@ import pytest
 
 from recon.domain.message import loads
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import parse_known_outcome, parse_run, parse_state
+from recon.dynamodb.records import parse_outcome, parse_run, parse_state
 from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, TABLE
 from testkit.fake_stripe import SessionSpec
@@ -92,10 +92,10 @@ def test_every_outcome_is_read_and_only_an_error_may_still_change(sample):
     outcomes = by_session(sample)
     assert len(outcomes) == 11
     for session, item in outcomes.items():
-        known = parse_known_outcome(item)
+        known = parse_outcome(item)
         assert known.outcome in set(Outcome)
         assert known.is_final is (session != "cs_test_error")
-    error = parse_known_outcome(outcomes["cs_test_error"])
+    error = parse_outcome(outcomes["cs_test_error"])
     assert error.error_type == "SessionNotFound"
     assert error.message_id
 

@@ -13,9 +13,11 @@ import pytest
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.outcomes import OutcomeWriter, Recheck, SessionResult, load_prior_state
-from recon.dynamodb.records import KnownOutcome, Run
+from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.dynamodb.outcomes import load_prior_state
+from recon.dynamodb.records import OutcomeRecord, Run
 from recon.dynamodb.runs import CursorConflict, Progress, Runs
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
 from recon.timestamps import to_iso
@@ -88,7 +90,7 @@ def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items)
         while results:
             size = rng.randint(1, 25)
             batch, results = results[:size], results[size:]
-            committed = commit(table)(batch)
+            committed = commit(table).write(batch)
             assert not committed.failed
             with lock:
                 applied.update(
@@ -115,18 +117,18 @@ def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items)
 def test_an_error_corrected_by_many_at_once_is_corrected_once(table, items):
     Runs(table, deadline()).start(a_run(), NOW)
     failed = SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))
-    commit(table)([failed])
+    commit(table).write([failed])
     made = SessionResult(
         "cs_test_000",
         Outcome.CREATED,
         1,
         "m1",
         order=order_of("cs_test_000"),
-        previous=KnownOutcome(Outcome.ERROR),
+        previous=OutcomeRecord("cs_test_000", Outcome.ERROR),
     )
 
     def correct(_):
-        return commit(table)([made])
+        return commit(table).write([made])
 
     with ThreadPoolExecutor(WRITERS) as pool:
         done = list(pool.map(correct, range(WRITERS)))
@@ -214,7 +216,7 @@ def outcome_of(items, session_id="cs_test_000"):
 def test_a_session_dismissed_by_many_at_once_is_dismissed_once(table, items, failed_before):
     Runs(table, deadline()).start(a_run(), NOW)
     if failed_before:
-        commit(table)([SessionResult("cs_test_000", Outcome.ERROR, 3, "m0", error=ValueError("x"))])
+        commit(table).write([SessionResult("cs_test_000", Outcome.ERROR, 3, "m0", error=ValueError("x"))])
 
     with ThreadPoolExecutor(WRITERS) as pool:
         stood = list(pool.map(lambda _: dismiss(table, a_dismissal(), NOW, deadline()), range(WRITERS)))
@@ -231,7 +233,9 @@ def test_of_dismissals_and_commits_of_the_same_sessions_one_counts_for_each(tabl
     """Whoever is first makes the outcome; an order is there exactly where that was a commit."""
     Runs(table, deadline()).start(a_run(), NOW)
     ids = [f"cs_test_{n:03}" for n in range(40)]
-    commit(table)([SessionResult(name, Outcome.ERROR, 1, "m0", error=ValueError("x")) for name in ids[::2]])
+    commit(table).write(
+        [SessionResult(name, Outcome.ERROR, 1, "m0", error=ValueError("x")) for name in ids[::2]]
+    )
     start = threading.Barrier(2)
 
     def consume():
@@ -241,7 +245,7 @@ def test_of_dismissals_and_commits_of_the_same_sessions_one_counts_for_each(tabl
             if read and read.is_final:
                 continue
             made = SessionResult(name, Outcome.CREATED, 1, "m1", order=order_of(name), previous=read)
-            assert not commit(table)([made]).failed
+            assert not commit(table).write([made]).failed
 
     def purge():
         start.wait()
@@ -271,7 +275,7 @@ def test_a_dismissal_whose_answer_is_lost_or_that_conflicts_is_made_once(
     faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[3, 4]))
     table = Table(faulty, real_table)
     Runs(table, deadline()).start(a_run(), NOW)
-    commit(table)([SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))])
+    commit(table).write([SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))])
     assert dismiss(table, a_dismissal(), NOW, deadline()) is None
     assert counted(items) == (1, 0, 1, 0)
 
@@ -279,13 +283,14 @@ def test_a_dismissal_whose_answer_is_lost_or_that_conflicts_is_made_once(
 def test_what_a_batch_needs_to_know_is_one_read(table, real_dynamodb, real_table):
     Runs(table, deadline()).start(a_run(), NOW)
     failed = SessionResult("cs_test_000", Outcome.ERROR, 4, "m0", error=ValueError("x"))
-    commit(table)([failed])
+    commit(table).write([failed])
     recorded = Faulty(real_dynamodb)
     known = load_prior_state(
         Table(recorded, real_table), [(RUN, f"cs_test_{n:03}") for n in range(25)], deadline()
     )
     assert known.state_run_id == RUN
-    assert known.outcomes == {(RUN, "cs_test_000"): KnownOutcome(Outcome.ERROR, "ValueError", "m0")}
+    [outcome] = known.outcomes.values()
+    assert (outcome.outcome, outcome.error_type, outcome.message_id) == ("error", "ValueError", "m0")
     assert recorded.history.count("batch_get_item") == 1
 
 
@@ -297,7 +302,7 @@ def test_a_commit_whose_answer_is_lost_or_that_conflicts_is_made_once(
     table = Table(faulty, real_table)
     Runs(table, deadline()).start(a_run(), NOW)
     made = SessionResult("cs_test_000", Outcome.CREATED, 1, "m1", order=order_of("cs_test_000"))
-    committed = commit(table)([made])
+    committed = commit(table).write([made])
     assert list(committed.applied) == ["cs_test_000"]
     run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
     assert (run["processed"], run["created"]) == (1, 1)

@@ -9,7 +9,7 @@ from producer.dry_run import TRUNCATED, DryRun
 from producer.sync_run import MOST_HOPS, SyncRun
 from producer.webhook_events import NO_EVENTS, UNREADABLE
 from recon.config import Settings
-from recon.dynamodb.outcomes import Committed
+from recon.dynamodb.outcome_writer import Committed
 from recon.dynamodb.records import Run
 from recon.errors import KeyNotAllowed, KeyUnavailable, OutOfTime, TableUnavailable, TooManyHops
 from recon.retry import READ_ATTEMPTS
@@ -54,11 +54,16 @@ def test_a_bug_met_by_one_group_undoes_no_other(capfd, make_world, monkeypatch):
     assert world.outcome("cs_1") is None
 
 
+class NothingWritten:
+    """An outcome writer that does not report its results."""
+
+    def write(self, results):
+        return Committed({}, {}, {})
+
+
 def test_a_session_of_which_a_commit_says_nothing_is_tried_again(capfd, make_world, monkeypatch):
     world = make_world()
-    monkeypatch.setattr(
-        "consumer.session_group.OutcomeWriter", lambda *_, **__: lambda results: Committed({}, {}, {})
-    )
+    monkeypatch.setattr("consumer.session_group.OutcomeWriter", lambda *_, **__: NothingWritten())
     world.sends(a_message(payment_status="unpaid"))
     world.deliver()
     assert later(capfd) == ("Unexpected", "the commit does not say what became of it")

@@ -7,7 +7,7 @@ from consumer.session_group import NO_CHARGES
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.outcomes import PriorState
-from recon.dynamodb.records import STATE_KEY, KnownOutcome, marker_key, outcome_key, pending_key
+from recon.dynamodb.records import STATE_KEY, OutcomeRecord, marker_key, outcome_key, pending_key
 from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
 from testkit.batches import USER, Batches, fetched
 from testkit.builders import NOW, RUN, a_message
@@ -107,7 +107,7 @@ def test_the_sync_state_counts_only_for_the_run_that_holds_it(batches):
 def test_an_error_that_was_read_is_replaced(batches):
     sold(batches, "cs_1")
     batches.put(outcome_key(RUN, "cs_1"), outcome="error", errorType="SessionNotFound", messageId="old")
-    before = KnownOutcome(Outcome.ERROR, "SessionNotFound", "old")
+    before = OutcomeRecord("cs_1", Outcome.ERROR, error_type="SessionNotFound", message_id="old")
     settled = batches.settle(work(), known=PriorState({(RUN, "cs_1"): before}, None))
     assert settled.committed.applied["cs_1"].previous == before
     assert batches.outcome("cs_1")["outcome"] == "created"

@@ -400,7 +400,7 @@ def test_a_record_that_is_there_and_is_not_is_said(runs, memory, put):
             memory.delete_item(TableName=TABLE, Key=wire({"PK": RECORD[0], "SK": RECORD[1]}))
 
     memory.plan = vanishes
-    with pytest.raises(TableUnavailable, match=f"^the record of run {RUN} is there and is not$"):
+    with pytest.raises(TableUnavailable, match=f"^the record of run {RUN} disappeared$"):
         runs.start(a_run(), NOW)
 
 
