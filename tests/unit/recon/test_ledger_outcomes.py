@@ -121,6 +121,14 @@ def test_batch_counts_each_result_and_corrects_errors(write, item, counters):
     assert item(outcome_key(RUN, "cs_1"))["outcome"] == "created"
 
 
+def test_repeated_error_moves_no_counter(write, item):
+    write(failed())
+    record, state = item(RECORD), item(STATE)
+    assert set(write(replace(failed(), attempts=4, previous=stored_error())).applied) == {"cs_1"}
+    assert item(outcome_key(RUN, "cs_1"))["attempts"] == 4
+    assert (item(RECORD), item(STATE)) == (record, state)
+
+
 def test_run_that_lost_the_state_counts_on_its_record(write, item, put, counters):
     put(STATE, lastSyncRunId=OTHER)
     assert set(write(created(), skipped(2)).applied) == {"cs_1", "cs_2"}
