@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.outcomes import find_settled_pending
@@ -17,6 +18,13 @@ from recon.dynamodb.records import (
     parse_state,
     run_fields,
     run_key,
+)
+from recon.dynamodb.state_actions import (
+    advance_state,
+    close_state,
+    reopen_state,
+    store_origin,
+    take_over_state,
 )
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
 from recon.errors import TableRefused, TableUnavailable
@@ -67,9 +75,9 @@ class Runs:
         If a run that started later owns the state, create the record only. Raises TableUnavailable if an
         existing record disappears.
         """
-        origin = _keep_origin(self._table, run)
+        origin = store_origin(self._table, run)
         created = _create(self._table, run, now)
-        if self._transact_with_state(created, _take_over(self._table, run, now), origin):
+        if self._transact_with_state(created, take_over_state(self._table, run, now), origin):
             return replace(run, listing_moved_at=now)
         existing = self.get(run.run_id)
         if existing is None:
@@ -87,17 +95,9 @@ class Runs:
             condition="listed = :no",
             names={"#status": "status"},
         )
-        if not self._transact_with_state(resume, self._reopen_state(run)):
+        if not self._transact_with_state(resume, reopen_state(self._table, run)):
             return self.get(run.run_id) or run
         return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now)
-
-    def _reopen_state(self, run: Run) -> Action:
-        return self._table.update(
-            STATE_KEY,
-            "SET lastSyncStatus = :running REMOVE lastSyncCompletedAt",
-            {":running": RunStatus.RUNNING, ":run": run.run_id},
-            condition="lastSyncRunId = :run",
-        )
 
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
         """Move the cursor and `enqueued` together if the cursor is still the one that was read.
@@ -130,7 +130,9 @@ class Runs:
             condition=f"{cursor_unchanged} AND #listed = :no",
             names={f"#{name}": name for name in fields},
         )
-        if not self._transact_with_state(move, self._advance_state(run, progress, now)):
+        if not self._transact_with_state(
+            move, advance_state(self._table, run, progress.sent, progress.livemode, now)
+        ):
             raise CursorConflict
         return replace(
             run,
@@ -141,25 +143,6 @@ class Runs:
             slice_seconds=progress.slice_seconds or run.slice_seconds,
             livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
-        )
-
-    def _advance_state(self, run: Run, progress: Progress, now: int) -> Action:
-        values: Item = {
-            ":now": to_iso(now),
-            ":sent": progress.sent,
-            ":run": run.run_id,
-            ":running": RunStatus.RUNNING,
-        }
-        livemode = ""
-        if progress.livemode is not None:
-            values[":livemode"] = progress.livemode
-            livemode = ", lastLivemode = :livemode"
-        return self._table.update(
-            STATE_KEY,
-            f"SET updatedAt = :now, lastSyncStatus = :running{livemode} "
-            "REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
-            values,
-            condition="lastSyncRunId = :run",
         )
 
     def state(self) -> State:
@@ -182,11 +165,7 @@ class Runs:
 
     def pending(self) -> Iterator[Item]:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""
-        return self._table.query(
-            "PK = :pk AND begins_with(SK, :pending)",
-            {":pk": STATE_KEY[0], ":pending": PENDING_PREFIX},
-            deadline=self._deadline,
-        )
+        return self._query(PENDING_PREFIX)
 
     def find_settled_pending(self, run_id: str) -> set[str]:
         """Return the ids of the pending sessions that a run has an outcome of already."""
@@ -209,36 +188,29 @@ class Runs:
 
     def scheduled_before(self, run_id: str, count: int) -> list[Run]:
         """Return the latest scheduled runs except this one, newest first."""
-        items = self._table.query(
-            "PK = :pk AND begins_with(SK, :runs)",
-            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":scheduled": Trigger.SCHEDULED},
+        items = self._query(
+            RUN_PREFIX,
+            {":scheduled": Trigger.SCHEDULED},
             names={"#trigger": "trigger"},
             only="#trigger = :scheduled",
             newest_first=True,
-            deadline=self._deadline,
         )
         others = (run for run in map(parse_run, items) if run.run_id != run_id)
         return list(islice(others, count))
 
     def latest(self, count: int) -> list[Run]:
         """Return the latest runs of both triggers, newest first."""
-        items = self._table.query(
-            "PK = :pk AND begins_with(SK, :runs)",
-            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX},
-            newest_first=True,
-            deadline=self._deadline,
-        )
-        return [parse_run(item) for item in islice(items, count)]
+        return [parse_run(item) for item in islice(self._query(RUN_PREFIX, newest_first=True), count)]
 
     def find_by_time(self, moment: int) -> list[str]:
         """Return the ids of the manual runs that were requested in that second."""
-        items = self._table.query(
-            "PK = :pk AND begins_with(SK, :runs)",
-            {":pk": STATE_KEY[0], ":runs": f"{RUN_PREFIX}{to_run_id(moment)}-"},
-            projection="SK",
-            deadline=self._deadline,
-        )
+        items = self._query(f"{RUN_PREFIX}{to_run_id(moment)}-", projection="SK")
         return [item["SK"].removeprefix(RUN_PREFIX) for item in items]
+
+    def _query(self, prefix: str, values: Item | None = None, **options: Any) -> Iterator[Item]:  # noqa: ANN401 - as `Table.query` takes them
+        condition = "PK = :pk AND begins_with(SK, :prefix)"
+        values = {":pk": STATE_KEY[0], ":prefix": prefix} | (values or {})
+        return self._table.query(condition, values, deadline=self._deadline, **options)
 
     def finish_if_complete(self, run_id: str, now: int) -> Run | None:
         """Mark a run done on its record and on the state if every listed session has an outcome.
@@ -261,12 +233,11 @@ class Runs:
 
         Return all of them as they are now. A run that stays open has the status `running`.
         """
-        items = self._table.query(
-            "PK = :pk AND begins_with(SK, :runs)",
-            {":pk": STATE_KEY[0], ":runs": RUN_PREFIX, ":running": RunStatus.RUNNING},
+        items = self._query(
+            RUN_PREFIX,
+            {":running": RunStatus.RUNNING},
             names={"#status": "status"},
             only="#status = :running",
-            deadline=self._deadline,
         )
         others = [run for run in map(parse_run, items) if run.run_id != run_id]
         return [self._close_stale(run, now) or run for run in others]
@@ -298,7 +269,7 @@ class Runs:
         )
         while True:
             state = self.state()
-            state_actions = self._close_state(run, status, state, at)
+            state_actions = close_state(self._table, run, status, state, at)
             try:
                 self._table.transact([close, *state_actions], self._deadline)
             except TransactionCancelled as cancelled:
@@ -309,35 +280,6 @@ class Runs:
                 self._deadline.check()
             else:
                 return replace(run, status=status, completed_at=at)
-
-    def _close_state(self, run: Run, status: RunStatus, state: State, at: str) -> list[Action]:
-        """Return the update of the state at the end of a run, on the condition that `state` is still current.
-
-        The state gets the end of the run if it still belongs to the run. It gets the watermark in any case.
-        """
-        sets = ["updatedAt = :at"]
-        values: Item = {":at": at, ":owner": state.run_id}
-        if state.run_id == run.run_id:
-            sets += ["lastSyncStatus = :status", "lastSyncCompletedAt = :at"]
-            values |= {":status": status}
-        through = run.covers_through if status == RunStatus.DONE else None
-        if through and through > (state.covered_through or 0):
-            sets.append("lastCoveredThrough = :through")
-            values |= {":through": through}
-        if len(sets) == 1 or state.run_id is None:
-            return []
-        unchanged = "attribute_not_exists(lastCoveredThrough)"
-        if state.covered_through is not None:
-            unchanged = "lastCoveredThrough = :covered"
-            values |= {":covered": state.covered_through}
-        return [
-            self._table.update(
-                STATE_KEY,
-                "SET " + ", ".join(sets),
-                values,
-                condition=f"lastSyncRunId = :owner AND {unchanged}",
-            )
-        ]
 
     def _transact_with_state(
         self, run_action: Action, state_action: Action, fallback: Sequence[Action] = ()
@@ -383,38 +325,4 @@ def _create(table: Table, run: Run, now: int) -> Action:
         {f":{name}": value for name, value in fields.items()} | {":zero": 0},
         condition="attribute_not_exists(syncStartedAt)",
         names={f"#{name}": name for name in (*fields, *COUNTERS)},
-    )
-
-
-def _keep_origin(table: Table, run: Run) -> list[Action]:
-    """Return the action that stores the start of the first scheduled run while another run owns the state."""
-    if run.trigger != Trigger.SCHEDULED:
-        return []
-    keep = "SET firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
-    return [table.update(STATE_KEY, keep, {":from": run.lookback_start})]
-
-
-def _take_over(table: Table, run: Run, now: int) -> Action:
-    # A state without a run id is from the single-function system before this one; ignore its times.
-    no_later_run = "attribute_not_exists(lastSyncRunId) OR lastSyncStartedAt <= :started"
-    origin = ""
-    if run.trigger == Trigger.SCHEDULED:
-        origin = ", firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
-    return table.update(
-        STATE_KEY,
-        "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
-        "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
-        "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        f"lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now{origin} "
-        "REMOVE lastSyncCompletedAt",
-        {
-            ":run": run.run_id,
-            ":started": run.started_at,
-            ":running": RunStatus.RUNNING,
-            ":from": run.lookback_start,
-            ":to": run.lookback_end,
-            ":zero": 0,
-            ":now": to_iso(now),
-        },
-        condition=no_later_run,
     )

@@ -13,6 +13,7 @@ from testkit.doubles.faults import cancelled, never, on
 from testkit.runs import AFTER_A_MINUTE, BEGAN, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from testkit.world import wire
 
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
 A_PAGE = Progress(NOW - 500, 7, listed=False)
 LATER_START = {"run_id": OTHER, "started_at": "2024-11-28T02:00:00Z"}
 
@@ -39,13 +40,7 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "listingMovedAt": NOW,
         "updatedAt": BEGAN,
         "expiresAt": NOW + 90 * DAY,
-        "enqueued": 0,
-        "processed": 0,
-        "created": 0,
-        "skipped": 0,
-        "errors": 0,
-        "drifted": 0,
-    }
+    } | dict.fromkeys(COUNTERS, 0)
     assert item(STATE) == {
         "PK": "SYSTEM",
         "SK": "STRIPE_ORDER_SYNC",
@@ -54,15 +49,9 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "lastSyncStatus": "running",
         "lastLookbackStart": NOW - 25 * HOUR,
         "lastLookbackEnd": NOW - 600,
-        "lastSyncEnqueued": 0,
-        "lastSyncProcessed": 0,
-        "lastSyncCreated": 0,
-        "lastSyncSkipped": 0,
-        "lastSyncErrors": 0,
-        "lastSyncDrifted": 0,
         "firstLookbackStart": NOW - 25 * HOUR,
         "updatedAt": BEGAN,
-    }
+    } | dict.fromkeys((f"lastSync{name.capitalize()}" for name in COUNTERS), 0)
 
 
 def test_absent_run_and_state_are_read_as_such(runs):
