@@ -55,6 +55,7 @@ def _run_line(run: Run) -> RunLine | None:
         skipped=run.skipped,
         errors=run.errors,
         drifted=run.drifted,
+        failure=run.failure.error_type if run.failure else None,
     )
 
 

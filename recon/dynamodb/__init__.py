@@ -5,7 +5,8 @@ table.py             reads, and transactions that are safe to repeat
 item_size.py         the size of an item as DynamoDB counts it
 records.py           keys, and the records parsed from items: sync state, runs, outcomes
 orders.py            finding the orders of a user
-runs.py              the records of runs, from start to end
+run_reader.py        reading the records of runs
+runs.py              writing the records of runs, from start to end
 state_actions.py     the updates of the sync state that go with them
 outcomes.py          reading outcomes
 session_result.py    the result of one session, and the items that store it

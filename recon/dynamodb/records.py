@@ -52,13 +52,29 @@ def outcome_key(run_id: str, session_id: str) -> Key:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """The error of the last failed invocation of a run.
+
+    `error_type` is a class name of `recon.errors` and `at` is ISO 8601. `attempts` counts the failed
+    invocations of the run, and `request_id` is Lambda's id of the last of them.
+    """
+
+    error_type: str
+    message: str
+    at: str
+    attempts: int
+    request_id: str
+
+
+@dataclass(frozen=True)
 class Run:
     """The record of one run. Times are ISO 8601 in UTC, `lookback_start` and `lookback_end` epoch seconds.
 
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
-    `slice_seconds` is the last length of a slice of the listing.
+    `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
+    and its producer could store the cause.
     """
 
     run_id: str
@@ -84,6 +100,7 @@ class Run:
     livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
+    failure: Failure | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -156,6 +173,25 @@ def parse_run(item: Item) -> Run:
         cursor=_integer(item, "cursor"),
         listing_moved_at=_integer(item, "listingMovedAt") or 0,
         warnings=_texts(item, "warnings"),
+        failure=_parse_failure(item),
+    )
+
+
+def _parse_failure(item: Item) -> Failure | None:
+    """Return why a run failed, or None if it has not failed or its record does not tell.
+
+    A version that does not know these attributes leaves them in place when it reopens a run, so they count
+    only while the run is `failed`.
+    """
+    error_type = _text(item, "failureType")
+    if item.get("status") != RunStatus.FAILED or error_type is None:
+        return None
+    return Failure(
+        error_type=error_type,
+        message=_text(item, "failureMessage") or "",
+        at=_text(item, "failedAt") or "",
+        attempts=_integer(item, "failedAttempts") or 1,
+        request_id=_text(item, "failedRequestId") or "",
     )
 
 

@@ -1,24 +1,19 @@
-"""The records of runs, from start to end, and the sync state that they update."""
+"""Writing the records of runs, from start to end, and the sync state with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
 
-from recon.domain.run import RunStatus, Trigger
-from recon.dynamodb.outcomes import find_settled_pending
+from recon.domain.run import RunStatus
 from recon.dynamodb.records import (
     COUNTERS,
-    PENDING_PREFIX,
     RUN_PREFIX,
-    STATE_KEY,
+    Failure,
     Run,
-    State,
     parse_run,
-    parse_state,
     run_fields,
     run_key,
 )
+from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.state_actions import (
     advance_state,
     close_state,
@@ -28,11 +23,15 @@ from recon.dynamodb.state_actions import (
 )
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
 from recon.errors import TableRefused, TableUnavailable
-from recon.retry import Deadline
-from recon.timestamps import to_iso, to_run_id
+from recon.timestamps import parse_epoch, to_iso
 
 # Longer than an invocation of the producer can last (15 minutes), so its producer is dead.
 LISTING_STALE_SECONDS = 20 * 60
+# A reopened run has not failed. `failedAttempts` stays, so that it counts all failed invocations.
+_FORGET_FAILURE = "REMOVE syncCompletedAt, failureType, failureMessage, failedAt, failedRequestId"
+# The texts of the project's own errors are far shorter.
+_MAX_MESSAGE = 1000
+_UNCHANGED = "#status = :running AND listed = :no AND listingMovedAt = :moved"
 
 
 class CursorConflict(Exception):  # noqa: N818 - a signal to the producer, not an error of the system
@@ -57,17 +56,14 @@ class Progress:
     covers_through: int | None = None
 
 
-class Runs:
-    """The runs of one table."""
+def is_stalled(run: Run, now: int) -> bool:
+    """Return True if the listing of an open run has not moved for longer than an invocation can last."""
+    is_listing = run.status == RunStatus.RUNNING and not run.listed
+    return is_listing and run.listing_moved_at <= now - LISTING_STALE_SECONDS
 
-    def __init__(self, table: Table, deadline: Deadline) -> None:
-        self._table = table
-        self._deadline = deadline
 
-    def get(self, run_id: str) -> Run | None:
-        """Return a run by a consistent read, or None."""
-        item = self._table.get(run_key(run_id), self._deadline)
-        return parse_run(item) if item else None
+class Runs(RunReader):
+    """The runs of one table, read and written."""
 
     def start(self, run: Run, now: int) -> Run:
         """Create the record of a run and take over the sync state. Resume the run if its record exists.
@@ -90,14 +86,14 @@ class Runs:
             return run
         resume = self._table.update(
             run_key(run.run_id),
-            "SET #status = :running, listingMovedAt = :moved REMOVE syncCompletedAt",
+            f"SET #status = :running, listingMovedAt = :moved {_FORGET_FAILURE}",
             {":running": RunStatus.RUNNING, ":no": False, ":moved": now},
             condition="listed = :no",
             names={"#status": "status"},
         )
         if not self._transact_with_state(resume, reopen_state(self._table, run)):
             return self.get(run.run_id) or run
-        return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now)
+        return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now, failure=None)
 
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
         """Move the cursor and `enqueued` together if the cursor is still the one that was read.
@@ -125,7 +121,7 @@ class Runs:
             run_key(run.run_id),
             "SET "
             + ", ".join(f"#{name} = :{name}" for name in fields)
-            + " REMOVE syncCompletedAt ADD enqueued :sent",
+            + f" {_FORGET_FAILURE} ADD enqueued :sent",
             values,
             condition=f"{cursor_unchanged} AND #listed = :no",
             names={f"#{name}": name for name in fields},
@@ -145,10 +141,6 @@ class Runs:
             listing_moved_at=now,
         )
 
-    def state(self) -> State:
-        """Return the sync state by a consistent read."""
-        return parse_state(self._table.get(STATE_KEY, self._deadline))
-
     def warn(self, run_id: str, warning: str) -> bool:
         """Add a warning to the record of a run. Return True if this call added it, False if it was there."""
         append = self._table.update(
@@ -162,55 +154,6 @@ class Runs:
         except TransactionCancelled:
             return False
         return True
-
-    def pending(self) -> Iterator[Item]:
-        """Yield the entries of the sessions that were complete and unpaid when they were last read."""
-        return self._query(PENDING_PREFIX)
-
-    def find_settled_pending(self, run_id: str) -> set[str]:
-        """Return the ids of the pending sessions that a run has an outcome of already."""
-        return find_settled_pending(self._table, run_id, self._deadline)
-
-    def find_by_request(self, request: str, since: int) -> str | None:
-        """Return the id of the manual run with this suffix that started at `since` (epoch) or later."""
-        items = self._table.query(
-            "PK = :pk AND SK BETWEEN :since AND :end",
-            {
-                ":pk": STATE_KEY[0],
-                ":since": f"{RUN_PREFIX}{to_run_id(since)}",
-                ":end": f"{RUN_PREFIX}9",
-            },
-            projection="SK",
-            deadline=self._deadline,
-        )
-        ids = [item["SK"].removeprefix(RUN_PREFIX) for item in items]
-        return next((run_id for run_id in ids if run_id.endswith(f"-{request}")), None)
-
-    def scheduled_before(self, run_id: str, count: int) -> list[Run]:
-        """Return the latest scheduled runs except this one, newest first."""
-        items = self._query(
-            RUN_PREFIX,
-            {":scheduled": Trigger.SCHEDULED},
-            names={"#trigger": "trigger"},
-            only="#trigger = :scheduled",
-            newest_first=True,
-        )
-        others = (run for run in map(parse_run, items) if run.run_id != run_id)
-        return list(islice(others, count))
-
-    def latest(self, count: int) -> list[Run]:
-        """Return the latest runs of both triggers, newest first."""
-        return [parse_run(item) for item in islice(self._query(RUN_PREFIX, newest_first=True), count)]
-
-    def find_by_time(self, moment: int) -> list[str]:
-        """Return the ids of the manual runs that were requested in that second."""
-        items = self._query(f"{RUN_PREFIX}{to_run_id(moment)}-", projection="SK")
-        return [item["SK"].removeprefix(RUN_PREFIX) for item in items]
-
-    def _query(self, prefix: str, values: Item | None = None, **options: Any) -> Iterator[Item]:  # noqa: ANN401 - as `Table.query` takes them
-        condition = "PK = :pk AND begins_with(SK, :prefix)"
-        values = {":pk": STATE_KEY[0], ":prefix": prefix} | (values or {})
-        return self._table.query(condition, values, deadline=self._deadline, **options)
 
     def finish_if_complete(self, run_id: str, now: int) -> Run | None:
         """Mark a run done on its record and on the state if every listed session has an outcome.
@@ -245,24 +188,46 @@ class Runs:
     def _close_stale(self, run: Run, now: int) -> Run | None:
         if run.is_complete:
             return self.finish_if_complete(run.run_id, now)
-        if run.listed or run.listing_moved_at > now - LISTING_STALE_SECONDS:
+        if not is_stalled(run, now):
             return None
-        dead = "#status = :running AND listed = :no AND listingMovedAt = :moved"
-        return self._close(run, RunStatus.FAILED, dead, {":no": False, ":moved": run.listing_moved_at}, now)
+        values: Item = {":no": False, ":moved": run.listing_moved_at}
+        return self._close(run, RunStatus.FAILED, _UNCHANGED, values, now)
+
+    def fail(self, run: Run, failure: Failure) -> Run | None:
+        """Mark a run failed on its record and on the state, and store the cause on the record.
+
+        Return the failed run. Return None if its listing has ended or moved since `run` was read: then it
+        does not depend on the invocation that failed. A later invocation of the run reopens it (`resume`).
+        """
+        values: Item = {
+            ":no": False,
+            ":moved": run.listing_moved_at,
+            ":type": failure.error_type,
+            ":message": failure.message[:_MAX_MESSAGE],
+            ":request": failure.request_id,
+            ":one": 1,
+        }
+        cause = (
+            ", failureType = :type, failureMessage = :message, failedAt = :at, failedRequestId = :request "
+            "ADD failedAttempts :one"
+        )
+        return self._close(run, RunStatus.FAILED, _UNCHANGED, values, parse_epoch(failure.at), cause=cause)
 
     def _close(
         self,
         run: Run,
         status: RunStatus,
         condition: str,
-        values: dict[str, int | bool],
+        values: Item,
         now: int,
         names: dict[str, str] | None = None,
+        *,
+        cause: str = "",
     ) -> Run | None:
         at = to_iso(now)
         close = self._table.update(
             run_key(run.run_id),
-            "SET #status = :status, syncCompletedAt = :at, updatedAt = :at",
+            f"SET #status = :status, syncCompletedAt = :at, updatedAt = :at{cause}",
             {":status": status, ":running": RunStatus.RUNNING, ":at": at} | values,
             condition=condition,
             names={"#status": "status"} | (names or {}),

@@ -6,8 +6,8 @@ from ops.cli.command import Operator
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.format.json_encoding import camel
 from ops.format.text import counted, duration, span, when
+from ops.runs.failures import describe_trouble
 from ops.runs.status import Facts, Finding, find_problems, read_facts
-from recon.domain.run import RunStatus
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
 type Line = tuple[str, str, str]
@@ -60,7 +60,7 @@ def _of_the_run(facts: Facts) -> list[Line]:
         (
             "last run",
             f"{run.run_id}  {run.trigger}, {run.status}, {ended}",
-            TROUBLE if run.status == RunStatus.FAILED else "",
+            TROUBLE if describe_trouble(run) else "",
         ),
         (
             "looked at",

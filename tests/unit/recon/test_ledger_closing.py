@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from recon.dynamodb.runs import LISTING_STALE_SECONDS, Progress
+from recon.dynamodb.records import Failure
+from recon.dynamodb.runs import LISTING_STALE_SECONDS, Progress, is_stalled
 from recon.errors import OutOfTime, TableRefused
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, TABLE
@@ -151,3 +152,76 @@ def test_close_gives_up_at_the_deadline(runs, memory, time, list_run):
     memory.plan = on("transact_write_items", cancelled("ConditionalCheckFailed", "moved", 1))
     with pytest.raises(OutOfTime):
         runs.finish_if_complete(RUN, LATER)
+
+
+FAILURE = Failure("KeyRejected", "Stripe: 401", AFTER_A_MINUTE, attempts=1, request_id="8f3c-1")
+CAUSE = {
+    "failureType": "KeyRejected",
+    "failureMessage": "Stripe: 401",
+    "failedAt": AFTER_A_MINUTE,
+    "failedRequestId": "8f3c-1",
+}
+
+
+def test_failure_is_stored_on_the_record_and_ends_the_run(runs, item):
+    run = runs.start(a_run(), NOW)
+    record, state = item(RECORD), item(STATE)
+    assert runs.fail(run, FAILURE).status == "failed"
+    end = {"status": "failed", "syncCompletedAt": AFTER_A_MINUTE, "updatedAt": AFTER_A_MINUTE}
+    assert item(RECORD) == record | end | CAUSE | {"failedAttempts": 1}
+    end = {"lastSyncStatus": "failed", "lastSyncCompletedAt": AFTER_A_MINUTE, "updatedAt": AFTER_A_MINUTE}
+    assert item(STATE) == state | end
+    assert runs.get(RUN).failure == FAILURE
+    # A later run does not close the run again, so the cause stays.
+    assert runs.close_stale_runs(OTHER, NOW + DAY) == []
+
+
+def test_resumed_run_drops_its_failure_and_counts_the_next(runs, item):
+    runs.fail(runs.start(a_run(), NOW), FAILURE)
+    resumed = runs.start(a_run(), LATER)
+    assert resumed == a_run(listing_moved_at=LATER)
+    assert item(RECORD)["failedAttempts"] == 1
+    assert not CAUSE.keys() & item(RECORD).keys()
+    assert runs.fail(resumed, FAILURE) is not None
+    assert runs.get(RUN).failure == replace(FAILURE, attempts=2)
+
+
+def test_page_of_another_invocation_drops_a_failure(runs, item):
+    run = runs.start(a_run(), NOW)
+    runs.fail(run, FAILURE)
+    runs.advance(run, Progress(NOW - 500, 7, listed=True), LATER)
+    assert (item(RECORD)["status"], item(STATE)["lastSyncStatus"]) == ("running", "running")
+    assert not CAUSE.keys() & item(RECORD).keys()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"listed": True}, {"status": "done"}, {"status": "failed"}, {"listingMovedAt": NOW + 1}],
+    ids=["listed", "done", "failed", "moved"],
+)
+def test_run_changed_by_another_invocation_is_not_failed(changes, runs, item, put):
+    run = runs.start(a_run(), NOW)
+    put(RECORD, **item(RECORD) | changes)
+    record, state = item(RECORD), item(STATE)
+    assert runs.fail(run, FAILURE) is None
+    assert (item(RECORD), item(STATE)) == (record, state)
+
+
+def test_long_text_of_a_failure_is_cut(runs, item):
+    runs.fail(runs.start(a_run(), NOW), replace(FAILURE, message="x" * 5000))
+    assert item(RECORD)["failureMessage"] == "x" * 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "stalled"),
+    [
+        ({}, True),
+        ({"listing_moved_at": NOW - LISTING_STALE_SECONDS + 1}, False),
+        ({"listed": True}, False),
+        ({"status": "failed"}, False),
+        ({"status": "done"}, False),
+    ],
+)
+def test_listing_is_stalled_when_no_invocation_can_last(changes, stalled):
+    fields = {"listing_moved_at": NOW - LISTING_STALE_SECONDS, "status": "running"} | changes
+    assert is_stalled(a_run(**fields), NOW) is stalled

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from recon.domain.run import RunStatus, Trigger
-from recon.dynamodb.records import OutcomeRecord, Run, State, parse_outcome, parse_run, parse_state
+from recon.dynamodb.records import Failure, OutcomeRecord, Run, State, parse_outcome, parse_run, parse_state
 from testkit.builders import NOW, RUN
 from testkit.runs import AFTER_A_MINUTE, BEGAN, LATER, a_run
 
@@ -71,6 +71,23 @@ def test_record_has_all_attributes_of_its_item(parse, sk, bare, attributes):
 def test_absent_and_odd_attributes_get_defaults(parse, sk, bare, attributes):
     odd = {name: 1 if isinstance(value, bool) else True for name, (_, value) in attributes.items()}
     assert parse({"SK": sk}) == parse({"SK": sk} | odd) == bare
+
+
+@pytest.mark.parametrize("status", RunStatus)
+def test_failure_counts_only_while_the_run_is_failed(status):
+    """An earlier version reopens a run and leaves the attributes that it does not know."""
+    item = {"SK": f"STRIPE_ORDER_SYNC#{RUN}", "status": status, "failureType": "KeyRejected"}
+    texts = {"failureMessage": "401", "failedAt": BEGAN, "failedRequestId": "8f3c"}
+    full, bare = parse_run(item | texts | {"failedAttempts": 2}), parse_run(item)
+    if status == RunStatus.FAILED:
+        assert full.failure == Failure("KeyRejected", "401", BEGAN, attempts=2, request_id="8f3c")
+        assert bare.failure == Failure("KeyRejected", "", "", attempts=1, request_id="")
+    else:
+        assert full.failure is bare.failure is None
+
+
+def test_failed_run_of_an_earlier_version_has_no_cause():
+    assert parse_run({"SK": f"STRIPE_ORDER_SYNC#{RUN}", "status": "failed"}).failure is None
 
 
 def test_words_of_runs_are_stored_words():
