@@ -16,7 +16,7 @@ from typing import Any
 
 from testkit.fake_stripe import FakeStripe, RateLimits
 from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
-from testkit.shop import Shop
+from testkit.shop import Shop, shop_from_json
 
 # Longer than a request of a consumer may take, and short enough for a producer to wait for.
 HANG_SECONDS = 4.0
@@ -53,12 +53,12 @@ def _does(stripe: FakeStripe, faults: Chance, told: dict[str, Any]) -> Any:
         case {"rate": rate}:
             faults.rate = rate
         case {"shop": recipe}:
-            shop = Shop.from_json(json.dumps(recipe))
+            shop = shop_from_json(json.dumps(recipe))
             stripe.store.add_all(shop.sessions)
             for session in shop.dead_sessions:
                 faults.add(Fault(FaultKind.MISSING, session=session))
         case {"forget": recipe}:
-            for spec in Shop.from_json(json.dumps(recipe)).sessions:
+            for spec in shop_from_json(json.dumps(recipe)).sessions:
                 stripe.store.remove(spec.id)
             stripe.calls.clear()
         case {"heal": _}:

@@ -1,7 +1,7 @@
-"""Everything that can happen at an external call, derived: from botocore's model of the operation, from the
-pinned stripe library's own error classes, from the list of HTTP statuses.
+"""Everything that can happen at an external call, derived from botocore's model of the operation, from the
+pinned stripe library's error classes, and from the list of HTTP statuses.
 
-Nothing here names a call of the product. A call that is new is harmed like all others.
+No call of the product is named here, so a new call is covered like all others.
 """
 
 import inspect
@@ -29,9 +29,9 @@ from testkit.doubles.faults import (
     timed_out,
 )
 
-# What any AWS service may answer to any operation, whatever its model lists.
+# Any AWS service may answer any operation with these, whatever its model lists.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html
-COMMON = (
+COMMON_ERRORS = (
     "AccessDeniedException",
     "ExpiredTokenException",
     "InternalFailure",
@@ -43,16 +43,16 @@ COMMON = (
     "UnrecognizedClientException",
     "ValidationException",
 )
-# Of one action of a transaction, a condition that does not hold apart: that one is true or it is not.
+# Of one action of a transaction. A failed condition is left out: it is true or it is not.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
-REASONS = (
+CANCELLATION_REASONS = (
     "ItemCollectionSizeLimitExceeded",
     "ProvisionedThroughputExceeded",
     "ThrottlingError",
     "TransactionConflict",
     "ValidationError",
 )
-# What a 200 may hold that is no answer.
+# Bodies of a 200 that are no answer.
 BODIES = {
     "nothing": b"",
     "broken JSON": b'{"object": "list", "data": [',
@@ -65,13 +65,13 @@ BODIES = {
     "an error without a body": b'{"error": null}',
     "very deep JSON": b"[" * 100_000,
 }
-# Stripe's own words quote the key and the customer: whatever repeats them shows in a log.
+# Stripe's own messages quote the key and the customer: a log line that repeats one contains them.
 TELLTALE = "Invalid API Key provided: sk_test_right, customer buyer@example.com"
 
 
-def harms_of(client: Any, call: Call) -> list[Fault]:
-    """Each one once, deaths first."""
-    found = _of_stripe() if _is_stripe(call) else _of_aws(client, call)
+def list_faults(client: Any, call: Call) -> list[Fault]:
+    """Return every fault of a call once, deaths first."""
+    found = _stripe_faults() if call.service == "Stripe" else _aws_faults(client, call)
     return list({fault.name + str(fault.after): fault for fault in found}.values())
 
 
@@ -79,74 +79,63 @@ def is_death(fault: Fault) -> bool:
     return fault.name.startswith("killed")
 
 
-def _is_stripe(call: Call) -> bool:
-    return call.service == "Stripe"
-
-
-def _of_aws(client: Any, call: Call) -> Iterator[Fault]:
-    listed = faults_of(client, call.method)
-    yield from (fault for fault in listed if is_death(fault))
-    yield from (fault for fault in listed if not is_death(fault))
-    yield from (service_error(code) for code in COMMON)
+def _aws_faults(client: Any, call: Call) -> Iterator[Fault]:
+    yield from sorted(faults_of(client, call.method), key=lambda fault: not is_death(fault))
+    yield from (service_error(code) for code in COMMON_ERRORS)
     yield from (connect_timeout(), timed_out(after=False), internal_error())
     if call.method == "transact_write_items":
         yield service_error("TransactionCanceledException")  # with no reason at all
         for position in range(len(call.arguments["TransactItems"])):
-            yield from (cancelled(code, "said by the service", position) for code in REASONS)
+            yield from (cancelled(code, "said by the service", position) for code in CANCELLATION_REASONS)
     if call.method == "batch_get_item":
         yield keys_unprocessed()
     if call.method.endswith("_batch"):
         yield from (entries_rejected(), entries_rejected(1))
 
 
-def _of_stripe() -> Iterator[Fault]:
+def _stripe_faults() -> Iterator[Fault]:
     yield from (killed_before(), killed_after())
-    for error in _errors(stripe.StripeError):
-        yield _raising(error)
-    yield replace(_raising(stripe.APIConnectionError), name="answer lost", after=True)
+    yield from map(_raise_error, list_error_classes(stripe.StripeError))
+    yield replace(_raise_error(stripe.APIConnectionError), name="answer lost", after=True)
     for status in HTTPStatus:
         if status >= HTTPStatus.MULTIPLE_CHOICES:
-            yield _answering(f"HTTP {status.value}", status, _refusal(status))
+            error = {"type": "invalid_request_error", "message": TELLTALE, "param": "id", "code": "made_up"}
+            yield _answer(f"HTTP {status.value}", status, json.dumps({"error": error}).encode())
     for name, body in BODIES.items():
-        yield _answering(f"200 with {name}", HTTPStatus.OK, body)
-    yield _answering("500 with a page of HTML", HTTPStatus.INTERNAL_SERVER_ERROR, BODIES["a page of HTML"])
+        yield _answer(f"200 with {name}", HTTPStatus.OK, body)
+    yield _answer("500 with a page of HTML", HTTPStatus.INTERNAL_SERVER_ERROR, BODIES["a page of HTML"])
 
 
-def _errors(root: type[stripe.StripeError]) -> Iterator[type[stripe.StripeError]]:
+def list_error_classes(root: type[stripe.StripeError]) -> Iterator[type[stripe.StripeError]]:
+    """Yield a class and all its subclasses in the stripe library."""
     yield root
     for error in sorted(root.__subclasses__(), key=lambda error: error.__name__):
         if error.__module__.startswith("stripe"):
-            yield from _errors(error)
+            yield from list_error_classes(error)
 
 
-def _raising(error: type[stripe.StripeError]) -> Fault:
-    # Made anew each time: an error keeps the frames that it went through.
-    return Fault(f"{error.__module__}.{error.__name__}", lambda client, call: _made(error))
+def _raise_error(error: type[stripe.StripeError]) -> Fault:
+    # Constructed for each call: an exception keeps the frames that it passed through.
+    return Fault(f"{error.__module__}.{error.__name__}", lambda client, call: _construct(error))
 
 
-def _made(error: type[stripe.StripeError]) -> stripe.StripeError:
-    """With as much of Stripe's own text in it as its constructor takes."""
-    needed = inspect.signature(error.__init__).parameters.values()
+def _construct(error: type[stripe.StripeError]) -> stripe.StripeError:
+    """Return an error with the telltale in every text that its constructor takes."""
+    parameters = inspect.signature(error.__init__).parameters.values()
     given = {
         one.name: TELLTALE
-        for one in needed
+        for one in parameters
         if one.default is inspect.Parameter.empty and one.kind is one.POSITIONAL_OR_KEYWORD
     }
-    given.pop("self")
+    del given["self"]
     return error(**{"message": TELLTALE} | given) if "message" in given or not given else error(**given)
 
 
-def _answering(name: str, status: HTTPStatus, body: bytes) -> Fault:
+def _answer(name: str, status: HTTPStatus, body: bytes) -> Fault:
     def instead(method: Callable[..., Any], call: Call) -> Any:
         return body, int(status), {"Request-Id": "req_harm"}
 
-    return Fault(name, _unused, instead=instead)
+    def error(client: Any, call: Call) -> BaseException:
+        raise AssertionError("an answer raises nothing")
 
-
-def _unused(client: Any, call: Call) -> BaseException:
-    raise AssertionError("an answer raises nothing")
-
-
-def _refusal(status: HTTPStatus) -> bytes:
-    error = {"type": "invalid_request_error", "message": TELLTALE, "param": "id", "code": "made_up"}
-    return json.dumps({"error": error}).encode()
+    return Fault(name, error, instead=instead)
