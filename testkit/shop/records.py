@@ -17,7 +17,7 @@ _MAX_USER_ID: Final = 256
 _CREATED_SECONDS_AGO: Final = 3600
 
 
-def named_session(name: str, now: int, **changes: Any) -> SessionSpec:
+def named_session(name: str, now: int, /, **changes: Any) -> SessionSpec:
     """Return a paid session `cs_test_<name>` of the user of that name, opened an hour before `now`."""
     fields: Record = {"created": now - _CREATED_SECONDS_AGO, "metadata": {"userId": name}} | changes
     return SessionSpec(f"cs_test_{name}", **fields)

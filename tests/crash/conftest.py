@@ -38,7 +38,7 @@ def run_start(make_account):
 
 @pytest.fixture(scope="session")
 def cases(batch_start, run_start):
-    """Derives the cases of a starting point's fixture name and an act, once for all chunks."""
+    """Return a function that derives the cases of a starting point's fixture and an act, once for all."""
     starts = {"batch_start": batch_start, "run_start": run_start}
     return cache(lambda name, act: derive_cases(starts[name], act))
 

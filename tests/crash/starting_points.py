@@ -1,6 +1,6 @@
 """Where cases begin: a small shop with one customer for each way that a session can go, and how it must end.
 
-A starting point is prepared once, by the product and without faults; each case then begins from the same bytes.
+A starting point is prepared once, by the product and without faults; each case begins from the same bytes.
 """
 
 import json
@@ -87,7 +87,7 @@ def _spec(name: str, **changes: Any) -> SessionSpec:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """The account, its scenarios, the table's bytes, and the bodies in the queue with their receive counts."""
+    """The account, its scenarios, the table's bytes, and the queued bodies with their receive counts."""
 
     account: FakeStripe
     scenarios: list[Scenario]

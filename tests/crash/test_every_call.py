@@ -1,7 +1,7 @@
 """Each external call of a batch and of a run fails in every way, and the shop recovers.
 
-The process dies before the call, dies after it, and the call fails with each error that its API can return. The
-calls are those of a run without faults, the errors those of the services' own models.
+The process dies before the call, dies after it, and the call fails with each error that its API can return.
+The calls are those of a run without faults, the errors those of the services' own models.
 """
 
 import pytest

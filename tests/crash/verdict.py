@@ -138,7 +138,7 @@ def _unfenced_orders(records: TableRecords, start: StartingPoint, shop: CrashSho
 
 
 def _is_put_refused(shop: CrashShop, partition: str) -> bool:
-    """Return whether DynamoDB refused the event's record; its order is then written without it, and not lost."""
+    """Return whether DynamoDB refused the event's record; its order is then written without the record."""
     for event in shop.history.events:
         refusal, _, position = (event.fault or "").partition(" at ")
         if refusal in ("ValidationError", "ItemCollectionSizeLimitExceeded"):

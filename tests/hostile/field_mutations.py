@@ -1,26 +1,26 @@
-"""What a hostile or broken sender puts in a field's place: JSON, or what parsers of JSON take for it."""
+"""What a hostile or broken sender puts in place of a field: JSON, or what JSON parsers take for it."""
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.hostile.paths import Path
+from tests.hostile.field_paths import FieldPath
 
 MISSING: Any = object()
-# In every text and every key: nothing of it may be repeated by a message or a log line.
+# Part of every text and key: no message and no log line may repeat it.
 SECRET = "SECRET-4711"
 EMOJI = "🦄🎁👩‍👩‍👧‍👦"
 
 
-def nested(depth: int, leaf: Any = SECRET) -> Any:
+def nest(depth: int, leaf: Any = SECRET) -> Any:
     value = leaf
     for _ in range(depth):
         value = {"in": value}
     return value
 
 
-# By class, so that a failure has a name. Made anew each time: a mutant may be changed.
+# By a name for failure messages. Each value is built anew, since a mutant may be changed.
 MUTATIONS: dict[str, Callable[[], Any]] = {
     "missing": lambda: MISSING,
     "null": lambda: None,
@@ -52,46 +52,49 @@ MUTATIONS: dict[str, Callable[[], Any]] = {
     "an object with emoji for names": lambda: {EMOJI * n: SECRET for n in range(1, 5)},
     "an object with null in it": lambda: {"a": None, "b": SECRET},
     "an object of 400 KB": lambda: {f"k{n}": SECRET + "v" * 500 for n in range(850)},
-    "an object 40 deep": lambda: nested(40),
-    "an object 400 deep": lambda: nested(400),
+    "an object 40 deep": lambda: nest(40),
+    "an object 400 deep": lambda: nest(400),
 }
 
 
 @dataclass(frozen=True)
-class Mutation:
-    """One field of one object, and what stands in its place."""
+class FieldMutation:
+    """One field of an object, and the name of the value in its place."""
 
     what: str
-    path: Path
+    path: FieldPath
 
     def __str__(self) -> str:
         return f"{self.what} at {'.'.join(map(str, self.path))}"
 
-    def of(self, session: Any) -> Any:
-        """A copy of the session with this done to it."""
+    def apply(self, session: Any) -> Any:
+        """Return a copy of the session with this mutation."""
         changed = json.loads(json.dumps(session))
-        holder, last = _holder(changed, self.path), self.path[-1]
-        value = MUTATIONS[self.what]()
-        if value is MISSING:
-            del holder[last]
-        else:
-            holder[last] = value
+        set_field(_find_holder(changed, self.path), self.path[-1], MUTATIONS[self.what]())
         return changed
 
 
-def mutations_of(session: Any, paths: Iterable[Path]) -> list[Mutation]:
-    """Each field that is there, or that its object could have, in each way."""
+def set_field(holder: Any, name: str | int, value: Any) -> None:
+    """Set a field, or delete it if the value is MISSING and the field is there."""
+    if value is not MISSING:
+        holder[name] = value
+    elif _has(holder, name):
+        del holder[name]
+
+
+def list_mutations(session: Any, paths: Iterable[FieldPath]) -> list[FieldMutation]:
+    """Return every mutation of each field that is there or that its object could have."""
     return [
-        Mutation(what, path)
+        FieldMutation(what, path)
         for path in paths
-        if (holder := _holder(session, path)) is not None
+        if (holder := _find_holder(session, path)) is not None
         for what in MUTATIONS
         if what != "missing" or _has(holder, path[-1])
     ]
 
 
-def _holder(session: Any, path: Path) -> Any | None:
-    """What the field is a part of; None where the session has no such part."""
+def _find_holder(session: Any, path: FieldPath) -> Any | None:
+    """Return the object or list that the field is part of; None if the session has none."""
     holder = session
     for step in path[:-1]:
         if not _has(holder, step):
