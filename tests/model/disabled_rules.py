@@ -1,7 +1,4 @@
-"""The product, broken by hand in one place each: what the model has to find, and what it says then.
-
-Each is one rule of docs/correctness.md taken away. `finds` is a part of the sentence.
-"""
+"""Rules of docs/correctness.md, switched off one at a time: the model must find that each is missing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,18 +17,21 @@ from recon.dynamodb.records import STATE_KEY, Run
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.retry import Deadline
-from recon.timestamps import DAY, HOUR
+from recon.timestamps import DAY
 
-BEHIND, BY_WEBHOOK = "is behind the watermark", "is doubled by its webhook"
-MISCOUNTED = "more and not"
+BEHIND, BY_WEBHOOK, BY_SYNC = "is behind the watermark", "is doubled by its webhook", "is doubled by the sync"
+MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missing"
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
 _send = SessionQueue.send
 
 
 @dataclass(frozen=True)
-class Mutation:
-    """`patches`: owner, attribute, replacement. `seed`: of the first history that finds it."""
+class DisabledRule:
+    """A rule that `patches` (owner, attribute, replacement) or the settings `env` switch off.
+
+    `finds` is a part of the violation, `seed` that of the first history with it.
+    """
 
     rule: str
     finds: str
@@ -40,15 +40,15 @@ class Mutation:
     env: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def disable(self) -> Iterator[None]:
         with ExitStack() as stack:
             for owner, name, replacement in self.patches:
                 stack.enter_context(mock.patch.object(owner, name, replacement))
             yield
 
 
-def _put_whatever_is_there(prefix: str) -> Callable[..., Action]:
-    """Without the condition on keys that begin so."""
+def _put_without_condition(prefix: str) -> Callable[..., Action]:
+    """Return a put without its condition for keys with this prefix."""
 
     def put(self: Table, item: Item, condition: str, values: Item | None = None) -> Action:
         key = f"{item['PK']} {item['SK']}"
@@ -59,8 +59,8 @@ def _put_whatever_is_there(prefix: str) -> Callable[..., Action]:
     return put
 
 
-def _update_whatever_is_there(part: str) -> Callable[..., Action]:
-    """Without the condition that has this part."""
+def _update_without_condition(part: str) -> Callable[..., Action]:
+    """Return an update without the condition that has this part."""
 
     def update(
         self: Table,
@@ -78,8 +78,7 @@ def _update_whatever_is_there(part: str) -> Callable[..., Action]:
     return update
 
 
-def _counters_apart(self: Table, actions: Sequence[Action], *args: Any, **kwargs: Any) -> None:
-    """What is counted is written in a transaction of its own, afterwards."""
+def _count_separately(self: Table, actions: Sequence[Action], *args: Any, **kwargs: Any) -> None:
     outcomes = [action for action in actions if action.key[0].startswith("SYNC_RUN#")]
     counters = [action for action in actions if outcomes and action.kind == "Update"]
     _transact(self, [action for action in actions if action not in counters], *args, **kwargs)
@@ -87,7 +86,7 @@ def _counters_apart(self: Table, actions: Sequence[Action], *args: Any, **kwargs
         _transact(self, counters, *args, **kwargs)
 
 
-def _covered_at_the_start(self: Runs, run: Run, now: int) -> Run:
+def _move_watermark_at_start(self: Runs, run: Run, now: int) -> Run:
     started = _start(self, run, now)
     if run.covers_through:
         move = self._table.update(STATE_KEY, "SET lastCoveredThrough = :to", {":to": run.covers_through})
@@ -95,7 +94,7 @@ def _covered_at_the_start(self: Runs, run: Run, now: int) -> Run:
     return started
 
 
-def _cursor_first(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
+def _count_before_sending(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
     with_sent = replace(progress, sent=len(messages) + counted)
     self.run = self._with.runs.advance(self.run, with_sent, self._with.now())
     self._with.queue.send(messages, self._with.pool, self._with.deadline)
@@ -125,73 +124,74 @@ def _send_once(self: SessionQueue, entries: list[Any]) -> None:
     self._batch_call(self._client.send_message_batch, entries)
 
 
-def _as_if_the_last_night_was_there(at: int, hours: int, grace: int, needed: int | None) -> Any:
-    return _from_watermark(at, hours, grace, needed and at - DAY - grace - HOUR)
+def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None) -> Any:
+    return _from_watermark(at, hours, grace, needed and at - DAY - grace)
 
 
-MUTATIONS = (
-    Mutation(
-        "the order's key is free", "is changed", 13, [(Table, "put", _put_whatever_is_there(" ORDER#"))]
+DISABLED_RULES = (
+    DisabledRule(
+        "the order's key is free", "is changed", 13, [(Table, "put", _put_without_condition(" ORDER#"))]
     ),
-    Mutation(
+    DisabledRule(
         "the outcome is the one that was read",
         "goes from",
         4,
-        [(Table, "put", _put_whatever_is_there("SYNC_RUN#"))],
+        [(Table, "put", _put_without_condition("SYNC_RUN#"))],
     ),
-    Mutation("counters are in the transaction", "counts", 0, [(Table, "transact", _counters_apart)]),
-    Mutation(
+    DisabledRule(
+        "counters are in the transaction", "created is", 0, [(Table, "transact", _count_separately)]
+    ),
+    DisabledRule(
         "the state is this run's",
-        "the state says",
+        "as in its run",
         5,
-        [(Table, "update", _update_whatever_is_there("lastSyncRunId = :run"))],
+        [(Table, "update", _update_without_condition("lastSyncRunId = :run"))],
     ),
-    Mutation(
+    DisabledRule(
         "the cursor is the one that was read",
-        "never ends",
+        ENDLESS,
         4,
-        [(Table, "update", _update_whatever_is_there("cursor"))],
+        [(Table, "update", _update_without_condition("cursor"))],
     ),
-    Mutation("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _covered_at_the_start)]),
-    Mutation(
-        "messages are sent before they are counted", "never ends", 10, [(RunLister, "_send", _cursor_first)]
+    DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
+    DisabledRule(
+        "messages are sent before they are counted",
+        ENDLESS,
+        10,
+        [(RunLister, "_send", _count_before_sending)],
     ),
-    Mutation("all that is sent is counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
-    Mutation("all that is counted is sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
-    Mutation("rejected entries are sent again", "never ends", 0, [(SessionQueue, "_send_once", _send_once)]),
-    Mutation(
+    DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
+    DisabledRule("all counted messages are sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
+    DisabledRule("rejected entries are sent again", ENDLESS, 0, [(SessionQueue, "_send_once", _send_once)]),
+    DisabledRule(
         "errors are written before the last attempt",
         "began without its outcome",
         98,
         [(SessionGroup, "announce_last_attempts", lambda self, works: 0)],
     ),
-    Mutation(
-        "what failed comes back", "never ends", 8, [(BatchProcessor, "_give_back", lambda self, *_: [])]
+    DisabledRule(
+        "failed messages are returned", ENDLESS, 8, [(BatchProcessor, "_give_back", lambda self, *_: [])]
     ),
-    Mutation(
-        "look again before the commit", "is doubled by us", 105, [(SessionGroup, "_look_again", _see_nothing)]
-    ),
-    Mutation(
-        "every order of a user is looked at",
-        "is doubled by us",
-        1,
-        [(orders, "_orders_under", _first_order_only)],
-    ),
-    Mutation("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
-    Mutation(
-        "webhooks are asked about before sending",
+    DisabledRule("look again before the commit", BY_SYNC, 105, [(SessionGroup, "_look_again", _see_nothing)]),
+    DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
+    DisabledRule("the grace", BY_WEBHOOK, 0, env={"SYNC_GRACE_MINUTES": "0"}),
+    DisabledRule(
+        "events are read before sending",
         BY_WEBHOOK,
         52,
         [(webhook_events.WebhookEvents, "look", lambda self: None)],
     ),
-    Mutation("a session lives for a day", BEHIND, 0, [(window, "SESSION_LIFE", 0), (window, "MARGIN", 0)]),
-    Mutation(
-        "missed nights are caught up",
-        "has 0 orders",
-        0,
-        [(window, "_from_watermark", _as_if_the_last_night_was_there)],
+    DisabledRule(
+        "a session lives for a day", BEHIND, 0, [(window, "SESSION_LIFE", 0), (window, "MARGIN", 0)]
     ),
-    Mutation(
-        "delayed payments are asked about", "has 0 orders", 9, [(Runs, "pending", lambda self: iter(()))]
+    DisabledRule(
+        "missed nights are caught up",
+        MISSING,
+        0,
+        [(window, "_from_watermark", _ignore_missed_nights)],
+    ),
+    DisabledRule(
+        "pending payments are checked again", MISSING, 9, [(Runs, "pending", lambda self: iter(()))]
     ),
 )

@@ -1,6 +1,6 @@
 """The fake Stripe without sockets: the real library's requests, answered in the same thread.
 
-Everything but the transport is what the other tests use: the account's store, its endpoints, its errors.
+All but the transport is what other tests use: the account's store, its endpoints, its errors.
 """
 
 import json
@@ -21,23 +21,29 @@ REQUEST_ID = "req_model"
 
 
 class StripeApi:
-    """The account's endpoints as calls. `keys` are those that are right at the moment."""
+    """The account's endpoints as calls. `keys` are those that are valid at the moment."""
 
     url = "https://stripe.test"
 
     def __init__(self, key: str) -> None:
         self.store = Store()
         self.keys = {key}
+        self.may_read_events = True
 
     def retrieve(self, query: str, path: str) -> dict[str, Any]:
         return api.answer(self.store, api.understand("GET", path, query))
 
-    # A call of its own each, so that each can fail by itself.
-    list = line_items = events = disputes = retrieve
+    # One call for each endpoint, so that each can fail alone.
+    list = line_items = disputes = retrieve
+
+    def events(self, query: str, path: str) -> dict[str, Any]:
+        if not self.may_read_events:
+            raise errors.forbidden(next(iter(self.keys)), "acct_model", "rak_event_read")
+        return self.retrieve(query, path)
 
 
-class InProcess(stripe.HTTPClient):
-    """The library's transport. `endpoints` is a StripeApi, or one behind faults."""
+class EndpointClient(stripe.HTTPClient):
+    """The library's HTTP client. `endpoints` is a StripeApi, or one behind faults."""
 
     name = "in-process"
 
@@ -71,14 +77,14 @@ class InProcess(stripe.HTTPClient):
             raise errors.wrong_key(key)
 
     def close(self) -> None:
-        """There is no connection to close."""
+        """Do nothing: no connection is open."""
 
 
-def connected(settings: Settings, endpoints: Any, ssm: Any, pacer: RateLimiter) -> StripeConnection:
-    """The connection of one process: its own copy of the key, nothing else."""
-    connection = StripeConnection(StripeKey(settings, lambda: ssm), pacer, timeout=5.0)
+def connect_process(settings: Settings, endpoints: Any, ssm: Any, limiter: RateLimiter) -> StripeConnection:
+    """Return the connection of one process, which shares nothing but the parameter with others."""
+    connection = StripeConnection(StripeKey(settings, lambda: ssm), limiter, timeout=5.0)
     connection.close()
-    connection._http = InProcess(endpoints)  # type: ignore[assignment]
+    connection._http = EndpointClient(endpoints)  # type: ignore[assignment]
     connection._client = stripe.StripeClient(
         "set per request", http_client=connection._http, stripe_version=STRIPE_VERSION
     )
