@@ -95,9 +95,7 @@ class _SteppedShop:
 
     def __init__(self, order: StepOrder, rules: Rules) -> None:
         self.world = ModelWorld(0, ShopConfig())
-        self.spec = named_session(
-            "user1", int(self.world.clock.now), created=int(self.world.clock.now) - HOUR
-        )
+        self.spec = named_session("user1", int(self.world.clock.now))
         self.world.sells(self.spec)
         (self._event,) = events_of(self.spec)
         self._fence = rules.fence

@@ -1,8 +1,8 @@
-"""The fake Stripe with a share of its answers gone wrong, as a process that ends with its standard input.
+"""The fake Stripe with a share of faulty answers, as a process that ends when its standard input is closed.
 
-It prints one JSON line with its address, and then answers each line that it is told with another:
-`{"rate": 0.3}` sets the share, `{"shop": recipe}` adds a shop, `{"forget": recipe}` removes it, `{"heal": 1}`
-brings dead sessions back, `{"count": 1}` tells what was injected and how many requests there were.
+It prints one JSON line with its URL, and answers each line with another one: `{"rate": 0.3}` sets the share
+of faults, `{"shop": recipe}` adds a shop, `{"forget": recipe}` removes it, `{"heal": 1}` brings dead sessions
+back, and `{"count": 1}` returns the injected faults and the number of requests.
 """
 
 import json
@@ -16,15 +16,16 @@ from typing import Any
 
 from testkit.fake_stripe import FakeStripe, RateLimits
 from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
-from testkit.shop import Shop, shop_from_json
+from testkit.shop import shop_from_json
 
-# Longer than a request of a consumer may take, and short enough for a producer to wait for.
+# Longer than a consumer waits for an answer, and short enough for a producer.
 HANG_SECONDS = 4.0
-KINDS = {FaultKind.RATE_LIMIT: 35, FaultKind.SERVER_ERROR: 35, FaultKind.DROP: 25, FaultKind.HANG: 5}
+FAULT_WEIGHTS = {FaultKind.RATE_LIMIT: 35, FaultKind.SERVER_ERROR: 35, FaultKind.DROP: 25, FaultKind.HANG: 5}
 
 
-class Chance(Faults):
-    """Beside the faults that are switched on, any request meets one with a probability of `rate`."""
+class RandomFaults(Faults):
+    """Faults that any request meets with a probability of `rate`, in addition to those that are switched
+    on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,19 +38,19 @@ class Chance(Faults):
     ) -> list[Fault]:
         if random.random() >= self.rate:
             return super().take(endpoint, session, expanded)
-        (kind,) = random.choices(list(KINDS), list(KINDS.values()))
+        (kind,) = random.choices(list(FAULT_WEIGHTS), list(FAULT_WEIGHTS.values()))
         with self._drawing:
             self._drawn[endpoint.value, kind.value] += 1
         return [Fault(kind, seconds=HANG_SECONDS if kind is FaultKind.HANG else 0.0)]
 
-    def drawn(self) -> list[list[Any]]:
-        """[endpoint, kind, times]."""
+    def count_drawn(self) -> list[list[Any]]:
+        """Return [endpoint, kind, times] of each kind of fault."""
         with self._drawing:
             return [[*what, times] for what, times in self._drawn.items()]
 
 
-def _does(stripe: FakeStripe, faults: Chance, told: dict[str, Any]) -> Any:
-    match told:
+def _execute(stripe: FakeStripe, faults: RandomFaults, command: dict[str, Any]) -> Any:
+    match command:
         case {"rate": rate}:
             faults.rate = rate
         case {"shop": recipe}:
@@ -64,18 +65,18 @@ def _does(stripe: FakeStripe, faults: Chance, told: dict[str, Any]) -> Any:
         case {"heal": _}:
             faults.clear()
         case {"count": _}:
-            return {"faults": faults.drawn(), "requests": stripe.calls.summary()["total"]}
+            return {"faults": faults.count_drawn(), "requests": stripe.calls.summary()["total"]}
     return {}
 
 
 def main() -> None:
-    faults = Chance()
+    faults = RandomFaults()
     key = os.environ["SANDBOX_STRIPE_KEY"]
     with FakeStripe(key, limits=RateLimits(per_second=None, per_endpoint=None)) as stripe:
         stripe.faults = faults
         print(json.dumps({"url": stripe.url}), flush=True)
         for line in sys.stdin:
-            print(json.dumps(_does(stripe, faults, json.loads(line))), flush=True)
+            print(json.dumps(_execute(stripe, faults, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

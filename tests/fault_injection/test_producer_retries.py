@@ -1,5 +1,7 @@
-"""What the storms at 60 % taught: a producer repeats its reads and its pages itself, since Lambda invokes it
-three times at most and a run makes many of them."""
+"""A producer repeats its reads and its pages, as the storms at 60 % showed that it must.
+
+Lambda invokes it three times at most, and a run makes many of them.
+"""
 
 import pytest
 
@@ -17,23 +19,22 @@ def world():
         world.close()
 
 
-def test_a_producer_outlasts_a_burst_of_failed_reads(world):
-    world.dynamodb.plan = first_of(
-        on("get_item", throttled(), nth=range(1, 5)), on("query", throttled(), nth=range(1, 5))
-    )
+def test_producer_outlasts_a_burst_of_failed_reads(world):
+    plans = [on(method, throttled(), nth=range(1, 5)) for method in ("get_item", "query")]
+    world.dynamodb.plan = first_of(*plans)
     assert world.produce()["body"]["status"] in ("running", "success")
     assert world.history.count("get_item") > 4
     assert world.history.count("query") > 4
 
 
-def test_a_producer_gives_up_a_read_that_keeps_failing(world):
+def test_producer_gives_up_a_read_that_keeps_failing(world):
     world.dynamodb.plan = on("get_item", throttled())
     with pytest.raises(Exception, match="GetItem"):
         world.produce()
     assert world.history.count("get_item") == 5
 
 
-def test_a_producer_outlasts_a_burst_of_failed_pages(world):
+def test_producer_outlasts_a_burst_of_failed_pages(world):
     world.stripe.faults.server_error(endpoint=Endpoint.LIST, times=5)
     world.stripe.faults.rate_limit(endpoint=Endpoint.EVENTS, times=5)
     assert world.produce()["statusCode"] == 200

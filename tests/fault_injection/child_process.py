@@ -1,4 +1,4 @@
-"""A process that ends with whoever started it, however that one ends: by the end of its standard input."""
+"""A process that ends together with its parent, however that one ends: when its standard input is closed."""
 
 import json
 import os
@@ -13,14 +13,15 @@ STOP_SECONDS = 10
 
 
 def end_with_parent(pid: int) -> None:
-    """Waits for the end of standard input and ends this process."""
+    """Wait for the end of standard input and kill this process."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(pid, signal.SIGKILL)
 
 
-class Child:
-    """A module of ours as a process. `told` is the JSON line that it begins with, heard by `begins`."""
+class ChildProcess:
+    """A module as a process that exchanges JSON lines; `greeting` is the first line, set by
+    `wait_until_up`."""
 
     def __init__(self, log: Path, module: str, *arguments: str, env: dict[str, str]) -> None:
         with log.open("wb") as errors:
@@ -35,31 +36,28 @@ class Child:
                 start_new_session=True,
             )
         self._log = log
-        self.told: Any = None
+        self.greeting: Any = None
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def begins(self) -> None:
-        """Returns when it is up; apart from the start, so that several start at once."""
-        self.told = self.hears()
+    def wait_until_up(self) -> None:
+        """Read the greeting; separate from the start, so that several processes start at once."""
+        self.greeting = self._read()
 
-    def hears(self) -> Any:
+    def request(self, message: Any) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.process.args} ended:\n{self._log.read_text()[-2000:]}")
         return json.loads(line)
-
-    def says(self, what: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(what) + "\n")
-        self.process.stdin.flush()
-
-    def asks(self, what: Any) -> Any:
-        self.says(what)
-        return self.hears()
 
     def stop(self) -> None:
         self.process.kill()

@@ -1,6 +1,7 @@
-"""What goes wrong on the way to AWS: shares of faults, as rules for microburst.
+"""The faults on the way to AWS: their shares, as rules for microburst.
 
-microburst draws rule after rule, so each rule's probability is its share of what the rules before it left.
+microburst draws one rule after the other, so the probability of a rule is its share of what the rules before
+it left.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,13 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-type Rule = dict[str, Any]
+type FaultRule = dict[str, Any]
 
 THROTTLED, FAILED, RESET, LOST, TIMEOUT = "throttled", "500", "reset", "response lost", "timeout"
 CONFLICT, PARTIAL = "conflict", "partial failure"
 # Longer than the 3 s that a client waits for an answer.
 HANG_MS = 4000
-# The proxy answers a rule with this header by failing some entries of a batch itself.
+# The proxy answers a rule with this header by failing some entries of a batch.
 PARTIAL_MARK = "x-partial-failure"
 
 _CODES = {
@@ -22,7 +23,7 @@ _CODES = {
     "sqs": ("ThrottlingException", "InternalFailure"),
     "lambda": ("TooManyRequestsException", "ServiceException"),
 }
-# A call that hangs costs seconds, so few do; a commit whose answer is lost is the fault that doubles things.
+# Timeouts are rare since each costs seconds; lost responses are frequent since they can double an effect.
 _ANYWHERE: Mapping[str, int] = MappingProxyType({THROTTLED: 30, FAILED: 25, RESET: 15, LOST: 27, TIMEOUT: 3})
 OPERATIONS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
     {
@@ -38,7 +39,7 @@ OPERATIONS: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Fired:
+class InjectedFaults:
     """How often one kind of fault hit one operation."""
 
     service: str
@@ -47,37 +48,33 @@ class Fired:
     times: int
 
 
-def rules(service: str, rate: float, only: str | None = None) -> list[Rule]:
-    """Faults for this share of the calls of each operation, of one kind or of all; at 0 there are none."""
+def build_rules(service: str, rate: float, only: str | None = None) -> list[FaultRule]:
+    """Return rules for this share of the calls of each operation, with all kinds of faults or only one."""
     return [
         rule
         for (owner, operation), kinds in OPERATIONS.items()
         if owner == service and rate > 0
-        for rule in _of_operation(service, operation, _chosen(kinds, only), rate)
+        for rule in _build_operation_rules(service, operation, kinds, rate, only)
     ]
 
 
-def _chosen(kinds: Mapping[str, int], only: str | None) -> Mapping[str, int]:
-    return {kind: weight for kind, weight in kinds.items() if only in (None, kind)}
-
-
-def _of_operation(service: str, operation: str, kinds: Mapping[str, int], rate: float) -> Iterator[Rule]:
+def _build_operation_rules(
+    service: str, operation: str, kinds: Mapping[str, int], rate: float, only: str | None
+) -> Iterator[FaultRule]:
+    weights = {kind: weight for kind, weight in kinds.items() if only in (None, kind)}
     left = 1.0
-    for kind, weight in kinds.items():
-        share = rate * weight / sum(kinds.values())
-        # A sum of shares may pass 1 by a rounding.
-        yield {
-            "service": service,
-            "operation": operation,
-            "probability": min(1.0, share / left),
-            **_effect(service, kind),
-        }
+    for kind, weight in weights.items():
+        share = rate * weight / sum(weights.values())
+        # A sum of shares may exceed 1 by a rounding error.
+        probability = min(1.0, share / left)
+        effect = _effect(service, kind)
+        yield {"service": service, "operation": operation, "probability": probability, **effect}
         left -= share
 
 
-def _effect(service: str, kind: str) -> Rule:
+def _effect(service: str, kind: str) -> FaultRule:
     throttled, failed = _CODES[service]
-    effects: dict[str, Rule] = {
+    effects: dict[str, FaultRule] = {
         THROTTLED: {"error": {"code": throttled, "status": 400}},
         FAILED: {"error": {"code": failed, "status": 500}},
         RESET: {"reset": True},
@@ -89,12 +86,12 @@ def _effect(service: str, kind: str) -> Rule:
     return effects[kind]
 
 
-def kind_of(action: str) -> str:
-    """The fault behind microburst's word for what it did."""
+def parse_kind(action: str) -> str:
+    """Return the kind of fault behind microburst's name of what it did."""
     name, _, what = action.partition(":")
     if name == "error":
         if what == "TransactionCanceledException":
             return CONFLICT
         return THROTTLED if what in {codes[0] for codes in _CODES.values()} else FAILED
-    # A rule that only marks is a "match" to it.
+    # microburst calls a rule that only sets a header a "match".
     return {"reset": RESET, "response": LOST, "timeout": TIMEOUT, "match": PARTIAL}[name]
