@@ -5,18 +5,18 @@ Violations name sessions and attributes, never a value that could be a name, an 
 
 from testkit.invariants.checks import (
     Violation,
-    changed_items,
-    counter_mismatches,
-    missing_orders,
-    order_differences,
-    pending_mismatches,
-    run_incomplete,
-    state_mismatches,
-    surplus_orders,
-    unfinished_runs,
+    check_run_done,
+    compare_counters,
+    compare_order,
+    compare_pending,
+    compare_state,
+    find_changed_items,
+    find_missing_orders,
+    find_surplus_orders,
+    find_unfinished_runs,
 )
-from testkit.invariants.first_run import outcome_mismatches, verify, verify_records
-from testkit.invariants.logs import leaked_secrets, unexpected_errors
+from testkit.invariants.first_run import compare_outcomes, verify, verify_records
+from testkit.invariants.logs import find_leaked_secrets, find_unexpected_errors
 from testkit.invariants.table_records import COUNTERS, RecordKey, TableRecords, WireItem, to_plain, to_wire
 
 __all__ = [
@@ -25,20 +25,20 @@ __all__ = [
     "TableRecords",
     "Violation",
     "WireItem",
-    "changed_items",
-    "counter_mismatches",
-    "leaked_secrets",
-    "missing_orders",
-    "order_differences",
-    "outcome_mismatches",
-    "pending_mismatches",
-    "run_incomplete",
-    "state_mismatches",
-    "surplus_orders",
+    "check_run_done",
+    "compare_counters",
+    "compare_order",
+    "compare_outcomes",
+    "compare_pending",
+    "compare_state",
+    "find_changed_items",
+    "find_leaked_secrets",
+    "find_missing_orders",
+    "find_surplus_orders",
+    "find_unexpected_errors",
+    "find_unfinished_runs",
     "to_plain",
     "to_wire",
-    "unexpected_errors",
-    "unfinished_runs",
     "verify",
     "verify_records",
 ]

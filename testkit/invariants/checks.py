@@ -33,14 +33,14 @@ class Violation:
         return f"{self.subject}: {self.what}"
 
 
-def missing_orders(records: TableRecords, wanted: Mapping[str, int]) -> Iterator[Violation]:
+def find_missing_orders(records: TableRecords, wanted: Mapping[str, int]) -> Iterator[Violation]:
     """Yield the sessions with fewer orders than `wanted`, which has the numbers by session id."""
     for session_id, number in wanted.items():
         if len(records.orders.get(session_id, ())) < number:
             yield Violation(session_id, "the order is missing")
 
 
-def surplus_orders(records: TableRecords, wanted: Mapping[str, int]) -> Iterator[Violation]:
+def find_surplus_orders(records: TableRecords, wanted: Mapping[str, int]) -> Iterator[Violation]:
     """Yield the sessions with more orders than `wanted`, and the orders of unknown sessions."""
     for session_id, orders in sorted(records.orders.items()):
         allowed = wanted.get(session_id)
@@ -52,7 +52,7 @@ def surplus_orders(records: TableRecords, wanted: Mapping[str, int]) -> Iterator
             yield Violation(session_id, f"{len(orders)} orders instead of {allowed}")
 
 
-def changed_items(records: TableRecords, written: Iterable[WireItem]) -> Iterator[Violation]:
+def find_changed_items(records: TableRecords, written: Iterable[WireItem]) -> Iterator[Violation]:
     """Yield the webhook's items that are not byte for byte as they were `written`."""
     for item in written:
         pk, sk = item["PK"]["S"], item["SK"]["S"]
@@ -68,7 +68,7 @@ def changed_items(records: TableRecords, written: Iterable[WireItem]) -> Iterato
             yield Violation(subject, f"{name} was changed: {', '.join(changed)}")
 
 
-def order_differences(
+def compare_order(
     session_id: str, expected: Record, order: Record, run_ids: Collection[str]
 ) -> Iterator[Violation]:
     """Compare each attribute of an order of the sync with the `expected` one, and its run with `run_ids`."""
@@ -87,7 +87,7 @@ def order_differences(
         yield Violation(session_id, f"{name} should not be there")
 
 
-def counter_mismatches(records: TableRecords, run_id: str) -> Iterator[Violation]:
+def compare_counters(records: TableRecords, run_id: str) -> Iterator[Violation]:
     """Compare the counters of a run's record with its outcomes."""
     run = records.runs.get(run_id, {})
     outcomes = Counter(str(outcome.get("outcome")) for outcome in records.outcomes.get(run_id, {}).values())
@@ -97,7 +97,7 @@ def counter_mismatches(records: TableRecords, run_id: str) -> Iterator[Violation
             yield Violation(f"run {run_id}", f"{name} is {run.get(name)} and not {number}")
 
 
-def run_incomplete(records: TableRecords, run_id: str, sessions: int | None = None) -> Iterator[Violation]:
+def check_run_done(records: TableRecords, run_id: str, sessions: int | None = None) -> Iterator[Violation]:
     """Check that a run is done and enqueued `sessions`, by default as many as it has outcomes."""
     run = records.runs.get(run_id, {})
     outcomes = len(records.outcomes.get(run_id, ()))
@@ -110,14 +110,14 @@ def run_incomplete(records: TableRecords, run_id: str, sessions: int | None = No
         )
 
 
-def unfinished_runs(records: TableRecords) -> Iterator[Violation]:
+def find_unfinished_runs(records: TableRecords) -> Iterator[Violation]:
     """Yield the runs that are neither done nor failed."""
     for run_id, run in records.runs.items():
         if run.get("status") not in ("done", "failed"):
             yield Violation(f"run {run_id}", f"status is {run.get('status')}: it never ends")
 
 
-def state_mismatches(records: TableRecords) -> Iterator[Violation]:
+def compare_state(records: TableRecords) -> Iterator[Violation]:
     """Compare the sync state with the record of the run that holds it."""
     run = records.runs.get(records.last_run_id)
     if run is None:
@@ -130,7 +130,7 @@ def state_mismatches(records: TableRecords) -> Iterator[Violation]:
             yield Violation("sync state", f"{attribute} is {found} and not {run.get(name)} as in its run")
 
 
-def pending_mismatches(records: TableRecords, unpaid: Collection[str]) -> Iterator[Violation]:
+def compare_pending(records: TableRecords, unpaid: Collection[str]) -> Iterator[Violation]:
     """Compare the pending entries with the sessions that are `unpaid`."""
     for session_id in sorted(records.pending.symmetric_difference(unpaid)):
         waits = "still waits" if session_id in records.pending else "does not wait"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from testkit.invariants.checks import (
     Violation,
-    changed_items,
-    missing_orders,
-    order_differences,
+    compare_order,
+    compare_state,
+    find_changed_items,
+    find_missing_orders,
+    find_surplus_orders,
     showable,
-    state_mismatches,
-    surplus_orders,
 )
 from testkit.invariants.table_records import TableRecords, to_wire
 from testkit.shop.records import Record
@@ -35,19 +35,17 @@ def verify_records(records: TableRecords, shop: Shop, *, healed: bool) -> list[V
     wanted = shop.wanted_orders(healed=healed)
     webhook_items = map(to_wire, chain(shop.webhook_orders, shop.webhook_events))
     return [
-        *changed_items(records, webhook_items),
-        *missing_orders(records, wanted),
-        *surplus_orders(records, wanted),
+        *find_changed_items(records, webhook_items),
+        *find_missing_orders(records, wanted),
+        *find_surplus_orders(records, wanted),
         *_order_contents(records, shop, records.last_run_id),
-        *outcome_mismatches(records, shop, records.last_run_id, healed=healed),
+        *compare_outcomes(records, shop, records.last_run_id, healed=healed),
         *_counters(records, shop, records.last_run_id, healed=healed),
-        *state_mismatches(records),
+        *compare_state(records),
     ]
 
 
-def outcome_mismatches(
-    records: TableRecords, shop: Shop, run_id: str, *, healed: bool
-) -> Iterator[Violation]:
+def compare_outcomes(records: TableRecords, shop: Shop, run_id: str, *, healed: bool) -> Iterator[Violation]:
     """Compare the outcomes of a run that found the shop unsynced with the truth, session by session."""
     outcomes = dict(records.outcomes.get(run_id, {}))
     for truth in shop.truth:
@@ -64,7 +62,7 @@ def _order_contents(records: TableRecords, shop: Shop, run_id: str) -> Iterator[
     for truth in shop.truth:
         if truth.order is not None:
             for order in records.read_orders(truth.session_id):
-                yield from order_differences(truth.session_id, truth.order, order, {run_id})
+                yield from compare_order(truth.session_id, truth.order, order, {run_id})
 
 
 def _compare_outcome(truth: Truth, outcome: Record, *, healed: bool) -> Iterator[Violation]:

@@ -9,12 +9,12 @@ _UNEXPECTED: Final = re.compile(r'(ERROR |"message": ?")Unexpected')
 _SHOWN: Final = 300
 
 
-def unexpected_errors(lines: Iterable[str]) -> Iterator[str]:
+def find_unexpected_errors(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines about an exception that nothing maps: a bug, whatever fault was injected."""
     return (f"a bug: {line[:_SHOWN].strip()}" for line in lines if _UNEXPECTED.search(line))
 
 
-def leaked_secrets(lines: Iterable[str], secrets: Sequence[str]) -> Iterator[str]:
+def find_leaked_secrets(lines: Iterable[str], secrets: Sequence[str]) -> Iterator[str]:
     """Yield the lines that contain a secret."""
     return (
         f"a secret, {secret!r}: {line[:_SHOWN].strip()}"

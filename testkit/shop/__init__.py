@@ -3,11 +3,11 @@
 from testkit.shop.builder import MINIMUM_SESSIONS, make_shop, shop_from_json
 from testkit.shop.records import (
     Record,
-    event_record,
-    named_session,
-    recovered_order,
+    build_event_record,
+    build_recovered_order,
+    build_session,
+    build_webhook_order,
     user_id,
-    webhook_order,
 )
 from testkit.shop.seeding import seed_table
 from testkit.shop.truth import Expected, RunCounters, Shop, ShopRecipe, Truth
@@ -20,12 +20,12 @@ __all__ = [
     "Shop",
     "ShopRecipe",
     "Truth",
-    "event_record",
+    "build_event_record",
+    "build_recovered_order",
+    "build_session",
+    "build_webhook_order",
     "make_shop",
-    "named_session",
-    "recovered_order",
     "seed_table",
     "shop_from_json",
     "user_id",
-    "webhook_order",
 ]

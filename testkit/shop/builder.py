@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec
-from testkit.shop.records import Record, event_record, recovered_order, webhook_order
+from testkit.shop.records import Record, build_event_record, build_recovered_order, build_webhook_order
 from testkit.shop.truth import Expected, Shop, ShopRecipe, Truth
 
 # Every awkward session, some ordinary ones around them, and a number that is easy to remember.
@@ -82,7 +82,7 @@ class _ShopBuilder:
         """Add a session whose order the webhook wrote; `order_changes` were made to the order since."""
         spec = self._open(fields)
         moment = (spec.completion or spec.created) + self._rng.randint(1, 30)
-        order = webhook_order(spec, moment, **order_changes or {})
+        order = build_webhook_order(spec, moment, **order_changes or {})
         self._orders.append(order)
         self._add_event(spec, moment, order["orderNumber"])
         self._truth.append(Truth(spec.id, Expected.ORDER_KEPT, reason="exists"))
@@ -140,10 +140,12 @@ class _ShopBuilder:
             self._add_event(spec, (spec.completion or spec.created) + 1, None)
         lost = replace(spec, event_delivered=came)
         self._sessions[-1] = lost
-        self._truth.append(Truth(spec.id, expected, order=recovered_order(lost)))
+        self._truth.append(Truth(spec.id, expected, order=build_recovered_order(lost)))
 
     def _add_event(self, spec: SessionSpec, moment: int, order_number: str | None) -> None:
-        self._events.append(event_record(spec.completed_event_id, spec.id, moment, order_number=order_number))
+        self._events.append(
+            build_event_record(spec.completed_event_id, spec.id, moment, order_number=order_number)
+        )
 
 
 def _customers(shop: _ShopBuilder) -> None:

@@ -17,7 +17,7 @@ _MAX_USER_ID: Final = 256
 _CREATED_SECONDS_AGO: Final = 3600
 
 
-def named_session(name: str, now: int, /, **changes: Any) -> SessionSpec:
+def build_session(name: str, now: int, /, **changes: Any) -> SessionSpec:
     """Return a paid session `cs_test_<name>` of the user of that name, opened an hour before `now`."""
     fields: Record = {"created": now - _CREATED_SECONDS_AGO, "metadata": {"userId": name}} | changes
     return SessionSpec(f"cs_test_{name}", **fields)
@@ -31,18 +31,18 @@ def user_id(spec: SessionSpec) -> str | None:
     return next((user for user in cleaned if user), None)
 
 
-def webhook_order(spec: SessionSpec, moment: int, **changes: Any) -> Record:
+def build_webhook_order(spec: SessionSpec, moment: int, **changes: Any) -> Record:
     """Return the order as the webhook writes it at `moment`: dated by that moment, without a `source`."""
     dated = {"SK": f"ORDER#{moment}#{spec.id}", "updatedAt": _iso(moment), "completedAt": _iso(moment)}
     return _order(spec) | dated | changes
 
 
-def recovered_order(spec: SessionSpec) -> Record:
+def build_recovered_order(spec: SessionSpec) -> Record:
     """Return the order that the sync must write, without the attributes that depend on time and run."""
     return _order(spec) | {"SK": f"ORDER#{spec.created}#{spec.id}", "source": "nightly_sync"}
 
 
-def event_record(
+def build_event_record(
     event_id: str,
     session_id: str,
     moment: int,

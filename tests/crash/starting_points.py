@@ -12,7 +12,7 @@ from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
 from testkit.invariants import WireItem, to_wire
-from testkit.shop import Record, event_record, named_session, webhook_order
+from testkit.shop import Record, build_event_record, build_session, build_webhook_order
 from tests.crash.crash_shop import MAX_RECEIVES, CrashShop
 
 PREVIOUS_RUN = {"trigger": "scheduled", "scheduledTime": "2024-11-26T02:00:00Z", "lookbackHours": 120}
@@ -55,12 +55,12 @@ def list_scenarios() -> list[Scenario]:
         _spec("met", event_delivered=False),
         _spec("collides"),
     )
-    handled = event_record(met.completed_event_id, met.id, NOW - 2 * HOUR, order_number=None)
+    handled = build_event_record(met.completed_event_id, met.id, NOW - 2 * HOUR, order_number=None)
     own_key = {"PK": "USER#collides", "SK": f"ORDER#{collides.created}#{collides.id}", "orderId": OTHER_ORDER}
     return [
         Scenario(_spec("plain")),
         Scenario(_spec("again", metadata=regular)),
-        Scenario(there, "skipped", "exists", (webhook_order(there, NOW - 2 * HOUR, status="shipped"),)),
+        Scenario(there, "skipped", "exists", (build_webhook_order(there, NOW - 2 * HOUR, status="shipped"),)),
         Scenario(_spec("unpaid", payment_status="unpaid"), "skipped", "unpaid"),
         Scenario(_spec("late", created=NOW - 100 * HOUR), paid_later=True),
         Scenario(_spec("long", lines=long)),
@@ -82,7 +82,7 @@ def list_scenarios() -> list[Scenario]:
 
 def _spec(name: str, **changes: Any) -> SessionSpec:
     created = NOW - 3 * HOUR - 60 * (sum(name.encode()) % 97)  # some in one second, most apart
-    return named_session(name, NOW, **{"created": created} | changes)
+    return build_session(name, NOW, **{"created": created} | changes)
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from testkit.builders import NOW, RUN
 from testkit.invariants import (
     TableRecords,
     Violation,
-    changed_items,
-    counter_mismatches,
-    leaked_secrets,
-    missing_orders,
-    order_differences,
-    pending_mismatches,
-    run_incomplete,
-    state_mismatches,
-    surplus_orders,
-    unexpected_errors,
-    unfinished_runs,
+    check_run_done,
+    compare_counters,
+    compare_order,
+    compare_pending,
+    compare_state,
+    find_changed_items,
+    find_leaked_secrets,
+    find_missing_orders,
+    find_surplus_orders,
+    find_unexpected_errors,
+    find_unfinished_runs,
 )
-from testkit.shop import recovered_order
+from testkit.shop import build_recovered_order
 from tests.crash.crash_shop import CrashShop
 from tests.crash.starting_points import OTHER_ORDER, Scenario, StartingPoint
 
@@ -51,9 +51,9 @@ def check_at_end(start: StartingPoint, shop: CrashShop) -> list[Violation]:
         *_outcome_mismatches(records, start),
         *_run_mismatches(records, start),
         *_order_mismatches(records, start),
-        *missing_orders(records, _wanted_orders(start)),
+        *find_missing_orders(records, _wanted_orders(start)),
         *_unfenced_orders(records, start, shop),
-        *pending_mismatches(records, unpaid),
+        *compare_pending(records, unpaid),
         *_watermark_mismatch(records, NOW),
         *_log_violations(records, shop),
     ]
@@ -63,12 +63,12 @@ def check_after_next_night(start: StartingPoint, shop: CrashShop) -> list[Violat
     """Check the shop after the next night, if nothing that failed was repeated before."""
     records = shop.records()
     return [
-        *unfinished_runs(records),
-        *run_incomplete(records, max(records.runs)),
-        *(wrong for run_id in records.runs for wrong in counter_mismatches(records, run_id)),
-        *state_mismatches(records),
+        *find_unfinished_runs(records),
+        *check_run_done(records, max(records.runs)),
+        *(wrong for run_id in records.runs for wrong in compare_counters(records, run_id)),
+        *compare_state(records),
         *_order_mismatches(records, start),
-        *missing_orders(records, _wanted_orders(start)),
+        *find_missing_orders(records, _wanted_orders(start)),
         *_watermark_mismatch(records, NOW + DAY),
         *_log_violations(records, shop),
     ]
@@ -97,9 +97,9 @@ def _outcome_mismatches(records: TableRecords, start: StartingPoint) -> Iterator
 
 
 def _run_mismatches(records: TableRecords, start: StartingPoint) -> Iterator[Violation]:
-    yield from counter_mismatches(records, RUN)
-    yield from run_incomplete(records, RUN, len(start.scenarios))
-    yield from state_mismatches(records)
+    yield from compare_counters(records, RUN)
+    yield from check_run_done(records, RUN, len(start.scenarios))
+    yield from compare_state(records)
 
 
 def _wanted_orders(start: StartingPoint) -> dict[str, int]:
@@ -109,13 +109,13 @@ def _wanted_orders(start: StartingPoint) -> dict[str, int]:
 def _order_mismatches(records: TableRecords, start: StartingPoint) -> Iterator[Violation]:
     """Yield surplus, changed and wrong orders; an order may still be missing."""
     blind = {one.id: 1 for one in start.scenarios if _is_written_blindly(records, one)}
-    yield from changed_items(records, start.foreign_items)
-    yield from surplus_orders(records, _wanted_orders(start) | blind)
+    yield from find_changed_items(records, start.foreign_items)
+    yield from find_surplus_orders(records, _wanted_orders(start) | blind)
     for scenario in start.scenarios:
         for order in records.read_orders(scenario.id):
             if order.get("source") == "nightly_sync":
-                expected = recovered_order(scenario.spec)
-                yield from order_differences(scenario.id, expected, order, records.runs)
+                expected = build_recovered_order(scenario.spec)
+                yield from compare_order(scenario.id, expected, order, records.runs)
 
 
 def _is_written_blindly(records: TableRecords, scenario: Scenario) -> bool:
@@ -157,5 +157,5 @@ def _watermark_mismatch(records: TableRecords, night: int) -> Iterator[Violation
 
 def _log_violations(records: TableRecords, shop: CrashShop) -> Iterator[Violation]:
     lines = [*shop.log.lines, *map(str, records.items.values())]
-    for line in (*unexpected_errors(shop.log.lines), *leaked_secrets(lines, SECRETS)):
+    for line in (*find_unexpected_errors(shop.log.lines), *find_leaked_secrets(lines, SECRETS)):
         yield Violation("log", line)

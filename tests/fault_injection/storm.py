@@ -10,7 +10,7 @@ from typing import Any
 
 from recon.timestamps import to_iso
 from sandbox.stack import STRIPE_KEY
-from testkit.invariants import TableRecords, leaked_secrets, unexpected_errors, verify
+from testkit.invariants import TableRecords, find_leaked_secrets, find_unexpected_errors, verify
 from testkit.shop import make_shop, seed_table
 from tests.fault_injection.environment import StormEnvironment
 from tests.fault_injection.fault_rules import InjectedFaults
@@ -177,5 +177,5 @@ def check_logs(environment: StormEnvironment, *names: str) -> list[str]:
     for name in names:
         with (environment.home / f"{name}.log").open(errors="replace") as file:
             lines = file.readlines()
-        found += [*unexpected_errors(lines), *leaked_secrets(lines, [STRIPE_KEY, "@example.com"])]
+        found += [*find_unexpected_errors(lines), *find_leaked_secrets(lines, [STRIPE_KEY, "@example.com"])]
     return found

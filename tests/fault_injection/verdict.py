@@ -6,13 +6,13 @@ from itertools import chain
 
 from testkit.invariants import (
     TableRecords,
-    changed_items,
-    counter_mismatches,
-    missing_orders,
-    outcome_mismatches,
-    run_incomplete,
-    state_mismatches,
-    surplus_orders,
+    check_run_done,
+    compare_counters,
+    compare_outcomes,
+    compare_state,
+    find_changed_items,
+    find_missing_orders,
+    find_surplus_orders,
     to_wire,
 )
 from testkit.shop import Shop
@@ -40,16 +40,16 @@ def judge(records: TableRecords, shops: Sequence[Shop], *, runs_see_all: bool = 
         session: number for shop in shops for session, number in shop.wanted_orders(healed=True).items()
     }
     webhook_items = chain.from_iterable((*shop.webhook_orders, *shop.webhook_events) for shop in shops)
-    miscounted = list(state_mismatches(records))
+    miscounted = list(compare_state(records))
     for run_id in records.runs:
-        miscounted += counter_mismatches(records, run_id)
-        miscounted += run_incomplete(records, run_id, len(wanted) if runs_see_all else None)
+        miscounted += compare_counters(records, run_id)
+        miscounted += check_run_done(records, run_id, len(wanted) if runs_see_all else None)
     if runs_see_all and records.runs:
         for shop in shops:
-            miscounted += outcome_mismatches(records, shop, min(records.runs), healed=True)
+            miscounted += compare_outcomes(records, shop, min(records.runs), healed=True)
     return StormVerdict(
-        lost=list(map(str, missing_orders(records, wanted))),
-        doubled=list(map(str, surplus_orders(records, wanted))),
+        lost=list(map(str, find_missing_orders(records, wanted))),
+        doubled=list(map(str, find_surplus_orders(records, wanted))),
         miscounted=list(map(str, miscounted)),
-        touched=list(map(str, changed_items(records, map(to_wire, webhook_items)))),
+        touched=list(map(str, find_changed_items(records, map(to_wire, webhook_items)))),
     )

@@ -9,7 +9,7 @@ from recon.timestamps import HOUR
 from testkit.builders import NOW
 from testkit.doubles.faults import Faulty
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
-from testkit.shop import named_session
+from testkit.shop import build_session
 from testkit.world import KEY
 from tests.crash.crash_shop import CrashShop
 from tests.crash.stripe_transport import Stripe, StripeReply
@@ -77,7 +77,7 @@ def rich_session(name: str, **changes: Any) -> SessionSpec:
         "shipping": ShippingSpec(name=buyer, line1=line1, city=city),
         "shipping_amount": 500,
     }
-    return named_session(name, NOW, **fields | changes)
+    return build_session(name, NOW, **fields | changes)
 
 
 def fetch_session(account: FakeStripe, spec: SessionSpec) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from recon.domain.message import is_id
 from testkit.builders import RUN
-from testkit.invariants import unexpected_errors
+from testkit.invariants import find_unexpected_errors
 from tests.hostile.field_mutations import list_mutations
 from tests.hostile.field_paths import list_session_paths
 from tests.hostile.hostile_shop import HostileShop
@@ -69,7 +69,7 @@ def _check_page(shop, listed, fetched, mutations):
     is_uncovered = records.state.get("lastCoveredThrough") is None
     if run["status"] != "done" or is_warned is not has_unreadable or is_uncovered is not has_unreadable:
         wrong.append(f"unreadable: {has_unreadable}; covered: {not is_uncovered}; the run is {run}")
-    wrong += unexpected_errors(shop.log.lines)
+    wrong += find_unexpected_errors(shop.log.lines)
     has_mutated_id = any(mutation.path == ("id",) for mutation in mutations)
     return wrong if has_mutated_id else wrong + check_secrets(shop)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from recon.domain.message import build_message, dumps, loads
 from recon.errors import MalformedMessage
 from testkit.builders import a_message, a_session
-from testkit.invariants import unexpected_errors
+from testkit.invariants import find_unexpected_errors
 from tests.hostile.field_mutations import MUTATIONS, SECRET, set_field
 from tests.hostile.hostile_shop import HostileShop
 from tests.hostile.verdict import NAMED_ERRORS
@@ -115,7 +115,7 @@ def test_hostile_messages_harm_no_other_message_of_a_batch(account, fetched, nam
         shop.sends(build_body(*mutation, session_id=session_id, user_id="base"))
     delivery = shop.deliver(50)
     assert delivery.error is None
-    assert list(unexpected_errors(shop.log.lines)) == []
+    assert list(find_unexpected_errors(shop.log.lines)) == []
     for session_id in healthy:
         assert shop.outcome(session_id)["outcome"] == "created"
     errors = [item for item in shop.items() if item.get("outcome") == "error"]

@@ -10,7 +10,7 @@ from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from testkit.builders import NOW, RUN, a_line, a_session
 from testkit.doubles.values import size_of_item
 from testkit.fake_stripe import LineSpec
-from testkit.invariants import counter_mismatches, to_wire
+from testkit.invariants import compare_counters, to_wire
 from tests.hostile.hostile_shop import HostileShop, fetch_session, rich_session
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -74,7 +74,7 @@ def test_batch_of_largest_orders_is_written_completely(shop, fetched):
     shop.drain()
     assert [len(shop.orders(session_id)) for session_id in ids] == [1] * len(ids)
     assert shop.counters()[1:3] == (len(ids), len(ids))
-    assert list(counter_mismatches(shop.records(), RUN)) == []
+    assert list(compare_counters(shop.records(), RUN)) == []
 
 
 def test_order_of_a_thousand_lines_has_all_lines(account, shop):

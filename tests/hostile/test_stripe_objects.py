@@ -15,7 +15,7 @@ import pytest
 
 from recon.domain.message import build_message
 from testkit.builders import RUN
-from testkit.invariants import unexpected_errors
+from testkit.invariants import find_unexpected_errors
 from tests.hostile.field_mutations import list_mutations
 from tests.hostile.field_paths import list_session_paths
 from tests.hostile.hostile_shop import HostileShop
@@ -84,7 +84,7 @@ def _check_batch(account, base, mutations):
     for (session_id, session), mutation in zip(mutants.items(), mutations, strict=True):
         found = check_session(shop, records, session_id, session, mutation.path)
         wrong += [f"{mutation}: {one}" for one in found]
-    return [*wrong, *unexpected_errors(shop.log.lines), *check_secrets(shop)]
+    return [*wrong, *find_unexpected_errors(shop.log.lines), *check_secrets(shop)]
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -7,7 +7,7 @@ import recon.errors
 from recon.domain.reconcile import SkipReason
 from recon.errors import SyncError
 from testkit.builders import RUN
-from testkit.invariants import TableRecords, leaked_secrets
+from testkit.invariants import TableRecords, find_leaked_secrets
 from testkit.shop import Record
 from tests.hostile.field_mutations import SECRET
 from tests.hostile.field_paths import FieldPath
@@ -57,7 +57,7 @@ def _check_error(outcome: Record, orders: list[Record], path: FieldPath) -> list
 def check_secrets(shop: HostileShop) -> list[str]:
     """Search log lines, and all items except orders, for what the mutations and the buyer put in."""
     kept = [str(item) for (_, sk), item in shop.records().items.items() if not sk.startswith("ORDER#")]
-    return list(leaked_secrets([*shop.log.lines, *kept], (SECRET, *BUYER)))
+    return list(find_leaked_secrets([*shop.log.lines, *kept], (SECRET, *BUYER)))
 
 
 def _check_order(orders: list[Record], fetched: Any) -> list[str]:

@@ -21,7 +21,7 @@ from recon.dynamodb.outcomes import Recheck
 from testkit.builders import RUN, a_message
 from testkit.doubles.faults import Call
 from testkit.fake_stripe.store import events_of
-from testkit.shop import named_session
+from testkit.shop import build_session
 from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model.model_world import ModelWorld, ShopConfig
 from tests.model.webhook import Webhook
@@ -95,7 +95,7 @@ class _SteppedShop:
 
     def __init__(self, order: StepOrder, rules: Rules) -> None:
         self.world = ModelWorld(0, ShopConfig())
-        self.spec = named_session("user1", int(self.world.clock.now))
+        self.spec = build_session("user1", int(self.world.clock.now))
         self.world.sells(self.spec)
         (self._event,) = events_of(self.spec)
         self._fence = rules.fence

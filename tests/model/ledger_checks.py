@@ -12,12 +12,12 @@ from testkit.invariants import (
     RecordKey,
     TableRecords,
     WireItem,
-    counter_mismatches,
-    order_differences,
-    state_mismatches,
+    compare_counters,
+    compare_order,
+    compare_state,
     to_plain,
 )
-from testkit.shop import Record, recovered_order
+from testkit.shop import Record, build_recovered_order
 from tests.model.customers import Sale
 from tests.model.sendings import Sendings
 
@@ -64,9 +64,9 @@ class LedgerChecks:
             if key == STATE:
                 self.violations += self._check_watermark(_plain(before), runs)
         for run_id in runs:
-            self.violations += map(str, counter_mismatches(self.records, run_id))
+            self.violations += map(str, compare_counters(self.records, run_id))
         if runs or any(key == STATE for key, *_ in changes):
-            self.violations += map(str, state_mismatches(self.records))
+            self.violations += map(str, compare_state(self.records))
 
     def _check_change(self, key: RecordKey, before: WireItem | None, after: WireItem | None) -> Iterator[str]:
         if after is None:
@@ -93,8 +93,8 @@ class LedgerChecks:
         if not sale.wants_order:
             yield f"{session_id} has an order without a payment: {key}"
         elif is_ours:
-            expected = recovered_order(sale.spec)
-            yield from map(str, order_differences(session_id, expected, order, self.records.runs))
+            expected = build_recovered_order(sale.spec)
+            yield from map(str, compare_order(session_id, expected, order, self.records.runs))
 
     def _check_outcome(self, run_id: str, session_id: str, before: Record, after: Record) -> Iterator[str]:
         was, now = before.get("outcome", ""), after.get("outcome", "")

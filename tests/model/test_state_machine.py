@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from recon.timestamps import HOUR, MINUTE
 from tests.model.driver import ACTIONS
+from tests.model.function_actions import night
 from tests.model.model_world import ShopConfig
 from tests.model.night_shop import open_night_shop
 from tests.model.verdict import check_at_rest
@@ -21,6 +22,14 @@ EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 # An action's draws shrink to small numbers: no accident, the first of a list, no wait.
 DRAWS = st.randoms(note_method_calls=False, use_true_random=False)
 MOST_NIGHTS = 4
+
+
+def _build_rule(name):
+    def act(self, rng):
+        getattr(self.shop, name)(rng)
+
+    act.__name__ = name
+    return rule(rng=DRAWS)(act)
 
 
 class NightShopMachine(RuleBasedStateMachine):
@@ -38,21 +47,29 @@ class NightShopMachine(RuleBasedStateMachine):
     @rule(rng=DRAWS, wait=st.integers(0, 3 * HOUR))
     def sell(self, rng, wait):
         self.shop.open_sessions(rng)
-        self.shop.wait(wait)
+        self.wait_in_scope(wait)
         self.shop.complete_session(rng)
 
-    @rule(rng=DRAWS, name=st.sampled_from(ACTIONS))
-    def act(self, rng, name):
-        getattr(self.shop, name)(rng)
+    vars().update({name: _build_rule(name) for name in ACTIONS})
 
     @precondition(lambda self: self.shop.nights < MOST_NIGHTS)
-    @rule(rng=DRAWS, fires=st.booleans())
-    def begin_night(self, rng, fires):
-        (self.shop.start_night if fires else self.shop.skip_night)(rng)
+    @rule(rng=DRAWS)
+    def start_night(self, rng):
+        self.shop.start_night(rng)
+
+    @precondition(lambda self: 0 < self.shop.nights < MOST_NIGHTS)
+    @rule(rng=DRAWS, blind=st.booleans())
+    def pass_bad_night(self, rng, blind):
+        (self.shop.pass_blind_night if blind else self.shop.skip_night)(rng)
 
     @rule(seconds=st.integers(1, 10 * MINUTE))
     def wait(self, seconds):
-        self.shop.wait(seconds)
+        self.wait_in_scope(seconds)
+
+    def wait_in_scope(self, seconds):
+        """Wait, but not past the first night: sessions from before the window of its run are out of scope."""
+        until_first = max(0, night(0) - self.shop.now - 1)
+        self.shop.wait(seconds if self.shop.nights else min(seconds, until_first))
 
     @invariant()
     @precondition(lambda self: self.shop)

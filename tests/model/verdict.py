@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from testkit.builders import TABLE
 from testkit.invariants import (
     TableRecords,
-    changed_items,
-    missing_orders,
-    pending_mismatches,
-    surplus_orders,
-    unfinished_runs,
+    compare_pending,
+    find_changed_items,
+    find_missing_orders,
+    find_surplus_orders,
+    find_unfinished_runs,
 )
 from testkit.shop import user_id
 from tests.model.ledger_checks import is_from_sync
@@ -23,12 +23,12 @@ def check_at_rest(shop: NightShop) -> list[str]:
     found = [
         *shop.checks.violations,
         *_check_mirror(shop),
-        *map(str, missing_orders(records, wanted)),
-        *map(str, surplus_orders(records, wanted)),
-        *map(str, changed_items(records, shop.webhook.written)),
-        *map(str, unfinished_runs(records)),
+        *map(str, find_missing_orders(records, wanted)),
+        *map(str, find_surplus_orders(records, wanted)),
+        *map(str, find_changed_items(records, shop.webhook.written)),
+        *map(str, find_unfinished_runs(records)),
         *_check_queues(shop),
-        *map(str, pending_mismatches(records, _list_pending(shop))),
+        *map(str, compare_pending(records, _list_pending(shop))),
     ]
     for run_id in records.runs:
         found += _check_run(shop, run_id)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import EventSpec
 from testkit.invariants import WireItem, to_wire
-from testkit.shop import Record, event_record, user_id, webhook_order
+from testkit.shop import Record, build_event_record, build_webhook_order, user_id
 from testkit.world import World
 
 
@@ -50,12 +50,12 @@ class Webhook:
         return self.world.item(f"EVENT#{event.id}", "METADATA") is not None
 
     def write_order(self, session: SessionSpec) -> None:
-        self._put(webhook_order(session, int(self.world.clock.now)))
+        self._put(build_webhook_order(session, int(self.world.clock.now)))
 
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
         now = int(self.world.clock.now)
-        number = webhook_order(session, now)["orderNumber"] if wrote_order else None
-        record = event_record(event.id, session.id, now, order_number=number, event_type=event.type)
+        number = build_webhook_order(session, now)["orderNumber"] if wrote_order else None
+        record = build_event_record(event.id, session.id, now, order_number=number, event_type=event.type)
         self._put(record)
 
     def _put(self, record: Record) -> None:

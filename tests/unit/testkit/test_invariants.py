@@ -8,16 +8,16 @@ from testkit.invariants import (
     COUNTERS,
     TableRecords,
     Violation,
-    changed_items,
-    counter_mismatches,
-    leaked_secrets,
-    pending_mismatches,
-    run_incomplete,
-    state_mismatches,
-    surplus_orders,
+    check_run_done,
+    compare_counters,
+    compare_pending,
+    compare_state,
+    find_changed_items,
+    find_leaked_secrets,
+    find_surplus_orders,
+    find_unexpected_errors,
+    find_unfinished_runs,
     to_wire,
-    unexpected_errors,
-    unfinished_runs,
     verify,
     verify_records,
 )
@@ -246,30 +246,30 @@ def test_wrong_counter_of_run_is_found(table, name, change):
         run[name] += change
     run_record = [one for one in table.violations() if one.subject == "run record"]
     assert [one.what.split()[0] for one in run_record] == [name]
-    assert list(state_mismatches(table.records()))
-    other = run_incomplete if name == "enqueued" else counter_mismatches
+    assert list(compare_state(table.records()))
+    other = check_run_done if name == "enqueued" else compare_counters
     (found,) = other(table.records(), RUN)
     assert found.what.startswith(f"{name} is {run.get(name)}")
 
 
 def test_run_is_compared_with_its_outcomes(table):
     table.drop(table.outcome(LOST))
-    names = [one.what.split()[0] for one in counter_mismatches(table.records(), RUN)]
+    names = [one.what.split()[0] for one in compare_counters(table.records(), RUN)]
     assert names == ["processed", "created"]
-    assert len(list(run_incomplete(table.records(), RUN))) == 1
-    assert len(list(run_incomplete(table.records(), RUN, len(SHOP.truth)))) == 1
+    assert len(list(check_run_done(table.records(), RUN))) == 1
+    assert len(list(check_run_done(table.records(), RUN, len(SHOP.truth)))) == 1
 
 
 @pytest.mark.parametrize(("status", "number"), [("running", 1), ("failed", 0), ("done", 0)])
 def test_unfinished_run_is_found(table, status, number):
     table[RUN_KEY]["status"] = status
-    assert len(list(unfinished_runs(table.records()))) == number
-    assert len(list(run_incomplete(table.records(), RUN))) == (status != "done")
+    assert len(list(find_unfinished_runs(table.records()))) == number
+    assert len(list(check_run_done(table.records(), RUN))) == (status != "done")
 
 
 def test_sync_state_without_its_run_is_found(table):
     del table[RUN_KEY]
-    assert [str(one) for one in state_mismatches(table.records())] == ["sync state: no record of its run"]
+    assert [str(one) for one in compare_state(table.records())] == ["sync state: no record of its run"]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_missing_and_unknown_outcomes_are_found(table):
 
 def test_pending_entries_are_those_of_unpaid_sessions(table):
     table.put({"PK": "SYSTEM", "SK": "PENDING#cs_a"}, {"PK": "SYSTEM", "SK": "PENDING#cs_b"})
-    found = pending_mismatches(table.records(), {"cs_b", "cs_c"})
+    found = compare_pending(table.records(), {"cs_b", "cs_c"})
     assert [str(one) for one in found] == [
         "cs_a: still waits for its payment",
         "cs_c: does not wait for its payment",
@@ -321,7 +321,7 @@ def test_records_follow_replaced_and_removed_items(table):
     assert [len(index) for index in indexes] == [0, 0, 0, 0]
     assert not any(records.orders.values())
     assert not any(records.outcomes.values())
-    assert list(surplus_orders(records, {})) == []
+    assert list(find_surplus_orders(records, {})) == []
 
 
 def test_violations_never_show_an_address(table):
@@ -332,12 +332,12 @@ def test_violations_never_show_an_address(table):
     table.put({"PK": "USER#a", "SK": "ORDER#1#b", "orderId": address})
     table.put({"PK": f"SYNC_RUN#{RUN}", "SK": f"SESSION#{address}"})
     written = [to_wire({"PK": f"USER#{address}", "SK": f"ORDER#1#{address}"})]
-    found = [*table.violations(), *changed_items(table.records(), written)]
+    found = [*table.violations(), *find_changed_items(table.records(), written)]
     assert {one.subject for one in found} >= {BY_EMAIL.session_id, KEPT.session_id, "an item"}
     assert not re.search(r"@|example\.com", " ".join(map(str, found)))
 
 
 def test_log_is_searched_for_bugs_and_secrets():
     lines = ['{"message":"Unexpected KeyError"}', "ERROR Unexpected {}", '{"message":"to ada@example.com"}']
-    assert len(list(unexpected_errors(lines))) == 2
-    assert len(list(leaked_secrets(lines, ["@example.com", "sk_test"]))) == 1
+    assert len(list(find_unexpected_errors(lines))) == 2
+    assert len(list(find_leaked_secrets(lines, ["@example.com", "sk_test"]))) == 1

@@ -10,13 +10,13 @@ from recon.timestamps import DAY
 from testkit.shop import (
     MINIMUM_SESSIONS,
     Expected,
+    build_session,
+    build_webhook_order,
     make_shop,
-    named_session,
     seed_table,
     seeding,
     shop_from_json,
     user_id,
-    webhook_order,
 )
 
 NOW = 1_732_672_800
@@ -175,7 +175,7 @@ def test_recovered_order_has_only_known_attributes(recovered):
 
 def test_order_needs_a_user():
     with pytest.raises(ValueError, match="cs_test_x has no user"):
-        webhook_order(named_session("x", NOW, metadata={}), NOW)
+        build_webhook_order(build_session("x", NOW, metadata={}), NOW)
 
 
 def test_every_address_is_at_example_com(shop):
