@@ -48,8 +48,8 @@ FAULTS = (
     (0.5, CONFLICT),
     (0.0, None),
 )
-# The allowed growth of a process in the time watched. Pages once shared with its parent and a larger batch come
-# to some MB; four KB kept of each message come to 30 MB an hour.
+# The allowed growth of a process in the time watched. Pages once shared with its parent and a larger batch are
+# some MB; four KB kept of each message are 30 MB an hour.
 ALLOWED = {"MB": 4.0, "threads": 2, "files": 4, "connections": 4}
 MEMORY_SHARE = 0.1
 # A consumer has a pool of 25 threads, the main one, and the one that watches the parent.
