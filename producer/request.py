@@ -10,6 +10,7 @@ from recon.errors import InvalidRequest
 from recon.timestamps import parse_epoch, to_run_id
 
 SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
+EVENTBRIDGE = "aws.events"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
 _SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
 _CONTINUE_KEYS = ("trigger", "runId", "hop")
@@ -55,8 +56,8 @@ def parse_request(event: object) -> Request | Continuation:
     """Raises InvalidRequest that names the field and says what would be right."""
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
-    if event.get("source") == "aws.events":
-        return Request(SCHEDULED, at=_time(event, "time"))
+    if event.get("source") == EVENTBRIDGE:
+        return Request(SCHEDULED, at=read_time(event.get("time"), "time"))
     if event.get("trigger") == CONTINUE:
         return _hop(event)
     scheduled = "trigger" in event
@@ -71,6 +72,13 @@ def parse_request(event: object) -> Request | Continuation:
         dry_run=_boolean(event, "dryRun"),
         period=_period(event),
     )
+
+
+def has_caller(event: object) -> bool:
+    """Return True if a caller may read the answer: the event is neither a schedule's nor a continuation."""
+    if not isinstance(event, Mapping):
+        return True
+    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (SCHEDULED, CONTINUE)
 
 
 def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:
@@ -90,8 +98,8 @@ def _hop(event: Mapping[Any, Any]) -> Continuation:
 
 def _moment(event: Mapping[Any, Any]) -> int | None:
     if "trigger" in event:
-        return _time(event, "scheduledTime")
-    return _time(event, "requestedAt") if "requestedAt" in event else None
+        return read_time(event.get("scheduledTime"), "scheduledTime")
+    return read_time(event["requestedAt"], "requestedAt") if "requestedAt" in event else None
 
 
 def _period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
@@ -99,14 +107,14 @@ def _period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
         return None
     if "lookbackHours" in event:
         raise InvalidRequest("lookbackHours cannot stand beside from and to")
-    start, end = _time(event, "from"), _time(event, "to")
+    start, end = read_time(event.get("from"), "from"), read_time(event.get("to"), "to")
     if start >= end:
         raise InvalidRequest("from must be before to")
     return start, end
 
 
-def _time(event: Mapping[Any, Any], name: str) -> int:
-    value = event.get(name)
+def read_time(value: object, name: str) -> int:
+    """Return epoch seconds. Raise InvalidRequest that calls the value `name`."""
     if not isinstance(value, str) or len(value) > _TIME_LENGTH:
         raise InvalidRequest(f"{name} must be {_EXAMPLE_TIME}")
     try:

@@ -33,16 +33,16 @@ def app() -> typer.Typer:
         epilog=EXIT_CODES,
     )
     before_the_name(whole)
-    register(whole, "run", run.run, run.EXAMPLES)
+    register(whole, "run", run.run, run.EXAMPLES, run.RULES)
     register(whole, "status", status.status, status.EXAMPLES)
     register(whole, "runs", runs.runs, runs.EXAMPLES)
-    register(whole, "show", show.show, show.EXAMPLES)
+    register(whole, "show", show.show, show.EXAMPLES, show.RULES)
     register(whole, "explain", explain.explain, explain.EXAMPLES)
     register(whole, "doctor", doctor.doctor, doctor.EXAMPLES)
     register(whole, "logs", logs.logs, logs.EXAMPLES)
-    register(whole, "pause", pause.pause, pause.PAUSE_EXAMPLES)
-    register(whole, "resume", pause.resume, pause.RESUME_EXAMPLES)
-    register(whole, "report", report.report, report.EXAMPLES)
+    register(whole, "pause", pause.pause, pause.PAUSE_EXAMPLES, pause.RULES)
+    register(whole, "resume", pause.resume, pause.RESUME_EXAMPLES, pause.RULES)
+    register(whole, "report", report.report, report.EXAMPLES, report.RULES)
     whole.add_typer(dead_letters(), name="dlq")
     return whole
 
@@ -51,6 +51,6 @@ def dead_letters() -> typer.Typer:
     group = typer.Typer(no_args_is_help=True, help="The dead-letter queue: sessions that were given up.")
     before_the_name(group)
     register(group, "list", dlq_list.list_, dlq_list.EXAMPLES)
-    register(group, "redrive", dlq_redrive.redrive, dlq_redrive.EXAMPLES)
-    register(group, "purge", dlq_purge.purge, dlq_purge.EXAMPLES)
+    register(group, "redrive", dlq_redrive.redrive, dlq_redrive.EXAMPLES, dlq_redrive.RULES)
+    register(group, "purge", dlq_purge.purge, dlq_purge.EXAMPLES, dlq_purge.RULES)
     return group

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
 from ops.cli.options import COMMON, Common, common_of
 from ops.cli.screen import CommandResult, Screen, screen_of
+from ops.cli.usage import Rule, check
 from ops.errors import CommandError
 from ops.stack.access_denied import find_denied_action
 from ops.stack.stack import Stack, select_stack
@@ -55,15 +56,27 @@ class Operator:
 
 
 def register(
-    app: typer.Typer, name: str, function: Callable[..., CommandResult], examples: Sequence[str]
+    app: typer.Typer,
+    name: str,
+    function: Callable[..., CommandResult],
+    examples: Sequence[str],
+    rules: Sequence[Rule] = (),
 ) -> None:
-    """Makes a function of an operator and options the command `name`."""
+    """Make a function of an operator and options the command `name`.
+
+    `rules` say which of its options do not go together.
+    """
 
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
         common = common_of(ctx)
         common.hear(ctx, {option.name: options.pop(option.name) for option in COMMON})
         operator = Operator(common, screen_of(show_pii=common.show_pii))
-        raise typer.Exit(_answered(operator, lambda: function(operator, **options)))
+
+        def ask() -> CommandResult:
+            check(rules, common.given)
+            return function(operator, **options)
+
+        raise typer.Exit(_answered(operator, ask))
 
     _operator, *own = inspect.signature(function).parameters.values()
     shown = "\n\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])

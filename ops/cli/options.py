@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ops.cli.usage import given_of
 from ops.stack.stack import DEFAULT_STACK, SANDBOX_HOME, StackSelector
 
 _PANEL = "Where and how"
@@ -18,18 +19,21 @@ class Common:
     """What was said so far. The later word counts: `--stack a status --stack b` means b."""
 
     said: dict[str, Any] = field(default_factory=dict)
+    # By the names on the command line, the command's own options included.
+    given: dict[str, object] = field(default_factory=dict)
 
     def hear(self, ctx: typer.Context, options: Mapping[str, Any]) -> None:
         """A word of the environment counts only where the command line has said none, before or after."""
+        self.given |= given_of(ctx)
         said = {name: value for name, value in options.items() if value}
         self.said = {name: value for name, value in said.items() if _by_environment(ctx, name)} | self.said
         self.said |= {name: value for name, value in said.items() if not _by_environment(ctx, name)}
 
     @property
     def wanted(self) -> StackSelector:
-        return StackSelector(
-            **{name: self.said.get(name) for name in ("stack", "profile", "region", "sandbox")}
-        )
+        where = {name: self.said.get(name) for name in ("stack", "profile", "region")}
+        sandbox = self.said.get("sandbox")
+        return StackSelector(**where, sandbox=Path(sandbox) if sandbox else None)
 
     @property
     def as_json(self) -> bool:
@@ -82,7 +86,7 @@ COMMON = (
         "sandbox",
         None,
         Annotated[
-            Path | None,
+            str | None,
             typer.Option(
                 metavar="FOLDER",
                 envvar="NIGHTLY_SYNC_SANDBOX",

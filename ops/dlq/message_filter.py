@@ -39,6 +39,10 @@ class MessageFilter:
         there = {name for letter in letters for name in (letter.session_id, letter.message_id)}
         return sorted(self.names - there)
 
+    def unmatched(self, letters: Iterable[DeadLetter]) -> list[str]:
+        """Return the error types that no letter has, of those that the names leave."""
+        return sorted(self.error_types - {letter.error_type for letter in letters if self._names(letter)})
+
     def _names(self, letter: DeadLetter) -> bool:
         if self.names:
             return letter.session_id in self.sessions or letter.message_id in self.message_ids

@@ -31,8 +31,8 @@ class Moving:
     `letters`: by hand those that were moved so far; by SQS all that were visible when the task began, and
     none for a task that was running already. `rejected`: SQS did not take them, they stay. `doubled`: sent
     and not deleted, so they are there twice, which does no harm. `lapsed`: they could not be held until their
-    turn, and stay. `missing`: named and not there. `hidden`: in flight elsewhere. `task` is None where it is
-    done by hand.
+    turn, and stay. `missing`: named and not there. `unmatched`: error types that no message had. `hidden`: in
+    flight elsewhere. `task` is None where it is done by hand.
     """
 
     moved: int
@@ -42,6 +42,7 @@ class Moving:
     doubled: int = 0
     lapsed: int = 0
     missing: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
     hidden: int = 0
     truncated: bool = False
     task: MoveTask | None = None
@@ -63,6 +64,7 @@ class Plan:
     chosen: tuple[DeadLetter, ...]
     others: int
     missing: tuple[str, ...]
+    unmatched: tuple[str, ...]
     hidden: int
     truncated: bool
 
@@ -92,6 +94,7 @@ class Redrive:
             chosen=tuple(chosen),
             others=len(listing.letters) - len(chosen),
             missing=tuple(choice.missing(listing.letters)),
+            unmatched=tuple(choice.unmatched(listing.letters)),
             hidden=listing.hidden,
             truncated=listing.truncated,
         )
@@ -125,7 +128,7 @@ class Redrive:
         return follow(
             look,
             lambda moving: moving.is_over,
-            timeout=self.deadline.left(),
+            timeout=self.deadline.remaining(),
             clock=self.clock,
             sleep=self.sleep,
         )
@@ -140,6 +143,7 @@ class Redrive:
                 moved=0,
                 total=len(chosen),
                 missing=tuple(choice.missing(found.letters)),
+                unmatched=tuple(choice.unmatched(found.letters)),
                 hidden=held.hidden,
                 truncated=held.truncated,
             )

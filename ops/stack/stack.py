@@ -192,9 +192,14 @@ def _sandbox(wanted: StackSelector, deadline: Deadline) -> Stack:
     try:
         state = json.loads((home / SANDBOX_STATE).read_text())
         endpoint, credentials = state["endpoint_url"], state["credentials"]
-        stack = wanted.stack or state["stack"]["name"]
+        stack: str = state["stack"]["name"]
     except (OSError, ValueError, KeyError, TypeError):
         raise CommandError(f"no sandbox is up in {home}; `make demo ARGS=--keep` starts one") from None
+    if wanted.stack not in (None, stack):
+        raise CommandError(
+            f"the sandbox in {home} holds the stack {stack}, not {wanted.stack}: leave --stack out, "
+            "or --sandbox (NIGHTLY_SYNC_STACK or NIGHTLY_SYNC_SANDBOX may be set)"
+        )
     session = boto3.Session(
         # Neither the profile of this shell nor its session is asked.
         botocore_session=botocore.session.get_session({"profile": (None, None, None, None)}),

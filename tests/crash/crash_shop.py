@@ -8,7 +8,7 @@ from unittest import mock
 import stripe as library
 
 from producer import session_lister, sync_run
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.errors import Meta, exceptions_of

@@ -153,7 +153,7 @@ BROKEN_RULES = (
     BrokenRule(
         "a message stays until its session is settled",
         BATCH,
-        ((batch_processor.BatchProcessor, "_give_back", lambda self, batch, fates: []),),
+        ((batch_processor.BatchProcessor, "_release_messages", lambda self, batch, fates: []),),
         "Stripe.get",
         "HTTP 503",
         GONE,

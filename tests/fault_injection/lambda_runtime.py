@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import recon.stripe.source  # noqa: F401  imported once for all forks, since a consumer imports it late
+import recon.stripe.connection  # noqa: F401  imported once for all forks, since a consumer imports it late
 from tests.fault_injection.environment import StormEnvironment
 from tests.fault_injection.worker import ConsumerWorker, run_producer
 

@@ -4,7 +4,6 @@ New sessions arrive all the time, a run looks at them every half minute, and no 
 leaks can grow. Prints a table; exit status 1 if a process grew or an order was lost, doubled or miscounted.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -14,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from infra.arguments import ArgumentParser, positive_number, whole_number
 from recon.timestamps import to_iso
 from testkit.invariants import TableRecords
 from testkit.shop import Shop, make_shop, seed_table
@@ -48,8 +49,8 @@ FAULTS = (
     (0.5, CONFLICT),
     (0.0, None),
 )
-# The allowed growth of a process in the time watched. Pages once shared with its parent and a larger batch are
-# some MB; four KB kept of each message are 30 MB an hour.
+# The allowed growth of a process in the time watched. Pages shared with its parent before and a larger batch
+# are some MB; four KB kept of each message are 30 MB an hour.
 ALLOWED = {"MB": 4.0, "threads": 2, "files": 4, "connections": 4}
 MEMORY_SHARE = 0.1
 # A consumer has a pool of 25 threads, the main one, and the one that watches the parent.
@@ -232,11 +233,11 @@ def _restart_as_deployed() -> None:
     os.execve(sys.executable, sys.orig_argv, os.environ | {ALLOCATOR: deployed})  # noqa: S606 - this program
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fault_injection.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--consumers", type=int, default=4)
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = ArgumentParser(prog="python -m tests.fault_injection.soak", description=__doc__)
+    parser.add_argument("--minutes", type=positive_number, default=60)
+    parser.add_argument("--consumers", type=whole_number(1), default=4)
+    options = parser.parse_args(arguments)
     _restart_as_deployed()
     # As an exception, so that everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -62,7 +62,6 @@ def test_hostile_field_is_refused_by_name_or_harmless(event, name):
         {"maxSessions": float("nan")},
         {"requestedAt": "9" * 100_000},
         {"requestedAt": "0001-01-01T00:00:00Z"},
-        {"trigger": "continue", "runId": "../../etc", "hop": 1},
         {"trigger": ["scheduled"]},
         json.loads('{"a":' * 900 + "1" + "}" * 900),
     ],
@@ -77,6 +76,28 @@ def test_refused_event_reads_and_writes_nothing(account, event):
     assert shop.history.calls == []
     assert shop.memory.dump() == before
     json.dumps(answer).encode()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"trigger": "continue", "runId": "../../etc", "hop": 1},
+        {"trigger": "continue"},
+        {"trigger": "scheduled"},
+        {"trigger": "scheduled", "scheduledTime": "soon"},
+        {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z", "lookbackHours": 0},
+        {"source": "aws.events"},
+        {"source": "aws.events", "time": "9" * 100_000},
+    ],
+    ids=lambda event: str(event)[:60],
+)
+def test_refused_event_without_a_caller_raises(account, event):
+    shop = HostileShop(account)
+    before = shop.memory.dump()
+    with pytest.raises(InvalidRequest):
+        shop.produce(event)
+    assert shop.history.calls == []
+    assert shop.memory.dump() == before
 
 
 def test_refusal_needs_no_settings(monkeypatch):

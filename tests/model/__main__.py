@@ -6,7 +6,9 @@ something that can happen never did.
 
 import argparse
 import sys
+from collections.abc import Sequence
 
+from infra.arguments import ArgumentParser, whole_number
 from tests.model.driver import SHORT_NIGHTS, list_seeds, play, play_all, summarize, tell_story
 from tests.model.tally import HistoryTally
 
@@ -14,18 +16,26 @@ from tests.model.tally import HistoryTally
 MANY_HISTORIES = 100
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="the first history's seed")
-    parser.add_argument("--nights", type=int, help="at least this many bad nights")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--trace", action="store_true", help="play one history and tell all of it")
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse_options(arguments)
     if options.trace:
         played = play(options.seed, options.nights)
         print(tell_story(played))  # noqa: T201 - a program for a terminal
         return bool(played.violations)
     return _play_many(list_seeds(options.seed, options.nights or SHORT_NIGHTS), options.workers)
+
+
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(prog="python -m tests.model", description=__doc__)
+    nights = "how many, rounded up to whole histories; with --trace exactly so many"
+    parser.add_argument("--seed", type=int, default=0, help="the first history's seed")
+    parser.add_argument("--nights", type=whole_number(1), help=nights)
+    parser.add_argument("--workers", type=whole_number(1), default=1, help="processes")
+    parser.add_argument("--trace", action="store_true", help="play one history and tell all of it")
+    options = parser.parse_args(arguments)
+    if options.trace:
+        parser.refuse_given(("--workers",), "is for many histories; --trace plays one, so leave it out")
+    return options
 
 
 def _play_many(seeds: range, workers: int) -> int:

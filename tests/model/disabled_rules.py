@@ -167,12 +167,17 @@ DISABLED_RULES = (
         "errors are written before the last attempt",
         "began without its outcome",
         108,
-        [(SessionGroup, "announce_last_attempts", lambda self, works: 0)],
+        [(SessionGroup, "announce_last_attempts", lambda self, tasks: 0)],
     ),
     DisabledRule(
-        "failed messages are returned", ENDLESS, 3, [(BatchProcessor, "_give_back", lambda self, *_: [])]
+        "failed messages are returned",
+        ENDLESS,
+        3,
+        [(BatchProcessor, "_release_messages", lambda self, *_: [])],
     ),
-    DisabledRule("look again before the commit", BY_SYNC, 39, [(SessionGroup, "_look_again", _see_nothing)]),
+    DisabledRule(
+        "look again before the commit", BY_SYNC, 39, [(SessionGroup, "_recheck_orders", _see_nothing)]
+    ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
     DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),

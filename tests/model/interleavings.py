@@ -16,6 +16,7 @@ from itertools import combinations
 from unittest import mock
 
 from consumer.session_group import SessionGroup
+from infra.arguments import ArgumentParser
 from recon.domain.message import dumps
 from recon.dynamodb.outcomes import Recheck
 from testkit.builders import RUN, a_message
@@ -80,7 +81,7 @@ def play_steps(order: StepOrder, rules: Rules) -> StepResult:
         stack.enter_context(shop.world.patched())
         if not rules.second_look:
             see_nothing = mock.patch.object(
-                SessionGroup, "_look_again", lambda _, results: Recheck(list(results), {})
+                SessionGroup, "_recheck_orders", lambda _, results: Recheck(list(results), {})
             )
             stack.enter_context(see_nothing)
         shop.consume(RUN)
@@ -197,4 +198,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
+    ArgumentParser(prog="python -m tests.model.interleavings", description=__doc__).parse_args()
     print(table())  # noqa: T201 - a program for a terminal

@@ -12,9 +12,10 @@ from ops.cli.commands.dlq_list import box_of
 from ops.cli.commands.dlq_text import not_there, require_any, show_missing
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
+from ops.cli.usage import requires
 from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
-from ops.dlq.purge import Purge, Purged, Report, Verdict
+from ops.dlq.purge import LONGEST_REASON, Purge, Purged, Report, Verdict
 from ops.errors import CommandError
 from ops.format.text import when, worth
 from ops.stack.stack import Stack
@@ -23,6 +24,7 @@ EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
     'nightly-sync dlq purge --session cs_live_a1b2c3 --because "refunded by hand" --yes',
 ]
+RULES = (requires("--yes", "--because", because="the reason is kept with the outcome"),)
 NONE: list[str] = []
 NOTHING = "nothing was dropped"
 
@@ -44,6 +46,8 @@ def purge(
         raise CommandError(
             "name what to drop: --session ID, or --message ID for a message that names no session"
         )
+    if because is not None:
+        require_reason(because)
     choice = MessageFilter(frozenset(session), frozenset(message))
     with ending_like_ctrl_c():
         agreed = Agreed(choice, because) if yes else _asked(operator, choice, because)
@@ -64,12 +68,11 @@ class Agreed:
 
 
 def _dropped(operator: Operator, agreed: Agreed) -> Report:
-    place, choice = operator.place, agreed.choice
-    if not agreed.because:
-        raise CommandError('say why: --because "TEXT" is kept with the outcome')
+    place, choice, because = operator.place, agreed.choice, agreed.because or ""
+    require_reason(because)
     drop = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
     try:
-        report = drop(list(choice.sessions), list(choice.message_ids), caller(place), agreed.because)
+        report = drop(list(choice.sessions), list(choice.message_ids), caller(place), because)
     except KeyboardInterrupt:
         operator.screen.tell("Stopped. Some may be given up already; the same purge again drops the rest.")
         raise
@@ -77,6 +80,14 @@ def _dropped(operator: Operator, agreed: Agreed) -> Report:
     if not report.purged and not report.lapsed:
         raise not_there(gone, report.hidden, NOTHING)
     return replace(report, missing=(*agreed.missing, *gone))
+
+
+def require_reason(because: str) -> None:
+    """Raise CannotRun if there is no reason, or if it would be cut."""
+    if not because.strip():
+        raise CommandError('say why: --because "TEXT" is kept with the outcome')
+    if len(because) > LONGEST_REASON:
+        raise CommandError(f"--because has {len(because)} characters; at most {LONGEST_REASON} are kept")
 
 
 def caller(place: Stack) -> str:

@@ -15,10 +15,13 @@ from ops.cli.commands.dlq_redriven import redriven_of, show, show_plan
 from ops.cli.commands.dlq_text import require_any
 from ops.cli.screen import CommandResult
 from ops.cli.signals import ending_like_ctrl_c
+from ops.cli.usage import conflict
+from ops.dlq.error_types import require_known
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.move_tasks import MoveTasks
 from ops.dlq.outcome_poller import Fate, Fates, OutcomePoller, follow_fates
 from ops.dlq.redrive import Moving, Redrive
+from ops.errors import CommandError
 from ops.format.text import counted
 from ops.runs.status import is_consuming
 from recon.aws.queue import BATCH
@@ -28,6 +31,11 @@ EXAMPLES = [
     "nightly-sync dlq redrive --error-type StripeUnavailable",
     "nightly-sync dlq redrive --session cs_live_a1b2c3 --dry-run",
 ]
+RULES = (
+    conflict(
+        "--dry-run", "--per-second", "--follow", because="without a move, there is nothing to pace or follow"
+    ),
+)
 # What fails for a passing reason comes back for hours; whoever waits wants to know about the rest.
 FOLLOW_SECONDS = 300.0
 NO_SESSIONS: list[str] = []
@@ -57,11 +65,18 @@ def redrive(
 
     Everything is moved by SQS itself; a selection one by one. Stopped at any point, nothing is lost.
     """
+    for one in error_type:
+        require_known(one)
     choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), most)
     redrive = _redrive(operator, per_second)
     with ending_like_ctrl_c():
         if dry_run:
             return _planned(redrive, choice)
+        if per_second is not None and choice.is_everything and redrive.tasks.running():
+            raise CommandError(
+                "another move is under way, at its own pace: leave --per-second out to follow it, "
+                "or wait until it is over"
+            )
         # Asked first: whoever may not ask is told before anything is moved.
         is_paused = not is_consuming(operator.place)
         moved = _watched(operator, redrive(choice))

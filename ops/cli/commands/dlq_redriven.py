@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ops.cli.commands.dlq_text import show_missing
+from ops.cli.commands.dlq_text import show_missing, show_unmatched
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Screen
 from ops.dlq.outcome_poller import Fate, Fates, SessionStatus
 from ops.dlq.redrive import Moving, Plan
@@ -23,6 +23,7 @@ class Redriven:
     lapsed: int
     nameless: int
     missing: tuple[str, ...]
+    unmatched: tuple[str, ...]
     hidden: int
     task_status: str | None
     task_failure: str | None
@@ -50,6 +51,7 @@ def redriven_of(moved: Moving, fates: Fates, *, paused: bool) -> Redriven:
         lapsed=moved.lapsed,
         nameless=sum(1 for letter in moved.letters if letter.is_nameless),
         missing=moved.missing,
+        unmatched=moved.unmatched,
         hidden=moved.hidden,
         task_status=task.status if task else None,
         task_failure=task.failure if task else None,
@@ -76,12 +78,14 @@ def show_plan(screen: Screen, plan: Plan) -> None:
         whole=["session", "run"],
     )
     show_missing(screen, plan.missing, plan.hidden)
+    show_unmatched(screen, plan.unmatched)
 
 
 def show(screen: Screen, redriven: Redriven) -> None:
     screen.text(f"Moved {counted(redriven.moved, 'message')} back to the queue.")
     _show_what_stayed(screen, redriven)
     show_missing(screen, redriven.missing, redriven.hidden)
+    show_unmatched(screen, redriven.unmatched)
     _show_what_nobody_tells(screen, redriven)
     _show_fates(screen, redriven)
 

@@ -14,6 +14,11 @@ def show_missing(screen: Screen, missing: Sequence[str], hidden: int) -> None:
     show_hidden(screen, hidden)
 
 
+def show_unmatched(screen: Screen, error_types: Sequence[str]) -> None:
+    for error_type in error_types:
+        screen.text(f"No matching message of a session failed with {error_type}.", NOTICE)
+
+
 def show_hidden(screen: Screen, hidden: int) -> None:
     """SQS counts late: it may still count what a look has given back a moment ago."""
     if hidden:

@@ -8,9 +8,12 @@ import typer
 from ops.cli.command import Operator
 from ops.cli.commands.show import RunId, run_named
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
+from ops.errors import CommandError
+from ops.explain.ids import session_id_of
 from ops.runs.history import PastRun
 from ops.runs.logs import Filter, Level, LogLine, kept_days, log_group, period_of, read_lines
 from ops.stack.stack import Stack
+from recon.dynamodb.records import outcome_key
 
 EXAMPLES = [
     "nightly-sync logs last --level WARNING",
@@ -38,9 +41,10 @@ def logs(
     session: Annotated[str | None, typer.Option(metavar="ID", help="Only lines of this session")] = None,
 ) -> CommandResult:
     """The run's log lines, ordered, from both functions, and Lambda's own of time-outs meanwhile."""
+    session_id = session_id_of(session) if session else None
     place, now = operator.place, operator.now()
     found = run_named(place, run, now)
-    logged = _logged(place, found, Filter(level, session), now)
+    logged = _logged(place, found, Filter(level, session_id), now)
     return CommandResult(logged, lambda screen: show(screen, logged))
 
 
@@ -49,8 +53,19 @@ def _logged(place: Stack, run: PastRun, wanted: Filter, now: int) -> Logged:
     functions = {"producer": place.names.producer, "consumer": place.names.consumer}
     groups = {name: log_group(place.configuration(function)) for name, function in functions.items()}
     lines = read_lines(client, groups, run.run_id, period_of(run.started_at, run.completed_at, now))
+    if wanted.session_id and not any(line.session_id == wanted.session_id for line in lines):
+        _require_outcome(place, run.run_id, wanted.session_id)
     taken = tuple(line for line in lines if wanted.takes(line))
     return Logged(run.run_id, taken, None if lines else kept_days(client, groups["producer"]))
+
+
+def _require_outcome(place: Stack, run_id: str, session_id: str) -> None:
+    """Raise CannotRun if the run has no outcome of the session."""
+    if place.table.get(outcome_key(run_id, session_id)) is None:
+        raise CommandError(
+            f"neither a log line nor an outcome of run {run_id} names {session_id}; "
+            f"`nightly-sync show {run_id}` lists its sessions"
+        )
 
 
 def show(screen: Screen, logged: Logged) -> None:

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.cli.command import Operator
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.text import counted, duration, when
 from ops.runs.status import read_schedule
@@ -34,6 +35,7 @@ PAUSE_EXAMPLES = [
     "nightly-sync pause --schedule-only   # what waits is still worked on, runs by hand too",
     "nightly-sync pause --queue-only      # write no orders for a while; runs only fill the queue",
 ]
+RULES = (conflict("--schedule-only", "--queue-only", because="together they leave nothing to do"),)
 RESUME_EXAMPLES = ["nightly-sync resume", "nightly-sync resume --queue-only"]
 STATE_PARAMETER = "ScheduleState"
 MOST_DAYS = MAX_LOOKBACK_HOURS // 24
@@ -72,10 +74,6 @@ def resume(
 
 
 def _parts(*, schedule_only: bool, queue_only: bool) -> tuple[str, ...]:
-    if schedule_only and queue_only:
-        raise CommandError(
-            "--schedule-only and --queue-only leave nothing to do: give one of them, or neither"
-        )
     return (SCHEDULE,) if schedule_only else (CONSUMER,) if queue_only else (SCHEDULE, CONSUMER)
 
 

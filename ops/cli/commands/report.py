@@ -1,5 +1,6 @@
 """`nightly-sync report`: a page for the team."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +9,18 @@ import typer
 
 from ops.cli.command import Operator
 from ops.cli.screen import CommandResult
+from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.report import collect, page
 
-EXAMPLES = ["nightly-sync report", "nightly-sync report --days 7 --out week.html"]
-DEFAULT_OUT = Path("nightly-sync-report.html")
+EXAMPLES = [
+    "nightly-sync report",
+    "nightly-sync report --days 7 --out week.html",
+    "nightly-sync report --out - | gzip > report.html.gz",
+]
+STANDARD_OUTPUT = "-"
+RULES = (conflict(f"--out {STANDARD_OUTPUT}", "--json", because="both write to standard output"),)
+DEFAULT_OUT = "nightly-sync-report.html"
 
 
 @dataclass(frozen=True)
@@ -24,17 +32,28 @@ class Written:
 def report(
     operator: Operator,
     days: Annotated[int, typer.Option(min=1, max=90, help="So many days, today included")] = 30,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes")] = DEFAULT_OUT,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="Where the page goes; - is standard output")
+    ] = DEFAULT_OUT,
 ) -> CommandResult:
     """One HTML page that needs no network: orders and money recovered, errors, drift, durations."""
-    if not out.parent.is_dir():
-        raise CommandError(f"there is no folder {out.parent} to write {out.name} into")
+    file = Path(out)
+    if not file.parent.is_dir():
+        raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
     place = operator.place
     with operator.busy("reading the runs and their outcomes"):
         told = collect(place.table, now=operator.now(), days=days, stack=place.stack)
+    html = operator.screen.masked(page(told)).encode()
+    if out == STANDARD_OUTPUT:
+        return CommandResult(told, lambda _: write_to_standard_output(html))
     try:
-        out.write_text(operator.screen.masked(page(told)), encoding="utf-8")
+        file.write_bytes(html)
     except OSError as exc:
         raise CommandError(f"cannot write {out}: {exc.strerror}") from exc
-    written = Written(str(out), told)
+    written = Written(out, told)
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
+
+
+def write_to_standard_output(html: bytes) -> None:
+    """Write the page as it is, whatever encoding and width a terminal has."""
+    sys.stdout.buffer.write(html)

@@ -13,9 +13,11 @@ import typer
 from ops.cli.command import Operator
 from ops.cli.progress import watch
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
 from ops.format.text import counted, duration, span
+from ops.runs.failures import describe_trouble
 from ops.runs.follow import Progress, Watch, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import AnswerLost, Body, Event, build_event, hand_over, in_background, invoke
@@ -23,6 +25,9 @@ from ops.runs.run_tracker import RunTracker
 from ops.runs.sessions import Filter, read_sessions, recovered
 from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
+from producer.request import read_time
+from recon.config import MAX_LOOKBACK_HOURS
+from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
 
 EXAMPLES = [
@@ -31,6 +36,12 @@ EXAMPLES = [
     "nightly-sync run --from 2026-11-01T00:00:00Z --to 2026-11-02T00:00:00Z",
     "nightly-sync run --no-wait --json",
 ]
+RULES = (
+    conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
+    conflict("--lookback-hours", "--from", "--to", because="both set the window"),
+    requires("--from", "--to", because="a backfill has a beginning and an end"),
+    requires("--to", "--from", because="a backfill has a beginning and an end"),
+)
 SHOWN_ORDERS = 20
 
 
@@ -58,9 +69,11 @@ class Summary:
 
 def run(
     operator: Operator,
-    lookback_hours: Annotated[int | None, typer.Option(help="Hours to look back, 1 to 720")] = None,
+    lookback_hours: Annotated[
+        int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Hours to look back")
+    ] = None,
     max_sessions: Annotated[
-        int | None, typer.Option(help="Look at so many sessions at most, the oldest")
+        int | None, typer.Option(min=1, help="Look at so many sessions at most, the oldest")
     ] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Backfill from, in UTC")] = None,
     to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to, in UTC")] = None,
@@ -68,6 +81,8 @@ def run(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and do not follow it")] = False,
 ) -> CommandResult:
     """Starts a run and follows it. Ctrl-C stops following; the run goes on."""
+    if from_ is not None:
+        require_period(from_, to, operator.now())
     event = build_event(
         operator.now(),
         lookback_hours=lookback_hours,
@@ -82,6 +97,15 @@ def run(
     return followed(operator, event)
 
 
+def require_period(start: str, end: str | None, now: int) -> None:
+    """Raise InvalidRequest or CannotRun if no session can have been created in the period."""
+    beginning = read_time(start, "--from")
+    if beginning >= read_time(end, "--to"):
+        raise CommandError("--from must be before --to")
+    if beginning > now:
+        raise CommandError("--from is in the future, where there are no sessions yet")
+
+
 def preview(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
     lambda_ = place.client("lambda", once=True)
@@ -93,8 +117,18 @@ def preview(operator: Operator, event: Event) -> CommandResult:
     return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
 
 
+def require_writing(place: Stack) -> None:
+    """Raise CannotRun if the stack makes every run a preview, which leaves no run to follow."""
+    if place.producer_settings.dry_run:
+        raise CommandError(
+            f"the stack {place.stack} is deployed with DryRun=true, so no run writes anything: "
+            "give --dry-run for a preview, or deploy with DryRun=false"
+        )
+
+
 def started(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
+    require_writing(place)
     where = watch_of(place)
     hand_over(place.client("lambda", once=True), place.names.producer, event)
     nobody: Future[Body] = Future()
@@ -107,6 +141,7 @@ def started(operator: Operator, event: Event) -> CommandResult:
 
 def followed(operator: Operator, event: Event) -> CommandResult:
     place = operator.place
+    require_writing(place)
     where, client = watch_of(place), place.client("lambda", once=True)
     if not is_consuming(place):
         operator.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
@@ -137,12 +172,16 @@ def to_its_end(operator: Operator, run: RunTracker) -> Progress:
         operator,
         follow(
             run.look,
-            lambda progress: progress.is_over or run.is_stuck,
+            lambda progress: progress.is_over or run.is_stuck or _is_stalled(progress, operator.now()),
             timeout=math.inf,
             clock=time.monotonic,
             sleep=time.sleep,
         ),
     )
+
+
+def _is_stalled(progress: Progress, now: int) -> bool:
+    return progress.run is not None and is_stalled(progress.run, now)
 
 
 def summary_of(place: Stack, last: Progress, now: int) -> Summary:
@@ -186,7 +225,10 @@ def show(screen: Screen, summary: Summary) -> None:
         screen.text(f"What failed: nightly-sync show {run.run_id} --outcome error", "bold")
     if run.drifted:
         screen.text(f"What differs: nightly-sync show {run.run_id} --drift", "bold")
-    if not summary.is_over:
+    if trouble := describe_trouble(run):
+        screen.text(trouble[0], TROUBLE)
+        screen.text(trouble[1], "bold")
+    elif not summary.is_over:
         screen.text(
             "Nothing has moved for more than an hour; it is not followed any longer: nightly-sync status",
             TROUBLE,

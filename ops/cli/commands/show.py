@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ops.cli.command import Operator
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.money import totals
 from ops.format.text import counted
@@ -17,12 +18,23 @@ from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import Filter, SessionOutcome, read_sessions, recovered
 from ops.stack.stack import Stack
 from recon.domain.reconcile import SkipReason
+from recon.dynamodb.records import OUTCOME_DAYS
 
 EXAMPLES = [
     "nightly-sync show last --outcome created",
     "nightly-sync show 20261123T020000Z --outcome error",
     "nightly-sync show last --drift --json",
 ]
+_NOT_SKIPPED = ("--outcome created", "--outcome error")
+RULES = (
+    conflict("--reason", *_NOT_SKIPPED, because="only skipped sessions have a reason"),
+    conflict(
+        "--drift",
+        *_NOT_SKIPPED,
+        *(f"--reason {reason}" for reason in SkipReason if reason is not SkipReason.EXISTS),
+        because="only a session that was skipped because its order exists can have drift",
+    ),
+)
 LAST = "last"
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or `last`")]
@@ -80,6 +92,7 @@ def show_sessions(screen: Screen, shown: Shown) -> None:
         f"{run.skipped} skipped, {run.errors} errors. Here: {len(shown.sessions)}."
     )
     if not shown.sessions:
+        screen.text(f"No session of this run matches; outcomes are kept for {OUTCOME_DAYS} days.")
         return
     screen.table(
         ["session", "outcome", "order", "amount", "tries", "why"],

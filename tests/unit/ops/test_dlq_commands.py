@@ -143,6 +143,32 @@ def test_where_some_of_the_named_are_there_they_are_done_and_the_others_told(wor
     assert world.memory_sqs.messages(world.dlq) == []
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_an_error_type_that_no_message_has_is_told(world, desk, dry_run, named):
+    ids = dies(world, 2)
+    answer = redrive(
+        desk, session=ids[:1] if named else [], error_type=["KeyRejected"], dry_run=dry_run, follow=0.0
+    )
+    assert "No matching message of a session failed with KeyRejected." in desk.shows(answer)
+    assert (answer.data.unmatched, answer.needs_attention) == (("KeyRejected",), False)
+    assert len(visible(world, world.dlq)) == 2
+
+
+def test_an_error_type_that_a_message_has_is_not_told(world, desk):
+    dies(world, 1)
+    answer = redrive(desk, error_type=["SessionNotFound", "KeyRejected"])
+    assert (answer.data.moved, answer.data.unmatched) == (1, ("KeyRejected",))
+
+
+def test_a_pace_of_its_own_is_refused_while_another_move_is_under_way(world, desk):
+    dies(world, MANY)
+    world.memory_sqs.move_rate = 10
+    next(Operator(world).redrive()(EVERYTHING))
+    with pytest.raises(CommandError, match="leave --per-second out"):
+        redrive(desk, per_second=5)
+
+
 # Stopped
 
 
