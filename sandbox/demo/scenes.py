@@ -26,7 +26,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
 from sandbox.demo.state import names_of
 from sandbox.stack import Parameters, Stack, deploy
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 # As on AWS but for patience: nobody waits an hour here for a second try.
 QUICK: Parameters = MappingProxyType(
@@ -238,7 +238,7 @@ def show_counters(stage: Stage, before: Progress, after: Progress) -> None:
     )
 
 
-def verdict(screen: Screen, problems: Sequence[Problem], right: str) -> int:
+def verdict(screen: Screen, problems: Sequence[Violation], right: str) -> int:
     """The exit code: 0 and what is right, or 1 and everything that is wrong."""
     if not problems:
         screen.good(right)
