@@ -97,7 +97,7 @@ class Stage:
             clock=time.monotonic,
             sleep=time.sleep,
         )
-        *_, end = redrive(MessageFilter())
+        *_, end = redrive.run(MessageFilter())
         return end.moved
 
     def orders(self, run_id: str) -> list[RecoveredOrder]:

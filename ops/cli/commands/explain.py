@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
 from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
 from ops.explain.facts import AtStripe, EventThere, Facts, InRun, Marker, OrderThere
 from ops.explain.gather import Sources, gather
@@ -59,7 +59,7 @@ def explain(
 def _sources(place: Stack, stripe: StripeAccess, now: int) -> Sources:
     return Sources(
         table=place.table,
-        box=box_of(place),
+        box=open_dead_letter_queue(place),
         stripe=stripe,
         settings=place.settings,
         producer=place.producer_settings,
