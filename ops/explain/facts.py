@@ -143,8 +143,8 @@ class SessionFacts:
     """Everything known of a session. Unknown values are None or empty.
 
     `missing` lists what could not be read. `orders_known` is False if the user is not known, so that no
-    orders could be searched. `runs` is newest first. `open_run` is the id of a run in progress that has the session
-    but no outcome for it. `prospect` is what the consumer would do with the session now.
+    orders could be searched. `runs` is newest first. `open_run` is the id of a run in progress that
+    has the session but no outcome for it. `prospect` is what the consumer would do with the session now.
     """
 
     session_id: str
