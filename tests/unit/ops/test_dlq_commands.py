@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -48,8 +49,7 @@ def consume_while_waiting(world, monkeypatch):
     monkeypatch.setattr(dlq_redrive, "time", SimpleNamespace(time=clock, monotonic=clock, sleep=sleep))
 
 
-def purge_now(*arguments, **options):
-    return purge(*arguments, yes=True, because="test", **options)
+purge_now = partial(purge, yes=True, because="test")
 
 
 # list
@@ -61,10 +61,11 @@ def test_list_of_empty_queue_is_fine(operator):
     assert not result.needs_attention
 
 
-def test_list_of_queue_in_flight_is_neither_empty_nor_fine(world, operator):
+@pytest.mark.parametrize("command", [list_, redrive])
+def test_messages_in_flight_need_attention(world, operator, command):
     put_dead(world, a_message())
     take(world, 10)
-    result = list_(operator)
+    result = command(operator)
     text = operator.show(result)
     assert "In flight at this moment" in text
     assert "1 message" in text
@@ -80,14 +81,6 @@ def test_redrive_that_settles_everything_is_fine(world, operator):
     result = redrive(operator)
     assert "Moved 3 messages" in operator.show(result)
     assert not result.needs_attention
-
-
-def test_redrive_with_messages_in_flight_needs_attention(world, operator):
-    put_dead(world, a_message())
-    take(world, 10)
-    result = redrive(operator)
-    assert "In flight at this moment" in operator.show(result)
-    assert result.needs_attention
 
 
 def test_redrive_of_nameless_message_needs_attention(world, operator):
@@ -134,10 +127,12 @@ def test_redrive_of_nothing_ignores_paused_consumer(operator):
     assert not redrive(operator).needs_attention
 
 
-@pytest.mark.parametrize("command", [redrive, purge_now])
+@pytest.mark.parametrize("command", [redrive, partial(redrive, dry_run=True), purge_now])
 def test_command_for_missing_sessions_only_is_refused(world, operator, command):
     ids = fail_sessions(world, 2)
-    with pytest.raises(CommandError, match=r"^cs_nobody is not in the dead-letter queue; nothing was "):
+    with pytest.raises(
+        CommandError, match=r"^cs_nobody is not in the dead-letter queue; nothing w(as|ould be) "
+    ):
         command(operator, session=["cs_nobody"])
     with pytest.raises(CommandError, match=r"^none of cs_nobody, cs_noone is in"):
         command(operator, session=["cs_nobody", "cs_noone"])
@@ -145,11 +140,6 @@ def test_command_for_missing_sessions_only_is_refused(world, operator, command):
     with pytest.raises(CommandError, match=r"or another command holds it at this moment \(1 in flight\)"):
         command(operator, session=["cs_nobody"])
     assert len(world.memory_sqs.messages(world.dlq)) == len(ids)
-
-
-def test_dry_run_for_missing_session_is_refused(operator):
-    with pytest.raises(CommandError, match="nothing would be moved"):
-        redrive(operator, session=["cs_nobody"], dry_run=True)
 
 
 @pytest.mark.parametrize("command", [redrive, purge_now])

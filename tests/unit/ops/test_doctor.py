@@ -97,6 +97,19 @@ def set_queue(url, **attributes):
 
 
 SET_REDRIVE = set_queue(NAMES.queue_url, RedrivePolicy=json.dumps(REDRIVE))
+KEEP_DEAD_LONGER = set_queue(NAMES.dlq_url, MessageRetentionPeriod="1209600")
+KEEP_SHORTER = set_queue(NAMES.queue_url, MessageRetentionPeriod="864000")
+HIDE_LONGER = set_queue(NAMES.queue_url, VisibilityTimeout="360")
+ENCRYPT = set_queue(NAMES.dlq_url, SqsManagedSseEnabled="true")
+SET_TABLE = set_parameter("CommerceTable=YOUR-TABLE")
+SET_FUNCTION = f"{MAPPING} --function-name {NAMES.consumer}"
+SET_RESPONSES = f"{MAPPING} --function-response-types ReportBatchItemFailures"
+SET_SCALING = f"{MAPPING} --scaling-config MaximumConcurrency=5"
+UNTHROTTLE = f"aws lambda delete-function-concurrency --function-name {NAMES.consumer}"
+CREATE_LOGS = f"aws logs create-log-group --log-group-name /aws/lambda/{NAMES.producer}"
+EXPIRE_LOGS = "aws logs put-retention-policy --log-group-name /aws/lambda/p --retention-in-days 90"
+ENABLE_ALARM = f"aws cloudwatch enable-alarm-actions --alarm-names {STACK}-producer-failed"
+DELETE_PARAMETER = "aws ssm delete-parameter --name /shop/stripe-key"
 
 
 def a_function(name, timeout):
@@ -212,10 +225,6 @@ def redrive(**changes):
     return entry("queue", RedrivePolicy=json.dumps(REDRIVE | changes))
 
 
-def alarms(first=ALARMS[0], *others):
-    return stack(alarms=[first, *others])
-
-
 def find(facts):
     return {finding.name: finding for finding in run_checks(facts)}
 
@@ -234,8 +243,8 @@ UNAVAILABLE = [
     if name not in {"shell", "names", "is_sandbox", "skew_seconds", "settings", "permissions"}
     and not isinstance(value, FunctionFacts)
 ] + [
-    stack(consumer=replace(CONSUMER, **{part: DENIED}))
-    for part in ("configuration", "concurrency", "log_group")
+    stack(consumer=replace(CONSUMER, **{name: DENIED}))
+    for name in ("configuration", "concurrency", "log_group")
 ]
 
 
@@ -250,6 +259,31 @@ def test_unavailable_fact_is_unknown_and_hides_no_other_finding(facts):
     assert Diagnosis(STACK, findings).needs_attention
 
 
+OTHER_KEYS = {
+    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "N"}],
+}
+OFF = entry("schedule", State="DISABLED")
+DEPLOYED_OFF = {"Parameters": [{"ParameterKey": "ScheduleState", "ParameterValue": "DISABLED"}]}
+EXPIRE_ORDERS = load_settings(VARIABLES | {"ORDER_TTL_DAYS": "365"})
+UNCONFIRMED = {"SubscriptionArn": "PendingConfirmation", "Protocol": "email"}
+NO_LIMIT = {"logGroupName": "/aws/lambda/p"}
+SILENT = an_alarm("producer-failed", ActionsEnabled=False)
+UNLINKED = an_alarm("producer-failed", AlarmActions=[])
+RINGING = an_alarm("dead-letters", StateValue="ALARM")
+UNENCRYPTED = replace(HEALTHY.parameter, type="String")
+OTHER_FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:other"
+
+
+def key(kind, livemode=None):
+    return stack(key=KeyPrefix(kind, livemode))
+
+
+def part(name, **changes):
+    """The healthy stack with other facts of a function."""
+    return stack(**{name: replace(getattr(HEALTHY, name), **changes)})
+
+
 FAULTS = [
     (entry("stack", StackStatus="UPDATE_ROLLBACK_COMPLETE"), fix("stack", "deployment failed", SHOW_EVENTS)),
     (entry("stack", StackStatus="UPDATE_ROLLBACK_FAILED"), fix("stack", "after the rollback", ROLL_BACK)),
@@ -257,22 +291,16 @@ FAULTS = [
     (entry("stack", StackStatus="UPDATE_IN_PROGRESS"), advice("stack", "may change", CHECK_AGAIN)),
     (stack(skew_seconds=-95.2), advice("clock", "95 s behind AWS")),
     (stack(skew_seconds=None), unknown("clock", "did not send")),
+    (stack(parameter=MISSING, key=MISSING, permissions=None), fix("parameter", "does not exist", PUT_KEY)),
+    (stack(parameter=UNENCRYPTED), fix("parameter", "is a String", f"{DELETE_PARAMETER} && {PUT_KEY}")),
+    (key("secret", livemode=True), advice("key", "may do everything", DASHBOARD)),
+    (key("publishable", livemode=True), fix("key", "publishable key", PUT_KEY)),
+    (key(None), fix("key", "not a Stripe key", PUT_KEY)),
     (
-        stack(parameter=MISSING, key=MISSING, permissions=None),
-        fix("parameter", "/shop/stripe-key does not exist", PUT_KEY),
-    ),
-    (
-        stack(parameter=replace(HEALTHY.parameter, type="String")),
-        fix("parameter", "is a String", f"aws ssm delete-parameter --name /shop/stripe-key && {PUT_KEY}"),
-    ),
-    (stack(key=KeyPrefix("secret", livemode=True)), advice("key", "may do everything", DASHBOARD)),
-    (stack(key=KeyPrefix("publishable", livemode=True)), fix("key", "publishable key", PUT_KEY)),
-    (stack(key=KeyPrefix(None, None)), fix("key", "not a Stripe key", PUT_KEY)),
-    (
-        stack(key=KeyPrefix("restricted", livemode=False)),
+        key("restricted", livemode=False),
         fix("key: mode", "test mode, but the last run had live mode", PUT_KEY),
     ),
-    (stack(key=KeyPrefix("secret", None)), unknown("key: mode", "does not show")),
+    (key("secret"), unknown("key: mode", "does not show")),
     (probed(sessions=REJECTED), fix("key: accepted", "status 401", PUT_KEY)),
     (probed(sessions=FORBIDDEN), fix("key: sessions", "permission for Checkout Sessions", DASHBOARD)),
     (probed(line_items=FORBIDDEN), fix("key: line items", "KeyNotAllowed", DASHBOARD)),
@@ -281,30 +309,17 @@ FAULTS = [
     (probed(disputes=FORBIDDEN), fix("key: disputes", "a lost dispute", DASHBOARD)),
     (probed(line_items=UNTRIED), advice("key: line items", "not tried")),
     (probed(events=FAILED), unknown("key: events", "APIConnectionError")),
-    (stack(table=MISSING), fix("table", "no table shop", set_parameter("CommerceTable=YOUR-TABLE"))),
+    (stack(table=MISSING), fix("table", "no table shop", SET_TABLE)),
     (entry("table", TableStatus="DELETING"), fix("table", "DELETING")),
-    (
-        entry(
-            "table",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
-        ),
-        fix("table: keys", "id (N)", set_parameter("CommerceTable=YOUR-TABLE")),
-    ),
+    (entry("table", **OTHER_KEYS), fix("table: keys", "id (N)", SET_TABLE)),
     (stack(time_to_live=NO_EXPIRY), advice("table: expiry", "records of runs should expire", EXPIRE)),
     (
-        stack(time_to_live=NO_EXPIRY, settings=load_settings(VARIABLES | {"ORDER_TTL_DAYS": "365"})),
+        stack(time_to_live=NO_EXPIRY, settings=EXPIRE_ORDERS),
         advice("table: expiry", "after 365 days", EXPIRE),
     ),
     (entry("time_to_live", AttributeName="ttl"), advice("table: expiry", "by ttl")),
-    (
-        stack(backups={"ContinuousBackupsStatus": "ENABLED"}),
-        advice("table: backups", "no point-in-time recovery", BACK_UP),
-    ),
-    (
-        entry("queue", VisibilityTimeout="359"),
-        fix("queue: visibility", "should be 360 s", set_queue(NAMES.queue_url, VisibilityTimeout="360")),
-    ),
+    (stack(backups={}), advice("table: backups", "no point-in-time recovery", BACK_UP)),
+    (entry("queue", VisibilityTimeout="359"), fix("queue: visibility", "should be 360 s", HIDE_LONGER)),
     (entry("queue", RedrivePolicy=""), fix("queue: redrive", "none", SET_REDRIVE)),
     (
         redrive(maxReceiveCount="10"),
@@ -313,57 +328,34 @@ FAULTS = [
     (redrive(deadLetterTargetArn=OTHER), fix("queue: redrive", "other", SET_REDRIVE)),
     (
         entry("dead_letters", MessageRetentionPeriod="864000"),
-        fix(
-            "dead letters: retention",
-            "10 days, the queue's 10",
-            set_queue(NAMES.dlq_url, MessageRetentionPeriod="1209600"),
-        ),
+        fix("dead letters: retention", "10 days, the queue's 10", KEEP_DEAD_LONGER),
     ),
     (
         entry("queue", MessageRetentionPeriod="1209600"),
-        fix(
-            "dead letters: retention",
-            "14 days, the queue's 14",
-            set_queue(NAMES.queue_url, MessageRetentionPeriod="864000"),
-        ),
+        fix("dead letters: retention", "14 days, the queue's 14", KEEP_SHORTER),
     ),
-    (
-        entry("dead_letters", SqsManagedSseEnabled="false"),
-        advice("dead letters: encryption", "off", set_queue(NAMES.dlq_url, SqsManagedSseEnabled="true")),
-    ),
+    (entry("dead_letters", SqsManagedSseEnabled="false"), advice("dead letters: encryption", "off", ENCRYPT)),
     (stack(queue=MISSING), fix("queue", "does not exist", DELETE)),
     (entry("mapping", State="Disabled"), fix("mapping", "wait", "nightly-sync resume --queue-only")),
     (entry("mapping", State="Enabling"), advice("mapping", "in a minute", CHECK_AGAIN)),
     (stack(mapping=MISSING), fix("mapping", "does not exist", DELETE)),
     (entry("mapping", EventSourceArn=OTHER), fix("mapping: ends", "other", DELETE)),
-    (
-        entry("mapping", FunctionArn="arn:aws:lambda:eu-west-1:123456789012:function:other"),
-        fix("mapping: ends", "not the consumer", f"{MAPPING} --function-name {NAMES.consumer}"),
-    ),
-    (
-        entry("mapping", FunctionResponseTypes=[]),
-        fix("mapping: failures", "deleted", f"{MAPPING} --function-response-types ReportBatchItemFailures"),
-    ),
+    (entry("mapping", FunctionArn=OTHER_FUNCTION), fix("mapping: ends", "not the consumer", SET_FUNCTION)),
+    (entry("mapping", FunctionResponseTypes=[]), fix("mapping: failures", "deleted", SET_RESPONSES)),
     (
         entry("mapping", ScalingConfig={"MaximumConcurrency": 50}),
-        fix("mapping: concurrency", "50", f"{MAPPING} --scaling-config MaximumConcurrency=5"),
+        fix("mapping: concurrency", "50", SET_SCALING),
     ),
-    (
-        entry("mapping", ScalingConfig={}),
-        fix("mapping: concurrency", "not limited", f"{MAPPING} --scaling-config MaximumConcurrency=5"),
-    ),
+    (entry("mapping", ScalingConfig={}), fix("mapping: concurrency", "not limited", SET_SCALING)),
     (
         entry("mapping", BatchSize=100),
         advice("mapping: batches", "100 messages", f"{MAPPING} --batch-size 25"),
     ),
     (
-        consumer(LastUpdateStatus="Failed", LastUpdateStatusReason="InvalidImage"),
-        fix("consumer", "InvalidImage", DEPLOY),
+        consumer(LastUpdateStatus="Failed", LastUpdateStatusReason="Invalid"),
+        fix("consumer", "Invalid", DEPLOY),
     ),
-    (
-        stack(producer=replace(PRODUCER, configuration=MISSING)),
-        fix("producer", f"the function {NAMES.producer} does not exist", DELETE),
-    ),
+    (part("producer", configuration=MISSING), fix("producer", f"function {NAMES.producer} does not", DELETE)),
     (
         environment(COMMERCE_TABLE="other"),
         fix("consumer: settings", "COMMERCE_TABLE is other, not shop", SET_VARIABLES),
@@ -374,69 +366,28 @@ FAULTS = [
     ),
     (environment(STRIPE_SECRET="sk_live_1"), advice("consumer: settings", "is in STRIPE_SECRET")),
     (
-        stack(consumer=replace(CONSUMER, concurrency={"ReservedConcurrentExecutions": 0})),
-        fix(
-            "consumer: concurrency",
-            "throttles every call",
-            f"aws lambda delete-function-concurrency --function-name {NAMES.consumer}",
-        ),
+        part("consumer", concurrency={"ReservedConcurrentExecutions": 0}),
+        fix("consumer: concurrency", "throttles every call", UNTHROTTLE),
     ),
+    (part("producer", log_group=None), fix("producer: logs", "no log group", CREATE_LOGS)),
+    (part("producer", log_group=NO_LIMIT), advice("producer: logs", "without limit", EXPIRE_LOGS)),
+    (OFF, fix("schedule", "no run starts automatically", "nightly-sync resume --schedule-only")),
+    (replace(OFF, is_sandbox=True), advice("schedule", "as in every sandbox")),
     (
-        stack(producer=replace(PRODUCER, log_group=None)),
-        fix(
-            "producer: logs",
-            "no log group",
-            f"aws logs create-log-group --log-group-name /aws/lambda/{NAMES.producer}",
-        ),
-    ),
-    (
-        stack(producer=replace(PRODUCER, log_group={"logGroupName": "/aws/lambda/p"})),
-        advice(
-            "producer: logs",
-            "without limit",
-            "aws logs put-retention-policy --log-group-name /aws/lambda/p --retention-in-days 90",
-        ),
-    ),
-    (
-        entry("schedule", State="DISABLED"),
-        fix("schedule", "no run starts automatically", "nightly-sync resume --schedule-only"),
-    ),
-    (
-        replace(entry("schedule", State="DISABLED"), is_sandbox=True),
-        advice("schedule", "as in every sandbox"),
-    ),
-    (
-        replace(
-            entry("schedule", State="DISABLED"),
-            stack=HEALTHY.stack
-            | {"Parameters": [{"ParameterKey": "ScheduleState", "ParameterValue": "DISABLED"}]},
-        ),
+        replace(OFF, stack=HEALTHY.stack | DEPLOYED_OFF),
         fix("schedule", "no run starts", set_parameter("ScheduleState=ENABLED")),
     ),
     (stack(schedule=MISSING), fix("schedule", "does not exist", DELETE)),
     (stack(schedule_role=None), fix("schedule: role", "no role", DELETE)),
     (stack(schedule_role=MISSING), fix("schedule: role", "role/schedule", DELETE)),
-    (alarms(), fix("alarm: dead-letters", "does not exist", DELETE)),
+    (stack(alarms=ALARMS[:1]), fix("alarm: dead-letters", "does not exist", DELETE)),
+    (stack(alarms=[SILENT, ALARMS[1]]), fix("alarm: producer-failed", "actions are off", ENABLE_ALARM)),
+    (stack(alarms=[UNLINKED, ALARMS[1]]), fix("alarm: producer-failed", "does not notify", DELETE)),
     (
-        alarms(an_alarm("producer-failed", ActionsEnabled=False), ALARMS[1]),
-        fix(
-            "alarm: producer-failed",
-            "actions are off",
-            f"aws cloudwatch enable-alarm-actions --alarm-names {STACK}-producer-failed",
-        ),
-    ),
-    (
-        alarms(an_alarm("producer-failed", AlarmActions=[]), ALARMS[1]),
-        fix("alarm: producer-failed", "does not notify the stack's topic", DELETE),
-    ),
-    (
-        alarms(ALARMS[0], an_alarm("dead-letters", StateValue="ALARM")),
+        stack(alarms=[ALARMS[0], RINGING]),
         fix("alarm: dead-letters", "in alarm", "nightly-sync dlq list --check"),
     ),
-    (
-        stack(subscriptions=[{"SubscriptionArn": "PendingConfirmation", "Protocol": "email"}]),
-        fix("alarms: subscribers", "must be confirmed", SUBSCRIBE),
-    ),
+    (stack(subscriptions=[UNCONFIRMED]), fix("alarms: subscribers", "must be confirmed", SUBSCRIBE)),
     (
         stack(subscriptions=[]),
         fix("alarms: subscribers", "no subscription", set_parameter("AlarmEmail=YOUR-ADDRESS")),
@@ -453,8 +404,8 @@ def test_fault_is_found_with_its_command_and_changes_no_other_part(facts, expect
     assert expected.what in found.what
     is_serious = expected.verdict in (CheckVerdict.FIX, CheckVerdict.UNKNOWN)
     assert Diagnosis(STACK, run_checks(facts)).needs_attention == is_serious
-    part = expected.name.split(":")[0]
-    others = {name: one.verdict for name, one in findings.items() if name.split(":")[0] != part}
+    checked = expected.name.split(":")[0]
+    others = {name: one.verdict for name, one in findings.items() if name.split(":")[0] != checked}
     if expected.name != "key: accepted":
         assert others == {name: healthy[name].verdict for name in others}
 
@@ -466,7 +417,7 @@ def test_rejected_key_has_one_finding():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"Arn": "arn:aws:lambda:eu-west-1:123456789012:function:other"}, {"Input": "{}"}],
+    [{"Arn": OTHER_FUNCTION}, {"Input": "{}"}],
     ids=["target", "input"],
 )
 def test_schedule_is_fixed_by_sending_it_whole(changes):
