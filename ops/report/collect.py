@@ -56,6 +56,7 @@ def _parse_run_line(item: Item) -> RunLine | None:
         skipped=_read_count(run.skipped),
         errors=_read_count(run.errors),
         drifted=_read_count(run.drifted),
+        failure=run.failure.error_type if run.failure else None,
     )
 
 

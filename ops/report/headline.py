@@ -10,7 +10,8 @@ MAX_CURRENCIES = 3
 
 def render_headline(report: SyncReport) -> Html:
     """Return what was recovered and how many sessions need attention."""
-    return element("p", *_describe_recovered(report), *_describe_open_errors(report), class_="lede")
+    sentences = (_describe_recovered(report), _describe_failed_runs(report), _describe_open_errors(report))
+    return element("p", *sentences, class_="lede")
 
 
 def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:
@@ -24,7 +25,10 @@ def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:
     if report.missed.whole:
         orders = element("strong", _keep_together(counted(report.missed.whole, "order")))
         return f"{span} no order had to be recovered: ", orders, " already existed."
-    return f"{span} ", element("strong", counted(len(report.runs), "run")), " found no order to recover."
+    complete = len(report.runs) - report.failed_runs
+    if not complete:
+        return (f"{span} no run processed all of its sessions.",)
+    return f"{span} ", element("strong", counted(complete, "run")), " found no order to recover."
 
 
 def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
@@ -37,6 +41,12 @@ def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
     joints = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + [""]
     worth = " worth at least " if report.unknown_amounts else " worth "
     return worth, *zip(parts, joints, strict=True)
+
+
+def _describe_failed_runs(report: SyncReport) -> tuple[Content, ...]:
+    if not report.failed_runs:
+        return ()
+    return " ", element("em", f"{counted(report.failed_runs, 'run')} failed.")
 
 
 def _describe_open_errors(report: SyncReport) -> tuple[Content, ...]:

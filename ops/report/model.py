@@ -37,7 +37,10 @@ class Share:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run as its own record describes it. `seconds` is None until it has ended."""
+    """A run as its own record describes it. `seconds` is None until it has ended.
+
+    `failure` is the type of the error that a failed run ended with, if its record has one.
+    """
 
     run_id: str
     trigger: str
@@ -50,6 +53,7 @@ class RunLine:
     skipped: int = 0
     errors: int = 0
     drifted: int = 0
+    failure: str | None = None
 
     @property
     def day(self) -> int:

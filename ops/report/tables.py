@@ -119,7 +119,10 @@ def _build_run_row(run: RunLine) -> list[Content]:
     return [
         text.format_time(run.started_at),
         run.trigger or _NOTHING,
-        _render_state(run.status, {"done": "good", "failed": "bad"}.get(run.status, "open")),
+        _render_state(
+            f"{run.status}: {run.failure}" if run.failure else run.status,
+            {"done": "good", "failed": "bad"}.get(run.status, "open"),
+        ),
         duration(run.seconds),
         *(f"{count:,}" for count in counts),
     ]

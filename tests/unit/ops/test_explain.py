@@ -22,6 +22,7 @@ from recon.dynamodb.table import Table
 from recon.errors import StripeUnavailable
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, RUN
+from testkit.doubles.faults import Killed, killed_before, on
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import SCHEDULED
 
@@ -263,12 +264,20 @@ def test_open_run_does_not_include_session_in_its_grace(world, sell, explain):
     assert (world.run()["status"], facts.open_run, case) == ("running", None, VerdictCase.WRITTEN_NEXT)
 
 
-def test_run_whose_producer_died_is_not_open(world, sell, explain):
+def test_failed_run_is_not_open(world, sell, explain):
     sell()
     world.stripe.faults.server_error(endpoint=Endpoint.LIST)
     with pytest.raises(StripeUnavailable):
         world.produce(SCHEDULED)
     world.stripe.faults.clear()
+    assert explain(now=NOW + 60)[0].open_run is None
+
+
+def test_run_whose_producer_was_killed_is_open_until_it_is_stalled(world, sell, explain):
+    sell()
+    world.sqs.plan = on("send_message_batch", killed_before(), nth=1)
+    with pytest.raises(Killed):
+        world.produce(SCHEDULED)
     assert explain(now=NOW + 60)[0].open_run == RUN
     assert explain(now=NOW + 20 * 60)[0].open_run is None
 

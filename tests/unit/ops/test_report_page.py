@@ -115,6 +115,16 @@ def test_headline_without_orders_says_whether_there_were_runs(shop):
     assert read_headline(shop.report()) == "In the last 30 days 1 run found no order to recover."
 
 
+def test_headline_counts_failed_runs_separately(shop):
+    shop.run(status="failed", failureType="KeyRejected")
+    expected = "In the last 30 days no run processed all of its sessions. 1 run failed."
+    assert read_headline(shop.report()) == expected
+    assert "failed: KeyRejected" in render_page(shop.report())
+    shop.run(nights_ago=1)
+    expected = "In the last 30 days 1 run found no order to recover. 1 run failed."
+    assert read_headline(shop.report()) == expected
+
+
 # Markup
 
 
