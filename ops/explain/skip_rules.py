@@ -1,4 +1,4 @@
-"""Rules for sessions that the consumer skips: no order is due, not yet, or nobody can receive it. Pure."""
+"""Rules for sessions that the consumer skips: no order is due, or not yet, or it has no user. Pure."""
 
 from typing import assert_never
 

@@ -104,7 +104,7 @@ def facts(**changes):
 
 
 def next_run(**changes):
-    """The facts of a session with another next run."""
+    """Return the fields of a session with another next run."""
     return {"next_run": replace(NEXT, **changes)}
 
 

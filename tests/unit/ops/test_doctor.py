@@ -200,12 +200,12 @@ HEALTHY = StackFacts(
 
 
 def stack(**changes):
-    """The healthy stack with other facts."""
+    """Return the healthy stack with other facts."""
     return replace(HEALTHY, **changes)
 
 
 def entry(fact, **changes):
-    """The healthy stack with changed entries of one fact."""
+    """Return the healthy stack with changed entries of one fact."""
     return stack(**{fact: {**getattr(HEALTHY, fact), **changes}})
 
 
@@ -280,7 +280,7 @@ def key(kind, livemode=None):
 
 
 def part(name, **changes):
-    """The healthy stack with other facts of a function."""
+    """Return the healthy stack with other facts of a function."""
     return stack(**{name: replace(getattr(HEALTHY, name), **changes)})
 
 
