@@ -20,6 +20,7 @@ from testkit.dead_letters import (
     reject,
 )
 from testkit.doubles.faults import Killed, at_call, killed_after, killed_before, lost_response, never
+from testkit.fake_stripe import SessionSpec
 from testkit.world import wire
 
 DAY = 86_400
@@ -229,8 +230,12 @@ def test_run_that_takes_the_state_in_between_keeps_its_counters(world, tools):
 # Later runs
 
 
-def test_dismissed_session_is_listed_by_later_runs_until_the_reported_time(world, tools):
-    [session] = fail_sessions(world, 1)
+@pytest.mark.parametrize("age", [3600, 900])
+def test_dismissed_session_is_listed_until_the_reported_time(world, tools, age):
+    session = world.sells(SessionSpec("cs_test_1", NOW - age, metadata={"userId": "user-1"})).id
+    world.stripe.faults.missing(session=session)
+    world.night()
+    world.stripe.faults.clear()
     until = tools.purge(session).purged[0].listed_again_until
     nights = []
     for day in range(1, 5):

@@ -316,12 +316,13 @@ def test_task_moves_messages_that_were_sent_to_the_queue(world, task_tools):
     assert len(world.memory_sqs.messages(world.queue)) == 1
 
 
-def test_earlier_task_is_not_taken_for_the_new_one(world, task_tools):
+def test_earlier_and_later_tasks_are_distinguished(world, task_tools):
     fail_sessions(world, 2)
-    task_tools.move()
-    world.clock.now += 3600
     tasks = task_tools.tasks
-    assert tasks.read(tasks.start()).moved == 0
+    first = tasks.start()
+    world.clock.now += 3600
+    second = tasks.start()
+    assert [tasks.read(task).moved for task in (first, second)] == [2, 0]
 
 
 def test_task_that_is_not_listed_yet_is_starting(world, task_tools):
