@@ -14,7 +14,7 @@ from recon.dynamodb.table import Item, Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline
 
-type SessionKey = tuple[str, str]  # run id, session id
+type RunSession = tuple[str, str]  # run id, session id
 type _ParsedBody = SessionMessage | MalformedMessage
 
 
@@ -53,7 +53,7 @@ class DeadLetter:
         return self.session_id is None
 
     @property
-    def session_key(self) -> SessionKey | None:
+    def run_session(self) -> RunSession | None:
         """Run id and session id, or None if the message names no session."""
         return (self.run_id, self.session_id) if self.run_id and self.session_id else None
 
@@ -114,12 +114,12 @@ def _parse_body(body: str) -> _ParsedBody:
         return error
 
 
-def _session_key(parsed: _ParsedBody) -> SessionKey | None:
+def _run_session(parsed: _ParsedBody) -> RunSession | None:
     return (parsed.run_id, parsed.session_id) if parsed.run_id and parsed.session_id else None
 
 
-def _load_outcomes(table: Table, parsed: Iterable[_ParsedBody], deadline: Deadline) -> dict[SessionKey, Item]:
-    sessions = dict.fromkeys(session for one in parsed if (session := _session_key(one)))
+def _load_outcomes(table: Table, parsed: Iterable[_ParsedBody], deadline: Deadline) -> dict[RunSession, Item]:
+    sessions = dict.fromkeys(session for one in parsed if (session := _run_session(one)))
     items = table.get_many([outcome_key(*session) for session in sessions], deadline)
     by_key = {(item["PK"], item["SK"]): item for item in items}
     return {session: by_key[key] for session in sessions if (key := outcome_key(*session)) in by_key}
@@ -128,11 +128,11 @@ def _load_outcomes(table: Table, parsed: Iterable[_ParsedBody], deadline: Deadli
 def _build_letter(
     message: DeadMessage,
     parsed: _ParsedBody,
-    outcomes: Mapping[SessionKey, Item],
+    outcomes: Mapping[RunSession, Item],
     retention: int,
     now: float,
 ) -> DeadLetter:
-    session = _session_key(parsed)
+    session = _run_session(parsed)
     outcome = outcomes.get(session, {}) if session else {}
     amount, currency = amount_and_currency(parsed) if isinstance(parsed, SessionMessage) else (None, None)
     problem = parsed if isinstance(parsed, MalformedMessage) else None

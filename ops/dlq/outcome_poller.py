@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ops.dlq.dead_letters import DeadLetter, SessionKey, list_dead_letters
+from ops.dlq.dead_letters import DeadLetter, RunSession, list_dead_letters
 from ops.dlq.queue import DeadLetterQueue
 from ops.runs.follow import INTERVAL_SECONDS, follow
 from ops.stack.queue_depth import read_depth
@@ -71,10 +71,10 @@ class OutcomePoller:
         deadline: Deadline,
         now: Callable[[], float],
     ) -> None:
-        self._letters: dict[SessionKey, list[DeadLetter]] = {}
+        self._letters: dict[RunSession, list[DeadLetter]] = {}
         for letter in letters:
-            if letter.session_key:
-                self._letters.setdefault(letter.session_key, []).append(letter)
+            if letter.run_session:
+                self._letters.setdefault(letter.run_session, []).append(letter)
         self._queue = queue
         self._table = table
         self._deadline = deadline
@@ -90,15 +90,15 @@ class OutcomePoller:
             self._statuses[key] = _with_outcome(key, RedriveFate.DEAD, outcomes.get(key, {}))
         return SessionStatuses(tuple(self._statuses.values()))
 
-    def _list_waiting(self) -> list[SessionKey]:
+    def _list_waiting(self) -> list[RunSession]:
         return [key for key, status in self._statuses.items() if status.fate is RedriveFate.WAITING]
 
-    def _load_outcomes(self, sessions: list[SessionKey]) -> dict[SessionKey, Item]:
+    def _load_outcomes(self, sessions: list[RunSession]) -> dict[RunSession, Item]:
         keys = {outcome_key(*session): session for session in sessions}
         items = self._table.get_many(list(keys), self._deadline)
         return {keys[item["PK"], item["SK"]]: item for item in items}
 
-    def _find_dead(self) -> set[SessionKey]:
+    def _find_dead(self) -> set[RunSession]:
         """Return the waiting sessions whose message is in the dead-letter queue again under a new id.
 
         Reading the dead letters hides them briefly, so it is done only if the source queue is empty.
@@ -109,7 +109,7 @@ class OutcomePoller:
             return set()
         moved = {letter.message_id for letters in self._letters.values() for letter in letters}
         letters = list_dead_letters(self._queue, self._table, self._now(), self._deadline).letters
-        new = {letter.session_key for letter in letters if letter.message_id not in moved}
+        new = {letter.run_session for letter in letters if letter.message_id not in moved}
         return {key for key in new if key} & waiting
 
 
@@ -135,7 +135,7 @@ def follow_outcomes(
     )
 
 
-def _build_status(key: SessionKey, outcome: Item, letters: list[DeadLetter]) -> SessionStatus:
+def _build_status(key: RunSession, outcome: Item, letters: list[DeadLetter]) -> SessionStatus:
     """Return the status that an outcome means.
 
     An error counts only if it was written for another message than the error before the move: moved messages
@@ -150,7 +150,7 @@ def _build_status(key: SessionKey, outcome: Item, letters: list[DeadLetter]) -> 
     return _with_outcome(key, RedriveFate.FAILED, outcome)
 
 
-def _with_outcome(key: SessionKey, fate: RedriveFate, outcome: Item) -> SessionStatus:
+def _with_outcome(key: RunSession, fate: RedriveFate, outcome: Item) -> SessionStatus:
     return SessionStatus(
         *key,
         fate,

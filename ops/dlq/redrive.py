@@ -133,7 +133,7 @@ class Redrive:
         return follow(
             read,
             lambda progress: progress.is_over,
-            timeout=self.deadline.left(),
+            timeout=self.deadline.remaining(),
             clock=self.clock,
             sleep=self.sleep,
         )

@@ -54,8 +54,8 @@ def probe_permissions(settings: Settings, now: int, deadline: Deadline) -> KeyPe
             sessions=sessions,
             line_items=items,
             charges=charges,
-            disputes=_probe(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.current())),
-            events=_probe(lambda: next(source.events(now - EVENTS_BACK_SECONDS), None)),
+            disputes=_probe(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.read())),
+            events=_probe(lambda: next(source.list_events(now - EVENTS_BACK_SECONDS), None)),
         )
     finally:
         connection.close()

@@ -107,9 +107,9 @@ def fetch_events(
     if since > created:
         missing.append(f"events: Stripe keeps them for {EVENT_DAYS} days, and the session is older")
     try:
-        listed = list(islice(stripe().events(since), MOST_EVENTS))
+        listed = list(islice(stripe().list_events(since), MOST_EVENTS))
         undelivered = _filter_events(
-            session_id, islice(stripe().events(since, undelivered=True), MOST_EVENTS)
+            session_id, islice(stripe().list_events(since, undelivered=True), MOST_EVENTS)
         )
     except SyncError as error:
         return EventLookup(missing=(*missing, f"events: {error}"))

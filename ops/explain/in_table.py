@@ -36,7 +36,7 @@ def load_orders(
     own = [
         order
         for order in find_orders(table, user_ids(message), message.created)
-        if order.is_of(message.session_id)
+        if order.belongs_to(message.session_id)
     ]
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     orders = sorted((_parse_order(item) for item in items), key=lambda order: order.key)
