@@ -176,6 +176,7 @@ def test_expired_outcomes_are_counted_by_the_run(shop):
     shop.create(complete, LOST, 100)
     shop.fail(complete, KEPT)
     shop.create(without_counters, "cs_live_lost0002")
+    shop.fail(without_counters, BROKEN)
     report = shop.report(days=60)
     assert report.gone == ExpiredOutcomes(runs=1, created=3, errors=1)
     assert (report.recovered_count, report.days[-41].recovered) == (5, 3)
