@@ -1,6 +1,6 @@
 """The messages of the dead-letter queue, each with what the table knows of its session."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,12 +9,11 @@ from ops.dlq.message_batches import DeadMessage
 from ops.dlq.queue import DeadLetterQueue
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import amount_and_currency
-from recon.dynamodb.records import outcome_key, parse_known_outcome
-from recon.dynamodb.table import Item, Table
+from recon.dynamodb.outcomes import Outcomes, RunSession, find_outcomes
+from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline
 
-type RunSession = tuple[str, str]  # run id, session id
 type _ParsedBody = SessionMessage | MalformedMessage
 
 
@@ -99,7 +98,8 @@ def build_listing(
 ) -> DeadLetterListing:
     """Parse messages and load the outcomes of their sessions; `retention` is in seconds."""
     parsed = {message.message_id: _parse_body(message.body) for message in received}
-    outcomes = _load_outcomes(table, parsed.values(), deadline)
+    sessions = [session for one in parsed.values() if (session := _run_session(one))]
+    outcomes = find_outcomes(table, sessions, deadline)
     letters = [
         _build_letter(message, parsed[message.message_id], outcomes, retention, now) for message in received
     ]
@@ -118,22 +118,15 @@ def _run_session(parsed: _ParsedBody) -> RunSession | None:
     return (parsed.run_id, parsed.session_id) if parsed.run_id and parsed.session_id else None
 
 
-def _load_outcomes(table: Table, parsed: Iterable[_ParsedBody], deadline: Deadline) -> dict[RunSession, Item]:
-    sessions = dict.fromkeys(session for one in parsed if (session := _run_session(one)))
-    items = table.get_many([outcome_key(*session) for session in sessions], deadline)
-    by_key = {(item["PK"], item["SK"]): item for item in items}
-    return {session: by_key[key] for session in sessions if (key := outcome_key(*session)) in by_key}
-
-
 def _build_letter(
     message: DeadMessage,
     parsed: _ParsedBody,
-    outcomes: Mapping[RunSession, Item],
+    outcomes: Outcomes,
     retention: int,
     now: float,
 ) -> DeadLetter:
     session = _run_session(parsed)
-    outcome = outcomes.get(session, {}) if session else {}
+    outcome = outcomes.get(session) if session else None
     amount, currency = amount_and_currency(parsed) if isinstance(parsed, SessionMessage) else (None, None)
     problem = parsed if isinstance(parsed, MalformedMessage) else None
     return DeadLetter(
@@ -147,13 +140,13 @@ def _build_letter(
         amount=amount,
         currency=currency,
         problem=str(problem) if problem else None,
-        error_type=outcome.get("errorType") or (type(problem).__name__ if problem else None),
-        error_message=outcome.get("errorMessage") or (str(problem) if problem else None),
-        outcome=outcome.get("outcome"),
-        reason=outcome.get("reason"),
-        attempts=outcome.get("attempts"),
-        outcome_of=outcome.get("messageId"),
-        is_settled=bool(outcome) and parse_known_outcome(outcome).is_final,
+        error_type=(outcome and outcome.error_type) or (type(problem).__name__ if problem else None),
+        error_message=(outcome and outcome.error_message) or (str(problem) if problem else None),
+        outcome=outcome.outcome if outcome else None,
+        reason=outcome.reason if outcome else None,
+        attempts=outcome.attempts if outcome else None,
+        outcome_of=outcome.message_id if outcome else None,
+        is_settled=outcome is not None and outcome.is_final,
     )
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ops.dlq.dead_letters import DeadLetter, RunSession, list_dead_letters
+from ops.dlq.dead_letters import DeadLetter, list_dead_letters
 from ops.dlq.queue import DeadLetterQueue
 from ops.runs.follow import INTERVAL_SECONDS, follow
 from ops.stack.queue_depth import read_depth
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import outcome_key
-from recon.dynamodb.table import Item, Table
+from recon.dynamodb.outcomes import RunSession, find_outcomes
+from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.table import Table
 from recon.errors import Unfinished
 from recon.retry import Deadline
 
@@ -83,20 +84,15 @@ class OutcomePoller:
 
     def poll(self) -> SessionStatuses:
         """Read the outcomes of the waiting sessions and return the status of all sessions."""
-        outcomes = self._load_outcomes(self._list_waiting())
+        outcomes = find_outcomes(self._table, self._list_waiting(), self._deadline)
         for key, outcome in outcomes.items():
             self._statuses[key] = _build_status(key, outcome, self._letters[key])
         for key in self._find_dead():
-            self._statuses[key] = _with_outcome(key, RedriveFate.DEAD, outcomes.get(key, {}))
+            self._statuses[key] = _with_outcome(key, RedriveFate.DEAD, outcomes.get(key))
         return SessionStatuses(tuple(self._statuses.values()))
 
     def _list_waiting(self) -> list[RunSession]:
         return [key for key, status in self._statuses.items() if status.fate is RedriveFate.WAITING]
-
-    def _load_outcomes(self, sessions: list[RunSession]) -> dict[RunSession, Item]:
-        keys = {outcome_key(*session): session for session in sessions}
-        items = self._table.get_many(list(keys), self._deadline)
-        return {keys[item["PK"], item["SK"]]: item for item in items}
 
     def _find_dead(self) -> set[RunSession]:
         """Return the waiting sessions whose message is in the dead-letter queue again under a new id.
@@ -135,29 +131,31 @@ def follow_outcomes(
     )
 
 
-def _build_status(key: RunSession, outcome: Item, letters: list[DeadLetter]) -> SessionStatus:
+def _build_status(key: RunSession, outcome: OutcomeRecord, letters: list[DeadLetter]) -> SessionStatus:
     """Return the status that an outcome means.
 
     An error counts only if it was written for another message than the error before the move: moved messages
     get new ids. An announced last attempt (`Unfinished`) is not final.
     """
-    if outcome["outcome"] != Outcome.ERROR:
-        is_created = outcome["outcome"] == Outcome.CREATED
+    if outcome.is_final:
+        is_created = outcome.outcome == Outcome.CREATED
         return _with_outcome(key, RedriveFate.CREATED if is_created else RedriveFate.SKIPPED, outcome)
     before = {letter.outcome_of for letter in letters}
-    if outcome.get("messageId") in before or outcome.get("errorType") == Unfinished.__name__:
+    if outcome.message_id in before or outcome.error_type == Unfinished.__name__:
         return SessionStatus(*key, RedriveFate.WAITING)
     return _with_outcome(key, RedriveFate.FAILED, outcome)
 
 
-def _with_outcome(key: RunSession, fate: RedriveFate, outcome: Item) -> SessionStatus:
+def _with_outcome(key: RunSession, fate: RedriveFate, outcome: OutcomeRecord | None) -> SessionStatus:
+    if outcome is None:
+        return SessionStatus(*key, fate)
     return SessionStatus(
         *key,
         fate,
-        reason=outcome.get("reason"),
-        order_number=outcome.get("orderNumber"),
-        amount=outcome.get("amount"),
-        currency=outcome.get("currency"),
-        error_type=outcome.get("errorType"),
-        error_message=outcome.get("errorMessage"),
+        reason=outcome.reason,
+        order_number=outcome.order_number,
+        amount=outcome.amount,
+        currency=outcome.currency,
+        error_type=outcome.error_type,
+        error_message=outcome.error_message,
     )

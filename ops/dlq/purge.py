@@ -164,7 +164,7 @@ class Purge:
         existing = dismiss(self.table, dismissal, self.now(), self.deadline)
         if existing is None:
             return PurgeVerdict.DISMISSED, Outcome.SKIPPED.value, SkipReason.DISMISSED.value
-        return PurgeVerdict.SETTLED, existing.get("outcome"), existing.get("reason")
+        return PurgeVerdict.SETTLED, existing.outcome, existing.reason
 
     def _find_last_listing(self, letter: DeadLetter) -> datetime | None:
         """Return until when scheduled runs list the session, by the rules of `producer.window`.

@@ -17,7 +17,8 @@ from ops.runs.prediction import PredictedOutcome, predict
 from ops.runs.status import Schedule
 from recon.config import Settings
 from recon.domain.message import SessionMessage
-from recon.dynamodb.records import RUNNING, Run
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs, is_stalled
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -145,7 +146,7 @@ def _find_open_run(
 
 def _is_in_progress(run: Run, now: int) -> bool:
     """Return whether a run is working: one whose producer died is open until the next run closes it."""
-    return run.status == RUNNING and not is_stalled(run, now)
+    return run.status == RunStatus.RUNNING and not is_stalled(run, now)
 
 
 def _list_missing(

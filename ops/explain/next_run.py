@@ -7,9 +7,10 @@ from ops.explain.facts import Coverage, NextRun, SessionFacts
 from ops.format.skip_reasons import describe_skip
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.runs.status import Schedule
-from producer.request import SCHEDULED, Request
+from producer.request import Request
 from producer.window import Plan, plan
 from recon.config import Settings
+from recon.domain.run import Trigger
 from recon.dynamodb.records import Run, State
 from recon.timestamps import DAY, to_iso
 
@@ -31,7 +32,7 @@ class SessionTiming:
 
     def is_in(self, run: Run) -> bool:
         """Return whether a run processes the session."""
-        if run.trigger == SCHEDULED:
+        if run.trigger == Trigger.SCHEDULED:
             if self.is_recent(run.lookback_end):
                 return False
             if self.is_pending:
@@ -49,7 +50,7 @@ def plan_next_run(
     """Return the next scheduled run; a schedule without a next time is taken as due in one day."""
     due = schedule.next_due if schedule else None
     at = int(due.timestamp()) if due else now + DAY
-    planned = plan(Request(SCHEDULED, at=at), producer, at, state)
+    planned = plan(Request(Trigger.SCHEDULED, at=at), producer, at, state)
     return NextRun(
         enabled=schedule.enabled if schedule else None,
         due=due,

@@ -1,4 +1,4 @@
-"""Reads runs and their outcomes into a report, including records that other versions wrote."""
+"""Reads runs and their outcomes into a report."""
 
 import re
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from ops.format.money import Money
 from ops.report.model import RunLine, SyncReport, find_midnight
 from ops.report.sessions import SessionHistory, StoredOutcome
 from ops.report.summary import build_report
-from recon.dynamodb.records import RUN_PREFIX, outcome_partition, parse_run
-from recon.dynamodb.table import Item, Table
-from recon.timestamps import DAY, parse_epoch
+from recon.dynamodb.records import RUN_PREFIX, OutcomeRecord, Run, outcome_partition, parse_outcome, parse_run
+from recon.dynamodb.table import Table
+from recon.timestamps import DAY
 
 _ATTRIBUTES = "SK, outcome, reason, orderNumber, errorType, errorMessage, attempts, drift, amount, currency"
 # A duplicate names the keys of both orders, and a key contains a user id, often an e-mail address.
@@ -35,48 +35,44 @@ def collect_report(table: Table, *, now: int, days: int, stack: str) -> SyncRepo
 def _read_runs(table: Table) -> list[RunLine]:
     """Return the runs with a valid start time, oldest first."""
     items = table.query("PK = :system AND begins_with(SK, :runs)", {":system": "SYSTEM", ":runs": RUN_PREFIX})
-    lines = [line for item in items if (line := _parse_run_line(item))]
+    lines = [line for item in items if (line := _to_run_line(parse_run(item)))]
     return sorted(lines, key=lambda line: (line.started_at, line.run_id))
 
 
-def _parse_run_line(item: Item) -> RunLine | None:
-    run = parse_run(item)
-    started, ended = _parse_epoch(run.started_at), _parse_epoch(run.completed_at)
+def _to_run_line(run: Run) -> RunLine | None:
+    started, ended = run.started_epoch, run.completed_epoch
     if started is None:
         return None
     return RunLine(
         run_id=run.run_id,
-        trigger=str(run.trigger),
+        trigger=run.trigger,
         started_at=started,
-        status=str(run.status),
+        status=run.status,
         seconds=None if ended is None else max(0, ended - started),
-        enqueued=_read_count(run.enqueued),
-        processed=_read_count(run.processed),
-        created=_read_count(run.created),
-        skipped=_read_count(run.skipped),
-        errors=_read_count(run.errors),
-        drifted=_read_count(run.drifted),
+        enqueued=run.enqueued,
+        processed=run.processed,
+        created=run.created,
+        skipped=run.skipped,
+        errors=run.errors,
+        drifted=run.drifted,
         failure=run.failure.error_type if run.failure else None,
     )
 
 
 def _read_outcomes(table: Table, run_id: str) -> Iterator[StoredOutcome]:
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}, projection=_ATTRIBUTES):
+        outcome = parse_outcome(item)
         yield StoredOutcome(
-            session_id=item["SK"].removeprefix("SESSION#"),
-            outcome=_read_text(item, "outcome") or "unknown",
-            reason=_read_text(item, "reason"),
-            order_number=_read_text(item, "orderNumber"),
-            money=_read_money(item),
-            error_type=_read_text(item, "errorType") or "-",
-            error_message=_remove_user_keys(_read_text(item, "errorMessage") or ""),
-            attempts=_read_integer(item.get("attempts")),
-            drift=_read_drift(item.get("drift")),
+            session_id=outcome.session_id,
+            outcome=outcome.outcome,
+            reason=outcome.reason,
+            order_number=outcome.order_number,
+            money=_to_money(outcome),
+            error_type=outcome.error_type or "-",
+            error_message=_remove_user_keys(outcome.error_message or ""),
+            attempts=outcome.attempts,
+            drift=tuple(map(_remove_user_keys, outcome.drift)),
         )
-
-
-def _read_drift(texts: object) -> tuple[str, ...]:
-    return tuple(_remove_user_keys(str(text)) for text in texts) if isinstance(texts, list) else ()
 
 
 def _remove_user_keys(text: str) -> str:
@@ -86,27 +82,7 @@ def _remove_user_keys(text: str) -> str:
     return _USER_KEY.sub("USER#…", text)
 
 
-def _read_money(item: Item) -> Money | None:
-    amount, currency = _read_integer(item.get("amount")), _read_text(item, "currency")
-    return None if amount is None or currency is None else Money(currency.lower(), amount)
-
-
-def _read_text(item: Item, name: str) -> str | None:
-    value = item.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def _read_integer(value: object) -> int | None:
-    # type() and not isinstance(), which accepts booleans.
-    return value if type(value) is int else None
-
-
-def _read_count(value: object) -> int:
-    return _read_integer(value) or 0
-
-
-def _parse_epoch(text: object) -> int | None:
-    try:
-        return parse_epoch(text) if isinstance(text, str) else None
-    except ValueError:
+def _to_money(outcome: OutcomeRecord) -> Money | None:
+    if outcome.amount is None or not outcome.currency:
         return None
+    return Money(outcome.currency.lower(), outcome.amount)

@@ -1,17 +1,20 @@
 """Tables that scroll on their own if they are larger than the screen, with the keyboard, too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ops.format.links import session_url
 from ops.format.text import duration
 from ops.report import text
 from ops.report.markup import Content, Html, element
 from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine, SyncReport
+from recon.domain.run import RunStatus
 
 # With this limit the page opens quickly on a phone and is small enough for an e-mail.
 MAX_ROWS = 500
 _NOTHING = "-"
+_STYLES: Mapping[str, str] = MappingProxyType({RunStatus.DONE: "good", RunStatus.FAILED: "bad"})
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _build_run_row(run: RunLine) -> list[Content]:
         run.trigger or _NOTHING,
         _render_state(
             f"{run.status}: {run.failure}" if run.failure else run.status,
-            {"done": "good", "failed": "bad"}.get(run.status, "open"),
+            _STYLES.get(run.status, "open"),
         ),
         duration(run.seconds),
         *(f"{count:,}" for count in counts),

@@ -8,11 +8,12 @@ from ops.doctor.fetched import Unavailable, redeploy, unavailable_part, unreadab
 from ops.doctor.finding import CheckFinding, advice, fix, ok
 from ops.doctor.shell import quote_json
 from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, rewritten
+from recon.domain.run import Trigger
 
 # The run is named after it, so that a late or repeated start is the same run.
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
-INPUT = json.dumps({"trigger": "scheduled", "scheduledTime": SCHEDULED_TIME}, separators=(",", ":"))
+INPUT = json.dumps({"trigger": Trigger.SCHEDULED, "scheduledTime": SCHEDULED_TIME}, separators=(",", ":"))
 
 
 def check(facts: StackFacts) -> Iterator[CheckFinding]:
