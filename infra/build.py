@@ -49,7 +49,7 @@ class BuildError(Exception):
 
 
 @dataclass(frozen=True)
-class Options:
+class BuildOptions:
     platform: Platform = "aarch64"
     with_boto3: bool = False
 
@@ -69,16 +69,16 @@ def main(arguments: list[str] | None = None) -> None:
     add("--with-boto3", action="store_true", help="ship the locked boto3 instead of using the runtime's")
     chosen = parser.parse_args(arguments)
     try:
-        folders = build(chosen.out, Options(chosen.platform, chosen.with_boto3))
+        folders = build(chosen.out, BuildOptions(chosen.platform, chosen.with_boto3))
     except BuildError as error:
         sys.exit(f"build: {error}")
     for folder in folders.values():
         print(size_line(folder))
 
 
-def build(out: Path, options: Options = Options()) -> dict[str, Path]:
+def build(out: Path, options: BuildOptions = BuildOptions()) -> dict[str, Path]:
     """Folder of each function, by name. Replaces what an earlier build left in `out`."""
-    dependencies = installed_dependencies(options)
+    dependencies = install_dependencies(options)
     return {name: assemble(name, out / name, dependencies) for name in FUNCTIONS}
 
 
@@ -96,7 +96,7 @@ def assemble(name: str, folder: Path, dependencies: Path) -> Path:
 # --- dependencies -------------------------------------------------------------------------------------------
 
 
-def installed_dependencies(options: Options) -> Path:
+def install_dependencies(options: BuildOptions) -> Path:
     """Folder with the locked runtime dependencies, installed once per lock file and kept in the cache."""
     require_python()
     folder = CACHE / cache_key(options)
@@ -111,7 +111,7 @@ def installed_dependencies(options: Options) -> Path:
     return folder
 
 
-def cache_key(options: Options) -> str:
+def cache_key(options: BuildOptions) -> str:
     """Changes with the lock file, the options, the interpreter that compiles, and this script."""
     files = [path.read_bytes() for path in (ROOT / "uv.lock", Path(__file__))]
     return hashlib.sha256(b"\0".join([*files, f"{options} {sys.version}".encode()])).hexdigest()[:16]
@@ -126,7 +126,7 @@ def adopt(draft: Path, folder: Path) -> None:
         shutil.rmtree(draft)
 
 
-def install(folder: Path, options: Options) -> None:
+def install(folder: Path, options: BuildOptions) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     requirements = folder.parent / f"{folder.name}.txt"
     # --prune also drops what nothing but boto3 needs; urllib3, say, stays for stripe.
@@ -210,7 +210,7 @@ def write_zip(folder: Path, archive: Path) -> Path:
     """Zips a built folder; the same files give the same bytes."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
-        for path in files_of(folder):
+        for path in list_files(folder):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
@@ -218,7 +218,7 @@ def write_zip(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def files_of(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -226,15 +226,15 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def size_line(folder: Path) -> str:
-    files = files_of(folder)
+    files = list_files(folder)
     own = [path for path in files if path.relative_to(folder).parts[0] in (folder.name, SHARED)]
     return (
-        f"{folder.name:<10}{megabytes(size_of(files)):>9} in {len(files)} files"
-        f" ({megabytes(size_of(own))} of it ours; Lambda takes {megabytes(UNZIPPED_LIMIT)})"
+        f"{folder.name:<10}{megabytes(total_size(files)):>9} in {len(files)} files"
+        f" ({megabytes(total_size(own))} of it ours; Lambda takes {megabytes(UNZIPPED_LIMIT)})"
     )
 
 
-def size_of(files: Iterable[Path]) -> int:
+def total_size(files: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in files)
 
 

@@ -12,25 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from infra.build import FUNCTIONS, ROOT, Options, build, write_zip
+from infra.build import FUNCTIONS, ROOT, BuildOptions, build, write_zip
 from infra.deploy.aws import Aws
 from infra.deploy.errors import CannotDeploy
 from infra.deploy.screen import Screen
 from infra.deploy.template import Template
 
 # What the template's Architecture says -> what the build calls it.
-PLATFORMS: Mapping[str, Options] = {"arm64": Options("aarch64"), "x86_64": Options("x86_64")}
+PLATFORMS: Mapping[str, BuildOptions] = {"arm64": BuildOptions("aarch64"), "x86_64": BuildOptions("x86_64")}
 
-type Build = Callable[[Options], Mapping[str, Path]]
+type Build = Callable[[BuildOptions], Mapping[str, Path]]
 
 
-def zips(options: Options) -> dict[str, Path]:
+def zips(options: BuildOptions) -> dict[str, Path]:
     """A zip of each function in build/."""
     out = ROOT / "build"
     return {name: write_zip(folder, out / f"{name}.zip") for name, folder in build(out, options).items()}
 
 
-def platform(template: Template, parameters: Mapping[str, str]) -> Options:
+def platform(template: Template, parameters: Mapping[str, str]) -> BuildOptions:
     return PLATFORMS[parameters.get("Architecture") or str(template.parameters["Architecture"].default)]
 
 

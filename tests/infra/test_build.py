@@ -12,9 +12,9 @@ import pytest
 from bench.cold_start import shop
 from bench.functions import RUNTIME, Built
 from infra import build as builder
-from infra.build import FUNCTIONS, ROOT, SHARED, UNZIPPED_LIMIT, ZIPPED_LIMIT, BuildError, Options
+from infra.build import FUNCTIONS, ROOT, SHARED, UNZIPPED_LIMIT, ZIPPED_LIMIT, BuildError, BuildOptions
 
-HOST = Options(platform="host")
+HOST = BuildOptions(platform="host")
 NOT_SHIPPED = (
     "ops",
     "sandbox",
@@ -109,12 +109,12 @@ def test_zip_holds_one_function_and_nothing_of_the_other_nor_of_our_tools(unzipp
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_zip_is_smaller_than_lambda_takes(archives, unzipped, name):
     assert archives[name].stat().st_size < ZIPPED_LIMIT / 2
-    assert builder.size_of(builder.files_of(unzipped / name)) < UNZIPPED_LIMIT / 2
+    assert builder.total_size(builder.list_files(unzipped / name)) < UNZIPPED_LIMIT / 2
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_each_source_has_bytecode_that_is_valid_at_any_time(unzipped, name):
-    sources = [path for path in builder.files_of(unzipped / name) if path.suffix == ".py"]
+    sources = [path for path in builder.list_files(unzipped / name) if path.suffix == ".py"]
     assert len(sources) > 1000
     for source in sources:
         flags = bytecode(source).read_bytes()[4:8]
@@ -128,7 +128,7 @@ def bytecode(source):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_file_names_the_machine_it_was_built_on(unzipped, name):
     marks = [str(path).encode() for path in (ROOT, Path(sys.prefix), Path.home()) if path != Path("/")]
-    for path in builder.files_of(unzipped / name):
+    for path in builder.list_files(unzipped / name):
         content = path.read_bytes()
         assert not [mark for mark in marks if mark + b"/" in content], path
 
@@ -155,15 +155,15 @@ def test_folder_holds_nothing_of_an_earlier_build(archives, tmp_path):
 
 
 def test_arm_build_has_binaries_for_arm_only(tmp_path):
-    folder = builder.build(tmp_path, Options())["consumer"]
-    binaries = [path for path in builder.files_of(folder) if path.suffix == ".so"]
+    folder = builder.build(tmp_path, BuildOptions())["consumer"]
+    binaries = [path for path in builder.list_files(folder) if path.suffix == ".so"]
     assert binaries
     assert all("aarch64" in path.name for path in binaries)
     assert all(path.read_bytes()[18:20] == b"\xb7\0" for path in binaries)  # ELF's e_machine: EM_AARCH64
 
 
 def test_boto3_is_there_when_asked_for_and_wins_over_the_runtimes(tmp_path):
-    folder = builder.build(tmp_path, Options(platform="host", with_boto3=True))["consumer"]
+    folder = builder.build(tmp_path, BuildOptions(platform="host", with_boto3=True))["consumer"]
     assert {"boto3", "botocore", "s3transfer"} <= {path.name for path in folder.iterdir()}
 
 
@@ -209,9 +209,9 @@ def executable(path):
 def test_another_python_is_refused(monkeypatch):
     monkeypatch.setattr(builder, "PYTHON", (3, 99))
     with pytest.raises(BuildError, match=r"run with Python 3\.99"):
-        builder.installed_dependencies(HOST)
+        builder.install_dependencies(HOST)
 
 
 def test_times_are_those_of_no_day(archives, tmp_path):
     folder = builder.build(tmp_path, HOST)["producer"]
-    assert {path.stat().st_mtime for path in builder.files_of(folder)} == {builder.EPOCH_SECONDS}
+    assert {path.stat().st_mtime for path in builder.list_files(folder)} == {builder.EPOCH_SECONDS}

@@ -747,10 +747,10 @@ def test_cloudformation_is_sent_to_the_regions_own_bucket_address():
 
 
 HASHES = """
-import sys; from pathlib import Path; from infra.build import Options, build, write_zip
+import sys; from pathlib import Path; from infra.build import BuildOptions, build, write_zip
 from infra.deploy.packages import sha256
 out = Path(sys.argv[1])
-for name, folder in build(out, Options("host")).items():
+for name, folder in build(out, BuildOptions("host")).items():
     print(name, sha256(write_zip(folder, out / f"{name}.zip")))
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.build import FUNCTIONS, PYTHON, ROOT, Options
+from infra.build import FUNCTIONS, PYTHON, ROOT, BuildOptions
 from recon import retry
 from recon.config import MAX_LOOKBACK_HOURS, Settings, load_settings
 from recon.domain.reconcile import Outcome
@@ -296,7 +296,7 @@ def test_function_is_what_the_build_makes(name):
     assert (PATH.parent / function["CodeUri"]).resolve() == ROOT / "build" / name
     assert function["Handler"] == f"{name}.lambda_function.lambda_handler"
     assert TEMPLATE["Globals"]["Function"]["Runtime"] == f"python{PYTHON[0]}.{PYTHON[1]}"
-    assert {"arm64": "aarch64", "x86_64": "x86_64"}[defaults()["Architecture"]] == Options().platform
+    assert {"arm64": "aarch64", "x86_64": "x86_64"}[defaults()["Architecture"]] == BuildOptions().platform
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
