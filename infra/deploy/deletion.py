@@ -13,7 +13,7 @@ from infra.deploy.terminal import BOLD, RED, Terminal
 QUEUES = {
     "QueueUrl": "sessions that no run has processed",
     "DeadLetterQueueUrl": "sessions that failed for good",
-    "ScheduleDeadLetterQueueUrl": "nights that never started",
+    "ScheduleDeadLetterQueueUrl": "runs that never started or failed",
 }
 _COUNTS = ("", "NotVisible", "Delayed")
 

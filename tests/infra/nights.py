@@ -95,7 +95,7 @@ class MonitoredNights(World):
         self.alarms = [Alarm(body) for body in bodies]
 
     def start_run(self, event):
-        """Invoke the producer as the schedule does, with Lambda's two retries."""
+        """Invoke the producer as the schedule does, with Lambda's two retries and its dead-letter queue."""
         for wait in (*RETRIES, None):
             with suppress(SyncError):
                 self.produce(event)
@@ -103,6 +103,7 @@ class MonitoredNights(World):
                 return
             if wait is not None:
                 self.advance(wait)
+        self.memory_sqs.send_message(QueueUrl=self.missed_starts, MessageBody=json.dumps(event))
 
     def play_night(self, number=0, **options):
         """Play that night's scheduled run and the day after it up to midnight."""

@@ -149,14 +149,19 @@ def stripe_outage_of_hours(nights):
     assert len(nights.orders()) == 3
 
 
-@scenario("key-rejected", "producer-failed", "no-completed-run")
+@scenario("key-rejected", "producer-failed", "schedule-failed", "no-completed-run")
 def rejected_key(nights):
     nights.stripe.faults.unauthorized()
     nights.play_night()
     nights.stripe.faults.clear()
     sell(nights, 1)
     nights.play_night(1)
-    assert nights.is_ok(*ALARMS.keys() - {"watermark-old"})
+    assert nights.is_ok(*ALARMS.keys() - {"watermark-old", "schedule-failed"})
+    # The failed start is kept until an operator removes it.
+    assert list(map(json.loads, nights.memory_sqs.bodies(nights.missed_starts))) == [FIRST_NIGHT]
+    nights.memory_sqs.purge_queue(QueueUrl=nights.missed_starts)
+    nights.advance(HOUR)
+    assert nights.is_ok("schedule-failed")
 
 
 @scenario("key-rejected", "session-errors", "dead-letters")
@@ -178,19 +183,29 @@ def listing_that_fails_once(nights):
     assert len(nights.orders()) == 3
 
 
-@scenario("producer-failed", "no-completed-run", "watermark-old")
+@scenario("producer-failed", "schedule-failed", "no-completed-run", "watermark-old")
 def failed_nights_covered_by_a_later_one(nights):
     """Let a run report two watermark ages, one when it starts and one when it ends: the lower one counts."""
     nights.play_night()
     nights.stripe.faults.server_error()
     for night in (1, 2):
         nights.play_night(night)
-    assert nights.raised == {"producer-failed", "no-completed-run"}
+    assert nights.raised == {"producer-failed", "schedule-failed", "no-completed-run"}
     nights.play_night(3)
     assert not nights.is_ok("watermark-old")
     nights.stripe.faults.clear()
     nights.play_night(4)
     assert nights.is_ok("watermark-old", "no-completed-run")
+
+
+@scenario("producer-failed", "schedule-failed", "no-completed-run")
+def rejected_scheduled_event(nights):
+    nights.play_night()
+    nights.advance_to(NOW + DAY)
+    nights.start_run(SECOND_NIGHT | {"lookbackHours": 0})
+    nights.advance(HOUR)
+    assert nights.raised == {"producer-failed", "schedule-failed"}
+    nights.advance(3 * HOUR)
 
 
 @scenario("run-truncated")
