@@ -119,8 +119,8 @@ def test_no_file_contains_a_path_of_the_build_machine(unzipped, name):
 REBUILD = """
 import sys; from pathlib import Path; from infra import build as builder
 builder.CACHE, out = Path(sys.argv[1], "cache"), Path(sys.argv[1])
-for name, folder in builder.build(out, builder.BuildOptions("host")).items():
-    builder.write_zip(folder, out / f"{name}.zip")
+dependencies = builder.install_dependencies(builder.BuildOptions("host"))
+builder.write_zip(builder.assemble("producer", out / "producer", dependencies), out / "producer.zip")
 """
 
 
@@ -128,8 +128,7 @@ def test_build_is_reproducible_in_another_environment(archives, tmp_path):
     environment = {"PYTHONHASHSEED": "2", "TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONPATH": str(ROOT)}
     program = ["bash", "-c", 'umask 077; exec "$@"', "-", sys.executable, "-c", REBUILD, tmp_path]
     subprocess.run(program, env=os.environ | environment, check=True)
-    for name in FUNCTIONS:
-        assert filecmp.cmp(archives[name], tmp_path / f"{name}.zip", shallow=False)
+    assert filecmp.cmp(archives["producer"], tmp_path / "producer.zip", shallow=False)
 
 
 def test_rebuild_reuses_dependencies_replaces_folders_and_fixes_times(archives, tmp_path, monkeypatch):
@@ -144,21 +143,26 @@ def test_rebuild_reuses_dependencies_replaces_folders_and_fixes_times(archives, 
     assert times == {builder.EPOCH_SECONDS}
 
 
-def test_arm_build_has_only_arm_binaries(tmp_path):
-    folder = builder.build(tmp_path, BuildOptions())["consumer"]
+def test_arm_build_has_only_arm_binaries():
+    folder = builder.install_dependencies(BuildOptions())
     binaries = [path for path in builder.list_files(folder) if path.suffix == ".so"]
     assert binaries
     assert all("aarch64" in path.name for path in binaries)
     assert all(path.read_bytes()[18:20] == b"\xb7\0" for path in binaries)  # ELF's e_machine: EM_AARCH64
 
 
-def test_build_contains_boto3_on_request(tmp_path):
-    folder = builder.build(tmp_path, BuildOptions(platform="host", with_boto3=True))["consumer"]
+def test_build_contains_boto3_on_request():
+    folder = builder.install_dependencies(BuildOptions(platform="host", with_boto3=True))
     assert {"boto3", "botocore", "s3transfer"} <= {path.name for path in folder.iterdir()}
 
 
-def test_command_prints_the_size_of_each_function(archives, capsys):
-    builder.main(["--out", str(archives["producer"].parent), "--platform", "host"])
+def test_command_builds_and_prints_the_size_of_each_function(unzipped, capsys, monkeypatch):
+    def build(out, options):
+        assert (out, options) == (Path("here"), BuildOptions("x86_64", with_boto3=True))
+        return {name: unzipped / name for name in FUNCTIONS}
+
+    monkeypatch.setattr(builder, "build", build)
+    builder.main(["--out", "here", "--platform", "x86_64", "--with-boto3"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(FUNCTIONS)
     assert all("250.0 MB" in line for line in lines)

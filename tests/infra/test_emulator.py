@@ -35,10 +35,11 @@ def wait_for_end(pid):
 
 
 def test_emulator_runs_inside_the_block_isolated_from_this_shell(tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere")
-    monkeypatch.setenv("AWS_PROFILE", "real")
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+    shell = {"AWS_ENDPOINT_URL": "http://elsewhere", "AWS_PROFILE": "real", "HTTPS_PROXY": "http://proxy"}
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
     with Emulator(tmp_path, environment={"SSL_CERT_FILE": "/certificates"}) as emulator:
+        monkeypatch.undo()  # the client in this process is not isolated
         assert emulator.client("sqs").create_queue(QueueName="q")["QueueUrl"].startswith(emulator.url)
         running = psutil.Process(emulator.pid)
         listening = [
@@ -48,7 +49,7 @@ def test_emulator_runs_inside_the_block_isolated_from_this_shell(tmp_path, monke
         ]
         environment = running.environ()
     assert set(listening) == {"127.0.0.1"}
-    assert not {"AWS_ENDPOINT_URL", "AWS_PROFILE", "HTTPS_PROXY"} & set(environment)
+    assert not shell.keys() & environment.keys()
     assert environment["SSL_CERT_FILE"] == "/certificates"
     assert not list_group(emulator.pid)
     assert not answers(emulator.url)
