@@ -4,15 +4,17 @@ when this one has done its part."""
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED, Continuation
+from producer.attempt import Attempt
+from producer.request import Continuation
 from producer.session_lister import ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.aws.queue import SessionQueue
 from recon.domain.message import SessionMessage, build_message, loads
-from recon.dynamodb.records import DONE, FAILED, RUNNING, Run, State
+from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict, Progress, Runs
 from recon.errors import MalformedMessage, OutOfTime, TooManyHops
 from recon.retry import Deadline
@@ -40,7 +42,8 @@ NO_SESSIONS = (
 
 @dataclass(frozen=True)
 class SyncRun:
-    """Everything a real run needs. `now` gives epoch seconds; `go_on` invokes the producer again."""
+    """Everything a real run needs. `now` gives epoch seconds; `go_on` invokes the producer again. `attempt`
+    is kept up to date with the run's record."""
 
     settings: "Settings"
     runs: Runs
@@ -51,12 +54,15 @@ class SyncRun:
     now: Callable[[], int]
     telemetry: Telemetry
     go_on: Callable[[Continuation], None]
+    attempt: Attempt = field(default_factory=Attempt)
 
     def begin(self, wanted: Run, state: State) -> Run:
         """Begins a run, or goes on with one that another invocation began, in its own window and to its own
         maximum. `state`: as it was before. Returns the run's record as it stands then."""
-        self._close_others(wanted.run_id)
+        # The record first: whatever fails from here on is kept on it.
         run = self.runs.start(wanted, self.now())
+        self.attempt.hold(run)
+        self._close_others(run.run_id)
         for warning in wanted.warnings:
             self.warn(run.run_id, warning)
         return self._go_on_with(run, state, hop=0)
@@ -66,14 +72,17 @@ class SyncRun:
         run = self.runs.get(hop.run_id)
         if run is None:
             return None
-        return self._go_on_with(self.runs.resume(run, self.now()), self.runs.state(), hop.number)
+        run = self.runs.resume(run, self.now())
+        self.attempt.hold(run)
+        return self._go_on_with(run, self.runs.state(), hop.number)
 
     def _go_on_with(self, run: Run, state: State, hop: int) -> Run:
-        if run.status == RUNNING and not run.listed:
+        if run.status == RunStatus.RUNNING and not run.listed:
             try:
                 run = self._list(run, state)
             except CursorConflict:
                 # What this one sent is sent twice and counted once.
+                self.attempt.release()
                 self.telemetry.info("Another invocation lists this run; this one stops", run_id=run.run_id)
             else:
                 self._hop_on(run, hop)
@@ -89,6 +98,7 @@ class SyncRun:
         if hop >= MOST_HOPS:
             raise TooManyHops(f"run {run.run_id} has not ended after {MOST_HOPS} invocations")
         self.go_on(Continuation(run.run_id, hop + 1))
+        self.attempt.release()
 
     def _list(self, run: Run, state: State) -> Run:
         """Sends what is left of the run, or as much as one invocation should."""
@@ -107,13 +117,13 @@ class SyncRun:
             self.stripe,
             self.now,
             self.pool,
-            leaves_after=run.lookback_end if run.trigger == SCHEDULED else None,
+            leaves_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
             fence_since=since if self.settings.webhook_fence else None,
         )
 
     def _look_at_the_whole(self, run: Run) -> None:
         """Nothing at all is suspicious where there used to be something."""
-        if run.trigger == SCHEDULED and run.livemode is None:
+        if run.trigger == Trigger.SCHEDULED and run.livemode is None:
             # No session told its mode: none was listed, whatever waited for its payment.
             before = self.runs.scheduled_before(run.run_id, SCHEDULED_COMPARED)
             if any(earlier.livemode is not None for earlier in before):
@@ -130,17 +140,17 @@ class SyncRun:
 
     def _close_others(self, run_id: str) -> None:
         for run in self.runs.close_stale_runs(run_id, self.now()):
-            if run.status == FAILED:
+            if run.status == RunStatus.FAILED:
                 self.telemetry.error(
                     "Run failed: its listing ended before its window was through", run_id=run.run_id
                 )
-            elif run.status == DONE:
+            elif run.status == RunStatus.DONE:
                 self._completed(run)
             self._tell_if_open(run)
 
     def _tell_if_open(self, run: Run) -> None:
-        if run.status == RUNNING:
-            self.telemetry.run_is_open(run, self.now())
+        if run.status == RunStatus.RUNNING:
+            self.telemetry.record_open_run(run, self.now())
 
     def _finished(self, run: Run) -> Run:
         """As it is after it was marked done, if it is; somebody else may do so at the same time."""
@@ -149,8 +159,8 @@ class SyncRun:
         return done or run
 
     def _completed(self, run: Run) -> None:
-        self.telemetry.sync_completed(run, run.seconds(self.now()))
-        self.telemetry.watermark(self.runs.state(), self.now())
+        self.telemetry.record_completed_run(run, run.seconds(self.now()))
+        self.telemetry.record_watermark(self.runs.state(), self.now())
 
 
 class RunLister:
@@ -168,7 +178,7 @@ class RunLister:
         """What waited for its payment is asked about again by every scheduled run. What lies in the window
         is listed anyway."""
         run = self.run
-        if run.trigger != SCHEDULED:
+        if run.trigger != Trigger.SCHEDULED:
             return
         messages = list(self._pending(list(self._with.runs.pending())))
         # An invocation that died may have sent some of which the consumer has deleted the entries since.
@@ -268,7 +278,7 @@ class RunLister:
         )
         self._with.telemetry.count(Metric.TRUNCATED_RUNS, first)
         covers = 0
-        if self.run.trigger == SCHEDULED and self.run.covers_through:
+        if self.run.trigger == Trigger.SCHEDULED and self.run.covers_through:
             covers = min(self.run.covers_through, progress.cursor)
         return replace(progress, covers_through=covers)
 
@@ -291,6 +301,7 @@ class RunLister:
         self._with.queue.send(_side_by_side(messages), self._with.pool, self._with.deadline)
         progress = replace(progress, sent=len(messages) + counted)
         self.run = self._with.runs.advance(self.run, progress, self._with.now())
+        self._with.attempt.hold(self.run)
         self.sent += len(messages)
         self._with.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
 
@@ -310,7 +321,7 @@ class RunLister:
 
     def _has_done_its_part(self, held: int) -> bool:
         """What is listed already is sent rather than listed again by the next invocation, within reason."""
-        if self._with.deadline.left() < HURRY_SECONDS / 2:
+        if self._with.deadline.remaining() < HURRY_SECONDS / 2:
             return True
         part = self._with.settings.max_sessions
         if self.run.max_sessions is not None or self.sent < part:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recon.dynamodb.records import Run
-from recon.timestamps import parse_epoch
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Failure, Run
+from recon.dynamodb.runs import is_stalled
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -12,7 +13,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 @dataclass(frozen=True)
 class PastRun:
     """One run as people look at it. `seconds` is how long it took, or has taken by now. `status` is the
-    response's word: running, success, completed_with_errors or failed."""
+    response's word: running, success, completed_with_errors or failed. `failure` says why it failed, where
+    its producer could; `stalled_since` is set while an open run makes no progress any more."""
 
     run_id: str
     trigger: str
@@ -30,10 +32,14 @@ class PastRun:
     drifted: int
     truncated: bool
     warnings: tuple[str, ...]
+    failure: Failure | None = None
+    stalled_since: datetime | None = None
 
     @property
     def needs_attention(self) -> bool:
-        return bool(self.status == "failed" or self.errors or self.drifted or self.truncated or self.warnings)
+        """Return True if an operator should look at the run."""
+        ended_badly = self.status == RunStatus.FAILED or self.stalled_since
+        return bool(ended_badly or self.errors or self.drifted or self.truncated or self.warnings)
 
 
 def past_run(run: Run, now: int) -> PastRun:
@@ -54,21 +60,21 @@ def past_run(run: Run, now: int) -> PastRun:
         drifted=run.drifted,
         truncated=run.truncated,
         warnings=run.warnings,
+        failure=run.failure,
+        stalled_since=datetime.fromtimestamp(run.listing_moved_at, UTC) if is_stalled(run, now) else None,
     )
 
 
 def status_of(run: Run) -> str:
     """The record says done; whether that is a success follows from its errors."""
-    if run.status != "done":
+    if run.status != RunStatus.DONE:
         return run.status
     return "completed_with_errors" if run.errors else "success"
 
 
 def _seconds(run: Run, now: int) -> int | None:
-    try:
-        return (parse_epoch(run.completed_at) if run.completed_at else now) - parse_epoch(run.started_at)
-    except ValueError:
-        return None
+    started, ended = run.started_epoch, run.completed_epoch if run.completed_at else now
+    return None if started is None or ended is None else ended - started
 
 
 def sparkline(numbers: list[int]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from recon.errors import HopFailed, KeyNotAllowed, StripeUnavailable
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso, to_run_id
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import Killed, killed_after, killed_before, on, raising
@@ -435,12 +435,6 @@ def test_an_invocation_that_only_got_past_empty_time_hands_over_too(world):
     assert len(world.hops) == 1
     world.stripe.on_request = None
     assert world.hop_all()["enqueued"] == 151
-
-
-def test_an_event_for_a_run_that_is_not_there_is_refused(world):
-    answer = world.produce({"trigger": "continue", "runId": "20200101T000000Z", "hop": 1})
-    assert answer["statusCode"] == 400
-    assert "runId" in answer["body"]["message"]
 
 
 def test_an_invocation_that_runs_out_of_time_hands_over(world):
