@@ -110,7 +110,7 @@ def _use_new_token_each_time(self, wire, token, check):
     return _transact_once(self, wire, self._new_token(), check)
 
 
-def _take_any_cancellation_for_a_lost_race(self, run, state, *_otherwise):
+def _take_any_cancellation_for_a_lost_race(self, run, state, _fallback=()):
     try:
         self._table.transact([run, state], self._deadline)
     except table.TransactionCancelled:
@@ -131,7 +131,7 @@ OWN_RULES = (
     ),
     DisabledRule(
         "a refusal is no failed condition",
-        patches=[(Runs, "_together", _take_any_cancellation_for_a_lost_race)],
+        patches=[(Runs, "_transact_with_state", _take_any_cancellation_for_a_lost_race)],
     ),
 )
 VISIBLE_FAULTS = {
