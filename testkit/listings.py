@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from producer.run_context import RunContext
 from producer.sync_run import SyncRun
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
@@ -100,20 +101,22 @@ class Shop:
     def enqueue(self, *, seconds: int = 900, **settings: Any) -> SyncRun:
         deadline = self.clock.deadline(seconds)
         return SyncRun(
-            settings=Settings(TABLE, "q", **settings),
-            runs=Runs(self.table, deadline),
-            stripe=lambda: self.account,
-            queue=SessionQueue(self.sqs, self.url),
-            pool=self.pool,
-            deadline=deadline,
-            now=lambda: int(self.clock()),
-            telemetry=self.telemetry,
-            go_on=self.hops.append,
+            RunContext(
+                settings=Settings(TABLE, "q", **settings),
+                runs=Runs(self.table, deadline),
+                stripe=lambda: self.account,  # type: ignore[arg-type, return-value]
+                queue=SessionQueue(self.sqs, self.url),  # type: ignore[arg-type]
+                pool=self.pool,
+                deadline=deadline,
+                now=lambda: int(self.clock()),
+                telemetry=self.telemetry,
+            ),
+            self.hops.append,
         )
 
     def begin(self, run: Run | None = None, **settings: Any) -> Run:
         enqueue = self.enqueue(**settings)
-        return enqueue.begin(run or a_run(), enqueue.runs.state())
+        return enqueue.begin(run or a_run(), enqueue.context.runs.state())
 
     def begun(self, cursor: int | None = None, **changes: Any) -> None:
         """A run that another invocation began, and listed up to a moment."""

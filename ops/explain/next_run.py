@@ -69,7 +69,7 @@ def _look(sight: Sight, planned: Plan) -> Look:
         return Look.NOT_COMPLETE
     if sight.created is None:
         return Look.PENDING if sight.is_pending else Look.UNKNOWN
-    if sight.created > planned.window.end or sight.is_recent(planned.leaves_after):
+    if sight.created > planned.window.end or sight.is_recent(planned.defer_after):
         return Look.LATER
     if sight.created >= planned.window.start:
         return Look.IN_WINDOW

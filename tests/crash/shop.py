@@ -13,8 +13,8 @@ from unittest import mock
 
 import stripe as library
 
+from producer import run_lister as enqueue
 from producer import session_lister as slices
-from producer import sync_run as enqueue
 from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR

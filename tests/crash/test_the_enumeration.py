@@ -14,7 +14,7 @@ import stripe
 from botocore import xform_name
 
 from consumer import batch_processor as process
-from producer import sync_run as enqueue
+from producer import run_lister as enqueue
 from recon.dynamodb import outcomes, table
 from recon.dynamodb.runs import Runs
 from recon.retry import Deadline
@@ -138,8 +138,8 @@ def _counts_apart(into, run_id, moves, now, **rest):
 
 def _counts_before_it_sends(self, messages, progress, counted=0):
     progress = replace(progress, sent=len(messages) + counted)
-    self.run = self._with.runs.advance(self.run, progress, self._with.now())
-    self._with.queue.send(messages, self._with.pool, self._with.deadline)
+    self.run = self._context.runs.advance(self.run, progress, self._context.now())
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
     self.sent += len(messages)
 
 

@@ -41,7 +41,7 @@ RULES = (
     Off(
         "grace",
         DOUBLED,
-        ((webhook_events.WebhookEvents, "_take", lambda self, since: None),),
+        ((webhook_events.WebhookEvents, "_add_recent", lambda self, since: None),),
         {"SYNC_GRACE_MINUTES": "0"},
     ),
     Off("fence", DOUBLED, env={"SYNC_WEBHOOK_FENCE": "false"}),

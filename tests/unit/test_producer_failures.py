@@ -75,7 +75,7 @@ def test_a_bug_is_kept_by_its_kind_and_without_its_text(capfd, make_world, monke
     def breaks(*_):
         raise ZeroDivisionError("jane@example.com")
 
-    monkeypatch.setattr("producer.sync_run.message_of", breaks)
+    monkeypatch.setattr("producer.run_lister.build_message", breaks)
     sells(world, 1)
     with pytest.raises(Unexpected):
         world.produce()
@@ -321,7 +321,7 @@ def test_a_record_that_cannot_be_written_hides_no_error(capfd, make_world):
     ]
     assert said[0] == ("ERROR", f"Sync failed: {raised.value}", RUN)
     assert [level for level, *_ in said] == ["ERROR", "WARNING"]
-    assert said[1][1].startswith("The failure is not on the run's record: DynamoDB: ")
+    assert said[1][1].startswith("The failure could not be recorded on the run: DynamoDB: ")
 
 
 # Events that are refused

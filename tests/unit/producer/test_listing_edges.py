@@ -7,7 +7,7 @@ import pytest
 
 from producer.dry_run import SessionBudget
 from producer.session_lister import AHEAD, AIM, ListedRange
-from producer.sync_run import HURRY_SECONDS, MOST_PARTS, PAGE, RunLister, _before
+from producer.run_lister import HURRY_SECONDS, MOST_PARTS, PAGE, RunLister, _cursor_before as _before
 from recon.stripe.source import Page
 from testkit.builders import FakeTime, a_message
 
@@ -70,24 +70,24 @@ def test_an_invocation_has_done_its_part(state, held, done):
 
 
 def test_an_invocation_wants_what_is_left_of_its_part_or_one_more_than_the_limit():
-    assert listing(left=600, sent=100)._room() == 400
-    assert listing(left=600, sent=100, limit=130)._room() == 31
-    assert listing(left=600, sent=200, limit=130)._room() == 1
+    assert listing(left=600, sent=100)._demand() == 400
+    assert listing(left=600, sent=100, limit=130)._demand() == 31
+    assert listing(left=600, sent=200, limit=130)._demand() == 1
 
 
 def test_a_preview_takes_what_it_has_room_for_and_says_whether_there_was_more():
     room = SessionBudget(3)
-    assert (room.wanted(), room.take(["a", "b"]), room.truncated) == (4, ["a", "b"], False)
-    assert (room.wanted(), room.take(["c", "d"]), room.truncated, room.left) == (2, ["c"], True, 0)
+    assert (room.demand(), room.take(["a", "b"]), room.truncated) == (4, ["a", "b"], False)
+    assert (room.demand(), room.take(["c", "d"]), room.truncated, room.remaining) == (2, ["c"], True, 0)
 
 
 def test_a_preview_without_a_limit_takes_everything():
     room = SessionBudget(None)
-    assert (room.wanted(), room.take(["a", "b"]), room.truncated) == (AIM * AHEAD, ["a", "b"], False)
+    assert (room.demand(), room.take(["a", "b"]), room.truncated) == (AIM * AHEAD, ["a", "b"], False)
 
 
 def test_what_stripe_lists_without_an_id_adds_up():
     room, page = SessionBudget(None), Page([], has_more=False, unreadable=2)
-    assert room.readable(page) is page
-    room.readable(replace(page, unreadable=3))
+    assert room.count_unreadable(page) is page
+    room.count_unreadable(replace(page, unreadable=3))
     assert room.unreadable == 5

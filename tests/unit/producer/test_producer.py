@@ -499,7 +499,7 @@ def test_a_scheduled_preview_leaves_a_line_in_the_log(capfd, make_world):
     world = make_world(SYNC_DRY_RUN="true")
     sells(world, 3)
     world.produce(SCHEDULED)
-    assert "Preview: processed=3, created=3, skipped=0, errors=0" in capfd.readouterr().out
+    assert "Dry run: processed=3, created=3, skipped=0, errors=0" in capfd.readouterr().out
 
 
 def test_a_bug_is_raised_without_its_text_and_logged_with_its_place(capfd, make_world, monkeypatch):

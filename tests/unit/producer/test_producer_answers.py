@@ -43,7 +43,7 @@ def test_a_refusal_says_what_is_wrong(world):
 
 def test_an_event_for_a_run_that_is_not_there_names_it(capfd, make_world):
     world = make_world()
-    told = "runId must be that of a run; there is no 20200101T000000Z"
+    told = "runId must be the id of an existing run; there is no 20200101T000000Z"
     with pytest.raises(InvalidRequest, match=told):
         world.produce({"trigger": "continue", "runId": "20200101T000000Z", "hop": 1})
     [line] = lines(capfd)
@@ -175,6 +175,6 @@ def test_a_scheduled_preview_is_all_in_the_log_with_its_warnings(capfd, make_wor
     build_response = world.produce({**SCHEDULED, "maxSessions": 2})
     assert (build_response["body"]["dryRun"], build_response["body"]["warnings"]) == (True, [TRUNCATED])
     assert said(capfd) == [
-        ("INFO", "Preview: processed=2, created=2, skipped=0, errors=0", RUN),
+        ("INFO", "Dry run: processed=2, created=2, skipped=0, errors=0", RUN),
         ("WARNING", TRUNCATED, RUN),
     ]

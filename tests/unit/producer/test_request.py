@@ -113,7 +113,7 @@ JANUARY, FEBRUARY = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
         ({"from": JANUARY, "to": JANUARY}, "from must be before to"),
         (
             {"from": JANUARY, "to": FEBRUARY, "lookbackHours": 5},
-            "lookbackHours cannot stand beside from and to",
+            "lookbackHours cannot be combined with from and to",
         ),
     ],
 )
@@ -178,16 +178,16 @@ HOP = {"trigger": "continue", "runId": "20241127T020000Z", "hop": 3}
 
 def test_a_hop_says_which_run_goes_on_and_which_time_it_is():
     assert parse_request(HOP) == Continuation("20241127T020000Z", 3)
-    assert Continuation("20241127T020000Z", 3).event() == HOP
+    assert Continuation("20241127T020000Z", 3).to_event() == HOP
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"runId": None}, "runId must be a run's id"),
-        ({"runId": 7}, "runId must be a run's id"),
-        ({"runId": "no run"}, "runId must be a run's id"),
-        ({"runId": "x" * 65}, "runId must be a run's id"),
+        ({"runId": None}, "runId must be the id of a run"),
+        ({"runId": 7}, "runId must be the id of a run"),
+        ({"runId": "no run"}, "runId must be the id of a run"),
+        ({"runId": "x" * 65}, "runId must be the id of a run"),
         ({"hop": 0}, "hop must be an integer from 1"),
         ({"hop": True}, "hop must be an integer from 1"),
         ({"more": 1}, "unknown more; known are trigger, runId, hop"),

@@ -37,7 +37,7 @@ class Account:
 def listed(account, window, *, seconds=None, wanted=lambda: 10**9):
     with ThreadPoolExecutor(4) as pool:
         slices = SessionLister(account.list_page, lambda session: int(session["id"]), pool, wanted)
-        return list(slices(window, seconds))
+        return list(slices.list_ranges(window, seconds))
 
 
 def check(account, window, parts):
@@ -46,7 +46,7 @@ def check(account, window, parts):
     assert parts[-1].end == window.end
     assert all(before.end + 1 == after.start for before, after in pairwise(parts))
     inside = [n for n, t in enumerate(account.times) if window.start <= t <= window.end]
-    assert [n for part in parts for n in sorted(part.found)] == inside
+    assert [n for part in parts for n in sorted(part.items)] == inside
 
 
 def evenly(count, start=0, end=DAY):
@@ -79,7 +79,7 @@ def test_any_volume_is_listed_whole_in_few_calls_and_little_memory(shape, count)
     check(account, window, parts)
     assert account.calls <= 1.3 * count / 100 + 3
     if shape != "one second":
-        assert max(len(part.found) for part in parts) <= 3 * AIM + 100
+        assert max(len(part.items) for part in parts) <= 3 * AIM + 100
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100])
@@ -117,11 +117,11 @@ def test_in_hops_of_five_hundred_few_calls_are_made_in_vain(shape, count):
         with ThreadPoolExecutor(4) as pool:
             wanted = partial(lambda sent: 500 - sent[0], sent)
             slices = SessionLister(account.list_page, lambda s: int(s["id"]), pool, wanted)
-            with closing(slices(window, seconds)) as listing:
+            with closing(slices.list_ranges(window, seconds)) as listing:
                 for part in listing:
                     parts.append(part)
-                    sent[0] += len(part.found)
-                    if sent[0] >= 500 and (slices.held < 100 or sent[0] >= 16 * 500):
+                    sent[0] += len(part.items)
+                    if sent[0] >= 500 and (slices.buffered < 100 or sent[0] >= 16 * 500):
                         break
             window, seconds, hops = TimeRange(parts[-1].end + 1, window.end), slices.seconds, hops + 1
     check(account, TimeRange(0, 2 * DAY), parts)
@@ -140,9 +140,9 @@ def test_whoever_goes_on_has_two_slices_listed_at_the_same_time_and_takes_them_t
 
     with ThreadPoolExecutor(4) as pool:
         slices = SessionLister(list_page, lambda session: int(session["id"]), pool, lambda: 500)
-        with closing(slices(TimeRange(0, DAY), DAY * 375 // 5_000)) as parts:
+        with closing(slices.list_ranges(TimeRange(0, DAY), DAY * 375 // 5_000)) as parts:
             first = next(parts)
-    assert sorted(first.found) == list(range(750))
+    assert sorted(first.items) == list(range(750))
     assert account.calls == 8
 
 
@@ -151,7 +151,7 @@ def test_a_listing_that_begins_gives_each_slice_by_itself():
     account = Account(evenly(5_000, end=DAY))
     parts = listed(account, TimeRange(0, DAY), wanted=lambda: 500)
     check(account, TimeRange(0, DAY), parts)
-    assert all(len(part.found) < 400 for part in parts[:5])
+    assert all(len(part.items) < 400 for part in parts[:5])
 
 
 def test_a_slice_that_cannot_be_listed_keeps_back_none_that_was_listed_before_it():
@@ -164,7 +164,7 @@ def test_a_slice_that_cannot_be_listed_keeps_back_none_that_was_listed_before_it
 
     with ThreadPoolExecutor(4) as pool:
         slices = SessionLister(list_page, lambda session: session["id"], pool, lambda: 500)
-        parts = slices(TimeRange(0, DAY), DAY // 4)
+        parts = slices.list_ranges(TimeRange(0, DAY), DAY // 4)
         assert next(parts).end == DAY // 4 - 1
         with pytest.raises(OutOfTime):
             next(parts)
@@ -175,9 +175,9 @@ def test_no_more_is_asked_for_than_is_wanted():
     left = [AIM]
     with ThreadPoolExecutor(4) as pool:
         slices = SessionLister(account.list_page, lambda session: session["id"], pool, lambda: left[0])
-        parts = slices(TimeRange(0, DAY), DAY // 25)
+        parts = slices.list_ranges(TimeRange(0, DAY), DAY // 25)
         first = next(parts)
-        left[0] -= len(first.found)
+        left[0] -= len(first.items)
         parts.close()
     # Eight pages each; a second slice may be under way before it is known what the first one holds.
     assert account.calls <= 2 * 8
@@ -187,7 +187,7 @@ def test_whoever_stops_early_leaves_nobody_listing():
     account = Account(evenly(30_000, end=DAY))
     with ThreadPoolExecutor(4) as pool:
         slices = SessionLister(account.list_page, lambda session: session["id"], pool, lambda: 10**9)
-        parts = slices(TimeRange(0, DAY), DAY // 40)
+        parts = slices.list_ranges(TimeRange(0, DAY), DAY // 40)
         for _ in range(6):
             next(parts)
         parts.close()
@@ -211,7 +211,7 @@ def test_whoever_stops_early_waits_for_the_page_that_is_being_listed():
 
     with ThreadPoolExecutor(4) as pool:
         slices = SessionLister(list_page, lambda session: session["id"], pool, lambda: 10**9)
-        parts = slices(TimeRange(0, DAY), length)
+        parts = slices.list_ranges(TimeRange(0, DAY), length)
         next(parts)
         Timer(0.05, first_is_taken.set).start()
         parts.close()

@@ -21,7 +21,7 @@ REST = TimeRange(1, 2)
 
 
 def slices(wanted=10_000, pool=None):
-    return SessionLister(lambda *_: None, dict, pool, wanted=lambda: wanted)
+    return SessionLister(lambda *_: None, dict, pool, demand=lambda: wanted)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_two_slices_aim_at_half_more_than_is_wanted_within_bounds(wanted, aim, u
 )
 def test_the_next_slice_is_as_long_as_the_density_says(found, rest, seconds):
     made = slices()
-    made._learn(LAST, found, rest)
+    made._adapt(LAST, found, rest)
     assert made.seconds == seconds
 
 
 def test_a_slice_is_a_second_at_least():
     made = slices()
-    made._learn(TimeRange(1000, 1000), AIM * 2, None)
+    made._adapt(TimeRange(1000, 1000), AIM * 2, None)
     assert made.seconds == 1
 
 
@@ -77,7 +77,7 @@ def test_several_are_asked_for_only_while_they_hold_enough():
         (AIM, None),
         (AIM, REST),
     ]:
-        made._learn(LAST, found, rest)
+        made._adapt(LAST, found, rest)
         ahead.append(made._ahead)
     assert ahead == [4, AHEAD, AHEAD, 1, 2, 1]
 
@@ -91,14 +91,14 @@ def test_several_are_asked_for_only_while_they_hold_enough():
         (251, [(1, 100), (101, 251)]),
     ],
 )
-def test_whoever_goes_on_lists_a_long_remainder_as_two_halves(length, parts):
+def test_whoever_resumed_lists_a_long_remainder_as_two_halves(length, parts):
     with ThreadPoolExecutor(1) as pool:
         made = slices(pool=pool)
-        made.seconds, made._goes_on = 100, True
+        made.seconds, made._resumed = 100, True
         region = TimeRange(1, length)
         made._parts.append(region)
-        asked = made._cut(0, region)
-    assert [(part.start, part.end) for part in [asked.region, *list(made._parts)[1:]]] == parts
+        asked = made._request_part(0, region)
+    assert [(part.start, part.end) for part in [asked.range, *list(made._parts)[1:]]] == parts
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_region_is_cut_where_the_next_slice_ends(length, seconds, parts):
         made.seconds = seconds
         region = TimeRange(1, length, "cs_1", (7,))
         made._parts.append(region)
-        asked = made._cut(0, region)
-    regions = [asked.region, *list(made._parts)[1:]]
+        asked = made._request_part(0, region)
+    regions = [asked.range, *list(made._parts)[1:]]
     assert [(part.start, part.end) for part in regions] == parts
     # What was read of the last second stays with it.
     assert (regions[-1].after, regions[-1].read) == ("cs_1", (7,))
@@ -133,7 +133,7 @@ def test_a_region_is_cut_where_the_next_slice_ends(length, seconds, parts):
 )
 def test_the_first_page_of_a_window_says_how_long_the_next_slice_is(wanted, length, found, seconds):
     made = slices(wanted)
-    made._begin(ListedRange(5000, 5000 + length - 1, [None] * found), None)
+    made._add_first(ListedRange(5000, 5000 + length - 1, [None] * found), None)
     assert made.seconds == seconds
 
 
@@ -153,12 +153,12 @@ def test_the_first_page_of_a_window_says_how_long_the_next_slice_is(wanted, leng
 def test_another_slice_is_asked_for_only_while_more_is_wanted_than_is_expected(first, wanted, asked):
     left = [10_000]
     with ThreadPoolExecutor(1) as pool:
-        made = SessionLister(lambda *_: Page([], has_more=False), dict, pool, wanted=lambda: left[0])
+        made = SessionLister(lambda *_: Page([], has_more=False), dict, pool, demand=lambda: left[0])
         made.seconds = 10
         made._parts.extend([first, TimeRange(11, 20)])
         left[0] = wanted
-        made._ask()
-    assert sum(type(part).__name__ == "_Asked" for part in made._parts) == asked
+        made._submit_requests()
+    assert sum(type(part).__name__ == "_RangeRequest" for part in made._parts) == asked
 
 
 # At 500 wanted a slice aims at 375 and is cut beyond 2250; two go together up to half of that.
@@ -170,9 +170,9 @@ def test_two_slices_go_together_while_they_hold_no_more_than_half_of_the_most(fo
     made = slices(500)
     second = ListedRange(11, 20, ["b"] * following)
     made._parts.append(second)
-    listed = made._with_the_next(ListedRange(1, 10, ["a"] * found))
+    listed = made._merge_following(ListedRange(1, 10, ["a"] * found))
     if together:
-        assert listed == ListedRange(1, 20, second.found + ["a"] * found)
+        assert listed == ListedRange(1, 20, second.items + ["a"] * found)
         assert not made._parts
     else:
         assert listed == ListedRange(1, 10, ["a"] * found)
@@ -198,8 +198,8 @@ class Pages:
 
 
 def read(pages, region, most, **how):
-    made = SessionLister(pages, lambda session: session["id"], None, wanted=lambda: 10_000)
-    return made._list(region, most, **how)
+    made = SessionLister(pages, lambda session: session["id"], None, demand=lambda: 10_000)
+    return made._list_range(region, most, **how)
 
 
 DENSE_END = [*range(999, 900, -1), 900]  # a hundred sessions in a hundred seconds of a thousand
@@ -232,11 +232,11 @@ def test_with_patience_only_what_is_held_counts():
 def test_there_is_patience_while_little_is_held(held, calls):
     pages = Pages(DENSE_END, [5])
     with ThreadPoolExecutor(1) as pool:
-        made = SessionLister(pages, dict, pool, wanted=lambda: 10_000)
+        made = SessionLister(pages, dict, pool, demand=lambda: 10_000)
         made._most = 500
         made.seconds = 1000
         made._parts.extend([TimeRange(0, 999), ListedRange(1000, 1001, [None] * held)])
-        made._cut(0, made._parts[0])
+        made._request_part(0, made._parts[0])
     assert len(pages.after) == calls
 
 
@@ -259,5 +259,5 @@ def test_a_window_is_begun_with_one_page_also_where_an_entry_of_it_cannot_be_rea
 )
 def test_what_was_read_of_the_second_where_a_slice_is_left_is_kept_for_its_turn(created, later, rest):
     listed, left = read(Pages(created, [0]), TimeRange(0, 999), 1)
-    assert (listed.found, left) == (later, rest)
+    assert (listed.items, left) == (later, rest)
     assert (listed.start, listed.end) == (rest.end + 1, 999)

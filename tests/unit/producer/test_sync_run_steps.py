@@ -39,7 +39,7 @@ def test_runs_that_ended_without_saying_so_are_closed_and_each_is_told_as_what_i
     statuses = [shop.record(f"2024110{n}")["status"] for n in ("1-dead", "2-done", "3-open")]
     assert statuses == ["failed", "done", "running"]
     assert said[:2] == [
-        ("ERROR", "Run failed: its listing ended before its window was through", "20241101-dead"),
+        ("ERROR", "Run failed: its listing stopped before the end of its window", "20241101-dead"),
         ("INFO", "Sync completed: processed=3, created=0, skipped=0, errors=0", "20241102-done"),
     ]
     # The one that was done, and this run, which had nothing to do.
@@ -211,8 +211,7 @@ def test_a_hard_maximum_sends_the_oldest_and_ends_the_run_where_it_stopped_looki
     assert (record["cursor"], record["coversThrough"]) == (NOW - HOUR + 2, NOW - HOUR + 2)
     said, metrics = shop.told()
     text = (
-        "truncated: the window holds more than the 3 sessions of maxSessions; "
-        "what is newer than the last of them was not looked at"
+        "truncated: the window holds more than the 3 sessions of maxSessions; newer sessions were not checked"
     )
     assert said[0] == ("WARNING", text, RUN)
     assert record["warnings"] == [text]

@@ -21,7 +21,7 @@ def event(session_id, kind=COMPLETED, event_id="evt_1"):
     return SessionEvent(event_id, kind, NOW, session_id)
 
 
-def webhooks(leaves_after, *answers, fence_since=None):
+def webhooks(defer_after, *answers, fence_since=None):
     """After a look; `answers` are what Stripe says each time it is asked. Also what it was asked."""
     asked, left = [], list(answers)
 
@@ -35,26 +35,24 @@ def webhooks(leaves_after, *answers, fence_since=None):
     stripe = SimpleNamespace(events=events)
     # One thread, so that what is asked at the same time is asked in one order.
     pool = ThreadPoolExecutor(1)
-    made = WebhookEvents(
-        lambda: stripe, lambda: NOW, pool, leaves_after=leaves_after, fence_since=fence_since
-    )
-    made.look()
+    made = WebhookEvents(lambda: stripe, lambda: NOW, pool, defer_after=defer_after, fence_since=fence_since)
+    made.refresh()
     return made, asked
 
 
 def test_a_session_that_was_completed_within_the_grace_is_left_to_the_next_run():
     found, asked = webhooks(GRACE, [event("cs_1")])
     assert asked == [(GRACE + 1, False)]
-    assert found.left(a_message()) is None
-    assert found.left(a_message(session_id="cs_2")) == a_message(session_id="cs_2", event_ids=())
+    assert found.filter_message(a_message()) is None
+    assert found.filter_message(a_message(session_id="cs_2")) == a_message(session_id="cs_2", event_ids=())
 
 
 def test_a_session_that_was_only_paid_within_the_grace_waits_as_unpaid():
     found, _ = webhooks(GRACE, [event("cs_1", PAID)])
-    assert found.left(a_message()) == a_message(payment_status="unpaid")
+    assert found.filter_message(a_message()) == a_message(payment_status="unpaid")
     # One that waits already is seen by the next run anyway.
-    assert found.left(a_message(pending=7)) is None
-    assert found.left(a_message(session_id="cs_2", pending=7)) == a_message(
+    assert found.filter_message(a_message(pending=7)) is None
+    assert found.filter_message(a_message(session_id="cs_2", pending=7)) == a_message(
         session_id="cs_2", pending=7, event_ids=()
     )
 
@@ -63,7 +61,9 @@ def test_the_fence_sends_the_events_that_no_webhook_has_acknowledged():
     undelivered = [event("cs_1", COMPLETED, "evt_1"), event("cs_1", PAID, "evt_2"), event("cs_2")]
     found, asked = webhooks(None, [], undelivered, fence_since=NOW - 9000)
     assert asked == [(NOW - MARGIN, False), (NOW - DELIVERY, True)]
-    assert found.left(a_message()) == a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID))
+    assert found.filter_message(a_message()) == a_message(
+        event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID)
+    )
 
 
 def test_the_fence_asks_back_to_the_windows_beginning_where_that_is_earlier():
@@ -73,26 +73,26 @@ def test_the_fence_asks_back_to_the_windows_beginning_where_that_is_earlier():
 
 def test_what_happened_while_sessions_were_listed_is_asked_again():
     found, asked = webhooks(GRACE, [], [event("cs_1")])
-    found.look()
+    found.refresh()
     assert asked[1:] == [(GRACE + 1, False)]
-    assert found.left(a_message()) is None
+    assert found.filter_message(a_message()) is None
     assert found.known_until == NOW - MINUTE
 
 
 def test_the_first_look_goes_back_to_the_grace_however_long_ago_that_is_and_the_next_to_the_first():
     found, asked = webhooks(NOW - 3600, [event("cs_1")])
-    found.look()
+    found.refresh()
     assert asked == [(NOW - 3600 + 1, False), (NOW - MARGIN, False)]
-    assert found.left(a_message()) is None
+    assert found.filter_message(a_message()) is None
 
 
 def test_a_run_by_hand_asks_again_only_for_its_fence():
     found, asked = webhooks(None, [], [], [event("cs_1", event_id="evt_9")], fence_since=NOW - 9000)
-    found.look()
+    found.refresh()
     assert asked[2:] == [(NOW - MARGIN, False)]
-    assert found.left(a_message()) == a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
+    assert found.filter_message(a_message()) == a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
     plain, asked = webhooks(None)
-    plain.look()
+    plain.refresh()
     assert asked == []
 
 
@@ -102,7 +102,7 @@ def test_a_key_that_may_not_read_events_is_not_asked_again(times):
     found, asked = webhooks(GRACE, *answers)
     assert found.may_read is (times == 2)
     for _ in range(3):
-        found.look()
+        found.refresh()
     assert found.may_read is False
     assert len(asked) == times
 

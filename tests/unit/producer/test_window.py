@@ -22,7 +22,7 @@ def planned(request=None, covered=None, *, first=None, started=S + 30, settings=
 def test_the_first_scheduled_run_looks_back_as_the_settings_say_and_covers_up_to_the_grace():
     first = planned()
     assert first.window == Window(S - 25 * HOUR, S - GRACE)
-    assert (first.covers_through, first.leaves_after, first.warnings) == (S - GRACE, S - GRACE, ())
+    assert (first.covers_through, first.defer_after, first.warnings) == (S - GRACE, S - GRACE, ())
 
 
 def test_the_next_one_begins_a_sessions_life_and_a_margin_before_the_watermark():
@@ -80,7 +80,7 @@ def test_an_explicit_lookback_is_taken_exactly_and_covers_nothing_it_did_not_see
 def test_a_run_by_hand_takes_its_window_exactly_and_leaves_nothing_to_others():
     by_hand = planned(Request(MANUAL, lookback_hours=1), covered=S - DAY, started=S)
     assert by_hand.window == Window(S - HOUR, S)
-    assert (by_hand.covers_through, by_hand.leaves_after) == (None, None)
+    assert (by_hand.covers_through, by_hand.defer_after) == (None, None)
     assert planned(Request(MANUAL, lookback_hours=72), covered=S - DAY, started=S).covers_through == S - GRACE
 
 
