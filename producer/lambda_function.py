@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_lambda import LambdaClient
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
 # Lambda keeps an asynchronous event for six hours at most.
 RETRY_SECONDS = 6 * 3600
@@ -80,7 +81,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         raise
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=attempt.run_id, error_type=type(error).__name__)
-        telemetry().failed_for(error)
+        telemetry().count_key_failure(error)
         _record_failure(attempt, error, context)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
@@ -127,7 +128,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
+        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
 
     runs = Runs(kept.table, deadline)
     sync_run = SyncRun(
@@ -156,7 +157,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         _log_prediction(predicted)
         return build_response(predicted, numbers, dry_run=True)
     if request.trigger == SCHEDULED and request.at is not None:
-        telemetry().watermark(state, request.at)
+        telemetry().record_watermark(state, request.at)
     return _build_body(sync_run.begin(run, state), deadline)
 
 

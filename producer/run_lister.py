@@ -188,7 +188,7 @@ class RunLister:
 
         Buffered sessions are sent first, up to `MOST_PARTS` times this invocation's part.
         """
-        if self._context.deadline.left() < HURRY_SECONDS / 2:
+        if self._context.deadline.remaining() < HURRY_SECONDS / 2:
             return True
         part = self._context.settings.max_sessions
         if self.run.max_sessions is not None or self.sent < part:

@@ -118,7 +118,7 @@ class SyncRun:
 
     def _record_if_open(self, run: Run) -> None:
         if run.status == RUNNING:
-            self.context.telemetry.run_is_open(run, self.context.now())
+            self.context.telemetry.record_open_run(run, self.context.now())
 
     def _finish(self, run: Run) -> Run:
         """Mark the run done if it is complete. Return its latest record."""
@@ -128,5 +128,5 @@ class SyncRun:
 
     def _record_completed(self, run: Run) -> None:
         now = self.context.now()
-        self.context.telemetry.sync_completed(run, run.seconds(now))
-        self.context.telemetry.watermark(self.context.runs.state(), now)
+        self.context.telemetry.record_completed_run(run, run.seconds(now))
+        self.context.telemetry.record_watermark(self.context.runs.state(), now)

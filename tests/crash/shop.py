@@ -15,7 +15,7 @@ import stripe as library
 
 from producer import run_lister as enqueue
 from producer import session_lister as slices
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW
