@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED
 from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table, user_ids
+from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.records import DONE, Run
+from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, OutOfTime, SyncError
 from recon.retry import Deadline
@@ -91,7 +91,7 @@ class DryRun:
         reasons = {NO_EVENTS: not events.may_read, UNREADABLE: budget.unreadable, TRUNCATED: budget.truncated}
         predicted = replace(
             planned,
-            status=DONE,
+            status=RunStatus.DONE,
             completed_at=to_iso(self.now()),
             processed=counts.total(),
             created=counts[Outcome.CREATED],
@@ -104,7 +104,7 @@ class DryRun:
 
     def _read_events(self, planned: Run) -> WebhookEvents:
         """Return the events for what the run would leave to the next one. Only writing needs the fence."""
-        defer_after = planned.lookback_end if planned.trigger == SCHEDULED else None
+        defer_after = planned.lookback_end if planned.trigger == Trigger.SCHEDULED else None
         events = WebhookEvents(self.stripe, self.now, self.pool, defer_after=defer_after, fence_since=None)
         events.refresh()
         return events

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
-from producer.request import SCHEDULED, Continuation, Request, has_caller, parse_request
+from producer.request import Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
 from producer.run_context import RunContext
 from producer.sync_run import SyncRun
 from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
+from recon.domain.run import Trigger
 from recon.dynamodb.outcomes import find_created_orders
 from recon.dynamodb.records import Failure, Run, State
 from recon.dynamodb.runs import Runs
@@ -156,7 +157,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         predicted, numbers = dry_run.predict(run, request.max_sessions)
         _log_prediction(predicted)
         return build_response(predicted, numbers, dry_run=True)
-    if request.trigger == SCHEDULED and request.at is not None:
+    if request.trigger == Trigger.SCHEDULED and request.at is not None:
         telemetry().record_watermark(state, request.at)
     return _build_body(sync_run.begin(run, state), deadline)
 
@@ -200,7 +201,7 @@ def _find_run_id(request: Request, runs: Runs, started: int, request_id: str) ->
     A retry has the request id of the first attempt. With `requestedAt` or a scheduled time both have one id.
     """
     run_id = request.run_id(started, request_id)
-    if request.trigger == SCHEDULED or request.at is not None:
+    if request.trigger == Trigger.SCHEDULED or request.at is not None:
         return run_id
     first = runs.find_by_request(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
     return first or run_id

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from recon.config import MAX_LOOKBACK_HOURS
+from recon.domain.run import Trigger
 from recon.errors import InvalidRequest
 from recon.timestamps import parse_epoch, to_run_id
 
-SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
+CONTINUE = "continue"
 EVENTBRIDGE = "aws.events"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
 _SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
@@ -42,7 +43,7 @@ class Request:
 
         A manual run's id contains a part of the request id, since two may start in the same second.
         """
-        if self.trigger == SCHEDULED and self.at is not None:
+        if self.trigger == Trigger.SCHEDULED and self.at is not None:
             return to_run_id(self.at)
         return f"{to_run_id(self.at or started)}-{request_id.replace('-', '')[:6]}"
 
@@ -63,15 +64,15 @@ def parse_request(event: object) -> Request | Continuation:
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == EVENTBRIDGE:
-        return Request(SCHEDULED, at=read_time(event.get("time"), "time"))
+        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"))
     if event.get("trigger") == CONTINUE:
         return _parse_continuation(event)
     scheduled = "trigger" in event
-    if scheduled and event["trigger"] != SCHEDULED:
-        raise InvalidRequest(f'trigger must be "{SCHEDULED}", or absent for a manual run')
+    if scheduled and event["trigger"] != Trigger.SCHEDULED:
+        raise InvalidRequest(f'trigger must be "{Trigger.SCHEDULED}", or absent for a manual run')
     _refuse_unknown(event, _SCHEDULED_OPTIONS if scheduled else _OPTIONS)
     return Request(
-        trigger=SCHEDULED if scheduled else MANUAL,
+        trigger=Trigger.SCHEDULED if scheduled else Trigger.MANUAL,
         at=_parse_time(event),
         lookback_hours=_parse_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
         max_sessions=_parse_integer(event, "maxSessions", 1, None),
@@ -84,7 +85,7 @@ def has_caller(event: object) -> bool:
     """Return True if a caller may read the response: neither a schedule nor the producer sent the event."""
     if not isinstance(event, Mapping):
         return True
-    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (SCHEDULED, CONTINUE)
+    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (Trigger.SCHEDULED, CONTINUE)
 
 
 def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:

@@ -5,11 +5,11 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED
 from producer.run_context import RunContext
 from producer.session_lister import ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, loads
+from recon.domain.run import Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import Progress
 from recon.errors import MalformedMessage, OutOfTime
@@ -41,7 +41,7 @@ class RunLister:
     def send_pending(self) -> None:
         """Send the pending sessions again if the run is scheduled, except those in the run's window."""
         run = self.run
-        if run.trigger != SCHEDULED:
+        if run.trigger != Trigger.SCHEDULED:
             return
         messages = list(self._pending_messages(list(self._context.runs.pending())))
         # An earlier invocation may have died after it sent some. The consumer deletes their entries.
@@ -146,7 +146,7 @@ class RunLister:
         )
         self._context.telemetry.count(Metric.TRUNCATED_RUNS, first)
         covers = 0
-        if self.run.trigger == SCHEDULED and self.run.covers_through:
+        if self.run.trigger == Trigger.SCHEDULED and self.run.covers_through:
             covers = min(self.run.covers_through, progress.cursor)
         return replace(progress, covers_through=covers)
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from producer.request import SCHEDULED, Continuation
+from producer.request import Continuation
 from producer.run_context import RunContext
 from producer.run_lister import RunLister
 from producer.webhook_events import WebhookEvents
-from recon.dynamodb.records import DONE, FAILED, RUNNING, Run, State
+from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
 from recon.errors import TooManyHops
 from recon.telemetry import Metric
@@ -51,7 +52,7 @@ class SyncRun:
         return self._process(run, self.context.runs.state(), continuation.number)
 
     def _process(self, run: Run, state: State, number: int) -> Run:
-        if run.status == RUNNING and not run.listed:
+        if run.status == RunStatus.RUNNING and not run.listed:
             try:
                 run = self._list(run, state)
             except CursorConflict:
@@ -93,14 +94,14 @@ class SyncRun:
             self.context.stripe,
             self.context.now,
             self.context.pool,
-            defer_after=run.lookback_end if run.trigger == SCHEDULED else None,
+            defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
             fence_since=since if self.context.settings.webhook_fence else None,
         )
 
     def _warn_if_nothing_was_listed(self, run: Run) -> None:
         """Warn if a scheduled run listed no session, and one of the scheduled runs before it listed some."""
         # `livemode` is known once a session was listed, whether or not pending sessions were sent.
-        if run.trigger == SCHEDULED and run.livemode is None:
+        if run.trigger == Trigger.SCHEDULED and run.livemode is None:
             before = self.context.runs.scheduled_before(run.run_id, SCHEDULED_COMPARED)
             if any(earlier.livemode is not None for earlier in before):
                 self.context.warn(run.run_id, NO_SESSIONS)
@@ -108,16 +109,16 @@ class SyncRun:
 
     def _close_stale_runs(self, run_id: str) -> None:
         for run in self.context.runs.close_stale_runs(run_id, self.context.now()):
-            if run.status == FAILED:
+            if run.status == RunStatus.FAILED:
                 self.context.telemetry.error(
                     "Run failed: its listing stopped before the end of its window", run_id=run.run_id
                 )
-            elif run.status == DONE:
+            elif run.status == RunStatus.DONE:
                 self._record_completed(run)
             self._record_if_open(run)
 
     def _record_if_open(self, run: Run) -> None:
-        if run.status == RUNNING:
+        if run.status == RunStatus.RUNNING:
             self.context.telemetry.record_open_run(run, self.context.now())
 
     def _finish(self, run: Run) -> Run:

@@ -70,7 +70,9 @@ class WebhookEvents:
         if not self.may_read or (self._defer_after is None and self._fence_since is None):
             return
         began, stripe = self._now(), self._stripe()
-        requests = [(self._add_recent, self._pool.submit(list, stripe.list_events(self._recent_since(began))))]
+        requests = [
+            (self._add_recent, self._pool.submit(list, stripe.list_events(self._recent_since(began))))
+        ]
         if self._fence_since is not None and self._refreshed_at is None:
             since = min(self._fence_since, began - DELIVERY)
             undelivered = self._pool.submit(list, stripe.list_events(since, undelivered=True))

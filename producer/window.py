@@ -7,7 +7,8 @@ A session that no run lists is never recovered. Every session completed up to th
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED, Request
+from producer.request import Request
+from recon.domain.run import Trigger
 from recon.dynamodb.records import State
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 
@@ -54,7 +55,7 @@ def plan(request: Request, settings: "Settings", started: int, state: State) -> 
     grace = settings.grace_minutes * MINUTE
     hours = request.lookback_hours or settings.lookback_hours
     warnings: tuple[str, ...] = ()
-    scheduled = request.trigger == SCHEDULED
+    scheduled = request.trigger == Trigger.SCHEDULED
     if request.period:
         window = Window(*request.period)
     elif scheduled and request.lookback_hours is None:

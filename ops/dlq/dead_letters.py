@@ -1,6 +1,6 @@
 """What lies in the dead-letter queue, each message with what the table knows of its session."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,8 +8,8 @@ from ops.dlq.message_batches import DeadMessage
 from ops.dlq.queue import READ_LIMIT, DeadLetterQueue
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import amount_and_currency
-from recon.dynamodb.records import outcome_key, parse_known_outcome
-from recon.dynamodb.table import Item, Table
+from recon.dynamodb.outcomes import Outcomes, RunSession, find_outcomes
+from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline
 
@@ -87,7 +87,8 @@ def listing_of(
 ) -> Listing:
     """Reads messages and the outcomes of their sessions; `retention` of the queue is in seconds."""
     read = {message.message_id: _read(message.body) for message in found}
-    outcomes = _outcomes(table, read.values(), deadline)
+    sessions = [session for one in read.values() if (session := _session_of(one))]
+    outcomes = find_outcomes(table, sessions, deadline)
     letters = [_letter(message, read[message.message_id], outcomes, retention, now) for message in found]
     messages = {name: one for name, one in read.items() if isinstance(one, SessionMessage)}
     return Listing(tuple(letters), messages)
@@ -103,23 +104,14 @@ def _read(body: str) -> _Read:
         return error
 
 
-def _session_of(read: _Read) -> tuple[str, str] | None:
+def _session_of(read: _Read) -> RunSession | None:
     """Run and session, where both can be read."""
     return (read.run_id, read.session_id) if read.run_id and read.session_id else None
 
 
-def _outcomes(table: Table, read: Iterable[_Read], deadline: Deadline) -> dict[tuple[str, str], Item]:
-    sessions = dict.fromkeys(session for one in read if (session := _session_of(one)))
-    items = table.get_many([outcome_key(*session) for session in sessions], deadline)
-    by_key = {(item["PK"], item["SK"]): item for item in items}
-    return {session: by_key[key] for session in sessions if (key := outcome_key(*session)) in by_key}
-
-
-def _letter(
-    message: DeadMessage, read: _Read, outcomes: Mapping[tuple[str, str], Item], retention: int, now: float
-) -> DeadLetter:
+def _letter(message: DeadMessage, read: _Read, outcomes: Outcomes, retention: int, now: float) -> DeadLetter:
     session = _session_of(read)
-    outcome = outcomes.get(session, {}) if session else {}
+    outcome = outcomes.get(session) if session else None
     amount, currency = amount_and_currency(read) if isinstance(read, SessionMessage) else (None, None)
     problem = read if isinstance(read, MalformedMessage) else None
     return DeadLetter(
@@ -133,13 +125,13 @@ def _letter(
         amount=amount,
         currency=currency,
         problem=str(problem) if problem else None,
-        error_type=outcome.get("errorType") or (type(problem).__name__ if problem else None),
-        error_message=outcome.get("errorMessage") or (str(problem) if problem else None),
-        outcome=outcome.get("outcome"),
-        reason=outcome.get("reason"),
-        attempts=outcome.get("attempts"),
-        outcome_of=outcome.get("messageId"),
-        is_settled=bool(outcome) and parse_known_outcome(outcome).is_final,
+        error_type=(outcome and outcome.error_type) or (type(problem).__name__ if problem else None),
+        error_message=(outcome and outcome.error_message) or (str(problem) if problem else None),
+        outcome=outcome.outcome if outcome else None,
+        reason=outcome.reason if outcome else None,
+        attempts=outcome.attempts if outcome else None,
+        outcome_of=outcome.message_id if outcome else None,
+        is_settled=outcome is not None and outcome.is_final,
     )
 
 

@@ -9,12 +9,11 @@ from ops.dlq.queue import DeadLetterQueue
 from ops.runs.follow import INTERVAL_SECONDS, follow
 from ops.stack.queue_depth import read_depth
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import outcome_key
-from recon.dynamodb.table import Item, Table
+from recon.dynamodb.outcomes import RunSession, find_outcomes
+from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.table import Table
 from recon.errors import Unfinished
 from recon.retry import Deadline
-
-type Session = tuple[str, str]  # run id, session id
 
 
 class Fate(StrEnum):
@@ -67,7 +66,7 @@ class OutcomePoller:
         deadline: Deadline,
         now: Callable[[], float],
     ) -> None:
-        self._letters: dict[Session, list[DeadLetter]] = {}
+        self._letters: dict[RunSession, list[DeadLetter]] = {}
         for letter in letters:
             if letter.run_id and letter.session_id:
                 self._letters.setdefault((letter.run_id, letter.session_id), []).append(letter)
@@ -78,23 +77,17 @@ class OutcomePoller:
         self._became = {session: SessionStatus(*session, Fate.WAITING) for session in self._letters}
 
     def __call__(self) -> Fates:
-        outcomes = self._outcomes(self._waiting())
+        outcomes = find_outcomes(self._table, self._waiting(), self._deadline)
         for session, outcome in outcomes.items():
             self._became[session] = _became(session, outcome, self._letters[session])
         for session in self._dead():
-            outcome = outcomes.get(session, {})
-            self._became[session] = _with_outcome(session, Fate.DEAD, outcome)
+            self._became[session] = _with_outcome(session, Fate.DEAD, outcomes.get(session))
         return Fates(tuple(self._became.values()))
 
-    def _waiting(self) -> list[Session]:
+    def _waiting(self) -> list[RunSession]:
         return [session for session, became in self._became.items() if became.fate is Fate.WAITING]
 
-    def _outcomes(self, sessions: list[Session]) -> dict[Session, Item]:
-        keys = {outcome_key(*session): session for session in sessions}
-        items = self._table.get_many(list(keys), self._deadline)
-        return {keys[item["PK"], item["SK"]]: item for item in items}
-
-    def _dead(self) -> set[Session]:
+    def _dead(self) -> set[RunSession]:
         """Those that wait, and whose message has died again under a new id. Reading the dead letters hides
         them for a moment, so that is done only when there is nowhere else left where they could be."""
         waiting = set(self._waiting())
@@ -127,25 +120,27 @@ def follow_fates(
     )
 
 
-def _became(session: Session, outcome: Item, letters: list[DeadLetter]) -> SessionStatus:
+def _became(session: RunSession, outcome: OutcomeRecord, letters: list[DeadLetter]) -> SessionStatus:
     """An error counts when it was written for another message than the one before the move: messages that are
     moved get new ids. An announced last attempt is no end yet."""
-    if outcome["outcome"] != Outcome.ERROR:
-        fate = Fate.CREATED if outcome["outcome"] == Outcome.CREATED else Fate.SKIPPED
+    if outcome.is_final:
+        fate = Fate.CREATED if outcome.outcome == Outcome.CREATED else Fate.SKIPPED
         return _with_outcome(session, fate, outcome)
     before = {letter.outcome_of for letter in letters}
-    is_new = outcome.get("messageId") not in before and outcome.get("errorType") != Unfinished.__name__
+    is_new = outcome.message_id not in before and outcome.error_type != Unfinished.__name__
     return _with_outcome(session, Fate.FAILED, outcome) if is_new else SessionStatus(*session, Fate.WAITING)
 
 
-def _with_outcome(session: Session, fate: Fate, outcome: Item) -> SessionStatus:
+def _with_outcome(session: RunSession, fate: Fate, outcome: OutcomeRecord | None) -> SessionStatus:
+    if outcome is None:
+        return SessionStatus(*session, fate)
     return SessionStatus(
         *session,
         fate,
-        reason=outcome.get("reason"),
-        order_number=outcome.get("orderNumber"),
-        amount=outcome.get("amount"),
-        currency=outcome.get("currency"),
-        error_type=outcome.get("errorType"),
-        error_message=outcome.get("errorMessage"),
+        reason=outcome.reason,
+        order_number=outcome.order_number,
+        amount=outcome.amount,
+        currency=outcome.currency,
+        error_type=outcome.error_type,
+        error_message=outcome.error_message,
     )

@@ -156,7 +156,7 @@ class Purge:
         stands = dismiss(self.table, dismissal, self.now(), self.deadline)
         if stands is None:
             return Verdict.DISMISSED, "skipped", SkipReason.DISMISSED.value
-        return Verdict.SETTLED, stands.get("outcome"), stands.get("reason")
+        return Verdict.SETTLED, stands.outcome, stands.reason
 
     def _listed_again_until(self, letter: DeadLetter) -> datetime | None:
         """By the rules of `producer.window`: while a scheduled run begins before the session was created, or

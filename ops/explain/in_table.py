@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.explain.facts import EventThere, InRun, Marker, OrderThere, Pending
-from ops.runs.sessions import read_money, session_outcome
+from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
 from recon.dynamodb.orders import find_orders
-from recon.dynamodb.records import Run, marker_key, outcome_key, pending_key
+from recon.dynamodb.outcomes import find_outcomes
+from recon.dynamodb.records import OutcomeRecord, Run, marker_key, pending_key
 from recon.dynamodb.table import Item, Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline
@@ -47,7 +48,7 @@ def _order(item: Item) -> OrderThere:
         source=item.get("source", WEBHOOK),
         run_id=item.get("syncRunId"),
         status=item.get("status"),
-        amount=read_money(item),
+        amount=to_money(item.get("amount"), item.get("currency")),
         created_at=item.get("createdAt"),
         updated_at=item.get("updatedAt"),
     )
@@ -55,13 +56,12 @@ def _order(item: Item) -> OrderThere:
 
 def outcomes_in(table: Table, session_id: str, runs: Sequence[Run], deadline: Deadline) -> tuple[InRun, ...]:
     """In the order of the runs."""
-    keys = {outcome_key(run.run_id, session_id): run.run_id for run in runs}
-    found = {keys[item["PK"], item["SK"]]: item for item in table.get_many(list(keys), deadline)}
-    return tuple(_in_run(run.run_id, found[run.run_id]) for run in runs if run.run_id in found)
+    sessions = [(run.run_id, session_id) for run in runs]
+    outcomes = find_outcomes(table, sessions, deadline)
+    return tuple(_in_run(key[0], outcomes[key]) for key in sessions if key in outcomes)
 
 
-def _in_run(run_id: str, item: Item) -> InRun:
-    outcome = session_outcome(item)
+def _in_run(run_id: str, outcome: OutcomeRecord) -> InRun:
     return InRun(
         run_id=run_id,
         outcome=outcome.outcome,
@@ -72,8 +72,8 @@ def _in_run(run_id: str, item: Item) -> InRun:
         attempts=outcome.attempts,
         drift=outcome.drift,
         updated_at=outcome.updated_at,
-        dismissed_by=item.get("dismissedBy"),
-        dismissed_because=item.get("dismissedBecause"),
+        dismissed_by=outcome.dismissed_by,
+        dismissed_because=outcome.dismissed_because,
     )
 
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from ops.explain.facts import Facts, Look, NextRun
 from ops.runs.prediction import PredictedAction
 from ops.runs.status import Schedule
-from producer.request import SCHEDULED, Request
+from producer.request import Request
 from producer.window import Plan, plan
 from recon.config import Settings
 from recon.domain.reconcile import SkipReason
+from recon.domain.run import Trigger
 from recon.dynamodb.records import Run, State
 from recon.timestamps import DAY, to_iso
 
@@ -37,7 +38,7 @@ class Sight:
     last_event: int | None
 
     def lies_in(self, run: Run) -> bool:
-        if run.trigger == SCHEDULED:
+        if run.trigger == Trigger.SCHEDULED:
             if self.is_recent(run.lookback_end):
                 return False
             if self.is_pending:
@@ -53,7 +54,7 @@ def next_run(sight: Sight, schedule: Schedule | None, producer: Settings, state:
     """A schedule that says no time is taken as due in a day, the latest that a nightly one can be."""
     due = schedule.next_due if schedule else None
     at = int(due.timestamp()) if due else now + DAY
-    planned = plan(Request(SCHEDULED, at=at), producer, at, state)
+    planned = plan(Request(Trigger.SCHEDULED, at=at), producer, at, state)
     return NextRun(
         enabled=schedule.enabled if schedule else None,
         due=due,

@@ -1,4 +1,4 @@
-"""Reads runs and their outcomes into a report. Tolerant of records that other versions left."""
+"""Reads runs and their outcomes into a report."""
 
 import re
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from ops.format.money import Money
 from ops.report.model import Report, RunLine, midnight
 from ops.report.sessions import Sessions, Sighting
 from ops.report.summary import report_of
-from recon.dynamodb.records import RUN_PREFIX, outcome_partition, parse_run
-from recon.dynamodb.table import Item, Table
-from recon.timestamps import DAY, parse_epoch
+from recon.dynamodb.records import RUN_PREFIX, OutcomeRecord, Run, outcome_partition, parse_outcome, parse_run
+from recon.dynamodb.table import Table
+from recon.timestamps import DAY
 
 _ATTRIBUTES = "SK, outcome, reason, orderNumber, errorType, errorMessage, attempts, drift, amount, currency"
 # A duplicate names the keys of both orders, and a key is a user's id, often an e-mail address.
@@ -35,48 +35,44 @@ def collect(table: Table, *, now: int, days: int, stack: str) -> Report:
 def _runs(table: Table) -> list[RunLine]:
     """All that say when they began, oldest first."""
     items = table.query("PK = :system AND begins_with(SK, :runs)", {":system": "SYSTEM", ":runs": RUN_PREFIX})
-    lines = [line for item in items if (line := _run_line(item))]
+    lines = [line for item in items if (line := _run_line(parse_run(item)))]
     return sorted(lines, key=lambda line: (line.started_at, line.run_id))
 
 
-def _run_line(item: Item) -> RunLine | None:
-    run = parse_run(item)
-    started, ended = _epoch(run.started_at), _epoch(run.completed_at)
+def _run_line(run: Run) -> RunLine | None:
+    started, ended = run.started_epoch, run.completed_epoch
     if started is None:
         return None
     return RunLine(
         run_id=run.run_id,
-        trigger=str(run.trigger),
+        trigger=run.trigger,
         started_at=started,
-        status=str(run.status),
+        status=run.status,
         seconds=None if ended is None else max(0, ended - started),
-        enqueued=_count(run.enqueued),
-        processed=_count(run.processed),
-        created=_count(run.created),
-        skipped=_count(run.skipped),
-        errors=_count(run.errors),
-        drifted=_count(run.drifted),
+        enqueued=run.enqueued,
+        processed=run.processed,
+        created=run.created,
+        skipped=run.skipped,
+        errors=run.errors,
+        drifted=run.drifted,
         failure=run.failure.error_type if run.failure else None,
     )
 
 
 def _sightings(table: Table, run_id: str) -> Iterator[Sighting]:
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}, projection=_ATTRIBUTES):
+        outcome = parse_outcome(item)
         yield Sighting(
-            session_id=item["SK"].removeprefix("SESSION#"),
-            outcome=_text(item, "outcome") or "unknown",
-            reason=_text(item, "reason"),
-            order_number=_text(item, "orderNumber"),
-            money=_money(item),
-            error_type=_text(item, "errorType") or "-",
-            error_message=_public(_text(item, "errorMessage") or ""),
-            attempts=_integer(item.get("attempts")),
-            drift=_drift(item.get("drift")),
+            session_id=outcome.session_id,
+            outcome=outcome.outcome,
+            reason=outcome.reason,
+            order_number=outcome.order_number,
+            money=_money(outcome),
+            error_type=outcome.error_type or "-",
+            error_message=_public(outcome.error_message or ""),
+            attempts=outcome.attempts,
+            drift=tuple(map(_public, outcome.drift)),
         )
-
-
-def _drift(texts: object) -> tuple[str, ...]:
-    return tuple(_public(str(text)) for text in texts) if isinstance(texts, list) else ()
 
 
 def _public(text: str) -> str:
@@ -86,27 +82,7 @@ def _public(text: str) -> str:
     return _USER_KEY.sub("USER#…", text)
 
 
-def _money(item: Item) -> Money | None:
-    amount, currency = _integer(item.get("amount")), _text(item, "currency")
-    return None if amount is None or currency is None else Money(currency.lower(), amount)
-
-
-def _text(item: Item, name: str) -> str | None:
-    value = item.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def _integer(value: object) -> int | None:
-    # type(), not isinstance: a boolean is no amount.
-    return value if type(value) is int else None
-
-
-def _count(value: object) -> int:
-    return _integer(value) or 0
-
-
-def _epoch(text: object) -> int | None:
-    try:
-        return parse_epoch(text) if isinstance(text, str) else None
-    except ValueError:
+def _money(outcome: OutcomeRecord) -> Money | None:
+    if outcome.amount is None or not outcome.currency:
         return None
+    return Money(outcome.currency.lower(), outcome.amount)

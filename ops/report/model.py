@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ops.format.money import Money, totals
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import FAILED, RUNNING
+from recon.domain.run import RunStatus
 from recon.timestamps import DAY
 
 _ALL_TENTHS = 1_000  # of a percent
@@ -171,11 +171,11 @@ class Report:
 
     @property
     def unfinished_runs(self) -> int:
-        return sum(run.status == RUNNING for run in self.runs)
+        return sum(run.status == RunStatus.RUNNING for run in self.runs)
 
     @property
     def failed_runs(self) -> int:
-        return sum(run.status == FAILED for run in self.runs)
+        return sum(run.status == RunStatus.FAILED for run in self.runs)
 
 
 def midnight(epoch: int) -> int:

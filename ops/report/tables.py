@@ -1,17 +1,20 @@
 """Tables that scroll by themselves where they are larger than the screen, by keyboard too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ops.format.links import session_url
 from ops.format.text import duration
 from ops.report import text as words
 from ops.report.markup import Content, Html, element
 from ops.report.model import Day, Drifted, Failed, Recovered, Report, RunLine
+from recon.domain.run import RunStatus
 
 # So many rows are a page that opens at once on a phone and goes through an e-mail.
 MAX_ROWS = 500
 _NOTHING = "-"
+_STYLES: Mapping[str, str] = MappingProxyType({RunStatus.DONE: "good", RunStatus.FAILED: "bad"})
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _run_row(run: RunLine) -> list[Content]:
         run.trigger or _NOTHING,
         _state(
             f"{run.status}: {run.failure}" if run.failure else run.status,
-            {"done": "good", "failed": "bad"}.get(run.status, "open"),
+            _STYLES.get(run.status, "open"),
         ),
         duration(run.seconds),
         *(f"{count:,}" for count in counts),

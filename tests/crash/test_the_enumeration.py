@@ -15,7 +15,7 @@ from botocore import xform_name
 
 from consumer import batch_processor as process
 from producer import run_lister as enqueue
-from recon.dynamodb import outcomes, table
+from recon.dynamodb import outcome_writer, outcomes, table
 from recon.dynamodb.runs import Runs
 from recon.retry import Deadline
 from testkit.doubles.errors import service_model
@@ -143,7 +143,7 @@ def _counts_before_it_sends(self, messages, progress, counted=0):
     self.sent += len(messages)
 
 
-def _quiet(self, run, state, *_otherwise):
+def _quiet(self, run, state, _fallback=()):
     """As it once was: whatever cancels the transaction is taken for another invocation's progress."""
     try:
         self._table.transact([run, state], self._deadline)
@@ -153,7 +153,7 @@ def _quiet(self, run, state, *_otherwise):
 
 
 _transact_once = table.Table._transact_once
-_counter_actions = outcomes.counter_actions
+_counter_actions = outcome_writer.counter_actions
 GONE, MISCOUNTED = "its message is gone", "counts"
 COMMIT = "dynamodb.transact_write_items"
 BATCH, RUN = ("batch_night", one_batch), ("run_night", whole_run)
@@ -175,7 +175,7 @@ BROKEN = (
     Broken(
         "counters move with their outcomes",
         BATCH,
-        ((outcomes, "counter_actions", _counts_apart),),
+        ((outcome_writer, "counter_actions", _counts_apart),),
         (COMMIT, "killed after"),
         MISCOUNTED,
     ),
@@ -189,7 +189,7 @@ BROKEN = (
     Broken(
         "what DynamoDB refuses is no condition that failed",
         RUN,
-        ((Runs, "_together", _quiet),),
+        ((Runs, "_transact_with_state", _quiet),),
         (COMMIT, "ItemCollectionSizeLimitExceeded"),
         GONE,
     ),

@@ -17,7 +17,7 @@ from unittest import mock
 from consumer.session_group import SessionGroup
 from infra.arguments import ArgumentParser
 from recon.domain.message import dumps
-from recon.dynamodb.outcomes import Recheck
+from recon.dynamodb.outcome_writer import Recheck
 from recon.timestamps import HOUR
 from testkit.builders import RUN, a_message
 from testkit.doubles.faults import Call

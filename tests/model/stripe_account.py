@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import stripe
 
 from recon.config import Settings
+from recon.stripe.connection import STRIPE_VERSION, StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.connection import STRIPE_VERSION, StripeConnection
 from testkit.fake_stripe import api, errors
 from testkit.fake_stripe.store import Store
 

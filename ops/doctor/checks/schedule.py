@@ -8,11 +8,12 @@ from ops.doctor.finding import Finding, advice, fix, ok
 from ops.doctor.shell import as_argument
 from ops.doctor.unread import Unavailable, lost, rebuild, unseen
 from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, rewritten
+from recon.domain.run import Trigger
 
 # The run is named after it: started late or twice, it is the same run.
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
-INPUT = json.dumps({"trigger": "scheduled", "scheduledTime": SCHEDULED_TIME}, separators=(",", ":"))
+INPUT = json.dumps({"trigger": Trigger.SCHEDULED, "scheduledTime": SCHEDULED_TIME}, separators=(",", ":"))
 
 
 def findings(facts: Facts) -> Iterator[Finding]:

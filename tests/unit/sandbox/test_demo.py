@@ -11,7 +11,8 @@ from boto3.dynamodb.types import TypeSerializer
 from rich.console import Console
 
 from ops.runs.follow import Progress
-from recon.dynamodb.records import DONE, parse_run, run_key
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import parse_run, run_key
 from sandbox.demo import services
 from sandbox.demo.__main__ import EndedError, main, signals_as_errors, stop_command
 from sandbox.demo.account_story import stripe_key
@@ -353,7 +354,7 @@ def test_what_is_to_be_pasted_is_never_wrapped(screen, output):
 
 def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, output, clock):
     run = a_run(enqueued=3)
-    done = dataclasses.replace(run, status=DONE, processed=3, created=1, skipped=1, errors=1)
+    done = dataclasses.replace(run, status=RunStatus.DONE, processed=3, created=1, skipped=1, errors=1)
 
     def seen():
         for progress in (Progress(run, 3, 0, 0), Progress(run, 0, 3, 0), Progress(done, 0, 0, 1)):
@@ -371,7 +372,7 @@ def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, out
 def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
     output = StringIO()
     screen = Screen(Console(file=output, width=100, force_terminal=True), clock)
-    run = a_run(status=DONE, enqueued=3, processed=3, created=3)
+    run = a_run(status=RunStatus.DONE, enqueued=3, processed=3, created=3)
     assert screen.watch(iter([Progress(run, 0, 0, 0)])).created == 3
     assert "3/3 created 3" in output.getvalue()
 
