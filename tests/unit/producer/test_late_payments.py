@@ -1,4 +1,4 @@
-"""Sessions that are paid late, and webhooks that are still at work: written once, by a later run if needed."""
+"""Sessions that are paid late, and webhooks that are still at work."""
 
 from dataclasses import replace
 
