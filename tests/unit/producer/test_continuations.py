@@ -16,7 +16,7 @@ COUNT = 600
 
 @pytest.fixture
 def large(make_world):
-    """A shop whose run takes several invocations."""
+    """Return the world of a shop whose run takes several invocations."""
     world = make_world(SYNC_MAX_SESSIONS="150")
     sell_without_user(world, COUNT, every=140)
     return world

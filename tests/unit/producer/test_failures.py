@@ -25,7 +25,7 @@ FAILURE_FIELDS = {"failureType", "failureMessage", "failedAt", "failedRequestId"
 
 @pytest.fixture
 def large(make_world):
-    """A shop whose run takes several invocations."""
+    """Return the world of a shop whose run takes several invocations."""
     world = make_world(SYNC_MAX_SESSIONS="120")
     sell(world, 800, every=100, metadata={})
     return world
