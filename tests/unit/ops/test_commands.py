@@ -16,7 +16,7 @@ from testkit.dead_letters import Desk, dies
 @pytest.fixture
 def desk(world, monkeypatch):
     """Its functions have logged nothing."""
-    monkeypatch.setattr(logs_module, "lines_of", lambda *_: [])
+    monkeypatch.setattr(logs_module, "read_lines", lambda *_: [])
     monkeypatch.setattr(logs_module, "kept_days", lambda *_: None)
     desk = Desk(world)
     desk.place.configuration = lambda function: {"FunctionName": function}
