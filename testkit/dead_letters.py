@@ -5,8 +5,8 @@ from io import StringIO
 import boto3
 from rich.console import Console
 
-from ops.cli.command import Operator as Commanding
-from ops.cli.options import Common
+from ops.cli.command import CommandContext
+from ops.cli.options import CommonOptions
 from ops.cli.screen import Screen
 from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
@@ -67,7 +67,7 @@ class WorldPlace(Stack):
     def __init__(self, world):
         super().__init__("shop", boto3.Session(region_name="eu-west-1"), None, world.clock.deadline(10**9))
         self.mapping = "Enabled"
-        self.names = names_of(world)
+        self.outputs = names_of(world)
         self.settings = world.settings
         self._clients = {"sqs": world.sqs, "dynamodb": world.dynamodb, "lambda": self, "sts": self}
 
@@ -75,7 +75,7 @@ class WorldPlace(Stack):
         return self._clients[service]
 
     def get_event_source_mapping(self, UUID):  # noqa: N803 - boto3's names
-        assert self.names.mapping_id == UUID
+        assert self.outputs.mapping_id == UUID
         return {"State": self.mapping}
 
     def get_caller_identity(self):
@@ -87,14 +87,14 @@ def names_of(world):
     return StackOutputs(**stack | {"queue_url": world.queue, "dlq_url": world.dlq, "table": world.table})
 
 
-class Desk(Commanding):
+class Desk(CommandContext):
     """Who gives commands; `shown` is what they have shown, `told` what they have told beside it."""
 
     def __init__(self, world):
         out, err = StringIO(), StringIO()
         screen = Screen(Console(file=out, width=200), Console(file=err, width=200), show_pii=False)
-        super().__init__(Common(), screen)
-        self.__dict__ |= {"place": WorldPlace(world), "world": world, "_out": out, "_err": err}
+        super().__init__(CommonOptions(), screen)
+        self.__dict__ |= {"stack": WorldPlace(world), "world": world, "_out": out, "_err": err}
 
     def now(self):
         return int(self.world.clock())

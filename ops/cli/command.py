@@ -14,7 +14,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
-from ops.cli.options import COMMON, Common, common_of
+from ops.cli.options import COMMON, CommonOptions, common_of
 from ops.cli.screen import CommandResult, Screen, screen_of
 from ops.cli.usage import Rule, check
 from ops.errors import CommandError
@@ -31,16 +31,16 @@ _UNKNOWN = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoe
 
 
 @dataclass(frozen=True)
-class Operator:
+class CommandContext:
     """Who asks: where to work, and how to show it."""
 
-    common: Common
+    options: CommonOptions
     screen: Screen
 
     @cached_property
-    def place(self) -> Stack:
+    def stack(self) -> Stack:
         deadline = Deadline(time.monotonic() + FOREVER, time.monotonic, time.sleep)
-        return select_stack(self.common.wanted, os.environ, deadline)
+        return select_stack(self.options.selector, os.environ, deadline)
 
     def now(self) -> int:
         return int(time.time())
@@ -48,7 +48,7 @@ class Operator:
     @property
     def is_watched(self) -> bool:
         """Somebody looks at the progress while it happens."""
-        return not self.common.as_json and self.screen.err.is_terminal
+        return not self.options.as_json and self.screen.err.is_terminal
 
     def busy(self, what: str) -> AbstractContextManager[object]:
         """A spinner while something takes its time, where somebody watches."""
@@ -62,7 +62,7 @@ def register(
     examples: Sequence[str],
     rules: Sequence[Rule] = (),
 ) -> None:
-    """Make a function of an operator and options the command `name`.
+    """Make a function of a context and options the command `name`.
 
     `rules` say which of its options do not go together.
     """
@@ -70,15 +70,15 @@ def register(
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
         common = common_of(ctx)
         common.hear(ctx, {option.name: options.pop(option.name) for option in COMMON})
-        operator = Operator(common, screen_of(show_pii=common.show_pii))
+        context = CommandContext(common, screen_of(show_pii=common.show_pii))
 
         def ask() -> CommandResult:
             check(rules, common.given)
-            return function(operator, **options)
+            return function(context, **options)
 
-        raise typer.Exit(_answered(operator, ask))
+        raise typer.Exit(_answered(context, ask))
 
-    _operator, *own = inspect.signature(function).parameters.values()
+    _context, *own = inspect.signature(function).parameters.values()
     shown = "\n\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
     app.command(name, help=function.__doc__, epilog=shown)(_looking_like(run, own))
 
@@ -101,45 +101,45 @@ def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) ->
     return run
 
 
-def _answered(operator: Operator, ask: Callable[[], CommandResult]) -> int:
+def _answered(context: CommandContext, ask: Callable[[], CommandResult]) -> int:
     """The exit code. A reader that has gone (`nightly-sync logs | head`) is no finding and no failure."""
     try:
-        return _asked(operator, ask)
+        return _asked(context, ask)
     except BrokenPipeError:
         # Not even the interpreter's last flush gets through.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
 
-def _asked(operator: Operator, ask: Callable[[], CommandResult]) -> int:
-    if operator.common.wanted.sandbox:
+def _asked(context: CommandContext, ask: Callable[[], CommandResult]) -> int:
+    if context.options.selector.sandbox:
         _ask_this_machine_directly()
     try:
         answer = ask()
-        _give(operator, answer)
+        _give(context, answer)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         raise
     except (CommandError, InvalidRequest, SyncError, ClientError, BotoCoreError, OSError) as error:
-        return _refused(operator, told(error))
+        return _refused(context, told(error))
     return NEEDS_ATTENTION if answer.needs_attention else FINE
 
 
-def _give(operator: Operator, answer: CommandResult) -> None:
-    if operator.common.as_json:
-        operator.screen.json(answer.data)
+def _give(context: CommandContext, answer: CommandResult) -> None:
+    if context.options.as_json:
+        context.screen.json(answer.data)
     else:
-        answer.show(operator.screen)
+        answer.show(context.screen)
     # Here and not when the interpreter ends, where a full disk would be a traceback.
     sys.stdout.flush()
 
 
-def _refused(operator: Operator, sentence: str) -> int:
-    if operator.common.as_json:
-        operator.screen.json({"error": sentence})
+def _refused(context: CommandContext, sentence: str) -> int:
+    if context.options.as_json:
+        context.screen.json({"error": sentence})
     else:
-        operator.screen.complain(sentence)
+        context.screen.complain(sentence)
     return COULD_NOT_RUN
 
 

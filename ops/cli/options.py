@@ -15,7 +15,7 @@ _PANEL = "Where and how"
 
 
 @dataclass
-class Common:
+class CommonOptions:
     """What was said so far. The later word counts: `--stack a status --stack b` means b."""
 
     said: dict[str, Any] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Common:
         self.said |= {name: value for name, value in said.items() if not _by_environment(ctx, name)}
 
     @property
-    def wanted(self) -> StackSelector:
+    def selector(self) -> StackSelector:
         where = {name: self.said.get(name) for name in ("stack", "profile", "region")}
         sandbox = self.said.get("sandbox")
         return StackSelector(**where, sandbox=Path(sandbox) if sandbox else None)
@@ -49,8 +49,8 @@ def _by_environment(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "ENVIRONMENT"
 
 
-def common_of(ctx: typer.Context) -> Common:
-    return ctx.find_root().ensure_object(Common)
+def common_of(ctx: typer.Context) -> CommonOptions:
+    return ctx.find_root().ensure_object(CommonOptions)
 
 
 def _option(name: str, default: object, kind: Any) -> inspect.Parameter:  # noqa: ANN401 - an annotation

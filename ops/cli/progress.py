@@ -6,28 +6,28 @@ from contextlib import nullcontext
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.runs.follow import Progress
 
 
-def watch(operator: Operator, seen: Iterable[Progress]) -> Progress:
+def watch(context: CommandContext, seen: Iterable[Progress]) -> Progress:
     """Shows each and answers the last."""
     bar = Bar(
         SpinnerColumn(),
         BarColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=operator.screen.err,
+        console=context.screen.err,
         transient=True,
     )
     task = bar.add_task("starting", total=None)
     before = last = None
-    with bar if operator.is_watched else nullcontext():
+    with bar if context.is_watched else nullcontext():
         for last in seen:
             words = in_words(last)
             bar.update(task, completed=last.processed, total=last.enqueued or None, description=words)
-            if not operator.is_watched and not operator.common.as_json and words != before:
-                operator.screen.tell(words)
+            if not context.is_watched and not context.options.as_json and words != before:
+                context.screen.tell(words)
             before = words
     assert last is not None  # noqa: S101 - whoever follows looks at least once
     return last

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.format.json_encoding import Json, to_json
-from ops.format.masking import without_emails, without_keys
+from ops.format.masking import mask_emails, mask_keys
 
 # Control characters but tab and newline, and those that turn the direction of writing. What failed tells what
 # others have written, and may hold anything.
@@ -31,13 +31,13 @@ class Screen:
     err: Console
     show_pii: bool
 
-    def masked(self, text: str) -> str:
-        text = without_keys(text)
-        return text if self.show_pii else without_emails(text)
+    def mask(self, text: str) -> str:
+        text = mask_keys(text)
+        return text if self.show_pii else mask_emails(text)
 
     def _safe(self, text: str) -> str:
         """For a terminal: what it would take for a command of its own is shown as what it is, foreign."""
-        return _COMMANDS.sub("\ufffd", self.masked(text))
+        return _COMMANDS.sub("\ufffd", self.mask(text))
 
     def text(self, text: str, style: str = "") -> None:
         self.out.print(Text(self._safe(text), style=style))
@@ -103,11 +103,11 @@ class Screen:
     def _masked_json(self, value: Json) -> Json:
         match value:
             case str():
-                return self.masked(value)
+                return self.mask(value)
             case list():
                 return [self._masked_json(one) for one in value]
             case dict():
-                return {self.masked(name): self._masked_json(inner) for name, inner in value.items()}
+                return {self.mask(name): self._masked_json(inner) for name, inner in value.items()}
         return value
 
     def tell(self, text: str) -> None:

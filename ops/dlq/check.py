@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.dlq.dead_letters import DeadLetter, Listing
-from ops.runs.prediction import PredictedOutcome, failing, predict
+from ops.runs.prediction import PredictedOutcome, predict, predict_failure
 from recon.config import Settings
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
@@ -38,7 +38,7 @@ def check(
             return Checked(letter, None)
         message = listing.messages.get(letter.message_id)
         if message is None:
-            return Checked(letter, failing(MalformedMessage(letter.problem or "")))
+            return Checked(letter, predict_failure(MalformedMessage(letter.problem or "")))
         return Checked(letter, predict(message, table, stripe, settings, now))
 
     return pool.map(one, listing.letters)

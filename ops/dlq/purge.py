@@ -14,7 +14,7 @@ from ops.dlq.leases import MessageLeases
 from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.queue import DeadLetterQueue
-from ops.format.masking import without_emails, without_keys
+from ops.format.masking import mask_emails, mask_keys
 from producer.window import MARGIN, SESSION_LIFE
 from recon.config import Settings
 from recon.domain.reconcile import SkipReason
@@ -178,8 +178,8 @@ def _reach(settings: Settings) -> int:
 
 def person(by: str) -> str:
     """Single sign-on names sessions by e-mail address: what stands before the @ tells colleagues apart."""
-    return without_keys(by.strip().partition(_AT)[0]) or "unknown"
+    return mask_keys(by.strip().partition(_AT)[0]) or "unknown"
 
 
 def printable(because: str) -> str:
-    return without_keys(without_emails(because.strip()))[:LONGEST_REASON]
+    return mask_keys(mask_emails(because.strip()))[:LONGEST_REASON]

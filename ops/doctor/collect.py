@@ -31,7 +31,7 @@ class KeyFacts:
 
 def facts_of(place: Stack, shell: Shell, stack: Fetched[Reply], now: Callable[[], float]) -> Facts:
     """Raises CannotRun where the stack has no outputs to go by."""
-    names, client = place.names, place.client
+    names, client = place.outputs, place.client
     skew = None if isinstance(stack, Unavailable) else skew_seconds(stack, now())
     consumer = _function(place, names.consumer)
     schedule = read(lambda: client("scheduler").get_schedule(Name=names.schedule))
@@ -78,7 +78,7 @@ def stack_of(place: Stack) -> Fetched[Reply]:
     """The stack's description, and beside it when AWS answered."""
 
     def ask() -> Reply:
-        answer = place.client("cloudformation").describe_stacks(StackName=place.stack)
+        answer = place.client("cloudformation").describe_stacks(StackName=place.name)
         described: Reply = answer["Stacks"][0]
         return {**described, "ResponseMetadata": answer["ResponseMetadata"]}
 
@@ -93,7 +93,7 @@ def skew_seconds(reply: Reply, now: float) -> float | None:
 
 def _alarm_names(place: Stack) -> list[str]:
     pages = (
-        place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=place.stack)
+        place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=place.name)
     )
     resources = [one for page in pages for one in page["StackResourceSummaries"]]
     return [one["PhysicalResourceId"] for one in resources if one["ResourceType"] in ALARM_TYPES]

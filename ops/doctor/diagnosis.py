@@ -49,8 +49,8 @@ def diagnose(place: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis:
         found = stack.of_stack(described, shell)
         if found.verdict is not Verdict.FIX:
             raise
-        return Diagnosis(place.stack, (found,))
-    return Diagnosis(place.stack, all_findings(facts))
+        return Diagnosis(place.name, (found,))
+    return Diagnosis(place.name, all_findings(facts))
 
 
 def all_findings(facts: Facts) -> tuple[Finding, ...]:

@@ -6,7 +6,7 @@ from ops.format.money import Money
 from recon.timestamps import DAY, HOUR, MINUTE
 
 
-def when(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """`2026-11-23 02:00`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
@@ -29,14 +29,14 @@ def duration(seconds: float | None) -> str:
 
 def span(sessions: int, start: datetime, end: datetime) -> str:
     """`200 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC`."""
-    return f"{counted(sessions, 'session')} from {when(start)} to {when(end)} UTC"
+    return f"{quantity(sessions, 'session')} from {format_time(start)} to {format_time(end)} UTC"
 
 
-def counted(count: int, thing: str, things: str | None = None) -> str:
+def quantity(count: int, thing: str, things: str | None = None) -> str:
     """`1 session`, `1,204 sessions`."""
     return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 
-def worth(amount: int | None, currency: str | None) -> str:
+def format_amount(amount: int | None, currency: str | None) -> str:
     """`15.00 USD`; empty where it is not known."""
     return "" if amount is None or currency is None else str(Money(currency, amount))

@@ -1,6 +1,6 @@
 """The report in a sentence or two, for whoever reads nothing else."""
 
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.report.markup import Content, Html, element
 from ops.report.model import Report
 
@@ -18,13 +18,13 @@ def _recovered(report: Report) -> tuple[Content, ...]:
         return (f"{span} no run began. Once one has, this page says what it recovered.",)
     if report.recovered_count:
         were = "was" if report.recovered_count == 1 else "were"
-        orders = element("strong", _unbroken(counted(report.recovered_count, "order")))
+        orders = element("strong", _unbroken(quantity(report.recovered_count, "order")))
         return f"{span} ", orders, *_worth(report), f" {were} recovered that would have been lost."
     if report.missed.whole:
         there = "was there" if report.missed.whole == 1 else "were there"
-        orders = element("strong", _unbroken(counted(report.missed.whole, "order")))
+        orders = element("strong", _unbroken(quantity(report.missed.whole, "order")))
         return f"{span} no order had to be recovered: ", orders, f" {there} already."
-    return f"{span} ", element("strong", counted(len(report.runs), "run")), " met no order to recover."
+    return f"{span} ", element("strong", quantity(len(report.runs), "run")), " met no order to recover."
 
 
 def _worth(report: Report) -> tuple[Content, ...]:
@@ -32,7 +32,7 @@ def _worth(report: Report) -> tuple[Content, ...]:
     money, more = report.money[:MAX_CURRENCIES], len(report.money) - MAX_CURRENCIES
     if not money:
         return ()
-    others = [counted(more, "more currency", "more currencies")] if more > 0 else []
+    others = [quantity(more, "more currency", "more currencies")] if more > 0 else []
     parts = [element("strong", _unbroken(part)) for part in (*map(str, money), *others)]
     joints = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + [""]
     worth = " worth at least " if report.unknown_amounts else " worth "
@@ -43,7 +43,7 @@ def _open_errors(report: Report) -> tuple[Content, ...]:
     if not report.open_errors:
         return ()
     need = "needs" if report.open_errors == 1 else "need"
-    return " ", element("em", f"{counted(report.open_errors, 'session')} {need} a look.")
+    return " ", element("em", f"{quantity(report.open_errors, 'session')} {need} a look.")
 
 
 def _span(report: Report) -> str:

@@ -1,6 +1,6 @@
 """What the page does not know, said plainly."""
 
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.report.markup import Html, element
 from ops.report.model import Report
 from recon.dynamodb.records import OUTCOME_DAYS, RUN_DAYS
@@ -22,16 +22,16 @@ def _notes(report: Report) -> list[str]:
     notes = list(_ALWAYS)
     if gone := report.gone.runs:
         notes.append(
-            f"Of {counted(gone, 'run')} not all details are kept any more. Their counters say "
-            f"{counted(report.gone.created, 'recovered order')} and "
-            f"{counted(report.gone.errors, 'error')} more than are listed. These orders are counted as "
+            f"Of {quantity(gone, 'run')} not all details are kept any more. Their counters say "
+            f"{quantity(report.gone.created, 'recovered order')} and "
+            f"{quantity(report.gone.errors, 'error')} more than are listed. These orders are counted as "
             "recovered; the money, the missed webhooks and the lists are without them."
         )
     if unknown := report.without_amount:
         notes.append(
-            f"For {counted(unknown, 'listed order')} no amount is recorded: an earlier version wrote "
+            f"For {quantity(unknown, 'listed order')} no amount is recorded: an earlier version wrote "
             "the order, or it was free. The money is that of the others."
         )
     if running := report.unfinished_runs:
-        notes.append(f"{counted(running, 'run')} had not ended when this page was made.")
+        notes.append(f"{quantity(running, 'run')} had not ended when this page was made.")
     return notes

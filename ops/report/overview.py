@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ops.format.money import Money
-from ops.format.text import counted, duration
+from ops.format.text import duration, quantity
 from ops.report import text as words
 from ops.report.charts import Bar, Chart, chart
 from ops.report.markup import Content, Html, element
@@ -22,7 +22,7 @@ def cards(report: Report) -> Html:
         "dl",
         _card("Orders recovered", [f"{report.recovered_count:,}"], "that would have been lost"),
         _card("Money recovered", [_amount(one) for one in report.money] or ["-"], _of_amounts(report)),
-        _card("Missed webhooks", [str(missed)], f"{missed.part:,} of {counted(missed.whole, 'order')}"),
+        _card("Missed webhooks", [str(missed)], f"{missed.part:,} of {quantity(missed.whole, 'order')}"),
         _card("Errors", [f"{len(report.failed):,}"], open_errors, bad=report.open_errors > 0),
         _card("Drift", [f"{len(report.drifted):,}"], "orders that differ from Stripe"),
         _card("Runs", [f"{len(runs):,}"], failed_runs, bad=report.failed_runs > 0),
@@ -31,7 +31,7 @@ def cards(report: Report) -> Html:
 
 
 def _of_amounts(report: Report) -> str:
-    known = counted(report.recovered_count - report.unknown_amounts, "order")
+    known = quantity(report.recovered_count - report.unknown_amounts, "order")
     return (
         f"of {known}; {report.unknown_amounts:,} of unknown amount"
         if report.unknown_amounts
@@ -82,7 +82,7 @@ def _count(count: int) -> tuple[int, str]:
 
 
 def _missed(day: Day) -> tuple[int, str]:
-    orders = counted(day.missed.whole, "order")
+    orders = quantity(day.missed.whole, "order")
     return day.missed.basis_points, f"{day.missed} of {orders}" if day.missed.whole else "no order known"
 
 
@@ -116,4 +116,4 @@ def _amount_in(currency: str) -> Callable[[Day], tuple[int, str]]:
 
 def _more(report: Report) -> str:
     more = len(report.money) - MAX_MONEY_CHARTS
-    return f" {counted(more, 'more currency', 'more currencies')} in the table only." if more > 0 else ""
+    return f" {quantity(more, 'more currency', 'more currencies')} in the table only." if more > 0 else ""

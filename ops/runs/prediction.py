@@ -65,13 +65,13 @@ def predict(
         # As it comes out of the queue: what cannot be read is not even looked up.
         message = loads(dumps(message))
     except MalformedMessage as problem:
-        return failing(problem)
+        return predict_failure(problem)
     orders = _orders(message, table)
     found = decide_from_table(message, {user_ids(message): orders}, settings, now)
     amount, currency = amount_and_currency(message)
     match found:
         case SyncError():
-            return failing(found, amount, currency)
+            return predict_failure(found, amount, currency)
         case SkipReason():
             drift = (
                 find_drift(message, orders) if found is SkipReason.EXISTS and isinstance(orders, list) else ()
@@ -80,7 +80,9 @@ def predict(
     return _from_stripe(message, stripe, settings, now)
 
 
-def failing(error: SyncError, amount: int | None = None, currency: str | None = None) -> PredictedOutcome:
+def predict_failure(
+    error: SyncError, amount: int | None = None, currency: str | None = None
+) -> PredictedOutcome:
     return PredictedOutcome(
         PredictedAction.FAIL,
         amount,
@@ -105,12 +107,12 @@ def _from_stripe(
     try:
         answer = decide_from_stripe(stripe(), message, settings, lambda: now)
     except SyncError as error:
-        return failing(error, amount, currency)
+        return predict_failure(error, amount, currency)
     except Exception as error:  # noqa: BLE001 - the consumer makes an error of it, and so does its preview
-        return failing(to_unexpected(error), amount, currency)
+        return predict_failure(to_unexpected(error), amount, currency)
     match answer.became:
         case SyncError() as failure:
-            return failing(failure, amount, currency)
+            return predict_failure(failure, amount, currency)
         case SkipReason() as reason:
             known = answer.charges_known
             return PredictedOutcome(

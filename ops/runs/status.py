@@ -65,12 +65,12 @@ class Facts:
 
 def read_facts(place: Stack, now: int) -> Facts:
     """Reads everything; writes nothing."""
-    runs, names = place.runs, place.names
+    runs, names = place.runs, place.outputs
     latest = [past_run(run, now) for run in runs.latest(_LOOKED_AT)]
     state = runs.state()
     queue, dead = read_depth(place.sqs, names.queue_url), read_depth(place.sqs, names.dlq_url)
     return Facts(
-        stack=place.stack,
+        stack=place.name,
         checked_at=_moment(now),
         last_run=next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None),
         last_completed_at=_last_completed(latest),
@@ -88,7 +88,7 @@ def read_facts(place: Stack, now: int) -> Facts:
 
 def is_consuming(place: Stack) -> bool:
     """The queue's messages are worked on."""
-    mapping = place.client("lambda").get_event_source_mapping(UUID=place.names.mapping_id)
+    mapping = place.client("lambda").get_event_source_mapping(UUID=place.outputs.mapping_id)
     return mapping["State"] in ("Enabled", "Enabling", "Creating", "Updating")
 
 
@@ -105,7 +105,7 @@ def _covers(run: PastRun, night: PastRun) -> bool:
 
 
 def read_schedule(place: Stack, now: int) -> Schedule:
-    found = place.client("scheduler").get_schedule(Name=place.names.schedule)
+    found = place.client("scheduler").get_schedule(Name=place.outputs.schedule)
     expression, timezone = found["ScheduleExpression"], found.get("ScheduleExpressionTimezone") or "UTC"
     enabled = found.get("State", "ENABLED") == "ENABLED"
     due = next_due(expression, timezone, _moment(now)) if enabled else None

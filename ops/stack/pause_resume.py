@@ -66,11 +66,11 @@ def switch_schedule(client: "EventBridgeSchedulerClient", name: str, *, on: bool
         ) from None
     before = found.get("State", SCHEDULE_ON)
     if before != wanted:
-        client.update_schedule(**rewritten(found, State=wanted))
+        client.update_schedule(**to_update_request(found, State=wanted))
     return Change(SCHEDULE, name, before, wanted, wanted)
 
 
-def rewritten(schedule: Mapping[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
+def to_update_request(schedule: Mapping[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
     """The update that leaves a schedule as GetSchedule answered it, but for the changes."""
     return {name: value for name, value in schedule.items() if name not in _READ_ONLY} | changes
 

@@ -76,20 +76,20 @@ class Stack:
 
     def __init__(
         self,
-        stack: str,
+        name: str,
         session: boto3.Session,
         endpoint: str | None,
         deadline: Deadline,
         *,
         is_sandbox: bool = False,
     ) -> None:
-        self.stack = stack
+        self.name = name
         # Its schedule is off on purpose: it is started by hand.
         self.is_sandbox = is_sandbox
         self.deadline = deadline
         self._session = session
         self._endpoint = endpoint
-        self._made: dict[tuple[str, bool], Any] = {}
+        self._cache: dict[tuple[str, bool], Any] = {}
 
     @property
     def region(self) -> str:
@@ -98,9 +98,9 @@ class Stack:
     def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401 - any service's client
         """`once`: for a call that must not be sent a second time."""
         key = (service, once)
-        if key not in self._made:
-            self._made[key] = self._client(service, ONCE if once else CALLS)
-        return self._made[key]
+        if key not in self._cache:
+            self._cache[key] = self._client(service, ONCE if once else CALLS)
+        return self._cache[key]
 
     def _client(self, service: str, config: Config) -> Any:  # noqa: ANN401 - any service's client
         make: Any = self._session.client
@@ -115,31 +115,31 @@ class Stack:
         return client
 
     @cached_property
-    def names(self) -> StackOutputs:
+    def outputs(self) -> StackOutputs:
         """Raises CannotRun where there is no such stack, or it lacks an output."""
-        outputs = self._outputs()
-        if missing := [output for output in _OUTPUTS.values() if output not in outputs]:
+        values = self._read_outputs()
+        if missing := [output for output in _OUTPUTS.values() if output not in values]:
             raise CommandError(
-                f"the stack {self.stack} has no output {', '.join(missing)}: it is not one of this system's, "
+                f"the stack {self.name} has no output {', '.join(missing)}: it is not one of this system's, "
                 "or of an older version; --stack NAME names another one"
             )
-        return StackOutputs(**{name: outputs[output] for name, output in _OUTPUTS.items()})
+        return StackOutputs(**{name: values[output] for name, output in _OUTPUTS.items()})
 
-    def _outputs(self) -> dict[str, str]:
+    def _read_outputs(self) -> dict[str, str]:
         try:
-            (stack,) = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
+            (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as exc:
             if "does not exist" not in exc.response["Error"].get("Message", ""):
                 raise
             raise CommandError(
-                f"there is no stack {self.stack} in {self.region}; "
+                f"there is no stack {self.name} in {self.region}; "
                 "--stack NAME, --region REGION and --profile PROFILE say where to look"
             ) from None
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     @cached_property
     def table(self) -> Table:
-        return Table(self.client("dynamodb"), self.names.table)
+        return Table(self.client("dynamodb"), self.outputs.table)
 
     @property
     def runs(self) -> Runs:
@@ -153,12 +153,12 @@ class Stack:
     @cached_property
     def settings(self) -> Settings:
         """What the deployed consumer works with. Raises CannotRun where it could not work with it."""
-        return self._settings_of(self.names.consumer)
+        return self._settings_of(self.outputs.consumer)
 
     @cached_property
     def producer_settings(self) -> Settings:
         """The producer's, who alone has the numbers of the windows. Raises CannotRun as `settings` does."""
-        return self._settings_of(self.names.producer)
+        return self._settings_of(self.outputs.producer)
 
     def _settings_of(self, function: str) -> Settings:
         variables = self.configuration(function).get("Environment", {}).get("Variables", {})

@@ -19,7 +19,7 @@ _LIVE, _TEST = ("sk_live_", "rk_live_"), ("sk_test_", "rk_test_")
 
 
 class StripeAccess:
-    """Calling it gives the source, connected when first called. Closed as a context manager. Thread-safe.
+    """Stripe, connected when the source is first asked for. Closed as a context manager. Thread-safe.
 
     It keeps the pace that the whole pipeline has; Stripe allows more, and a 429 of its slows both down.
     """
@@ -39,7 +39,7 @@ class StripeAccess:
         if self._connection:
             self._connection.close()
 
-    def __call__(self) -> "StripeSource":
+    def source(self) -> "StripeSource":
         with self._lock:
             if self._source is None:
                 self._source = self._connected()
@@ -61,7 +61,7 @@ class StripeAccess:
     def livemode(self) -> bool | None:
         """Which sessions the key reads, by its prefix; None for a key of another form. Raises KeyUnavailable
         where it cannot be read."""
-        self()
+        self.source()
         assert self._connection is not None  # noqa: S101 - made by the line above
         return key_livemode(self._connection.key.current())
 

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_text import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
 from ops.dlq.check import Checked, check
 from ops.dlq.dead_letters import Listing, list_dead_letters
 from ops.dlq.queue import DeadLetterQueue
-from ops.format.text import counted, duration, worth
+from ops.format.text import duration, format_amount, quantity
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import stripe_access
@@ -35,15 +35,15 @@ class Dead:
 
 
 def list_(
-    operator: Operator,
+    context: CommandContext,
     with_check: Annotated[
         bool, typer.Option("--check", help="Also tell whether each would succeed now")
     ] = False,
 ) -> CommandResult:
     """Each dead message with its error, attempts, age and session. Moves nothing."""
-    place, now = operator.place, operator.now()
-    with operator.busy("reading the dead-letter queue"), ending_like_ctrl_c():
-        listing = list_dead_letters(box_of(place), place.table, now, place.deadline)
+    place, now = context.stack, context.now()
+    with context.busy("reading the dead-letter queue"), ending_like_ctrl_c():
+        listing = list_dead_letters(open_dead_letter_queue(place), place.table, now, place.deadline)
         letters = (
             _checked(place, listing, now)
             if with_check
@@ -55,13 +55,13 @@ def list_(
     )
 
 
-def box_of(place: Stack) -> DeadLetterQueue:
-    return DeadLetterQueue(place.sqs, place.names.dlq_url, place.names.queue_url)
+def open_dead_letter_queue(place: Stack) -> DeadLetterQueue:
+    return DeadLetterQueue(place.sqs, place.outputs.dlq_url, place.outputs.queue_url)
 
 
 def _checked(place: Stack, listing: Listing, now: int) -> tuple[Checked, ...]:
     with ThreadPoolExecutor(THREADS) as pool, stripe_access(place) as stripe:
-        return tuple(check(listing, place.table, stripe, place.settings, pool, now))
+        return tuple(check(listing, place.table, stripe.source, place.settings, pool, now))
 
 
 def show(screen: Screen, dead: Dead) -> None:
@@ -80,8 +80,8 @@ def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
     left = (letter.expires_at - letter.sent_at).total_seconds() - letter.age_seconds
     facts = [
         f"run {letter.run_id}" if letter.run_id else "",
-        worth(letter.amount, letter.currency),
-        counted(letter.attempts, "attempt") if letter.attempts else "",
+        format_amount(letter.amount, letter.currency),
+        quantity(letter.attempts, "attempt") if letter.attempts else "",
         f"{duration(letter.age_seconds)} old",
         f"SQS deletes it in {duration(max(0.0, left))}",
     ]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
+from ops.cli.command import CommandContext
+from ops.cli.commands.dlq_list import open_dead_letter_queue
 from ops.cli.commands.dlq_text import not_there, require_any, show_missing
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
@@ -17,7 +17,7 @@ from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.purge import LONGEST_REASON, Purge, Purged, Report, Verdict
 from ops.errors import CommandError
-from ops.format.text import when, worth
+from ops.format.text import format_amount, format_time
 from ops.stack.stack import Stack
 
 EXAMPLES = [
@@ -30,7 +30,7 @@ NOTHING = "nothing was dropped"
 
 
 def purge(
-    operator: Operator,
+    context: CommandContext,
     session: Annotated[list[str], typer.Option(metavar="ID", help="This session; can be repeated")] = NONE,
     message: Annotated[
         list[str], typer.Option(metavar="ID", help="This message, which names no session; can be repeated")
@@ -50,8 +50,8 @@ def purge(
         require_reason(because)
     choice = MessageFilter(frozenset(session), frozenset(message))
     with ending_like_ctrl_c():
-        agreed = Agreed(choice, because) if yes else _asked(operator, choice, because)
-        report = _dropped(operator, agreed)
+        agreed = Agreed(choice, because) if yes else _asked(context, choice, because)
+        report = _dropped(context, agreed)
     failed = bool(report.missing or report.lapsed) or not all(one.is_deleted for one in report.purged)
     return CommandResult(report, lambda screen: show(screen, report), needs_attention=failed)
 
@@ -67,14 +67,16 @@ class Agreed:
     missing: tuple[str, ...] = ()
 
 
-def _dropped(operator: Operator, agreed: Agreed) -> Report:
-    place, choice, because = operator.place, agreed.choice, agreed.because or ""
+def _dropped(context: CommandContext, agreed: Agreed) -> Report:
+    place, choice, because = context.stack, agreed.choice, agreed.because or ""
     require_reason(because)
-    drop = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
+    drop = Purge(
+        open_dead_letter_queue(place), place.table, place.runs, place.settings, place.deadline, context.now
+    )
     try:
         report = drop(list(choice.sessions), list(choice.message_ids), caller(place), because)
     except KeyboardInterrupt:
-        operator.screen.tell("Stopped. Some may be given up already; the same purge again drops the rest.")
+        context.screen.tell("Stopped. Some may be given up already; the same purge again drops the rest.")
         raise
     gone = tuple(agreed.names.get(name, name) for name in report.missing)
     if not report.purged and not report.lapsed:
@@ -96,19 +98,19 @@ def caller(place: Stack) -> str:
     return arn.rpartition("/")[2] if "/" in arn else arn.rpartition(":")[2]
 
 
-def _asked(operator: Operator, choice: MessageFilter, because: str | None) -> Agreed:
+def _asked(context: CommandContext, choice: MessageFilter, because: str | None) -> Agreed:
     """Shows what is about to go and asks on the terminal; nobody there is nobody who agrees. What was agreed
     to are the messages that were shown, whatever the queue holds of their sessions by then."""
-    if operator.common.as_json or not sys.stdin.isatty():
+    if context.options.as_json or not sys.stdin.isatty():
         raise CommandError("nobody is here to be asked: give --yes and --because")
-    place = operator.place
-    listing = list_dead_letters(box_of(place), place.table, operator.now(), place.deadline)
+    place = context.stack
+    listing = list_dead_letters(open_dead_letter_queue(place), place.table, context.now(), place.deadline)
     missing = choice.missing(listing.letters)
     require_any(choice, missing, listing.hidden, NOTHING)
     letters = choice.of(listing.letters)
     for letter in letters:
-        amount = worth(letter.amount, letter.currency)
-        operator.screen.tell(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
+        amount = format_amount(letter.amount, letter.currency)
+        context.screen.tell(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
     if not typer.confirm("Give these up for good? Their orders will not be written", err=True):
         raise CommandError("not agreed to; nothing was dropped")
     because = because or str(typer.prompt("Why", err=True))
@@ -122,7 +124,7 @@ def show(screen: Screen, report: Report) -> None:
         if one.listed_again_until:
             screen.text(
                 "  Runs whose window holds it look at it again, until about "
-                f"{when(one.listed_again_until)} UTC.",
+                f"{format_time(one.listed_again_until)} UTC.",
                 NOTICE,
             )
         if not one.is_deleted:

@@ -9,8 +9,8 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
+from ops.cli.command import CommandContext
+from ops.cli.commands.dlq_list import open_dead_letter_queue
 from ops.cli.commands.dlq_redriven import redriven_of, show, show_plan
 from ops.cli.commands.dlq_text import require_any
 from ops.cli.screen import CommandResult
@@ -22,7 +22,7 @@ from ops.dlq.move_tasks import MoveTasks
 from ops.dlq.outcome_poller import Fate, Fates, OutcomePoller, follow_fates
 from ops.dlq.redrive import Moving, Redrive
 from ops.errors import CommandError
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.runs.status import is_consuming
 from recon.aws.queue import BATCH
 
@@ -42,7 +42,7 @@ NO_SESSIONS: list[str] = []
 
 
 def redrive(
-    operator: Operator,
+    context: CommandContext,
     session: Annotated[
         list[str], typer.Option(metavar="ID", help="Only this session; can be repeated")
     ] = NO_SESSIONS,
@@ -68,7 +68,7 @@ def redrive(
     for one in error_type:
         require_known(one)
     choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), most)
-    redrive = _redrive(operator, per_second)
+    redrive = _redrive(context, per_second)
     with ending_like_ctrl_c():
         if dry_run:
             return _planned(redrive, choice)
@@ -78,11 +78,11 @@ def redrive(
                 "or wait until it is over"
             )
         # Asked first: whoever may not ask is told before anything is moved.
-        is_paused = not is_consuming(operator.place)
-        moved = _watched(operator, redrive(choice))
+        is_paused = not is_consuming(context.stack)
+        moved = _watched(context, redrive(choice))
         require_any(choice, moved.missing, moved.hidden, "nothing was moved")
         paused = is_paused and bool(moved.moved)
-        fates = _followed(operator, redrive, moved, 0.0 if paused else follow)
+        fates = _followed(context, redrive, moved, 0.0 if paused else follow)
     redriven = redriven_of(moved, fates, paused=paused)
     return CommandResult(redriven, lambda screen: show(screen, redriven), redriven.needs_attention)
 
@@ -93,11 +93,11 @@ def _planned(redrive: Redrive, choice: MessageFilter) -> CommandResult:
     return CommandResult(plan, lambda screen: show_plan(screen, plan), bool(plan.missing or plan.hidden))
 
 
-def _redrive(operator: Operator, per_second: float | None) -> Redrive:
-    place = operator.place
+def _redrive(context: CommandContext, per_second: float | None) -> Redrive:
+    place = context.stack
     return Redrive(
-        box=box_of(place),
-        tasks=MoveTasks(place.sqs, place.names.dlq_url, place.names.queue_url),
+        box=open_dead_letter_queue(place),
+        tasks=MoveTasks(place.sqs, place.outputs.dlq_url, place.outputs.queue_url),
         table=place.table,
         deadline=place.deadline,
         now=time.time,
@@ -107,10 +107,10 @@ def _redrive(operator: Operator, per_second: float | None) -> Redrive:
     )
 
 
-def _watched(operator: Operator, seen: Generator[Moving]) -> Moving:
+def _watched(context: CommandContext, seen: Generator[Moving]) -> Moving:
     """The end of the move. Ctrl-C stops a move by hand; SQS goes on with its own."""
     last: Moving | None = None
-    with _bar(operator) as bar:
+    with _bar(context) as bar:
         task = bar.add_task("moving", total=None)
         try:
             # What is held is given back before anything is told: the terminal may be gone.
@@ -119,7 +119,7 @@ def _watched(operator: Operator, seen: Generator[Moving]) -> Moving:
                     words = f"moved {last.moved}"
                     bar.update(task, completed=last.moved, total=last.total, description=words)
         except KeyboardInterrupt:
-            operator.screen.tell(stopped(last))
+            context.screen.tell(stopped(last))
             raise
     assert last is not None  # noqa: S101 - a redrive says how far it got at least once
     return last
@@ -132,7 +132,7 @@ def stopped(last: Moving | None) -> str:
         return "Stopped at the beginning; `nightly-sync dlq list` shows what is there."
     if last.task:
         return "Not followed any more; SQS goes on moving."
-    told = f"Stopped after {counted(last.moved, 'message')}"
+    told = f"Stopped after {quantity(last.moved, 'message')}"
     if last.is_over:
         return f"{told}, which were all."
     most = min(BATCH, last.left)
@@ -142,23 +142,23 @@ def stopped(last: Moving | None) -> str:
     )
 
 
-def _followed(operator: Operator, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
+def _followed(context: CommandContext, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
     looking = OutcomePoller(moved.letters, redrive.box, redrive.table, redrive.deadline, time.time)
     last = Fates(())
-    with _bar(operator) as bar:
+    with _bar(context) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))
         try:
             for last in follow_fates(looking, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
                 waiting = last.count(Fate.WAITING)
-                words = f"waiting for {counted(waiting, 'outcome')}"
+                words = f"waiting for {quantity(waiting, 'outcome')}"
                 bar.update(task, completed=len(last.sessions) - waiting, description=words)
         except KeyboardInterrupt:
-            operator.screen.tell("Not followed any more; the consumer goes on. `nightly-sync status` tells.")
+            context.screen.tell("Not followed any more; the consumer goes on. `nightly-sync status` tells.")
             raise
     return last
 
 
-def _bar(operator: Operator) -> Bar:
+def _bar(context: CommandContext) -> Bar:
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    watched = operator.is_watched
-    return Bar(*columns, console=operator.screen.err, transient=True, disable=not watched)
+    watched = context.is_watched
+    return Bar(*columns, console=context.screen.err, transient=True, disable=not watched)

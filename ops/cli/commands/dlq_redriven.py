@@ -6,7 +6,7 @@ from ops.cli.commands.dlq_text import show_missing, show_unmatched
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Screen
 from ops.dlq.outcome_poller import Fate, Fates, SessionStatus
 from ops.dlq.redrive import Moving, Plan
-from ops.format.text import counted, worth
+from ops.format.text import format_amount, quantity
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def redriven_of(moved: Moving, fates: Fates, *, paused: bool) -> Redriven:
 
 
 def show_plan(screen: Screen, plan: Plan) -> None:
-    screen.text(f"Would move {counted(len(plan.chosen), 'message')}; {plan.others} would stay.")
+    screen.text(f"Would move {quantity(len(plan.chosen), 'message')}; {plan.others} would stay.")
     screen.table(
         ["session", "run", "amount", "error"],
         [
             [
                 one.session_id or f"message {one.message_id}",
                 one.run_id or "-",
-                worth(one.amount, one.currency),
+                format_amount(one.amount, one.currency),
                 one.why,
             ]
             for one in plan.chosen
@@ -82,7 +82,7 @@ def show_plan(screen: Screen, plan: Plan) -> None:
 
 
 def show(screen: Screen, redriven: Redriven) -> None:
-    screen.text(f"Moved {counted(redriven.moved, 'message')} back to the queue.")
+    screen.text(f"Moved {quantity(redriven.moved, 'message')} back to the queue.")
     _show_what_stayed(screen, redriven)
     show_missing(screen, redriven.missing, redriven.hidden)
     show_unmatched(screen, redriven.unmatched)
@@ -95,11 +95,11 @@ def _show_what_stayed(screen: Screen, redriven: Redriven) -> None:
         screen.text(f"SQS stopped moving: {redriven.task_failure}", TROUBLE)
     if redriven.rejected:
         screen.text(
-            f"SQS did not take {counted(redriven.rejected, 'message')}; they are where they were.", TROUBLE
+            f"SQS did not take {quantity(redriven.rejected, 'message')}; they are where they were.", TROUBLE
         )
     if redriven.lapsed:
         screen.text(
-            f"Could not hold {counted(redriven.lapsed, 'message')} until their turn; redrive again.", TROUBLE
+            f"Could not hold {quantity(redriven.lapsed, 'message')} until their turn; redrive again.", TROUBLE
         )
 
 
@@ -112,7 +112,7 @@ def _show_what_nobody_tells(screen: Screen, redriven: Redriven) -> None:
         )
     if redriven.nameless:
         screen.text(
-            f"Moved without naming a session: {counted(redriven.nameless, 'message')}. Nothing tells what "
+            f"Moved without naming a session: {quantity(redriven.nameless, 'message')}. Nothing tells what "
             "becomes of it: look at `nightly-sync dlq list` again.",
             NOTICE,
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ops.cli.screen import NOTICE, TROUBLE, Screen
 from ops.dlq.message_filter import MessageFilter
 from ops.errors import CommandError
-from ops.format.text import counted
+from ops.format.text import quantity
 
 
 def show_missing(screen: Screen, missing: Sequence[str], hidden: int) -> None:
@@ -24,7 +24,7 @@ def show_hidden(screen: Screen, hidden: int) -> None:
     if hidden:
         screen.text(
             "In flight at this moment (another command's, or a look just before): "
-            f"{counted(hidden, 'message')}. Look again in a minute.",
+            f"{quantity(hidden, 'message')}. Look again in a minute.",
             NOTICE,
         )
 

@@ -2,7 +2,7 @@
 
 import time
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.doctor.diagnosis import Diagnosis, diagnose
 from ops.doctor.finding import Finding, Verdict
@@ -16,13 +16,13 @@ _STYLES = {Verdict.OK: FINE, Verdict.ADVICE: NOTICE, Verdict.FIX: TROUBLE, Verdi
 _VERDICT_WIDTH, _NAME_WIDTH = 7, 24
 
 
-def doctor(operator: Operator) -> CommandResult:
+def doctor(context: CommandContext) -> CommandResult:
     """Look at key, table, queues, functions, schedule and alarms; each line with the command that mends it.
 
     Exit code 1 when something is to be fixed or could not be looked at; advice alone is fine."""
-    place = operator.place
+    place = context.stack
     endpoint = place.client("cloudformation").meta.endpoint_url if place.is_sandbox else None
-    diagnosis = diagnose(place, Shell(place.stack, operator.common.wanted, endpoint), time.time)
+    diagnosis = diagnose(place, Shell(place.name, context.options.selector, endpoint), time.time)
     return CommandResult(diagnosis, lambda screen: show(screen, diagnosis), diagnosis.needs_attention)
 
 

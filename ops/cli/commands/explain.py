@@ -9,8 +9,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
-from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
+from ops.cli.command import CommandContext
+from ops.cli.commands.dlq_list import open_dead_letter_queue
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.errors import CommandError
 from ops.explain.facts import AtStripe, EventThere, Facts, InRun, Marker, OrderThere
@@ -19,7 +19,7 @@ from ops.explain.ids import nobody_knows, session_id_of
 from ops.explain.verdict import verdict_of
 from ops.explain.verdict_types import Verdict
 from ops.format.links import session_url
-from ops.format.text import when
+from ops.format.text import format_time
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import StripeAccess, stripe_access
@@ -39,14 +39,14 @@ class Explanation:
 
 
 def explain(
-    operator: Operator,
+    context: CommandContext,
     session: Annotated[str, typer.Argument(metavar="SESSION", help="A Checkout Session's id, cs_…")],
 ) -> CommandResult:
     """Everything known of one session, why it is as it is, and what the next run will do.
 
     Asks Stripe, the table, the dead-letter queue and the schedule. Exit code 1 when something is to be done.
     """
-    session_id, place, now = session_id_of(session), operator.place, operator.now()
+    session_id, place, now = session_id_of(session), context.stack, context.now()
     with stripe_access(place) as stripe:
         facts = gather(_sources(place, stripe, now), session_id, now)
         if not facts.is_known:
@@ -59,8 +59,8 @@ def explain(
 def _sources(place: Stack, stripe: StripeAccess, now: int) -> Sources:
     return Sources(
         table=place.table,
-        box=box_of(place),
-        stripe=stripe,
+        box=open_dead_letter_queue(place),
+        stripe=stripe.source,
         settings=place.settings,
         producer=place.producer_settings,
         schedule=_schedule(place, now),
@@ -96,7 +96,9 @@ def show(screen: Screen, told: Explanation) -> None:
     if facts.dead_letters:
         _section(screen, "Dead letters")
         for letter in facts.dead_letters:
-            screen.facts([(letter.message_id, f"until {when(letter.expires_at)}  {letter.why}", TROUBLE)])
+            screen.facts(
+                [(letter.message_id, f"until {format_time(letter.expires_at)}  {letter.why}", TROUBLE)]
+            )
     if facts.missing:
         _section(screen, "Not known")
         for gap in facts.missing:
@@ -126,7 +128,7 @@ def _of_session(said: AtStripe) -> Iterator[Line]:
         "",
     )
     if said.created:
-        yield "created", f"{when(said.created)} UTC", ""
+        yield "created", f"{format_time(said.created)} UTC", ""
     yield "amount", str(said.amount or "free"), ""
     yield "user", said.user_id or "nobody", "" if said.user_id else NOTICE
     yield "line items", str(said.line_items), ""
@@ -185,7 +187,7 @@ def _event_row(event: EventThere) -> list[str | Text]:
     delivered = "delivered" if event.delivered else Text("not delivered", style=NOTICE)
     kind = event.type.removeprefix("checkout.session.")
     handled = _handled(event.marker) if event.marker else "no record"
-    return [event.id, kind, when(event.created), delivered, handled]
+    return [event.id, kind, format_time(event.created), delivered, handled]
 
 
 def _handled(marker: Marker) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.commands.show import RunId, run_named
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.errors import CommandError
@@ -33,7 +33,7 @@ class Logged:
 
 
 def logs(
-    operator: Operator,
+    context: CommandContext,
     run: RunId,
     level: Annotated[
         Level, typer.Option(case_sensitive=False, help="Only lines of this level and above")
@@ -42,7 +42,7 @@ def logs(
 ) -> CommandResult:
     """The run's log lines, ordered, from both functions, and Lambda's own of time-outs meanwhile."""
     session_id = session_id_of(session) if session else None
-    place, now = operator.place, operator.now()
+    place, now = context.stack, context.now()
     found = run_named(place, run, now)
     logged = _logged(place, found, Filter(level, session_id), now)
     return CommandResult(logged, lambda screen: show(screen, logged))
@@ -50,7 +50,7 @@ def logs(
 
 def _logged(place: Stack, run: PastRun, wanted: Filter, now: int) -> Logged:
     client = place.client("logs")
-    functions = {"producer": place.names.producer, "consumer": place.names.consumer}
+    functions = {"producer": place.outputs.producer, "consumer": place.outputs.consumer}
     groups = {name: log_group(place.configuration(function)) for name, function in functions.items()}
     lines = read_lines(client, groups, run.run_id, period_of(run.started_at, run.completed_at, now))
     if wanted.session_id and not any(line.session_id == wanted.session_id for line in lines):

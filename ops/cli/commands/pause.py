@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
-from ops.format.text import counted, duration, when
+from ops.format.text import duration, format_time, quantity
 from ops.runs.status import read_schedule
 from ops.stack.pause_resume import (
     CONSUMER,
@@ -56,20 +56,20 @@ class Switched:
 
 
 def pause(
-    operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
+    context: CommandContext, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
 ) -> CommandResult:
     """No run by schedule and no work on the queue, until `resume`. Nothing is lost meanwhile."""
     parts = _parts(schedule_only=schedule_only, queue_only=queue_only)
-    switched = _switched(operator, parts, on=False)
+    switched = _switched(context, parts, on=False)
     return _answer(switched, lambda screen: show_paused(screen, switched))
 
 
 def resume(
-    operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
+    context: CommandContext, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
 ) -> CommandResult:
     """What `pause` switched off, on again."""
     parts = _parts(schedule_only=schedule_only, queue_only=queue_only)
-    switched = _switched(operator, parts, on=True)
+    switched = _switched(context, parts, on=True)
     return _answer(switched, lambda screen: show_resumed(screen, switched))
 
 
@@ -77,42 +77,42 @@ def _parts(*, schedule_only: bool, queue_only: bool) -> tuple[str, ...]:
     return (SCHEDULE,) if schedule_only else (CONSUMER,) if queue_only else (SCHEDULE, CONSUMER)
 
 
-def _switched(operator: Operator, parts: tuple[str, ...], *, on: bool) -> Switched:
+def _switched(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Switched:
     """The schedule is the first to go, so that no run begins while the consumer stops."""
-    place = operator.place
+    place = context.stack
     # All that may be denied is asked for before anything is switched.
     covered = place.runs.state().covered_through
-    deployed = deployed_parameter(place.client("cloudformation"), place.stack, STATE_PARAMETER)
+    deployed = deployed_parameter(place.client("cloudformation"), place.name, STATE_PARAMETER)
     changes: list[Change] = []
     if SCHEDULE in parts:
-        changes.append(switch_schedule(place.client("scheduler"), place.names.schedule, on=on))
+        changes.append(switch_schedule(place.client("scheduler"), place.outputs.schedule, on=on))
     if CONSUMER in parts:
-        if operator.is_watched:
-            operator.screen.tell("Lambda takes up to a minute to stop or start polling.")
-        with _telling_of_halves(operator, changes):
+        if context.is_watched:
+            context.screen.tell("Lambda takes up to a minute to stop or start polling.")
+        with _telling_of_halves(context, changes):
             changes.append(
-                switch_mapping(place.client("lambda"), place.names.mapping_id, on=on, sleep=time.sleep)
+                switch_mapping(place.client("lambda"), place.outputs.mapping_id, on=on, sleep=time.sleep)
             )
-    now = datetime.fromtimestamp(operator.now(), UTC)
+    now = datetime.fromtimestamp(context.now(), UTC)
     return Switched(
-        stack=place.stack,
+        stack=place.name,
         changes=tuple(changes),
-        waiting=waiting_of(place.sqs, place.client("cloudwatch"), place.names.queue_url, now),
+        waiting=waiting_of(place.sqs, place.client("cloudwatch"), place.outputs.queue_url, now),
         covered_through=None if covered is None else datetime.fromtimestamp(covered, UTC),
-        next_due=read_schedule(place, operator.now()).next_due,
+        next_due=read_schedule(place, context.now()).next_due,
         deployed_state=deployed,
     )
 
 
 @contextmanager
-def _telling_of_halves(operator: Operator, made: Sequence[Change]) -> Iterator[None]:
+def _telling_of_halves(context: CommandContext, made: Sequence[Change]) -> Iterator[None]:
     """Whoever is denied the second switch, or stops in between, is told where the first one stands."""
     try:
         yield
     except (CommandError, ClientError, BotoCoreError, KeyboardInterrupt):
         for change in made:
-            operator.screen.tell(f"The {change.what} is {change.after}; what comes after it is not done.")
-        operator.screen.tell("The same command again does the rest.")
+            context.screen.tell(f"The {change.what} is {change.after}; what comes after it is not done.")
+        context.screen.tell("The same command again does the rest.")
         raise
 
 
@@ -138,7 +138,7 @@ def show_resumed(screen: Screen, switched: Switched) -> None:
     _show_changes(screen, switched)
     screen.text(_what_waits_now(switched.waiting))
     if switched.next_due:
-        screen.text(f"The next run is due at {when(switched.next_due)} UTC.")
+        screen.text(f"The next run is due at {format_time(switched.next_due)} UTC.")
     screen.text(_what_the_next_run_covers(switched))
     if SCHEDULE in {change.what for change in switched.changes} and switched.deployed_state == SCHEDULE_OFF:
         screen.text(_not_for_long("off", SCHEDULE_OFF, SCHEDULE_ON), NOTICE)
@@ -169,8 +169,8 @@ def _what_waits(waiting: Waiting) -> str:
         return f"Nothing waits in the queue. What a run by hand enqueues now is kept for {kept}."
     limit = "the oldest until" if waiting.oldest_age_seconds is not None else "none longer than"
     return (
-        f"{_counted(waiting)}. SQS keeps a message for {kept}: {limit} {when(waiting.keeps_until)} UTC. "
-        "What is dropped then is gone without a word in the table."
+        f"{_counted(waiting)}. SQS keeps a message for {kept}: {limit} "
+        f"{format_time(waiting.keeps_until)} UTC. What is dropped then is gone without a word in the table."
     )
 
 
@@ -179,7 +179,7 @@ def _what_waits_now(waiting: Waiting) -> str:
 
 
 def _counted(waiting: Waiting) -> str:
-    waits = counted(waiting.messages, "message")
+    waits = quantity(waiting.messages, "message")
     return f"{waits} in the queue, {waiting.retrying} more in work or on their way back"
 
 
@@ -187,5 +187,5 @@ def _what_the_next_run_covers(switched: Switched) -> str:
     most = f"{MOST_DAYS} days at most"
     if switched.covered_through is None:
         return f"No scheduled run has ended yet: the next one goes back to where the first began, {most}."
-    since = when(switched.covered_through)
+    since = format_time(switched.covered_through)
     return f"The next scheduled run covers what was missed since the last one, {since} UTC; {most}."

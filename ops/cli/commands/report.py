@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
@@ -30,7 +30,7 @@ class Written:
 
 
 def report(
-    operator: Operator,
+    context: CommandContext,
     days: Annotated[int, typer.Option(min=1, max=90, help="So many days, today included")] = 30,
     out: Annotated[
         str, typer.Option(metavar="FILE", help="Where the page goes; - is standard output")
@@ -40,10 +40,10 @@ def report(
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
-    place = operator.place
-    with operator.busy("reading the runs and their outcomes"):
-        told = collect(place.table, now=operator.now(), days=days, stack=place.stack)
-    html = operator.screen.masked(page(told)).encode()
+    place = context.stack
+    with context.busy("reading the runs and their outcomes"):
+        told = collect(place.table, now=context.now(), days=days, stack=place.name)
+    html = context.screen.mask(page(told)).encode()
     if out == STANDARD_OUTPUT:
         return CommandResult(told, lambda _: write_to_standard_output(html))
     try:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.progress import watch
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
-from ops.format.text import counted, duration, span
+from ops.format.text import duration, quantity, span
 from ops.runs.follow import Progress, Watch, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import AnswerLost, Body, Event, build_event, hand_over, in_background, invoke
@@ -66,7 +66,7 @@ class Summary:
 
 
 def run(
-    operator: Operator,
+    context: CommandContext,
     lookback_hours: Annotated[
         int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Hours to look back")
     ] = None,
@@ -80,19 +80,19 @@ def run(
 ) -> CommandResult:
     """Starts a run and follows it. Ctrl-C stops following; the run goes on."""
     if from_ is not None:
-        require_period(from_, to, operator.now())
+        require_period(from_, to, context.now())
     event = build_event(
-        operator.now(),
+        context.now(),
         lookback_hours=lookback_hours,
         max_sessions=max_sessions,
         dry_run=dry_run,
         period=(from_, to),
     )
     if dry_run:
-        return preview(operator, event)
+        return preview(context, event)
     if no_wait:
-        return started(operator, event)
-    return followed(operator, event)
+        return started(context, event)
+    return followed(context, event)
 
 
 def require_period(start: str, end: str | None, now: int) -> None:
@@ -104,12 +104,12 @@ def require_period(start: str, end: str | None, now: int) -> None:
         raise CommandError("--from is in the future, where there are no sessions yet")
 
 
-def preview(operator: Operator, event: Event) -> CommandResult:
-    place = operator.place
+def preview(context: CommandContext, event: Event) -> CommandResult:
+    place = context.stack
     lambda_ = place.client("lambda", once=True)
-    with operator.busy("looking each session up; nothing is written"):
+    with context.busy("looking each session up; nothing is written"):
         try:
-            body = invoke(lambda_, place.names.producer, event)
+            body = invoke(lambda_, place.outputs.producer, event)
         except AnswerLost as lost:
             raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
     return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
@@ -119,16 +119,16 @@ def require_writing(place: Stack) -> None:
     """Raise CannotRun if the stack makes every run a preview, which leaves no run to follow."""
     if place.producer_settings.dry_run:
         raise CommandError(
-            f"the stack {place.stack} is deployed with DryRun=true, so no run writes anything: "
+            f"the stack {place.name} is deployed with DryRun=true, so no run writes anything: "
             "give --dry-run for a preview, or deploy with DryRun=false"
         )
 
 
-def started(operator: Operator, event: Event) -> CommandResult:
-    place = operator.place
+def started(context: CommandContext, event: Event) -> CommandResult:
+    place = context.stack
     require_writing(place)
     where = watch_of(place)
-    hand_over(place.client("lambda", once=True), place.names.producer, event)
+    hand_over(place.client("lambda", once=True), place.outputs.producer, event)
     nobody: Future[Body] = Future()
     begun = Begun(event["requestedAt"], started_of(where, event, nobody).name(time.sleep))
     words = f"Started run {begun.run_id}." if begun.run_id else "Asked for; it has not begun yet."
@@ -137,37 +137,37 @@ def started(operator: Operator, event: Event) -> CommandResult:
     )
 
 
-def followed(operator: Operator, event: Event) -> CommandResult:
-    place = operator.place
+def followed(context: CommandContext, event: Event) -> CommandResult:
+    place = context.stack
     require_writing(place)
     where, client = watch_of(place), place.client("lambda", once=True)
     if not is_consuming(place):
-        operator.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
+        context.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
     try:
-        answer = in_background(lambda: invoke(client, place.names.producer, event))
-        last = to_its_end(operator, started_of(where, event, answer))
+        answer = in_background(lambda: invoke(client, place.outputs.producer, event))
+        last = to_its_end(context, started_of(where, event, answer))
     except KeyboardInterrupt:
-        operator.screen.tell(
+        context.screen.tell(
             "Not followed any more; the run goes on. `nightly-sync status` tells how it does."
         )
         raise
-    summary = summary_of(place, last, operator.now())
+    summary = summary_of(place, last, context.now())
     needs = summary.run.needs_attention or not summary.is_over
     return CommandResult(summary, lambda screen: show(screen, summary), needs_attention=needs)
 
 
 def watch_of(place: Stack) -> Watch:
     """Made before anything is sent: what cannot be watched is not started."""
-    return Watch(place.runs, place.sqs, place.names.queue_url, place.names.dlq_url)
+    return Watch(place.runs, place.sqs, place.outputs.queue_url, place.outputs.dlq_url)
 
 
 def started_of(where: Watch, event: Event, answer: Future[Body]) -> RunTracker:
     return RunTracker(where, parse_epoch(event["requestedAt"]), answer, time.monotonic)
 
 
-def to_its_end(operator: Operator, run: RunTracker) -> Progress:
+def to_its_end(context: CommandContext, run: RunTracker) -> Progress:
     return watch(
-        operator,
+        context,
         follow(
             run.look,
             lambda progress: progress.is_over or run.is_stuck,
@@ -205,7 +205,7 @@ def show(screen: Screen, summary: Summary) -> None:
             ),
             (
                 "created",
-                counted(run.created, "order") + _worth(summary.recovered),
+                quantity(run.created, "order") + _worth(summary.recovered),
                 FINE if run.created else "",
             ),
             ("skipped", f"{run.skipped}{_reasons(summary.skipped_for)}", ""),
@@ -247,7 +247,11 @@ def show_preview(screen: Screen, body: dict[str, Any]) -> None:
                 span(body["processed"], _time(window["from"]), _time(window["to"])),
                 "",
             ),
-            ("would create", f"{counted(body['created'], 'order')}, at most: refunds show only in a run", ""),
+            (
+                "would create",
+                f"{quantity(body['created'], 'order')}, at most: refunds show only in a run",
+                "",
+            ),
             ("would skip", str(body["skipped"]), ""),
             ("cannot read", str(body["errors"]), TROUBLE if body["errors"] else ""),
         ]

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.format.text import duration, when
+from ops.format.text import duration, format_time
 from ops.runs.history import PastRun, past_run, sparkline
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
@@ -24,12 +24,12 @@ class History:
 
 
 def runs(
-    operator: Operator,
+    context: CommandContext,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs, the newest")] = 14,
 ) -> CommandResult:
     """The last runs, newest first, with a small trend."""
-    place, now = operator.place, operator.now()
-    history = History(place.stack, tuple(past_run(run, now) for run in place.runs.latest(limit)))
+    place, now = context.stack, context.now()
+    history = History(place.name, tuple(past_run(run, now) for run in place.runs.latest(limit)))
     return CommandResult(history, lambda screen: show(screen, history))
 
 
@@ -69,8 +69,8 @@ def _row(run: PastRun) -> list[str | Text]:
         run.run_id,
         Text(run.status, style=_STYLES.get(run.status, "")),
         duration(run.seconds),
-        when(run.window_from),
-        when(run.window_to),
+        format_time(run.window_from),
+        format_time(run.window_to),
         str(run.enqueued),
         str(run.created),
         str(run.skipped),

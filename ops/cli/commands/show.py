@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.money import totals
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import Filter, SessionOutcome, read_sessions, recovered
 from ops.stack.stack import Stack
@@ -53,7 +53,7 @@ class Shown:
 
 
 def show(
-    operator: Operator,
+    context: CommandContext,
     run: RunId,
     outcome: Annotated[OutcomeChoice | None, typer.Option(help="Only these")] = None,
     reason: Annotated[SkipReason | None, typer.Option(help="Only what was skipped for this reason")] = None,
@@ -62,9 +62,9 @@ def show(
     ] = False,
 ) -> CommandResult:
     """Each session of a run: outcome, reason, order number, amount, attempts, link."""
-    found = run_named(operator.place, run, operator.now())
+    found = run_named(context.stack, run, context.now())
     wanted = Filter(outcome and outcome.value, reason and reason.value, drift)
-    shown = Shown(found, tuple(read_sessions(operator.place.table, found.run_id, wanted)))
+    shown = Shown(found, tuple(read_sessions(context.stack.table, found.run_id, wanted)))
     return CommandResult(shown, lambda screen: show_sessions(screen, shown))
 
 
@@ -88,7 +88,7 @@ def run_named(place: Stack, name: str, now: int) -> PastRun:
 def show_sessions(screen: Screen, shown: Shown) -> None:
     run = shown.run
     screen.text(
-        f"Run {run.run_id}: {counted(run.processed, 'session')} done, {run.created} created, "
+        f"Run {run.run_id}: {quantity(run.processed, 'session')} done, {run.created} created, "
         f"{run.skipped} skipped, {run.errors} errors. Here: {len(shown.sessions)}."
     )
     if not shown.sessions:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, fields
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.format.json_encoding import camel
-from ops.format.text import counted, duration, span, when
+from ops.format.text import duration, format_time, quantity, span
 from ops.runs.status import Facts, Finding, find_problems, read_facts
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
@@ -29,9 +29,9 @@ class Status:
         return known | {"watermarkLagSeconds": lag, "findings": self.findings}
 
 
-def status(operator: Operator) -> CommandResult:
+def status(context: CommandContext) -> CommandResult:
     """How the sync is doing. Exit code 1 when something needs a person."""
-    facts = read_facts(operator.place, operator.now())
+    facts = read_facts(context.stack, context.now())
     told = Status(facts, find_problems(facts))
     return CommandResult(told.json, lambda screen: show(screen, told), needs_attention=bool(told.findings))
 
@@ -66,7 +66,7 @@ def _of_the_run(facts: Facts) -> list[Line]:
             span(run.enqueued, run.window_from, run.window_to),
             "",
         ),
-        ("created", counted(run.created, "order"), ""),
+        ("created", quantity(run.created, "order"), ""),
         ("skipped", str(run.skipped), ""),
         ("errors", str(run.errors), TROUBLE if run.errors else ""),
         ("drift", str(run.drifted), NOTICE if run.drifted else ""),
@@ -88,10 +88,10 @@ def _of_the_clock(facts: Facts) -> list[Line]:
     lag = facts.watermark_lag_seconds
     watermark = "none yet; the first scheduled run sets it"
     if facts.covered_through is not None:
-        watermark = f"{when(facts.covered_through)} UTC, {duration(lag)} ago"
+        watermark = f"{format_time(facts.covered_through)} UTC, {duration(lag)} ago"
     schedule = facts.schedule
     due = "off"
     if schedule.enabled:
         due = f"{schedule.expression} {schedule.timezone}"
-        due = f"{when(schedule.next_due)} UTC  ({due})" if schedule.next_due else due
+        due = f"{format_time(schedule.next_due)} UTC  ({due})" if schedule.next_due else due
     return [("covered up to", watermark, ""), ("next run due", due, "")]

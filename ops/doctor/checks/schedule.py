@@ -7,7 +7,7 @@ from ops.doctor.facts import Facts, Reply
 from ops.doctor.finding import Finding, advice, fix, ok
 from ops.doctor.shell import as_argument
 from ops.doctor.unread import Unavailable, lost, rebuild, unseen
-from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, rewritten
+from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, to_update_request
 
 # The run is named after it: started late or twice, it is the same run.
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -74,5 +74,5 @@ def of_input(schedule: Reply, facts: Facts) -> Finding:
 
 def _with_target(schedule: Reply, target: Reply, facts: Facts) -> str:
     """All of the schedule, since what is left out is set back."""
-    whole = rewritten(schedule, Target=target)
+    whole = to_update_request(schedule, Target=target)
     return facts.shell.aws(f"scheduler update-schedule --cli-input-json {as_argument(whole)}")

@@ -19,14 +19,14 @@ def desk(world, monkeypatch):
     monkeypatch.setattr(logs_module, "read_lines", lambda *_: [])
     monkeypatch.setattr(logs_module, "kept_days", lambda *_: None)
     desk = Desk(world)
-    desk.place.configuration = lambda function: {"FunctionName": function}
-    desk.place.client = lambda service, **_: world.dynamodb if service == "dynamodb" else world.sqs
+    desk.stack.configuration = lambda function: {"FunctionName": function}
+    desk.stack.client = lambda service, **_: world.dynamodb if service == "dynamodb" else world.sqs
     return desk
 
 
 @pytest.mark.parametrize("no_wait", [False, True])
 def test_run_is_refused_where_every_run_is_a_preview(world, desk, no_wait):
-    desk.place.producer_settings = replace(world.settings, dry_run=True)
+    desk.stack.producer_settings = replace(world.settings, dry_run=True)
     with pytest.raises(CommandError, match=r"deployed with DryRun=true.* give --dry-run"):
         run(desk, no_wait=no_wait)
 

@@ -102,7 +102,7 @@ def test_a_move_that_somebody_else_started_says_that_it_does_not_know_what_becam
 
 def test_a_paused_consumer_is_told_and_not_waited_for(world, desk):
     dies(world, 3)
-    desk.place.mapping = "Disabled"
+    desk.stack.mapping = "Disabled"
     world.is_consuming = False
     began = world.clock()
     answer = redrive(desk)
@@ -112,7 +112,7 @@ def test_a_paused_consumer_is_told_and_not_waited_for(world, desk):
 
 
 def test_with_nothing_to_move_a_paused_consumer_is_no_matter(desk):
-    desk.place.mapping = "Disabled"
+    desk.stack.mapping = "Disabled"
     assert not redrive(desk).needs_attention
 
 

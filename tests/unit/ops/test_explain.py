@@ -51,7 +51,7 @@ def make_sources(world):
         whom = Sources(
             table=Table(world.dynamodb, world.table),
             box=DeadLetterQueue(world.sqs, world.dlq, world.queue),
-            stripe=access,
+            stripe=access.source,
             settings=world.settings,
             producer=world.settings,
             schedule=Schedule(enabled=True, expression="cron(0 2 * * ? *)", timezone="UTC", next_due=due),
@@ -395,17 +395,6 @@ def test_a_session_that_nobody_knows_and_stripe_cannot_be_asked_about_says_why(w
     world.ssm.value = "sk_test_wrong"
     facts, _ = explained("cs_test_unheard001")
     assert "Stripe could not be asked: Stripe: AuthenticationError" in nobody_knows(facts, None)
-
-
-def test_the_key_tells_its_mode_and_nothing_else(make_sources):
-    assert make_sources().stripe.livemode() is False
-    assert key_livemode("rk_live_x") is True
-    assert key_livemode("ek_other") is None
-
-
-def test_stripe_is_connected_to_once(make_sources):
-    access = make_sources().stripe
-    assert access() is access()
 
 
 @pytest.mark.parametrize(

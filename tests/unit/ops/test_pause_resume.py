@@ -12,9 +12,9 @@ from ops.stack.pause_resume import (
     Change,
     Waiting,
     oldest_age,
-    rewritten,
     switch_mapping,
     switch_schedule,
+    to_update_request,
     waiting_of,
 )
 from testkit.doubles.sqs import MemorySQS
@@ -125,7 +125,7 @@ def test_off_and_on_is_as_before():
     switch_schedule(client, "nightly", on=False)
     change = switch_schedule(client, "nightly", on=True)
     assert (change.before, change.after, change.is_made) == ("DISABLED", "ENABLED", True)
-    assert rewritten(client.schedule) == rewritten(SCHEDULE)
+    assert to_update_request(client.schedule) == to_update_request(SCHEDULE)
 
 
 def test_a_schedule_that_is_off_is_not_written():
@@ -144,7 +144,7 @@ def test_everything_that_an_update_takes_is_said_again():
     model = botocore.session.get_session().get_service_model("scheduler")
     answered = dict.fromkeys(model.operation_model("GetSchedule").output_shape.members, "x")
     taken = set(model.operation_model("UpdateSchedule").input_shape.members)
-    assert set(rewritten(answered)) == taken - {"ClientToken"}
+    assert set(to_update_request(answered)) == taken - {"ClientToken"}
 
 
 @pytest.mark.parametrize(
