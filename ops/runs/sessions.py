@@ -1,4 +1,4 @@
-"""What a run did, session by session."""
+"""The outcomes of a run's sessions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,8 +13,11 @@ _SESSION = "SESSION#"
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """One session in one run. `amount` is None where it is free, or where the outcome is of a version that
-    did not keep it; `drift` says where the order that is there differs from Stripe."""
+    """The outcome of one session in one run.
+
+    `amount` is None for a free session and for an outcome of a version that did not store it. `drift` lists
+    how the existing order differs from Stripe.
+    """
 
     session_id: str
     outcome: str
@@ -30,28 +33,29 @@ class SessionOutcome:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which sessions are wanted; what is None does not matter."""
+class OutcomeFilter:
+    """A condition on outcomes. A field that is None matches everything."""
 
     outcome: str | None = None
     reason: str | None = None
     drift: bool = False
 
-    def takes(self, item: Item) -> bool:
+    def matches(self, item: Item) -> bool:
+        """Return True if the item of an outcome meets the condition."""
         wanted = {"outcome": self.outcome, "reason": self.reason}
         same = all(item.get(name) == value for name, value in wanted.items() if value is not None)
         return same and (not self.drift or bool(item.get("drift")))
 
 
-def read_sessions(table: Table, run_id: str, wanted: Filter) -> Iterator[SessionOutcome]:
-    """By session id."""
+def read_sessions(table: Table, run_id: str, outcomes: OutcomeFilter) -> Iterator[SessionOutcome]:
+    """Yield the matching outcomes of a run, ordered by session id."""
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}):
-        if wanted.takes(item):
+        if outcomes.matches(item):
             yield session_outcome(item)
 
 
 def session_outcome(item: Item) -> SessionOutcome:
-    """Tolerant of what an outcome of another version lacks."""
+    """Convert the item of an outcome; attributes that other versions did not store become None."""
     session_id = item["SK"].removeprefix(_SESSION)
     return SessionOutcome(
         session_id=session_id,
@@ -69,10 +73,11 @@ def session_outcome(item: Item) -> SessionOutcome:
 
 
 def read_money(item: Item) -> Money | None:
+    """Return the amount of an item, or None if it has none."""
     amount, currency = item.get("amount"), item.get("currency")
     return Money(currency, amount) if isinstance(amount, int) and isinstance(currency, str) else None
 
 
-def recovered(sessions: Iterable[SessionOutcome]) -> list[Money]:
-    """What was created is worth, the sums not made yet; see `ops.format.money.totals`."""
+def recovered_amounts(sessions: Iterable[SessionOutcome]) -> list[Money]:
+    """Return the amounts of the created orders; `ops.format.money.totals` sums them up."""
     return [one.amount for one in sessions if one.outcome == "created" and one.amount]

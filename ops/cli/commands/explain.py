@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_list import open_dead_letter_queue
-from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.errors import CommandError
 from ops.explain.facts import AtStripe, EventThere, Facts, InRun, Marker, OrderThere
 from ops.explain.gather import Sources, gather
@@ -26,7 +26,6 @@ from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.errors import KeyUnavailable
 
 EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
-type Line = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _section(screen: Screen, heading: str) -> None:
     screen.text(heading, "bold")
 
 
-def _of_stripe(facts: Facts) -> Iterator[Line]:
+def _of_stripe(facts: Facts) -> Iterator[FactLine]:
     yield "session", facts.session_id, ""
     if facts.stripe:
         yield from _of_session(facts.stripe)
@@ -121,7 +120,7 @@ def _of_stripe(facts: Facts) -> Iterator[Line]:
         yield "waits", f"for its payment{seen}", ""
 
 
-def _of_session(said: AtStripe) -> Iterator[Line]:
+def _of_session(said: AtStripe) -> Iterator[FactLine]:
     yield (
         "status",
         f"{said.status}, {said.payment_status}, {said.mode}, {'live' if said.livemode else 'test'}",
@@ -145,7 +144,7 @@ def _show_orders(screen: Screen, facts: Facts) -> None:
         screen.facts(_of_order(order))
 
 
-def _of_order(order: OrderThere) -> Iterator[Line]:
+def _of_order(order: OrderThere) -> Iterator[FactLine]:
     yield "number", order.order_number or "-", ""
     yield "key", order.key, ""
     yield "written by", f"{order.source}, run {order.run_id}" if order.run_id else order.source, ""

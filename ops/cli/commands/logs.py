@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ops.cli.command import CommandContext
-from ops.cli.commands.show import RunId, run_named
+from ops.cli.commands.show import RunId, find_run
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.errors import CommandError
 from ops.explain.ids import session_id_of
@@ -43,7 +43,7 @@ def logs(
     """The run's log lines, ordered, from both functions, and Lambda's own of time-outs meanwhile."""
     session_id = session_id_of(session) if session else None
     place, now = context.stack, context.now()
-    found = run_named(place, run, now)
+    found = find_run(place, run, now)
     logged = _logged(place, found, Filter(level, session_id), now)
     return CommandResult(logged, lambda screen: show(screen, logged))
 
@@ -75,7 +75,7 @@ def show(screen: Screen, logged: Logged) -> None:
     for line in logged.lines:
         screen.line(_text(line), _STYLES.get(line.level, ""))
     if not all(line.of_this_run for line in logged.lines):
-        screen.tell("* Lambda's own words, which name no run: said while this one was going on.")
+        screen.log("* Lambda's own words, which name no run: said while this one was going on.")
 
 
 def _text(line: LogLine) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ops.cli.command import CommandContext
-from ops.cli.progress import watch
+from ops.cli.progress import show_progress
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
@@ -21,7 +21,7 @@ from ops.runs.follow import Progress, Watch, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import AnswerLost, Body, Event, build_event, hand_over, in_background, invoke
 from ops.runs.run_tracker import RunTracker
-from ops.runs.sessions import Filter, read_sessions, recovered
+from ops.runs.sessions import OutcomeFilter, read_sessions, recovered_amounts
 from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
 from producer.request import read_time
@@ -142,14 +142,12 @@ def followed(context: CommandContext, event: Event) -> CommandResult:
     require_writing(place)
     where, client = watch_of(place), place.client("lambda", once=True)
     if not is_consuming(place):
-        context.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
+        context.screen.log("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
     try:
         answer = in_background(lambda: invoke(client, place.outputs.producer, event))
         last = to_its_end(context, started_of(where, event, answer))
     except KeyboardInterrupt:
-        context.screen.tell(
-            "Not followed any more; the run goes on. `nightly-sync status` tells how it does."
-        )
+        context.screen.log("Not followed any more; the run goes on. `nightly-sync status` tells how it does.")
         raise
     summary = summary_of(place, last, context.now())
     needs = summary.run.needs_attention or not summary.is_over
@@ -166,7 +164,7 @@ def started_of(where: Watch, event: Event, answer: Future[Body]) -> RunTracker:
 
 
 def to_its_end(context: CommandContext, run: RunTracker) -> Progress:
-    return watch(
+    return show_progress(
         context,
         follow(
             run.look,
@@ -180,12 +178,12 @@ def to_its_end(context: CommandContext, run: RunTracker) -> Progress:
 
 def summary_of(place: Stack, last: Progress, now: int) -> Summary:
     assert last.run is not None  # noqa: S101 - nobody stops following before there is a run
-    sessions = list(read_sessions(place.table, last.run.run_id, Filter()))
+    sessions = list(read_sessions(place.table, last.run.run_id, OutcomeFilter()))
     return Summary(
         run=past_run(last.run, now),
         is_over=last.is_over,
         skipped_for=dict(Counter(one.reason for one in sessions if one.reason).most_common()),
-        recovered=tuple(totals(recovered(sessions))),
+        recovered=tuple(totals(recovered_amounts(sessions))),
         created_orders=tuple(one.order_number for one in sessions if one.order_number)[:SHOWN_ORDERS],
         waiting=last.waiting,
         retrying=last.retrying,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.format.json_encoding import camel
+from ops.format.json_encoding import to_camel_case
 from ops.format.text import duration, format_time, quantity, span
 from ops.runs.status import Facts, Finding, find_problems, read_facts
 
@@ -23,7 +23,7 @@ class Status:
     def json(self) -> dict[str, object]:
         """One object: the facts, what follows from them, and the findings."""
         known: dict[str, object] = {
-            camel(field.name): getattr(self.facts, field.name) for field in fields(Facts)
+            to_camel_case(field.name): getattr(self.facts, field.name) for field in fields(Facts)
         }
         lag = self.facts.watermark_lag_seconds
         return known | {"watermarkLagSeconds": lag, "findings": self.findings}
