@@ -69,7 +69,8 @@ class WorldPlace(Stack):
         self.mapping = "Enabled"
         self.outputs = names_of(world)
         self.settings = world.settings
-        self._clients = {"sqs": world.sqs, "dynamodb": world.dynamodb, "lambda": self, "sts": self}
+        self._clients = {"sqs": world.sqs, "dynamodb": world.dynamodb, "ssm": world.ssm}
+        self._clients |= dict.fromkeys(("lambda", "sts"), self)
 
     def client(self, service, *, once=False):
         return self._clients[service]
