@@ -7,10 +7,10 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as Bar
 
 from ops.cli.command import CommandContext
-from ops.runs.follow import Progress
+from ops.runs.follow import RunProgress
 
 
-def show_progress(context: CommandContext, snapshots: Iterable[Progress]) -> Progress:
+def show_progress(context: CommandContext, snapshots: Iterable[RunProgress]) -> RunProgress:
     """Show each snapshot and return the last one. `snapshots` yields at least one."""
     bar = Bar(
         SpinnerColumn(),
@@ -33,7 +33,7 @@ def show_progress(context: CommandContext, snapshots: Iterable[Progress]) -> Pro
     return last
 
 
-def describe_progress(progress: Progress) -> str:
+def describe_progress(progress: RunProgress) -> str:
     """Return the counters of a snapshot as one line."""
     if progress.run is None:
         return "the producer is starting"

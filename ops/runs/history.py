@@ -1,4 +1,4 @@
-"""The runs of the last months, and where they are heading."""
+"""Past runs in the form that the commands show."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,8 +11,11 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class PastRun:
-    """One run as people look at it. `seconds` is how long it took, or has taken by now. `status` is the
-    response's word: running, success, completed_with_errors or failed."""
+    """The record of a run.
+
+    `seconds` is how long the run took or has been open. `status` is that of the producer's response: running,
+    success, completed_with_errors or failed.
+    """
 
     run_id: str
     trigger: str
@@ -33,14 +36,16 @@ class PastRun:
 
     @property
     def needs_attention(self) -> bool:
+        """Return True if an operator should inspect the run."""
         return bool(self.status == "failed" or self.errors or self.drifted or self.truncated or self.warnings)
 
 
 def past_run(run: Run, now: int) -> PastRun:
+    """Convert a run's record. `now` is in epoch seconds."""
     return PastRun(
         run_id=run.run_id,
         trigger=run.trigger,
-        status=status_of(run),
+        status=display_status(run),
         started_at=run.started_at,
         completed_at=run.completed_at,
         seconds=_seconds(run, now),
@@ -57,8 +62,8 @@ def past_run(run: Run, now: int) -> PastRun:
     )
 
 
-def status_of(run: Run) -> str:
-    """The record says done; whether that is a success follows from its errors."""
+def display_status(run: Run) -> str:
+    """Return the status, with success or completed_with_errors in place of the record's `done`."""
     if run.status != "done":
         return run.status
     return "completed_with_errors" if run.errors else "success"
@@ -72,7 +77,7 @@ def _seconds(run: Run, now: int) -> int | None:
 
 
 def sparkline(numbers: list[int]) -> str:
-    """One bar a number, the highest for the largest; nothing at all for a row of zeros."""
+    """Return one bar per number, scaled to the largest; empty if all are zero."""
     highest = max(numbers, default=0)
     if highest <= 0:
         return ""

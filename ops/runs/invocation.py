@@ -1,4 +1,4 @@
-"""Starting a run: the producer is invoked once, whatever times out, and found again by what it was told."""
+"""Starting a run: the producer is invoked exactly once, even if its answer is lost."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ type Event = dict[str, Any]
 type Body = dict[str, Any]
 
 
-class AnswerLost(Exception):  # noqa: N818 - not known to be an error: the producer may be at work
+class AnswerLost(Exception):  # noqa: N818 - not necessarily an error: the producer may be running
     """The producer was invoked and its answer did not arrive."""
 
 
@@ -31,8 +31,10 @@ def build_event(
     dry_run: bool = False,
     period: tuple[str | None, str | None] = (None, None),
 ) -> Event:
-    """The event of a run by hand, named after this moment. Raises InvalidRequest, in the producer's own
-    words, for what it would refuse; so nothing is sent that is wrong."""
+    """Build the event of a manual run that is named after the moment `now`.
+
+    Raise InvalidRequest, with the producer's message, for an event that the producer would refuse.
+    """
     event = {
         "requestedAt": to_iso(now),
         "lookbackHours": lookback_hours,
@@ -46,14 +48,16 @@ def build_event(
     return event
 
 
-def hand_over(client: "LambdaClient", producer: str, event: Event) -> None:
-    """Lambda takes the event and invokes the producer by itself, and again if that fails: it is one run."""
+def invoke_async(client: "LambdaClient", producer: str, event: Event) -> None:
+    """Queue the event at Lambda, which retries a failed invocation as the same run."""
     client.invoke(FunctionName=producer, InvocationType="Event", Payload=json.dumps(event))
 
 
 def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
-    """The body of the producer's answer. Raises CannotRun where the producer refused or failed, AnswerLost
-    where nobody knows."""
+    """Invoke the producer and return the body of its answer.
+
+    Raise CommandError if the producer refused or failed, and AnswerLost if that is unknown.
+    """
     try:
         answer = client.invoke(FunctionName=producer, Payload=json.dumps(event))
         payload = json.loads(answer["Payload"].read())
@@ -62,27 +66,27 @@ def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
     except HTTPClientError as exc:
         raise AnswerLost(type(exc).__name__) from exc
     if answer.get("FunctionError"):
-        raise CommandError(f"the producer failed: {_failure(payload)}")
-    if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's word for fine
+        raise CommandError(f"the producer failed: {_describe_failure(payload)}")
+    if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
         raise CommandError(f"the producer refused: {payload['body']['message']}")
     body: Body = payload["body"]
     return body
 
 
-def _failure(payload: Mapping[str, Any]) -> str:
-    """What a function that raised answers: class and message, which are ours and hold nothing secret."""
+def _describe_failure(payload: Mapping[str, Any]) -> str:
+    """Return the class and message of the producer's exception, which contain no secrets."""
     kind, text = payload.get("errorType", "unknown"), payload.get("errorMessage", "")
     return f"{kind}: {text}" if text else str(kind)
 
 
-def in_background(call: Callable[[], Body]) -> "Future[Body]":
-    """A thread that does not keep the program from ending: the run goes on without it."""
+def run_in_background(call: Callable[[], Body]) -> "Future[Body]":
+    """Call in a daemon thread, so that the program can exit while the run continues."""
     future: Future[Body] = Future()
 
     def work() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result
+        except BaseException as error:  # noqa: BLE001 - re-raised by the future's result
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()

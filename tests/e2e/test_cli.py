@@ -124,13 +124,6 @@ def test_commands_lead_from_a_failed_night_to_a_clean_status(shop, cli, night):
     assert read_order_ids(shop, night.paid) == sorted(spec.id for spec in night.paid)
 
 
-def test_runs_are_listed_newest_first(cli, night):
-    run_ids = [one["runId"] for one in cli.data("runs")["runs"]]
-    assert run_ids == sorted(run_ids, reverse=True)
-    assert night.run_id in run_ids
-    assert len(cli.data("runs", "--limit", "1")["runs"]) == 1
-
-
 def test_show_lists_sessions_and_filters_them(cli, night):
     assert len(cli.data("show", night.run_id)["sessions"]) == len(night.paid)
     created = cli.data("show", night.run_id, "--outcome", "created")["sessions"]

@@ -13,11 +13,12 @@ from ops.runs.history import PastRun, past_run, sparkline
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
 _STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
+_NUMBERS = ("enqueued", "created", "skipped", "errors", "drift", "warnings")
 
 
 @dataclass(frozen=True)
-class History:
-    """Newest first."""
+class RunHistory:
+    """The latest runs of a stack, newest first."""
 
     stack: str
     runs: tuple[PastRun, ...]
@@ -25,34 +26,23 @@ class History:
 
 def runs(
     context: CommandContext,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs, the newest")] = 14,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List this many runs, the newest")] = 14,
 ) -> CommandResult:
-    """The last runs, newest first, with a small trend."""
-    place, now = context.stack, context.now()
-    history = History(place.name, tuple(past_run(run, now) for run in place.runs.latest(limit)))
+    """List recent runs, newest first, with a trend."""
+    stack, now = context.stack, context.now()
+    history = RunHistory(stack.name, tuple(past_run(run, now) for run in stack.runs.latest(limit)))
     return CommandResult(history, lambda screen: show(screen, history))
 
 
-def show(screen: Screen, history: History) -> None:
+def show(screen: Screen, history: RunHistory) -> None:
+    """Print the runs as a table and the trends of created orders and errors."""
     if not history.runs:
-        screen.text("No run yet. `nightly-sync run --dry-run` shows what one would do.")
+        screen.text("No run yet. `nightly-sync run --dry-run` previews one.")
         return
     screen.table(
-        [
-            "run",
-            "status",
-            "took",
-            "from",
-            "to",
-            "enqueued",
-            "created",
-            "skipped",
-            "errors",
-            "drift",
-            "warnings",
-        ],
+        ["run", "status", "took", "from", "to", *_NUMBERS],
         [_row(run) for run in history.runs],
-        right=["took", "enqueued", "created", "skipped", "errors", "drift", "warnings"],
+        right=["took", *_NUMBERS],
         whole=["run"],
     )
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()

@@ -22,17 +22,12 @@ NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 RETENTION = timedelta(days=10)
 SCHEDULE = {
     "Arn": "arn:aws:scheduler:eu-west-1:1:schedule/shop/nightly",
-    "GroupName": "shop",
     "Name": "nightly",
     "ScheduleExpression": "cron(0 2 * * ? *)",
-    "ScheduleExpressionTimezone": "Europe/Berlin",
-    "StartDate": datetime(2026, 1, 1, tzinfo=UTC),
     "State": "ENABLED",
-    "Description": "Starts the sync.",
     "KmsKeyArn": "arn:aws:kms:eu-west-1:1:key/k",
     "Target": {"Arn": "arn:p", "RoleArn": "arn:r", "RetryPolicy": {"MaximumRetryAttempts": 20}},
     "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
-    "ActionAfterCompletion": "NONE",
     "CreationDate": datetime(2026, 1, 1, tzinfo=UTC),
     "LastModificationDate": datetime(2026, 1, 2, tzinfo=UTC),
     "ResponseMetadata": {"HTTPStatusCode": 200},
