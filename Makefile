@@ -79,10 +79,10 @@ format: $(UV) ## formats the sources
 build: $(UV) ## one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
 	@$(RUN) python -m infra.build $(ARGS)
 
-deploy: $(UV) ## the stack on AWS: asks once, shows the changes, deploys, looks; ARGS="--set NAME=VALUE", --yes: see the README
+deploy: $(UV) ## the stack on AWS: asks once, shows the changes, deploys, looks; ARGS=--dry-run only shows them; --set NAME=VALUE, --yes: see the README
 	@$(RUN) python -m infra.deploy deploy $(ARGS)
 
-destroy: $(UV) ## deletes the stack; the table and what is in it stay
+destroy: $(UV) ## deletes the stack; the table and what is in it stay; ARGS=--dry-run only shows what would go
 	@$(RUN) python -m infra.deploy destroy $(ARGS)
 
 cost: $(UV) ## counts a night's requests and writes the tables of docs/scaling.md

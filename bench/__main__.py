@@ -3,21 +3,25 @@
 Ends with 1 where a demand was missed: a figure that got worse is a failure, as a test is one.
 """
 
-import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.machine import machine
 from bench.page import put_in
 from bench.sections import SECTIONS, Measured
+from infra.arguments import ArgumentParser
 
 PAGE = Path(__file__).with_name("RESULTS.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    names = _parser().parse_args(arguments).sections
+    parser = _parser()
+    names = parser.parse_args(arguments).sections
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    parser.refuse_if(bool(twice), f"{', '.join(twice)} is named more than once; name each section once")
     missed = [sentence for name in names or by_default() for sentence in _section(name).missed]
     for sentence in missed:
         sys.stderr.write(f"missed: {sentence}\n")
@@ -45,8 +49,8 @@ def written(name: str, found: Measured) -> str:
     return f'{found.markdown}{missed}\n<sub>`make bench ARGS="{name}"` on {machine()}</sub>\n'
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "sections", nargs="*", choices=[*SECTIONS], metavar="SECTION", help=f"of {', '.join(SECTIONS)}"
     )

@@ -23,6 +23,7 @@ from bench.model import (
 from bench.night import Counts, counted
 from bench.page import number, put_in, table
 from bench.prices import PRICES
+from infra.arguments import ArgumentParser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
@@ -49,7 +50,8 @@ ROWS: Mapping[str, Callable[[Counts], float]] = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    ArgumentParser(prog="python -m bench.cost", description=__doc__).parse_args(arguments)
     made = written(PAGE.read_text())
     PAGE.write_text(made)
     sys.stdout.write("\n".join(tables_of(made)))

@@ -1,12 +1,11 @@
 """Builds one folder per Lambda function: its package, `recon`, and the locked runtime dependencies.
 
-    python infra/build.py [--out build] [--platform aarch64|x86_64|host] [--with-boto3]
+    python -m infra.build [--out build] [--platform aarch64|x86_64|host] [--with-boto3]
 
 `infra/template.yaml` points at the folders. The same lock file and sources give the same bytes, wherever and
 whenever they are built. boto3 is left to the Lambda runtime unless asked for.
 """
 
-import argparse
 import hashlib
 import itertools
 import os
@@ -18,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+
+from infra.arguments import ArgumentParser
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "build"
@@ -54,7 +55,9 @@ class Options:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Builds one folder per Lambda function.")
+    parser = ArgumentParser(
+        prog="python -m infra.build", description="Builds one folder per Lambda function."
+    )
     add = parser.add_argument
     add("--out", type=Path, default=ROOT / "build", help="folder to build into (default: build)")
     add(

@@ -7,24 +7,20 @@ from infra.deploy.aws import Aws
 from infra.deploy.errors import CannotDeploy
 from infra.deploy.screen import BOLD, RED, Screen
 from infra.deploy.settings import Settings
-from infra.deploy.stack import Sleep, Stack, outputs_of
+from infra.deploy.stack import Described, Sleep, Stack, outputs_of
 
 # Output -> what its messages are.
 QUEUES = {
     "QueueUrl": "sessions that nobody has looked at",
     "DeadLetterQueueUrl": "sessions that were given up",
-    "ScheduleDeadLetterQueueUrl": "nights that never started",
+    "ScheduleDeadLetterQueueUrl": "nights that never started or failed",
 }
 _COUNTS = ("", "NotVisible", "Delayed")
 
 
 def destroy(aws: Aws, screen: Screen, settings: Settings, sleep: Sleep) -> None:
     """Raises CannotDeploy where it is not there, not wanted, or could not be deleted whole."""
-    preflight.check_place(settings, preflight.account_of(aws), aws.region)
-    stack = Stack(aws, screen, settings.stack, sleep)
-    found = stack.described()
-    if found is None:
-        raise CannotDeploy(f"there is no stack {settings.stack} in {aws.region}")
+    stack, found = existing(aws, screen, settings, sleep)
     show_what_stays(screen, settings)
     warn_of_messages(screen, waiting(aws, outputs_of(found)))
     # Typed, since a yes comes too easily. With --yes the name stands in the call.
@@ -33,6 +29,32 @@ def destroy(aws: Aws, screen: Screen, settings: Settings, sleep: Sleep) -> None:
     stack.delete()
     screen.line(f"{settings.stack} is deleted.", BOLD)
     show_leftovers(screen, preflight.leftovers(aws, settings.stack))
+
+
+def show_destruction(aws: Aws, screen: Screen, settings: Settings, sleep: Sleep) -> None:
+    """Show what `destroy` would delete, what would stay and which messages wait, and delete nothing. Raise
+    CannotDeploy if there is no such stack."""
+    stack, found = existing(aws, screen, settings, sleep)
+    resources = stack.resources()
+    # An empty stack, which nobody has deployed yet, has no template either.
+    kept = stack.retained() if resources else set()
+    screen.line("Would be deleted", BOLD)
+    screen.table([(pair, "") for pair in sorted(resources.items()) if pair[0] not in kept])
+    screen.line("Would stay, with what is in it", BOLD)
+    screen.table([(pair, "") for pair in sorted(resources.items()) if pair[0] in kept])
+    show_what_stays(screen, settings)
+    warn_of_messages(screen, waiting(aws, outputs_of(found)))
+    screen.line("Dry run: nothing was deleted.", BOLD)
+
+
+def existing(aws: Aws, screen: Screen, settings: Settings, sleep: Sleep) -> tuple[Stack, Described]:
+    """Return the stack, and as what AWS describes it. Raise CannotDeploy if it is not where the file says."""
+    preflight.check_place(settings, preflight.account_of(aws), aws.region)
+    stack = Stack(aws, screen, settings.stack, sleep)
+    found = stack.described()
+    if found is None:
+        raise CannotDeploy(f"there is no stack {settings.stack} in {aws.region}")
+    return stack, found
 
 
 def show_what_stays(screen: Screen, settings: Settings) -> None:

@@ -7,3 +7,7 @@ class CannotDeploy(Exception):  # noqa: N818 - the sentence that the user reads
 
 class RolledBack(CannotDeploy):
     """CloudFormation began, failed, and took it back: the stack is not what the settings say."""
+
+
+class BucketMissing(CannotDeploy):
+    """There is no bucket of the name that the settings give."""

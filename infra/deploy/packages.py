@@ -6,7 +6,9 @@ template says exactly which code it deploys.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,33 +50,80 @@ class Packages:
 
     def put_functions(self, archives: Mapping[str, Path]) -> dict[str, str]:
         """The address of each function's zip."""
-        return {name: f"s3://{self._bucket}/{self._put_zip(name, path)}" for name, path in archives.items()}
+        return {name: self._address(self._put_zip(name, path)) for name, path in archives.items()}
 
     def _put_zip(self, name: str, path: Path) -> str:
-        digest = sha256(path)
-        key = f"{self._stack}/{name}-{digest}.zip"
-        is_new = self._put(path, key)
-        self._screen.line(f"  {name}.zip sha256 {digest}{'' if is_new else ' (is there)'}")
+        key = self._key_of_zip(name, path)
+        is_new = not self._is_there(key)
+        if is_new:
+            self._upload(path, key)
+        self._show(name, path, "" if is_new else " (is there)")
         return key
+
+    def name_functions(self, archives: Mapping[str, Path]) -> dict[str, str]:
+        """Return the address that each function's zip would have, and upload none."""
+        return {name: self._address(self._name_zip(name, path)) for name, path in archives.items()}
+
+    def _name_zip(self, name: str, path: Path) -> str:
+        key = self._key_of_zip(name, path)
+        self._show(name, path, " (is there)" if self._is_there(key) else " (would be uploaded)")
+        return key
+
+    def _key_of_zip(self, name: str, path: Path) -> str:
+        return f"{self._stack}/{name}-{sha256(path)}.zip"
+
+    def _address(self, key: str) -> str:
+        return f"s3://{self._bucket}/{key}"
+
+    def _show(self, name: str, path: Path, state: str) -> None:
+        self._screen.line(f"  {name}.zip sha256 {sha256(path)}{state}")
 
     def put_template(self, template: str) -> str:
         """The URL that CloudFormation reads it from: it is larger than the 51,200 bytes of a request."""
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "template.yaml"
-            path.write_text(template)
-            key = f"{self._stack}/template-{sha256(path)}.yaml"
-            self._put(path, key)
+        with _file(template) as path:
+            key = self._key_of_template(path)
+            if not self._is_there(key):
+                self._upload(path, key)
+        return self._url(key)
+
+    @contextmanager
+    def lend_template(self, template: str) -> Iterator[str]:
+        """The same inside the block. After it the bucket holds what it held before."""
+        with _file(template) as path:
+            key = self._key_of_template(path)
+            if self._is_there(key):
+                yield self._url(key)
+                return
+            # A name of its own: a deployment at the same time may put the same template under the usual one.
+            key = f"{self._stack}/dry-run-{uuid.uuid4().hex}.yaml"
+            self._upload(path, key)
+        try:
+            yield self._url(key)
+        finally:
+            self._aws.put("s3", "rm", "--only-show-errors", self._address(key))
+
+    def _key_of_template(self, path: Path) -> str:
+        return f"{self._stack}/template-{sha256(path)}.yaml"
+
+    def _url(self, key: str) -> str:
         return f"{s3_address(self._aws.region, os.environ)}/{self._bucket}/{key}"
 
-    def _put(self, path: Path, key: str) -> bool:
-        """Whether it had to be uploaded."""
+    def _is_there(self, key: str) -> bool:
         known = self._aws.find(
             "s3api", "list-objects-v2", "--bucket", self._bucket, "--prefix", key, missing="NoSuchBucket"
         )
-        if known and known.get("Contents"):
-            return False
-        self._aws.put("s3", "cp", "--only-show-errors", str(path), f"s3://{self._bucket}/{key}")
-        return True
+        return bool(known and known.get("Contents"))
+
+    def _upload(self, path: Path, key: str) -> None:
+        self._aws.put("s3", "cp", "--only-show-errors", str(path), self._address(key))
+
+
+@contextmanager
+def _file(template: str) -> Iterator[Path]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "template.yaml"
+        path.write_text(template)
+        yield path
 
 
 def packaged(template: str, functions: Mapping[str, str]) -> str:

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.deploy.aws import Aws, AwsError
-from infra.deploy.errors import CannotDeploy
+from infra.deploy.errors import BucketMissing, CannotDeploy
 from infra.deploy.settings import Settings
 
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
 # What infra/template.yaml names after the stack and a deletion leaves behind.
 QUEUES = ("{stack}-sessions", "{stack}-dead-letters", "{stack}-missed-starts")
+# What head-bucket answers where no account has a bucket of the name.
+_NO_BUCKET = ("404", "NoSuchBucket")
 LOG_GROUPS = "/aws/lambda/{stack}-"
 
 
@@ -32,7 +34,6 @@ def check_shop(aws: Aws, settings: Settings) -> None:
     """Raises CannotDeploy for the first thing of the shop that is not there, or not what the sync expects."""
     check_table(aws, settings.parameters["CommerceTable"])
     check_key(aws, settings.parameters["StripeSecretParameter"])
-    check_bucket(aws, settings.bucket, settings.account)
 
 
 def check_table(aws: Aws, name: str) -> None:
@@ -64,11 +65,13 @@ def check_key(aws: Aws, name: str) -> None:
 
 
 def check_bucket(aws: Aws, name: str, account: str) -> None:
-    """The functions' code is taken from it: a bucket of somebody else's could hold any other."""
+    """The functions' code is taken from it: a bucket of somebody else's could hold any other. Raises
+    BucketMissing where there is none of this name, CannotDeploy where it is not the right one."""
     try:
         found = aws("s3api", "head-bucket", "--bucket", name, "--expected-bucket-owner", account) or {}
     except AwsError as error:
-        raise CannotDeploy(
+        kind = BucketMissing if error.code in _NO_BUCKET else CannotDeploy
+        raise kind(
             f"the bucket {name} is not there or not of account {account} ({error.code}); make one: "
             f"aws s3 mb s3://{name} --region {aws.region}"
         ) from error

@@ -53,7 +53,7 @@ def read(path: Path) -> Settings | None:
     try:
         raw = json.loads(path.read_text())
         settings = Settings(**raw)
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise CannotDeploy(f"{path} cannot be read: {error}") from error
     values = [settings.stack, settings.account, settings.region, settings.bucket]
     if not all(isinstance(value, str) for value in [*values, *settings.parameters.values()]):
@@ -90,6 +90,18 @@ def with_changes(settings: Settings, changes: Sequence[str]) -> Settings:
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise CannotDeploy(f"--set {wrong[0]}: it takes NAME=VALUE")
     return replace(settings, parameters={**settings.parameters, **{name: value for name, _, value in pairs}})
+
+
+def differences(before: Settings | None, wanted: Settings) -> list[str]:
+    """Return the names of what the file would hold anew. No value, since one of them is an e-mail address."""
+    old = {} if before is None else _flat(before)
+    new = _flat(wanted)
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def _flat(settings: Settings) -> dict[str, str]:
+    place = {"stack": settings.stack, "account": settings.account, "region": settings.region}
+    return {**settings.parameters, **place, "bucket": settings.bucket}
 
 
 def check(settings: Settings, template: Template) -> None:

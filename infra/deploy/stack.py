@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -11,11 +12,13 @@ from infra.deploy.aws import Aws
 from infra.deploy.changes import Change, changes_of
 from infra.deploy.errors import CannotDeploy, RolledBack
 from infra.deploy.screen import RED, Screen
+from infra.deploy.template import parsed, retained_of
 
 PROTECTION = ROOT / "infra" / "stack-policy.json"
 _ALLOWS_ALL = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"}]}
 # Before its first change set is executed there is a stack of this name with nothing in it.
-_NOT_MADE = (None, "REVIEW_IN_PROGRESS")
+_EMPTY = "REVIEW_IN_PROGRESS"
+_NOT_MADE = (None, _EMPTY)
 _FIT = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _ROLLED_BACK = ("ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _NOTHING = ("didn't contain changes", "No updates are to be performed")
@@ -75,15 +78,17 @@ class Stack:
             *("--template-url", template_url, "--parameters", json.dumps(pairs)),
             *("--capabilities", "CAPABILITY_IAM"),
         )
-        described = self._settled(name)
-        nothing = any(words in described.get("StatusReason", "") for words in _NOTHING)
-        if described["Status"] == "FAILED" and not nothing:
-            raise CannotDeploy(f"CloudFormation refuses it: {described.get('StatusReason')}")
-        changes = changes_of(described)
-        proposal = Proposal(self, name, changes, is_new=is_new)
-        if nothing or not changes:
-            proposal.drop()
-            return None
+        proposal = Proposal(self, name, is_new=is_new)
+        with ExitStack() as unless_changes:
+            unless_changes.callback(proposal.drop)
+            described = self._settled(name)
+            nothing = any(words in described.get("StatusReason", "") for words in _NOTHING)
+            if described["Status"] == "FAILED" and not nothing:
+                raise CannotDeploy(f"CloudFormation refuses it: {described.get('StatusReason')}")
+            proposal.changes = changes_of(described)
+            if nothing or not proposal.changes:
+                return None
+            unless_changes.pop_all()
         return proposal
 
     def _settled(self, change_set: str) -> Described:
@@ -94,11 +99,19 @@ class Stack:
             self._sleep(_POLL_SECONDS)
 
     def drop(self, change_set: str, *, whole: bool) -> None:
-        """`whole`: also the empty stack that a first change set makes."""
-        if whole:
-            self._formation("delete-stack")
-        else:
-            self._formation("delete-change-set", "--change-set-name", change_set)
+        """Delete the change set. `whole`: also the empty stack that a first change set makes, unless another
+        change set is there or was executed: that stack is somebody else's."""
+        self._formation("delete-change-set", "--change-set-name", change_set)
+        if whole and self._is_empty(change_set):
+            self.delete()
+
+    def _is_empty(self, dropped: str) -> bool:
+        """Return whether nothing was ever deployed here and no change set but `dropped` waits."""
+        found = self.described()
+        if found is None or found["StackStatus"] != _EMPTY:
+            return False
+        answer = self._formation("list-change-sets") or {}
+        return not [one for one in answer.get("Summaries", ()) if one["ChangeSetName"] != dropped]
 
     def execute(self, change_set: str) -> dict[str, str]:
         """The outputs. Raises RolledBack, with the reasons on the screen."""
@@ -122,6 +135,20 @@ class Stack:
         for text in failures(events):
             self._screen.line(f"  {text}", RED)
 
+    def resources(self) -> dict[str, str]:
+        """Return the type of each resource that the stack has, by its logical id."""
+        listed = self._formation("list-stack-resources")["StackResourceSummaries"]
+        return {
+            one["LogicalResourceId"]: one["ResourceType"]
+            for one in listed
+            if one["ResourceStatus"] != "DELETE_COMPLETE"
+        }
+
+    def retained(self) -> set[str]:
+        """Return the logical ids that a deletion keeps, as the deployed template says."""
+        body = self._formation("get-template", "--template-stage", "Processed")["TemplateBody"]
+        return set(retained_of(parsed(body) if isinstance(body, str) else body))
+
     def protect(self) -> None:
         """No update may replace or delete a queue: its messages are paid sessions."""
         self._formation("set-stack-policy", "--stack-policy-body", f"file://{PROTECTION}")
@@ -141,11 +168,11 @@ class Stack:
 class Proposal:
     """A change set that waits for somebody to agree to it."""
 
-    def __init__(self, stack: Stack, name: str, changes: Sequence[Change], *, is_new: bool) -> None:
+    def __init__(self, stack: Stack, name: str, *, is_new: bool) -> None:
         self._stack = stack
         self._name = name
         self._is_new = is_new
-        self.changes = changes
+        self.changes: Sequence[Change] = ()
 
     @property
     def loses_messages(self) -> bool:

@@ -66,25 +66,47 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Resource:
+    """`condition` is the name of the condition under which the template makes it, empty if it always does."""
+
+    kind: str
+    condition: str = ""
+
+
+@dataclass(frozen=True)
 class Template:
     """`retained`: logical id -> type of what stays when the stack is deleted."""
 
     text: str
     parameters: Mapping[str, Parameter]
     retained: Mapping[str, str]
+    resources: Mapping[str, Resource]
 
     @classmethod
     def of(cls, text: str) -> Self:
-        raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, see below
+        raw = parsed(text)
+        resources = raw["Resources"]
         return cls(
             text,
             {name: Parameter.of(name, one) for name, one in raw["Parameters"].items()},
-            {
-                name: one["Type"]
-                for name, one in raw["Resources"].items()
-                if str(one.get("DeletionPolicy", "")).startswith("Retain")
-            },
+            retained_of(raw),
+            {name: Resource(one["Type"], one.get("Condition", "")) for name, one in resources.items()},
         )
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Return the template as it is written. The values of CloudFormation's own tags are left out."""
+    raw: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, see below
+    return raw
+
+
+def retained_of(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Return the type of each resource that stays when the stack is deleted, by its logical id."""
+    return {
+        name: one["Type"]
+        for name, one in raw["Resources"].items()
+        if str(one.get("DeletionPolicy", "")).startswith("Retain")
+    }
 
 
 class _Loader(yaml.SafeLoader):

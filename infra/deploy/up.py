@@ -45,6 +45,7 @@ def deploy(tools: Tools, options: Options) -> int:
     """The exit code: 0, or 1 where it is deployed and the doctor has found something. Raises CannotDeploy."""
     before = settings.read(options.file)
     wanted = wanted_of(tools, options, before)
+    preflight.check_bucket(tools.aws, wanted.bucket, wanted.account)
     stack = Stack(tools.aws, tools.screen, wanted.stack, tools.sleep)
     is_new = stack.is_new()
     if is_new:

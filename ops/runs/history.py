@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Failure, Run
+from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -14,7 +15,8 @@ class PastRun:
     """The record of a run.
 
     `seconds` is how long the run took or has been open. `status` is that of the producer's response: running,
-    success, completed_with_errors or failed.
+    success, completed_with_errors or failed. `failure` is the cause, if the producer could record it.
+    `stalled_since` is set if an open run makes no progress.
     """
 
     run_id: str
@@ -33,11 +35,14 @@ class PastRun:
     drifted: int
     truncated: bool
     warnings: tuple[str, ...]
+    failure: Failure | None = None
+    stalled_since: datetime | None = None
 
     @property
     def needs_attention(self) -> bool:
         """Return True if an operator should inspect the run."""
-        return bool(self.status == "failed" or self.errors or self.drifted or self.truncated or self.warnings)
+        incomplete = self.status == "failed" or self.stalled_since
+        return bool(incomplete or self.errors or self.drifted or self.truncated or self.warnings)
 
 
 def past_run(run: Run, now: int) -> PastRun:
@@ -59,6 +64,8 @@ def past_run(run: Run, now: int) -> PastRun:
         drifted=run.drifted,
         truncated=run.truncated,
         warnings=run.warnings,
+        failure=run.failure,
+        stalled_since=datetime.fromtimestamp(run.listing_moved_at, UTC) if is_stalled(run, now) else None,
     )
 
 

@@ -2,13 +2,14 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
 from ops.errors import CommandError
+from ops.runs.failures import describe_cause, next_command
 from producer.request import parse_request
 from recon.timestamps import to_iso
 
@@ -21,6 +22,17 @@ type Body = dict[str, Any]
 
 class AnswerLost(Exception):  # noqa: N818 - not necessarily an error: the producer may be running
     """The producer was invoked and its answer did not arrive."""
+
+
+class ProducerError(CommandError):
+    """The producer raised an exception. `run_id` is None if no run is known."""
+
+    def __init__(self, error_type: str, message: str, run_id: str | None = None) -> None:
+        subject = f"run {run_id}" if run_id else "the producer"
+        command = next_command(error_type, run_id)
+        super().__init__(f"{subject} failed: {describe_cause(error_type, message)}; next: {command}")
+        self.error_type = error_type
+        self.message = message
 
 
 def build_event(
@@ -66,17 +78,12 @@ def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
     except HTTPClientError as exc:
         raise AnswerLost(type(exc).__name__) from exc
     if answer.get("FunctionError"):
-        raise CommandError(f"the producer failed: {_describe_failure(payload)}")
+        # The class and message of an exception contain no secrets.
+        raise ProducerError(payload.get("errorType", "unknown"), payload.get("errorMessage", ""))
     if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
         raise CommandError(f"the producer refused: {payload['body']['message']}")
     body: Body = payload["body"]
     return body
-
-
-def _describe_failure(payload: Mapping[str, Any]) -> str:
-    """Return the class and message of the producer's exception, which contain no secrets."""
-    kind, text = payload.get("errorType", "unknown"), payload.get("errorMessage", "")
-    return f"{kind}: {text}" if text else str(kind)
 
 
 def run_in_background(call: Callable[[], Body]) -> "Future[Body]":

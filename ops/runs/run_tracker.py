@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ops.errors import CommandError
 from ops.runs.follow import ProgressReader, RunProgress
-from ops.runs.invocation import AnswerLost, Body
+from ops.runs.invocation import AnswerLost, Body, ProducerError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -65,13 +65,27 @@ class RunTracker:
                 return str(self.answer.result()["runId"])
             except AnswerLost:
                 is_lost = True
-        if self.run_id:
-            return self.run_id
-        run_ids = self.reader.runs.find_by_time(self.moment)
-        if len(run_ids) == 1:
-            return run_ids[0]
+            except ProducerError as failure:
+                raise self._add_recorded_cause(failure) from failure
+        if run_id := self._find_by_moment():
+            return run_id
         if is_lost and self.clock() - self._started > LOST_SECONDS:
             raise CommandError(
                 "the producer's answer was lost and no run has started; it is safe to run again"
             )
         return None
+
+    def _add_recorded_cause(self, failure: ProducerError) -> ProducerError:
+        """Return the failure with the run's id and the cause of its record."""
+        run_id = self._find_by_moment()
+        record = self.reader.runs.get(run_id) if run_id else None
+        if record is None or record.failure is None:
+            return ProducerError(failure.error_type, failure.message, run_id)
+        return ProducerError(record.failure.error_type, record.failure.message, run_id)
+
+    def _find_by_moment(self) -> str | None:
+        """Return the run's id if it is known or if exactly one run was requested at its moment."""
+        if self.run_id:
+            return self.run_id
+        run_ids = self.reader.runs.find_by_time(self.moment)
+        return run_ids[0] if len(run_ids) == 1 else None

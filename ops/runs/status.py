@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from ops.format.text import quantity
+from ops.runs.failures import StatusFinding, describe_failure
 from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
@@ -20,14 +21,6 @@ LONG_RUN_SECONDS = 4 * HOUR
 OLD_WATERMARK_SECONDS = 49 * HOUR
 # Enough to find the last completed run among manual runs.
 _LATEST_RUNS = 50
-
-
-@dataclass(frozen=True)
-class StatusFinding:
-    """A problem and the command to start with."""
-
-    what: str
-    command: str
 
 
 @dataclass(frozen=True)
@@ -140,9 +133,9 @@ def _queue_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
 
 def _run_findings(run: PastRun) -> Iterator[StatusFinding]:
     logs = f"nightly-sync logs {run.run_id}"
-    if run.status == "failed":
-        yield StatusFinding(f"run {run.run_id} failed: its listing stopped", logs)
-    if run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
+    if failure := describe_failure(run):
+        yield failure
+    elif run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
         yield StatusFinding(f"run {run.run_id} has been open for more than 4 hours", logs)
     if run.errors:
         yield StatusFinding(

@@ -1,10 +1,10 @@
 """The command line of the demo."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from infra.arguments import ArgumentParser, whole_number
 from infra.build import ROOT
 from testkit.shop import MINIMUM_SESSIONS
 
@@ -29,12 +29,30 @@ class Options:
 
 
 def options_from(arguments: Sequence[str] | None) -> Options:
-    options = Options(**vars(_parser().parse_args(arguments)))
+    """Return what the command line asks for. Exit with status 2 for an option that would have no effect."""
+    parser = _parser()
+    options = Options(**vars(parser.parse_args(arguments)))
+    _refuse_senseless(parser, options)
     return replace(options, keep=options.keep or options.morning)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _refuse_senseless(parser: ArgumentParser, options: Options) -> None:
+    if options.stop:
+        starts = "is for a demo that starts; with --stop give only --home"
+        parser.refuse_if(options.real_stripe, f"--real-stripe {starts}")
+        parser.refuse_given(("--sessions", "--seed", "--lookback-hours"), starts)
+    if options.real_stripe:
+        made_up = "is for the made-up shop; with --real-stripe leave it out"
+        parser.refuse_given(("--sessions", "--seed"), made_up)
+        parser.refuse_if(options.morning, "--morning is for the made-up shop; with --real-stripe give --keep")
+    else:
+        parser.refuse_given(("--lookback-hours",), "looks back into your own account; give --real-stripe too")
+    if not (options.keep or options.morning or options.stop):
+        parser.refuse_given(("--home",), "is where things are left up; give --keep, --morning or --stop too")
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m sandbox.demo",
         description="Runs the whole pipeline on this machine and checks every order.",
     )
@@ -52,11 +70,16 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="look at your own Stripe test account, by the test key in STRIPE_SECRET",
     )
-    add("--sessions", type=_sessions, default=SESSIONS, help=f"sessions of the made-up shop ({SESSIONS})")
+    add(
+        "--sessions",
+        type=whole_number(MINIMUM_SESSIONS, 100_000),
+        default=SESSIONS,
+        help=f"sessions of the made-up shop ({SESSIONS})",
+    )
     add("--seed", type=int, default=SEED, help=f"which made-up shop ({SEED})")
     add(
         "--lookback-hours",
-        type=_hours,
+        type=whole_number(1, LOOKBACK_HOURS),
         default=LOOKBACK_HOURS,
         help=f"how far to look back into your own account ({LOOKBACK_HOURS})",
     )
@@ -66,17 +89,3 @@ def _parser() -> argparse.ArgumentParser:
 
 def _folder(text: str) -> Path:
     return Path(text).resolve()
-
-
-def _sessions(text: str) -> int:
-    return _number(text, MINIMUM_SESSIONS, 100_000)
-
-
-def _hours(text: str) -> int:
-    return _number(text, 1, LOOKBACK_HOURS)
-
-
-def _number(text: str, low: int, high: int) -> int:
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-        raise argparse.ArgumentTypeError(f"must be a number from {low} to {high}")
-    return int(text)

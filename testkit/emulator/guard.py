@@ -51,6 +51,8 @@ def leading_keys(request: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] not in ([], ["--detached"]):
+        sys.exit(f"guard: {' '.join(sys.argv[1:])}: only --detached is accepted")
     if "--detached" not in sys.argv:
         threading.Thread(target=end_with_parent, daemon=True).start()
     sys.argv = ["ministack"]

@@ -1,6 +1,5 @@
 """The fake Stripe as a process of its own: prints one JSON line with its URL and serves until SIGTERM."""
 
-import argparse
 import json
 import os
 import signal
@@ -8,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+from infra.arguments import ArgumentParser
 from testkit.fake_stripe.faults import Fault, FaultKind
 from testkit.fake_stripe.server import FakeStripe
 from testkit.shop import Shop
@@ -36,8 +36,8 @@ def _open_shop(stripe: FakeStripe, shop: Shop) -> None:
         stripe.faults.add(Fault(FaultKind.MISSING, session=session_id))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m testkit.fake_stripe", description=__doc__)
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m testkit.fake_stripe", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument(
         "--api-key-env", required=True, metavar="NAME", help="environment variable with the key"

@@ -149,6 +149,23 @@ def test_run_without_waiting_is_named_and_completes(shop, cli):
     wait_until(lambda: shop.run(started.json["runId"]).get("status") == "done", "it is done", 60)
 
 
+def test_rejected_key_is_reported_at_once_by_every_command(shop, cli):
+    shop.stripe.faults.unauthorized()
+    try:
+        failed = cli("run", "--lookback-hours", "1")
+    finally:
+        shop.stripe.faults.clear()
+    newest = cli.data("runs", "--limit", "1")["runs"][0]
+    run_id, cause = newest["runId"], newest["failure"]
+    assert (newest["status"], cause["errorType"], cause["attempts"]) == ("failed", "KeyRejected", 1)
+    status, runs = cli("status"), cli("runs", "--limit", "1")
+    assert (failed.code, status.code) == (2, 1)
+    for output in (failed.err, status.out, runs.out):
+        assert f"run {run_id} failed: KeyRejected: {cause['message']}; check the Stripe key" in output
+        assert "nightly-sync doctor" in output
+    wait_until(lambda: cause["message"] in cli("logs", run_id, "--level", "ERROR").out, "it is logged", 30)
+
+
 def test_ctrl_c_stops_following_but_not_the_run(shop, cli):
     shop.stack.pause_consumer()
     try:

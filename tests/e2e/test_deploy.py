@@ -65,7 +65,7 @@ def test_a_stack_is_deployed_looked_at_previewed_and_deleted_and_its_table_stays
 ):
     template = tmp_path / "template.yaml"
     template.write_text(emulated(TEMPLATE.read_text()))
-    code = command.main(["deploy", "--stack", wanted.stack, "--yes", "--dry-run"], template)
+    code = command.main(["deploy", "--stack", wanted.stack, "--yes", "--preview"], template)
     said = capfd.readouterr()
     # The doctor has something to say of an emulated stack; what it says is its own tests' matter.
     assert code in {0, 1}, said.err
@@ -79,3 +79,43 @@ def test_a_stack_is_deployed_looked_at_previewed_and_deleted_and_its_table_stays
     assert not stack_exists(shell, wanted.stack)
     table = shell("dynamodb").describe_table(TableName=wanted.parameters["CommerceTable"])
     assert table["Table"]["TableStatus"] == "ACTIVE"
+
+
+def test_dry_runs_of_both_verbs_change_nothing(shell, wanted, tmp_path, capfd):
+    template = tmp_path / "template.yaml"
+    template.write_text(emulated(TEMPLATE.read_text()))
+    named = ["--stack", wanted.stack, "--yes"]
+    file = settings.path_of(wanted.stack, tmp_path)
+
+    def state():
+        objects = shell("s3").list_objects_v2(Bucket=wanted.bucket, Prefix=f"{wanted.stack}/")
+        return {one["Key"] for one in objects.get("Contents", ())}, file.read_text()
+
+    def shown(words):
+        before = state()
+        code = command.main([*words, "--dry-run"], template)
+        said = capfd.readouterr()
+        assert code == 0, said.err
+        assert state() == before
+        return said.out
+
+    first = shown(["deploy", *named])
+    assert re.search(r"Add +Queue +AWS::SQS::Queue", first)
+    assert not stack_exists(shell, wanted.stack)
+    assert command.main(["deploy", *named], template) in {0, 1}
+    client = shell("cloudformation")
+
+    def described():
+        return (
+            client.describe_stacks(StackName=wanted.stack)["Stacks"],
+            client.list_change_sets(StackName=wanted.stack)["Summaries"],
+        )
+
+    deployed = described()
+    assert "No changes" in shown(["deploy", *named])
+    assert "Producer" in shown(["deploy", *named, "--set", "MaxSessions=77"])
+    goes, _, stays = shown(["destroy", *named]).partition("Would stay")
+    assert re.search(r"Producer +AWS::Lambda::Function", goes)
+    assert re.search(r"Queue +AWS::SQS::Queue", stays)
+    assert described() == deployed
+    assert command.main(["destroy", *named]) == 0

@@ -24,6 +24,7 @@ from microburst.core.pipeline import Microburst
 from microburst.forward import Upstream
 from microburst.rules import RuleEngine
 
+from infra.arguments import ArgumentParser
 from tests.fault_injection.lifeline import end_with_parent
 from tests.fault_injection.profiles import PARTIAL_MARK
 
@@ -121,12 +122,13 @@ async def _main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(prog="python -m tests.fault_injection.proxy", description=__doc__)
     parser.add_argument("--dynamodb", required=True)
     parser.add_argument("--sqs", required=True)
     parser.add_argument("--invocations", type=Path, required=True)
+    options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # A connection that a fault has cut is no error of the server.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     threading.Thread(target=end_with_parent, args=(os.getpid(),), daemon=True).start()
-    asyncio.run(_main(parser.parse_args()))
+    asyncio.run(_main(options))

@@ -4,7 +4,6 @@ New sessions arrive all the time, a run looks at them every half minute, and nob
 leaves behind can grow. Prints a table; ends with 1 where something grew or an order came to harm.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -14,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
+from infra.arguments import ArgumentParser, positive_number, whole_number
 from sandbox.stack import STRIPE_KEY
 from testkit.shop import Shop, make_shop, seed_table
 from tests.fault_injection.crew import Crew
@@ -228,11 +229,11 @@ def _begins_as_deployed() -> None:
     os.execve(sys.executable, sys.orig_argv, os.environ | {ALLOCATOR: deployed})  # noqa: S606 - this program
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.fault_injection.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--consumers", type=int, default=4)
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = ArgumentParser(prog="python -m tests.fault_injection.soak", description=__doc__)
+    parser.add_argument("--minutes", type=positive_number, default=60)
+    parser.add_argument("--consumers", type=whole_number(1), default=4)
+    options = parser.parse_args(arguments)
     _begins_as_deployed()
     # As an exception, so that everything that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import deque
@@ -17,7 +18,8 @@ from infra.deploy import __main__ as command
 from infra.deploy import preflight, settings, stack
 from infra.deploy.aws import Aws, Done, program, region_of
 from infra.deploy.changes import Change, changes_of
-from infra.deploy.down import destroy
+from infra.deploy.down import destroy, show_destruction
+from infra.deploy.dry_run import show_deployment
 from infra.deploy.errors import CannotDeploy
 from infra.deploy.packages import packaged, s3_address
 from infra.deploy.screen import Screen
@@ -123,6 +125,8 @@ def removed(name, kind="AWS::SQS::Queue"):
 
 
 DEPLOYED = {"cloudformation__describe_stacks": [stacks("UPDATE_COMPLETE")]}
+# A stack that exists only while its first change set waits.
+EMPTY = {"cloudformation__describe_stacks": [NO_STACK, stacks("REVIEW_IN_PROGRESS"), NO_STACK]}
 
 
 class Bench:
@@ -168,8 +172,14 @@ class Bench:
     def deploy(self, **options):
         return deploy(self.tools, Options(**{"stack": STACK, "file": self.file} | options))
 
+    def dry_run(self, **options):
+        return show_deployment(self.tools, Options(**{"stack": STACK, "file": self.file} | options))
+
     def destroy(self, kept=SETTINGS):
         destroy(self.aws, self.screen, kept, self.slept.append)
+
+    def destroy_dry_run(self):
+        show_destruction(self.aws, self.screen, SETTINGS, self.slept.append)
 
     def refused(self, what="deploy", **options):
         with pytest.raises(CannotDeploy) as caught:
@@ -551,18 +561,32 @@ def test_a_change_set_that_is_not_wanted_is_deleted(bench):
 
 
 def test_a_first_stack_that_is_not_wanted_leaves_no_empty_one(bench):
-    shop = bench(["n"])
+    shop = bench(["n"], **EMPTY)
     shop.refused()
-    assert shop.run.order("cloudformation")[-1] == "delete-stack"
+    assert shop.run.order("cloudformation")[-2:] == ["delete-stack", "describe-stacks"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cloudformation__describe_stacks": [NO_STACK, stacks("CREATE_IN_PROGRESS")]},
+        {**EMPTY, "cloudformation__list_change_sets": {"Summaries": [{"ChangeSetName": "somebody-elses"}]}},
+    ],
+)
+def test_declined_first_change_set_never_deletes_a_stack_of_somebody_else(bench, other):
+    shop = bench(["n"], **other)
+    shop.refused()
+    assert "delete-change-set" in shop.run.order("cloudformation")
+    assert "delete-stack" not in shop.run.order("cloudformation")
 
 
 @pytest.mark.parametrize("leaves", [EOFError(), KeyboardInterrupt()])
-@pytest.mark.parametrize(("state", "undone"), [({}, "delete-stack"), (DEPLOYED, "delete-change-set")])
+@pytest.mark.parametrize(("state", "undone"), [(EMPTY, "delete-stack"), (DEPLOYED, "delete-change-set")])
 def test_whoever_leaves_at_the_question_leaves_nothing_behind(bench, leaves, state, undone):
     shop = bench([leaves], **state)
     with pytest.raises((CannotDeploy, KeyboardInterrupt)):
         shop.deploy()
-    assert shop.run.order("cloudformation")[-1] == undone
+    assert undone in shop.run.order("cloudformation")[-2:]
 
 
 def test_a_change_that_was_declined_is_not_kept(bench):
@@ -656,6 +680,7 @@ def test_a_change_set_that_cloudformation_refuses_is_quoted(bench):
     failed = change_set(status="FAILED", reason="Parameter X must be…")
     shop = bench(**DEPLOYED, cloudformation__describe_change_set=failed)
     assert "CloudFormation refuses it: Parameter X must be…" in shop.refused()
+    assert shop.run.order("cloudformation")[-1] == "delete-change-set"
 
 
 def event(name, status, reason="", kind="AWS::Lambda::Function"):
@@ -843,6 +868,166 @@ def test_a_stack_that_is_not_there_cannot_be_deleted(bench):
     assert "there is no stack sync in eu-west-1" in bench(["sync"]).refused("destroy")
 
 
+# --- dry run ------------------------------------------------------------------------------------------------
+
+# The calls that change nothing, and those whose effect a dry run takes back.
+READS = ("get-", "describe-", "list-", "head-")
+TAKEN_BACK = {"cp", "rm", "create-change-set", "delete-change-set", "delete-stack"}
+NO_BUCKET = {"s3api__head_bucket": refusal("404", "HeadBucket", "Not Found")}
+
+
+def writes(shop):
+    return [call[1] for call in shop.run.calls if not call[1].startswith(READS)]
+
+
+def test_dry_run_of_an_update_shows_the_changes_and_takes_all_back(bench):
+    changes = change_set(modified("Producer", "AWS::Lambda::Function", "False"))
+    shop = bench([], **DEPLOYED, cloudformation__describe_change_set=changes)
+    before = shop.file.read_text()
+    assert shop.dry_run(changes=["MaxSessions=100"]) == 0
+    assert passed(shop)["MaxSessions"] == "100"
+    assert writes(shop) == ["cp", "create-change-set", "delete-change-set", "rm"]
+    assert shop.file.read_text() == before
+    said = shop.out.getvalue()
+    assert "Producer  AWS::Lambda::Function  no" in said
+    assert f"Would be kept in {shop.file}: MaxSessions" in said
+    assert said.endswith("Dry run: nothing was changed.\n")
+    assert (shop.asked, shop.operator_calls) == ([], [])
+
+
+def test_dry_run_uploads_the_template_only_and_removes_exactly_it(bench):
+    shop = bench(**DEPLOYED)
+    shop.dry_run()
+    [uploaded], [removed] = shop.run.said("s3", "cp"), shop.run.said("s3", "rm")
+    assert uploaded[-3] == removed[-3]
+    assert uploaded[-3].startswith("s3://packages/sync/dry-run-")
+    assert shop.out.getvalue().count("(would be uploaded)") == 2
+
+
+def test_dry_run_reads_the_template_that_the_bucket_has_and_keeps_it(bench):
+    shop = bench(**DEPLOYED, s3api__list_objects_v2={"Contents": [{}]})
+    shop.dry_run()
+    assert writes(shop) == ["create-change-set", "delete-change-set"]
+    assert shop.out.getvalue().count("(is there)") == 2
+
+
+def test_dry_run_of_a_first_deployment_leaves_no_empty_stack(bench):
+    shop = bench(**EMPTY)
+    assert shop.dry_run() == 0
+    assert writes(shop) == ["cp", "create-change-set", "delete-change-set", "delete-stack", "rm"]
+    assert "Add     Queue     AWS::SQS::Queue" in shop.out.getvalue()
+
+
+def test_dry_run_without_changes_says_so(bench):
+    shop = bench(**DEPLOYED, cloudformation__describe_change_set=change_set())
+    assert shop.dry_run() == 0
+    assert "No changes" in shop.out.getvalue()
+    assert f"{shop.file} would stay as it is." in shop.out.getvalue()
+    assert writes(shop) == ["cp", "create-change-set", "delete-change-set", "rm"]
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ThrottlingException"])
+def test_dry_run_that_fails_takes_all_back(bench, code):
+    failing = [refusal(code, "DescribeChangeSet")]
+    shop = bench(**EMPTY, cloudformation__describe_change_set=failing)
+    assert code in shop.refused("dry_run")
+    assert writes(shop)[-3:] == ["delete-change-set", "delete-stack", "rm"]
+
+
+def test_dry_run_names_the_loss_of_a_queue_and_what_a_deployment_needs(bench):
+    losing = change_set(removed("DeadLetterQueue"))
+    shop = bench([], **DEPLOYED, cloudformation__describe_change_set=losing)
+    assert shop.dry_run() == 0
+    assert "needs --allow-queue-loss with --yes" in shop.out.getvalue()
+    assert "set-stack-policy" not in writes(shop)
+
+
+def test_dry_run_without_a_bucket_lists_the_template_and_asks_no_cloudformation(bench):
+    shop = bench(**NO_BUCKET)
+    assert shop.dry_run() == 0
+    said = shop.out.getvalue()
+    assert "aws s3 mb s3://packages --region eu-west-1" in said
+    for name, one in RAW["Resources"].items():
+        assert re.search(rf"^  {name} +{one['Type']}( |$)", said, re.MULTILINE)
+    assert re.search(r"AlarmSubscription +AWS::SNS::Subscription +only with HasAlarmEmail", said)
+    assert writes(shop) == []
+
+
+def test_dry_run_without_a_bucket_still_checks_the_parameters(bench):
+    shop = bench(**NO_BUCKET)
+    assert "MaxSessions must be 1 or more" in shop.refused("dry_run", changes=["MaxSessions=0"])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ({**NO_BUCKET, **DEPLOYED}, "the bucket packages is not there"),
+        (
+            {"s3api__head_bucket": refusal("403", "HeadBucket", "Forbidden")},
+            f"not of account {ACCOUNT} (403)",
+        ),
+        ({"sqs__list_queues": {"QueueUrls": [QUEUE_URL]}}, "aws sqs delete-queue"),
+    ],
+)
+def test_dry_run_refuses_what_a_deployment_would_refuse(bench, recorded, said):
+    shop = bench(**recorded)
+    assert said in shop.refused("dry_run")
+    assert writes(shop) == []
+
+
+def test_dry_run_shows_no_mail_address(bench):
+    shop = bench(**DEPLOYED)
+    shop.dry_run(changes=["AlarmEmail=ops@example.com"])
+    assert "AlarmEmail" in shop.out.getvalue()
+    assert "ops@example.com" not in shop.out.getvalue()
+
+
+DESTROYABLE = {
+    "cloudformation__describe_stacks": [THERE],
+    "cloudformation__list_stack_resources": {
+        "StackResourceSummaries": [
+            {"LogicalResourceId": name, "ResourceType": kind, "ResourceStatus": status}
+            for name, kind, status in (
+                ("Producer", "AWS::Lambda::Function", "UPDATE_COMPLETE"),
+                ("Queue", "AWS::SQS::Queue", "CREATE_COMPLETE"),
+                ("OldAlarm", "AWS::CloudWatch::Alarm", "DELETE_COMPLETE"),
+            )
+        ]
+    },
+    "sqs__get_queue_attributes": FULL,
+}
+DEPLOYED_BODY = {
+    "Resources": {"Queue": {"Type": "AWS::SQS::Queue", "DeletionPolicy": "Retain"}, "Producer": {"Type": "x"}}
+}
+
+
+@pytest.mark.parametrize("body", [DEPLOYED_BODY, json.dumps(DEPLOYED_BODY)])
+def test_dry_run_of_destroy_shows_what_goes_and_stays_and_asks_nothing(bench, body):
+    shop = bench([], **DESTROYABLE, cloudformation__get_template={"TemplateBody": body})
+    shop.destroy_dry_run()
+    goes, _, stays = shop.out.getvalue().partition("Would stay")
+    assert "Producer  AWS::Lambda::Function" in goes
+    assert "Queue  AWS::SQS::Queue" in stays
+    assert "OldAlarm" not in goes + stays
+    assert "3 messages wait" in stays
+    assert "table shop, with every order and every run" in stays
+    assert stays.endswith("Dry run: nothing was deleted.\n")
+    assert (shop.asked, writes(shop)) == ([], [])
+
+
+def test_dry_run_of_destroy_of_an_empty_stack_needs_no_template(bench):
+    shop = bench(
+        cloudformation__describe_stacks=[stacks("REVIEW_IN_PROGRESS")],
+        cloudformation__list_stack_resources={"StackResourceSummaries": []},
+    )
+    shop.destroy_dry_run()
+    assert writes(shop) == []
+
+
+def test_dry_run_of_destroy_without_a_stack_is_refused(bench):
+    assert "there is no stack sync in eu-west-1" in bench().refused("destroy_dry_run")
+
+
 # --- the command --------------------------------------------------------------------------------------------
 
 
@@ -903,3 +1088,108 @@ def test_a_missing_cli_of_ours_is_said(elsewhere, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(elsewhere / "python"))
     with pytest.raises(CannotDeploy, match="nightly-sync is not installed"):
         command.operator(["doctor"])
+
+
+@pytest.fixture
+def verbs(elsewhere, monkeypatch):
+    """Record which of the four actions the command line starts, with its options."""
+    called = []
+    for name in ("deploy", "destroy", "show_deployment", "show_destruction"):
+        monkeypatch.setattr(command, name, lambda *given, name=name: called.append((name, given[1])) or 0)
+    settings.write(elsewhere / "deploy.sync.json", SETTINGS)
+    return called
+
+
+@pytest.mark.parametrize(
+    ("words", "action"),
+    [
+        (["deploy"], "deploy"),
+        (["deploy", "--yes", "--preview"], "deploy"),
+        (["deploy", "--yes", "--allow-queue-loss"], "deploy"),
+        (["deploy", "--dry-run"], "show_deployment"),
+        (["deploy", "--dry-run", "--all", "--set", "MaxSessions=1"], "show_deployment"),
+        (["deploy", "--dry-run", "--yes"], "show_deployment"),
+        (["destroy"], "destroy"),
+        (["destroy", "--yes"], "destroy"),
+        (["destroy", "--dry-run"], "show_destruction"),
+        (["destroy", "--yes", "--dry-run"], "show_destruction"),
+        (
+            ["destroy", "--dry-run", "--region", REGION, "--parameters-file", "deploy.sync.json"],
+            "show_destruction",
+        ),
+    ],
+)
+def test_command_starts_the_action_that_its_options_name(verbs, words, action):
+    assert command.main([*words, "--stack", "sync"]) == 0
+    [(called, _)] = verbs
+    assert called == action
+
+
+def test_preview_is_handed_on_and_a_dry_run_is_none(verbs):
+    command.main(["deploy", "--stack", "sync", "--preview"])
+    command.main(["deploy", "--stack", "sync", "--dry-run"])
+    assert [options.preview for _, options in verbs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["destroy", "--set", "MaxSessions=1"],
+            "--set is for deploy; destroy takes the parameters from the file",
+        ),
+        (["destroy", "--set=MaxSessions=1"], "--set is for deploy"),
+        (["destroy", "--all"], "--all is for deploy; destroy asks for no parameter"),
+        (["destroy", "--allow-queue-loss"], "--allow-queue-loss is for deploy; destroy keeps the queues"),
+        (["destroy", "--preview"], "--preview is for deploy; --dry-run shows"),
+        (["deploy", "--dry-run", "--preview"], "--preview needs a deployment, and --dry-run makes none"),
+        (
+            ["deploy", "--dry-run", "--yes", "--allow-queue-loss"],
+            "--allow-queue-loss allows nothing with --dry-run",
+        ),
+        (["deploy", "--allow-queue-loss"], "--allow-queue-loss is for --yes"),
+        (["deploy", "--all", "--yes"], "--all asks for every parameter, and --yes asks nothing"),
+        (["deploy", "--set", "A=1", "--set", "B=1", "--set", "A=2"], "--set A is given more than once"),
+        (["deploy", "--stack", "a", "--stack", "b"], "--stack is given twice"),
+        (["deploy", "--region", ""], "--region is empty"),
+        (["destroy", "--dry"], "--dry is unknown; `python -m infra.deploy destroy --help`"),
+        (["destroy", "--stack", "sync", "--now"], "--now is unknown"),
+        (["deploy", "sync"], "sync is unknown; `python -m infra.deploy deploy --help`"),
+        ([], "required: {deploy,destroy}"),
+    ],
+)
+def test_command_refuses_an_option_that_it_would_not_use(verbs, capsys, words, sentence):
+    with pytest.raises(SystemExit) as refused:
+        command.main(words)
+    assert refused.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert verbs == []
+
+
+@pytest.mark.parametrize("what", ["deploy", "destroy"])
+def test_command_refuses_an_empty_stack_name(verbs, capsys, what):
+    assert command.main([what, "--stack", "", "--yes"]) == 2
+    assert "'' is no stack name" in capsys.readouterr().err
+    assert verbs == []
+
+
+def test_command_names_a_parameters_file_that_is_a_folder(elsewhere, capsys):
+    assert command.main(["deploy", "--parameters-file", str(elsewhere)]) == 2
+    assert f"{elsewhere} cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["deploy", "--dry-run"], "Nothing was changed."),
+        (["deploy"], "What CloudFormation has begun goes on"),
+    ],
+)
+def test_interrupted_command_says_what_holds(verbs, capsys, monkeypatch, words, sentence):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    for name in ("deploy", "show_deployment"):
+        monkeypatch.setattr(command, name, interrupt)
+    assert command.main([*words, "--stack", "sync"]) == 2
+    assert sentence in capsys.readouterr().err

@@ -6,7 +6,9 @@ went by and something that can happen never did.
 
 import argparse
 import sys
+from collections.abc import Sequence
 
+from infra.arguments import ArgumentParser, whole_number
 from tests.model.driver import BAD_NIGHTS, found, play, played_all, story
 from tests.model.tally import Tally
 
@@ -14,8 +16,8 @@ from tests.model.tally import Tally
 MANY = 100
 
 
-def main() -> int:
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
     if options.trace:
         played = play(options.seed, options.nights or BAD_NIGHTS)
         print(story(played))  # noqa: T201 - a program for a terminal
@@ -24,13 +26,17 @@ def main() -> int:
     return _play_many(options.seed, count, options.workers)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = ArgumentParser(prog="python -m tests.model", description=__doc__)
+    nights = f"how many, rounded up to whole histories of {BAD_NIGHTS}; with --trace exactly so many"
     parser.add_argument("--seed", type=int, default=0, help="the first history's seed")
-    parser.add_argument("--nights", type=int, help=f"how many; a history has {BAD_NIGHTS}")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--nights", type=whole_number(1), help=nights)
+    parser.add_argument("--workers", type=whole_number(1), default=1, help="processes")
     parser.add_argument("--trace", action="store_true", help="play one history and tell all of it")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.trace:
+        parser.refuse_given(("--workers",), "is for many histories; --trace plays one, so leave it out")
+    return options
 
 
 def _play_many(first: int, count: int, workers: int) -> int:

@@ -15,6 +15,7 @@ from itertools import combinations
 from unittest import mock
 
 from consumer.session_group import SessionGroup
+from infra.arguments import ArgumentParser
 from recon.domain.message import dumps
 from recon.dynamodb.outcomes import Recheck
 from recon.timestamps import HOUR
@@ -208,4 +209,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
+    ArgumentParser(prog="python -m tests.model.interleavings", description=__doc__).parse_args()
     print(table())  # noqa: T201 - a program for a terminal

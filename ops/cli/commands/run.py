@@ -17,6 +17,7 @@ from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
 from ops.format.text import duration, quantity, span
+from ops.runs.failures import describe_failure
 from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import (
@@ -34,6 +35,7 @@ from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
 from producer.request import read_time
 from recon.config import MAX_LOOKBACK_HOURS
+from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
 
 EXAMPLES = [
@@ -183,10 +185,15 @@ def create_tracker(reader: ProgressReader, event: Event, answer: Future[Body]) -
 
 
 def wait_for_end(context: CommandContext, run: RunTracker) -> RunProgress:
-    """Show the progress until the run is over or stuck, and return the last snapshot."""
+    """Show the progress until the run is over, stuck or stalled, and return the last snapshot."""
+
+    def has_ended(progress: RunProgress) -> bool:
+        stalled = progress.run is not None and is_stalled(progress.run, context.now())
+        return progress.is_over or run.is_stuck or stalled
+
     snapshots = follow(
         run.poll,
-        lambda progress: progress.is_over or run.is_stuck,
+        has_ended,
         timeout=math.inf,
         clock=time.monotonic,
         sleep=time.sleep,
@@ -234,7 +241,10 @@ def show(screen: Screen, summary: RunSummary) -> None:
         screen.text(f"Failed sessions: nightly-sync show {run.run_id} --outcome error", "bold")
     if run.drifted:
         screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
-    if not summary.is_over:
+    if failure := describe_failure(run):
+        screen.text(failure.what, TROUBLE)
+        screen.text(failure.command, "bold")
+    elif not summary.is_over:
         screen.text(
             "Nothing has changed for more than an hour; stopped following. Check `nightly-sync status`.",
             TROUBLE,

@@ -1,6 +1,7 @@
 """`nightly-sync runs`: the history."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -9,9 +10,12 @@ from rich.text import Text
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.format.text import duration, format_time
+from ops.runs.failures import describe_failure
 from ops.runs.history import PastRun, past_run, sparkline
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
+# Only the newest failures are explained; an operator has seen the older ones.
+MAX_FAILURES = 3
 _STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
 _NUMBERS = ("enqueued", "created", "skipped", "errors", "drift", "warnings")
 
@@ -35,7 +39,7 @@ def runs(
 
 
 def show(screen: Screen, history: RunHistory) -> None:
-    """Print the runs as a table and the trends of created orders and errors."""
+    """Print the runs as a table, the newest failures and the trends of created orders and errors."""
     if not history.runs:
         screen.text("No run yet. `nightly-sync run --dry-run` previews one.")
         return
@@ -45,6 +49,9 @@ def show(screen: Screen, history: RunHistory) -> None:
         right=["took", *_NUMBERS],
         whole=["run"],
     )
+    for failure in islice(filter(None, map(describe_failure, history.runs)), MAX_FAILURES):
+        screen.text(failure.what, TROUBLE)
+        screen.text(f"  {failure.command}", "bold")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (
         ("created", [run.created for run in oldest_first]),

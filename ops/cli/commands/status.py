@@ -6,7 +6,8 @@ from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.format.json_encoding import to_camel_case
 from ops.format.text import duration, format_time, quantity, span
-from ops.runs.status import StatusFacts, StatusFinding, find_problems, read_facts
+from ops.runs.failures import StatusFinding, describe_failure
+from ops.runs.status import StatusFacts, find_problems, read_facts
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
 
@@ -57,7 +58,7 @@ def _run_lines(facts: StatusFacts) -> list[FactLine]:
     ended = f"took {duration(run.seconds)}" if run.completed_at else f"open for {duration(run.seconds)}"
     summary = f"{run.run_id}  {run.trigger}, {run.status}, {ended}"
     return [
-        ("last run", summary, TROUBLE if run.status == "failed" else ""),
+        ("last run", summary, TROUBLE if describe_failure(run) else ""),
         ("window", span(run.enqueued, run.window_from, run.window_to), ""),
         ("created", quantity(run.created, "order"), ""),
         ("skipped", str(run.skipped), ""),

@@ -8,10 +8,11 @@ import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from ops.errors import CommandError
+from ops.runs.failures import DOCTOR
 from ops.runs.follow import RunProgress
-from ops.runs.invocation import AnswerLost, build_event, invoke, run_in_background
+from ops.runs.invocation import AnswerLost, ProducerError, build_event, invoke, run_in_background
 from ops.runs.run_tracker import COLD_START_SECONDS, LOST_SECONDS, STUCK_SECONDS, RunTracker
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Failure, Run
 from recon.errors import InvalidRequest
 from testkit.builders import NOW, FakeTime
 
@@ -68,8 +69,8 @@ def test_invoke_returns_the_body():
     [
         (
             Lambda({"errorType": "KeyRejected", "errorMessage": "Stripe: 401"}, FunctionError="Unhandled"),
-            CommandError,
-            "KeyRejected: Stripe: 401",
+            ProducerError,
+            f"^the producer failed: KeyRejected: Stripe: 401; check the Stripe key .*; next: {DOCTOR}$",
         ),
         (
             Lambda({"statusCode": 400, "body": {"message": "from must be before to"}}),
@@ -106,11 +107,15 @@ class Reader:
     def __init__(self):
         self.run_ids = []
         self.processed = 0
+        self.failure = None
         self.runs = self
 
     def find_by_time(self, moment):
         assert moment == NOW
         return self.run_ids
+
+    def get(self, run_id):
+        return Run(run_id, "manual", "", 25, 0, 1, failure=self.failure)
 
     def read_queues(self):
         return RunProgress(None, 0, 0, 0)
@@ -155,9 +160,31 @@ def test_runs_of_the_same_second_are_told_apart_by_the_answer(tracker, reader, a
     assert tracker.poll().run.run_id == OTHER_ID
 
 
-def test_failure_of_the_producer_is_raised(tracker, answer):
-    answer.set_exception(CommandError("the producer failed"))
-    with pytest.raises(CommandError, match="failed"):
+KEY_FAILURE = Failure("KeyRejected", "Stripe: 401", MOMENT, 1, "8f3c")
+STRIPE_ERROR, NO_TABLE = ("StripeUnavailable", "Stripe: 500"), ("ConfigError", "missing: X")
+STRIPE_MESSAGE = f"run {RUN_ID} failed: StripeUnavailable: Stripe: 500; next: nightly-sync logs {RUN_ID}"
+NO_TABLE_MESSAGE = (
+    f"the producer failed: ConfigError: missing: X; correct the producer's settings; next: {DOCTOR}"
+)
+KEY_MESSAGE = f"run {RUN_ID} failed: KeyRejected: Stripe: 401; check the Stripe key"
+
+
+@pytest.mark.parametrize(
+    ("run_ids", "recorded", "error", "message"),
+    [
+        ([RUN_ID], None, STRIPE_ERROR, STRIPE_MESSAGE),
+        # Lambda's answer may name another class than the record.
+        ([RUN_ID], KEY_FAILURE, ("Runtime.HandlerError", "Stripe: 401"), KEY_MESSAGE),
+        ([], None, NO_TABLE, NO_TABLE_MESSAGE),
+        ([RUN_ID, OTHER_ID], KEY_FAILURE, NO_TABLE, NO_TABLE_MESSAGE),
+    ],
+)
+def test_failure_of_the_producer_names_run_and_cause(
+    tracker, reader, answer, run_ids, recorded, error, message
+):
+    reader.run_ids, reader.failure = run_ids, recorded
+    answer.set_exception(ProducerError(*error))
+    with pytest.raises(ProducerError, match=f"^{message}"):
         tracker.poll()
 
 

@@ -10,7 +10,7 @@ from ops.cli.commands.status import Status, show
 from ops.cli.screen import CommandResult
 from ops.runs.history import display_status, past_run, sparkline
 from ops.runs.status import Schedule, StatusFacts, find_problems, find_uncovered_night
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Failure, Run
 from recon.timestamps import parse_epoch
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -39,6 +39,19 @@ RECORD = Run(
 RUN = past_run(RECORD, int(NOW.timestamp()))
 MANUAL = replace(RUN, run_id="20261123T070000Z-abc123", trigger="manual")
 ONE_HOUR = replace(MANUAL, window_from=ago(hours=2), window_to=ago(hours=1))
+OPEN = replace(RUN, status="running", completed_at=None)
+
+
+def failed_run(error_type, message, attempts=1):
+    failure = Failure(error_type, message, "2026-11-23T02:00:09Z", attempts, "8f3c")
+    return replace(RUN, status="failed", failure=failure)
+
+
+def listing_run(moved_at):
+    record = replace(RECORD, status="running", completed_at=None, listed=False)
+    return past_run(replace(record, listing_moved_at=parse_epoch(moved_at)), int(NOW.timestamp()))
+
+
 GOOD = StatusFacts(
     stack="stripe-nightly-sync",
     checked_at=NOW,
@@ -52,7 +65,6 @@ GOOD = StatusFacts(
     pending_payments=1,
     covered_through=ago(hours=7),
 )
-OPEN = replace(RUN, status="running", completed_at=None)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +73,28 @@ OPEN = replace(RUN, status="running", completed_at=None)
         ({"dead": 2}, "2 in the dead-letter queue", "dlq list --check"),
         ({"consuming": False}, "paused", "resume"),
         ({"last_run": None, "last_completed_at": None}, "no run yet", "run --dry-run"),
-        ({"last_run": replace(RUN, status="failed")}, "failed", "logs RUN"),
+        ({"last_run": replace(RUN, status="failed")}, "failed: its listing stopped", "logs RUN"),
+        (
+            {"last_run": failed_run("KeyRejected", "Stripe: 401")},
+            "run RUN failed: KeyRejected: Stripe: 401; check the Stripe key",
+            "doctor",
+        ),
+        (
+            {"last_run": failed_run("NotAllowed", "no permission for dynamodb:Query")},
+            "no permission for dynamodb:Query; the producer's role lacks",
+            "logs RUN",
+        ),
+        (
+            {"last_run": failed_run("StripeUnavailable", "Stripe: 500", attempts=3)},
+            "failed in attempt 3: StripeUnavailable: Stripe: 500",
+            "logs RUN",
+        ),
+        # Open for six hours, which is no second finding
+        (
+            {"last_run": listing_run("2026-11-23T07:40:00Z")},
+            "no progress since 2026-11-23 07:40 UTC, longer than an invocation can last",
+            "logs RUN",
+        ),
         ({"last_run": replace(OPEN, seconds=4 * 3600 + 1)}, "more than 4 hours", "logs RUN"),
         ({"last_run": replace(RUN, errors=3)}, "3 sessions in run", "show RUN --outcome error"),
         ({"last_run": replace(RUN, drifted=1)}, "1 order in run RUN differs from Stripe", "show RUN --drift"),
@@ -86,6 +119,7 @@ def test_each_problem_is_one_finding_with_a_command(changes, text, command):
         {},
         {"last_run": replace(OPEN, seconds=600), "waiting": 7, "retrying": 3},
         {"last_run": replace(OPEN, seconds=4 * 3600)},
+        {"last_run": replace(listing_run("2026-11-23T07:40:01Z"), seconds=1200)},
         {"last_completed_at": ago(hours=26)},
         {"covered_through": ago(hours=49)},
         {"covered_through": None},

@@ -146,6 +146,53 @@ def test_wrong_arguments_are_refused(wrong, capsys):
     assert wrong[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["--stop", "--real-stripe"],
+            "--real-stripe is for a demo that starts; with --stop give only --home",
+        ),
+        (["--stop", "--sessions", "200"], "--sessions is for a demo that starts"),
+        (["--stop", "--seed", "1"], "--seed is for a demo that starts"),
+        (["--stop", "--lookback-hours", "720"], "--lookback-hours is for a demo that starts"),
+        (
+            ["--real-stripe", "--sessions", "200"],
+            "--sessions is for the made-up shop; with --real-stripe leave",
+        ),
+        (["--real-stripe", "--seed", "1"], "--seed is for the made-up shop"),
+        (["--real-stripe", "--morning"], "--morning is for the made-up shop; with --real-stripe give --keep"),
+        (
+            ["--lookback-hours", "24"],
+            "--lookback-hours looks back into your own account; give --real-stripe too",
+        ),
+        (["--home", "kept"], "--home is where things are left up; give --keep, --morning or --stop too"),
+        (["--seed", "1", "--seed", "2"], "--seed is given twice; give it once"),
+        (["--ke"], "--ke is unknown"),
+        (["--keep", "extra"], "extra is unknown; `python -m sandbox.demo --help` lists what is accepted"),
+    ],
+)
+def test_option_without_effect_is_refused_with_what_would_be_right(words, sentence, capsys):
+    with pytest.raises(SystemExit) as refused:
+        options_from(words)
+    assert refused.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--sessions", "200", "--seed", "7"],
+        ["--keep", "--sessions", "200", "--home", "kept"],
+        ["--morning", "--seed", "7", "--home", "kept"],
+        ["--stop", "--home", "kept"],
+        ["--real-stripe", "--keep", "--lookback-hours", "24", "--home", "kept"],
+    ],
+)
+def test_options_that_go_together_are_accepted(words):
+    options_from(words)
+
+
 def test_a_morning_is_left_up():
     assert options_from(["--morning"]) == Options(morning=True, keep=True)
 
