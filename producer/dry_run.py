@@ -11,7 +11,7 @@ from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, Time
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, skip_reason, user_ids
+from recon.domain.reconcile import Outcome, decide_from_table, user_ids
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import DONE, Run
 from recon.dynamodb.table import Table
@@ -125,10 +125,10 @@ class DryRun:
 
     def _is_skipped(self, message: SessionMessage, orders: dict[Users, Orders]) -> bool:
         found = orders.get(user_ids(message), [])
-        if isinstance(found, SyncError):
-            raise found
-        ttl_days = self.settings.order_ttl_days
-        return skip_reason(message, found, now=self.now(), ttl_days=ttl_days) is not None
+        decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
+        if isinstance(decision, SyncError):
+            raise decision
+        return decision is not None
 
     def _preview(self, wanted: Run, counts: Counter[Outcome], *, truncated: bool) -> Run:
         return replace(

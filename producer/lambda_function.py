@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_lambda import LambdaClient
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
 # Lambda keeps an asynchronous call for six hours at most.
 RETRY_SECONDS = 6 * 3600
@@ -79,7 +80,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         raise
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=attempt.run_id, error_type=type(error).__name__)
-        telemetry().failed_for(error)
+        telemetry().count_key_failure(error)
         _keep_failure(attempt, error, context)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
@@ -126,7 +127,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
+        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
 
     enqueue = SyncRun(
         settings=kept.settings,
@@ -152,7 +153,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         _tell(previewed)
         return build_response(previewed, numbers, dry_run=True)
     if request.trigger == SCHEDULED and request.at is not None:
-        telemetry().watermark(state, request.at)
+        telemetry().record_watermark(state, request.at)
     return _answer(enqueue.begin(run, state), deadline)
 
 

@@ -149,7 +149,7 @@ class SyncRun:
 
     def _tell_if_open(self, run: Run) -> None:
         if run.status == RUNNING:
-            self.telemetry.run_is_open(run, self.now())
+            self.telemetry.record_open_run(run, self.now())
 
     def _finished(self, run: Run) -> Run:
         """As it is after it was marked done, if it is; somebody else may do so at the same time."""
@@ -158,8 +158,8 @@ class SyncRun:
         return done or run
 
     def _completed(self, run: Run) -> None:
-        self.telemetry.sync_completed(run, run.seconds(self.now()))
-        self.telemetry.watermark(self.runs.state(), self.now())
+        self.telemetry.record_completed_run(run, run.seconds(self.now()))
+        self.telemetry.record_watermark(self.runs.state(), self.now())
 
 
 class RunLister:
@@ -320,7 +320,7 @@ class RunLister:
 
     def _has_done_its_part(self, held: int) -> bool:
         """What is listed already is sent rather than listed again by the next invocation, within reason."""
-        if self._with.deadline.left() < HURRY_SECONDS / 2:
+        if self._with.deadline.remaining() < HURRY_SECONDS / 2:
             return True
         part = self._with.settings.max_sessions
         if self.run.max_sessions is not None or self.sent < part:

@@ -128,7 +128,7 @@ class Redrive:
         return follow(
             look,
             lambda moving: moving.is_over,
-            timeout=self.deadline.left(),
+            timeout=self.deadline.remaining(),
             clock=self.clock,
             sleep=self.sleep,
         )

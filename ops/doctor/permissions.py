@@ -43,8 +43,8 @@ def permissions_of(settings: Settings, now: int, deadline: Deadline) -> Permissi
             sessions=sessions,
             line_items=items,
             charges=charges,
-            disputes=_tried(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.current())),
-            events=_tried(lambda: next(source.events(now - EVENTS_BACK_SECONDS), None)),
+            disputes=_tried(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.read())),
+            events=_tried(lambda: next(source.list_events(now - EVENTS_BACK_SECONDS), None)),
         )
     finally:
         connection.close()

@@ -96,8 +96,8 @@ def hear(stripe: "Callable[[], StripeSource]", session_id: str, created: int, no
     if since > created:
         missing.append(f"events: Stripe keeps them for {EVENT_DAYS} days, and the session is older")
     try:
-        listed = list(islice(stripe().events(since), MOST_EVENTS))
-        left = _of(session_id, islice(stripe().events(since, undelivered=True), MOST_EVENTS))
+        listed = list(islice(stripe().list_events(since), MOST_EVENTS))
+        left = _of(session_id, islice(stripe().list_events(since, undelivered=True), MOST_EVENTS))
     except SyncError as error:
         return Heard(missing=(*missing, f"events: {error}"))
     if len(listed) == MOST_EVENTS:

@@ -34,7 +34,7 @@ def orders_there(
 ) -> tuple[tuple[OrderThere, ...], tuple[str, ...]]:
     """The session's orders under every id its user may have, and where they differ from the message."""
     found = find_orders(table, user_ids(message), message.created)
-    own = [order for order in found if order.is_of(message.session_id)]
+    own = [order for order in found if order.belongs_to(message.session_id)]
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     there = sorted((_order(item) for item in items), key=lambda order: order.key)
     return tuple(there), find_drift(message, own)

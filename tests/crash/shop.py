@@ -15,7 +15,7 @@ import stripe as library
 
 from producer import session_lister as slices
 from producer import sync_run as enqueue
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW

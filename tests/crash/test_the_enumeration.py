@@ -161,7 +161,7 @@ BROKEN = (
     Broken(
         "a message stays until its session is through",
         BATCH,
-        ((process.BatchProcessor, "_give_back", _deletes_everything),),
+        ((process.BatchProcessor, "_release_messages", _deletes_everything),),
         ("Stripe.get", "HTTP 503"),
         GONE,
     ),

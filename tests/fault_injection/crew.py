@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import recon.stripe.source  # noqa: F401  imported once for all, since a consumer imports it late
+import recon.stripe.connection  # noqa: F401  imported once for all, since a consumer imports it late
 from tests.fault_injection.invocations import Poller, produces
 from tests.fault_injection.place import Place
 

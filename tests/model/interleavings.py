@@ -79,7 +79,7 @@ def played(order: Order, rules: Rules) -> Came:
         stack.enter_context(shop.world.wired())
         if not rules.second_look:
             blind = mock.patch.object(
-                SessionGroup, "_look_again", lambda _, results: Recheck(list(results), {})
+                SessionGroup, "_recheck_orders", lambda _, results: Recheck(list(results), {})
             )
             stack.enter_context(blind)
         shop.settles(RUN)

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from testkit.builders import FakeTime
 from testkit.doubles.faults import Call, Fault, Killed
 from tests.model.accidents import PAUSE, Accidents, chosen

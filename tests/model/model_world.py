@@ -14,7 +14,7 @@ import tenacity
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR
 from testkit import world

@@ -166,10 +166,16 @@ MUTATIONS = (
         [(SessionGroup, "announce_last_attempts", lambda self, works: 0)],
     ),
     Mutation(
-        "what failed comes back", "never ends", 8, [(BatchProcessor, "_give_back", lambda self, *_: [])]
+        "what failed comes back",
+        "never ends",
+        8,
+        [(BatchProcessor, "_release_messages", lambda self, *_: [])],
     ),
     Mutation(
-        "look again before the commit", "is doubled by us", 105, [(SessionGroup, "_look_again", _see_nothing)]
+        "look again before the commit",
+        "is doubled by us",
+        105,
+        [(SessionGroup, "_recheck_orders", _see_nothing)],
     ),
     Mutation(
         "every order of a user is looked at",

@@ -13,7 +13,7 @@ import stripe
 from recon.config import Settings
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import STRIPE_VERSION, StripeConnection
+from recon.stripe.connection import STRIPE_VERSION, StripeConnection
 from testkit.fake_stripe import api, errors
 from testkit.fake_stripe.store import Store
 
@@ -74,9 +74,9 @@ class InProcess(stripe.HTTPClient):
         """There is no connection to close."""
 
 
-def connected(settings: Settings, endpoints: Any, ssm: Any, pacer: RateLimiter) -> StripeConnection:
+def connected(settings: Settings, endpoints: Any, ssm: Any, rate_limiter: RateLimiter) -> StripeConnection:
     """The connection of one process: its own copy of the key, nothing else."""
-    connection = StripeConnection(StripeKey(settings, lambda: ssm), pacer, timeout=5.0)
+    connection = StripeConnection(StripeKey(settings, lambda: ssm), rate_limiter, timeout=5.0)
     connection.close()
     connection._http = InProcess(endpoints)  # type: ignore[assignment]
     connection._client = stripe.StripeClient(
