@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ops.format.json_encoding import Json, to_json
+from ops.format.json_encoding import JsonValue, to_json
 from ops.format.masking import mask_emails, mask_keys
 
 # Control characters except tab and newline, and those that change the writing direction. Stripe's and AWS's
@@ -51,7 +51,7 @@ class Screen:
         """Print a line that is never wrapped, such as a log line or a command to copy."""
         self.out.print(Text(self._sanitize(text), style=style), soft_wrap=True)
 
-    def indented(self, text: str, style: str = "") -> None:
+    def detail(self, text: str, style: str = "") -> None:
         """Print a paragraph that belongs to the line above it."""
         self.out.print(Padding(Text(self._sanitize(text), style=style), (0, 0, 0, 4), expand=False))
 
@@ -105,7 +105,7 @@ class Screen:
         text = json.dumps(self._mask_json(to_json(value)), indent=2)
         self.out.print(Text(text), soft_wrap=True)
 
-    def _mask_json(self, value: Json) -> Json:
+    def _mask_json(self, value: JsonValue) -> JsonValue:
         match value:
             case str():
                 return self.mask(value)

@@ -7,10 +7,10 @@ from enum import Enum
 
 from recon.timestamps import to_iso
 
-type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+type JsonValue = bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None
 
 
-def to_json(value: object) -> Json:
+def to_json(value: object) -> JsonValue:
     """Convert a value to plain JSON types.
 
     A dataclass becomes an object with camelCase names, a datetime `2024-11-27T02:00:00Z`, an enumeration its

@@ -16,8 +16,8 @@ from recon.timestamps import to_iso
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-type Event = dict[str, Any]
-type Body = dict[str, Any]
+type RunEvent = dict[str, Any]
+type ProducerAnswer = dict[str, Any]
 
 
 class AnswerLost(Exception):  # noqa: N818 - not necessarily an error: the producer may be running
@@ -42,7 +42,7 @@ def build_event(
     max_sessions: int | None = None,
     dry_run: bool = False,
     period: tuple[str | None, str | None] = (None, None),
-) -> Event:
+) -> RunEvent:
     """Build the event of a manual run that is named after the moment `now`.
 
     Raise InvalidRequest, with the producer's message, for an event that the producer would refuse.
@@ -60,12 +60,12 @@ def build_event(
     return event
 
 
-def invoke_async(client: "LambdaClient", producer: str, event: Event) -> None:
+def invoke_async(client: "LambdaClient", producer: str, event: RunEvent) -> None:
     """Queue the event at Lambda, which retries a failed invocation as the same run."""
     client.invoke(FunctionName=producer, InvocationType="Event", Payload=json.dumps(event))
 
 
-def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
+def invoke(client: "LambdaClient", producer: str, event: RunEvent) -> ProducerAnswer:
     """Invoke the producer and return the body of its answer.
 
     Raise CommandError if the producer refused or failed, and AnswerLost if that is unknown.
@@ -82,13 +82,13 @@ def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
         raise ProducerError(payload.get("errorType", "unknown"), payload.get("errorMessage", ""))
     if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
         raise CommandError(f"the producer refused: {payload['body']['message']}")
-    body: Body = payload["body"]
+    body: ProducerAnswer = payload["body"]
     return body
 
 
-def run_in_background(call: Callable[[], Body]) -> "Future[Body]":
+def run_in_background(call: Callable[[], ProducerAnswer]) -> "Future[ProducerAnswer]":
     """Call in a daemon thread, so that the program can exit while the run continues."""
-    future: Future[Body] = Future()
+    future: Future[ProducerAnswer] = Future()
 
     def work() -> None:
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ops.errors import CommandError
 from ops.runs.follow import ProgressReader, RunProgress
-from ops.runs.invocation import AnswerLost, Body, ProducerError
+from ops.runs.invocation import AnswerLost, ProducerAnswer, ProducerError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,7 +26,7 @@ class RunTracker:
 
     reader: ProgressReader
     moment: int
-    answer: "Future[Body]"
+    answer: "Future[ProducerAnswer]"
     clock: Callable[[], float]
     run_id: str | None = None
     _started: float = field(init=False)

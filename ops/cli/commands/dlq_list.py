@@ -91,10 +91,10 @@ def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
         f"{duration(letter.age_seconds)} old",
         f"SQS deletes it in {duration(max(0.0, left))}",
     ]
-    screen.indented(", ".join(filter(None, facts)))
-    screen.indented(letter.why)
+    screen.detail(", ".join(filter(None, facts)))
+    screen.detail(letter.why)
     if checked:
-        screen.indented(*_describe_prediction(one.prospect))
+        screen.detail(*_describe_prediction(one.prospect))
 
 
 def _describe_prediction(prediction: PredictedOutcome | None) -> tuple[str, str]:

@@ -22,8 +22,8 @@ from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import (
     AnswerLost,
-    Body,
-    Event,
+    ProducerAnswer,
+    RunEvent,
     build_event,
     invoke,
     invoke_async,
@@ -119,7 +119,7 @@ def require_period(start: str, end: str | None, now: int) -> None:
         raise CommandError("--from is in the future, where there are no sessions yet")
 
 
-def preview_run(context: CommandContext, event: Event) -> CommandResult:
+def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
     """Invoke the producer for a dry run and show its answer."""
     stack = context.stack
     client = stack.client("lambda", once=True)
@@ -141,13 +141,13 @@ def require_writing(stack: Stack) -> None:
         )
 
 
-def start_run(context: CommandContext, event: Event) -> CommandResult:
+def start_run(context: CommandContext, event: RunEvent) -> CommandResult:
     """Start a run, wait until it has an id and leave it running."""
     stack = context.stack
     require_writing(stack)
     reader = create_reader(stack)
     invoke_async(stack.client("lambda", once=True), stack.outputs.producer, event)
-    no_answer: Future[Body] = Future()
+    no_answer: Future[ProducerAnswer] = Future()
     run_id = create_tracker(reader, event, no_answer).wait_for_run_id(time.sleep)
     started = f"Started run {run_id}." if run_id else "The run was requested but has not started yet."
     return CommandResult(
@@ -156,7 +156,7 @@ def start_run(context: CommandContext, event: Event) -> CommandResult:
     )
 
 
-def follow_run(context: CommandContext, event: Event) -> CommandResult:
+def follow_run(context: CommandContext, event: RunEvent) -> CommandResult:
     """Start a run, show its progress and summarise it at its end."""
     stack = context.stack
     require_writing(stack)
@@ -179,7 +179,7 @@ def create_reader(stack: Stack) -> ProgressReader:
     return ProgressReader(stack.runs, stack.sqs, stack.outputs.queue_url, stack.outputs.dlq_url)
 
 
-def create_tracker(reader: ProgressReader, event: Event, answer: Future[Body]) -> RunTracker:
+def create_tracker(reader: ProgressReader, event: RunEvent, answer: Future[ProducerAnswer]) -> RunTracker:
     """Create the tracker of the run that the event requests."""
     return RunTracker(reader, parse_epoch(event["requestedAt"]), answer, time.monotonic)
 

@@ -112,7 +112,7 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
     for one in sessions:
         for line in _details(one):
             screen.text(one.session_id, TROUBLE if one.outcome == "error" else NOTICE)
-            screen.indented(line)
+            screen.detail(line)
     if sums := totals(recovered_amounts(sessions)):
         screen.text("Recovered: " + ", ".join(map(str, sums)))
     screen.text(f"At Stripe: {sessions[0].url}", "dim")

@@ -22,5 +22,5 @@ def cli(monkeypatch):
 
 @pytest.fixture
 def desk(world):
-    """The context of commands on the world's stack."""
+    """Return the context of commands on the stack of the world."""
     return Desk(world)

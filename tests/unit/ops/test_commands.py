@@ -15,7 +15,7 @@ from testkit.dead_letters import dies
 
 @pytest.fixture
 def desk(desk, world, monkeypatch):
-    """The context on a stack whose functions have logged nothing."""
+    """Return the context on a stack whose functions have logged nothing."""
     monkeypatch.setattr(logs_module, "read_lines", lambda *_: [])
     monkeypatch.setattr(logs_module, "read_retention_days", lambda *_: None)
     desk.stack.configuration = lambda function: {"FunctionName": function}

@@ -33,11 +33,11 @@ class Printed:
     [
         lambda screen, text: screen.text(text),
         lambda screen, text: screen.line(text),
-        lambda screen, text: screen.indented(text),
+        lambda screen, text: screen.detail(text),
         lambda screen, text: screen.facts([("name", text, "")]),
         lambda screen, text: screen.table(["name"], [[text]]),
     ],
-    ids=["text", "line", "indented", "facts", "table"],
+    ids=["text", "line", "detail", "facts", "table"],
 )
 def test_control_characters_do_not_reach_the_terminal(show, hostile):
     printed = Printed()

@@ -130,7 +130,7 @@ def test_normal_operation_has_no_finding(changes):
     assert find_problems(replace(GOOD, **changes)) == ()
 
 
-def test_short_manual_run_does_not_hide_the_problems_of_the_night():
+def test_short_manual_run_does_not_hide_the_night():
     night = replace(RUN, drifted=1, warnings=("gap: …",))
     assert find_uncovered_night([ONE_HOUR, night]) == night
     findings = find_problems(replace(GOOD, last_run=ONE_HOUR, night=night))
