@@ -142,6 +142,8 @@ def test_short_manual_run_does_not_hide_the_night():
     [
         ([MANUAL, RUN], None),
         ([replace(MANUAL, status="failed"), RUN], RUN),
+        ([replace(MANUAL, window_from=ago(hours=30)), RUN], RUN),
+        ([replace(MANUAL, window_to=ago(hours=7)), RUN], RUN),
         ([replace(MANUAL, completed_at=None, status="running"), RUN], RUN),
         ([RUN], None),
         ([MANUAL], None),
