@@ -11,10 +11,11 @@ from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, gro
 from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
 from recon.domain.reconcile import Outcome
+from recon.domain.run import RunStatus
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import PriorState, SessionResult, load_prior_state
-from recon.dynamodb.records import RUNNING
+from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
+from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
 from recon.retry import backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames
@@ -207,7 +208,7 @@ class BatchProcessor:
             if done := runs.finish(run, now):
                 self._telemetry.record_completed_run(done, done.seconds(now))
                 self._telemetry.record_watermark(runs.state(), now)
-            elif run.status == RUNNING and not run.is_complete:
+            elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.record_open_run(run, now)
         except SyncError as error:
             self._telemetry.warning(f"Could not check whether the run is done: {error}", run_id=run_id)

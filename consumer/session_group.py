@@ -19,8 +19,10 @@ from recon.domain.reconcile import (
 )
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import Committed, OutcomeWriter, PriorState, Recheck, SessionResult
-from recon.dynamodb.records import KnownOutcome
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
+from recon.dynamodb.outcomes import PriorState
+from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
 from recon.retry import Deadline
@@ -103,7 +105,7 @@ class SessionGroup:
             else:
                 delayed[task.session_id] = error
         warning = NO_CHARGES if self._charges_unknown else None
-        return GroupResult(self._outcome_writer()(results), delayed, warning)
+        return GroupResult(self._outcome_writer().write(results), delayed, warning)
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
         if task.message is None:
@@ -173,10 +175,11 @@ class SessionGroup:
             self._to_result(task, Outcome.ERROR, error=Unfinished("the last attempt did not finish"))
             for task in last
         ]
-        applied = self._outcome_writer()(results).applied
+        applied = self._outcome_writer().write(results).applied
         for session_id, result in applied.items():
-            key = (self._run_id, session_id)
-            self._prior.outcomes[key] = KnownOutcome(Outcome.ERROR, Unfinished.__name__, result.message_id)
+            self._prior.outcomes[self._run_id, session_id] = OutcomeRecord(
+                session_id, Outcome.ERROR, error_type=Unfinished.__name__, message_id=result.message_id
+            )
         return len(applied)
 
     def _outcome_writer(self) -> OutcomeWriter:

@@ -26,9 +26,9 @@ from recon.bootstrap import Clients
 from recon.config import Settings, load_settings
 from recon.domain.message import SessionMessage, dumps
 from recon.dynamodb.table import Table
+from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB

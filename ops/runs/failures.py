@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ops.format.text import format_time
 from ops.runs.history import PastRun
+from recon.domain.run import RunStatus
 from recon.errors import ConfigError, KeyNotAllowed, KeyRejected, KeyUnavailable, NotAllowed
 
 DOCTOR = "nightly-sync doctor"
@@ -30,7 +31,7 @@ def describe_failure(run: PastRun) -> StatusFinding | None:
     if run.stalled_since:
         since = f"since {format_time(run.stalled_since)} UTC, longer than an invocation can last"
         return StatusFinding(f"run {run.run_id} has made no progress {since}: its producer was killed", logs)
-    if run.status != "failed":
+    if run.status != RunStatus.FAILED:
         return None
     if run.failure is None:
         return StatusFinding(f"run {run.run_id} failed: its listing stopped", logs)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops.stack.queue_depth import read_depth
-from recon.dynamodb.records import RUNNING, Run
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class RunProgress:
     @property
     def is_over(self) -> bool:
         """Return True if every session has an outcome or the run has failed."""
-        return self.run is not None and self.run.status != RUNNING
+        return self.run is not None and self.run.status != RunStatus.RUNNING
 
     @property
     def is_settled(self) -> bool:

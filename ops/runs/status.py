@@ -11,6 +11,7 @@ from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
+from recon.domain.run import RunStatus, Trigger
 from recon.timestamps import HOUR, parse_epoch
 
 # The limits of the alarms: a night is missed when its run is two hours late, ...
@@ -96,13 +97,13 @@ def find_uncovered_night(latest: Sequence[PastRun]) -> PastRun | None:
 
     A manual run of one hour must not hide the problems of the night. `latest` is newest first.
     """
-    position = next((position for position, run in enumerate(latest) if run.trigger == "scheduled"), 0)
+    position = next((position for position, run in enumerate(latest) if run.trigger == Trigger.SCHEDULED), 0)
     night, newer = (latest[position], latest[:position]) if position else (None, [])
     return None if night is None or any(_covers(run, night) for run in newer) else night
 
 
 def _covers(run: PastRun, night: PastRun) -> bool:
-    completed = run.completed_at is not None and run.status != "failed"
+    completed = run.completed_at is not None and run.status != RunStatus.FAILED
     return completed and run.window_from <= night.window_from and run.window_to >= night.window_to
 
 
@@ -135,7 +136,7 @@ def _run_findings(run: PastRun) -> Iterator[StatusFinding]:
     logs = f"nightly-sync logs {run.run_id}"
     if failure := describe_failure(run):
         yield failure
-    elif run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
+    elif run.status == RunStatus.RUNNING and (run.seconds or 0) > LONG_RUN_SECONDS:
         yield StatusFinding(f"run {run.run_id} has been open for more than 4 hours", logs)
     if run.errors:
         yield StatusFinding(
@@ -170,7 +171,7 @@ def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
 
 
 def _last_completed(latest: list[PastRun]) -> datetime | None:
-    times = [run.completed_at for run in latest if run.completed_at and run.status != "failed"]
+    times = [run.completed_at for run in latest if run.completed_at and run.status != RunStatus.FAILED]
     return _from_epoch(max(map(parse_epoch, times))) if times else None
 
 

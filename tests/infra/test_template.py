@@ -16,8 +16,9 @@ from infra.build import FUNCTIONS, PYTHON, ROOT, Options
 from recon import retry
 from recon.config import MAX_LOOKBACK_HOURS, Settings, load_settings
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.outcomes import OutcomeWriter, Recheck, SessionResult
+from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.runs import LISTING_STALE_SECONDS
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import MAX_ACTIONS, Table
 from recon.errors import ConfigError
 from recon.retry import Deadline
@@ -148,7 +149,7 @@ class TransactionLog(Table):
 def transactions_of(sessions, events):
     """What the ledger makes of a batch of missing orders, each with so many events that are open."""
     table = TransactionLog()
-    commit = OutcomeWriter(
+    writer = OutcomeWriter(
         table,
         "run",
         0,
@@ -156,7 +157,7 @@ def transactions_of(sessions, events):
         holds_state=True,
         look_again=lambda results: Recheck(results, {}),
     )
-    commit([missing_order(f"cs_{n}", events) for n in range(sessions)])
+    writer.write([missing_order(f"cs_{n}", events) for n in range(sessions)])
     return table.transactions
 
 

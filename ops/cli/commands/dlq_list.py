@@ -10,9 +10,9 @@ from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_text import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import interrupt_on_termination
-from ops.dlq.check import Checked, check
-from ops.dlq.dead_letters import Listing, list_dead_letters
-from ops.dlq.queue import DeadLetterQueue
+from ops.dlq.check import CheckedLetter, check_letters
+from ops.dlq.dead_letters import DeadLetterListing, list_dead_letters
+from ops.dlq.queue import open_dead_letter_queue
 from ops.format.text import duration, format_amount, quantity
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.stack.stack import Stack
@@ -32,7 +32,7 @@ class DeadLetterReport:
     too.
     """
 
-    letters: tuple[Checked, ...]
+    letters: tuple[CheckedLetter, ...]
     checked: bool
     hidden: int
     truncated: bool
@@ -51,7 +51,7 @@ def list_(
         letters = (
             _predict(stack, listing, now)
             if with_check
-            else tuple(Checked(one, None) for one in listing.letters)
+            else tuple(CheckedLetter(one, None) for one in listing.letters)
         )
     report = DeadLetterReport(letters, with_check, listing.hidden, listing.truncated)
     return CommandResult(
@@ -59,14 +59,9 @@ def list_(
     )
 
 
-def open_dead_letter_queue(stack: Stack) -> DeadLetterQueue:
-    """Return the dead-letter queue of a stack."""
-    return DeadLetterQueue(stack.sqs, stack.outputs.dlq_url, stack.outputs.queue_url)
-
-
-def _predict(stack: Stack, listing: Listing, now: int) -> tuple[Checked, ...]:
+def _predict(stack: Stack, listing: DeadLetterListing, now: int) -> tuple[CheckedLetter, ...]:
     with ThreadPoolExecutor(THREADS) as pool, stripe_access(stack) as stripe:
-        return tuple(check(listing, stack.table, stripe.source, stack.settings, pool, now))
+        return tuple(check_letters(listing, stack.table, stripe.source, stack.settings, pool, now))
 
 
 def show(screen: Screen, report: DeadLetterReport) -> None:
@@ -80,7 +75,7 @@ def show(screen: Screen, report: DeadLetterReport) -> None:
         screen.text("The queue has more messages than one listing reads.", NOTICE)
 
 
-def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
+def _show_letter(screen: Screen, one: CheckedLetter, *, checked: bool) -> None:
     letter = one.letter
     screen.text(letter.session_id or f"message {letter.message_id}", "bold")
     left = (letter.expires_at - letter.sent_at).total_seconds() - letter.age_seconds

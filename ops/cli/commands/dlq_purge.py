@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ops.cli.command import CommandContext
-from ops.cli.commands.dlq_list import open_dead_letter_queue
 from ops.cli.commands.dlq_text import missing_error, require_any, show_missing
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import interrupt_on_termination
 from ops.cli.usage import requires
 from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
-from ops.dlq.purge import LONGEST_REASON, Purge, Purged, Report, Verdict
+from ops.dlq.purge import LONGEST_REASON, Purge, PurgedMessage, PurgeReport, PurgeVerdict
+from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
 from ops.format.text import format_amount, format_time
 from ops.stack.stack import Stack
@@ -75,13 +75,13 @@ class Confirmed:
     missing: tuple[str, ...] = ()
 
 
-def _purge(context: CommandContext, confirmed: Confirmed) -> Report:
+def _purge(context: CommandContext, confirmed: Confirmed) -> PurgeReport:
     stack, choice, because = context.stack, confirmed.choice, confirmed.because or ""
     require_reason(because)
     queue = open_dead_letter_queue(stack)
     purge = Purge(queue, stack.table, stack.runs, stack.settings, stack.deadline, context.now)
     try:
-        report = purge(list(choice.sessions), list(choice.message_ids), caller_name(stack), because)
+        report = purge.run(list(choice.sessions), list(choice.message_ids), caller_name(stack), because)
     except KeyboardInterrupt:
         context.screen.log("Stopped. Some may be purged already; run the same purge again for the rest.")
         raise
@@ -115,9 +115,9 @@ def _confirm(context: CommandContext, choice: MessageFilter, because: str | None
         raise CommandError("there is no terminal to ask for confirmation: give --yes and --because")
     stack = context.stack
     listing = list_dead_letters(open_dead_letter_queue(stack), stack.table, context.now(), stack.deadline)
-    missing = choice.missing(listing.letters)
+    missing = choice.find_missing(listing.letters)
     require_any(choice, missing, listing.hidden, NOTHING_PURGED)
-    letters = choice.of(listing.letters)
+    letters = choice.select(listing.letters)
     for letter in letters:
         amount = format_amount(letter.amount, letter.currency)
         context.screen.log(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
@@ -128,7 +128,7 @@ def _confirm(context: CommandContext, choice: MessageFilter, because: str | None
     return Confirmed(MessageFilter(message_ids=frozenset(names)), because, names, tuple(missing))
 
 
-def show(screen: Screen, report: Report) -> None:
+def show(screen: Screen, report: PurgeReport) -> None:
     """Print what was purged and what was not."""
     for one in report.purged:
         screen.text(f"{one.session_id or one.message_id}: {_describe(one)}")
@@ -147,12 +147,12 @@ def show(screen: Screen, report: Report) -> None:
     show_missing(screen, report.missing, report.hidden if report.missing else 0)
 
 
-def _describe(one: Purged) -> str:
+def _describe(one: PurgedMessage) -> str:
     match one.verdict:
-        case Verdict.DISMISSED:
+        case PurgeVerdict.DISMISSED:
             return "dismissed"
-        case Verdict.SETTLED:
+        case PurgeVerdict.SETTLED:
             outcome = f"{one.outcome} {one.reason or ''}".rstrip()
             return f"already settled ({outcome}); the message was dropped"
-        case Verdict.NAMELESS:
+        case PurgeVerdict.NAMELESS:
             return "dropped; it names no session, so there is no outcome"

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from ops.cli.command import CommandContext
-from ops.cli.commands.dlq_list import open_dead_letter_queue
 from ops.cli.commands.dlq_redrive_result import build_result, show, show_plan
 from ops.cli.commands.dlq_text import require_any
 from ops.cli.screen import CommandResult
@@ -19,8 +18,9 @@ from ops.cli.usage import conflict
 from ops.dlq.error_types import require_known
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.move_tasks import MoveTasks
-from ops.dlq.outcome_poller import Fate, Fates, OutcomePoller, follow_fates
-from ops.dlq.redrive import Moving, Redrive
+from ops.dlq.outcome_poller import OutcomePoller, RedriveFate, SessionStatuses, follow_outcomes
+from ops.dlq.queue import open_dead_letter_queue
+from ops.dlq.redrive import Redrive, RedriveProgress
 from ops.errors import CommandError
 from ops.format.text import quantity
 from ops.runs.status import is_consuming
@@ -74,14 +74,14 @@ def redrive(
     with interrupt_on_termination():
         if dry_run:
             return _plan(redrive, choice)
-        if per_second is not None and choice.is_everything and redrive.tasks.running():
+        if per_second is not None and choice.is_everything and redrive.tasks.find_running():
             raise CommandError(
                 "another move is running at its own rate: leave --per-second out to follow it, "
                 "or wait until it ends"
             )
         # Read before the move, so that a missing permission is reported before anything is moved.
         is_paused = not is_consuming(context.stack)
-        moved = _show_move(context, redrive(choice))
+        moved = _show_move(context, redrive.run(choice))
         require_any(choice, moved.missing, moved.hidden, "nothing was moved")
         paused = is_paused and bool(moved.moved)
         fates = _follow_outcomes(context, redrive, moved, 0.0 if paused else follow)
@@ -98,7 +98,7 @@ def _plan(redrive: Redrive, choice: MessageFilter) -> CommandResult:
 def _create_redrive(context: CommandContext, per_second: float | None) -> Redrive:
     stack = context.stack
     return Redrive(
-        box=open_dead_letter_queue(stack),
+        queue=open_dead_letter_queue(stack),
         tasks=MoveTasks(stack.sqs, stack.outputs.dlq_url, stack.outputs.queue_url),
         table=stack.table,
         deadline=stack.deadline,
@@ -109,9 +109,9 @@ def _create_redrive(context: CommandContext, per_second: float | None) -> Redriv
     )
 
 
-def _show_move(context: CommandContext, snapshots: Generator[Moving]) -> Moving:
+def _show_move(context: CommandContext, snapshots: Generator[RedriveProgress]) -> RedriveProgress:
     """Show the move and return its last snapshot. Ctrl-C stops a move in batches, but not one by SQS."""
-    last: Moving | None = None
+    last: RedriveProgress | None = None
     with _create_bar(context) as bar:
         task = bar.add_task("moving", total=None)
         try:
@@ -127,7 +127,7 @@ def _show_move(context: CommandContext, snapshots: Generator[Moving]) -> Moving:
     return last
 
 
-def describe_interruption(last: Moving | None) -> str:
+def describe_interruption(last: RedriveProgress | None) -> str:
     """Return what is known of an interrupted move from its last snapshot.
 
     A batch is sent before it is deleted, so the next batch may be in both queues.
@@ -146,14 +146,16 @@ def describe_interruption(last: Moving | None) -> str:
     )
 
 
-def _follow_outcomes(context: CommandContext, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
-    poller = OutcomePoller(moved.letters, redrive.box, redrive.table, redrive.deadline, time.time)
-    last = Fates(())
+def _follow_outcomes(
+    context: CommandContext, redrive: Redrive, moved: RedriveProgress, seconds: float
+) -> SessionStatuses:
+    poller = OutcomePoller(moved.letters, redrive.queue, redrive.table, redrive.deadline, time.time)
+    last = SessionStatuses(())
     with _create_bar(context) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))
         try:
-            for last in follow_fates(poller, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
-                waiting = last.count(Fate.WAITING)
+            for last in follow_outcomes(poller, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
+                waiting = last.count(RedriveFate.WAITING)
                 text = f"waiting for {quantity(waiting, 'outcome')}"
                 bar.update(task, completed=len(last.sessions) - waiting, description=text)
         except KeyboardInterrupt:

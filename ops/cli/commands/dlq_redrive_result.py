@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from ops.cli.commands.dlq_text import show_missing, show_unmatched
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Screen
-from ops.dlq.outcome_poller import Fate, Fates, SessionStatus
-from ops.dlq.redrive import Moving, Plan
+from ops.dlq.outcome_poller import RedriveFate, SessionStatus, SessionStatuses
+from ops.dlq.redrive import RedrivePlan, RedriveProgress
 from ops.format.text import format_amount, quantity
 from recon.domain.reconcile import SkipReason
 
@@ -33,7 +33,7 @@ class RedriveResult:
     paused: bool
     fates: tuple[SessionStatus, ...]
 
-    def count(self, fate: Fate) -> int:
+    def count(self, fate: RedriveFate) -> int:
         """Return the number of sessions with this fate."""
         return sum(1 for one in self.fates if one.fate is fate)
 
@@ -43,11 +43,11 @@ class RedriveResult:
         stopped = self.task_status not in (None, "COMPLETED")
         stayed = self.rejected or self.lapsed or self.missing or self.hidden or stopped
         unknown = self.nameless or self.joined or self.paused
-        unsettled = self.count(Fate.FAILED) + self.count(Fate.DEAD) + self.count(Fate.WAITING)
+        unsettled = any(map(self.count, (RedriveFate.FAILED, RedriveFate.DEAD, RedriveFate.WAITING)))
         return bool(stayed or unknown or unsettled)
 
 
-def build_result(moved: Moving, fates: Fates, *, paused: bool) -> RedriveResult:
+def build_result(moved: RedriveProgress, fates: SessionStatuses, *, paused: bool) -> RedriveResult:
     """Combine the end of a move and the outcomes that followed it."""
     task = moved.task
     return RedriveResult(
@@ -66,7 +66,7 @@ def build_result(moved: Moving, fates: Fates, *, paused: bool) -> RedriveResult:
     )
 
 
-def show_plan(screen: Screen, plan: Plan) -> None:
+def show_plan(screen: Screen, plan: RedrivePlan) -> None:
     """Print what a redrive would move."""
     screen.text(f"Would move {quantity(len(plan.chosen), 'message')}; {plan.others} would stay.")
     screen.table(
@@ -129,19 +129,20 @@ def _show_unknown(screen: Screen, result: RedriveResult) -> None:
 
 
 def _show_outcomes(screen: Screen, result: RedriveResult) -> None:
-    existing = sum(1 for one in result.fates if one.fate is Fate.SKIPPED and one.reason == SkipReason.EXISTS)
+    skipped = [one for one in result.fates if one.fate is RedriveFate.SKIPPED]
+    existing = sum(1 for one in skipped if one.reason == SkipReason.EXISTS)
     waiting = "wait for the consumer" if result.paused else "have no outcome yet; the queue retries them"
     for count, text, style in (
-        (result.count(Fate.CREATED), "now have their order", FINE),
+        (result.count(RedriveFate.CREATED), "now have their order", FINE),
         (existing, "already had their order", FINE),
-        (result.count(Fate.SKIPPED) - existing, "need no order", FINE),
-        (result.count(Fate.FAILED), "failed again", TROUBLE),
-        (result.count(Fate.DEAD), "are dead letters again", TROUBLE),
-        (result.count(Fate.WAITING), waiting, NOTICE),
+        (len(skipped) - existing, "need no order", FINE),
+        (result.count(RedriveFate.FAILED), "failed again", TROUBLE),
+        (result.count(RedriveFate.DEAD), "are dead letters again", TROUBLE),
+        (result.count(RedriveFate.WAITING), waiting, NOTICE),
     ):
         if count:
             screen.text(f"  {count} {text}", style)
-    failed = [one for one in result.fates if one.fate in (Fate.FAILED, Fate.DEAD)]
+    failed = [one for one in result.fates if one.fate in (RedriveFate.FAILED, RedriveFate.DEAD)]
     if failed:
         screen.table(
             ["session", "error"],

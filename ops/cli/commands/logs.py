@@ -9,7 +9,7 @@ from ops.cli.command import CommandContext
 from ops.cli.commands.show import RunId, find_run
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.errors import CommandError
-from ops.explain.ids import session_id_of
+from ops.explain.ids import parse_session_id
 from ops.runs.history import PastRun
 from ops.runs.logs import (
     Level,
@@ -53,7 +53,7 @@ def logs(
     session: Annotated[str | None, typer.Option(metavar="ID", help="Show only lines of this session")] = None,
 ) -> CommandResult:
     """Show the log lines of a run from both functions, with Lambda's own messages about time-outs."""
-    session_id = session_id_of(session) if session else None
+    session_id = parse_session_id(session) if session else None
     past = find_run(context.stack, run, context.now())
     result = _read_logs(context.stack, past, LogFilter(level, session_id), context.now())
     return CommandResult(result, lambda screen: show(screen, result))

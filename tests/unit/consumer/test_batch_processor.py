@@ -2,7 +2,7 @@
 
 import pytest
 
-from recon.dynamodb.outcomes import Committed, OutcomeWriter
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
 from recon.dynamodb.records import outcome_key
 from recon.errors import StripeUnavailable
 from testkit.batches import TIMEOUT, ConsumerHarness, a_fetched_session
@@ -87,7 +87,7 @@ def test_messages_of_a_permanent_failure_return_at_once(consumer, missing):
 
 
 def test_session_without_a_result_in_the_commit_returns(consumer, missing, monkeypatch):
-    monkeypatch.setattr(OutcomeWriter, "__call__", lambda self, results: Committed({}, {}, {}))
+    monkeypatch.setattr(OutcomeWriter, "write", lambda self, results: Committed({}, {}, {}))
     record = consumer.receive(missing())
     assert consumer.process(record, chances=(0,)) == [record.message_id]
     assert consumer.seconds_until_visible(record) == 30

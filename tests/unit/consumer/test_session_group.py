@@ -6,7 +6,7 @@ from consumer.batch import SessionTask
 from consumer.session_group import NO_CHARGES
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.outcomes import PriorState
-from recon.dynamodb.records import STATE_KEY, KnownOutcome, marker_key, outcome_key, pending_key
+from recon.dynamodb.records import STATE_KEY, OutcomeRecord, marker_key, outcome_key, pending_key
 from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
 from testkit.batches import USER, a_fetched_session
 from testkit.builders import NOW, RUN, a_message
@@ -109,7 +109,7 @@ def test_sync_state_counts_only_for_the_run_that_holds_it(consumer):
 def test_prior_error_is_replaced(consumer, sell):
     sell("cs_1")
     consumer.put(outcome_key(RUN, "cs_1"), outcome="error", errorType="SessionNotFound", messageId="old")
-    before = KnownOutcome(Outcome.ERROR, "SessionNotFound", "old")
+    before = OutcomeRecord("cs_1", Outcome.ERROR, error_type="SessionNotFound", message_id="old")
     result = consumer.reconcile(a_task(), prior=PriorState({(RUN, "cs_1"): before}, None))
     assert result.committed.applied["cs_1"].previous == before
     assert consumer.outcome("cs_1")["outcome"] == "created"

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.cli.app import app
-from testkit.dead_letters import Desk
+from testkit.dead_letters import WorldContext
 
 
 @pytest.fixture
@@ -21,6 +21,6 @@ def cli(monkeypatch):
 
 
 @pytest.fixture
-def desk(world):
+def context(world):
     """Return the context of commands on the stack of the world."""
-    return Desk(world)
+    return WorldContext(world)

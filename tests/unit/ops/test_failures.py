@@ -28,8 +28,8 @@ STALLED = f"run {RUN} has made no progress since 2024-11-27 02:00 UTC, longer th
 
 
 @pytest.fixture
-def render(desk):
-    return lambda show, *arguments: desk.shows(CommandResult(None, lambda screen: show(screen, *arguments)))
+def render(context):
+    return lambda show, *arguments: context.show(CommandResult(None, lambda screen: show(screen, *arguments)))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_run_ends_with_the_cause(render, run, now, shown, ends):
 @pytest.mark.parametrize(
     ("run", "polls"), [(FAILED, 1), (OPEN, LISTING_STALE_SECONDS + 1)], ids=["failed", "stalled"]
 )
-def test_run_stops_following_a_failed_or_stalled_run(desk, monkeypatch, run, polls):
+def test_run_stops_following_a_failed_or_stalled_run(context, monkeypatch, run, polls):
     clock, reads = FakeTime(NOW), []
 
     def read(run_id):
@@ -96,8 +96,8 @@ def test_run_stops_following_a_failed_or_stalled_run(desk, monkeypatch, run, pol
     answer = Future()
     answer.set_result({"runId": RUN})
     monkeypatch.setattr(run_command, "time", SimpleNamespace(monotonic=clock, sleep=clock.sleep))
-    monkeypatch.setattr(type(desk), "now", lambda _: int(clock()))
-    last = run_command.wait_for_end(desk, RunTracker(SimpleNamespace(read=read), NOW, answer, clock))
+    monkeypatch.setattr(type(context), "now", lambda _: int(clock()))
+    last = run_command.wait_for_end(context, RunTracker(SimpleNamespace(read=read), NOW, answer, clock))
     assert (last.run, len(reads)) == (run, polls)
 
 

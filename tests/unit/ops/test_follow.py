@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from ops.runs.follow import ProgressReader, RunProgress, follow
-from recon.dynamodb.records import DONE, FAILED, parse_run, run_key
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import parse_run, run_key
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from testkit.builders import RUN, FakeTime
-from testkit.dead_letters import dies, sells
+from testkit.dead_letters import fail_sessions, sell_sessions
 
 A_RUN = parse_run({"SK": run_key(RUN)[1]})
 
@@ -34,7 +35,7 @@ def test_progress_before_the_record_exists_is_empty(reader):
 
 
 def test_progress_counts_waiting_and_retried_sessions(world, reader):
-    first, *_ = sells(world, 12)
+    first, *_ = sell_sessions(world, 12)
     world.produce()
     snapshot = reader.read(RUN)
     assert (snapshot.enqueued, snapshot.processed, snapshot.waiting, snapshot.retrying) == (12, 0, 12, 0)
@@ -52,7 +53,7 @@ def test_progress_counts_waiting_and_retried_sessions(world, reader):
 
 
 def test_redrive_makes_a_run_with_dead_letters_unsettled(world, reader):
-    dies(world, 1)
+    fail_sessions(world, 1)
     snapshot = reader.read(RUN)
     assert (snapshot.errors, snapshot.dead, snapshot.retrying, snapshot.is_settled) == (1, 1, 0, True)
     world.redrive()
@@ -60,7 +61,7 @@ def test_redrive_makes_a_run_with_dead_letters_unsettled(world, reader):
     assert (snapshot.is_over, snapshot.is_settled) == (True, False)
 
 
-@pytest.mark.parametrize("status", [DONE, FAILED])
+@pytest.mark.parametrize("status", [RunStatus.DONE, RunStatus.FAILED])
 def test_run_is_over_when_done_or_failed(status):
     assert progress(status=status).is_over
 
@@ -77,7 +78,11 @@ def follow_to_end(snapshots, *, timeout=60.0, until=lambda progress: progress.is
     return yielded, clock.slept
 
 
-RUNNING, OVER, CREATED = progress(enqueued=3), progress(enqueued=3, status=DONE), progress(created=1)
+RUNNING, OVER, CREATED = (
+    progress(enqueued=3),
+    progress(enqueued=3, status=RunStatus.DONE),
+    progress(created=1),
+)
 
 
 @pytest.mark.parametrize(

@@ -154,10 +154,10 @@ def test_night_is_covered_by_a_completed_run_of_its_window(newest_first, night):
     assert find_uncovered_night(newest_first) == night
 
 
-def test_status_screen_uses_the_words_of_the_runbook(desk):
+def test_status_screen_uses_the_words_of_the_runbook(context):
     facts = replace(GOOD, retrying=3, dead=1)
     result = CommandResult(None, lambda screen: show(screen, Status(facts, find_problems(facts))))
-    shown = [" ".join(line.split()) for line in desk.shows(result).splitlines()]
+    shown = [" ".join(line.split()) for line in context.show(result).splitlines()]
     assert shown == [
         "stack stripe-nightly-sync",
         "last run 20261123T020000Z scheduled, success, took 1 min",
@@ -186,10 +186,10 @@ def test_past_run_has_the_status_and_duration_of_its_record():
     assert past_run(replace(RECORD, started_at="", completed_at=None), 0).seconds is None
 
 
-def test_runs_command_shows_one_row_per_run_and_the_trend(desk):
+def test_runs_command_shows_one_row_per_run_and_the_trend(context):
     history = runs_command.RunHistory("s", (replace(RUN, created=4), replace(RUN, run_id="older", errors=2)))
     result = CommandResult(None, lambda screen: runs_command.show(screen, history))
-    lines = desk.shows(result).splitlines()
+    lines = context.show(result).splitlines()
     assert [line.split()[0] for line in lines[1:3]] == [RUN.run_id, "older"]
     assert lines[3] == "created  ▃█  oldest to newest, at most 4"
     assert lines[4] == "errors   █▁  oldest to newest, at most 2"

@@ -32,7 +32,7 @@ REFUSED = {
     f"run --from yesterday --to {DAY}": "--from must be a UTC time such as",
     f"run --from {DAY} --to 2024-11-02": "--to must be a UTC time such as",
     "run --from 2098-01-01T00:00:00Z --to 2098-01-02T00:00:00Z": "--from is in the future",
-    "logs last --session nobody": "'nobody' is no Checkout Session's id",
+    "logs last --session nobody": "'nobody' is not a Checkout Session id",
     "dlq redrive --error-type keyrejectd": "--error-type keyrejectd is unknown; did you mean KeyRejected",
     "dlq redrive --error-type Bogus": "--error-type Bogus is unknown; known are KeyNotAllowed, ",
     "dlq redrive --error-type HopFailed": "--error-type HopFailed is unknown",
