@@ -13,7 +13,7 @@ from recon.timestamps import DAY
 from sandbox.stack import STRIPE_KEY, create_table, wait_until
 from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import Endpoint, SessionSpec
-from tests.e2e.aws_cli import with_aws
+from tests.e2e.aws_cli import install_aws
 from tests.e2e.operator_cli import COMMAND, Cli, clean_environ, run
 from tests.e2e.shop import KEY, iso
 
@@ -36,9 +36,7 @@ def cli(shop, tmp_path_factory):
 @pytest.fixture(scope="module")
 def shell(cli, tmp_path_factory):
     """Run a command exactly as the doctor showed it."""
-    folder = with_aws(tmp_path_factory.mktemp("bin"))
-    if folder is None:
-        pytest.skip("no AWS CLI, and none from the package registry")
+    folder = install_aws(tmp_path_factory.mktemp("bin"))
     path = os.pathsep.join([str(folder), str(COMMAND.parent), os.environ["PATH"]])
     environ = cli.environ | dict(CREDENTIALS) | {"PATH": path, "STRIPE_KEY": STRIPE_KEY, "AWS_PAGER": ""}
 

@@ -1,18 +1,18 @@
-"""The terminal: lines, questions, and colours where somebody looks at them."""
+"""The terminal: lines, tables, questions, and colours if the output is a terminal."""
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from infra.deploy.errors import CannotDeploy
+from infra.deploy.errors import DeployError
 
 RED, YELLOW, BOLD = "31", "33", "1"
 
 
 @dataclass(frozen=True)
-class Screen:
-    """`read` gives the answer to a question; None: nobody is there to answer (`--yes`)."""
+class Terminal:
+    """An output and its user. `read` returns the answer to a question; None means `--yes`: never prompt."""
 
     out: TextIO
     read: Callable[[str], str] | None
@@ -26,31 +26,31 @@ class Screen:
         return text if plain else f"\033[{style}m{text}\033[0m"
 
     @property
-    def is_answered(self) -> bool:
+    def is_interactive(self) -> bool:
         return self.read is not None
 
     def ask(self, question: str, default: str = "") -> str:
-        """What was typed, or the default. Raises CannotDeploy where nobody can type."""
+        """Return the typed answer, or the default. Raise DeployError if there is no input."""
         if self.read is None:
-            raise CannotDeploy(f"nobody is there to answer: {question}")
+            raise DeployError(f"no terminal to answer: {question}")
         try:
             return self.read(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
         except EOFError:
-            raise CannotDeploy(f"nobody is there to answer: {question}") from None
+            raise DeployError(f"no terminal to answer: {question}") from None
 
-    def agreed(self, question: str) -> bool:
-        """Without anybody to ask, yes: that is what `--yes` says."""
+    def confirm(self, question: str) -> bool:
+        """Return whether the answer is yes. With `--yes` it always is."""
         return self.read is None or self.ask(f"{question} (y/n)", "n").lower() in {"y", "yes"}
 
-    def takes(self, offer: str) -> bool:
-        """A question that may stay open: whoever leaves it, or is not there, does not want it."""
+    def accept_offer(self, offer: str) -> bool:
+        """Return whether the user accepts an optional step. Ctrl-C, no input and `--yes` mean no."""
         try:
-            return self.is_answered and self.agreed(offer)
-        except (CannotDeploy, KeyboardInterrupt):
+            return self.is_interactive and self.confirm(offer)
+        except (DeployError, KeyboardInterrupt):
             return False
 
     def table(self, rows: Sequence[tuple[Sequence[str], str]]) -> None:
-        """Rows of cells, each with its style."""
+        """Print rows of cells, each row with its style, in aligned columns."""
         if not rows:
             return
         widths = [max(map(len, column)) for column in zip(*(cells for cells, _ in rows), strict=True)]
