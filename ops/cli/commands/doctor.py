@@ -25,9 +25,9 @@ def doctor(context: CommandContext) -> CommandResult:
     """Check key, table, queues, functions, schedule and alarms, and show the command that fixes each problem.
 
     Exit code 1 if something must be fixed or could not be checked; advice alone is fine."""
-    place = context.stack
-    endpoint = place.client("cloudformation").meta.endpoint_url if place.is_sandbox else None
-    diagnosis = diagnose(place, Shell(place.name, context.options.selector, endpoint), time.time)
+    stack = context.stack
+    endpoint = stack.client("cloudformation").meta.endpoint_url if stack.is_sandbox else None
+    diagnosis = diagnose(stack, Shell(stack.name, context.options.selector, endpoint), time.time)
     return CommandResult(diagnosis, lambda screen: show(screen, diagnosis), diagnosis.needs_attention)
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
 from ops.cli.command import CommandContext
-from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
 from ops.explain.facts import (
@@ -33,7 +33,6 @@ from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.errors import KeyUnavailable
 
 EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
-type FactLine = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ def explain(
 
     Reads Stripe, the table, the dead-letter queue and the schedule. Exit code 1 if there is something to do.
     """
-    session_id, place, now = parse_session_id(session), context.stack, context.now()
-    with stripe_access(place) as stripe:
-        facts = gather_facts(_build_sources(place, stripe, now), session_id, now)
+    session_id, stack, now = parse_session_id(session), context.stack, context.now()
+    with stripe_access(stack) as stripe:
+        facts = gather_facts(_build_sources(stack, stripe, now), session_id, now)
         if not facts.is_known:
             raise CommandError(describe_unknown_session(facts, _read_livemode(stripe)))
     verdict = decide_verdict(facts)
@@ -66,22 +65,22 @@ def explain(
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _build_sources(place: Stack, stripe: StripeAccess, now: int) -> Sources:
+def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> Sources:
     return Sources(
-        table=place.table,
-        queue=open_dead_letter_queue(place),
+        table=stack.table,
+        queue=open_dead_letter_queue(stack),
         stripe=stripe.source,
-        settings=place.settings,
-        producer=place.producer_settings,
-        schedule=_read_schedule(place, now),
-        deadline=place.deadline,
+        settings=stack.settings,
+        producer=stack.producer_settings,
+        schedule=_read_schedule(stack, now),
+        deadline=stack.deadline,
     )
 
 
-def _read_schedule(place: Stack, now: int) -> Schedule | None:
+def _read_schedule(stack: Stack, now: int) -> Schedule | None:
     """Return None if the operator may not read the schedule: the rest can be shown without it."""
     with suppress(ClientError, BotoCoreError):
-        return read_schedule(place, now)
+        return read_schedule(stack, now)
     return None
 
 

@@ -40,9 +40,9 @@ def report(
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
-    place = context.stack
+    stack = context.stack
     with context.busy("reading the runs and their outcomes"):
-        data = collect_report(place.table, now=context.now(), days=days, stack=place.name)
+        data = collect_report(stack.table, now=context.now(), days=days, stack=stack.name)
     html = context.screen.mask(render_page(data)).encode()
     if out == STANDARD_OUTPUT:
         return CommandResult(data, lambda _: write_to_standard_output(html))
