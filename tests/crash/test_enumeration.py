@@ -1,23 +1,17 @@
-"""The list of cases is derived from the run, and the checks find a rule that is switched off."""
+"""The list of cases is derived from the run, and the checks find a rule that is disabled."""
 
 import contextlib
 import inspect
-import math
 import socket
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from unittest import mock
+from dataclasses import dataclass
 
 import pytest
 import stripe
 from botocore import xform_name
 
 from consumer import batch_processor
-from producer import sync_run
-from recon.dynamodb import outcome_writer, outcomes, table
+from recon.dynamodb import outcomes, table
 from recon.dynamodb.runs import Runs
-from recon.retry import Deadline
 from testkit.doubles.errors import service_model
 from tests.crash.fault_catalog import BODIES
 from tests.crash.replay import (
@@ -29,6 +23,7 @@ from tests.crash.replay import (
     recover_by_redrive,
     report_failures,
 )
+from tests.model.disabled_rules import DISABLED_RULES, DisabledRule, put_without_condition
 
 BATCH, RUN = ("batch_start", consume_batch), ("run_start", produce_with_retries)
 
@@ -101,40 +96,18 @@ def test_cases_cover_each_error_of_the_stripe_library(cases):
     assert {"HTTP 429", "HTTP 503", "answer lost", *(f"200 with {name}" for name in BODIES)} <= found
 
 
-# Rules switched off: the checks must find each.
-
-
 @dataclass(frozen=True)
-class BrokenRule:
-    """`patches` switch the rule off; `fault` at `call_name` makes that visible in the `scene` as `finds`."""
+class VisibleFault:
+    """A fault in a scene that makes a disabled rule visible as `finds`."""
 
-    rule: str
     scene: tuple[str, Act]
-    patches: tuple[tuple[object, str, object], ...]
     call_name: str
     fault: str
     finds: str
 
 
-def _put_unconditionally(self, item, condition, values=None):
-    return table.Action("Put", (item["PK"], item["SK"]), {"Item": table.to_wire(item)})
-
-
 def _use_new_token_each_time(self, wire, token, check):
     return _transact_once(self, wire, self._new_token(), check)
-
-
-def _count_separately(into, run_id, moves, now, **rest):
-    if counting := _counter_actions(into, run_id, moves, now, **rest):
-        into.transact(counting, Deadline(math.inf, time.monotonic, lambda _seconds: None))
-    return []
-
-
-def _count_before_sending(self, messages, progress, counted=0):
-    progress = replace(progress, sent=len(messages) + counted)
-    self.run = self._with.runs.advance(self.run, progress, self._with.now())
-    self._with.queue.send(messages, self._with.pool, self._with.deadline)
-    self.sent += len(messages)
 
 
 def _take_any_cancellation_for_a_lost_race(self, run, state, _fallback=()):
@@ -146,65 +119,39 @@ def _take_any_cancellation_for_a_lost_race(self, run, state, _fallback=()):
 
 
 _transact_once = table.Table._transact_once
-_counter_actions = outcome_writer.counter_actions
 GONE, MISCOUNTED = "its message is gone", "created is"
 COMMIT = "dynamodb.transact_write_items"
-BROKEN_RULES = (
-    BrokenRule(
-        "a message stays until its session is settled",
-        BATCH,
-        ((batch_processor.BatchProcessor, "_release_messages", lambda self, batch, fates: []),),
-        "Stripe.get",
-        "HTTP 503",
-        GONE,
-    ),
-    BrokenRule(
-        "an order and an outcome are put under conditions and one token",
-        BATCH,
-        (
-            (table.Table, "put", _put_unconditionally),
+OWN_RULES = (
+    DisabledRule(
+        "conditions and one token",
+        patches=[
+            (table.Table, "put", put_without_condition("")),
             (table.Table, "_transact_once", _use_new_token_each_time),
-        ),
-        COMMIT,
-        "lost response",
-        MISCOUNTED,
+        ],
     ),
-    BrokenRule(
-        "counters move with their outcomes",
-        BATCH,
-        ((outcome_writer, "counter_actions", _count_separately),),
-        COMMIT,
-        "killed after",
-        MISCOUNTED,
-    ),
-    BrokenRule(
-        "the cursor moves after the sending",
-        RUN,
-        ((sync_run.RunLister, "_send", _count_before_sending),),
-        COMMIT,
-        "killed after",
-        GONE,
-    ),
-    BrokenRule(
-        "a refused transaction is not a failed condition",
-        RUN,
-        ((Runs, "_transact_with_state", _take_any_cancellation_for_a_lost_race),),
-        COMMIT,
-        "ItemCollectionSizeLimitExceeded",
-        GONE,
+    DisabledRule(
+        "a refusal is no failed condition",
+        patches=[(Runs, "_transact_with_state", _take_any_cancellation_for_a_lost_race)],
     ),
 )
+VISIBLE_FAULTS = {
+    "failed messages are returned": VisibleFault(BATCH, "Stripe.get", "HTTP 503", GONE),
+    "conditions and one token": VisibleFault(BATCH, COMMIT, "lost response", MISCOUNTED),
+    "counters are in the transaction": VisibleFault(BATCH, COMMIT, "killed after", MISCOUNTED),
+    "messages are sent before they are counted": VisibleFault(RUN, COMMIT, "killed after", GONE),
+    "a refusal is no failed condition": VisibleFault(RUN, COMMIT, "ItemCollectionSizeLimitExceeded", GONE),
+}
 
 
-@pytest.mark.parametrize("broken", BROKEN_RULES, ids=lambda broken: broken.rule)
-def test_checks_find_a_rule_that_is_switched_off(request, broken):
-    name, act = broken.scene
+@pytest.mark.parametrize("rule", VISIBLE_FAULTS)
+def test_checks_find_a_disabled_rule(request, rule):
+    visible = VISIBLE_FAULTS[rule]
+    (disabled,) = (one for one in (*DISABLED_RULES, *OWN_RULES) if one.rule == rule)
+    name, act = visible.scene
     start = request.getfixturevalue(name)
-    with ExitStack() as stack:
-        for target, attribute, value in broken.patches:
-            stack.enter_context(mock.patch.object(target, attribute, value))
+    with disabled.disable():
         assert any(
-            broken.finds in report_failures(start, act, [case], recover_by_redrive)
+            visible.finds in report_failures(start, act, [case], recover_by_redrive)
             for case in derive_cases(start, act)
-            if (case.call_name, case.fault.name) == (broken.call_name, broken.fault)
+            if (case.call_name, case.fault.name) == (visible.call_name, visible.fault)
         )

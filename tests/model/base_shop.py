@@ -71,6 +71,7 @@ class BaseShop:
         self.lines.append((self.world.clock.now, f"{what}: {details}" if details else what))
 
     def _act_on_one[T](self, rng: random.Random, things: list[T], act: Callable[[T], None]) -> bool:
-        if things:
-            act(things[rng.randrange(len(things))])
-        return bool(things)
+        if not things:
+            return False
+        act(things[rng.randrange(len(things))])
+        return True

@@ -9,7 +9,7 @@ from unittest import mock
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
 from producer import webhook_events, window
-from producer.sync_run import RunLister
+from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
 from recon.dynamodb import orders
 from recon.dynamodb.outcome_writer import Recheck
@@ -35,8 +35,8 @@ class DisabledRule:
     """
 
     rule: str
-    finds: str
-    seed: int
+    finds: str = ""
+    seed: int = 0
     patches: Sequence[tuple[Any, str, Any]] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class DisabledRule:
             yield
 
 
-def _put_without_condition(prefix: str) -> Callable[..., Action]:
+def put_without_condition(prefix: str) -> Callable[..., Action]:
     """Return a put without its condition for keys with this prefix."""
 
     def put(self: Table, item: Item, condition: str, values: Item | None = None) -> Action:
@@ -97,15 +97,15 @@ def _move_watermark_at_start(self: Runs, run: Run, now: int) -> Run:
 
 def _count_before_sending(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
     with_sent = replace(progress, sent=len(messages) + counted)
-    self.run = self._with.runs.advance(self.run, with_sent, self._with.now())
-    self._with.queue.send(messages, self._with.pool, self._with.deadline)
+    self.run = self._context.runs.advance(self.run, with_sent, self._context.now())
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
     self.sent += len(messages)
 
 
 def _count_one_less(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
-    self._with.queue.send(messages, self._with.pool, self._with.deadline)
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
     progress = replace(progress, sent=max(0, len(messages) + counted - 1))
-    self.run = self._with.runs.advance(self.run, progress, self._with.now())
+    self.run = self._context.runs.advance(self.run, progress, self._context.now())
     self.sent += len(messages)
 
 
@@ -131,13 +131,13 @@ def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None) -
 
 DISABLED_RULES = (
     DisabledRule(
-        "the order's key is free", "is changed", 1, [(Table, "put", _put_without_condition(" ORDER#"))]
+        "the order's key is free", "is changed", 1, [(Table, "put", put_without_condition(" ORDER#"))]
     ),
     DisabledRule(
         "the outcome is the one that was read",
         "goes from",
         12,
-        [(Table, "put", _put_without_condition("SYNC_RUN#"))],
+        [(Table, "put", put_without_condition("SYNC_RUN#"))],
     ),
     DisabledRule(
         "counters are in the transaction", "created is", 0, [(Table, "transact", _count_separately)]
@@ -186,7 +186,7 @@ DISABLED_RULES = (
         "events are read before sending",
         BY_WEBHOOK,
         0,
-        [(webhook_events.WebhookEvents, "look", lambda self: None)],
+        [(webhook_events.WebhookEvents, "refresh", lambda self: None)],
     ),
     DisabledRule(
         "a session lives for a day", BEHIND, 0, [(window, "SESSION_LIFE", 0), (window, "MARGIN", 0)]
