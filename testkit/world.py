@@ -32,7 +32,7 @@ from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.faults import Faulty, History
+from testkit.doubles.faults import CallHistory, Faulty
 from testkit.doubles.poller import Delivery, LambdaPoller
 from testkit.doubles.sqs import MemorySQS
 from testkit.fake_stripe import FakeStripe, SessionSpec
@@ -100,7 +100,7 @@ class World:
         self.rng = random.Random(7)
         self.stripe = stripe
         self.memory = dynamodb or self._memory()
-        self.history = History()
+        self.history = CallHistory()
         self.dynamodb = Faulty(self.memory, history=self.history)
         self.memory_sqs = MemorySQS(self.clock)
         self.sqs = Faulty(self.memory_sqs, history=self.history)

@@ -15,16 +15,16 @@ import stripe
 from stripe import oauth_error  # noqa: F401 - defines error classes that are found below
 
 from testkit.doubles.faults import (
-    Call,
+    ClientCall,
     Fault,
     cancelled,
     connect_timeout,
     entries_rejected,
-    faults_of,
     internal_error,
     keys_unprocessed,
     killed_after,
     killed_before,
+    list_faults,
     service_error,
     timed_out,
 )
@@ -69,7 +69,7 @@ BODIES = {
 TELLTALE = "Invalid API Key provided: sk_test_right, customer buyer@example.com"
 
 
-def harms_of(client: Any, call: Call) -> list[Fault]:
+def harms_of(client: Any, call: ClientCall) -> list[Fault]:
     """Each one once, deaths first."""
     found = _of_stripe() if _is_stripe(call) else _of_aws(client, call)
     return list({fault.name + str(fault.after): fault for fault in found}.values())
@@ -79,12 +79,12 @@ def is_death(fault: Fault) -> bool:
     return fault.name.startswith("killed")
 
 
-def _is_stripe(call: Call) -> bool:
+def _is_stripe(call: ClientCall) -> bool:
     return call.service == "Stripe"
 
 
-def _of_aws(client: Any, call: Call) -> Iterator[Fault]:
-    listed = faults_of(client, call.method)
+def _of_aws(client: Any, call: ClientCall) -> Iterator[Fault]:
+    listed = list_faults(client, call.method)
     yield from (fault for fault in listed if is_death(fault))
     yield from (fault for fault in listed if not is_death(fault))
     yield from (service_error(code) for code in COMMON)
@@ -137,13 +137,13 @@ def _made(error: type[stripe.StripeError]) -> stripe.StripeError:
 
 
 def _answering(name: str, status: HTTPStatus, body: bytes) -> Fault:
-    def instead(method: Callable[..., Any], call: Call) -> Any:
+    def instead(method: Callable[..., Any], call: ClientCall) -> Any:
         return body, int(status), {"Request-Id": "req_harm"}
 
     return Fault(name, _unused, instead=instead)
 
 
-def _unused(client: Any, call: Call) -> BaseException:
+def _unused(client: Any, call: ClientCall) -> BaseException:
     raise AssertionError("an answer raises nothing")
 
 

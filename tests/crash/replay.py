@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from recon.errors import SyncError, Unexpected
 from recon.timestamps import DAY
 from testkit.builders import NOW
-from testkit.doubles.faults import Call, Fault, Killed, never
+from testkit.doubles.faults import ClientCall, Fault, Killed, never
 from testkit.world import SCHEDULED, Item
 from tests.crash import verdict
 from tests.crash.harms import harms_of, is_death
@@ -42,7 +42,7 @@ class Case:
     def __str__(self) -> str:
         return f"{self.number} {self.fault.name}{' (stays)' if self.stays else ''} at {self.at}"
 
-    def plan(self, call: Call) -> Fault | None:
+    def plan(self, call: ClientCall) -> Fault | None:
         like = self.stays and call.number > self.number and _name(call) == self.at
         return self.fault if call.number == self.number or like else None
 
@@ -181,5 +181,5 @@ def the_next_night(night: Night, shop: Shop) -> Wrongs:
     return verdict.of_the_nights(night, shop)
 
 
-def _name(call: Call) -> str:
+def _name(call: ClientCall) -> str:
     return f"{call.service}.{call.method}"

@@ -20,7 +20,7 @@ from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.errors import Meta, exceptions_of
+from testkit.doubles.errors import ClientMeta, client_exceptions
 from testkit.doubles.faults import Faulty
 from testkit.doubles.queues import Message
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
@@ -144,8 +144,8 @@ class Modelled:
     """Gives a double the model of its service, from which a test learns its errors."""
 
     def __init__(self, service: str, double: Any) -> None:
-        self.meta = Meta(service)
-        self.exceptions = exceptions_of(service)
+        self.meta = ClientMeta(service)
+        self.exceptions = client_exceptions(service)
         self._double = double
 
     def __getattr__(self, name: str) -> Any:

@@ -8,7 +8,7 @@ from recon.domain.message import build_message
 from recon.domain.order import SnapshotContext, build_order
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from testkit.builders import NOW, RUN, a_line, a_session
-from testkit.doubles.values import size_of_item
+from testkit.doubles.values import item_size
 from testkit.fake_stripe import LineSpec
 from testkit.world import wire
 from tests.hostile.stage import Stage, a_rich_session, as_fetched
@@ -25,7 +25,7 @@ def test_the_size_of_an_order_is_never_underrated(metadata, name, amount, lines)
     session = a_session(metadata=metadata, amount_total=amount)
     line = a_line(description=name, unit_amount=amount, amount_total=amount)
     order = build_order(session, [line] * lines, "user-1", SnapshotContext(RUN, NOW))
-    ours, theirs = item_bytes(order), size_of_item(wire(order))
+    ours, theirs = item_bytes(order), item_size(wire(order))
     # Trailing zeros of a number cost nothing there: an order is refused no sooner than so close to the limit.
     assert theirs <= ours <= theirs + 10 * (4 * lines + 5)
 

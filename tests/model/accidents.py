@@ -10,13 +10,13 @@ from functools import cache
 
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import (
-    Call,
+    ClientCall,
     Fault,
     connection_closed,
     connection_refused,
-    faults_of,
     killed_after,
     killed_before,
+    list_faults,
     lost_response,
     timed_out,
 )
@@ -57,7 +57,7 @@ _CLIENTS = {"dynamodb": MemoryDynamoDB, "sqs": MemorySQS}
 _DEATHS = [killed_before(), killed_after()]
 
 
-def chosen(call: Call, kind: int) -> Fault:
+def chosen(call: ClientCall, kind: int) -> Fault:
     """`kind` counts from 1; 0 is the pause."""
     faults = possible(call.service, call.method)
     return faults[(kind - 1) % len(faults)]
@@ -67,7 +67,7 @@ def chosen(call: Call, kind: int) -> Fault:
 def possible(service: str, method: str) -> list[Fault]:
     """Deaths and lost answers twice: they are what exactly-once has to fear."""
     if service in _CLIENTS:
-        return [*faults_of(_CLIENTS[service](), method), lost_response(), *_DEATHS]
+        return [*list_faults(_CLIENTS[service](), method), lost_response(), *_DEATHS]
     if service == "StripeApi":
         return [*_stripe(method), *_DEATHS]
     return [connection_refused(), connection_closed(), lost_response(), timed_out(), *_DEATHS]

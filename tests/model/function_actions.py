@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from recon.errors import Unexpected
 from recon.timestamps import DAY, HOUR
-from testkit.doubles.faults import Call, Fault, Faulty, Killed, connection_closed
+from testkit.doubles.faults import ClientCall, Fault, Faulty, Killed, connection_closed
 from testkit.doubles.poller import Delivery, LambdaPoller
 from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model import accidents
@@ -163,11 +163,11 @@ class FunctionActions(Stage):
         return self._one_of(rng, self.paused, on)
 
 
-def _nothing(call: Call) -> None:
+def _nothing(call: ClientCall) -> None:
     """No fault."""
 
 
-def _no_deletion(call: Call) -> Fault | None:
+def _no_deletion(call: ClientCall) -> Fault | None:
     return connection_closed() if call.method == "delete_message_batch" else None
 
 

@@ -20,7 +20,7 @@ from recon.domain.message import dumps
 from recon.dynamodb.outcomes import Recheck
 from recon.timestamps import HOUR
 from testkit.builders import RUN, a_message
-from testkit.doubles.faults import Call
+from testkit.doubles.faults import ClientCall
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import events_of
 from testkit.world import FUNCTION_TIMEOUT, Context
@@ -132,7 +132,7 @@ class _Shop:
         )
         self._takes(None)
 
-    def _plan(self, call: Call) -> None:
+    def _plan(self, call: ClientCall) -> None:
         self._seen[call.method] = self._seen.get(call.method, 0) + 1
         step = _STEP_OF.get((call.method, self._seen[call.method]))
         if step:

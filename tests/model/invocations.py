@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from recon.stripe.source import StripeConnection
 from testkit.builders import FakeTime
-from testkit.doubles.faults import Call, Fault, Killed
+from testkit.doubles.faults import ClientCall, Fault, Killed
 from tests.model.accidents import PAUSE, Accidents, chosen
 
 # What one call takes, in seconds: enough for moments to differ.
@@ -132,7 +132,7 @@ class Invocations:
             self.paused[0].died = True
             self.go_on(self.paused[0])
 
-    def __call__(self, call: Call) -> Fault | None:
+    def __call__(self, call: ClientCall) -> Fault | None:
         """What the call meets. A process that is dead makes no call."""
         running = self._running
         if running is None:
@@ -161,6 +161,6 @@ class Invocations:
             running.died = True
             raise Killed
 
-    def _note(self, running: Invocation, call: Call, what: str) -> None:
+    def _note(self, running: Invocation, call: ClientCall, what: str) -> None:
         self.met[f"{call.service}.{call.method}", what] += 1
         running.trace.append(f"{call.service}.{call.method} !! {what}")

@@ -21,8 +21,9 @@ from testkit import world
 from testkit.builders import NOW, TABLE
 from testkit.doubles.faults import Faulty
 from testkit.doubles.queues import Queue
-from testkit.doubles.sqs import Answer, MemorySQS
-from testkit.doubles.sqs_requests import Entry
+from testkit.doubles.sqs import MemorySQS
+from testkit.doubles.sqs_requests import BatchEntry
+from testkit.shapes import JsonObject
 from testkit.world import KEY, Context, World
 from tests.model.books import ObservedDynamoDB
 from tests.model.invocations import Invocations
@@ -69,7 +70,7 @@ class ObservedSQS(MemorySQS):
 
     observe: Callable[[str], None] | None = None
 
-    def _send_entry(self, queue: Queue, entry: Entry) -> Answer:
+    def _send_entry(self, queue: Queue, entry: BatchEntry) -> JsonObject:
         answer = super()._send_entry(queue, entry)
         if self.observe:
             self.observe(entry["MessageBody"])

@@ -383,7 +383,7 @@ def test_the_task_of_another_day_is_not_taken_for_this_one(world, native):
 
 def test_a_task_that_sqs_does_not_list_yet_is_starting(world, native):
     started = native.tasks.start()
-    world.memory_sqs._tasks.clear()
+    world.memory_sqs.mover.tasks.clear()
     task = native.tasks.look(started)
     assert (task.status, task.moved, task.is_over) == ("STARTING", 0, False)
 

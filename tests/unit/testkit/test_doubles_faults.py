@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from testkit.doubles import faults
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.faults import Faulty, History, Killed, at_call, first_of, never, on, randomly
+from testkit.doubles.faults import CallHistory, Faulty, Killed, at_call, first_of, never, on, randomly
 from testkit.doubles.sqs import MemorySQS
 
 TABLE = "commerce"
@@ -149,7 +149,7 @@ def test_random_faults_can_be_kept_to_some_methods(table):
 
 
 def test_several_clients_share_one_history(table):
-    history = History()
+    history = CallHistory()
     sqs = MemorySQS()
     url = sqs.add_queue("sessions")
     plan = at_call(2, faults.killed_before())
