@@ -20,7 +20,7 @@ from sandbox.demo.scenes import (
 )
 from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
-from testkit.fake_stripe import FakeStripeAdmin, Fault, FaultKind
+from testkit.fake_stripe import FakeStripeAdmin, FaultKind, StripeFault
 from testkit.invariants import verify
 from testkit.shop import Expected, Shop, make_shop, seed_table
 
@@ -77,13 +77,13 @@ def _open_shop(stage: Stage, stripe: FakeStripeAdmin, options: Options) -> Shop:
     return shop
 
 
-def _faults(shop: Shop) -> list[Fault]:
+def _faults(shop: Shop) -> list[StripeFault]:
     lost = [truth.session_id for truth in shop.truth if truth.expected is Expected.ORDER_RECOVERED]
     hiccups = [
-        Fault(kind, session=session, times=times)
+        StripeFault(kind, session=session, times=times)
         for (kind, times), session in zip(HICCUPS, lost, strict=False)
     ]
-    return hiccups + [Fault(FaultKind.MISSING, session=session) for session in shop.dead_sessions]
+    return hiccups + [StripeFault(FaultKind.MISSING, session=session) for session in shop.dead_sessions]
 
 
 def _run(stage: Stage, shop: Shop) -> tuple[str, Progress]:

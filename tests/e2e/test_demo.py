@@ -15,7 +15,7 @@ import pytest
 from infra.build import FUNCTIONS, ROOT
 from sandbox.stack import bundle
 from testkit.emulator.process import installed
-from testkit.fake_stripe import FakeStripe, Fault, FaultKind
+from testkit.fake_stripe import FakeStripe, FaultKind, StripeFault
 from testkit.shop import make_shop
 from tests.e2e.aws_cli import with_aws
 
@@ -358,7 +358,7 @@ def test_the_users_own_test_account_is_read_into_an_empty_table(account):
 
 def test_a_paid_session_of_the_account_without_an_order_is_a_failure(account):
     lost = next(iter(make_shop(int(SESSIONS), 3, int(time.time())).sessions)).id
-    account.faults.add(Fault(FaultKind.MISSING, session=lost))
+    account.faults.add(StripeFault(FaultKind.MISSING, session=lost))
     try:
         ran = demo(
             "--real-stripe", "--lookback-hours", "48", STRIPE_SECRET=OWN_KEY, STRIPE_API_BASE=account.url

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from typing import Any
 
 from testkit.fake_stripe import FakeStripe, RateLimits
-from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
+from testkit.fake_stripe.faults import Endpoint, FaultKind, Faults, StripeFault
 from testkit.shop import Shop
 
 # Longer than a request of a consumer may take, and short enough for a producer to wait for.
@@ -34,13 +34,13 @@ class Chance(Faults):
 
     def take(
         self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
-    ) -> list[Fault]:
+    ) -> list[StripeFault]:
         if random.random() >= self.rate:
             return super().take(endpoint, session, expanded)
         (kind,) = random.choices(list(KINDS), list(KINDS.values()))
         with self._drawing:
             self._drawn[endpoint.value, kind.value] += 1
-        return [Fault(kind, seconds=HANG_SECONDS if kind is FaultKind.HANG else 0.0)]
+        return [StripeFault(kind, seconds=HANG_SECONDS if kind is FaultKind.HANG else 0.0)]
 
     def drawn(self) -> list[list[Any]]:
         """[endpoint, kind, times]."""
@@ -56,7 +56,7 @@ def _does(stripe: FakeStripe, faults: Chance, told: dict[str, Any]) -> Any:
             shop = Shop.from_json(json.dumps(recipe))
             stripe.store.add_all(shop.sessions)
             for session in shop.dead_sessions:
-                faults.add(Fault(FaultKind.MISSING, session=session))
+                faults.add(StripeFault(FaultKind.MISSING, session=session))
         case {"forget": recipe}:
             for spec in Shop.from_json(json.dumps(recipe)).sessions:
                 stripe.store.remove(spec.id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from recon.timestamps import DAY, HOUR
 from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
-from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, events_of
+from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, make_events
 from tests.simulation.webhook import user_of
 
 # Stripe tries to deliver an event for three days.
@@ -100,7 +100,7 @@ class Customers:
 
 
 def _made(spec: SessionSpec, event_type: str) -> Iterator[EventSpec]:
-    return (event for event in events_of(spec) if event.type == event_type)
+    return (event for event in make_events(spec) if event.type == event_type)
 
 
 def _lives(sale: Sale, now: int) -> bool:

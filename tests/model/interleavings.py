@@ -22,7 +22,7 @@ from recon.timestamps import HOUR
 from testkit.builders import RUN, a_message
 from testkit.doubles.faults import ClientCall
 from testkit.fake_stripe.specs import SessionSpec
-from testkit.fake_stripe.store import events_of
+from testkit.fake_stripe.store import make_events
 from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model.model_world import ModelWorld, Shape
 from tests.simulation.webhook import Webhook
@@ -95,7 +95,7 @@ class _Shop:
         created = int(self.world.clock.now) - HOUR
         self.spec = SessionSpec("cs_test_0", created, metadata={"userId": "user1"})
         self.world.sells(self.spec)
-        (self._event,) = events_of(self.spec)
+        (self._event,) = make_events(self.spec)
         self._fence = rules.fence
         self._webhook = Webhook(self.world)
         self._goes_on = False

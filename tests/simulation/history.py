@@ -26,7 +26,7 @@ from testkit.doubles.faults import Killed, at_call, killed_after, killed_before,
 from testkit.doubles.faults import Plan as Faults
 from testkit.fake_stripe import Endpoint, FakeStripe, api
 from testkit.fake_stripe.specs import SessionSpec
-from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, events_of
+from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, make_events
 from testkit.world import KEY, World
 from tests.simulation.plans import BLIND, NIGHTS, NIGHTS_TO_SETTLE, Hook, Plan, Sale, night
 from tests.simulation.webhook import Webhook
@@ -150,7 +150,7 @@ class History:
 
     def _changes(self, spec: SessionSpec, how: str, event_type: str, hook: Hook) -> None:
         self._stripe.store.add(spec)
-        made = [event for event in events_of(spec) if event.type == event_type]
+        made = [event for event in make_events(spec) if event.type == event_type]
         without = "" if made else ", and Stripe makes no event of it"
         self.note(f"{how}, {spec.payment_status}{without}", spec.id)
         for event in made:
