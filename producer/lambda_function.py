@@ -5,20 +5,21 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
-from producer.request import SCHEDULED, Continuation, Request, parse_request
+from producer.request import SCHEDULED, Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
 from producer.sync_run import SyncRun
 from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
 from recon.dynamodb.outcomes import find_created_orders
-from recon.dynamodb.records import Run, State
+from recon.dynamodb.records import Failure, Run, State
 from recon.dynamodb.runs import Runs
 from recon.errors import InvalidRequest, SyncError, Unexpected
 from recon.retry import LISTING_ATTEMPTS, Deadline, listing_seconds, stripe_timeout
-from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry, frames
+from recon.telemetry import DEFAULT_STACK, STACK_VARIABLE, Telemetry, frames
 from recon.timestamps import to_iso
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Lambda keeps an asynchronous call for six hours at most.
 RETRY_SECONDS = 6 * 3600
+# To write down why a run failed, out of the half minute that is kept of a producer's life.
+FAILURE_SECONDS = 10.0
 # Two pages are twenty batches of ten, all in flight at once.
 THREADS = 20
 
@@ -60,29 +63,60 @@ def stripe_connection(timeout: float) -> "StripeConnection":
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
-    """Answers `{"statusCode": 200, "body": {…}}`, or 400 for an event with something wrong in it.
+    """Answers `{"statusCode": 200, "body": {…}}`, or 400 for a manual event with something wrong in it.
 
-    Every other failure is raised, so that Lambda's Errors metric and its retries see it.
+    Every other failure is raised, so that Lambda's Errors metric and its retries see it, and kept on the
+    run's record. A scheduled event or a continuation is never answered with 400: nobody reads that answer.
     """
+    attempt = Attempt()
     try:
-        return {"statusCode": 200, "body": _respond(parse_request(event), context)}
+        return {"statusCode": 200, "body": _respond(parse_request(event), context, attempt)}
     except InvalidRequest as error:
-        telemetry().warning(f"Refused: {error}", run_id=NONE)
-        return build_refusal(str(error))
+        if has_caller(event):
+            telemetry().warning(f"Refused: {error}", run_id=attempt.run_id)
+            return build_refusal(str(error))
+        telemetry().error(f"Refused: {error}", run_id=attempt.run_id, error_type=type(error).__name__)
+        raise
     except SyncError as error:
-        telemetry().error(f"Sync failed: {error}", run_id=NONE, error_type=type(error).__name__)
+        telemetry().error(f"Sync failed: {error}", run_id=attempt.run_id, error_type=type(error).__name__)
         telemetry().failed_for(error)
+        _keep_failure(attempt, error, context)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
         name = type(error).__name__
-        telemetry().error(f"Unexpected {name}", run_id=NONE, error_type=name, frames=frames(error))
+        telemetry().error(f"Unexpected {name}", run_id=attempt.run_id, error_type=name, frames=frames(error))
+        _keep_failure(attempt, Unexpected(name), context)
         # Not `from error`: Lambda prints the text of what is raised, and nobody knows what is in that one.
         raise Unexpected(name) from None
     finally:
         telemetry().flush()
 
 
-def _respond(request: Request | Continuation, context: "LambdaContext") -> Body:
+def _keep_failure(attempt: Attempt, error: SyncError, context: "LambdaContext") -> None:
+    """Mark the run failed and keep why on its record, if the table can be written.
+
+    Never raises: the error itself must not be hidden by one of its record.
+    """
+    run = attempt.run
+    if run is None:
+        return
+    deadline = Deadline(time.monotonic() + FAILURE_SECONDS, time.monotonic, time.sleep)
+    failure = Failure(
+        type(error).__name__, str(error), to_iso(_now()), attempts=1, request_id=context.aws_request_id
+    )
+    try:
+        Runs(clients().table, deadline).fail(run, failure)
+    except Exception as unwritten:  # noqa: BLE001 - see above
+        cause = str(unwritten) if isinstance(unwritten, SyncError) else type(unwritten).__name__
+        telemetry().warning(f"The failure is not on the run's record: {cause}", run_id=run.run_id)
+
+
+def _respond(request: Request | Continuation, context: "LambdaContext", attempt: Attempt) -> Body:
+    # Before anything can fail. A retry of a manual call finds the id of its first attempt when it begins.
+    if isinstance(request, Continuation):
+        attempt.run_id = request.run_id
+    else:
+        attempt.run_id = request.run_id(_now(), context.aws_request_id)
     kept = clients()
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = Deadline(time.monotonic() + listing_seconds(seconds), time.monotonic, time.sleep)
@@ -104,6 +138,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext") -> Body:
         now=_now,
         telemetry=telemetry(),
         go_on=lambda hop: continue_async(lambda_client(), context.function_name, hop),
+        attempt=attempt,
     )
     if isinstance(request, Continuation):
         if (resumed := enqueue.resume(request)) is None:

@@ -10,6 +10,7 @@ from recon.errors import InvalidRequest
 from recon.timestamps import parse_epoch, to_run_id
 
 SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
+EVENTBRIDGE = "aws.events"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
 _SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
 _CONTINUE_KEYS = ("trigger", "runId", "hop")
@@ -55,7 +56,7 @@ def parse_request(event: object) -> Request | Continuation:
     """Raises InvalidRequest that names the field and says what would be right."""
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
-    if event.get("source") == "aws.events":
+    if event.get("source") == EVENTBRIDGE:
         return Request(SCHEDULED, at=read_time(event.get("time"), "time"))
     if event.get("trigger") == CONTINUE:
         return _hop(event)
@@ -71,6 +72,13 @@ def parse_request(event: object) -> Request | Continuation:
         dry_run=_boolean(event, "dryRun"),
         period=_period(event),
     )
+
+
+def has_caller(event: object) -> bool:
+    """Return True if a caller may read the answer: the event is neither a schedule's nor a continuation."""
+    if not isinstance(event, Mapping):
+        return True
+    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (SCHEDULED, CONTINUE)
 
 
 def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:

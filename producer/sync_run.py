@@ -4,9 +4,10 @@ when this one has done its part."""
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from producer.attempt import Attempt
 from producer.request import SCHEDULED, Continuation
 from producer.session_lister import ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
@@ -40,7 +41,8 @@ NO_SESSIONS = (
 
 @dataclass(frozen=True)
 class SyncRun:
-    """Everything a real run needs. `now` gives epoch seconds; `go_on` invokes the producer again."""
+    """Everything a real run needs. `now` gives epoch seconds; `go_on` invokes the producer again. `attempt`
+    is kept up to date with the run's record."""
 
     settings: "Settings"
     runs: Runs
@@ -51,12 +53,15 @@ class SyncRun:
     now: Callable[[], int]
     telemetry: Telemetry
     go_on: Callable[[Continuation], None]
+    attempt: Attempt = field(default_factory=Attempt)
 
     def begin(self, wanted: Run, state: State) -> Run:
         """Begins a run, or goes on with one that another invocation began, in its own window and to its own
         maximum. `state`: as it was before. Returns the run's record as it stands then."""
-        self._close_others(wanted.run_id)
+        # The record first: whatever fails from here on is kept on it.
         run = self.runs.start(wanted, self.now())
+        self.attempt.hold(run)
+        self._close_others(run.run_id)
         for warning in wanted.warnings:
             self.warn(run.run_id, warning)
         return self._go_on_with(run, state, hop=0)
@@ -66,7 +71,9 @@ class SyncRun:
         run = self.runs.get(hop.run_id)
         if run is None:
             return None
-        return self._go_on_with(self.runs.resume(run, self.now()), self.runs.state(), hop.number)
+        run = self.runs.resume(run, self.now())
+        self.attempt.hold(run)
+        return self._go_on_with(run, self.runs.state(), hop.number)
 
     def _go_on_with(self, run: Run, state: State, hop: int) -> Run:
         if run.status == RUNNING and not run.listed:
@@ -74,6 +81,7 @@ class SyncRun:
                 run = self._list(run, state)
             except CursorConflict:
                 # What this one sent is sent twice and counted once.
+                self.attempt.release()
                 self.telemetry.info("Another invocation lists this run; this one stops", run_id=run.run_id)
             else:
                 self._hop_on(run, hop)
@@ -89,6 +97,7 @@ class SyncRun:
         if hop >= MOST_HOPS:
             raise TooManyHops(f"run {run.run_id} has not ended after {MOST_HOPS} invocations")
         self.go_on(Continuation(run.run_id, hop + 1))
+        self.attempt.release()
 
     def _list(self, run: Run, state: State) -> Run:
         """Sends what is left of the run, or as much as one invocation should."""
@@ -291,6 +300,7 @@ class RunLister:
         self._with.queue.send(_side_by_side(messages), self._with.pool, self._with.deadline)
         progress = replace(progress, sent=len(messages) + counted)
         self.run = self._with.runs.advance(self.run, progress, self._with.now())
+        self._with.attempt.hold(self.run)
         self.sent += len(messages)
         self._with.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
 

@@ -24,7 +24,7 @@
         TooManyHops            a run that does not end, however often its producer goes on
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment; names every wrong name at once
-      InvalidRequest         a producer event that names something wrong; answered with 400
+      InvalidRequest         a producer event that names something wrong; a manual one is answered with 400
 
 Messages never hold Stripe's own text, a key, a name or an address: they are logged and stored.
 """

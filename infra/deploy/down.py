@@ -13,7 +13,7 @@ from infra.deploy.stack import Described, Sleep, Stack, outputs_of
 QUEUES = {
     "QueueUrl": "sessions that nobody has looked at",
     "DeadLetterQueueUrl": "sessions that were given up",
-    "ScheduleDeadLetterQueueUrl": "nights that never started",
+    "ScheduleDeadLetterQueueUrl": "nights that never started or failed",
 }
 _COUNTS = ("", "NotVisible", "Delayed")
 

@@ -24,7 +24,7 @@ from ops.runs.status import Schedule
 from recon.config import Settings
 from recon.domain.message import SessionMessage
 from recon.dynamodb.records import RUNNING, Run
-from recon.dynamodb.runs import LISTING_STALE_SECONDS, Runs
+from recon.dynamodb.runs import Runs, is_stalled
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
 
@@ -144,7 +144,7 @@ def _open_run(latest: Sequence[Run], in_runs: Sequence[InRun], sight: Sight, now
 
 def _goes_on(run: Run, now: int) -> bool:
     """A run whose producer died is open until the next run closes it."""
-    return run.status == RUNNING and (run.listed or run.listing_moved_at > now - LISTING_STALE_SECONDS)
+    return run.status == RUNNING and not is_stalled(run, now)
 
 
 def _missing(asked: Asked, message: SessionMessage | None, schedule: Schedule | None) -> list[str]:

@@ -56,6 +56,7 @@ def _run_line(item: Item) -> RunLine | None:
         skipped=_count(run.skipped),
         errors=_count(run.errors),
         drifted=_count(run.drifted),
+        failure=run.failure.error_type if run.failure else None,
     )
 
 

@@ -9,7 +9,7 @@ MAX_CURRENCIES = 3
 
 
 def headline(report: Report) -> Html:
-    return element("p", *_recovered(report), *_open_errors(report), class_="lede")
+    return element("p", *_recovered(report), *_failed_runs(report), *_open_errors(report), class_="lede")
 
 
 def _recovered(report: Report) -> tuple[Content, ...]:
@@ -24,7 +24,10 @@ def _recovered(report: Report) -> tuple[Content, ...]:
         there = "was there" if report.missed.whole == 1 else "were there"
         orders = element("strong", _unbroken(counted(report.missed.whole, "order")))
         return f"{span} no order had to be recovered: ", orders, f" {there} already."
-    return f"{span} ", element("strong", counted(len(report.runs), "run")), " met no order to recover."
+    looked = len(report.runs) - report.failed_runs
+    if not looked:
+        return (f"{span} no run looked at all of its sessions.",)
+    return f"{span} ", element("strong", counted(looked, "run")), " met no order to recover."
 
 
 def _worth(report: Report) -> tuple[Content, ...]:
@@ -37,6 +40,12 @@ def _worth(report: Report) -> tuple[Content, ...]:
     joints = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + [""]
     worth = " worth at least " if report.unknown_amounts else " worth "
     return worth, *zip(parts, joints, strict=True)
+
+
+def _failed_runs(report: Report) -> tuple[Content, ...]:
+    if not report.failed_runs:
+        return ()
+    return " ", element("em", f"{counted(report.failed_runs, 'run')} failed.")
 
 
 def _open_errors(report: Report) -> tuple[Content, ...]:

@@ -37,7 +37,8 @@ class Share:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run by its own record. `seconds` is None until it has ended."""
+    """A run by its own record. `seconds` is None until it has ended. `failure` is the type of the error that
+    a failed run ended with, where its record says so."""
 
     run_id: str
     trigger: str
@@ -50,6 +51,7 @@ class RunLine:
     skipped: int = 0
     errors: int = 0
     drifted: int = 0
+    failure: str | None = None
 
     @property
     def day(self) -> int:

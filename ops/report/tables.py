@@ -114,7 +114,10 @@ def _run_row(run: RunLine) -> list[Content]:
     return [
         words.moment(run.started_at),
         run.trigger or _NOTHING,
-        _state(run.status, {"done": "good", "failed": "bad"}.get(run.status, "open")),
+        _state(
+            f"{run.status}: {run.failure}" if run.failure else run.status,
+            {"done": "good", "failed": "bad"}.get(run.status, "open"),
+        ),
         duration(run.seconds),
         *(f"{count:,}" for count in counts),
     ]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Failure, Run
+from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -12,7 +13,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 @dataclass(frozen=True)
 class PastRun:
     """One run as people look at it. `seconds` is how long it took, or has taken by now. `status` is the
-    response's word: running, success, completed_with_errors or failed."""
+    response's word: running, success, completed_with_errors or failed. `failure` says why it failed, where
+    its producer could; `stalled_since` is set while an open run makes no progress any more."""
 
     run_id: str
     trigger: str
@@ -30,10 +32,14 @@ class PastRun:
     drifted: int
     truncated: bool
     warnings: tuple[str, ...]
+    failure: Failure | None = None
+    stalled_since: datetime | None = None
 
     @property
     def needs_attention(self) -> bool:
-        return bool(self.status == "failed" or self.errors or self.drifted or self.truncated or self.warnings)
+        """Return True if an operator should look at the run."""
+        ended_badly = self.status == "failed" or self.stalled_since
+        return bool(ended_badly or self.errors or self.drifted or self.truncated or self.warnings)
 
 
 def past_run(run: Run, now: int) -> PastRun:
@@ -54,6 +60,8 @@ def past_run(run: Run, now: int) -> PastRun:
         drifted=run.drifted,
         truncated=run.truncated,
         warnings=run.warnings,
+        failure=run.failure,
+        stalled_since=datetime.fromtimestamp(run.listing_moved_at, UTC) if is_stalled(run, now) else None,
     )
 
 

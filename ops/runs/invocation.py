@@ -2,13 +2,14 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
 from ops.errors import CommandError
+from ops.runs.failures import in_words, next_command
 from producer.request import parse_request
 from recon.timestamps import to_iso
 
@@ -21,6 +22,17 @@ type Body = dict[str, Any]
 
 class AnswerLost(Exception):  # noqa: N818 - not known to be an error: the producer may be at work
     """The producer was invoked and its answer did not arrive."""
+
+
+class ProducerFailed(CommandError):
+    """The producer raised. `run_id` is None where nobody knows of a run that it began."""
+
+    def __init__(self, error_type: str, message: str, run_id: str | None = None) -> None:
+        whose = f"run {run_id}" if run_id else "the producer"
+        command = next_command(error_type, run_id)
+        super().__init__(f"{whose} failed: {in_words(error_type, message)}; next: {command}")
+        self.error_type = error_type
+        self.message = message
 
 
 def build_event(
@@ -62,17 +74,12 @@ def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
     except HTTPClientError as exc:
         raise AnswerLost(type(exc).__name__) from exc
     if answer.get("FunctionError"):
-        raise CommandError(f"the producer failed: {_failure(payload)}")
+        # Class and message, which are ours and hold nothing secret.
+        raise ProducerFailed(payload.get("errorType", "unknown"), payload.get("errorMessage", ""))
     if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's word for fine
         raise CommandError(f"the producer refused: {payload['body']['message']}")
     body: Body = payload["body"]
     return body
-
-
-def _failure(payload: Mapping[str, Any]) -> str:
-    """What a function that raised answers: class and message, which are ours and hold nothing secret."""
-    kind, text = payload.get("errorType", "unknown"), payload.get("errorMessage", "")
-    return f"{kind}: {text}" if text else str(kind)
 
 
 def in_background(call: Callable[[], Body]) -> "Future[Body]":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ops.errors import CommandError
 from ops.runs.follow import Progress, Watch
-from ops.runs.invocation import AnswerLost, Body
+from ops.runs.invocation import AnswerLost, Body, ProducerFailed
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -64,11 +64,25 @@ class RunTracker:
                 return str(self.answer.result()["runId"])
             except AnswerLost:
                 lost = True
-        if self.run_id:
-            return self.run_id
-        begun = self.watch.runs.find_by_time(self.moment)
-        if len(begun) == 1:
-            return begun[0]
+            except ProducerFailed as failed:
+                raise self._with_record(failed) from failed
+        if begun := self._begun():
+            return begun
         if lost and self.clock() - self._began > LOST_SECONDS:
             raise CommandError("the producer's answer was lost, and no run has begun; running again is safe")
         return None
+
+    def _with_record(self, failed: ProducerFailed) -> ProducerFailed:
+        """Name the failed run, and its cause as its record says it."""
+        run_id = self._begun()
+        record = self.watch.runs.get(run_id) if run_id else None
+        if record is None or record.failure is None:
+            return ProducerFailed(failed.error_type, failed.message, run_id)
+        return ProducerFailed(record.failure.error_type, record.failure.message, run_id)
+
+    def _begun(self) -> str | None:
+        """Return the run's id, if its record is there and no other run was asked for at the same moment."""
+        if self.run_id:
+            return self.run_id
+        begun = self.watch.runs.find_by_time(self.moment)
+        return begun[0] if len(begun) == 1 else None

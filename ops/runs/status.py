@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
+from ops.runs.failures import describe_trouble
 from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
@@ -129,9 +130,9 @@ def _of_the_queues(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_the_run(run: PastRun) -> Iterator[Finding]:
-    if run.status == "failed":
-        yield Finding(f"run {run.run_id} failed: its listing stopped", f"nightly-sync logs {run.run_id}")
-    if run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
+    if trouble := describe_trouble(run):
+        yield Finding(*trouble)
+    elif run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
         yield Finding(
             f"run {run.run_id} has been open for more than 4 hours", f"nightly-sync logs {run.run_id}"
         )

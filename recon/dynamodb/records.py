@@ -43,12 +43,27 @@ def outcome_key(run_id: str, session_id: str) -> Key:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why the last invocation of a run failed: a word of the error tree, its text, and the time in ISO 8601.
+
+    `attempts` counts the failed invocations of the run. `request_id` is Lambda's id of the last of them.
+    """
+
+    error_type: str
+    message: str
+    at: str
+    attempts: int
+    request_id: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One run's record. Times are ISO 8601 UTC, `lookback_start` and `lookback_end` epoch seconds.
 
     `max_sessions` is set where a caller set a hard limit. `covers_through` is how far the run moves the
     watermark once it is done (epoch seconds), where it may move it at all. `cursor`: everything created up
-    to then is sent. `slice_seconds`: how long the slices of the listing were at last.
+    to then is sent. `slice_seconds`: how long the slices of the listing were at last. `failure` is set on a
+    failed run whose producer could say why.
     """
 
     run_id: str
@@ -74,6 +89,7 @@ class Run:
     livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
+    failure: Failure | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -138,6 +154,24 @@ def parse_run(item: Item) -> Run:
         cursor=item.get("cursor"),
         listing_moved_at=item.get("listingMovedAt", 0),
         warnings=tuple(item.get("warnings", ())),
+        failure=failure_of(item),
+    )
+
+
+def failure_of(item: Item) -> Failure | None:
+    """Return why a run failed, or None if it has not failed or its record does not say why.
+
+    A version that does not know these attributes leaves them in place when it reopens a run, so they count
+    only while the run is `failed`.
+    """
+    if item.get("status") != FAILED or "failureType" not in item:
+        return None
+    return Failure(
+        error_type=item["failureType"],
+        message=item.get("failureMessage", ""),
+        at=item.get("failedAt", ""),
+        attempts=item.get("failedAttempts", 1),
+        request_id=item.get("failedRequestId", ""),
     )
 
 

@@ -13,6 +13,7 @@ from recon.dynamodb.records import (
     RUN_PREFIX,
     RUNNING,
     STATE_KEY,
+    Failure,
     Run,
     State,
     parse_run,
@@ -23,10 +24,15 @@ from recon.dynamodb.records import (
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
 from recon.errors import TableRefused, TableUnavailable
 from recon.retry import Deadline
-from recon.timestamps import to_iso, to_run_id
+from recon.timestamps import parse_epoch, to_iso, to_run_id
 
 # Longer than a producer lives (15 minutes): whoever has not listed for so long is dead.
 LISTING_STALE_SECONDS = 20 * 60
+# A run that goes on again has not failed. `failedAttempts` stays and counts on.
+_FORGET_FAILURE = "REMOVE syncCompletedAt, failureType, failureMessage, failedAt, failedRequestId"
+# Our own texts are far shorter.
+_LONGEST_MESSAGE = 1000
+_UNMOVED = "#status = :running AND listed = :no AND listingMovedAt = :moved"
 
 
 class CursorConflict(Exception):  # noqa: N818 - a signal to the producer, not an error of the system
@@ -46,6 +52,11 @@ class Progress:
     slice_seconds: int | None = None
     livemode: bool | None = None
     covers_through: int | None = None
+
+
+def is_stalled(run: Run, now: int) -> bool:
+    """Return True if the listing of an open run has not moved for longer than an invocation can last."""
+    return run.status == RUNNING and not run.listed and run.listing_moved_at <= now - LISTING_STALE_SECONDS
 
 
 class Runs:
@@ -80,14 +91,14 @@ class Runs:
             return run
         resume = self._table.update(
             run_key(run.run_id),
-            "SET #status = :running, listingMovedAt = :moved REMOVE syncCompletedAt",
+            f"SET #status = :running, listingMovedAt = :moved {_FORGET_FAILURE}",
             {":running": RUNNING, ":no": False, ":moved": now},
             condition="listed = :no",
             names={"#status": "status"},
         )
         if not self._together(resume, self._running_again(run)):
             return self.get(run.run_id) or run
-        return replace(run, status=RUNNING, completed_at=None, listing_moved_at=now)
+        return replace(run, status=RUNNING, completed_at=None, listing_moved_at=now, failure=None)
 
     def _running_again(self, run: Run) -> Action:
         return self._table.update(
@@ -123,7 +134,7 @@ class Runs:
             run_key(run.run_id),
             "SET "
             + ", ".join(f"#{name} = :{name}" for name in fields)
-            + " REMOVE syncCompletedAt ADD enqueued :sent",
+            + f" {_FORGET_FAILURE} ADD enqueued :sent",
             values,
             condition=f"{cursor_is_the_one_read} AND #listed = :no",
             names={f"#{name}": name for name in fields},
@@ -267,24 +278,46 @@ class Runs:
     def _closed(self, run: Run, now: int) -> Run | None:
         if run.is_complete:
             return self.finish_if_complete(run.run_id, now)
-        if run.listed or run.listing_moved_at > now - LISTING_STALE_SECONDS:
+        if not is_stalled(run, now):
             return None
-        dead = "#status = :running AND listed = :no AND listingMovedAt = :moved"
-        return self._close(run, FAILED, dead, {":no": False, ":moved": run.listing_moved_at}, now)
+        values: Item = {":no": False, ":moved": run.listing_moved_at}
+        return self._close(run, FAILED, _UNMOVED, values, now)
+
+    def fail(self, run: Run, failure: Failure) -> Run | None:
+        """Mark a run `failed` and keep why, on its record and on the state.
+
+        Return the failed run. Return None if its listing has ended or has moved since `run` was read: then it
+        does not depend on the invocation that failed. A later invocation of the run reopens it (`resume`).
+        """
+        values: Item = {
+            ":no": False,
+            ":moved": run.listing_moved_at,
+            ":type": failure.error_type,
+            ":message": failure.message[:_LONGEST_MESSAGE],
+            ":request": failure.request_id,
+            ":one": 1,
+        }
+        keep = (
+            ", failureType = :type, failureMessage = :message, failedAt = :at, failedRequestId = :request "
+            "ADD failedAttempts :one"
+        )
+        return self._close(run, FAILED, _UNMOVED, values, parse_epoch(failure.at), keep=keep)
 
     def _close(
         self,
         run: Run,
         status: str,
         condition: str,
-        values: dict[str, int | bool],
+        values: Item,
         now: int,
         names: dict[str, str] | None = None,
+        *,
+        keep: str = "",
     ) -> Run | None:
         at = to_iso(now)
         close = self._table.update(
             run_key(run.run_id),
-            "SET #status = :status, syncCompletedAt = :at, updatedAt = :at",
+            f"SET #status = :status, syncCompletedAt = :at, updatedAt = :at{keep}",
             {":status": status, ":running": RUNNING, ":at": at} | values,
             condition=condition,
             names={"#status": "status"} | (names or {}),

@@ -172,10 +172,6 @@ def paused(shop):
         ({"lookBackHours": 48}, "lookBackHours"),
         ({"lookbackHours": 48, "dryrun": True}, "dryrun"),
         ({"trigger": "manual"}, "trigger"),
-        ({"trigger": "scheduled"}, "scheduledTime"),
-        ({"trigger": "scheduled", "scheduledTime": "<aws.scheduler.scheduled-time>"}, "scheduledTime"),
-        ({"source": "aws.events"}, "time"),
-        ({"source": "aws.events", "time": "soon"}, "time"),
         ([], "object"),
         ("{}", "object"),
         (7, "object"),
@@ -190,6 +186,24 @@ def test_case_11_a_wrong_event_is_answered_400_and_nothing_is_written(paused, ev
     assert (answer["statusCode"], body["status"], body["error"]) == (400, "error", "InvalidRequest")
     assert named in body["message"]
     assert (paused.dump(), paused.queues(), len(paused.stripe.calls)) == (before, queues, asked)
+
+
+@pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        ({"trigger": "scheduled"}, "scheduledTime"),
+        ({"trigger": "scheduled", "scheduledTime": "<aws.scheduler.scheduled-time>"}, "scheduledTime"),
+        ({"source": "aws.events"}, "time"),
+        ({"source": "aws.events", "time": "soon"}, "time"),
+        ({"trigger": "continue", "runId": "20200101T000000Z", "hop": 1}, "20200101T000000Z"),
+    ],
+    ids=str,
+)
+def test_case_11_a_wrong_event_that_nobody_waits_for_fails_and_nothing_is_written(paused, event, named):
+    before, queues = paused.dump(), paused.queues()
+    with pytest.raises(InvocationError, match=named):
+        paused.stack.invoke_producer(event)
+    assert (paused.dump(), paused.queues()) == (before, queues)
 
 
 @pytest.mark.parametrize("function", ["producer", "consumer"])

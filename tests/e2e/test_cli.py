@@ -156,6 +156,27 @@ def test_a_run_that_nobody_waits_for_is_named_and_goes_on(shop, cli):
     wait_until(lambda: shop.run(begun.json["runId"]).get("status") == "done", "it is done", 60)
 
 
+def test_a_key_that_stripe_rejects_is_said_at_once_by_every_command(shop, cli):
+    shop.stripe.faults.unauthorized()
+    try:
+        failed = cli("run", "--lookback-hours", "1")
+    finally:
+        shop.stripe.faults.clear()
+    assert failed.code == 2
+    newest = cli.data("runs", "--limit", "1")["runs"][0]
+    run_id, cause = newest["runId"], newest["failure"]
+    assert (newest["status"], cause["errorType"], cause["attempts"]) == ("failed", "KeyRejected", 1)
+    said = f"run {run_id} failed: KeyRejected: {cause['message']}; check the Stripe key"
+    assert said in failed.err
+    assert "nightly-sync doctor" in failed.err
+    status = cli("status")
+    assert status.code == 1
+    for shown in (status, cli("runs", "--limit", "1")):
+        assert said in shown.out
+        assert "nightly-sync doctor" in shown.out
+    wait_until(lambda: cause["message"] in cli("logs", run_id, "--level", "ERROR").out, "it is logged", 30)
+
+
 def test_ctrl_c_ends_the_following_and_not_the_run(shop, cli):
     shop.stack.pause_consumer()
     try:

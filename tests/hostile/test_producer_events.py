@@ -66,7 +66,6 @@ def test_a_hostile_field_is_refused_by_name_or_harmless(event, name, what):
         {"maxSessions": float("nan")},
         {"requestedAt": "9" * 100_000},
         {"requestedAt": "0001-01-01T00:00:00Z"},
-        {"trigger": "continue", "runId": "../../etc", "hop": 1},
         {"trigger": ["scheduled"]},
         json.loads('{"a":' * 900 + "1" + "}" * 900),
     ],
@@ -81,6 +80,28 @@ def test_a_refusal_is_answered_before_anything_is_read_or_written(account, event
     assert stage.history.calls == []
     assert stage.memory.dump() == before
     json.dumps(answer).encode()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"trigger": "continue", "runId": "../../etc", "hop": 1},
+        {"trigger": "continue"},
+        {"trigger": "scheduled"},
+        {"trigger": "scheduled", "scheduledTime": "soon"},
+        {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z", "lookbackHours": 0},
+        {"source": "aws.events"},
+        {"source": "aws.events", "time": "9" * 100_000},
+    ],
+    ids=lambda event: str(event)[:60],
+)
+def test_a_refusal_without_a_caller_is_raised_before_anything_is_read_or_written(account, event):
+    stage = Stage(account)
+    before = stage.memory.dump()
+    with pytest.raises(InvalidRequest):
+        stage.produce(event)
+    assert stage.history.calls == []
+    assert stage.memory.dump() == before
 
 
 def test_a_refusal_needs_no_settings(monkeypatch, capsys):

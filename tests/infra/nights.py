@@ -89,7 +89,7 @@ class Nights(World):
         self.alarms = [Alarm(body) for body in bodies]
 
     def starts(self, event):
-        """The schedule's call, and Lambda's two retries."""
+        """The schedule's call, Lambda's two retries, and its dead-letter queue."""
         for wait in (*RETRIES, None):
             with suppress(SyncError):
                 self.produce(event)
@@ -97,6 +97,7 @@ class Nights(World):
                 return
             if wait is not None:
                 self.passes(wait)
+        self.memory_sqs.send_message(QueueUrl=self.missed_starts, MessageBody=json.dumps(event))
 
     def night(self, number=0, **options):
         """The schedule of that night, and the day after it up to midnight."""

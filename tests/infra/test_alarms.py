@@ -179,14 +179,19 @@ def an_outage_of_stripe_that_lasts_for_hours(nights):
     assert len(nights.orders()) == 3
 
 
-@scenario("key-rejected", "producer-failed", "no-completed-run")
+@scenario("key-rejected", "producer-failed", "schedule-failed", "no-completed-run")
 def a_key_that_stripe_rejects(nights):
     nights.stripe.faults.unauthorized()
     nights.night()
     nights.stripe.faults.clear()
     sells(nights, 1)
     nights.night(1)
-    assert all(map(nights.is_ok, ALARMS.keys() - {"watermark-old"}))
+    assert all(map(nights.is_ok, ALARMS.keys() - {"watermark-old", "schedule-failed"}))
+    # The start that failed is kept until a person has taken note of it.
+    assert list(map(json.loads, nights.memory_sqs.bodies(nights.missed_starts))) == [FIRST_NIGHT]
+    nights.memory_sqs.purge_queue(QueueUrl=nights.missed_starts)
+    nights.passes(HOUR)
+    assert nights.is_ok("schedule-failed")
 
 
 @scenario("key-rejected", "session-errors", "dead-letters")
@@ -208,13 +213,13 @@ def a_listing_that_fails_once_and_is_tried_again(nights):
     assert len(nights.orders()) == 3
 
 
-@scenario("producer-failed", "no-completed-run", "watermark-old")
+@scenario("producer-failed", "schedule-failed", "no-completed-run", "watermark-old")
 def nights_that_all_fail(nights):
     nights.night()
     nights.stripe.faults.server_error()
     for night in (1, 2):
         nights.night(night)
-    assert nights.on == {"producer-failed", "no-completed-run"}
+    assert nights.on == {"producer-failed", "schedule-failed", "no-completed-run"}
     nights.night(3)
     assert not nights.is_ok("watermark-old")
     nights.stripe.faults.clear()
@@ -224,7 +229,7 @@ def nights_that_all_fail(nights):
     assert nights.is_ok("no-completed-run")
 
 
-@scenario("producer-failed", "no-completed-run", "watermark-old")
+@scenario("producer-failed", "schedule-failed", "no-completed-run", "watermark-old")
 def a_night_that_covers_those_that_failed(nights):
     """It tells of the old watermark when it begins and of the new one a moment later."""
     nights.stripe.faults.server_error()
@@ -234,6 +239,17 @@ def a_night_that_covers_those_that_failed(nights):
     nights.stripe.faults.clear()
     nights.night(3)
     assert nights.is_ok("watermark-old")
+
+
+@scenario("producer-failed", "schedule-failed", "no-completed-run")
+def a_schedule_whose_event_is_refused(nights):
+    """Answered with 400, it would be a night that nobody misses for a day."""
+    nights.night()
+    nights.passes_until(NOW + DAY)
+    nights.starts(SECOND_NIGHT | {"lookbackHours": 0})
+    nights.passes(HOUR)
+    assert nights.on == {"producer-failed", "schedule-failed"}
+    nights.passes(3 * HOUR)
 
 
 @scenario("run-truncated")

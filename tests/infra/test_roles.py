@@ -22,6 +22,8 @@ def arn(rest):
 
 HERE = "${AWS::Region}:${AWS::AccountId}"
 QUEUE = {"Fn::GetAtt": ["Queue", "Arn"]}
+# What the producer enqueues, and where Lambda keeps an event of it that failed.
+QUEUES = [QUEUE, {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]}]
 TABLE = arn(f"dynamodb:{HERE}:table/${{CommerceTable}}")
 PARAMETER = arn(f"ssm:{HERE}:parameter${{StripeSecretParameter}}")
 ITSELF = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
@@ -95,7 +97,7 @@ def test_the_schedule_may_start_the_producer_and_keep_a_start_that_failed():
     [
         (
             "ProducerRole",
-            {"sqs": QUEUE, "dynamodb": TABLE, "ssm": PARAMETER, "lambda": ITSELF, "logs": "ProducerLogs"},
+            {"sqs": QUEUES, "dynamodb": TABLE, "ssm": PARAMETER, "lambda": ITSELF, "logs": "ProducerLogs"},
         ),
         ("ConsumerRole", {"sqs": QUEUE, "dynamodb": TABLE, "ssm": PARAMETER, "logs": "ConsumerLogs"}),
     ],

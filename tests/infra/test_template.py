@@ -423,6 +423,13 @@ def test_a_start_that_lambda_never_took_is_kept_as_long_as_sqs_can():
     assert properties("ScheduleDeadLetterQueue")["MessageRetentionPeriod"] == 14 * DAY
 
 
+def test_an_event_of_the_producer_that_failed_for_good_is_kept_as_it_was():
+    """The body is the event, as for a start that Lambda never took, so one procedure serves both."""
+    kept = {"Type": "SQS", "TargetArn": {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]}}
+    assert properties("Producer")["DeadLetterQueue"] == kept
+    assert "DestinationConfig" not in properties("Producer")["EventInvokeConfig"]
+
+
 @pytest.mark.parametrize("name", [*QUEUES, *of_type("AWS::Logs::LogGroup")])
 def test_what_would_be_missed_outlives_the_stack(name):
     kept = (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"])

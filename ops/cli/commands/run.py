@@ -17,6 +17,7 @@ from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
 from ops.format.text import counted, duration, span
+from ops.runs.failures import describe_trouble
 from ops.runs.follow import Progress, Watch, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import AnswerLost, Body, Event, build_event, hand_over, in_background, invoke
@@ -26,6 +27,7 @@ from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
 from producer.request import read_time
 from recon.config import MAX_LOOKBACK_HOURS
+from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
 
 EXAMPLES = [
@@ -170,12 +172,16 @@ def to_its_end(operator: Operator, run: RunTracker) -> Progress:
         operator,
         follow(
             run.look,
-            lambda progress: progress.is_over or run.is_stuck,
+            lambda progress: progress.is_over or run.is_stuck or _is_stalled(progress, operator.now()),
             timeout=math.inf,
             clock=time.monotonic,
             sleep=time.sleep,
         ),
     )
+
+
+def _is_stalled(progress: Progress, now: int) -> bool:
+    return progress.run is not None and is_stalled(progress.run, now)
 
 
 def summary_of(place: Stack, last: Progress, now: int) -> Summary:
@@ -219,7 +225,10 @@ def show(screen: Screen, summary: Summary) -> None:
         screen.text(f"What failed: nightly-sync show {run.run_id} --outcome error", "bold")
     if run.drifted:
         screen.text(f"What differs: nightly-sync show {run.run_id} --drift", "bold")
-    if not summary.is_over:
+    if trouble := describe_trouble(run):
+        screen.text(trouble[0], TROUBLE)
+        screen.text(trouble[1], "bold")
+    elif not summary.is_over:
         screen.text(
             "Nothing has moved for more than an hour; it is not followed any longer: nightly-sync status",
             TROUBLE,

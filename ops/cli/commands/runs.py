@@ -1,6 +1,7 @@
 """`nightly-sync runs`: the history."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -9,9 +10,12 @@ from rich.text import Text
 from ops.cli.command import Operator
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.format.text import duration, when
+from ops.runs.failures import describe_trouble
 from ops.runs.history import PastRun, past_run, sparkline
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
+# The newest; what is older has been looked at.
+MOST_TROUBLES = 3
 _STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
 
 
@@ -55,6 +59,9 @@ def show(screen: Screen, history: History) -> None:
         right=["took", "enqueued", "created", "skipped", "errors", "drift", "warnings"],
         whole=["run"],
     )
+    for what, command in islice(filter(None, map(describe_trouble, history.runs)), MOST_TROUBLES):
+        screen.text(what, TROUBLE)
+        screen.text(f"  {command}", "bold")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (
         ("created", [run.created for run in oldest_first]),

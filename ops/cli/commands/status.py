@@ -6,6 +6,7 @@ from ops.cli.command import Operator
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.format.json_encoding import camel
 from ops.format.text import counted, duration, span, when
+from ops.runs.failures import describe_trouble
 from ops.runs.status import Facts, Finding, find_problems, read_facts
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
@@ -59,7 +60,7 @@ def _of_the_run(facts: Facts) -> list[Line]:
         (
             "last run",
             f"{run.run_id}  {run.trigger}, {run.status}, {ended}",
-            TROUBLE if run.status == "failed" else "",
+            TROUBLE if describe_trouble(run) else "",
         ),
         (
             "looked at",

@@ -23,6 +23,7 @@ from recon.dynamodb.table import Table
 from recon.errors import StripeUnavailable
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, RUN, a_message
+from testkit.doubles.faults import Killed, killed_before, on
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import SCHEDULED
 
@@ -295,12 +296,20 @@ def test_a_run_that_leaves_a_session_to_the_next_one_does_not_hold_it(world, sel
     assert (world.run()["status"], facts.open_run, case) == ("running", None, Case.WRITTEN_NEXT)
 
 
-def test_a_run_whose_producer_died_holds_nothing(world, sells, explained):
+def test_a_run_whose_producer_failed_holds_nothing(world, sells, explained):
     sells()
     world.stripe.faults.server_error(endpoint=Endpoint.LIST)
     with pytest.raises(StripeUnavailable):
         world.produce(SCHEDULED)
     world.stripe.faults.clear()
+    assert explained(now=NOW + 60)[0].open_run is None
+
+
+def test_a_run_whose_producer_died_holds_nothing(world, sells, explained):
+    sells()
+    world.sqs.plan = on("send_message_batch", killed_before(), nth=1)
+    with pytest.raises(Killed):
+        world.produce(SCHEDULED)
     assert explained(now=NOW + 60)[0].open_run == RUN
     assert explained(now=NOW + 20 * 60)[0].open_run is None
 

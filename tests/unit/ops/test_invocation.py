@@ -9,9 +9,9 @@ from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, 
 
 from ops.errors import CommandError
 from ops.runs.follow import Progress
-from ops.runs.invocation import AnswerLost, build_event, in_background, invoke
+from ops.runs.invocation import AnswerLost, ProducerFailed, build_event, in_background, invoke
 from ops.runs.run_tracker import COLD_START_SECONDS, LOST_SECONDS, STUCK_SECONDS, RunTracker
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Failure, Run
 from recon.errors import InvalidRequest
 
 NOW = 1_732_672_800  # 2024-11-27T02:00:00Z
@@ -69,8 +69,12 @@ def test_a_producer_that_fails_or_refuses_says_why():
     failing = Lambda(
         {"FunctionError": "Unhandled", "Payload": {"errorType": "KeyRejected", "errorMessage": "Stripe: 401"}}
     )
-    with pytest.raises(CommandError, match="KeyRejected: Stripe: 401"):
+    with pytest.raises(CommandError) as raised:
         invoke(failing, "producer", {})
+    assert str(raised.value) == (
+        "the producer failed: KeyRejected: Stripe: 401; check the Stripe key in its SSM parameter: "
+        "its value, its account, its permissions; next: nightly-sync doctor"
+    )
     refusing = Lambda({"Payload": {"statusCode": 400, "body": {"message": "from must be before to"}}})
     with pytest.raises(CommandError, match="from must be before to"):
         invoke(refusing, "producer", {})
@@ -121,11 +125,15 @@ class Watched:
     def __init__(self):
         self.begun = []
         self.processed = 0
+        self.failure = None
         self.runs = self
 
     def find_by_time(self, moment):
         assert moment == NOW
         return self.begun
+
+    def get(self, run_id):
+        return Run(run_id, "manual", "", 25, 0, 1, failure=self.failure)
 
     def nothing_yet(self):
         return Progress(None, 0, 0, 0)
@@ -171,6 +179,38 @@ def test_a_failure_of_the_producer_ends_the_following(started, answer):
     answer.set_exception(CommandError("the producer failed"))
     with pytest.raises(CommandError, match="failed"):
         started.look()
+
+
+def test_a_failure_names_the_run_that_it_left(started, watched, answer):
+    watched.begun = ["20241127T020000Z-abc123"]
+    answer.set_exception(ProducerFailed("StripeUnavailable", "Stripe: 500"))
+    with pytest.raises(ProducerFailed) as raised:
+        started.look()
+    assert str(raised.value) == (
+        "run 20241127T020000Z-abc123 failed: StripeUnavailable: Stripe: 500; "
+        "next: nightly-sync logs 20241127T020000Z-abc123"
+    )
+
+
+def test_a_failure_is_told_by_the_record_of_the_run(started, watched, answer):
+    """Lambda answers with the name of the class, or with one of its own."""
+    watched.begun = ["20241127T020000Z-abc123"]
+    watched.failure = Failure("KeyRejected", "Stripe: 401", "2024-11-27T02:00:09Z", 1, "8f3c")
+    answer.set_exception(ProducerFailed("Runtime.HandlerError", "Stripe: 401"))
+    with pytest.raises(ProducerFailed, match="abc123 failed: KeyRejected: Stripe: 401; check the Stripe key"):
+        started.look()
+
+
+@pytest.mark.parametrize("begun", [[], ["20241127T020000Z-abc123", "20241127T020000Z-def456"]])
+def test_a_failure_without_a_run_leads_to_doctor(started, watched, answer, begun):
+    watched.begun = begun
+    answer.set_exception(ProducerFailed("ConfigError", "missing environment variables: COMMERCE_TABLE"))
+    with pytest.raises(ProducerFailed) as raised:
+        started.look()
+    assert str(raised.value) == (
+        "the producer failed: ConfigError: missing environment variables: COMMERCE_TABLE; "
+        "correct the producer's settings; next: nightly-sync doctor"
+    )
 
 
 def test_a_lost_answer_does_not_end_it(started, watched, answer):

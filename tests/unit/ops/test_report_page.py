@@ -125,6 +125,16 @@ def test_runs_that_met_nothing_say_so(shop):
     assert sentence(shop.report()) == "In the last 30 days 1 run met no order to recover."
 
 
+def test_a_run_that_failed_is_none_that_met_nothing(shop):
+    shop.run(status="failed", failureType="KeyRejected")
+    assert sentence(shop.report()) == (
+        "In the last 30 days no run looked at all of its sessions. 1 run failed."
+    )
+    assert "failed: KeyRejected" in page(shop.report())
+    shop.run(nights_ago=1)
+    assert sentence(shop.report()) == "In the last 30 days 1 run met no order to recover. 1 run failed."
+
+
 # Markup
 
 

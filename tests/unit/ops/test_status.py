@@ -7,7 +7,7 @@ import pytest
 
 from ops.runs.history import past_run, sparkline, status_of
 from ops.runs.status import Facts, Schedule, find_problems, last_night
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Failure, Run
 from recon.timestamps import parse_epoch, to_iso
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -33,6 +33,15 @@ RECORD = Run(
     skipped=9,
 )
 RUN = past_run(RECORD, int(NOW.timestamp()))
+MORNING = int(NOW.timestamp())
+OPEN = replace(RECORD, status="running", completed_at=None, listed=False)
+
+
+def failed_run(error_type, message, attempts=1):
+    failure = Failure(error_type, message, "2026-11-23T02:00:09Z", attempts, "8f3c")
+    return past_run(replace(RECORD, status="failed", failure=failure), MORNING)
+
+
 GOOD = Facts(
     stack="stripe-nightly-sync",
     checked_at=NOW,
@@ -69,6 +78,34 @@ def test_work_in_progress_needs_nobody():
             "more than 4 hours",
             "logs 20261123T020000Z",
         ),
+        (
+            {"last_run": failed_run("KeyRejected", "Stripe: AuthenticationError (status 401)")},
+            "failed: KeyRejected: Stripe: AuthenticationError (status 401); check the Stripe key",
+            "doctor",
+        ),
+        (
+            {
+                "last_run": failed_run(
+                    "NotAllowed", "DynamoDB: Query: denied: no permission for dynamodb:Query"
+                )
+            },
+            "no permission for dynamodb:Query; the producer's role lacks",
+            "logs 20261123T020000Z",
+        ),
+        (
+            {"last_run": failed_run("StripeUnavailable", "Stripe: APIError (status 500)", attempts=3)},
+            "failed in attempt 3: StripeUnavailable: Stripe: APIError (status 500)",
+            "logs 20261123T020000Z",
+        ),
+        (
+            {
+                "last_run": past_run(
+                    replace(OPEN, listing_moved_at=parse_epoch("2026-11-23T07:40:00Z")), MORNING
+                )
+            },
+            "no progress since 2026-11-23 07:40 UTC, longer than an invocation can last",
+            "logs 20261123T020000Z",
+        ),
         ({"last_run": replace(RUN, errors=3)}, "3 of", "show 20261123T020000Z --outcome error"),
         ({"last_run": replace(RUN, drifted=1)}, "something else", "show 20261123T020000Z --drift"),
         ({"last_run": replace(RUN, truncated=True)}, "everything", "logs 20261123T020000Z"),
@@ -96,6 +133,19 @@ def test_each_trouble_is_one_finding_with_the_command_to_begin_with(facts, word,
 )
 def test_the_limits_are_still_fine(facts):
     assert find_problems(replace(GOOD, **facts)) == ()
+
+
+def test_a_run_that_still_moves_needs_nobody():
+    moving = past_run(replace(OPEN, listing_moved_at=parse_epoch("2026-11-23T07:40:01Z")), MORNING)
+    assert find_problems(replace(GOOD, last_run=replace(moving, seconds=1200))) == ()
+    assert not moving.needs_attention
+
+
+def test_a_stalled_run_is_said_once_however_long_it_has_been_open():
+    stalled = past_run(replace(OPEN, listing_moved_at=parse_epoch("2026-11-23T02:00:00Z")), MORNING)
+    assert stalled.seconds > 4 * 3600
+    assert len(find_problems(replace(GOOD, last_run=stalled))) == 1
+    assert stalled.needs_attention
 
 
 def by_hand(**changes):

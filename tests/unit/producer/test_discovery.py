@@ -437,12 +437,6 @@ def test_an_invocation_that_only_got_past_empty_time_hands_over_too(world):
     assert world.hop_all()["enqueued"] == 151
 
 
-def test_an_event_for_a_run_that_is_not_there_is_refused(world):
-    answer = world.produce({"trigger": "continue", "runId": "20200101T000000Z", "hop": 1})
-    assert answer["statusCode"] == 400
-    assert "runId" in answer["body"]["message"]
-
-
 def test_an_invocation_that_runs_out_of_time_hands_over(world):
     sells_many(world, 5000)
 

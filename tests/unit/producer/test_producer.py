@@ -18,7 +18,7 @@ from testkit.doubles.faults import (
     throttled,
 )
 from testkit.fake_stripe import Endpoint, SessionSpec
-from testkit.world import SCHEDULED
+from testkit.world import SCHEDULED, Context
 
 HOUR, GRACE = 3600, 600
 MANUAL = "20241127T020000Z-8f3c1d"
@@ -138,7 +138,7 @@ def test_case_11_an_incomplete_environment_raises_and_names_every_name(monkeypat
         monkeypatch.delenv(name, raising=False)
     function.clients.cache_clear()
     with pytest.raises(ConfigError, match="COMMERCE_TABLE, SYNC_QUEUE_URL, STRIPE_SECRET or"):
-        function.lambda_handler({}, None)
+        function.lambda_handler({}, Context(world.clock))
 
 
 def test_what_does_not_fit_into_one_invocation_goes_on_in_the_next(make_world):
@@ -280,9 +280,10 @@ def test_a_stripe_that_fails_for_good_raises_and_leaves_the_run_to_the_next_atte
     world.stripe.faults.server_error()
     with pytest.raises(StripeUnavailable):
         world.produce()
-    assert world.run()["status"] == "running"
+    assert world.run()["status"] == "failed"
     world.stripe.faults.clear()
     assert world.body()["enqueued"] == 3
+    assert world.run()["status"] == "running"
 
 
 def test_a_key_rejected_for_good_raises(world):
@@ -314,12 +315,17 @@ def test_a_cursor_whose_move_was_answered_by_nobody_is_not_taken_for_another_pro
 # Runs that came before
 
 
+def dies(world):
+    """The producer is killed once its run has begun; such a one writes nothing down."""
+    world.sqs.plan = on("send_message_batch", killed_before(), nth=1)
+    with pytest.raises(Killed):
+        world.produce()
+    world.sqs.plan = lambda call: None
+
+
 def test_a_run_whose_producer_died_is_failed_by_the_next_one(world):
     sells(world, 3)
-    world.stripe.faults.server_error(times=99)
-    with pytest.raises(StripeUnavailable):
-        world.produce()
-    world.stripe.faults.clear()
+    dies(world)
     world.clock.now += 48 * HOUR
     later = "20241129T020000Z"
     world.body({"trigger": "scheduled", "scheduledTime": "2024-11-29T02:00:00Z"})
@@ -330,10 +336,7 @@ def test_a_run_whose_producer_died_is_failed_by_the_next_one(world):
 
 def test_a_run_that_another_invocation_is_still_listing_is_left_open(world):
     sells(world, 3)
-    world.stripe.faults.server_error(times=99)
-    with pytest.raises(StripeUnavailable):
-        world.produce()
-    world.stripe.faults.clear()
+    dies(world)
     world.clock.now += 19 * 60
     world.body({"lookbackHours": 1})
     assert world.run(RUN)["status"] == "running"
@@ -341,10 +344,7 @@ def test_a_run_that_another_invocation_is_still_listing_is_left_open(world):
 
 def test_a_failed_run_goes_on_when_its_producer_comes_back(world):
     sells(world, 3)
-    world.stripe.faults.server_error(times=99)
-    with pytest.raises(StripeUnavailable):
-        world.produce()
-    world.stripe.faults.clear()
+    dies(world)
     world.clock.now += 30 * 60
     world.body({"lookbackHours": 1})
     assert world.run(RUN)["status"] == "failed"

@@ -7,7 +7,7 @@ import pytest
 from producer.dry_run import TRUNCATED
 from producer.response import build_response
 from recon.dynamodb.records import Run
-from recon.errors import OutOfTime, Unexpected
+from recon.errors import InvalidRequest, OutOfTime, Unexpected
 from recon.timestamps import HOUR, to_iso
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import on, throttled
@@ -41,10 +41,17 @@ def test_a_refusal_says_what_is_wrong(world):
     }
 
 
-def test_an_event_for_a_run_that_is_not_there_names_it(world):
-    build_response = world.produce({"trigger": "continue", "runId": "20200101T000000Z", "hop": 1})
+def test_an_event_for_a_run_that_is_not_there_names_it(capfd, make_world):
+    world = make_world()
     told = "runId must be that of a run; there is no 20200101T000000Z"
-    assert (build_response["statusCode"], build_response["body"]["message"]) == (400, told)
+    with pytest.raises(InvalidRequest, match=told):
+        world.produce({"trigger": "continue", "runId": "20200101T000000Z", "hop": 1})
+    [line] = lines(capfd)
+    assert (line["level"], line["message"], line["run_id"]) == (
+        "ERROR",
+        f"Refused: {told}",
+        "20200101T000000Z",
+    )
 
 
 def test_a_bug_is_told_by_its_kind_and_its_place(capfd, make_world, monkeypatch):
@@ -58,7 +65,7 @@ def test_a_bug_is_told_by_its_kind_and_its_place(capfd, make_world, monkeypatch)
         world.produce()
     [line] = lines(capfd)
     told = (line["level"], line["message"], line["run_id"], line["error_type"])
-    assert told == ("ERROR", "Unexpected ValueError", "-", "ValueError")
+    assert told == ("ERROR", "Unexpected ValueError", RUN, "ValueError")
     assert line["frames"][-1].endswith(" breaks")
 
 

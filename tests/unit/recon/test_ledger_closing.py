@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from recon.dynamodb.runs import LISTING_STALE_SECONDS, Progress
+from recon.dynamodb.records import Failure, parse_run
+from recon.dynamodb.runs import LISTING_STALE_SECONDS, Progress, is_stalled
 from recon.errors import OutOfTime, TableRefused
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, TABLE
@@ -158,3 +159,94 @@ def test_a_state_that_never_stands_still_ends_with_the_invocation(runs, memory, 
     memory.plan = on("transact_write_items", cancelled("ConditionalCheckFailed", "moved", 1))
     with pytest.raises(OutOfTime):
         runs.finish_if_complete(RUN, LATER)
+
+
+# Failed by an invocation
+
+
+FAILURE = Failure("KeyRejected", "Stripe: 401", AFTER_A_MINUTE, attempts=1, request_id="8f3c-1")
+KEPT = {
+    "status": "failed",
+    "syncCompletedAt": AFTER_A_MINUTE,
+    "updatedAt": AFTER_A_MINUTE,
+    "failureType": "KeyRejected",
+    "failureMessage": "Stripe: 401",
+    "failedAt": AFTER_A_MINUTE,
+    "failedRequestId": "8f3c-1",
+    "failedAttempts": 1,
+}
+
+
+def test_a_failure_is_kept_on_the_record_and_ends_the_run_on_the_state(runs, item):
+    run = runs.start(a_run(), NOW)
+    record, state = item(RECORD), item(STATE)
+    assert runs.fail(run, FAILURE).status == "failed"
+    assert item(RECORD) == record | KEPT
+    ended = {"lastSyncStatus": "failed", "lastSyncCompletedAt": AFTER_A_MINUTE, "updatedAt": AFTER_A_MINUTE}
+    assert item(STATE) == state | ended
+    assert runs.get(RUN).failure == FAILURE
+    # A later run neither closes it again nor takes its cause away.
+    assert runs.close_stale_runs(OTHER, NOW + DAY) == []
+
+
+def test_a_run_that_is_resumed_forgets_its_failure_and_counts_the_next_one_on(runs, item):
+    run = runs.start(a_run(), NOW)
+    runs.fail(run, FAILURE)
+    again = runs.start(a_run(), LATER)
+    assert again == a_run(listing_moved_at=LATER)
+    assert item(RECORD)["failedAttempts"] == 1
+    assert not {"failureType", "failureMessage", "failedAt", "failedRequestId"} & item(RECORD).keys()
+    assert runs.fail(again, FAILURE) is not None
+    assert runs.get(RUN).failure == replace(FAILURE, attempts=2)
+
+
+def test_a_page_of_another_invocation_takes_a_failure_back(runs, item):
+    run = runs.start(a_run(), NOW)
+    runs.fail(run, FAILURE)
+    runs.advance(run, Progress(NOW - 500, 7, listed=True), LATER)
+    assert (item(RECORD)["status"], item(STATE)["lastSyncStatus"]) == ("running", "running")
+    assert not {"failureType", "failureMessage", "failedAt", "failedRequestId"} & item(RECORD).keys()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"listed": True}, {"status": "done"}, {"status": "failed"}, {"listingMovedAt": NOW + 1}],
+    ids=lambda changes: next(iter(changes)) + str(next(iter(changes.values()))),
+)
+def test_a_run_that_is_listed_ended_or_moved_by_another_invocation_is_not_failed(runs, item, memory, changes):
+    run = runs.start(a_run(), NOW)
+    memory.put_item(TableName=TABLE, Item=wire(item(RECORD) | changes))
+    record, state = item(RECORD), item(STATE)
+    assert runs.fail(run, FAILURE) is None
+    assert (item(RECORD), item(STATE)) == (record, state)
+
+
+def test_a_text_that_is_too_long_is_cut(runs, item):
+    runs.fail(runs.start(a_run(), NOW), replace(FAILURE, message="x" * 5000))
+    assert item(RECORD)["failureMessage"] == "x" * 1000
+
+
+@pytest.mark.parametrize(("status", "said"), [("running", False), ("done", False), ("failed", True)])
+def test_a_failure_counts_only_while_the_run_is_failed(status, said):
+    """An earlier version reopens a run and leaves the attributes in place that it does not know."""
+    found = parse_run({"SK": f"STRIPE_ORDER_SYNC#{RUN}"} | KEPT | {"status": status})
+    assert found.failure == (FAILURE if said else None)
+
+
+def test_a_run_that_an_earlier_version_failed_has_no_cause():
+    assert parse_run({"SK": f"STRIPE_ORDER_SYNC#{RUN}", "status": "failed"}).failure is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "stalled"),
+    [
+        ({}, True),
+        ({"listing_moved_at": NOW - LISTING_STALE_SECONDS + 1}, False),
+        ({"listed": True}, False),
+        ({"status": "failed"}, False),
+        ({"status": "done"}, False),
+    ],
+)
+def test_a_listing_has_stalled_when_no_invocation_can_be_at_it(changes, stalled):
+    fields = {"listing_moved_at": NOW - LISTING_STALE_SECONDS, "status": "running"} | changes
+    assert is_stalled(a_run(**fields), NOW) is stalled

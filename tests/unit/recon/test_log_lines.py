@@ -13,6 +13,7 @@ from recon.telemetry import Telemetry, frames
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import entries_rejected, on, throttled
 from testkit.fake_stripe import SessionSpec
+from testkit.world import SCHEDULED
 
 FACTS = ("level", "message", "run_id", "session_id")
 
@@ -142,7 +143,7 @@ def broken_settings(make_world, monkeypatch):
 
         monkeypatch.setattr(function, "clients", clients)
         monkeypatch.setattr(function, "telemetry", lambda: world.telemetry)
-        return SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+        return SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000, aws_request_id="8f3c1d2e-0000")
 
     return make
 
@@ -164,12 +165,12 @@ def test_a_batch_that_is_refused_says_why(capfd, broken_settings):
 def test_a_run_that_fails_says_why(capfd, broken_settings):
     context = broken_settings(producer_function)
     with pytest.raises(ConfigError):
-        producer_function.lambda_handler({}, context)
+        producer_function.lambda_handler(SCHEDULED, context)
     [line] = said(capfd)
     assert told(line, "error_type") == (
         "ERROR",
         "Sync failed: missing environment variables: COMMERCE_TABLE",
-        "-",
+        RUN,
         "-",
         "ConfigError",
     )
