@@ -15,7 +15,8 @@ from recon.errors import SyncError, Unexpected
 from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.doubles.faults import ClientCall, Fault, Killed, never
-from testkit.world import SCHEDULED, Item
+from testkit.shapes import JsonObject
+from testkit.world import SCHEDULED
 from tests.crash import verdict
 from tests.crash.harms import harms_of, is_death
 from tests.crash.shop import Night, Shop
@@ -138,7 +139,7 @@ def a_preview(shop: Shop) -> None:
     _invoked(shop, {"dryRun": True})
 
 
-def _produce(shop: Shop, event: Item, retries: int) -> None:
+def _produce(shop: Shop, event: JsonObject, retries: int) -> None:
     waiting = deque([(event, 0)])
     while waiting:
         event, tried = waiting.popleft()
@@ -152,7 +153,7 @@ def _produce(shop: Shop, event: Item, retries: int) -> None:
             shop.clock.now += 60
 
 
-def _invoked(shop: Shop, event: Item) -> bool:
+def _invoked(shop: Shop, event: JsonObject) -> bool:
     try:
         shop.produce(event)
     except Unexpected:

@@ -24,7 +24,8 @@ from testkit.doubles.errors import ClientMeta, client_exceptions
 from testkit.doubles.faults import Faulty
 from testkit.doubles.queues import Message
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
-from testkit.world import FakeLambda, FakeSSM, Item, World, wire
+from testkit.shapes import JsonObject
+from testkit.world import FakeLambda, FakeSSM, World, wire
 from tests.crash.stripe_port import Transport
 
 BEFORE = {"trigger": "scheduled", "scheduledTime": "2024-11-26T02:00:00Z", "lookbackHours": 120}
@@ -59,7 +60,7 @@ class Sale:
 
     spec: SessionSpec
     ends: tuple[str, str | None]
-    before: tuple[Item, ...] = ()
+    before: tuple[JsonObject, ...] = ()
     receives: int = 0
     paid_later: bool = False
     vanishes: bool = False
@@ -81,7 +82,7 @@ def _spec(name: str, **changes: Any) -> SessionSpec:
     return SessionSpec(f"cs_test_{name}", **fields)
 
 
-def _webhooks(session_id: str, user: str, at: int = NOW - 2 * HOUR) -> Item:
+def _webhooks(session_id: str, user: str, at: int = NOW - 2 * HOUR) -> JsonObject:
     return {
         "PK": f"USER#{user}",
         "SK": f"ORDER#{at}#{session_id}",
@@ -92,7 +93,7 @@ def _webhooks(session_id: str, user: str, at: int = NOW - 2 * HOUR) -> Item:
     }
 
 
-def _handled(event_id: str) -> Item:
+def _handled(event_id: str) -> JsonObject:
     return {"PK": f"EVENT#{event_id}", "SK": "METADATA", "status": "failed", "orderCreated": False}
 
 
@@ -229,7 +230,7 @@ class Night:
         return shop
 
     @property
-    def webhooks(self) -> list[Item]:
+    def webhooks(self) -> list[JsonObject]:
         """What somebody else wrote, and nobody may touch."""
         return [wire(item) for sale in self.sales for item in sale.before]
 
@@ -274,7 +275,7 @@ def _a_night_later(account: FakeStripe, sales: list[Sale], **env: str) -> Shop:
     account.store.add_all(sale.spec for sale in sales)
     for sale in sales:
         for item in sale.before:
-            shop.memory.put_item(TableName=shop.table, Item=wire(item))
+            shop.memory.put_item(TableName=shop.table, JsonObject=wire(item))
     return shop
 
 

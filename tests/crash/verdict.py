@@ -13,7 +13,8 @@ from functools import cached_property
 
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN
-from testkit.world import COUNTERS, Item, wire
+from testkit.shapes import JsonObject
+from testkit.world import COUNTERS, wire
 from tests.crash.shop import CREATED, ERROR, Night, Sale, Shop
 
 GRACE = 600
@@ -30,14 +31,14 @@ class Books:
         self.shop = shop
         self.items = {(item["PK"], item["SK"]): item for item in shop.items()}
 
-    def item(self, pk: str, sk: str) -> Item:
+    def item(self, pk: str, sk: str) -> JsonObject:
         return self.items.get((pk, sk), {})
 
-    def run(self, run_id: str = RUN) -> Item:
+    def run(self, run_id: str = RUN) -> JsonObject:
         return self.item("SYSTEM", f"STRIPE_ORDER_SYNC#{run_id}")
 
     @property
-    def state(self) -> Item:
+    def state(self) -> JsonObject:
         return self.item("SYSTEM", "STRIPE_ORDER_SYNC")
 
     @cached_property
@@ -57,7 +58,7 @@ class Books:
     def warns(self, word: str, run_id: str = RUN) -> bool:
         return any(warning.startswith(word) for warning in self.run(run_id).get("warnings", ()))
 
-    def orders(self, sale: Sale) -> list[Item]:
+    def orders(self, sale: Sale) -> list[JsonObject]:
         return [
             item
             for (_, sk), item in self.items.items()
@@ -154,7 +155,7 @@ def _orders(books: Books, *, may_be_missing: bool = False) -> list[str]:
     return wrong
 
 
-def _is_whole(order: Item, sale: Sale) -> bool:
+def _is_whole(order: JsonObject, sale: Sale) -> bool:
     spec = sale.spec
     lines = [(line.description, line.quantity, line.amount_total) for line in spec.lines]
     return (

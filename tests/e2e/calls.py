@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.roles import CALLED_BY_AWS, granted, write_patterns
+from testkit.roles import CALLED_BY_AWS, granted_actions, write_patterns
 
 HERE = Path(__file__).parent
 FOLDER = "RECORDED_CALLS"
@@ -76,7 +76,7 @@ def actions_of(call):
 
 def differences(role, use):
     """What is called and not granted, and what is granted and never used; a sentence each."""
-    allowed, patterns = granted(role) - CALLED_BY_AWS[role], write_patterns(role)
+    allowed, patterns = granted_actions(role) - CALLED_BY_AWS[role], write_patterns(role)
     said = [f"{role} calls {action}, which is not granted" for action in use.actions - allowed]
     said += [f"{role} is granted {action}, which nothing calls" for action in allowed - use.actions]
     said += [

@@ -11,7 +11,7 @@ import pytest
 
 from recon.timestamps import DAY
 from sandbox.stack import InvocationError, wait_until
-from testkit.roles import CALLED_BY_AWS, PATH, granted, without
+from testkit.roles import CALLED_BY_AWS, PATH, granted_actions, template_without
 from tests.e2e.calls import ROLES
 from tests.e2e.shop import PATIENCE
 
@@ -28,7 +28,7 @@ LATER = "sqs:ChangeMessageVisibility"
 
 def taken_away(role):
     every = os.environ.get("EVERY_ACTION")
-    return sorted((granted(role) - CALLED_BY_AWS[role] if every else FEW[role]) - {LATER})
+    return sorted((granted_actions(role) - CALLED_BY_AWS[role] if every else FEW[role]) - {LATER})
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def await_refusal(shop, action):
 @pytest.mark.parametrize("action", taken_away(PRODUCER))
 def test_a_producer_that_lacks_a_permission_fails_and_names_it(open_shop_of, action):
     # So many, and few at a time, so that it has to go on in another invocation.
-    shop = open_shop_of(without(PRODUCER, action), MaxSessions=10)
+    shop = open_shop_of(template_without(PRODUCER, action), MaxSessions=10)
     shop.stack.pause_consumer()
     night = shop.night()
     night.sells_many(450)
@@ -80,7 +80,7 @@ def test_a_producer_that_lacks_a_permission_fails_and_names_it(open_shop_of, act
 
 @pytest.mark.parametrize("action", taken_away(CONSUMER))
 def test_a_consumer_that_lacks_a_permission_does_not_end_the_run_and_names_it(open_shop_of, action):
-    shop = open_shop_of(without(CONSUMER, action))
+    shop = open_shop_of(template_without(CONSUMER, action))
     night = a_night_of_all_kinds(shop)
     night.produce()
     await_refusal(shop, action)
@@ -97,7 +97,7 @@ def test_with_all_permissions_the_same_night_ends(open_shop_of):
 
 @pytest.mark.skipif("EVERY_ACTION" not in os.environ, reason="make prove")
 def test_a_consumer_that_may_not_change_visibility_says_so_and_ends_the_run(open_shop_of):
-    shop = open_shop_of(without(CONSUMER, LATER))
+    shop = open_shop_of(template_without(CONSUMER, LATER))
     night = a_night_of_all_kinds(shop)
     night.produce()
     await_refusal(shop, LATER)

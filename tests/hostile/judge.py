@@ -8,7 +8,7 @@ from typing import Any
 import recon.errors
 from recon.domain.reconcile import SkipReason
 from recon.errors import SyncError
-from testkit.world import Item
+from testkit.shapes import JsonObject
 from tests.hostile.mutations import SECRET
 from tests.hostile.paths import Path
 from tests.hostile.stage import BUYER, Stage
@@ -24,8 +24,8 @@ NAMED = {
 class Kept:
     """What the table holds, read once."""
 
-    outcomes: dict[str, Item]
-    orders: dict[str, list[Item]]
+    outcomes: dict[str, JsonObject]
+    orders: dict[str, list[JsonObject]]
 
 
 def kept_of(stage: Stage) -> Kept:
@@ -52,14 +52,14 @@ def wrongs_of(stage: Stage, kept: Kept, session_id: str, fetched: Any, path: Pat
             return _wrong_error(outcome, orders, path)
 
 
-def _wrong_wait(stage: Stage, session_id: str, orders: list[Item]) -> list[str]:
+def _wrong_wait(stage: Stage, session_id: str, orders: list[JsonObject]) -> list[str]:
     """Tried again later, for a reason that has a name."""
     said = [line for line in stage.told.lines if session_id in line and "tried again later" in line]
     named = any(f"'error_type': '{name}'" in line for line in said for name in NAMED)
     return [] if named and not orders else [f"no outcome, {len(orders)} orders, and the log says {said}"]
 
 
-def _wrong_error(outcome: Item, orders: list[Item], path: Path) -> list[str]:
+def _wrong_error(outcome: JsonObject, orders: list[JsonObject], path: Path) -> list[str]:
     if outcome["errorType"] not in NAMED or orders:
         return [f"{outcome['errorType']}, {len(orders)} orders"]
     if outcome["errorType"] == "MalformedSession" and not any(
@@ -77,7 +77,7 @@ def secrets_told(stage: Stage) -> list[str]:
     return [f"says {word!r}: {line[:300]}" for line in said for word in words if word in line]
 
 
-def _wrong_order(orders: list[Item], fetched: Any) -> list[str]:
+def _wrong_order(orders: list[JsonObject], fetched: Any) -> list[str]:
     """Compared with what Stripe said, field by field, by a rule of its own."""
     if len(orders) != 1:
         return [f"{len(orders)} orders"]

@@ -7,9 +7,17 @@ import pytest
 
 from recon.domain.order import partition_key
 from recon.dynamodb.records import STATE_KEY, marker_key, outcome_key, pending_key, run_key
-from testkit.roles import CALLED_BY_AWS, WRITES, actions, granted, statements, template, write_patterns
+from testkit.roles import (
+    CALLED_BY_AWS,
+    WRITES,
+    granted_actions,
+    list_actions,
+    list_statements,
+    load_template,
+    write_patterns,
+)
 
-RESOURCES = template()["Resources"]
+RESOURCES = load_template()["Resources"]
 ROLES = [name for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"]
 HOLDERS = {"Producer": "ProducerRole", "Consumer": "ConsumerRole"}
 # Actions for which AWS knows no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/
@@ -30,14 +38,14 @@ ITSELF = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
 
 def test_no_action_has_a_wildcard():
-    assert [action for role in ROLES for action in granted(role) if "*" in action] == []
+    assert [action for role in ROLES for action in granted_actions(role) if "*" in action] == []
 
 
 def test_no_resource_has_a_wildcard_where_aws_knows_a_resource():
     loose = [
-        set(actions(statement))
+        set(list_actions(statement))
         for role in ROLES
-        for statement in statements(role)
+        for statement in list_statements(role)
         if "*" in json.dumps(statement["Resource"])
     ]
     assert all(named <= WITHOUT_RESOURCE for named in loose)
@@ -45,7 +53,7 @@ def test_no_resource_has_a_wildcard_where_aws_knows_a_resource():
 
 @pytest.mark.parametrize("role", ROLES)
 def test_roles_allow_by_name_and_name_no_exception(role):
-    for statement in statements(role):
+    for statement in list_statements(role):
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys()
 
@@ -82,7 +90,7 @@ def test_the_schedules_role_serves_no_other_account():
 
 
 def test_the_schedule_may_start_the_producer_and_keep_a_start_that_failed():
-    allowed = {name: one["Resource"] for one in statements("ScheduleRole") for name in actions(one)}
+    allowed = {name: one["Resource"] for one in list_statements("ScheduleRole") for name in list_actions(one)}
     key = {"Ref": "QueueKeyArn"}
     assert allowed == {
         "lambda:InvokeFunction": {"Fn::GetAtt": ["Producer", "Arn"]},
@@ -104,16 +112,16 @@ def test_the_schedule_may_start_the_producer_and_keep_a_start_that_failed():
 )
 def test_each_action_is_granted_on_the_one_thing_it_is_needed_for(role, resources):
     resources["logs"] = {"Fn::GetAtt": [resources["logs"], "Arn"]}
-    for statement in statements(role):
-        [service] = {action.partition(":")[0] for action in actions(statement)}
-        if not set(actions(statement)) <= WITHOUT_RESOURCE and service != "kms":
+    for statement in list_statements(role):
+        [service] = {action.partition(":")[0] for action in list_actions(statement)}
+        if not set(list_actions(statement)) <= WITHOUT_RESOURCE and service != "kms":
             assert statement["Resource"] == resources[service]
 
 
 @pytest.mark.parametrize("role", CALLED_BY_AWS)
 def test_what_aws_itself_does_in_a_roles_name_is_granted(role):
     """The emulator does not ask for it, and no call of our own shows it."""
-    assert CALLED_BY_AWS[role] <= granted(role)
+    assert CALLED_BY_AWS[role] <= granted_actions(role)
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -130,9 +138,9 @@ def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
 @pytest.mark.parametrize("role", HOLDERS.values())
 def test_a_write_is_limited_to_partitions_and_so_is_nothing_but_writes(role):
     """ForAllValues alone holds for a request without the key; but each of these actions has one."""
-    for statement in statements(role):
-        if WRITES & set(actions(statement)):
-            assert set(actions(statement)) <= WRITES
+    for statement in list_statements(role):
+        if WRITES & set(list_actions(statement)):
+            assert set(list_actions(statement)) <= WRITES
             assert statement["Condition"].keys() == {"ForAllValues:StringLike"}
 
 
@@ -157,13 +165,13 @@ def test_the_partitions_are_those_that_the_ledger_writes():
 
 @pytest.mark.parametrize("role", HOLDERS.values())
 def test_the_parameter_is_read_by_its_name(role):
-    [read] = [one for one in statements(role) if "ssm:GetParameter" in actions(one)]
-    assert actions(read) == ["ssm:GetParameter"]
+    [read] = [one for one in list_statements(role) if "ssm:GetParameter" in list_actions(one)]
+    assert list_actions(read) == ["ssm:GetParameter"]
     assert read["Resource"] == PARAMETER
 
 
 def decrypting(role):
-    [found] = [one for one in statements(role) if one["Resource"] == {"Ref": "StripeSecretKmsKeyArn"}]
+    [found] = [one for one in list_statements(role) if one["Resource"] == {"Ref": "StripeSecretKmsKeyArn"}]
     return found
 
 
@@ -174,8 +182,8 @@ def via(service):
 @pytest.mark.parametrize("role", ROLES)
 def test_a_key_is_used_by_the_service_it_is_for_and_never_directly(role):
     services = {"StripeSecretKmsKeyArn": via("ssm"), "QueueKeyArn": via("sqs")}
-    for statement in statements(role):
-        if any(action.startswith("kms:") for action in actions(statement)):
+    for statement in list_statements(role):
+        if any(action.startswith("kms:") for action in list_actions(statement)):
             given = statement["Condition"]["StringEquals"]["kms:ViaService"]
             assert given == services[statement["Resource"]["Ref"]]
 
@@ -184,7 +192,7 @@ def test_a_key_is_used_by_the_service_it_is_for_and_never_directly(role):
 def test_decryption_of_the_stripe_key_is_granted_for_this_parameter_only(role):
     """https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html"""
     decrypt = decrypting(role)
-    assert actions(decrypt) == ["kms:Decrypt"]
+    assert list_actions(decrypt) == ["kms:Decrypt"]
     assert decrypt["Condition"] == {
         "StringEquals": {
             "kms:ViaService": via("ssm"),
@@ -201,4 +209,4 @@ def test_decryption_is_granted_only_with_a_key_of_ones_own(role):
     assert decrypt == decrypting(role)
     assert (condition, otherwise) == ("HasStripeSecretKmsKey", {"Ref": "AWS::NoValue"})
     empty = {"Fn::Equals": [{"Ref": "StripeSecretKmsKeyArn"}, ""]}
-    assert template()["Conditions"][condition] == {"Fn::Not": [empty]}
+    assert load_template()["Conditions"][condition] == {"Fn::Not": [empty]}

@@ -23,7 +23,7 @@ from recon.errors import ConfigError
 from recon.retry import Deadline
 from recon.telemetry import STACK_VARIABLE
 from recon.timestamps import DAY
-from testkit.roles import actions, statements
+from testkit.roles import list_actions, list_statements
 from tests.infra.resolved import PARAMETERS, PATH, RESOURCES, STACK, TEMPLATE, Deployed
 
 MAPPINGS = TEMPLATE["Mappings"]
@@ -309,7 +309,7 @@ def test_function_writes_into_its_own_log_group_which_forgets(name):
 def test_only_the_producer_may_go_round_in_circles_and_only_to_itself():
     allowed = {name for name, body in RESOURCES.items() if body["Properties"].get("RecursiveLoop") == "Allow"}
     assert allowed == {"Producer"}
-    [own] = [s for s in statements("ProducerRole") if "lambda:InvokeFunction" in actions(s)]
+    [own] = [s for s in list_statements("ProducerRole") if "lambda:InvokeFunction" in list_actions(s)]
     arn = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
     assert own["Resource"] == {"Fn::Sub": arn + properties("Producer")["FunctionName"]["Fn::Sub"]}
 

@@ -9,7 +9,7 @@ from recon.errors import Unexpected
 from recon.timestamps import DAY, HOUR
 from testkit.doubles.faults import ClientCall, Fault, Faulty, Killed, connection_closed
 from testkit.doubles.poller import Delivery, LambdaPoller
-from testkit.world import FUNCTION_TIMEOUT, Context
+from testkit.world import FUNCTION_TIMEOUT, LambdaContext
 from tests.model import accidents
 from tests.model.accidents import Accidents
 from tests.model.books import text
@@ -121,7 +121,7 @@ class FunctionActions(Stage):
         poller = LambdaPoller(
             Faulty(self.world.memory_sqs, _no_deletion if lose_deletion else _nothing), self.world.queue
         )
-        context, size = Context(self.world.clock), rng.randint(1, MOST_RECORDS)
+        context, size = LambdaContext(self.world.clock), rng.randint(1, MOST_RECORDS)
         self._did("consumer begins", f"up to {size}, {dict(met)}")
         if lose_deletion:
             self.happened["deletion lost"] += 1

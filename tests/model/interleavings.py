@@ -23,7 +23,7 @@ from testkit.builders import RUN, a_message
 from testkit.doubles.faults import ClientCall
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import make_events
-from testkit.world import FUNCTION_TIMEOUT, Context
+from testkit.world import FUNCTION_TIMEOUT, LambdaContext
 from tests.model.model_world import ModelWorld, Shape
 from tests.simulation.webhook import Webhook
 
@@ -125,7 +125,7 @@ class _Shop:
         self.world.memory_sqs.send_message(QueueUrl=self.world.queue, MessageBody=dumps(message))
         self.world.invocations.begin(
             "consumer",
-            lambda: self.world.poller.deliver(self.world.handle, 1, Context(self.world.clock)),
+            lambda: self.world.poller.deliver(self.world.handle, 1, LambdaContext(self.world.clock)),
             {},
             FUNCTION_TIMEOUT,
             lambda invocation: None,

@@ -24,7 +24,7 @@ from testkit.doubles.queues import Queue
 from testkit.doubles.sqs import MemorySQS
 from testkit.doubles.sqs_requests import BatchEntry
 from testkit.shapes import JsonObject
-from testkit.world import KEY, Context, World
+from testkit.world import KEY, LambdaContext, World
 from tests.model.books import ObservedDynamoDB
 from tests.model.invocations import Invocations
 from tests.model.stripe_account import StripeApi, connected
@@ -117,7 +117,7 @@ class ModelWorld(World):
         return self.invocations.process
 
     def produce(self, event: object, *, timeout: float = PRODUCER_SECONDS) -> Any:
-        return producer_function.lambda_handler(event, Context(self.clock, timeout))  # type: ignore[arg-type]
+        return producer_function.lambda_handler(event, LambdaContext(self.clock, timeout))  # type: ignore[arg-type]
 
     def handle(self, event: dict[str, Any], context: Any = None) -> Any:
         return consumer_function.lambda_handler(event, context)

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from testkit.world import Item, wire
+from testkit.shapes import JsonObject
+from testkit.world import wire
 from tests.simulation.history import History, iso
 from tests.simulation.plans import Sale
 
@@ -24,9 +25,9 @@ class Wrong:
 class Books:
     """The table, sorted out once."""
 
-    orders: dict[str, list[Item]]
-    runs: dict[str, Item]
-    outcomes: dict[str, list[Item]]
+    orders: dict[str, list[JsonObject]]
+    runs: dict[str, JsonObject]
+    outcomes: dict[str, list[JsonObject]]
     pending: frozenset[str]
 
 
@@ -76,18 +77,18 @@ def _story(history: History, session_id: str) -> list[str]:
     return lines + [f"  {_short(item)}" for item in kept]
 
 
-def _concerns(item: Item, session_id: str) -> bool:
+def _concerns(item: JsonObject, session_id: str) -> bool:
     return item["SK"] == f"SESSION#{session_id}" or session_id in (item.get("orderId"), item.get("sessionId"))
 
 
-def _short(item: Item) -> dict[str, Any]:
+def _short(item: JsonObject) -> dict[str, Any]:
     shown = ("PK", "SK", "source", "syncRunId", "outcome", "reason", "errorType", "updatedAt")
     return {name: item[name] for name in shown if name in item}
 
 
-def _books(items: list[Item]) -> Books:
-    orders: dict[str, list[Item]] = {}
-    outcomes: dict[str, list[Item]] = {}
+def _books(items: list[JsonObject]) -> Books:
+    orders: dict[str, list[JsonObject]] = {}
+    outcomes: dict[str, list[JsonObject]] = {}
     for item in items:
         if item["SK"].startswith("ORDER#"):
             orders.setdefault(item["orderId"], []).append(item)

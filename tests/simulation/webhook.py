@@ -12,7 +12,8 @@ from typing import Any
 from recon.timestamps import DAY
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import EventSpec
-from testkit.world import Item, World, wire
+from testkit.shapes import JsonObject
+from testkit.world import World, wire
 from tests.simulation.plans import Fate
 
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
@@ -24,7 +25,7 @@ class Webhook:
 
     world: World
     acknowledged: set[str] = field(default_factory=set)
-    written: dict[tuple[str, str], Item] = field(default_factory=dict)
+    written: dict[tuple[str, str], JsonObject] = field(default_factory=dict)
 
     def receives(self, event: EventSpec, session: SessionSpec, fate: Fate) -> str:
         """Answers what it did, for the trace."""
@@ -57,12 +58,12 @@ class Webhook:
             session.mode == "payment" and session.payment_status != "unpaid" and user_of(session) is not None
         )
 
-    def _put(self, item: Item, *, keep: bool = False) -> None:
+    def _put(self, item: JsonObject, *, keep: bool = False) -> None:
         if keep:
             self.written[item["PK"], item["SK"]] = wire(item)
-        self.world.memory.put_item(TableName=self.world.table, Item=wire(item))
+        self.world.memory.put_item(TableName=self.world.table, JsonObject=wire(item))
 
-    def _order(self, session: SessionSpec, user: str) -> Item:
+    def _order(self, session: SessionSpec, user: str) -> JsonObject:
         now = int(self.world.clock.now)
         return {
             "PK": f"USER#{user}",
@@ -83,7 +84,7 @@ class Webhook:
             "stripePaymentStatus": session.payment_status,
         }
 
-    def _record(self, event: EventSpec, *, created: bool) -> Item:
+    def _record(self, event: EventSpec, *, created: bool) -> JsonObject:
         now = int(self.world.clock.now)
         record: dict[str, Any] = {
             "PK": f"EVENT#{event.id}",

@@ -17,11 +17,11 @@ from recon.errors import (
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import connection_refused, on, service_error, throttled
 from testkit.fake_stripe import Endpoint, SessionSpec
-from testkit.world import SCHEDULED, Context
+from testkit.world import SCHEDULED, LambdaContext
 
 HOUR, DAY = 3600, 86_400
 MANUAL = "20241127T020000Z-8f3c1d"
-REQUEST = Context.aws_request_id
+REQUEST = LambdaContext.aws_request_id
 GONE = ("failureType", "failureMessage", "failedAt", "failedRequestId", "syncCompletedAt")
 
 

@@ -18,7 +18,7 @@ from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, FakeTime, a_message, a_session
 from testkit.doubles.faults import killed_before, on, throttled
 from testkit.fake_stripe import SessionSpec
-from testkit.world import Context, wire
+from testkit.world import LambdaContext, wire
 
 
 def lines(capfd):
@@ -94,7 +94,7 @@ def test_a_message_that_was_received_before_is_kept_back_for_the_whole_time_of_t
     world.dynamodb.plan = on("batch_get_item", killed_before())
     for _ in range(2):
         world.clock.now += 6 * HOUR
-        event = world.poller.deliver(world.handle, 1, Context(world.clock, timeout=900)).event
+        event = world.poller.deliver(world.handle, 1, LambdaContext(world.clock, timeout=900)).event
     assert event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
     assert world.memory_sqs.next_visible_at(world.queue) == world.clock.now + 900
 

@@ -18,7 +18,7 @@ from testkit.doubles.faults import (
     throttled,
 )
 from testkit.fake_stripe import Endpoint, SessionSpec
-from testkit.world import SCHEDULED, Context
+from testkit.world import SCHEDULED, LambdaContext
 
 HOUR, GRACE = 3600, 600
 MANUAL = "20241127T020000Z-8f3c1d"
@@ -138,7 +138,7 @@ def test_case_11_an_incomplete_environment_raises_and_names_every_name(monkeypat
         monkeypatch.delenv(name, raising=False)
     function.clients.cache_clear()
     with pytest.raises(ConfigError, match="COMMERCE_TABLE, SYNC_QUEUE_URL, STRIPE_SECRET or"):
-        function.lambda_handler({}, Context(world.clock))
+        function.lambda_handler({}, LambdaContext(world.clock))
 
 
 def test_what_does_not_fit_into_one_invocation_goes_on_in_the_next(make_world):
