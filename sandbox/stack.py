@@ -27,7 +27,7 @@ from infra.build import (
     write_zip,
 )
 from sandbox.template import emulated
-from testkit.emulator import Clients
+from testkit.emulator import AwsClients
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (
@@ -74,7 +74,7 @@ class Stack:
     consumer: str
     mapping_id: str
     schedule: str
-    client: Clients
+    client: AwsClients
 
     def invoke_producer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The producer's answer. Raises InvocationError if it raised."""
@@ -123,7 +123,7 @@ class Stack:
 
 
 def deploy(
-    client: Clients,
+    client: AwsClients,
     parameters: Parameters = SANDBOX_PARAMETERS,
     name: str | None = None,
     template: Path = TEMPLATE,
@@ -158,7 +158,7 @@ def deploy(
 
 @contextmanager
 def deployed(
-    client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, template: Path = TEMPLATE
+    client: AwsClients, parameters: Parameters = SANDBOX_PARAMETERS, template: Path = TEMPLATE
 ) -> Iterator[Stack]:
     """A stack that is there inside the block and deleted after it."""
     stack = deploy(client, parameters, template=template)
@@ -168,7 +168,7 @@ def deployed(
         stack.delete()
 
 
-def make_concurrency_a_number(client: Clients, mapping_id: str) -> None:
+def make_concurrency_a_number(client: AwsClients, mapping_id: str) -> None:
     """The emulator keeps a parameter of type Number as text here, where CloudFormation makes it a number; its
     poller then compares the two and never polls."""
     mappings = client("lambda")
@@ -177,7 +177,7 @@ def make_concurrency_a_number(client: Clients, mapping_id: str) -> None:
     mappings.update_event_source_mapping(UUID=mapping_id, ScalingConfig={"MaximumConcurrency": concurrency})
 
 
-def allow_recursion(client: Clients, producer: str) -> None:
+def allow_recursion(client: AwsClients, producer: str) -> None:
     """The emulator stops a function that goes on calling itself, as Lambda does, and overlooks that the
     template allows the producer to."""
     if "RecursiveLoop: Allow" in TEMPLATE.read_text():
@@ -187,7 +187,7 @@ def allow_recursion(client: Clients, producer: str) -> None:
 # --- the shop -----------------------------------------------------------------------------------------------
 
 
-def create_table(client: Clients, table: str) -> None:
+def create_table(client: AwsClients, table: str) -> None:
     client("dynamodb").create_table(
         TableName=table,
         KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
@@ -199,7 +199,7 @@ def create_table(client: Clients, table: str) -> None:
     )
 
 
-def put_stripe_key(client: Clients, parameter: str, key: str) -> None:
+def put_stripe_key(client: AwsClients, parameter: str, key: str) -> None:
     # Out of band, as on AWS: CloudFormation cannot make a SecureString.
     client("ssm").put_parameter(Name=parameter, Value=key, Type="SecureString", Overwrite=True)
 
@@ -207,7 +207,7 @@ def put_stripe_key(client: Clients, parameter: str, key: str) -> None:
 # --- code ---------------------------------------------------------------------------------------------------
 
 
-def packaged(client: Clients, path: Path = TEMPLATE) -> str:
+def packaged(client: AwsClients, path: Path = TEMPLATE) -> str:
     """The template as the emulator can deploy it, with each function's code in the emulator's S3."""
     template = emulated(path.read_text())
     for function in FUNCTIONS:
@@ -218,14 +218,14 @@ def packaged(client: Clients, path: Path = TEMPLATE) -> str:
     return template
 
 
-def upload(client: Clients, archive: Path) -> str:
+def upload(client: AwsClients, archive: Path) -> str:
     known = client("s3").list_objects_v2(Bucket=bucket(client), Prefix=archive.name).get("KeyCount", 0)
     if not known:
         client("s3").put_object(Bucket=BUCKET, Key=archive.name, Body=archive.read_bytes())
     return f"s3://{BUCKET}/{archive.name}"
 
 
-def bucket(client: Clients) -> str:
+def bucket(client: AwsClients) -> str:
     """The packages' bucket, made when it is first asked for."""
     s3 = client("s3")
     if BUCKET not in [found["Name"] for found in s3.list_buckets()["Buckets"]]:
@@ -265,7 +265,7 @@ def drop_old_bundles() -> None:
 # --- CloudFormation -----------------------------------------------------------------------------------------
 
 
-def deploy_template(client: Clients, name: str, template: str, parameters: Parameters) -> dict[str, str]:
+def deploy_template(client: AwsClients, name: str, template: str, parameters: Parameters) -> dict[str, str]:
     """The stack's outputs. Raises StackError with every reason CloudFormation gives."""
     formation = client("cloudformation")
     # By way of the bucket, as with `--s3-bucket`: it is larger than the 51,200 bytes of a request.
@@ -288,7 +288,7 @@ def as_list(parameters: Parameters) -> "list[ParameterTypeDef]":
     return [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()]
 
 
-def await_change_set(client: Clients, change: str) -> None:
+def await_change_set(client: AwsClients, change: str) -> None:
     def settled() -> "DescribeChangeSetOutputTypeDef | None":
         described = client("cloudformation").describe_change_set(ChangeSetName=change)
         return described if described["Status"] in {"CREATE_COMPLETE", "FAILED"} else None
@@ -298,7 +298,7 @@ def await_change_set(client: Clients, change: str) -> None:
         raise StackError(described.get("StatusReason", "the change set failed"))
 
 
-def await_stack(client: Clients, name: str) -> dict[str, str]:
+def await_stack(client: AwsClients, name: str) -> dict[str, str]:
     def settled() -> "StackTypeDef | None":
         stack = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         busy = stack["StackStatus"].endswith("_IN_PROGRESS")
@@ -310,19 +310,19 @@ def await_stack(client: Clients, name: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def delete_stack(client: Clients, name: str) -> None:
+def delete_stack(client: AwsClients, name: str) -> None:
     """Deletes what the template made."""
     client("cloudformation").delete_stack(StackName=name)
     wait_until(lambda: not stack_exists(client, name), f"{name} is deleted")
 
 
-def failures(client: Clients, name: str) -> str:
+def failures(client: AwsClients, name: str) -> str:
     events = client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
     failed = [event for event in reversed(events) if event.get("ResourceStatus", "").endswith("FAILED")]
     return "\n".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}" for event in failed)
 
 
-def stack_exists(client: Clients, name: str) -> bool:
+def stack_exists(client: AwsClients, name: str) -> bool:
     pages = client("cloudformation").get_paginator("list_stacks").paginate()
     stacks = [stack for page in pages for stack in page["StackSummaries"] if stack["StackName"] == name]
     return any(stack["StackStatus"] != "DELETE_COMPLETE" for stack in stacks)
@@ -331,7 +331,7 @@ def stack_exists(client: Clients, name: str) -> bool:
 # --- functions ----------------------------------------------------------------------------------------------
 
 
-def invoke(client: Clients, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+def invoke(client: AwsClients, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
     """The function's answer, an object. Raises InvocationError with its error's type, text and trace."""
     response = client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
     answer: dict[str, Any] = json.loads(response["Payload"].read())

@@ -252,7 +252,7 @@ class World:
             "userId": user,
             "status": "completed",
         } | changes
-        self.memory.put_item(TableName=self.table, JsonObject=wire(order))
+        self.memory.put_item(TableName=self.table, Item=wire(order))
         return order
 
     def sends(self, message: SessionMessage | str, times: int = 1) -> None:

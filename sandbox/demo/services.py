@@ -14,8 +14,8 @@ from types import MappingProxyType
 from infra.build import ROOT
 from sandbox.demo.state import State, read_state, remove_state
 from sandbox.stack import STRIPE_KEY
-from testkit.emulator import Clients, Emulator
-from testkit.emulator.process import command_of, end_group, is_emulator, stop_detached
+from testkit.emulator import AwsClients, Emulator
+from testkit.emulator.process import command_line, end_group, is_emulator, stop_detached
 
 MODULE = "sandbox.demo.stripe_process"
 KEY_VARIABLE = "SANDBOX_STRIPE_KEY"
@@ -42,7 +42,7 @@ class Services:
     keep: bool = field(default=False, init=False)
 
     @property
-    def client(self) -> Clients:
+    def client(self) -> AwsClients:
         return self.emulator.client
 
     @property
@@ -158,7 +158,7 @@ def stop(home: Path) -> bool:
 
 
 def _is_ours(pid: int) -> bool:
-    return is_emulator(pid) or MODULE in command_of(pid)
+    return is_emulator(pid) or MODULE in command_line(pid)
 
 
 def network_variables() -> dict[str, str]:

@@ -275,7 +275,7 @@ def _a_night_later(account: FakeStripe, sales: list[Sale], **env: str) -> Shop:
     account.store.add_all(sale.spec for sale in sales)
     for sale in sales:
         for item in sale.before:
-            shop.memory.put_item(TableName=shop.table, JsonObject=wire(item))
+            shop.memory.put_item(TableName=shop.table, Item=wire(item))
     return shop
 
 

@@ -59,7 +59,7 @@ def workers(emulator):
     def running(function):
         marker = f"ministack-lambda-{function}-"
         children = psutil.Process(emulator.pid).children()
-        return [child for child in children if any(marker in part for part in command_of(child))]
+        return [child for child in children if any(marker in part for part in command_line(child))]
 
     return running
 
@@ -76,7 +76,7 @@ def open_brief_shop(deploy_stack):
     yield from shop_factory(deploy_stack)
 
 
-def command_of(process):
+def command_line(process):
     """Empty for a process that has ended in the meantime."""
     try:
         return process.cmdline()

@@ -14,7 +14,7 @@ import pytest
 
 from infra.build import FUNCTIONS, ROOT
 from sandbox.stack import bundle
-from testkit.emulator.process import installed
+from testkit.emulator.process import install
 from testkit.fake_stripe import FakeStripe, FaultKind, StripeFault
 from testkit.shop import make_shop
 from tests.e2e.aws_cli import with_aws
@@ -109,7 +109,7 @@ def await_end(processes, seconds=10):
 @pytest.fixture(scope="module", autouse=True)
 def set_up():
     """What the first demo on a machine does once: it is not part of the time that is promised."""
-    installed()
+    install()
     for function in FUNCTIONS:
         bundle(function)
 

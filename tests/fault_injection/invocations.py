@@ -14,7 +14,7 @@ from typing import Any
 
 from consumer.lambda_function import lambda_handler as consume
 from producer.lambda_function import lambda_handler as produce
-from testkit.emulator import Clients
+from testkit.emulator import AwsClients
 from tests.fault_injection.place import Place
 
 BATCH, RECEIVE = 25, 10
@@ -59,7 +59,7 @@ class Poller:
         self._place = place
         self._timeout = timeout
         # Its own, since two processes on one connection would read each other's answers.
-        self._sqs = Clients(place.sqs_url)("sqs")
+        self._sqs = AwsClients(place.sqs_url)("sqs")
         self._duplicated = DUPLICATED if duplicates else 0.0
         self._rng = rng
 

@@ -61,7 +61,7 @@ class Webhook:
     def _put(self, item: JsonObject, *, keep: bool = False) -> None:
         if keep:
             self.written[item["PK"], item["SK"]] = wire(item)
-        self.world.memory.put_item(TableName=self.world.table, JsonObject=wire(item))
+        self.world.memory.put_item(TableName=self.world.table, Item=wire(item))
 
     def _order(self, session: SessionSpec, user: str) -> JsonObject:
         now = int(self.world.clock.now)

@@ -32,7 +32,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.state import State, read_state
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.emulator.process import command_of
+from testkit.emulator.process import command_line
 from testkit.invariants import Problem
 
 
@@ -259,8 +259,8 @@ def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
         # An answer: for a moment after its start a process has no command line yet.
         print("up", file=other.stdin, flush=True)
         assert other.stdout.readline() == "up\n"
-        assert command_of(other.pid) == "cat"
-    assert command_of(other.pid) == ""
+        assert command_line(other.pid) == "cat"
+    assert command_line(other.pid) == ""
 
 
 def test_functions_get_a_proxy_for_stripe_and_never_for_their_own_aws(monkeypatch):
