@@ -276,7 +276,7 @@ class World:
         answer = self.memory.get_item(
             TableName=self.table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True
         )
-        return plain(answer["JsonObject"]) if "JsonObject" in answer else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
     def orders(self, session_id: str | None = None) -> list[JsonObject]:
         return [

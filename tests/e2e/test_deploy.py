@@ -11,7 +11,7 @@ from infra.deploy import __main__ as command
 from infra.deploy import settings
 from infra.deploy.settings import Settings
 from sandbox.stack import STRIPE_KEY, TEMPLATE, bucket, create_table, put_stripe_key, stack_exists
-from sandbox.template import emulated
+from sandbox.template import remove_unsupported
 from testkit.emulator.clients import ACCOUNT, CREDENTIALS, REGION
 from testkit.fake_stripe import FakeStripe, SessionSpec
 from tests.e2e.aws_cli import with_aws
@@ -64,7 +64,7 @@ def test_a_stack_is_deployed_looked_at_previewed_and_deleted_and_its_table_stays
     shell, wanted, tmp_path, capfd
 ):
     template = tmp_path / "template.yaml"
-    template.write_text(emulated(TEMPLATE.read_text()))
+    template.write_text(remove_unsupported(TEMPLATE.read_text()))
     code = command.main(["deploy", "--stack", wanted.stack, "--yes", "--preview"], template)
     said = capfd.readouterr()
     # The doctor has something to say of an emulated stack; what it says is its own tests' matter.
@@ -83,7 +83,7 @@ def test_a_stack_is_deployed_looked_at_previewed_and_deleted_and_its_table_stays
 
 def test_dry_runs_of_both_verbs_change_nothing(shell, wanted, tmp_path, capfd):
     template = tmp_path / "template.yaml"
-    template.write_text(emulated(TEMPLATE.read_text()))
+    template.write_text(remove_unsupported(TEMPLATE.read_text()))
     named = ["--stack", wanted.stack, "--yes"]
     file = settings.path_of(wanted.stack, tmp_path)
 

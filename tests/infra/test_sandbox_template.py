@@ -3,11 +3,11 @@
 import pytest
 from cfnlint.decode import decode_str
 
-from sandbox.template import NOT_EMULATED, emulated
+from sandbox.template import NOT_EMULATED, remove_unsupported
 from tests.infra.resolved import PATH, RESOURCES, TEMPLATE
 
 TEXT = PATH.read_text()
-COPY = decode_str(emulated(TEXT))[0]
+COPY = decode_str(remove_unsupported(TEXT))[0]
 UNKNOWN_TYPES = {"AWS::Logs::QueryDefinition", "AWS::CloudWatch::CompositeAlarm"}
 
 

@@ -35,13 +35,13 @@ def start_real_engine() -> Engine:
 
 @pytest.fixture
 def real_dynamodb(real_engine):
-    """A boto3 client, which threads may share."""
+    """Return a boto3 client, which threads may share."""
     return real_engine.client
 
 
 @pytest.fixture
 def real_table(real_engine) -> Iterator[str]:
-    """The name of a new table, which is deleted after the test."""
+    """Create a table, yield its name and delete it after the test."""
     name = create_table(real_engine.client)
     yield name
     real_engine.client.delete_table(TableName=name)

@@ -109,7 +109,7 @@ def dead(engine):
 
 @pytest.fixture
 def fragile(engine, dead):
-    """A queue that moves a message to `dead` after two receives."""
+    """Return a queue that moves a message to `dead` after two receives."""
     policy = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": 2}
     return ContractQueue(engine, {"RedrivePolicy": json.dumps(policy)})
 

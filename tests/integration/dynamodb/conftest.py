@@ -73,7 +73,7 @@ def engine(request) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def dynamodb_local(real_engine) -> Engine:
-    """The engine that all tests of this worker share."""
+    """Return the engine that all tests of this worker share."""
     if real_engine.name != LOCAL:
         pytest.skip("DynamoDB Local cannot run here")
     return real_engine
@@ -87,7 +87,7 @@ def table(request, engine) -> ContractTable:
 
 @pytest.fixture
 def orders(table) -> ContractTable:
-    """A table with five items of one user and one of another."""
+    """Return a table with five items of one user and one of another."""
     for sk in ("ORDER#1", "ORDER#2", "ORDER#20", "ORDER#3", "PROFILE"):
         table.put(sk, amount={"N": str(len(sk))})
     table.put("ORDER#1", pk="b")

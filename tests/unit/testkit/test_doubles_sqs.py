@@ -26,7 +26,7 @@ def url(sqs):
 
 @pytest.fixture
 def dead(sqs):
-    """The URL of a dead-letter queue. The queue `fragile` moves a message there after one receive."""
+    """Return the URL of the dead-letter queue of a queue `fragile` with one receive per message."""
     dead = sqs.add_queue("dead")
     sqs.add_queue("fragile", visibility=0, dead_letters=dead, max_receives=1)
     return dead
@@ -116,7 +116,7 @@ def test_move_task_needs_a_dead_letter_queue(sqs, url):
 
 
 def test_move_task_leaves_messages_in_flight(sqs, dead):
-    fragile = sqs.add_queue("fragile", visibility=0, dead_letters=dead, max_receives=1)
+    fragile = dead.replace("/dead", "/fragile")
     send(sqs, fragile, "a", "b")
     assert len(receive(sqs, fragile)) == 2
     assert receive(sqs, fragile) == []
