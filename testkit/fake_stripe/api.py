@@ -94,13 +94,19 @@ def list_events(store: Store, query: str) -> JsonObject:
     delivered = params.boolean("delivery_success")
 
     def is_wanted(event: EventSpec) -> bool:
-        spec = store.session(event.session_id)
-        right_type = not types or event.type in types
-        return right_type and spec is not None and delivered in (None, spec.event_delivered)
+        if types and event.type not in types:
+            return False
+        return delivered is None or is_delivered(store, event) == delivered
 
     page = _read_page(store.events, params, is_wanted, "event")
     built = [event_object(event, spec) for event in page.items if (spec := store.session(event.session_id))]
     return list_object(built, EVENTS_URL, has_more=page.has_more)
+
+
+def is_delivered(store: Store, event: EventSpec) -> bool:
+    """Return whether the shop's webhook has acknowledged an event."""
+    spec = store.session(event.session_id)
+    return spec is not None and spec.event_delivered
 
 
 def list_disputes(store: Store, query: str) -> JsonObject:

@@ -106,7 +106,7 @@ def night_shop(seed: int, shape: Shape) -> Iterator[NightShop]:
     acknowledged = shop.webhook.acknowledged
     with ExitStack() as stack:
         stack.enter_context(shop.world.wired())
-        told = mock.patch.object(api, "_is_delivered", lambda _store, event: event.id in acknowledged)
+        told = mock.patch.object(api, "is_delivered", lambda _store, event: event.id in acknowledged)
         stack.enter_context(told)
         if shape.small_pieces:
             stack.enter_context(small_pieces())

@@ -75,7 +75,7 @@ class History:
         self._write_agenda()
         # A webhook is told of each event on its own; the fake's flag knows sessions only.
         acknowledged = self.webhook.acknowledged
-        told = mock.patch.object(api, "_is_delivered", lambda _store, event: event.id in acknowledged)
+        told = mock.patch.object(api, "is_delivered", lambda _store, event: event.id in acknowledged)
         pieces = small_pieces() if self.plan.in_small_pieces else ExitStack()
         # What matters of the output of forty nights is in `lines`.
         with told, pieces, redirect_stdout(io.StringIO()):
