@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED
 from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, skip_reason, user_ids
+from recon.domain.reconcile import Outcome, decide_from_table, user_ids
+from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.records import DONE, Run
+from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, OutOfTime, SyncError
 from recon.retry import Deadline
@@ -92,7 +92,7 @@ class DryRun:
 
     def _webhooks(self, wanted: Run) -> WebhookEvents:
         """What the real run would leave to the next one. The fence concerns writing only."""
-        leaves_after = wanted.lookback_end if wanted.trigger == SCHEDULED else None
+        leaves_after = wanted.lookback_end if wanted.trigger == Trigger.SCHEDULED else None
         events = WebhookEvents(self.stripe, self.now, self.pool, leaves_after=leaves_after, fence_since=None)
         events.look()
         return events
@@ -125,15 +125,15 @@ class DryRun:
 
     def _is_skipped(self, message: SessionMessage, orders: dict[Users, Orders]) -> bool:
         found = orders.get(user_ids(message), [])
-        if isinstance(found, SyncError):
-            raise found
-        ttl_days = self.settings.order_ttl_days
-        return skip_reason(message, found, now=self.now(), ttl_days=ttl_days) is not None
+        decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
+        if isinstance(decision, SyncError):
+            raise decision
+        return decision is not None
 
     def _preview(self, wanted: Run, counts: Counter[Outcome], *, truncated: bool) -> Run:
         return replace(
             wanted,
-            status=DONE,
+            status=RunStatus.DONE,
             completed_at=to_iso(self.now()),
             processed=counts.total(),
             created=counts[Outcome.CREATED],

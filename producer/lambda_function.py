@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
-from producer.request import SCHEDULED, Continuation, Request, has_caller, parse_request
+from producer.request import Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
 from producer.sync_run import SyncRun
 from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
+from recon.domain.run import Trigger
 from recon.dynamodb.outcomes import find_created_orders
 from recon.dynamodb.records import Failure, Run, State
 from recon.dynamodb.runs import Runs
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_lambda import LambdaClient
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
 # Lambda keeps an asynchronous call for six hours at most.
 RETRY_SECONDS = 6 * 3600
@@ -79,7 +81,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         raise
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=attempt.run_id, error_type=type(error).__name__)
-        telemetry().failed_for(error)
+        telemetry().count_key_failure(error)
         _keep_failure(attempt, error, context)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
@@ -126,7 +128,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
+        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
 
     enqueue = SyncRun(
         settings=kept.settings,
@@ -151,8 +153,8 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         previewed, numbers = preview(run, request.max_sessions)
         _tell(previewed)
         return build_response(previewed, numbers, dry_run=True)
-    if request.trigger == SCHEDULED and request.at is not None:
-        telemetry().watermark(state, request.at)
+    if request.trigger == Trigger.SCHEDULED and request.at is not None:
+        telemetry().record_watermark(state, request.at)
     return _answer(enqueue.begin(run, state), deadline)
 
 
@@ -193,7 +195,7 @@ def _run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:
     """A retry of an asynchronous call has the request id of the first one, and another start: it is the same
     run. `requestedAt` and a schedule say so by themselves."""
     run_id = request.run_id(started, request_id)
-    if request.trigger == SCHEDULED or request.at is not None:
+    if request.trigger == Trigger.SCHEDULED or request.at is not None:
         return run_id
     begun = runs.find_by_request(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
     return begun or run_id

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from recon.config import MAX_LOOKBACK_HOURS
+from recon.domain.run import Trigger
 from recon.errors import InvalidRequest
 from recon.timestamps import parse_epoch, to_run_id
 
-SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
+CONTINUE = "continue"
 EVENTBRIDGE = "aws.events"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
 _SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
@@ -36,7 +37,7 @@ class Request:
 
     def run_id(self, started: int, request_id: str) -> str:
         """The same for every invocation of one schedule. By hand two runs may begin in one second."""
-        if self.trigger == SCHEDULED and self.at is not None:
+        if self.trigger == Trigger.SCHEDULED and self.at is not None:
             return to_run_id(self.at)
         return f"{to_run_id(self.at or started)}-{request_id.replace('-', '')[:6]}"
 
@@ -57,15 +58,15 @@ def parse_request(event: object) -> Request | Continuation:
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == EVENTBRIDGE:
-        return Request(SCHEDULED, at=read_time(event.get("time"), "time"))
+        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"))
     if event.get("trigger") == CONTINUE:
         return _hop(event)
     scheduled = "trigger" in event
-    if scheduled and event["trigger"] != SCHEDULED:
-        raise InvalidRequest(f'trigger must be "{SCHEDULED}", or absent for a manual run')
+    if scheduled and event["trigger"] != Trigger.SCHEDULED:
+        raise InvalidRequest(f'trigger must be "{Trigger.SCHEDULED}", or absent for a manual run')
     _refuse_unknown(event, _SCHEDULED_OPTIONS if scheduled else _OPTIONS)
     return Request(
-        trigger=SCHEDULED if scheduled else MANUAL,
+        trigger=Trigger.SCHEDULED if scheduled else Trigger.MANUAL,
         at=_moment(event),
         lookback_hours=_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
         max_sessions=_integer(event, "maxSessions", 1, None),
@@ -78,7 +79,7 @@ def has_caller(event: object) -> bool:
     """Return True if a caller may read the answer: the event is neither a schedule's nor a continuation."""
     if not isinstance(event, Mapping):
         return True
-    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (SCHEDULED, CONTINUE)
+    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (Trigger.SCHEDULED, CONTINUE)
 
 
 def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from recon.dynamodb.records import DONE, Run
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Run
 from recon.timestamps import to_iso
 
 type Body = dict[str, Any]
@@ -33,8 +34,8 @@ def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False
 
 
 def _status(run: Run) -> str:
-    if run.status != DONE:
-        return "running"
+    if run.status != RunStatus.DONE:
+        return RunStatus.RUNNING
     return "completed_with_errors" if run.errors else "success"
 
 

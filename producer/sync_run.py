@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from producer.attempt import Attempt
-from producer.request import SCHEDULED, Continuation
+from producer.request import Continuation
 from producer.session_lister import ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.aws.queue import SessionQueue
 from recon.domain.message import SessionMessage, build_message, loads
-from recon.dynamodb.records import DONE, FAILED, RUNNING, Run, State
+from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict, Progress, Runs
 from recon.errors import MalformedMessage, OutOfTime, TooManyHops
 from recon.retry import Deadline
@@ -76,7 +77,7 @@ class SyncRun:
         return self._go_on_with(run, self.runs.state(), hop.number)
 
     def _go_on_with(self, run: Run, state: State, hop: int) -> Run:
-        if run.status == RUNNING and not run.listed:
+        if run.status == RunStatus.RUNNING and not run.listed:
             try:
                 run = self._list(run, state)
             except CursorConflict:
@@ -116,13 +117,13 @@ class SyncRun:
             self.stripe,
             self.now,
             self.pool,
-            leaves_after=run.lookback_end if run.trigger == SCHEDULED else None,
+            leaves_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
             fence_since=since if self.settings.webhook_fence else None,
         )
 
     def _look_at_the_whole(self, run: Run) -> None:
         """Nothing at all is suspicious where there used to be something."""
-        if run.trigger == SCHEDULED and run.livemode is None:
+        if run.trigger == Trigger.SCHEDULED and run.livemode is None:
             # No session told its mode: none was listed, whatever waited for its payment.
             before = self.runs.scheduled_before(run.run_id, SCHEDULED_COMPARED)
             if any(earlier.livemode is not None for earlier in before):
@@ -139,17 +140,17 @@ class SyncRun:
 
     def _close_others(self, run_id: str) -> None:
         for run in self.runs.close_stale_runs(run_id, self.now()):
-            if run.status == FAILED:
+            if run.status == RunStatus.FAILED:
                 self.telemetry.error(
                     "Run failed: its listing ended before its window was through", run_id=run.run_id
                 )
-            elif run.status == DONE:
+            elif run.status == RunStatus.DONE:
                 self._completed(run)
             self._tell_if_open(run)
 
     def _tell_if_open(self, run: Run) -> None:
-        if run.status == RUNNING:
-            self.telemetry.run_is_open(run, self.now())
+        if run.status == RunStatus.RUNNING:
+            self.telemetry.record_open_run(run, self.now())
 
     def _finished(self, run: Run) -> Run:
         """As it is after it was marked done, if it is; somebody else may do so at the same time."""
@@ -158,8 +159,8 @@ class SyncRun:
         return done or run
 
     def _completed(self, run: Run) -> None:
-        self.telemetry.sync_completed(run, run.seconds(self.now()))
-        self.telemetry.watermark(self.runs.state(), self.now())
+        self.telemetry.record_completed_run(run, run.seconds(self.now()))
+        self.telemetry.record_watermark(self.runs.state(), self.now())
 
 
 class RunLister:
@@ -177,7 +178,7 @@ class RunLister:
         """What waited for its payment is asked about again by every scheduled run. What lies in the window
         is listed anyway."""
         run = self.run
-        if run.trigger != SCHEDULED:
+        if run.trigger != Trigger.SCHEDULED:
             return
         messages = list(self._pending(list(self._with.runs.pending())))
         # An invocation that died may have sent some of which the consumer has deleted the entries since.
@@ -277,7 +278,7 @@ class RunLister:
         )
         self._with.telemetry.count(Metric.TRUNCATED_RUNS, first)
         covers = 0
-        if self.run.trigger == SCHEDULED and self.run.covers_through:
+        if self.run.trigger == Trigger.SCHEDULED and self.run.covers_through:
             covers = min(self.run.covers_through, progress.cursor)
         return replace(progress, covers_through=covers)
 
@@ -320,7 +321,7 @@ class RunLister:
 
     def _has_done_its_part(self, held: int) -> bool:
         """What is listed already is sent rather than listed again by the next invocation, within reason."""
-        if self._with.deadline.left() < HURRY_SECONDS / 2:
+        if self._with.deadline.remaining() < HURRY_SECONDS / 2:
             return True
         part = self._with.settings.max_sessions
         if self.run.max_sessions is not None or self.sent < part:

@@ -67,10 +67,10 @@ class WebhookEvents:
         if not self.may_read or (self._leaves_after is None and self._fence_since is None):
             return
         began, stripe = self._now(), self._stripe()
-        asked = [(self._take, self._pool.submit(list, stripe.events(self._young_since(began))))]
+        asked = [(self._take, self._pool.submit(list, stripe.list_events(self._young_since(began))))]
         if self._fence_since is not None and self._looked_at is None:
             since = min(self._fence_since, began - DELIVERY)
-            undelivered = self._pool.submit(list, stripe.events(since, undelivered=True))
+            undelivered = self._pool.submit(list, stripe.list_events(since, undelivered=True))
             asked.append((self._fence_off, undelivered))
         # All of them, before one raises: nobody goes on asking behind the back of whoever handles the error.
         wait([answer for _, answer in asked])

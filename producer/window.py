@@ -7,7 +7,8 @@ which moment every completed session has been looked at; each scheduled run goes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED, Request
+from producer.request import Request
+from recon.domain.run import Trigger
 from recon.dynamodb.records import State
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 
@@ -51,7 +52,7 @@ def plan(request: Request, settings: "Settings", started: int, state: State) -> 
     grace = settings.grace_minutes * MINUTE
     hours = request.lookback_hours or settings.lookback_hours
     warnings: tuple[str, ...] = ()
-    scheduled = request.trigger == SCHEDULED
+    scheduled = request.trigger == Trigger.SCHEDULED
     if request.period:
         window = Window(*request.period)
     elif scheduled and request.lookback_hours is None:

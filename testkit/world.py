@@ -26,9 +26,9 @@ from recon.bootstrap import Clients
 from recon.config import Settings, load_settings
 from recon.domain.message import SessionMessage, dumps
 from recon.dynamodb.table import Table
+from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -118,7 +118,7 @@ class World:
         self.pool = ThreadPoolExecutor(8)
         # A new name, since a logger keeps the standard output of the time of its creation.
         self.telemetry = Telemetry(f"test-{next(_numbers)}")
-        self.pacer = RateLimiter(10_000, self.clock)
+        self.rate_limiter = RateLimiter(10_000, self.clock)
         self.connection: StripeConnection | None = None
         # Long enough for a busy machine. A test in which Stripe hangs makes it shorter.
         self.stripe_timeout = 5.0
@@ -142,7 +142,7 @@ class World:
         if self.connection is None:
             key = StripeKey(self.settings, lambda: self.ssm)  # type: ignore[arg-type, return-value]
             self.connection = StripeConnection(
-                key, self.pacer, timeout=self.stripe_timeout, api_base=self.stripe.url
+                key, self.rate_limiter, timeout=self.stripe_timeout, api_base=self.stripe.url
             )
         return self.connection
 

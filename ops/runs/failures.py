@@ -2,6 +2,7 @@
 
 from ops.format.text import when
 from ops.runs.history import PastRun
+from recon.domain.run import RunStatus
 from recon.errors import ConfigError, KeyNotAllowed, KeyRejected, KeyUnavailable, NotAllowed
 
 DOCTOR = "nightly-sync doctor"
@@ -21,7 +22,7 @@ def describe_trouble(run: PastRun) -> tuple[str, str] | None:
         since = f"since {when(run.stalled_since)} UTC, longer than an invocation can last"
         what = f"run {run.run_id} has made no progress {since}: its producer was killed"
         return what, f"nightly-sync logs {run.run_id}"
-    if run.status != "failed":
+    if run.status != RunStatus.FAILED:
         return None
     if run.failure is None:
         return f"run {run.run_id} failed: its listing stopped", f"nightly-sync logs {run.run_id}"

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops.stack.queue_depth import read_depth
-from recon.dynamodb.records import RUNNING, Run
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """Every session has an outcome, or the run has failed."""
-        return self.run is not None and self.run.status != RUNNING
+        return self.run is not None and self.run.status != RunStatus.RUNNING
 
     @property
     def is_settled(self) -> bool:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from recon.domain.run import RunStatus
 from recon.dynamodb.records import Failure, Run
 from recon.dynamodb.runs import is_stalled
-from recon.timestamps import parse_epoch
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -38,7 +38,7 @@ class PastRun:
     @property
     def needs_attention(self) -> bool:
         """Return True if an operator should look at the run."""
-        ended_badly = self.status == "failed" or self.stalled_since
+        ended_badly = self.status == RunStatus.FAILED or self.stalled_since
         return bool(ended_badly or self.errors or self.drifted or self.truncated or self.warnings)
 
 
@@ -67,16 +67,14 @@ def past_run(run: Run, now: int) -> PastRun:
 
 def status_of(run: Run) -> str:
     """The record says done; whether that is a success follows from its errors."""
-    if run.status != "done":
+    if run.status != RunStatus.DONE:
         return run.status
     return "completed_with_errors" if run.errors else "success"
 
 
 def _seconds(run: Run, now: int) -> int | None:
-    try:
-        return (parse_epoch(run.completed_at) if run.completed_at else now) - parse_epoch(run.started_at)
-    except ValueError:
-        return None
+    started, ended = run.started_epoch, run.completed_epoch if run.completed_at else now
+    return None if started is None or ended is None else ended - started
 
 
 def sparkline(numbers: list[int]) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import outcome_partition
+from recon.dynamodb.records import outcome_partition, parse_outcome
 from recon.dynamodb.table import Table
 
 
@@ -12,7 +12,7 @@ def skip_reasons(table: Table, run_id: str) -> Counter[str]:
     items = table.query(
         "PK = :run",
         {":run": outcome_partition(run_id), ":skipped": Outcome.SKIPPED.value},
-        projection="reason",
+        projection="SK, reason",
         only="outcome = :skipped",
     )
-    return Counter(item.get("reason", "unknown") for item in items)
+    return Counter(parse_outcome(item).reason or "unknown" for item in items)

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from consumer.decisions import decide_from_stripe, decide_from_table, to_unexpected
+from consumer.decisions import decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps, loads
-from recon.domain.reconcile import SkipReason, amount_and_currency, find_drift, user_ids
+from recon.domain.reconcile import (
+    SkipReason,
+    amount_and_currency,
+    decide_from_table,
+    find_drift,
+    user_ids,
+)
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, Permanent, SyncError
@@ -67,7 +73,7 @@ def predict(
     except MalformedMessage as problem:
         return failing(problem)
     orders = _orders(message, table)
-    found = decide_from_table(message, {user_ids(message): orders}, settings, now)
+    found = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
     amount, currency = amount_and_currency(message)
     match found:
         case SyncError():
@@ -108,7 +114,7 @@ def _from_stripe(
         return failing(error, amount, currency)
     except Exception as error:  # noqa: BLE001 - the consumer makes an error of it, and so does its preview
         return failing(to_unexpected(error), amount, currency)
-    match answer.became:
+    match answer.result:
         case SyncError() as failure:
             return failing(failure, amount, currency)
         case SkipReason() as reason:

@@ -10,6 +10,7 @@ from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
+from recon.domain.run import RunStatus, Trigger
 from recon.timestamps import HOUR, parse_epoch
 
 # The same limits as the alarms': a night is missed when its run is two hours late, ...
@@ -95,13 +96,13 @@ def is_consuming(place: Stack) -> bool:
 
 def last_night(latest: Sequence[PastRun]) -> PastRun | None:
     """The night that is not told of by the newest run: a run by hand for an hour makes no bad night good."""
-    scheduled = next((position for position, run in enumerate(latest) if run.trigger == "scheduled"), 0)
+    scheduled = next((position for position, run in enumerate(latest) if run.trigger == Trigger.SCHEDULED), 0)
     night, later = (latest[scheduled], latest[:scheduled]) if scheduled else (None, [])
     return None if night is None or any(_covers(run, night) for run in later) else night
 
 
 def _covers(run: PastRun, night: PastRun) -> bool:
-    ended = run.completed_at is not None and run.status != "failed"
+    ended = run.completed_at is not None and run.status != RunStatus.FAILED
     return ended and run.window_from <= night.window_from and run.window_to >= night.window_to
 
 
@@ -132,7 +133,7 @@ def _of_the_queues(facts: Facts) -> Iterator[Finding]:
 def _of_the_run(run: PastRun) -> Iterator[Finding]:
     if trouble := describe_trouble(run):
         yield Finding(*trouble)
-    elif run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
+    elif run.status == RunStatus.RUNNING and (run.seconds or 0) > LONG_RUN_SECONDS:
         yield Finding(
             f"run {run.run_id} has been open for more than 4 hours", f"nightly-sync logs {run.run_id}"
         )
@@ -168,7 +169,7 @@ def _of_the_clock(facts: Facts) -> Iterator[Finding]:
 
 
 def _last_completed(latest: list[PastRun]) -> datetime | None:
-    ended = [run.completed_at for run in latest if run.completed_at and run.status != "failed"]
+    ended = [run.completed_at for run in latest if run.completed_at and run.status != RunStatus.FAILED]
     return _moment(max(map(parse_epoch, ended))) if ended else None
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_ssm import SSMClient
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
 _LIVE, _TEST = ("sk_live_", "rk_live_"), ("sk_test_", "rk_test_")
 
@@ -63,7 +64,7 @@ class StripeAccess:
         where it cannot be read."""
         self()
         assert self._connection is not None  # noqa: S101 - made by the line above
-        return key_livemode(self._connection.key.current())
+        return key_livemode(self._connection.key.read())
 
 
 def stripe_access(place: Stack) -> StripeAccess:

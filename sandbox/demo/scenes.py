@@ -16,6 +16,7 @@ from ops.dlq.move_tasks import MoveTasks
 from ops.dlq.queue import DeadLetterQueue
 from ops.dlq.redrive import Redrive
 from ops.format.money import Money, totals
+from ops.format.skip_reasons import describe_stored_skip
 from ops.runs.follow import Progress, Watch, follow
 from ops.runs.outcomes import skip_reasons
 from recon.dynamodb.runs import Runs
@@ -27,7 +28,7 @@ from sandbox.demo.screen import DemoScreen
 from sandbox.demo.services import DemoServices
 from sandbox.demo.state import stack_names
 from sandbox.stack import Parameters, SandboxStack, deploy
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 # As on AWS, but with short waits between tries.
 QUICK: Parameters = MappingProxyType(
@@ -51,17 +52,6 @@ COUNTERS: Mapping[str, Callable[[Progress], int]] = MappingProxyType(
         "created": lambda progress: progress.created,
         "skipped": lambda progress: progress.skipped,
         "errors": lambda progress: progress.errors,
-    }
-)
-REASONS = MappingProxyType(
-    {
-        "exists": "have the webhook's order",
-        "no_user": "without a user",
-        "unpaid": "not paid yet",
-        "not_a_sale": "not a sale",
-        "expired": "too old for an order",
-        "refunded": "refunded",
-        "dismissed": "dismissed",
     }
 )
 
@@ -98,7 +88,7 @@ class DemoStage:
             clock=time.monotonic,
             sleep=time.sleep,
         )
-        *_, end = redrive(MessageFilter())
+        *_, end = redrive.run(MessageFilter())
         return end.moved
 
     def orders(self, run_id: str) -> list[RecoveredOrder]:
@@ -154,7 +144,7 @@ def follow_run(
 
 
 def show_summary(stage: DemoStage, progress: Progress, run_id: str) -> None:
-    reasons = [f"{count} {REASONS.get(reason, reason)}" for reason, count in stage.reasons(run_id).items()]
+    reasons = [f"{describe_stored_skip(reason)}: {count}" for reason, count in stage.reasons(run_id).items()]
     stage.screen.table(
         ["", "sessions", ""],
         [
@@ -241,7 +231,7 @@ def show_counters(stage: DemoStage, before: Progress, after: Progress) -> None:
     )
 
 
-def verdict(screen: DemoScreen, problems: Sequence[Problem], right: str) -> int:
+def verdict(screen: DemoScreen, problems: Sequence[Violation], right: str) -> int:
     """Print the problems, or `right` if there are none. Return the exit code: 1 if there are problems."""
     if not problems:
         screen.good(right)

@@ -298,7 +298,7 @@ def raising(error: BaseException, *, after: bool = False) -> Fault:
     return Fault(f"{type(error).__name__}{' after' if after else ''}", lambda _client, _call: error, after)
 
 
-def list_faults(client: Any, method: str) -> list[Fault]:
+def possible_faults(client: Any, method: str) -> list[Fault]:
     """Return everything that can happen at a call.
 
     These are the errors that the service's model lists for the operation, those of every AWS operation, a

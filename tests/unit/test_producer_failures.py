@@ -75,7 +75,7 @@ def test_a_bug_is_kept_by_its_kind_and_without_its_text(capfd, make_world, monke
     def breaks(*_):
         raise ZeroDivisionError("jane@example.com")
 
-    monkeypatch.setattr("producer.sync_run.message_of", breaks)
+    monkeypatch.setattr("producer.sync_run.build_message", breaks)
     sells(world, 1)
     with pytest.raises(Unexpected):
         world.produce()

@@ -6,7 +6,8 @@ import pytest
 
 from ops.runs.follow import Progress, Watch, follow
 from ops.stack.queue_depth import Depth, read_depth
-from recon.dynamodb.records import DONE, FAILED, parse_run, run_key
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import parse_run, run_key
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from testkit.builders import NOW, RUN, FakeTime
@@ -83,7 +84,7 @@ def test_redriven_messages_unsettle_a_run_that_is_over(world, watch):
     assert not seen.is_settled
 
 
-@pytest.mark.parametrize("status", [DONE, FAILED])
+@pytest.mark.parametrize("status", [RunStatus.DONE, RunStatus.FAILED])
 def test_a_run_ends_done_or_failed(status):
     assert progress(status=status).is_over
 
@@ -111,14 +112,14 @@ def followed(seen, *, timeout=60.0, until=lambda progress: progress.is_settled, 
 
 
 def test_follow_looks_until_the_end_and_shows_the_end():
-    running, done = progress(enqueued=3), progress(enqueued=3, status=DONE)
+    running, done = progress(enqueued=3), progress(enqueued=3, status=RunStatus.DONE)
     got, slept = followed([running, running, done, running])
     assert got == [running, running, done]
     assert slept == [2.0, 2.0]
 
 
 def test_follow_shows_what_is_over_already_without_waiting():
-    got, slept = followed([progress(status=DONE)])
+    got, slept = followed([progress(status=RunStatus.DONE)])
     assert len(got) == 1
     assert slept == []
 

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from recon.errors import HopFailed, KeyNotAllowed, StripeUnavailable
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso, to_run_id
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import Killed, killed_after, killed_before, on, raising

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from recon.errors import ConfigError, KeyRejected, QueueUnavailable, StripeUnavailable, Unexpected
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import (
     Killed,

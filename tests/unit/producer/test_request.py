@@ -2,9 +2,12 @@
 
 import pytest
 
-from producer.request import MANUAL, SCHEDULED, Continuation, Request, parse_request
+from producer.request import Continuation, Request, parse_request
+from recon.domain.run import Trigger
 from recon.errors import InvalidRequest
 from testkit.builders import NOW
+
+SCHEDULED, MANUAL = Trigger
 
 SCHEDULER = {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z"}
 EVENTBRIDGE = {

@@ -43,7 +43,7 @@ class EndlessStripe:
         sessions = [a_session(id=f"cs_{n:09}", created=self.created(n)) for n in range(first, last)]
         return Page(sessions, has_more=last < behind)
 
-    def events(self, created_from, *, undelivered=False):
+    def list_events(self, created_from, *, undelivered=False):
         return iter(())
 
 

@@ -25,14 +25,14 @@ def webhooks(leaves_after, *answers, fence_since=None):
     """After a look; `answers` are what Stripe says each time it is asked. Also what it was asked."""
     asked, left = [], list(answers)
 
-    def events(created_from, *, undelivered=False):
+    def list_events(created_from, *, undelivered=False):
         asked.append((created_from, undelivered))
         answer = left.pop(0) if left else []
         if isinstance(answer, Exception):
             raise answer
         yield from answer
 
-    stripe = SimpleNamespace(events=events)
+    stripe = SimpleNamespace(list_events=list_events)
     # One thread, so that what is asked at the same time is asked in one order.
     pool = ThreadPoolExecutor(1)
     made = WebhookEvents(

@@ -2,12 +2,15 @@
 
 import pytest
 
-from producer.request import MANUAL, SCHEDULED, Request
+from producer.request import Request
 from producer.window import Window, plan
 from recon.config import Settings
+from recon.domain.run import Trigger
 from recon.dynamodb.records import State
 from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.builders import NOW
+
+SCHEDULED, MANUAL = Trigger
 
 SETTINGS = Settings("t", "q")
 GRACE = 10 * MINUTE
