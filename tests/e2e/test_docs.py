@@ -1,4 +1,4 @@
-"""The commands of README and docs/by-hand.md, run with the AWS CLI on the deployed stack."""
+"""The AWS CLI commands of docs/deploy.md and docs/aws-cli.md, run with the AWS CLI on the deployed stack."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import Endpoint
 
 ROOT = Path(__file__).parents[2]
-TEXTS = (ROOT / "README.md").read_text() + (ROOT / "docs" / "by-hand.md").read_text()
+TEXTS = "".join((ROOT / "docs" / page).read_text() for page in ("deploy.md", "aws-cli.md"))
 pytestmark = pytest.mark.e2e
 
 
