@@ -1,0 +1,98 @@
+"""The documents name what the code has; each failure names the page and the word that is missing."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from ops.cli.app import app
+from recon.domain.order import SnapshotContext, build_order
+from recon.domain.reconcile import SkipReason
+from recon.telemetry import Metric
+from testkit.builders import NOW, RUN, a_line, a_session
+from testkit.fake_stripe import LineSpec, SessionSpec, ShippingSpec
+from testkit.shop.records import build_recovered_order
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+ORDER = build_order(a_session(), [a_line()], "user-1", SnapshotContext(RUN, NOW, ttl_days=1))
+LINE = ORDER["items"][0]
+
+
+def section(text, heading):
+    """Return the part of a page below a heading of level two."""
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def words(text):
+    """Return what stands in backticks."""
+    return set(re.findall(r"`([^`\s]+)`", text))
+
+
+def test_snapshot_attributes_are_in_the_reference():
+    documented = words(section(REFERENCE, "The order snapshot"))
+    assert (ORDER.keys() | LINE.keys()) - {"PK", "SK"} - documented == set()
+    rows = re.findall(r"^\| (`.*?`) \|", section(REFERENCE, "The order snapshot"), flags=re.MULTILINE)
+    assert words(" ".join(rows)) - ORDER.keys() == set()
+
+
+def test_snapshot_attributes_are_expected_by_the_independent_check():
+    email, metadata = "buyer@example.com", {"userId": "u", "quoteSignature": "s", "campaign": "c"}
+    product = {"sku": "s", "collection": "c", "variant_id": "v", "color": "red"}
+    expected = build_recovered_order(
+        SessionSpec(
+            "cs_test_1",
+            NOW,
+            lines=(LineSpec("A mug", product_metadata=product),),
+            email=email,
+            metadata=metadata,
+            phone="+491701234567",
+            customer="cus_1",
+            shipping=ShippingSpec("A B"),
+        )
+    )
+    written_with_the_run = {"syncRunId", "updatedAt", "completedAt", "syncedAt", "expiresAt"}
+    assert ORDER.keys() - written_with_the_run == expected.keys() - written_with_the_run
+    assert LINE.keys() == expected["items"][0].keys()
+
+
+@pytest.mark.parametrize("reason", SkipReason)
+def test_skip_reason_is_in_the_reference(reason):
+    assert reason.value in words(section(REFERENCE, "Records in the table"))
+
+
+def list_commands():
+    """Return the full name of every command, such as `dlq list`."""
+    root = typer.main.get_command(app()).commands
+    nested = [f"{name} {inner}" for name, group in root.items() for inner in getattr(group, "commands", {})]
+    return nested + [name for name, command in root.items() if not hasattr(command, "commands")]
+
+
+@pytest.mark.parametrize("command", list_commands())
+def test_command_is_in_the_operators_table(command):
+    first_cells = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "operate.md").read_text(), flags=re.MULTILINE)
+    names = re.findall(r"`([a-z ]+?)(?: [A-Z]+)?`", " ".join(first_cells))
+    assert command in names
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_metric_is_in_the_operators_page(metric):
+    assert metric.value in words((ROOT / "docs" / "operate.md").read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text()):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{page.name}: {target}#{anchor}"
+
+
+def test_readme_has_at_most_a_thousand_words():
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
