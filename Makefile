@@ -13,25 +13,32 @@ UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV
 # Apart from the project's dependencies: they bring a hundred of their own, which would have to agree with them.
+RANDOMLY_VERSION := 5.1.0
 CHECKOV_VERSION := 3.3.30
 CHECK_JSONSCHEMA_VERSION := 0.39.0
 ZIZMOR_VERSION := 1.32.0
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: help demo test prove mutants coverage soak bench check audit format build deploy destroy cost clean
+.PHONY: help demo test test-fast test-random prove mutants coverage soak bench check audit format build deploy destroy cost clean
 
-help: ## what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leaves it up, see the README
+demo: $(UV) ## run the whole pipeline on this machine, emulated; ARGS=--keep leaves it up
 	@$(RUN) python -m sandbox.demo $(ARGS)
 
-# Three workers for two cores, since much of a test through the stack is waiting; those begin first, so that
-# none of them is left to run alone at the end.
-test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
+test-fast: $(UV) ## run the unit tests in under a minute: no engine, emulator or browser; ARGS="-k name" for some
+	@$(RUN) python -m pytest -n 2 --dist load -m "not slow" tests/unit $(ARGS)
+
+# Three workers for two cores, since tests against the emulator mostly wait; those begin first, so that none of
+# them runs alone at the end.
+test: $(UV) ## run all tests; ARGS="tests/unit -k name" for some
 	@$(RUN) python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, storms on the wire (NIGHTS=, VOLUME=, SESSIONS=)
+test-random: $(UV) ## run all tests in random order; ARGS="--randomly-seed=7" repeats an order
+	@$(RUN) --with pytest-randomly==$(RANDOMLY_VERSION) python -m pytest -n 3 --dist loadscope $(ARGS)
+
+prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostile field and permission, fault storms (NIGHTS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
@@ -39,22 +46,22 @@ prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, 
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
 	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 
-mutants: $(UV) ## do the tests notice wrong code? hours; ARGS="'recon.retry*'" for a module
+mutants: $(UV) ## run mutation testing (hours); ARGS="'recon.retry*'" for a module
 	@$(RUN) mutmut run $(ARGS)
 	@$(RUN) mutmut results
 
-coverage: $(UV) ## branch coverage of producer, consumer and recon by the fast tests; fails below 97 %
+coverage: $(UV) ## measure branch coverage of producer, consumer and recon; fails below 97 %
 	@mkdir -p .cache
 	@$(RUN) coverage run -m pytest -q tests/unit/recon tests/unit/producer tests/unit/consumer
 	@$(RUN) coverage report --fail-under=97
 
-soak: $(UV) ## an hour of steady load and rotating faults: does anything grow? (MINUTES=)
+soak: $(UV) ## run an hour of steady load and rotating faults, and check that nothing grows (MINUTES=)
 	@$(RUN) python -m tests.fault_injection.soak --minutes $(MINUTES)
 
-bench: $(UV) ## how fast, how polite, how many requests: measured into bench/RESULTS.md; ARGS="nightly polite" for some of it
+bench: $(UV) ## measure speed, rate limits and requests into bench/RESULTS.md; ARGS="nightly polite" for some
 	@$(RUN) python -m bench $(ARGS)
 
-check: $(UV) ## linters, types, import arrows, template, workflow
+check: $(UV) ## run linters, types, import contracts, template and workflow checks
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
@@ -67,26 +74,26 @@ check: $(UV) ## linters, types, import arrows, template, workflow
 	@$(UV) tool run --from zizmor==$(ZIZMOR_VERSION) zizmor --offline --quiet .github/workflows
 
 # Needs the vulnerability database at osv.dev, so it is no part of check, which needs the package registry only.
-audit: $(UV) ## known vulnerabilities of the locked dependencies; asks osv.dev
+audit: $(UV) ## check the locked dependencies for vulnerabilities (needs osv.dev)
 	@$(UV) audit --frozen
 
-format: $(UV) ## formats the sources
+format: $(UV) ## format the sources
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
-build: $(UV) ## one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
+build: $(UV) ## build one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
 	@$(RUN) python -m infra.build $(ARGS)
 
-deploy: $(UV) ## the stack on AWS: asks once, shows the changes, deploys, looks; ARGS=--dry-run only shows them; --set NAME=VALUE, --yes: see the README
+deploy: $(UV) ## deploy to AWS: ask once, show the changes, deploy, check; ARGS=--dry-run only shows them, see docs/deploy.md
 	@$(RUN) python -m infra.deploy deploy $(ARGS)
 
-destroy: $(UV) ## deletes the stack; the table and what is in it stay; ARGS=--dry-run only shows what would go
+destroy: $(UV) ## delete the stack; the table stays; ARGS=--dry-run only shows what would be deleted
 	@$(RUN) python -m infra.deploy destroy $(ARGS)
 
-cost: $(UV) ## counts a night's requests and writes the tables of docs/scaling.md
+cost: $(UV) ## count a night's requests and write the tables of docs/scaling.md
 	@$(RUN) python -m bench.cost
 
-clean: ## removes what the other targets made
+clean: ## remove what the other targets made
 	rm -rf build mutants .venv .tools .cache .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .tools/bin/uv:
