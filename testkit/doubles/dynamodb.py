@@ -29,7 +29,7 @@ from testkit.doubles.queries import (
 from testkit.doubles.tables import KEY_NAMES, MemoryTable, exact_key, key_of_item
 from testkit.doubles.transactions import RequestTokens, bind_actions, decide_writes
 from testkit.doubles.values import copy_item, normalize_item
-from testkit.doubles.writes import NamePlaceholders, WireItem, Write, WriteBinder
+from testkit.doubles.writes import NamePlaceholders, RequestItem, Write, WriteBinder
 from testkit.shapes import AttributeMap, JsonObject
 
 MAX_BATCH_GET = 100
@@ -72,7 +72,7 @@ class MemoryDynamoDB(MemoryClient):
         self,
         *,
         TableName: str,
-        Key: WireItem,
+        Key: RequestItem,
         ConsistentRead: bool = False,
         ProjectionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
@@ -103,7 +103,7 @@ class MemoryDynamoDB(MemoryClient):
         table: str,
         most: int,
         *,
-        Keys: Sequence[WireItem],
+        Keys: Sequence[RequestItem],
         ConsistentRead: bool = False,
         ProjectionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
@@ -125,9 +125,9 @@ class MemoryDynamoDB(MemoryClient):
         FilterExpression: str | None = None,
         ProjectionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
-        ExpressionAttributeValues: WireItem | None = None,
+        ExpressionAttributeValues: RequestItem | None = None,
         ConsistentRead: bool = False,
-        ExclusiveStartKey: WireItem | None = None,
+        ExclusiveStartKey: RequestItem | None = None,
         Limit: int | None = None,
         ScanIndexForward: bool = True,
     ) -> JsonObject:
@@ -148,9 +148,9 @@ class MemoryDynamoDB(MemoryClient):
         FilterExpression: str | None = None,
         ProjectionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
-        ExpressionAttributeValues: WireItem | None = None,
+        ExpressionAttributeValues: RequestItem | None = None,
         ConsistentRead: bool = False,
-        ExclusiveStartKey: WireItem | None = None,
+        ExclusiveStartKey: RequestItem | None = None,
         Limit: int | None = None,
     ) -> JsonObject:
         table = self._find_table(TableName)

@@ -14,7 +14,7 @@ from testkit.doubles.values import check_item_size, copy_item, normalize_item
 from testkit.shapes import AttributeMap
 
 type NamePlaceholders = Mapping[str, str] | None
-type WireItem = Mapping[str, Mapping[str, Any]]
+type RequestItem = Mapping[str, Mapping[str, Any]]
 type OnFailure = Literal["ALL_OLD", "NONE"]
 
 
@@ -72,10 +72,10 @@ class WriteBinder:
         self,
         *,
         TableName: str,
-        Item: WireItem,
+        Item: RequestItem,
         ConditionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
-        ExpressionAttributeValues: WireItem | None = None,
+        ExpressionAttributeValues: RequestItem | None = None,
         ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
     ) -> Write:
         placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
@@ -90,10 +90,10 @@ class WriteBinder:
         self,
         *,
         TableName: str,
-        Key: WireItem,
+        Key: RequestItem,
         ConditionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
-        ExpressionAttributeValues: WireItem | None = None,
+        ExpressionAttributeValues: RequestItem | None = None,
         ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
     ) -> Write:
         placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
@@ -108,11 +108,11 @@ class WriteBinder:
         self,
         *,
         TableName: str,
-        Key: WireItem,
+        Key: RequestItem,
         UpdateExpression: str,
         ConditionExpression: str | None = None,
         ExpressionAttributeNames: NamePlaceholders = None,
-        ExpressionAttributeValues: WireItem | None = None,
+        ExpressionAttributeValues: RequestItem | None = None,
         ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
     ) -> Write:
         placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
