@@ -35,7 +35,7 @@ prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, 
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
-	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py tests/unit/producer/test_sync_run.py -k "any_volume or memory"
+	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py -k "any_volume or memory"
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
 	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 

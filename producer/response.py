@@ -1,4 +1,4 @@
-"""What the producer answers, in the words of its contract."""
+"""The producer's response."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ from recon.timestamps import to_iso
 
 type Body = dict[str, Any]
 
-# Enough to recognise a night by; all of them are in the run's outcomes.
+# Enough to recognise a night. The run's outcomes hold all of them.
 SHOWN_ORDERS = 20
 
 
 def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
+    """Return the body of a response with status 200, with the first 20 order numbers."""
     return {
         "status": _status(run),
         "trigger": run.trigger,
@@ -40,6 +41,7 @@ def _status(run: Run) -> str:
 
 
 def build_refusal(message: str) -> dict[str, Any]:
+    """Return the whole response to an invalid manual event."""
     return {
         "statusCode": 400,
         "body": {"status": "error", "error": "InvalidRequest", "message": message},

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from producer.run_context import RunContext
 from producer.sync_run import SyncRun
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
@@ -94,20 +95,22 @@ class ProducerHarness:
     def sync_run(self, *, seconds: int = 900, **settings: Any) -> SyncRun:
         deadline = self.clock.deadline(seconds)
         return SyncRun(
-            settings=Settings(TABLE, "q", **settings),
-            runs=Runs(self.table, deadline),
-            stripe=lambda: self.account,  # type: ignore[arg-type, return-value]
-            queue=SessionQueue(self.sqs, self.url),  # type: ignore[arg-type]
-            pool=self.pool,
-            deadline=deadline,
-            now=lambda: int(self.clock()),
-            telemetry=self.telemetry,
-            go_on=self.hops.append,
+            RunContext(
+                settings=Settings(TABLE, "q", **settings),
+                runs=Runs(self.table, deadline),
+                stripe=lambda: self.account,  # type: ignore[arg-type, return-value]
+                queue=SessionQueue(self.sqs, self.url),  # type: ignore[arg-type]
+                pool=self.pool,
+                deadline=deadline,
+                now=lambda: int(self.clock()),
+                telemetry=self.telemetry,
+            ),
+            self.hops.append,
         )
 
     def begin(self, run: Run | None = None, **settings: Any) -> Run:
         sync_run = self.sync_run(**settings)
-        return sync_run.begin(run or a_run(), sync_run.runs.state())
+        return sync_run.begin(run or a_run(), sync_run.context.runs.state())
 
     def put_open_run(self, cursor: int | None = None, **changes: Any) -> None:
         """Put the record of a run that another invocation started and listed up to `cursor`."""

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -116,12 +117,15 @@ class World:
         self.ssm = FakeSSM(clock=self.clock)
         self.lambda_client = Faulty(FakeLambda(), history=self.history)
         self.pool = ThreadPoolExecutor(8)
-        # Of its own name: a logger keeps the standard output it found when it was made.
-        self.telemetry = Telemetry(f"test-{next(_numbers)}")
         self.rate_limiter = RateLimiter(10_000, self.clock)
         self.connection: StripeConnection | None = None
         # Long enough for a busy machine; a test that lets Stripe hang makes it shorter.
         self.stripe_timeout = 5.0
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """A logger created within the test, since it keeps the standard output of its creation."""
+        return Telemetry(f"test-{next(_numbers)}")
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock)

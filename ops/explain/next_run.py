@@ -66,7 +66,7 @@ def _find_coverage(timing: SessionTiming, planned: Plan) -> Coverage:
         return Coverage.NOT_COMPLETE
     if timing.created is None:
         return Coverage.PENDING if timing.is_pending else Coverage.UNKNOWN
-    if timing.created > planned.window.end or timing.is_recent(planned.leaves_after):
+    if timing.created > planned.window.end or timing.is_recent(planned.defer_after):
         return Coverage.LATER
     if timing.created >= planned.window.start:
         return Coverage.IN_WINDOW

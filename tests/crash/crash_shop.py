@@ -7,7 +7,7 @@ from unittest import mock
 
 import stripe as library
 
-from producer import session_lister, sync_run
+from producer import run_lister, session_lister
 from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -105,6 +105,6 @@ def small_slices() -> Iterator[None]:
     """Cut listings so small that twenty sessions take as many slices and invocations as thousands."""
     with (
         mock.patch.multiple(session_lister, FIRST=6, AIM=6, PATIENCE=1),
-        mock.patch.multiple(sync_run, PAGE=1, MOST_PARTS=1),
+        mock.patch.multiple(run_lister, PAGE=1, MOST_PARTS=1),
     ):
         yield

@@ -9,7 +9,7 @@ from unittest import mock
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
 from producer import webhook_events, window
-from producer.sync_run import RunLister
+from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
 from recon.dynamodb import orders
 from recon.dynamodb.outcome_writer import Recheck
@@ -97,15 +97,15 @@ def _move_watermark_at_start(self: Runs, run: Run, now: int) -> Run:
 
 def _count_before_sending(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
     with_sent = replace(progress, sent=len(messages) + counted)
-    self.run = self._with.runs.advance(self.run, with_sent, self._with.now())
-    self._with.queue.send(messages, self._with.pool, self._with.deadline)
+    self.run = self._context.runs.advance(self.run, with_sent, self._context.now())
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
     self.sent += len(messages)
 
 
 def _count_one_less(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
-    self._with.queue.send(messages, self._with.pool, self._with.deadline)
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
     progress = replace(progress, sent=max(0, len(messages) + counted - 1))
-    self.run = self._with.runs.advance(self.run, progress, self._with.now())
+    self.run = self._context.runs.advance(self.run, progress, self._context.now())
     self.sent += len(messages)
 
 
@@ -186,7 +186,7 @@ DISABLED_RULES = (
         "events are read before sending",
         BY_WEBHOOK,
         0,
-        [(webhook_events.WebhookEvents, "look", lambda self: None)],
+        [(webhook_events.WebhookEvents, "refresh", lambda self: None)],
     ),
     DisabledRule(
         "a session lives for a day", BEHIND, 0, [(window, "SESSION_LIFE", 0), (window, "MARGIN", 0)]

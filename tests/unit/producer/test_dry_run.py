@@ -1,10 +1,11 @@
-"""The dry run: what a run would do, with nothing written."""
+"""The dry run: the outcomes that a run would have, with nothing written."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from producer.dry_run import TRUNCATED, DryRun
+from producer.dry_run import TRUNCATED, DryRun, SessionBudget
+from producer.session_lister import AHEAD, AIM
 from producer.webhook_events import NO_EVENTS, UNREADABLE
 from recon.config import Settings
 from recon.errors import KeyNotAllowed, OutOfTime, TableUnavailable
@@ -38,12 +39,12 @@ class OnePageStripe:
 
 
 @pytest.fixture
-def preview(table):
+def predict(table):
     def run(stripe, limit=None, **settings):
         settings = Settings(table="t", queue_url="q", order_number_prefix="SHOP", **settings)
         with ThreadPoolExecutor(2) as pool:
             dry_run = DryRun(settings, table, lambda: stripe, pool, FakeTime().deadline(60), lambda: NOW)
-            return dry_run(a_run(warnings=("careful",)), limit)
+            return dry_run.predict(a_run(warnings=("careful",)), limit)
 
     return run
 
@@ -54,12 +55,12 @@ def sold(number, **changes):
     )
 
 
-def test_dry_run_counts_what_would_become_of_each_session(preview, put, memory):
+def test_dry_run_counts_the_outcome_of_each_session(predict, put, memory):
     put(("USER#u1", f"ORDER#{NOW}#cs_test_3"), orderId="cs_test_3")
     stripe = OnePageStripe(
         sold(1), sold(2, payment_status="unpaid"), sold(3), sold(4, payment_status=None), sold(5, mode=7)
     )
-    run, numbers = preview(stripe)
+    run, numbers = predict(stripe)
     assert (run.processed, run.created, run.skipped, run.errors) == (5, 1, 2, 2)
     assert numbers == ["SHOP-STEST1"]
     assert (run.status, run.completed_at, run.truncated) == ("done", "2024-11-27T02:00:00Z", False)
@@ -68,36 +69,48 @@ def test_dry_run_counts_what_would_become_of_each_session(preview, put, memory):
     assert {call.method for call in memory.history.calls} == {"put_item", "query"}
 
 
-def test_dry_run_leaves_sessions_to_the_next_run(preview):
+def test_dry_run_leaves_sessions_to_the_next_run(predict):
     event = SessionEvent("evt_1", "checkout.session.completed", NOW - 60, "cs_test_1")
-    run, numbers = preview(OnePageStripe(sold(1), sold(2), events=[event]))
+    run, numbers = predict(OnePageStripe(sold(1), sold(2), events=[event]))
     assert (run.processed, run.created, len(numbers)) == (1, 1, 1)
 
 
-def test_dry_run_skips_expired_sessions(preview):
-    run, _ = preview(OnePageStripe(a_session(created=NOW - 24 * HOUR)), order_ttl_days=1)
+def test_dry_run_skips_expired_sessions(predict):
+    run, _ = predict(OnePageStripe(a_session(created=NOW - 24 * HOUR)), order_ttl_days=1)
     assert (run.created, run.skipped) == (0, 1)
 
 
-def test_dry_run_takes_the_oldest_up_to_its_limit(preview):
-    run, numbers = preview(OnePageStripe(sold(1), sold(2), sold(3)), limit=2)
+def test_dry_run_takes_the_oldest_up_to_its_limit(predict):
+    run, numbers = predict(OnePageStripe(sold(1), sold(2), sold(3)), limit=2)
     assert (run.created, run.truncated, run.warnings) == (2, True, ("careful", TRUNCATED))
     assert [number[-1] for number in numbers] == ["3", "2"]
 
 
-def test_dry_run_out_of_time_is_truncated(preview):
-    run, numbers = preview(OnePageStripe(error=OutOfTime("no time")))
+def test_dry_run_out_of_time_is_truncated(predict):
+    run, numbers = predict(OnePageStripe(error=OutOfTime("no time")))
     assert (run.processed, run.truncated, run.warnings) == (0, True, ("careful", TRUNCATED))
     assert numbers == []
 
 
-def test_dry_run_warns_of_unreadable_events_and_sessions(preview):
-    run, _ = preview(OnePageStripe(sold(1), unreadable=1, events=KeyNotAllowed("no")))
+def test_dry_run_warns_of_unreadable_events_and_sessions(predict):
+    run, _ = predict(OnePageStripe(sold(1), unreadable=1, events=KeyNotAllowed("no")))
     assert run.warnings == ("careful", NO_EVENTS, UNREADABLE)
     assert run.created == 1
 
 
-def test_dry_run_fails_if_orders_cannot_be_looked_up(preview, memory):
+def test_dry_run_fails_if_orders_cannot_be_looked_up(predict, memory):
     memory.plan = on("query", throttled())
     with pytest.raises(TableUnavailable):
-        preview(OnePageStripe(sold(1)))
+        predict(OnePageStripe(sold(1)))
+
+
+def test_budget_takes_the_limit_and_notes_that_there_was_more():
+    budget = SessionBudget(3)
+    assert (budget.demand(), budget.take(["a", "b"]), budget.truncated) == (4, ["a", "b"], False)
+    assert (budget.demand(), budget.take(["c", "d"]), budget.truncated) == (2, ["c"], True)
+    assert budget.remaining == 0
+
+
+def test_budget_without_a_limit_takes_everything():
+    budget = SessionBudget(None)
+    assert (budget.demand(), budget.take(["a", "b"]), budget.truncated) == (AIM * AHEAD, ["a", "b"], False)
