@@ -1,4 +1,4 @@
-"""`make deploy` and `make destroy` with the real AWS CLI on the emulated AWS."""
+"""`make deploy` and `make destroy` with the real AWS CLI on the remove_unsupported AWS."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from infra.deploy import __main__ as command
 from infra.deploy import settings, stack
 from infra.deploy.settings import DeploySettings
 from sandbox.stack import STRIPE_KEY, TEMPLATE, bucket, create_table, put_stripe_key, stack_exists
-from sandbox.template import emulated
+from sandbox.template import remove_unsupported
 from testkit.emulator.clients import ACCOUNT, CREDENTIALS, REGION
 from testkit.fake_stripe import FakeStripe, SessionSpec
 
@@ -21,7 +21,7 @@ ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86_64"}
 
 @pytest.fixture
 def clients(emulator, aws_folder, tmp_path, monkeypatch):
-    """Clients of the emulated AWS. The AWS CLI and the working folder are those of the test."""
+    """Clients of the remove_unsupported AWS. The AWS CLI and the working folder are those of the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stack, "_POLL_SECONDS", 0.5)
     environment = {
@@ -58,7 +58,7 @@ def wanted(clients, tmp_path):
 
 def test_stack_is_deployed_previewed_compared_and_deleted(clients, wanted, tmp_path, capfd):
     template = tmp_path / "template.yaml"
-    template.write_text(emulated(TEMPLATE.read_text()))
+    template.write_text(remove_unsupported(TEMPLATE.read_text()))
     formation, s3 = clients("cloudformation"), clients("s3")
 
     def run(verb, *options, codes=(0,)):
@@ -76,7 +76,7 @@ def test_stack_is_deployed_previewed_compared_and_deleted(clients, wanted, tmp_p
             settings.default_path(wanted.stack, tmp_path).read_text(),
         )
 
-    # The doctor has findings about an emulated stack, so the exit code may be 1.
+    # The doctor has findings about an remove_unsupported stack, so the exit code may be 1.
     deployed = run("deploy", "--preview", codes=(0, 1))
     assert len(re.findall(r"^  (?:producer|consumer)\.zip sha256 [0-9a-f]{64}", deployed, re.MULTILINE)) == 2
     assert re.search(r"Add +Queue +AWS::SQS::Queue", deployed)
@@ -100,7 +100,7 @@ def test_stack_is_deployed_previewed_compared_and_deleted(clients, wanted, tmp_p
 
 def test_dry_run_of_a_first_deployment_creates_no_stack(clients, wanted, tmp_path, capfd):
     template = tmp_path / "template.yaml"
-    template.write_text(emulated(TEMPLATE.read_text()))
+    template.write_text(remove_unsupported(TEMPLATE.read_text()))
     assert command.main(["deploy", "--stack", wanted.stack, "--yes", "--dry-run"], template) == 0
     assert re.search(r"Add +Queue +AWS::SQS::Queue", capfd.readouterr().out)
     assert not stack_exists(clients, wanted.stack)
