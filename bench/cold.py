@@ -12,7 +12,7 @@ from bench.functions import Built, built
 from bench.http_fakes import BATCH
 from bench.page import table
 from bench.sections import Measured
-from infra.build import files_of, megabytes, size_of, write_zip
+from infra.build import list_files, megabytes, total_size, write_zip
 
 ROUNDS = 20
 # How many times the bare start's CPU time, and its peak memory.
@@ -110,8 +110,8 @@ def milliseconds(seconds: float) -> str:
 def sizes(functions: Built) -> str:
     rows = []
     for name, folder in functions.folders.items():
-        files = files_of(folder)
+        files = list_files(folder)
         archive = write_zip(folder, folder.with_suffix(".zip"))
         zipped = megabytes(archive.stat().st_size)
-        rows.append((name, zipped, megabytes(size_of(files)), f"{len(files):,}"))
+        rows.append((name, zipped, megabytes(total_size(files)), f"{len(files):,}"))
     return table(("", "zip", "unpacked", "files"), rows)

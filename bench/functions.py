@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.lambda_process import peak_mb
-from infra.build import Options, build, installed_dependencies
+from infra.build import BuildOptions, build, install_dependencies
 from testkit.builders import TABLE
 from testkit.world import KEY
 
@@ -35,10 +35,10 @@ def built() -> Iterator[Built]:
     with TemporaryDirectory() as home:
         runtime = Path(home) / "runtime"
         runtime.mkdir()
-        locked = installed_dependencies(Options(platform="host", with_boto3=True))
+        locked = install_dependencies(BuildOptions(platform="host", with_boto3=True))
         for name in RUNTIME:
             (runtime / name).symlink_to(locked / name)
-        yield Built(build(Path(home) / "functions", Options(platform="host")), runtime)
+        yield Built(build(Path(home) / "functions", BuildOptions(platform="host")), runtime)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command-line parser of this tree's programs: it abbreviates, repeats and ignores no option."""
+"""The command-line parser of the Python programs in this tree; it never ignores an option silently."""
 
 import argparse
 import math
@@ -7,10 +7,12 @@ from typing import Any
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An `argparse.ArgumentParser` that refuses abbreviated options, unknown words, and an option that is
-    given twice where only its last value would count."""
+    """An `argparse.ArgumentParser` that rejects abbreviations, unknown words and repeated options.
 
-    def __init__(self, **named: Any) -> None:  # noqa: ANN401 - as argparse takes them
+    An option is repeated if it is given twice and only its last value would count.
+    """
+
+    def __init__(self, **named: Any) -> None:  # noqa: ANN401 - passed on to argparse
         super().__init__(allow_abbrev=False, **named)
         self.given: set[str] = set()
         self.register("action", None, _StoreOnce)
@@ -24,22 +26,22 @@ class ArgumentParser(argparse.ArgumentParser):
         return found, unknown
 
     def refuse_if(self, unfit: bool, sentence: str) -> None:
-        """Exit with status 2 and `sentence`, which names the option and what would be right, if `unfit`."""
+        """If `unfit`, exit with status 2 and `sentence`, which names the option and what would be right."""
         if unfit:
             self.error(sentence)
 
     def refuse_given(self, options: Iterable[str], sentence: str) -> None:
-        """Exit with status 2 if one of `options` was given a value. `sentence` goes on from its name."""
+        """Exit with status 2 if one of `options` was given a value. `sentence` continues after its name."""
         for option in options:
             self.refuse_if(option in self.given, f"{option} {sentence}")
 
     def add_refused(self, option: str, sentence: str) -> None:
-        """Accept `option`, with or without a value, only to exit with status 2 and `sentence`."""
+        """Reject `option`, with or without a value: exit with status 2 and `sentence`."""
         self.add_argument(option, action=_Refuse, nargs="?", const=sentence, help=argparse.SUPPRESS)
 
 
 class _StoreOnce(argparse.Action):
-    """Stores the value of an option that may be given once."""
+    """The action of an option that may be given once."""
 
     def __call__(
         self,
@@ -55,7 +57,7 @@ class _StoreOnce(argparse.Action):
 
 
 class _Refuse(argparse.Action):
-    """Ends the program with the sentence that its `const` holds."""
+    """The action of an option that ends the program with the sentence in `const`."""
 
     def __call__(
         self,
@@ -95,7 +97,7 @@ def share(text: str) -> float:
 
 
 def _finite(text: str) -> float:
-    """Return the number, or NaN, which no comparison holds of, for a text that is no finite one."""
+    """Return the number, or NaN if `text` is not a finite number: every comparison with NaN is false."""
     try:
         value = float(text)
     except ValueError:

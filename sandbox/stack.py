@@ -20,10 +20,10 @@ from infra.build import (
     FUNCTIONS,
     ROOT,
     SHARED,
-    Options,
+    BuildOptions,
     assemble,
-    files_of,
-    installed_dependencies,
+    install_dependencies,
+    list_files,
     write_zip,
 )
 from sandbox.template import emulated
@@ -235,7 +235,7 @@ def bucket(client: Clients) -> str:
 
 def bundle(function: str) -> Path:
     """The zip of a function for this machine, built anew when its sources or the lock file have changed."""
-    dependencies = installed_dependencies(Options(platform="host"))
+    dependencies = install_dependencies(BuildOptions(platform="host"))
     archive = BUNDLES / f"{function}-{sources_hash(function, dependencies.name)}.zip"
     if not archive.exists():
         BUNDLES.mkdir(parents=True, exist_ok=True)
@@ -250,7 +250,7 @@ def bundle(function: str) -> Path:
 def sources_hash(function: str, dependencies: str) -> str:
     digest = hashlib.sha256(dependencies.encode())
     for package in (function, SHARED):
-        for path in files_of(ROOT / package):
+        for path in list_files(ROOT / package):
             if "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -12,19 +12,19 @@ from pathlib import Path
 from infra.arguments import ArgumentParser
 from infra.build import ROOT, BuildError
 from infra.deploy import settings
-from infra.deploy.aws import Aws, program, region_of
-from infra.deploy.down import destroy, show_destruction
+from infra.deploy.aws_cli import AwsCli, find_program, find_region
+from infra.deploy.deletion import destroy, show_destruction
+from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, deploy
 from infra.deploy.dry_run import show_deployment
-from infra.deploy.errors import CannotDeploy
-from infra.deploy.packages import zips
-from infra.deploy.screen import Screen
-from infra.deploy.settings import Settings
+from infra.deploy.errors import DeployError
+from infra.deploy.packages import build_zips
+from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
-from infra.deploy.up import FINE, Options, Tools, deploy
+from infra.deploy.terminal import Terminal
 
 TEMPLATE = ROOT / "infra" / "template.yaml"
-COULD_NOT = 2
-# What only `deploy` takes -> what to do instead on `destroy`.
+FAILURE = 2
+# Options of `deploy` only -> why `destroy` rejects them and what to use instead.
 REFUSED_BY_DESTROY = {
     "--set": "is for deploy; destroy takes the parameters from the file that the stack was deployed with",
     "--all": "is for deploy; destroy asks for no parameter",
@@ -34,122 +34,133 @@ REFUSED_BY_DESTROY = {
 
 
 def main(arguments: Sequence[str] | None = None, template: Path = TEMPLATE) -> int:
-    """0: done; 1: deployed, and the doctor has found something; 2: not done, and the last line says why."""
-    said = parsed(arguments)
+    """Run the command line and return its exit code.
+
+    0 is success, 1 a deployment after which the doctor found a problem, and 2 a failure that the last line
+    explains.
+    """
+    options = parse_arguments(arguments)
     try:
-        return done(said, template)
-    except (CannotDeploy, BuildError) as error:
-        sys.stderr.write(f"{said.what}: {error}\n")
+        return run(options, template)
+    except (DeployError, BuildError) as error:
+        sys.stderr.write(f"{options.what}: {error}\n")
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{interrupted(said)}\n")
-    return COULD_NOT
+        state = (
+            "Nothing was changed."
+            if options.dry_run
+            else "CloudFormation continues what it has started; deploy again to see it."
+        )
+        sys.stderr.write(f"\nStopped. {state}\n")
+    return FAILURE
 
 
-def interrupted(said: argparse.Namespace) -> str:
-    """Return what holds after Ctrl-C."""
-    if said.dry_run:
-        return "Stopped here. Nothing was changed."
-    return "Stopped here. What CloudFormation has begun goes on; deploy again to see it."
-
-
-def done(said: argparse.Namespace, template: Path) -> int:
-    """As `main`. Raises CannotDeploy and BuildError."""
-    stack, file, found = chosen(said)
-    run = program(os.environ)
-    aws = Aws(run, region_of(run, said.region or (found.region if found else None)))
-    screen = Screen(sys.stdout, None if said.yes else input)
-    screen.line(f"Stack {stack} in {aws.region}")
-    if said.what == "deploy":
-        tools = Tools(aws, screen, Template.of(template.read_text()), zips, operator, time.sleep)
-        options = Options(stack, file, said.set, said.all, said.preview, said.allow_queue_loss)
-        return show_deployment(tools, options) if said.dry_run else deploy(tools, options)
-    if found is None:
-        raise CannotDeploy(f"there is no {file}, which says what {stack} was deployed with")
-    if said.yes and not said.stack:
-        raise CannotDeploy("--yes asks nothing, so --stack has to say what goes")
-    if said.dry_run:
-        show_destruction(aws, screen, found, time.sleep)
+def run(options: argparse.Namespace, template: Path) -> int:
+    """Run the verb and return its exit code. Raise DeployError or BuildError on failure."""
+    stack, file, stored = select_stack(options)
+    program = find_program(os.environ)
+    aws = AwsCli(program, find_region(program, options.region or (stored.region if stored else None)))
+    terminal = Terminal(sys.stdout, None if options.yes else input)
+    terminal.line(f"Stack {stack} in {aws.region}")
+    if options.what == "deploy":
+        context = DeployContext(
+            aws, terminal, Template.parse(template.read_text()), build_zips, run_operator, time.sleep
+        )
+        chosen = DeployOptions(
+            stack, file, options.set, options.all, options.preview, options.allow_queue_loss
+        )
+        return show_deployment(context, chosen) if options.dry_run else deploy(context, chosen)
+    if stored is None:
+        raise DeployError(f"there is no {file}, which holds the settings that {stack} was deployed with")
+    if options.yes and not options.stack:
+        raise DeployError("--yes asks nothing, so --stack has to name the stack to delete")
+    if options.dry_run:
+        show_destruction(aws, terminal, stored, time.sleep)
     else:
-        destroy(aws, screen, found, time.sleep)
-    return FINE
+        destroy(aws, terminal, stored, time.sleep)
+    return SUCCESS
 
 
-def chosen(said: argparse.Namespace) -> tuple[str, Path, Settings | None]:
-    """The stack, its file and what that holds. Raises CannotDeploy where the file is another stack's."""
-    named = settings.checked_stack(settings.DEFAULT_STACK if said.stack is None else said.stack)
-    file = said.parameters_file or settings.path_of(named)
-    found = settings.read(file)
-    if found is None or found.stack == named:
-        return named, file, found
-    if said.stack or not said.parameters_file:
-        raise CannotDeploy(f"{file} is of {found.stack}, not of {named}")
-    return settings.checked_stack(found.stack), file, found
+def select_stack(options: argparse.Namespace) -> tuple[str, Path, DeploySettings | None]:
+    """Return the stack's name, its file and the file's content.
+
+    Raise DeployError if the file belongs to another stack than the one that is named.
+    """
+    named = settings.check_stack_name(settings.DEFAULT_STACK if options.stack is None else options.stack)
+    file = options.parameters_file or settings.default_path(named)
+    stored = settings.read(file)
+    if stored is None or stored.stack == named:
+        return named, file, stored
+    if options.stack or not options.parameters_file:
+        raise DeployError(f"{file} belongs to {stored.stack}, not to {named}")
+    return settings.check_stack_name(stored.stack), file, stored
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options of the verb. Exit with status 2 for one that it does not use."""
-    parser = ArgumentParser(prog="python -m infra.deploy", description="Deploys the stack, or deletes it.")
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the verb's options. Exit with status 2 for an option that the verb would not use."""
+    parser = ArgumentParser(prog="python -m infra.deploy", description="Deploy the stack, or delete it.")
     verbs = parser.add_subparsers(dest="what", required=True, metavar="{deploy,destroy}")
-    up = verbs.add_parser("deploy", help="deploy the stack", description="Deploys the stack.")
-    down = verbs.add_parser("destroy", help="delete the stack", description="Deletes the stack.")
-    for one in (up, down):
-        _add_common(one)
-    _add_of_deploy(up)
+    deploying = verbs.add_parser("deploy", help="deploy the stack", description="Deploy the stack.")
+    destroying = verbs.add_parser("destroy", help="delete the stack", description="Delete the stack.")
+    for verb in (deploying, destroying):
+        _add_common_options(verb)
+    _add_deploy_options(deploying)
     for option, sentence in REFUSED_BY_DESTROY.items():
-        down.add_refused(option, sentence)
-    said = parser.parse_args(arguments)
-    parser.refuse_if(said.region == "", "--region is empty; give a region's name, or leave it out")
-    if said.what == "deploy":
-        _refuse_senseless(up, said)
-    return said
+        destroying.add_refused(option, sentence)
+    options = parser.parse_args(arguments)
+    parser.refuse_if(options.region == "", "--region is empty; give a region's name, or leave it out")
+    if options.what == "deploy":
+        _refuse_contradictions(deploying, options)
+    return options
 
 
-def _add_common(parser: ArgumentParser) -> None:
+def _add_common_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--stack", help=f"its name (default: {settings.DEFAULT_STACK})")
-    add("--region", help="default: as the file, the environment or the profile says")
+    add("--stack", help=f"name of the stack (default: {settings.DEFAULT_STACK})")
+    add("--region", help="default: from the file, the environment or the profile")
     add("--parameters-file", type=Path, help="default: deploy.<stack>.json in this folder")
-    add("--yes", action="store_true", help="ask nothing; the file says everything")
+    add("--yes", action="store_true", help="never prompt (for CI); every setting comes from the file")
     add("--dry-run", action="store_true", help="show what would change, and change nothing")
 
 
-def _add_of_deploy(parser: ArgumentParser) -> None:
+def _add_deploy_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, kept in the file")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter and store it")
     add("--all", action="store_true", help="ask for every parameter of the template")
     add("--preview", action="store_true", help="preview a run after deploying, without asking")
-    add("--allow-queue-loss", action="store_true", help="with --yes: a queue may be removed or replaced")
+    add("--allow-queue-loss", action="store_true", help="with --yes: allow a queue to be removed or replaced")
 
 
-def _refuse_senseless(parser: ArgumentParser, said: argparse.Namespace) -> None:
-    """Exit with status 2 for options of `deploy` that do not go together."""
+def _refuse_contradictions(parser: ArgumentParser, options: argparse.Namespace) -> None:
+    """Exit with status 2 for options of `deploy` that contradict each other."""
     parser.refuse_if(
-        said.dry_run and said.preview,
+        options.dry_run and options.preview,
         "--preview needs a deployment, and --dry-run makes none; leave one of them out",
     )
     parser.refuse_if(
-        said.dry_run and said.allow_queue_loss,
+        options.dry_run and options.allow_queue_loss,
         "--allow-queue-loss allows nothing with --dry-run, which changes nothing; leave it out",
     )
     parser.refuse_if(
-        said.allow_queue_loss and not said.yes,
-        "--allow-queue-loss is for --yes; without --yes the loss of a queue is asked about",
+        options.allow_queue_loss and not options.yes,
+        "--allow-queue-loss is for --yes; without --yes you are asked about the loss of a queue",
     )
     parser.refuse_if(
-        said.all and said.yes,
+        options.all and options.yes,
         "--all asks for every parameter, and --yes asks nothing; leave one of them out, or use --set",
     )
-    names = Counter(change.partition("=")[0] for change in said.set)
-    twice = [name for name, count in names.items() if count > 1]
-    parser.refuse_if(bool(twice), f"--set {', '.join(twice)} is given more than once; give each name once")
+    names = Counter(change.partition("=")[0] for change in options.set)
+    repeated = [name for name, count in names.items() if count > 1]
+    parser.refuse_if(
+        bool(repeated), f"--set {', '.join(repeated)} is given more than once; give each name once"
+    )
 
 
-def operator(words: Sequence[str]) -> int:
-    """`nightly-sync`, from the environment that this runs in."""
-    found = Path(sys.executable).with_name("nightly-sync")
-    if not found.exists():
-        raise CannotDeploy("nightly-sync is not installed here: uv sync --all-extras")
-    return subprocess.run([str(found), *words], check=False).returncode  # noqa: S603 - our own program
+def run_operator(words: Sequence[str]) -> int:
+    """Run `nightly-sync` from this program's own environment and return its exit code."""
+    program = Path(sys.executable).with_name("nightly-sync")
+    if not program.exists():
+        raise DeployError("nightly-sync is not installed here: uv sync --all-extras")
+    return subprocess.run([str(program), *words], check=False).returncode  # noqa: S603 - our own program
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
-"""A change set as people read it, and what in it would lose messages."""
+"""The changes of a change set: how they are shown, and which of them lose messages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.deploy.screen import BOLD, RED, YELLOW, Screen
+from infra.deploy.terminal import BOLD, RED, YELLOW, Terminal
 
 QUEUE = "AWS::SQS::Queue"
 _HEAD = ("action", "resource", "type", "replaced")
 
 
 @dataclass(frozen=True)
-class Change:
-    """`replacement`: True, False or Conditional, empty where nothing is modified."""
+class ResourceChange:
+    """One change of a change set. `replacement` is True, False or Conditional as text, or empty.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html
+    """
 
     action: str
     resource: str
@@ -20,47 +23,46 @@ class Change:
     replacement: str
 
     @property
-    def ends_the_old(self) -> bool:
-        """The resource of today is gone afterwards, for sure or perhaps."""
+    def may_delete(self) -> bool:
+        """Whether the current resource is deleted, certainly or possibly."""
         return self.action == "Remove" or self.replacement in {"True", "Conditional"}
 
     @property
     def loses_messages(self) -> bool:
-        """Conditional is not enough: it is said of all that refers to something that changes."""
+        """Whether a queue is deleted. Conditional does not count: every reference to a change has it."""
         return self.kind == QUEUE and (self.action == "Remove" or self.replacement == "True")
 
 
-def changes_of(described: Mapping[str, Any]) -> list[Change]:
-    """From `describe-change-set`.
-    https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html"""
-    found = (entry["ResourceChange"] for entry in described.get("Changes", ()) if "ResourceChange" in entry)
+def parse_changes(described: Mapping[str, Any]) -> list[ResourceChange]:
+    """Return the changes in a response of `describe-change-set`."""
+    changes = (entry["ResourceChange"] for entry in described.get("Changes", ()) if "ResourceChange" in entry)
     return [
-        Change(
-            action=one["Action"],
-            resource=one["LogicalResourceId"],
-            kind=one["ResourceType"],
-            replacement="" if one["Action"] != "Modify" else one.get("Replacement", "False"),
+        ResourceChange(
+            action=change["Action"],
+            resource=change["LogicalResourceId"],
+            kind=change["ResourceType"],
+            replacement="" if change["Action"] != "Modify" else change.get("Replacement", "False"),
         )
-        for one in found
+        for change in changes
     ]
 
 
-def show(screen: Screen, changes: Sequence[Change]) -> None:
-    rows = [(_cells(change), _style(change)) for change in sorted(changes, key=_order)]
-    screen.table([(_HEAD, BOLD), *rows])
+def show_changes(terminal: Terminal, changes: Sequence[ResourceChange]) -> None:
+    """Print the changes as a table, the most dangerous first."""
+    rows = [(_cells(change), _style(change)) for change in sorted(changes, key=_sort_key)]
+    terminal.table([(_HEAD, BOLD), *rows])
 
 
-def _cells(change: Change) -> tuple[str, str, str, str]:
+def _cells(change: ResourceChange) -> tuple[str, str, str, str]:
     words = {"True": "yes", "Conditional": "perhaps", "False": "no", "": ""}
     return (change.action, change.resource, change.kind, words.get(change.replacement, change.replacement))
 
 
-def _style(change: Change) -> str:
+def _style(change: ResourceChange) -> str:
     if change.loses_messages:
         return RED
-    return YELLOW if change.ends_the_old else ""
+    return YELLOW if change.may_delete else ""
 
 
-def _order(change: Change) -> tuple[bool, bool, str, str]:
-    """The worst first."""
-    return (not change.loses_messages, not change.ends_the_old, change.action, change.resource)
+def _sort_key(change: ResourceChange) -> tuple[bool, bool, str, str]:
+    return (not change.loses_messages, not change.may_delete, change.action, change.resource)

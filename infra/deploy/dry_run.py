@@ -1,86 +1,90 @@
-"""`make deploy ARGS=--dry-run`: what a deployment would change, with nothing changed."""
+"""`make deploy ARGS=--dry-run`: show what a deployment would change, without changing anything."""
 
 from pathlib import Path
 
 from infra.deploy import preflight, settings
-from infra.deploy.changes import show
-from infra.deploy.errors import BucketMissing
-from infra.deploy.packages import Packages, packaged, platform
-from infra.deploy.screen import BOLD, RED, YELLOW, Screen
-from infra.deploy.settings import Settings
-from infra.deploy.stack import Proposal, Stack
+from infra.deploy.changes import show_changes
+from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, choose_settings
+from infra.deploy.errors import BucketNotFoundError
+from infra.deploy.packages import PackageBucket, choose_platform, package_template
+from infra.deploy.settings import DeploySettings
+from infra.deploy.stack import ChangeSet, CloudFormationStack
 from infra.deploy.template import Template
-from infra.deploy.up import FINE, Options, Tools, wanted_of
+from infra.deploy.terminal import BOLD, RED, YELLOW, Terminal
 
 
-def show_deployment(tools: Tools, options: Options) -> int:
-    """Show what `deploy` would change, and change nothing. Return the exit code, 0. Raise CannotDeploy for
-    whatever `deploy` would refuse, except that a first deployment needs no bucket yet."""
+def show_deployment(context: DeployContext, options: DeployOptions) -> int:
+    """Show what `deploy` would change, and return the exit code, 0.
+
+    Raise DeployError for whatever `deploy` would reject, except that a first deployment needs no bucket yet.
+    """
     before = settings.read(options.file)
-    wanted = wanted_of(tools, options, before)
-    stack = Stack(tools.aws, tools.screen, wanted.stack, tools.sleep)
+    wanted = choose_settings(context, options, before)
+    stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
     is_new = stack.is_new()
     if is_new:
-        preflight.check_names(tools.aws, wanted.stack)
+        preflight.check_names(context.aws, wanted.stack)
     try:
-        preflight.check_bucket(tools.aws, wanted.bucket, wanted.account)
-    except BucketMissing as missing:
+        preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
+    except BucketNotFoundError as missing:
         if not is_new:
             raise
-        show_template(tools.screen, tools.template, missing)
+        show_template(context.terminal, context.template, missing)
     else:
-        show_change_set(tools, wanted, stack, is_new=is_new)
-    show_file(tools.screen, options.file, before, wanted)
-    tools.screen.line("Dry run: nothing was changed.", BOLD)
-    return FINE
+        compare(context, wanted, stack, is_new=is_new)
+    show_file(context.terminal, options.file, before, wanted)
+    context.terminal.line("Dry run: nothing was changed.", BOLD)
+    return SUCCESS
 
 
-def show_template(screen: Screen, template: Template, missing: BucketMissing) -> None:
-    """List the resources that the template names, where CloudFormation cannot be asked."""
-    screen.line(f"A deployment would stop here: {missing}", YELLOW)
-    screen.line(
-        "CloudFormation reads the template from that bucket, so it was not asked. The parameters are right. "
+def show_template(terminal: Terminal, template: Template, missing: BucketNotFoundError) -> None:
+    """List the template's resources, if CloudFormation cannot read it because there is no bucket."""
+    terminal.line(f"A deployment would stop here: {missing}", YELLOW)
+    terminal.line(
+        "CloudFormation reads the template from that bucket, so it was not called. The parameters are valid. "
         "The template itself names these resources; CloudFormation adds roles and permissions to them."
     )
-    screen.line("Would be created", BOLD)
+    terminal.line("Would be created", BOLD)
     rows = [
         ((name, one.kind, f"only with {one.condition}" if one.condition else ""), "")
         for name, one in sorted(template.resources.items())
     ]
-    screen.table(rows)
+    terminal.table(rows)
 
 
-def show_change_set(tools: Tools, wanted: Settings, stack: Stack, *, is_new: bool) -> None:
-    """Let CloudFormation compare, show the answer, and take back all that this needed."""
-    tools.screen.line("Building the functions, in build/ of this folder", BOLD)
-    archives = tools.build(platform(tools.template, wanted.parameters))
-    packages = Packages(tools.aws, tools.screen, wanted.bucket, wanted.stack)
-    template = packaged(tools.template.text, packages.name_functions(archives))
-    with packages.lend_template(template) as url:
-        proposal = stack.propose(url, wanted.parameters, is_new=is_new)
-        if proposal is None:
-            tools.screen.line("No changes: the stack is as it should be.")
+def compare(
+    context: DeployContext, wanted: DeploySettings, stack: CloudFormationStack, *, is_new: bool
+) -> None:
+    """Show the changes that CloudFormation computes, then delete everything that this needed."""
+    context.terminal.line("Building the functions, in build/ of this folder", BOLD)
+    archives = context.build(choose_platform(context.template, wanted.parameters))
+    bucket = PackageBucket(context.aws, context.terminal, wanted.bucket, wanted.stack)
+    template = package_template(context.template.text, bucket.name_functions(archives))
+    with bucket.lend_template(template) as url:
+        change_set = stack.propose(url, wanted.parameters, is_new=is_new)
+        if change_set is None:
+            context.terminal.line("No changes: the stack is up to date.")
             return
         try:
-            show_proposal(tools.screen, proposal)
+            show_change_set(context.terminal, change_set)
         finally:
-            proposal.drop()
+            change_set.delete()
 
 
-def show_proposal(screen: Screen, proposal: Proposal) -> None:
-    screen.line("What would change", BOLD)
-    show(screen, proposal.changes)
-    if proposal.loses_messages:
-        screen.line(
+def show_change_set(terminal: Terminal, change_set: ChangeSet) -> None:
+    terminal.line("What would change", BOLD)
+    show_changes(terminal, change_set.changes)
+    if change_set.loses_messages:
+        terminal.line(
             "A queue would be removed or replaced. Messages in it are paid sessions. A deployment asks about "
             "it separately, or needs --allow-queue-loss with --yes.",
             RED,
         )
 
 
-def show_file(screen: Screen, file: Path, before: Settings | None, wanted: Settings) -> None:
-    """Say what a deployment would write into the parameters file."""
-    if changed := settings.differences(before, wanted):
-        screen.line(f"Would be kept in {file}: {', '.join(changed)}")
+def show_file(terminal: Terminal, file: Path, before: DeploySettings | None, wanted: DeploySettings) -> None:
+    """Print which settings a deployment would write into the file."""
+    if changed := settings.list_differences(before, wanted):
+        terminal.line(f"Would be stored in {file}: {', '.join(changed)}")
     else:
-        screen.line(f"{file} would stay as it is.")
+        terminal.line(f"{file} would stay as it is.")

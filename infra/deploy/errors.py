@@ -1,13 +1,13 @@
-"""What ends a deployment."""
+"""The errors that end a deployment."""
 
 
-class CannotDeploy(Exception):  # noqa: N818 - the sentence that the user reads
-    """Nothing goes on from here; the message is one line that says what is wrong and what would be right."""
+class DeployError(Exception):
+    """The deployment cannot continue; the message says in one line what is wrong and what would be right."""
 
 
-class RolledBack(CannotDeploy):
-    """CloudFormation began, failed, and took it back: the stack is not what the settings say."""
+class RollbackError(DeployError):
+    """CloudFormation started, failed and rolled back: the stack differs from the settings."""
 
 
-class BucketMissing(CannotDeploy):
-    """There is no bucket of the name that the settings give."""
+class BucketNotFoundError(DeployError):
+    """The bucket that the settings name does not exist."""

@@ -1,7 +1,7 @@
-"""The functions' zips and the template that names them, in the bucket.
+"""The functions' zips, and the template that names them, in the bucket.
 
-Each object is named after the hash of its content: the same input is the same object, uploaded once, and a
-template says exactly which code it deploys.
+Each object is named after the hash of its content: the same input is one object that is uploaded once, and a
+template names exactly the code that it deploys.
 """
 
 import hashlib
@@ -12,25 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from infra.build import FUNCTIONS, ROOT, Options, build, write_zip
-from infra.deploy.aws import Aws
-from infra.deploy.errors import CannotDeploy
-from infra.deploy.screen import Screen
+from infra.build import FUNCTIONS, ROOT, BuildOptions, build, write_zip
+from infra.deploy.aws_cli import AwsCli
+from infra.deploy.errors import DeployError
 from infra.deploy.template import Template
+from infra.deploy.terminal import Terminal
 
-# What the template's Architecture says -> what the build calls it.
-PLATFORMS: Mapping[str, Options] = {"arm64": Options("aarch64"), "x86_64": Options("x86_64")}
+# The values of the template's parameter Architecture.
+PLATFORMS: Mapping[str, BuildOptions] = {"arm64": BuildOptions("aarch64"), "x86_64": BuildOptions("x86_64")}
 
-type Build = Callable[[Options], Mapping[str, Path]]
+type BuildZips = Callable[[BuildOptions], Mapping[str, Path]]
 
 
-def zips(options: Options) -> dict[str, Path]:
-    """A zip of each function in build/."""
+def build_zips(options: BuildOptions) -> dict[str, Path]:
+    """Build the functions and return the zip of each in build/."""
     out = ROOT / "build"
     return {name: write_zip(folder, out / f"{name}.zip") for name, folder in build(out, options).items()}
 
 
-def platform(template: Template, parameters: Mapping[str, str]) -> Options:
+def choose_platform(template: Template, parameters: Mapping[str, str]) -> BuildOptions:
     return PLATFORMS[parameters.get("Architecture") or str(template.parameters["Architecture"].default)]
 
 
@@ -39,25 +39,25 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-class Packages:
-    """What one stack has in the bucket."""
+class PackageBucket:
+    """The objects of one stack in the bucket."""
 
-    def __init__(self, aws: Aws, screen: Screen, bucket: str, stack: str) -> None:
+    def __init__(self, aws: AwsCli, terminal: Terminal, bucket: str, stack: str) -> None:
         self._aws = aws
-        self._screen = screen
+        self._terminal = terminal
         self._bucket = bucket
         self._stack = stack
 
-    def put_functions(self, archives: Mapping[str, Path]) -> dict[str, str]:
-        """The address of each function's zip."""
-        return {name: self._address(self._put_zip(name, path)) for name, path in archives.items()}
+    def upload_functions(self, archives: Mapping[str, Path]) -> dict[str, str]:
+        """Upload the zips that the bucket does not hold yet, and return the address of each."""
+        return {name: self._address(self._upload_zip(name, path)) for name, path in archives.items()}
 
-    def _put_zip(self, name: str, path: Path) -> str:
-        key = self._key_of_zip(name, path)
-        is_new = not self._is_there(key)
+    def _upload_zip(self, name: str, path: Path) -> str:
+        key = self._zip_key(name, path)
+        is_new = not self._exists(key)
         if is_new:
             self._upload(path, key)
-        self._show(name, path, "" if is_new else " (is there)")
+        self._show(name, path, "" if is_new else " (exists)")
         return key
 
     def name_functions(self, archives: Mapping[str, Path]) -> dict[str, str]:
@@ -65,79 +65,82 @@ class Packages:
         return {name: self._address(self._name_zip(name, path)) for name, path in archives.items()}
 
     def _name_zip(self, name: str, path: Path) -> str:
-        key = self._key_of_zip(name, path)
-        self._show(name, path, " (is there)" if self._is_there(key) else " (would be uploaded)")
+        key = self._zip_key(name, path)
+        self._show(name, path, " (exists)" if self._exists(key) else " (would be uploaded)")
         return key
 
-    def _key_of_zip(self, name: str, path: Path) -> str:
+    def _zip_key(self, name: str, path: Path) -> str:
         return f"{self._stack}/{name}-{sha256(path)}.zip"
 
     def _address(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
 
     def _show(self, name: str, path: Path, state: str) -> None:
-        self._screen.line(f"  {name}.zip sha256 {sha256(path)}{state}")
+        self._terminal.line(f"  {name}.zip sha256 {sha256(path)}{state}")
 
-    def put_template(self, template: str) -> str:
-        """The URL that CloudFormation reads it from: it is larger than the 51,200 bytes of a request."""
-        with _file(template) as path:
-            key = self._key_of_template(path)
-            if not self._is_there(key):
+    def upload_template(self, template: str) -> str:
+        """Upload the template and return its URL: it exceeds the 51,200 bytes of a request."""
+        with _write_temporary(template) as path:
+            key = self._template_key(path)
+            if not self._exists(key):
                 self._upload(path, key)
         return self._url(key)
 
     @contextmanager
     def lend_template(self, template: str) -> Iterator[str]:
-        """The same inside the block. After it the bucket holds what it held before."""
-        with _file(template) as path:
-            key = self._key_of_template(path)
-            if self._is_there(key):
+        """Give the template's URL inside the block, and restore the bucket after it."""
+        with _write_temporary(template) as path:
+            key = self._template_key(path)
+            if self._exists(key):
                 yield self._url(key)
                 return
-            # A name of its own: a deployment at the same time may put the same template under the usual one.
+            # A unique name, since a concurrent deployment may upload the same template under the usual one.
             key = f"{self._stack}/dry-run-{uuid.uuid4().hex}.yaml"
             self._upload(path, key)
         try:
             yield self._url(key)
         finally:
-            self._aws.put("s3", "rm", "--only-show-errors", self._address(key))
+            self._aws.transfer("s3", "rm", "--only-show-errors", self._address(key))
 
-    def _key_of_template(self, path: Path) -> str:
+    def _template_key(self, path: Path) -> str:
         return f"{self._stack}/template-{sha256(path)}.yaml"
 
     def _url(self, key: str) -> str:
-        return f"{s3_address(self._aws.region, os.environ)}/{self._bucket}/{key}"
+        return f"{s3_endpoint(self._aws.region, os.environ)}/{self._bucket}/{key}"
 
-    def _is_there(self, key: str) -> bool:
+    def _exists(self, key: str) -> bool:
         known = self._aws.find(
             "s3api", "list-objects-v2", "--bucket", self._bucket, "--prefix", key, missing="NoSuchBucket"
         )
         return bool(known and known.get("Contents"))
 
     def _upload(self, path: Path, key: str) -> None:
-        self._aws.put("s3", "cp", "--only-show-errors", str(path), self._address(key))
+        self._aws.transfer("s3", "cp", "--only-show-errors", str(path), self._address(key))
 
 
 @contextmanager
-def _file(template: str) -> Iterator[Path]:
+def _write_temporary(template: str) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "template.yaml"
         path.write_text(template)
         yield path
 
 
-def packaged(template: str, functions: Mapping[str, str]) -> str:
-    """The template with each function's zip in the place of its folder, and nothing else changed."""
+def package_template(template: str, functions: Mapping[str, str]) -> str:
+    """Return the template with the address of each function's zip instead of its folder.
+
+    Raise DeployError if the template does not name each folder exactly once.
+    """
     for name in FUNCTIONS:
         folder = f"../build/{name}"
         if template.count(folder) != 1:
-            raise CannotDeploy(f"the template should name {folder} once")
+            raise DeployError(f"the template should name {folder} once")
         template = template.replace(folder, functions[name])
     return template
 
 
-def s3_address(region: str, environ: Mapping[str, str]) -> str:
-    """Where CloudFormation finds the bucket, path-style as `aws cloudformation deploy` has it."""
+def s3_endpoint(region: str, environ: Mapping[str, str]) -> str:
+    """Return the address under which CloudFormation finds the bucket, path-style as the CLI itself has it."""
     chosen = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return chosen or f"https://s3.{region}.{suffix}"

@@ -1,4 +1,4 @@
-"""One CloudFormation stack: change sets, waiting, and what it says when it fails."""
+"""One CloudFormation stack: its change sets, waiting for it, and its errors when an operation fails."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,207 +8,213 @@ from itertools import takewhile
 from typing import Any
 
 from infra.build import ROOT
-from infra.deploy.aws import Aws
-from infra.deploy.changes import Change, changes_of
-from infra.deploy.errors import CannotDeploy, RolledBack
-from infra.deploy.screen import RED, Screen
-from infra.deploy.template import parsed, retained_of
+from infra.deploy.aws_cli import AwsCli
+from infra.deploy.changes import ResourceChange, parse_changes
+from infra.deploy.errors import DeployError, RollbackError
+from infra.deploy.template import find_retained, parse_yaml
+from infra.deploy.terminal import RED, Terminal
 
-PROTECTION = ROOT / "infra" / "stack-policy.json"
-_ALLOWS_ALL = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"}]}
-# Before its first change set is executed there is a stack of this name with nothing in it.
+STACK_POLICY = ROOT / "infra" / "stack-policy.json"
+_ALLOW_ALL = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"}]}
+# The status of a stack without resources, between the creation of its first change set and its execution.
 _EMPTY = "REVIEW_IN_PROGRESS"
-_NOT_MADE = (None, _EMPTY)
-_FIT = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+_NOT_CREATED = (None, _EMPTY)
+_UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _ROLLED_BACK = ("ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
-_NOTHING = ("didn't contain changes", "No updates are to be performed")
+_NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _POLL_SECONDS = 5.0
-_BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
-# Later ones in a row of failures only say that an earlier one stopped them.
+_FIRST_STATUSES = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+# A failure with one of these words is the consequence of an earlier one.
 _CONSEQUENCES = ("cancelled", "canceled")
 
 type Sleep = Callable[[float], None]
-type Described = Mapping[str, Any]
+type Json = Mapping[str, Any]
 
 
-class Stack:
-    """`sleep` is called between two looks at a stack that is busy."""
+class CloudFormationStack:
+    """One stack by its name. `sleep` is called between two polls of a stack that is in progress."""
 
-    def __init__(self, aws: Aws, screen: Screen, name: str, sleep: Sleep) -> None:
+    def __init__(self, aws: AwsCli, terminal: Terminal, name: str, sleep: Sleep) -> None:
         self._aws = aws
-        self._screen = screen
+        self._terminal = terminal
         self.name = name
         self._sleep = sleep
 
-    def described(self) -> Described | None:
-        """None where there is no such stack."""
-        answer = self._formation("describe-stacks", missing="does not exist")
+    def describe(self) -> Json | None:
+        """Return CloudFormation's description, or None if there is no such stack."""
+        answer = self._call("describe-stacks", missing="does not exist")
         return answer["Stacks"][0] if answer else None
 
-    def _formation(self, operation: str, *words: str, missing: str | None = None) -> Any:  # noqa: ANN401
+    def _call(self, operation: str, *words: str, missing: str | None = None) -> Any:  # noqa: ANN401
         call = ("cloudformation", operation, "--stack-name", self.name, *words)
-        return self._aws.find(*call, missing=missing) if missing else self._aws(*call)
+        return self._aws.find(*call, missing=missing) if missing else self._aws.call(*call)
 
     def is_new(self) -> bool:
-        """Raises CannotDeploy, with what to do, for a stack in no state to be deployed."""
-        found = self.described()
+        """Return whether the stack does not exist yet. Raise DeployError if it cannot be deployed now."""
+        found = self.describe()
         status = found["StackStatus"] if found else None
-        if status in _NOT_MADE:
+        if status in _NOT_CREATED:
             return True
-        if status in _FIT:
+        if status in _UPDATABLE:
             return False
-        raise CannotDeploy(f"{self.name} is {status}: {self._way_out(status)}")
+        raise DeployError(f"{self.name} is {status}: {self._suggest_fix(status)}")
 
-    def _way_out(self, status: str | None) -> str:
+    def _suggest_fix(self, status: str | None) -> str:
         call = f"--region {self._aws.region} --stack-name {self.name}, then deploy again"
         match status:
             case "ROLLBACK_COMPLETE":
                 return f"its first deployment failed and left nothing; aws cloudformation delete-stack {call}"
             case "UPDATE_ROLLBACK_FAILED":
-                return f"its roll-back is stuck; aws cloudformation continue-update-rollback {call}"
-        return "somebody is at work on it, or it needs a look in the CloudFormation console"
+                return f"its rollback is stuck; aws cloudformation continue-update-rollback {call}"
+        return "another operation is in progress, or the stack needs a look in the CloudFormation console"
 
-    def propose(self, template_url: str, parameters: Mapping[str, str], *, is_new: bool) -> "Proposal | None":
-        """A change set; None where nothing would change."""
+    def propose(
+        self, template_url: str, parameters: Mapping[str, str], *, is_new: bool
+    ) -> "ChangeSet | None":
+        """Create a change set and return it, or None if nothing would change.
+
+        Raise DeployError if CloudFormation rejects it. An empty or rejected change set is deleted.
+        """
         name = f"deploy-{datetime.now(UTC):%Y%m%d%H%M%S}"
         pairs = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
-        self._formation(
+        self._call(
             "create-change-set",
             *("--change-set-name", name, "--change-set-type", "CREATE" if is_new else "UPDATE"),
             *("--template-url", template_url, "--parameters", json.dumps(pairs)),
             *("--capabilities", "CAPABILITY_IAM"),
         )
-        proposal = Proposal(self, name, is_new=is_new)
+        change_set = ChangeSet(self, name, is_new=is_new)
         with ExitStack() as unless_changes:
-            unless_changes.callback(proposal.drop)
-            described = self._settled(name)
-            nothing = any(words in described.get("StatusReason", "") for words in _NOTHING)
-            if described["Status"] == "FAILED" and not nothing:
-                raise CannotDeploy(f"CloudFormation refuses it: {described.get('StatusReason')}")
-            proposal.changes = changes_of(described)
-            if nothing or not proposal.changes:
+            unless_changes.callback(change_set.delete)
+            described = self._wait_for_change_set(name)
+            is_empty = any(words in described.get("StatusReason", "") for words in _NO_CHANGES)
+            if described["Status"] == "FAILED" and not is_empty:
+                raise DeployError(f"CloudFormation rejects it: {described.get('StatusReason')}")
+            change_set.changes = parse_changes(described)
+            if is_empty or not change_set.changes:
                 return None
             unless_changes.pop_all()
-        return proposal
+        return change_set
 
-    def _settled(self, change_set: str) -> Described:
+    def _wait_for_change_set(self, name: str) -> Json:
         while True:
-            described: Described = self._formation("describe-change-set", "--change-set-name", change_set)
+            described: Json = self._call("describe-change-set", "--change-set-name", name)
             if described["Status"] in {"CREATE_COMPLETE", "FAILED"}:
                 return described
             self._sleep(_POLL_SECONDS)
 
-    def drop(self, change_set: str, *, whole: bool) -> None:
-        """Delete the change set. `whole`: also the empty stack that a first change set makes, unless another
-        change set is there or was executed: that stack is somebody else's."""
-        self._formation("delete-change-set", "--change-set-name", change_set)
-        if whole and self._is_empty(change_set):
+    def delete_change_set(self, name: str, *, with_stack: bool) -> None:
+        """Delete the change set and, `with_stack`, the empty stack that a first change set creates.
+
+        The stack stays if it has another change set or was deployed: then it belongs to another user.
+        """
+        self._call("delete-change-set", "--change-set-name", name)
+        if with_stack and self._is_empty_without(name):
             self.delete()
 
-    def _is_empty(self, dropped: str) -> bool:
-        """Return whether nothing was ever deployed here and no change set but `dropped` waits."""
-        found = self.described()
+    def _is_empty_without(self, change_set: str) -> bool:
+        found = self.describe()
         if found is None or found["StackStatus"] != _EMPTY:
             return False
-        answer = self._formation("list-change-sets") or {}
-        return not [one for one in answer.get("Summaries", ()) if one["ChangeSetName"] != dropped]
+        summaries = (self._call("list-change-sets") or {}).get("Summaries", ())
+        return all(summary["ChangeSetName"] == change_set for summary in summaries)
 
     def execute(self, change_set: str) -> dict[str, str]:
-        """The outputs. Raises RolledBack, with the reasons on the screen."""
-        self._formation("execute-change-set", "--change-set-name", change_set)
+        """Execute the change set and return the outputs. Raise RollbackError after printing the reasons."""
+        self._call("execute-change-set", "--change-set-name", change_set)
         described = self.wait()
         if described is None or described["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-            self._explain()
+            self._print_failures()
             status = described["StackStatus"] if described else "gone"
-            what = "everything is as it was" if status in _ROLLED_BACK else self._way_out(status)
-            raise RolledBack(f"the deployment failed, {self.name} is {status}: {what}")
-        return outputs_of(described)
+            state = "everything is as it was" if status in _ROLLED_BACK else self._suggest_fix(status)
+            raise RollbackError(f"the deployment failed, {self.name} is {status}: {state}")
+        return parse_outputs(described)
 
-    def wait(self) -> Described | None:
-        """The stack once it is busy no more; None when it is gone."""
-        while (found := self.described()) and found["StackStatus"].endswith("_IN_PROGRESS"):
+    def wait(self) -> Json | None:
+        """Wait until no operation is in progress and return the description, or None if the stack is gone."""
+        while (found := self.describe()) and found["StackStatus"].endswith("_IN_PROGRESS"):
             self._sleep(_POLL_SECONDS)
         return found
 
-    def _explain(self) -> None:
-        events = self._formation("describe-stack-events", "--max-items", "500")["StackEvents"]
-        for text in failures(events):
-            self._screen.line(f"  {text}", RED)
+    def _print_failures(self) -> None:
+        events = self._call("describe-stack-events", "--max-items", "500")["StackEvents"]
+        for text in list_failures(events):
+            self._terminal.line(f"  {text}", RED)
 
-    def resources(self) -> dict[str, str]:
-        """Return the type of each resource that the stack has, by its logical id."""
-        listed = self._formation("list-stack-resources")["StackResourceSummaries"]
+    def list_resources(self) -> dict[str, str]:
+        """Return the type of each existing resource by its logical id."""
+        summaries = self._call("list-stack-resources")["StackResourceSummaries"]
         return {
-            one["LogicalResourceId"]: one["ResourceType"]
-            for one in listed
-            if one["ResourceStatus"] != "DELETE_COMPLETE"
+            summary["LogicalResourceId"]: summary["ResourceType"]
+            for summary in summaries
+            if summary["ResourceStatus"] != "DELETE_COMPLETE"
         }
 
-    def retained(self) -> set[str]:
-        """Return the logical ids that a deletion keeps, as the deployed template says."""
-        body = self._formation("get-template", "--template-stage", "Processed")["TemplateBody"]
-        return set(retained_of(parsed(body) if isinstance(body, str) else body))
+    def list_retained(self) -> set[str]:
+        """Return the logical ids that a deletion keeps, according to the deployed template."""
+        body = self._call("get-template", "--template-stage", "Processed")["TemplateBody"]
+        return find_retained(parse_yaml(body) if isinstance(body, str) else body)
 
-    def protect(self) -> None:
-        """No update may replace or delete a queue: its messages are paid sessions."""
-        self._formation("set-stack-policy", "--stack-policy-body", f"file://{PROTECTION}")
+    def protect_queues(self) -> None:
+        """Forbid updates to replace or delete a queue: its messages are paid sessions."""
+        self._call("set-stack-policy", "--stack-policy-body", f"file://{STACK_POLICY}")
 
-    def expose(self) -> None:
-        """Until `protect`, for somebody who has agreed to it."""
-        self._formation("set-stack-policy", "--stack-policy-body", json.dumps(_ALLOWS_ALL))
+    def unprotect_queues(self) -> None:
+        """Allow every update until `protect_queues`, after the user has agreed to the loss of a queue."""
+        self._call("set-stack-policy", "--stack-policy-body", json.dumps(_ALLOW_ALL))
 
     def delete(self) -> None:
-        """Returns when it is gone. Raises CannotDeploy with the reasons when it is not."""
-        self._formation("delete-stack")
+        """Delete the stack and wait until it is gone. Raise DeployError after printing the reasons."""
+        self._call("delete-stack")
         if (left := self.wait()) and left["StackStatus"] != "DELETE_COMPLETE":
-            self._explain()
-            raise CannotDeploy(f"{self.name} is {left['StackStatus']}: not all of it could be deleted")
+            self._print_failures()
+            raise DeployError(f"{self.name} is {left['StackStatus']}: not all of it could be deleted")
 
 
-class Proposal:
-    """A change set that waits for somebody to agree to it."""
+class ChangeSet:
+    """A change set that waits for the user's decision."""
 
-    def __init__(self, stack: Stack, name: str, *, is_new: bool) -> None:
+    def __init__(self, stack: CloudFormationStack, name: str, *, is_new: bool) -> None:
         self._stack = stack
         self._name = name
         self._is_new = is_new
-        self.changes: Sequence[Change] = ()
+        self.changes: Sequence[ResourceChange] = ()
 
     @property
     def loses_messages(self) -> bool:
         return any(change.loses_messages for change in self.changes)
 
-    def drop(self) -> None:
-        self._stack.drop(self._name, whole=self._is_new)
+    def delete(self) -> None:
+        self._stack.delete_change_set(self._name, with_stack=self._is_new)
 
-    def accept(self) -> dict[str, str]:
-        """The stack's outputs. The queues are protected again, however it ends."""
+    def execute(self) -> dict[str, str]:
+        """Deploy it and return the stack's outputs. The queues are protected afterwards, also on failure."""
         if not self.loses_messages:
             outputs = self._stack.execute(self._name)
-            self._stack.protect()
+            self._stack.protect_queues()
             return outputs
-        self._stack.expose()
+        self._stack.unprotect_queues()
         try:
             return self._stack.execute(self._name)
         finally:
-            self._stack.protect()
+            self._stack.protect_queues()
 
 
-def outputs_of(described: Described) -> dict[str, str]:
+def parse_outputs(described: Json) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", ())}
 
 
-def failures(events: Sequence[Described]) -> list[str]:
-    """Why the last operation failed, the cause first: CloudFormation tells the newest first."""
-    told: list[str] = []
-    for event in takewhile(lambda event: not _begins(event), events):
+def list_failures(events: Sequence[Json]) -> list[str]:
+    """Return why the last operation failed, the cause first. `events` are in AWS's order, newest first."""
+    failures: list[str] = []
+    for event in takewhile(lambda event: not _is_first(event), events):
         reason = event.get("ResourceStatusReason", "")
-        follows = any(word in reason for word in _CONSEQUENCES)
-        if event["ResourceStatus"].endswith("_FAILED") and not follows:
-            told.insert(0, f"{event['LogicalResourceId']} ({event['ResourceType']}): {reason}")
-    return told
+        is_consequence = any(word in reason for word in _CONSEQUENCES)
+        if event["ResourceStatus"].endswith("_FAILED") and not is_consequence:
+            failures.insert(0, f"{event['LogicalResourceId']} ({event['ResourceType']}): {reason}")
+    return failures
 
 
-def _begins(event: Described) -> bool:
-    """The stack's own first event of an operation; no clock of ours takes part."""
-    return event.get("PhysicalResourceId") == event["StackId"] and event["ResourceStatus"] in _BEGINNINGS
+def _is_first(event: Json) -> bool:
+    """Return whether it is the stack's own first event of an operation. No local clock is involved."""
+    return event.get("PhysicalResourceId") == event["StackId"] and event["ResourceStatus"] in _FIRST_STATUSES

@@ -15,6 +15,7 @@ from ops.dlq.move_tasks import MoveTasks
 from ops.dlq.queue import DeadLetterQueue
 from ops.dlq.redrive import Redrive
 from ops.format.money import Money, totals
+from ops.format.skip_reasons import describe_stored_skip
 from ops.runs.follow import Progress, Watch, follow
 from ops.runs.outcomes import skip_reasons
 from recon.dynamodb.runs import Runs
@@ -26,7 +27,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
 from sandbox.demo.state import names_of
 from sandbox.stack import Parameters, Stack, deploy
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 # As on AWS but for patience: nobody waits an hour here for a second try.
 QUICK: Parameters = MappingProxyType(
@@ -50,17 +51,6 @@ COUNTERS: Mapping[str, Callable[[Progress], int]] = MappingProxyType(
         "created": lambda progress: progress.created,
         "skipped": lambda progress: progress.skipped,
         "errors": lambda progress: progress.errors,
-    }
-)
-REASONS = MappingProxyType(
-    {
-        "exists": "have the webhook's order",
-        "no_user": "without a user",
-        "unpaid": "not paid yet",
-        "not_a_sale": "not a sale",
-        "expired": "too old for an order",
-        "refunded": "refunded",
-        "dismissed": "dismissed",
     }
 )
 
@@ -97,7 +87,7 @@ class Stage:
             clock=time.monotonic,
             sleep=time.sleep,
         )
-        *_, end = redrive(MessageFilter())
+        *_, end = redrive.run(MessageFilter())
         return end.moved
 
     def orders(self, run_id: str) -> list[RecoveredOrder]:
@@ -151,7 +141,7 @@ def follow_run(stage: Stage, run_id: str, *, until: Callable[[Progress], bool], 
 
 
 def show_summary(stage: Stage, progress: Progress, run_id: str) -> None:
-    reasons = [f"{count} {REASONS.get(reason, reason)}" for reason, count in stage.reasons(run_id).items()]
+    reasons = [f"{describe_stored_skip(reason)}: {count}" for reason, count in stage.reasons(run_id).items()]
     stage.screen.table(
         ["", "sessions", ""],
         [
@@ -238,7 +228,7 @@ def show_counters(stage: Stage, before: Progress, after: Progress) -> None:
     )
 
 
-def verdict(screen: Screen, problems: Sequence[Problem], right: str) -> int:
+def verdict(screen: Screen, problems: Sequence[Violation], right: str) -> int:
     """The exit code: 0 and what is right, or 1 and everything that is wrong."""
     if not problems:
         screen.good(right)

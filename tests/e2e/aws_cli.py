@@ -5,38 +5,41 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from infra.build import find_uv
 
-# Version 1, since the registry has no other; the printed commands are of the kind that both versions take.
+# Version 1, since the package registry has no other; both versions accept the printed commands.
 PINNED = "awscli==1.46.3"
+LOCATE = "import shutil; print(shutil.which('aws'))"
 
 
-def with_aws(folder: Path) -> Path | None:
-    """The folder, now with an `aws` that works: the machine's, or the registry's in an environment of its
-    own. None where neither works."""
+def install_aws(folder: Path) -> Path:
+    """Put a working `aws` into the folder and return the folder. Skip the test if there is none.
+
+    It is the machine's, or the package registry's in a separate environment.
+    """
     found = shutil.which("aws")
-    command = [found] if found else []
-    if not _works(command):
-        command = [str(find_uv()), "tool", "run", "--from", PINNED, "aws"]
-    if not _works(command):
-        return None
+    if not (found and _run([found, "--version"])):
+        # Its path rather than `uv tool run`, which would take as long again on every call.
+        found = _run([find_uv(), "tool", "run", "--from", PINNED, "python", "-c", LOCATE])
+    if not (found and _run([found, "--version"])):
+        pytest.skip("no AWS CLI, and none from the package registry")
     script = folder / "aws"
-    # The option as well as the variable: version 1 of the CLI asks SQS at an address of its own.
+    # The option as well as the variable: version 1 of the CLI ignores the variable for SQS.
     script.write_text(
         f"""#!/bin/sh
-exec {" ".join(command)} ${{AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}} "$@"
+exec {found} ${{AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}} "$@"
 """
     )
     script.chmod(0o755)
     return folder
 
 
-def _works(command: Sequence[str]) -> bool:
-    """Asked for outside this folder, where no tool of the project decides which Python is meant."""
-    if not command:
-        return False
+def _run(command: Sequence[str]) -> str:
+    """Return the output, or "" if it failed. The folder is /, where no project selects the Python version."""
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, check=False, cwd="/")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     except OSError:
-        return False
-    return done.returncode == 0
+        return ""
+    return "" if done.returncode else (done.stdout or done.stderr).strip()

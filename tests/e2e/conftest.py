@@ -1,4 +1,4 @@
-"""The emulated AWS, one for each test process, and the real template deployed on it as often as needed."""
+"""The fixtures of the end-to-end tests: one emulated AWS per process, and stacks and shops on it."""
 
 import shutil
 from contextlib import ExitStack
@@ -11,14 +11,15 @@ import pytest
 from sandbox.stack import STRIPE_KEY, TEMPLATE, deployed
 from testkit.emulator import Emulator
 from testkit.fake_stripe import FakeStripe, RateLimits
-from tests.e2e.calls import recording
-from tests.e2e.shop import Shop
+from tests.e2e.aws_cli import install_aws
+from tests.e2e.calls import recorder_environment
+from tests.e2e.shop import DeployedShop
 
 LAST_LOG_LINES = 60
 FAILED = pytest.StashKey()
-# A shop in a hurry: no pacing to speak of, short waits, a message given up at its third receive. Two
-# consumers, because each one more costs a second of cold start.
-QUICK = {
+# Parameters for short tests: practically no request limit, short waits, and failure at the third receive. Two
+# consumers, because each further one costs a second of cold start.
+FAST = {
     "StripeMaxRps": 500,
     "BackoffBaseSeconds": 1,
     "MaxReceiveCount": 3,
@@ -29,92 +30,97 @@ QUICK = {
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory):
-    # Its log stays in pytest's folder when all is over.
-    home = tmp_path_factory.mktemp("aws")
-    with fast_folder() as unpacked:
-        environment = {"TMPDIR": unpacked} | recording()
+    home = tmp_path_factory.mktemp("aws")  # its log stays there after the session
+    with make_fast_folder() as unpacked:
+        environment = {"TMPDIR": unpacked} | recorder_environment()
         with Emulator(home, environment, enforcing=True) as running:
             yield running
 
 
+def make_fast_folder():
+    """Return a folder for unpacked functions, in memory if possible: a cold start writes 4,000 files."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder with a random name in it
+    has_space = memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30
+    return TemporaryDirectory(
+        prefix="nightly-sync-", dir=memory if has_space else None, ignore_cleanup_errors=True
+    )
+
+
 @pytest.fixture
 def deploy_stack(emulator, request):
-    """Deploys the template with the parameters given: `deploy_stack(ConsumerTimeout=2)`, or another template.
+    """Deploy the template with parameters: `deploy_stack(ConsumerTimeout=2)`, or another `template`.
 
-    The stacks end with the test. When it failed, what their functions logged is shown.
+    The stacks are deleted after the test. If it failed, the logs of their functions are printed.
     """
-    yield from stack_factory(emulator, request)
+    yield from make_stacks(emulator, request)
 
 
 @pytest.fixture(scope="module")
 def deploy_module_stack(emulator, request):
-    """`deploy_stack` for a fixture that a whole module shares."""
-    yield from stack_factory(emulator, request)
-
-
-@pytest.fixture(scope="session")
-def workers(emulator):
-    """The processes that run a function at this moment: `workers(stack.consumer)`."""
-
-    def running(function):
-        marker = f"ministack-lambda-{function}-"
-        children = psutil.Process(emulator.pid).children()
-        return [child for child in children if any(marker in part for part in command_of(child))]
-
-    return running
-
-
-@pytest.fixture(scope="module")
-def open_shop(deploy_module_stack):
-    """A stack with a fake Stripe of its own: `open_shop(ConsumerTimeout=2)`. Both end with the module."""
-    yield from shop_factory(deploy_module_stack)
+    """`deploy_stack` for fixtures of a whole module."""
+    yield from make_stacks(emulator, request)
 
 
 @pytest.fixture
 def open_brief_shop(deploy_stack):
-    """`open_shop` for a shop that ends with the test."""
-    yield from shop_factory(deploy_stack)
+    """`open_shop` for a shop that is deleted after the test."""
+    yield from make_shops(deploy_stack)
 
 
-def command_of(process):
-    """Empty for a process that has ended in the meantime."""
+@pytest.fixture(scope="module")
+def open_shop(deploy_module_stack):
+    """Deploy a stack with its own fake Stripe: `open_shop(ConsumerTimeout=2)`."""
+    yield from make_shops(deploy_module_stack)
+
+
+def make_stacks(emulator, request):
+    with ExitStack() as stacks:
+
+        def make(template=TEMPLATE, **parameters):
+            stack = stacks.enter_context(deployed(emulator.client, parameters, template))
+            stacks.callback(print_logs_of_failure, request.node, stack)
+            return stack
+
+        yield make
+
+
+def make_shops(deploy):
+    with ExitStack() as opened:
+
+        def make(**parameters):
+            stripe = opened.enter_context(FakeStripe(STRIPE_KEY, limits=RateLimits(None, None)))
+            return DeployedShop(deploy(StripeApiBase=stripe.url, **(FAST | parameters)), stripe)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def workers(emulator):
+    """Return the processes that run a function now: `workers(stack.consumer)`."""
+
+    def find(function):
+        marker = f"ministack-lambda-{function}-"
+        children = psutil.Process(emulator.pid).children()
+        return [child for child in children if any(marker in part for part in command_line(child))]
+
+    return find
+
+
+def command_line(process):
+    """Return the words of the command line, or none if the process has ended."""
     try:
         return process.cmdline()
     except psutil.Error:
         return []
 
 
-def fast_folder():
-    """Where functions are unpacked: a cold start writes 4,000 files, in memory in a third of the time."""
-    memory = Path("/dev/shm")  # noqa: S108 - not a file of a known name
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30
-    return TemporaryDirectory(
-        prefix="nightly-sync-", dir=memory if roomy else None, ignore_cleanup_errors=True
-    )
+@pytest.fixture(scope="session")
+def aws_folder(tmp_path_factory):
+    """A folder with a working AWS CLI, to be put on the PATH."""
+    return install_aws(tmp_path_factory.mktemp("bin"))
 
 
-def stack_factory(emulator, request):
-    with ExitStack() as stacks:
-
-        def make(template=TEMPLATE, **parameters):
-            stack = stacks.enter_context(deployed(emulator.client, parameters, template))
-            stacks.callback(show_logs_of_failure, request.node, stack)
-            return stack
-
-        yield make
-
-
-def shop_factory(deploy):
-    with ExitStack() as opened:
-
-        def make(**parameters):
-            stripe = opened.enter_context(FakeStripe(STRIPE_KEY, limits=RateLimits(None, None)))
-            return Shop(deploy(StripeApiBase=stripe.url, **(QUICK | parameters)), stripe)
-
-        yield make
-
-
-def show_logs_of_failure(node, stack):
+def print_logs_of_failure(node, stack):
     if not node.stash.get(FAILED, False):
         return
     for function in (stack.producer, stack.consumer):

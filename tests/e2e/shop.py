@@ -1,8 +1,8 @@
-"""A shop with its deployed stack: what a test does to it, and what is there, read with plain boto3.
+"""A shop with its deployed stack: the actions of a test, and the state that plain boto3 reads.
 
-Nothing of recon is used: whoever checks the system must not share its mistakes. Each test has a night of
-its own, two days before the last one's, so that tests can share one stack without seeing each other's
-sessions: backwards, since a scheduled run looks at everything since the night that was covered last.
+It shares no code with recon's readers and writers, so that a test does not share their mistakes. Each test
+has its own night, two days before the previous one's, so that tests can share a stack without seeing each
+other's sessions: backwards, since a scheduled run covers everything since the last covered night.
 """
 
 import itertools
@@ -20,10 +20,10 @@ from sandbox.stack import wait_until
 from testkit.fake_stripe import SessionSpec
 
 FIRST_NIGHT = 1_732_672_800  # 2024-11-27T02:00:00Z
-GRACE = 600  # seconds before its schedule at which a scheduled run's window ends
+GRACE = 600  # seconds between the end of a scheduled run's window and its scheduled time
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
 STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
-# A machine whose cores are busy with other tests; what is waited for takes a few seconds on a free one.
+# Enough for a machine whose cores are busy with other tests; a free one needs a few seconds.
 PATIENCE = 60.0
 
 EMAIL = re.compile(r"[^\s\"'@:=]+@[\w-]+\.\w+")
@@ -32,8 +32,8 @@ _to_wire = TypeSerializer().serialize
 _from_wire = TypeDeserializer().deserialize
 
 
-class Shop:
-    """One deployed stack and the Stripe account it reads."""
+class DeployedShop:
+    """One deployed stack and the Stripe account that it reads."""
 
     def __init__(self, stack, stripe):
         self.stack = stack
@@ -42,18 +42,18 @@ class Shop:
         self._sqs = stack.client("sqs")
         self._nights = itertools.count()
         self._peers = threading.local()
-        self._note_peers()
+        self._record_peers()
 
     def night(self):
-        return Night(self, next(self._nights))
+        return ShopNight(self, next(self._nights))
 
-    # What happens to it
+    # Actions
 
     def sells(self, *specs):
         self.stripe.store.add_all(specs)
 
     def webhook_writes(self, spec, user, at, **changes):
-        """The webhook's order: its own sort key, no `source`. Answered as it lies in the table."""
+        """Write the webhook's order, with another sort key and without `source`. Return the stored item."""
         order = {
             "PK": f"USER#{user}",
             "SK": f"ORDER#{at}#{spec.id}",
@@ -67,8 +67,8 @@ class Shop:
         self._dynamodb.put_item(TableName=self.stack.table, Item=wire)
         return wire
 
-    def sends(self, *bodies):
-        """Messages into the main queue; an object goes as JSON, text as it is."""
+    def send(self, *bodies):
+        """Send messages to the main queue: text as it is, anything else as JSON."""
         texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
         for batch in itertools.batched(texts, 10):
             entries = [{"Id": str(n), "MessageBody": text} for n, text in enumerate(batch)]
@@ -76,27 +76,27 @@ class Shop:
             assert not answer.get("Failed")
 
     def redrive(self):
-        """Moves the dead letters back by hand, as an operator's tool does."""
+        """Move the dead letters back, and wait until the main queue is empty."""
         while messages := self._receive(self.stack.dlq_url, hidden=30):
             for message in messages:
-                self.sends(message["Body"])
+                self.send(message["Body"])
                 self._sqs.delete_message(QueueUrl=self.stack.dlq_url, ReceiptHandle=message["ReceiptHandle"])
+        self.drain()
 
-    def forgets_messages(self):
-        """Empties both queues."""
+    def purge_queues(self):
         for url in (self.stack.queue_url, self.stack.dlq_url):
             self._sqs.purge_queue(QueueUrl=url)
 
     def body(self, event):
-        """The body of the producer's answer to an event that it takes."""
+        """Invoke the producer with an event that it accepts, and return the body of its response."""
         answer = self.stack.invoke_producer(event)
         assert answer["statusCode"] == 200, answer
         return answer["body"]
 
-    # What is there
+    # State
 
     def dump(self):
-        """Every item of the table in wire format, by its key."""
+        """Return every item of the table in wire format by its key."""
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self.stack.table, ConsistentRead=True)
         return {(item["PK"]["S"], item["SK"]["S"]): item for page in pages for item in page["Items"]}
 
@@ -104,13 +104,17 @@ class Shop:
         return [plain(item) for item in self.dump().values()]
 
     def orders(self, *session_ids):
-        """The orders of these sessions, whoever wrote them."""
+        """Return the orders of these sessions, from the webhook or from the sync."""
         wanted = set(session_ids)
         return [item for item in self.items() if is_order(item) and item["orderId"] in wanted]
 
     def order(self, spec):
         (order,) = self.orders(spec.id)
         return order
+
+    def have_one_order_each(self, specs):
+        orders = self.orders(*(spec.id for spec in specs))
+        return sorted(order["orderId"] for order in orders) == sorted(spec.id for spec in specs)
 
     def item(self, pk, sk):
         key = {"PK": {"S": pk}, "SK": {"S": sk}}
@@ -130,22 +134,20 @@ class Shop:
         return [item for item in self.items() if item["PK"] == f"SYNC_RUN#{run_id}"]
 
     def counters(self, run_id):
-        """(enqueued, processed, created, skipped, errors) of a run."""
-        run = self.run(run_id)
+        """Return (enqueued, processed, created, skipped, errors) of the run. The sync state must agree."""
+        run, state = self.run(run_id), self.state()
+        if state["lastSyncRunId"] == run_id:
+            assert [state[f"lastSync{name.capitalize()}"] for name in COUNTERS] == [run[n] for n in COUNTERS]
         return tuple(run[name] for name in COUNTERS)
 
-    def state_counters(self):
-        state = self.state()
-        return tuple(state[f"lastSync{name.capitalize()}"] for name in COUNTERS)
-
     def waiting(self):
-        """Messages in the main queue, in flight or not."""
+        """Return the number of messages in the main queue, in flight or not."""
         return self._count(self.stack.queue_url)
 
     def dead(self):
-        """Bodies of the dead letters, which stay where they are. Not for more than ten."""
+        """Return the bodies of at most ten dead letters, without removing them."""
         count = self._count(self.stack.dlq_url)
-        assert count <= 10, "more dead letters than one receive answers"
+        assert count <= 10, "more dead letters than one receive returns"
         bodies = [message["Body"] for message in self._receive(self.stack.dlq_url, hidden=0)]
         assert len(bodies) == count
         return bodies
@@ -154,7 +156,7 @@ class Shop:
         return sorted(json.loads(body)["sessionId"] for body in self.dead())
 
     def queues(self):
-        """(waiting, dead), to compare what was with what is."""
+        """Return the numbers of messages in the main queue and of dead letters."""
         return self.waiting(), self._count(self.stack.dlq_url)
 
     def _count(self, url):
@@ -166,25 +168,25 @@ class Shop:
         answer = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=hidden)
         return answer.get("Messages", [])
 
-    def received(self):
-        """Bodies of what waits in the main queue, ten at most, received once and left there."""
-        return [json.loads(message["Body"]) for message in self._receive(self.stack.queue_url, hidden=0)]
-
     # Waiting
 
     def settled(self, *run_ids, timeout=PATIENCE):
-        """Returns when the runs are done and the main queue is empty."""
+        """Wait until the runs are done and the main queue is empty."""
         for run_id in run_ids:
             wait_until(lambda run_id=run_id: self.run(run_id).get("status") == "done", run_id, timeout)
-        self.drained(timeout)
+        self.drain(timeout)
 
-    def drained(self, timeout=PATIENCE):
+    def drain(self, timeout=PATIENCE):
         wait_until(lambda: self.waiting() == 0, "the queue is empty", timeout)
 
-    # Who asks Stripe
+    def wait_for_dead_letters(self, count, timeout=PATIENCE):
+        """Wait until so many messages are dead letters and no other message is left."""
+        wait_until(lambda: self.queues() == (0, count), f"{count} dead letters and no other message", timeout)
 
-    def caller(self, processes):
-        """Of these processes the one whose request the current thread of the fake Stripe answers."""
+    # The callers of Stripe
+
+    def find_caller(self, processes):
+        """Return the process whose request the current thread of the fake Stripe answers."""
         for process in processes:
             try:
                 connections = process.net_connections("tcp")
@@ -192,22 +194,25 @@ class Shop:
                 continue
             if any(connection.laddr.port == self._peers.port for connection in connections):
                 return process
-        raise LookupError("nobody of these asked")
+        raise LookupError("none of these processes sent the request")
 
-    def _note_peers(self):
+    def _record_peers(self):
         server = self.stripe._server
         handle = server.process_request_thread
 
-        def noting(request, client_address):
+        def record(request, client_address):
             self._peers.port = client_address[1]
             handle(request, client_address)
 
-        server.process_request_thread = noting
+        server.process_request_thread = record
 
     # Logs
 
+    def log_lines(self, function):
+        return [line for entry in self.stack.logs(function) for line in entry.splitlines()]
+
     def logged(self, function):
-        """The structured lines of a function; one that a kill has cut short is left out."""
+        """Return the structured lines of a function, without a line that a kill has truncated."""
         lines = []
         for line in self.log_lines(function):
             try:
@@ -218,13 +223,10 @@ class Shop:
                 lines.append(parsed)
         return lines
 
-    def log_lines(self, function):
-        return [line for entry in self.stack.logs(function) for line in entry.splitlines()]
-
     def check_logs(self, *secrets):
-        """No customer and no key in any line, and run and session in every structured one."""
+        """Check that no line holds a customer or a key, and that every structured one has run and session."""
         for function in (self.stack.producer, self.stack.consumer):
-            # The emulator writes a function's lines down some time after it has answered.
+            # The emulator stores a function's lines some time after its response.
             wait_until(lambda name=function: self.logged(name), f"a line of {function}", 30)
             text = "\n".join(self.log_lines(function))
             assert EMAIL.findall(text) == []
@@ -235,10 +237,10 @@ class Shop:
 
 
 @dataclass
-class Night:
-    """One schedule of the shop and the sessions in its window."""
+class ShopNight:
+    """One scheduled run of the shop and the sessions in its window."""
 
-    shop: Shop
+    shop: DeployedShop
     number: int
     _ages: itertools.count = field(default_factory=lambda: itertools.count(HOUR))
 
@@ -247,21 +249,8 @@ class Night:
         return FIRST_NIGHT - 2 * DAY * self.number
 
     @property
-    def begin(self):
-        """Of its scheduled run's window, where nothing before that was left out."""
-        return self.end - 25 * HOUR
-
-    @property
-    def window(self):
-        return {"from": iso(self.begin), "to": iso(self.end - GRACE)}
-
-    @property
-    def scheduled_time(self):
-        return iso(self.end)
-
-    @property
     def event(self):
-        return {"trigger": "scheduled", "scheduledTime": self.scheduled_time}
+        return {"trigger": "scheduled", "scheduledTime": iso(self.end)}
 
     @property
     def run_id(self):
@@ -272,7 +261,7 @@ class Night:
         return f"user-{self.number}"
 
     def session(self, name, /, **changes):
-        """A paid session of the night's customer that completed an hour before the end, unless changed."""
+        """Return a paid session of the night's customer, completed an hour before the end unless changed."""
         return SessionSpec(
             **{
                 "id": f"cs_test_{self.number:02}_{name}",
@@ -287,11 +276,10 @@ class Night:
         self.shop.sells(spec)
         return spec
 
-    def sells_many(self, count, customers=1, **changes):
-        specs = [
-            self.session(f"{n:05}", metadata={"userId": f"{self.user}-{n % customers}"}, **changes)
-            for n in range(count)
-        ]
+    def sells_many(self, count, spacing=1):
+        """Add sessions that are so many seconds apart."""
+        ages = (HOUR + spacing * n for n in range(count))
+        specs = [self.session(f"{n:05}", created=self.end - age) for n, age in enumerate(ages)]
         self.shop.sells(*specs)
         return specs
 
@@ -300,7 +288,7 @@ class Night:
         return self.shop.webhook_writes(spec, user, spec.created + 41, **changes)
 
     def message(self, spec, **changes):
-        """The message for a session, by the contract."""
+        """Return the queue message for a session according to the contract."""
         return {
             "v": 1,
             "runId": self.run_id,
@@ -318,11 +306,11 @@ class Night:
     def produce(self):
         return self.shop.body(self.event)
 
-    def passes(self):
-        """The whole run. Answers its record."""
+    def play(self):
+        """Run it to its end and return its counters."""
         self.produce()
         self.shop.settled(self.run_id)
-        return self.shop.run(self.run_id)
+        return self.counters()
 
     def counters(self):
         return self.shop.counters(self.run_id)

@@ -1,4 +1,4 @@
-"""The commands of README and docs/by-hand.md, run for real with the AWS CLI on the deployed stack."""
+"""The commands of README and docs/by-hand.md, run with the AWS CLI on the deployed stack."""
 
 import json
 import os
@@ -8,55 +8,39 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack import STRIPE_KEY, wait_until
 from testkit.emulator.clients import CREDENTIALS
-from testkit.fake_stripe import FakeStripe, SessionSpec
-from tests.e2e.aws_cli import with_aws
+from testkit.fake_stripe import Endpoint
 
 ROOT = Path(__file__).parents[2]
 TEXTS = (ROOT / "README.md").read_text() + (ROOT / "docs" / "by-hand.md").read_text()
 pytestmark = pytest.mark.e2e
-STACK = "stripe-nightly-sync"
-NOW = 1_732_672_800  # 2024-11-27T02:00:00Z
-SCHEDULED = {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z"}
 
 
-def commands(kind):
-    """The code blocks that are marked as tested."""
+def find_commands(kind):
+    """Return the code blocks that are marked as tested."""
     blocks = re.findall(rf"<!-- tested: {kind} -->\s*```bash\n(.*?)```", TEXTS, flags=re.DOTALL)
     return [re.sub(r"^ {3}", "", block, flags=re.MULTILINE) for block in blocks]
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory):
-    folder = with_aws(tmp_path_factory.mktemp("bin"))
-    if folder is None:
-        pytest.skip("no AWS CLI, and none from the package registry")
-    return folder
+def night(open_shop):
+    shop = open_shop()
+    night = shop.night()
+    for n in range(2):
+        night.sells(f"readme{n:02}")
+    lost = night.sells("lost")
+    shop.stripe.faults.missing(session=lost.id, endpoint=Endpoint.RETRIEVE)
+    night.produce()
+    shop.wait_for_dead_letters(1)
+    return night
 
 
-@pytest.fixture(scope="module")
-def shop(emulator, deploy_module_stack):
-    with FakeStripe(STRIPE_KEY) as stripe:
-        for n in range(3):
-            stripe.store.add(SessionSpec(f"cs_test_readme{n:02}", NOW - 3600 - n, metadata={"userId": "u1"}))
-        stripe.faults.missing(session="cs_test_readme02")
-        stack = deploy_module_stack(StripeApiBase=stripe.url)
-        run_id = stack.invoke_producer(SCHEDULED)["body"]["runId"]
-        wait_until(lambda: dead_letters(stack) == 1, "the dead session to be in the DLQ")
-        yield stack, run_id
-
-
-def dead_letters(stack):
-    name = "ApproximateNumberOfMessages"
-    answer = stack.client("sqs").get_queue_attributes(QueueUrl=stack.dlq_url, AttributeNames=[name])
-    return int(answer["Attributes"][name])
-
-
-def run(command, aws, shop, cwd):
-    stack, run_id = shop
+@pytest.fixture
+def run(night, aws_folder, tmp_path):
+    """Run a command and return its output."""
+    stack = night.shop.stack
     environment = {
-        "PATH": f"{aws}:{os.environ['PATH']}",
+        "PATH": f"{aws_folder}:{os.environ['PATH']}",
         "HOME": os.environ["HOME"],
         "AWS_ENDPOINT_URL": stack.endpoint,
         "AWS_CA_BUNDLE": str(stack.client.trusted),
@@ -64,38 +48,36 @@ def run(command, aws, shop, cwd):
         "AWS_PAGER": "",
         "TABLE": stack.table,
         "DLQ_URL": stack.dlq_url,
-        "RUN_ID": run_id,
+        "RUN_ID": night.run_id,
     }
-    command = command.replace(f"{STACK}-producer", stack.producer)
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", command],
-        env=environment,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stderr}"
-    return done.stdout
+
+    def run(command):
+        command = command.replace("stripe-nightly-sync-producer", stack.producer)
+        words = ["bash", "-eu", "-o", "pipefail", "-c", command]
+        done = subprocess.run(
+            words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        return done.stdout
+
+    return run
 
 
-def test_the_commands_of_the_morning_show_state_runs_orders_outcomes_and_dead_letters(aws, shop, tmp_path):
-    state, runs, orders, outcomes, dead = (
-        json.loads(run(command, aws, shop, tmp_path)) for command in commands("verify")
-    )
+def test_commands_of_the_morning_show_the_state_of_a_run(night, run):
+    state, runs, orders, outcomes, dead = (json.loads(run(command)) for command in find_commands("verify"))
     assert state["Item"]["lastSyncCreated"] == {"N": "2"}
-    assert [item["runId"]["S"] for item in runs["Items"]] == [shop[1]]
+    assert [item["runId"]["S"] for item in runs["Items"]] == [night.run_id]
     assert runs["Items"][0]["errors"] == {"N": "1"}
     assert {item["orderNumber"]["S"] for item in orders["Items"]} == {"BC-README00", "BC-README01"}
     assert sorted(item["outcome"]["S"] for item in outcomes["Items"]) == ["created", "created", "error"]
     assert dead["Attributes"]["ApproximateNumberOfMessages"] == "1"
 
 
-def test_the_preview_and_the_longer_lookback_work_as_printed(aws, shop, tmp_path):
-    preview, longer = commands("invoke")
-    assert '"dryRun": true' in run(preview, aws, shop, tmp_path)
+def test_printed_invocations_preview_and_look_back_longer(run, tmp_path):
+    preview, longer = find_commands("invoke")
+    assert '"dryRun": true' in run(preview)
     body = json.loads((tmp_path / "preview.json").read_text())["body"]
     assert (body["dryRun"], body["enqueued"]) == (True, 0)
-    run(longer, aws, shop, tmp_path)
+    run(longer)
     body = json.loads((tmp_path / "run.json").read_text())["body"]
     assert (body["trigger"], body["lookbackHours"]) == ("manual", 168)

@@ -1,9 +1,9 @@
-"""CloudWatch's alarms as far as the template uses them: periods, statistics, thresholds, missing data.
+"""A model of CloudWatch's alarms, as far as the template uses them.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
-Where data are missing CloudWatch also looks at a few periods before those it counts: if it finds enough real
-values there, it judges by the newest of them, and what TreatMissingData says is not asked. So an alarm on
-missing data may come later, and one on events may stay.
+If data is missing, CloudWatch also reads a few periods before the evaluated ones. If it finds enough real
+values there, it evaluates the newest of them and ignores TreatMissingData. An alarm on missing data may
+therefore come later, and one on events may last longer.
 """
 
 import operator
@@ -16,15 +16,12 @@ from tests.infra.resolved import STACK
 
 OK, ALARM, UNKNOWN = "OK", "ALARM", "INSUFFICIENT_DATA"
 STATISTICS = {"Sum": sum, "Maximum": max, "Minimum": min}
-FURTHER_PERIODS = 3  # CloudWatch says "more"; users have seen three to four
-COMPARISONS = {
-    "GreaterThanThreshold": operator.gt,
-    "LessThanThreshold": operator.lt,
-}
+FURTHER_PERIODS = 3  # CloudWatch documents "more"; users have observed three to four
+COMPARISONS = {"GreaterThanThreshold": operator.gt, "LessThanThreshold": operator.lt}
 
 
-class Points:
-    """What was reported: values by metric and time."""
+class Datapoints:
+    """The reported values by metric and time."""
 
     def __init__(self):
         self._times = defaultdict(list)
@@ -39,37 +36,35 @@ class Points:
         times = self._times[metric]
         return self._values[metric][bisect_right(times, after) : bisect_right(times, until)]
 
-    @property
-    def metrics(self):
-        return set(self._times)
 
-
-def metric(namespace, name, dimensions):
+def make_metric(namespace, name, dimensions):
     return (namespace, name, frozenset(dimensions.items()))
 
 
-def metric_of(body):
+def parse_metric(body):
     dimensions = {one["Name"]: one["Value"] for one in body["Dimensions"]}
-    return metric(body["Namespace"], body["MetricName"], dimensions)
+    return make_metric(body["Namespace"], body["MetricName"], dimensions)
 
 
 @dataclass(frozen=True)
-class Term:
+class MetricTerm:
+    """One metric with its statistic and period."""
+
     metric: tuple
     statistic: str
     period: int
 
     def value(self, points, until):
-        found = points.between(self.metric, until - self.period, until)
-        return STATISTICS[self.statistic](found) if found else None
+        values = points.between(self.metric, until - self.period, until)
+        return STATISTICS[self.statistic](values) if values else None
 
 
 class Alarm:
-    """One alarm of the template, given its properties with everything worked out."""
+    """One alarm of the template, made from its resolved properties."""
 
     def __init__(self, body):
         self.name = body["AlarmName"].removeprefix(f"{STACK}-")
-        self.terms, self.fill = terms_of(body)
+        self.terms, self.fill = parse_terms(body)
         self.periods = int(body["EvaluationPeriods"])
         self.compare = COMPARISONS[body["ComparisonOperator"]]
         self.threshold = float(body["Threshold"])
@@ -82,13 +77,13 @@ class Alarm:
         return period
 
     def evaluate(self, points, now):
-        ends = self._judged(points, [now - n * self.period for n in range(self.periods + FURTHER_PERIODS)])
+        ends = self._select(points, [now - n * self.period for n in range(self.periods + FURTHER_PERIODS)])
         if self.missing != "ignore" or any(self._value(points, end) is not None for end in ends):
             self.state = ALARM if all(self._breaches(points, end) for end in ends) else OK
         return self.state
 
-    def _judged(self, points, ends):
-        """The newest periods with real values, if there are enough of them; else the newest."""
+    def _select(self, points, ends):
+        """Return the newest periods with real values if there are enough of them, else the newest."""
         real = [end for end in ends if self._value(points, end) is not None]
         return real[: self.periods] if len(real) >= self.periods else ends[: self.periods]
 
@@ -103,14 +98,16 @@ class Alarm:
         return None if None in values else sum(values)
 
 
-def terms_of(body):
-    """The metrics whose sum is watched, and what stands for a missing value: one metric, those of an
-    expression `a + b + c`, or one of `FILL(a, 0)`."""
+def parse_terms(body):
+    """Return the metrics that are summed, and the value that replaces a missing one, or None.
+
+    Supports one metric, the sum `a + b + c` and `FILL(a, 0)`.
+    """
     if "Metrics" not in body:
-        return [Term(metric_of(body), body["Statistic"], body["Period"])], None
+        return [MetricTerm(parse_metric(body), body["Statistic"], body["Period"])], None
     stats = {one["Id"]: one["MetricStat"] for one in body["Metrics"] if "MetricStat" in one}
     (expression,) = [one["Expression"] for one in body["Metrics"] if "Expression" in one]
     filled = re.fullmatch(r"FILL\((\w+), (\d+)\)", expression)
     used = [stats[name] for name in ([filled[1]] if filled else expression.split(" + "))]
-    terms = [Term(metric_of(stat["Metric"]), stat["Stat"], stat["Period"]) for stat in used]
+    terms = [MetricTerm(parse_metric(stat["Metric"]), stat["Stat"], stat["Period"]) for stat in used]
     return terms, float(filled[2]) if filled else None

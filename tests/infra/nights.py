@@ -1,4 +1,4 @@
-"""Nights of the real producer and consumer, with CloudWatch looking on."""
+"""Nights of the real producer and consumer whose metrics are evaluated by the modelled alarms."""
 
 import io
 import itertools
@@ -10,19 +10,19 @@ from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 from testkit.builders import NOW
 from testkit.world import World
-from tests.infra.alarms import ALARM, OK, Alarm, Points, metric
-from tests.infra.resolved import STACK, Deployed
+from tests.infra.alarms import ALARM, OK, Alarm, Datapoints, make_metric
+from tests.infra.resolved import STACK, ResolvedTemplate
 
-LOOK = 5 * MINUTE
-# SQS goes on reporting a queue for so long after the last thing happened to it.
+EVALUATION_INTERVAL = 5 * MINUTE
+# SQS continues to report a queue for so long after its last activity.
 IDLE = 6 * HOUR
-# Lambda tries an asynchronous call again after so long.
+# Lambda's delays before its two retries of an asynchronous invocation.
 RETRIES = (60, 120)
 _numbers = itertools.count()
 
 
-class Nights(World):
-    """`watch` begins the alarms of a deployment; `on` are those that were on at any time, by name."""
+class MonitoredNights(World):
+    """A shop with alarms. `raised` holds the names of the alarms that were on at any time."""
 
     def __init__(self, stripe, **env):
         super().__init__(stripe, **env)
@@ -32,30 +32,35 @@ class Nights(World):
             self.telemetries = {
                 part: Telemetry(f"{part}-{number}", STACK) for part in ("producer", "consumer")
             }
-        self.points = Points()
+        self.points = Datapoints()
         self.alarms = []
-        self.on = set()
+        self.raised = set()
         self.states = {}
         self.paused = False
         self.missed_starts = self.memory_sqs.add_queue("missed-starts", visibility=30)
-        for url, days in ((self.queue, 10), (self.dlq, 14), (self.missed_starts, 14)):
-            kept = {"MessageRetentionPeriod": str(days * DAY)}
-            self.memory_sqs.set_queue_attributes(QueueUrl=url, Attributes=kept)
+        self._queues = {
+            self.queue: ("sessions", 10),
+            self.dlq: ("dead-letters", 14),
+            self.missed_starts: ("missed-starts", 14),
+        }
+        for url, (_, days) in self._queues.items():
+            retention = {"MessageRetentionPeriod": str(days * DAY)}
+            self.memory_sqs.set_queue_attributes(QueueUrl=url, Attributes=retention)
         self._dead_since = None
         self._active_until = {}
 
-    # What the functions do
+    # The functions, with their metrics
 
     def produce(self, event=None, *, timeout=900):
-        with self._running("producer"):
+        with self._measuring("producer"):
             return super().produce(event, timeout=timeout)
 
     def handle(self, event, context=None):
-        with self._running("consumer"):
+        with self._measuring("consumer"):
             return super().handle(event, context)
 
     @contextmanager
-    def _running(self, part):
+    def _measuring(self, part):
         self.telemetry = self.telemetries[part]
         self.out.seek(0, io.SEEK_END)
         begin, failed = self.out.tell(), 1
@@ -64,75 +69,72 @@ class Nights(World):
                 yield
             failed = 0
         finally:
-            self._report("AWS/Lambda", "Errors", "FunctionName", f"{STACK}-{part}", failed)
+            self._report("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-{part}"}, failed)
             for line in self.lines(begin):
-                self._take(line)
+                self._report_line(line)
 
     def lines(self, begin=0):
-        """What the functions printed, parsed."""
+        """Return the parsed output of the functions."""
         return [json.loads(line) for line in self.out.getvalue()[begin:].splitlines()]
 
-    def _take(self, line):
+    def _report_line(self, line):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             for names, one in itertools.product(directive["Dimensions"], directive["Metrics"]):
-                key = metric(directive["Namespace"], one["Name"], {name: line[name] for name in names})
                 for value in line[one["Name"]]:
-                    self.points.add(key, value, self.clock.now)
+                    dimensions = {name: line[name] for name in names}
+                    self._report(directive["Namespace"], one["Name"], dimensions, value)
 
-    def _report(self, namespace, name, dimension, of, value):
-        self.points.add(metric(namespace, name, {dimension: of}), value, self.clock.now)
+    def _report(self, namespace, name, dimensions, value):
+        self.points.add(make_metric(namespace, name, dimensions), value, self.clock.now)
 
-    # Time passes
+    # Time
 
-    def watch(self, **parameters):
-        bodies = Deployed(**parameters).of_type("AWS::CloudWatch::Alarm").values()
+    def watch_alarms(self, **parameters):
+        """Start evaluating the alarms of a deployment with these parameters."""
+        bodies = ResolvedTemplate(**parameters).of_type("AWS::CloudWatch::Alarm").values()
         self.alarms = [Alarm(body) for body in bodies]
 
-    def starts(self, event):
-        """The schedule's call, Lambda's two retries, and its dead-letter queue."""
+    def start_run(self, event):
+        """Invoke the producer as the schedule does, with Lambda's two retries and its dead-letter queue."""
         for wait in (*RETRIES, None):
             with suppress(SyncError):
                 self.produce(event)
                 self.hop_all()
                 return
             if wait is not None:
-                self.passes(wait)
+                self.advance(wait)
         self.memory_sqs.send_message(QueueUrl=self.missed_starts, MessageBody=json.dumps(event))
 
-    def night(self, number=0, **options):
-        """The schedule of that night, and the day after it up to midnight."""
-        self.passes_until(NOW + number * DAY)
-        self.starts({"trigger": "scheduled", "scheduledTime": to_iso(NOW + number * DAY)} | options)
-        self.passes_until(NOW + number * DAY + 22 * HOUR)
+    def play_night(self, number=0, **options):
+        """Play that night's scheduled run and the day after it up to midnight."""
+        self.advance_to(NOW + number * DAY)
+        self.start_run({"trigger": "scheduled", "scheduledTime": to_iso(NOW + number * DAY)} | options)
+        self.advance_to(NOW + number * DAY + 22 * HOUR)
 
-    def passes(self, seconds):
-        self.passes_until(self.clock.now + seconds)
+    def advance(self, seconds):
+        self.advance_to(self.clock.now + seconds)
 
-    def passes_until(self, moment):
+    def advance_to(self, moment):
         while True:
-            self._consume()
-            self._look()
+            self.consume()
+            self._evaluate()
             if self.clock.now >= moment:
                 return
-            self.clock.now = min(moment, self.clock.now + LOOK)
+            self.clock.now = min(moment, self.clock.now + EVALUATION_INTERVAL)
 
-    def _consume(self):
+    def consume(self):
         while not self.paused and self.deliver():
             self.hop_all()
 
-    def _look(self):
-        for queue, name in (
-            (self.queue, "sessions"),
-            (self.dlq, "dead-letters"),
-            (self.missed_starts, "missed-starts"),
-        ):
-            self._measure(queue, f"{STACK}-{name}")
+    def _evaluate(self):
+        for url, (name, _) in self._queues.items():
+            self._report_queue(url, {"QueueName": f"{STACK}-{name}"})
         for alarm in self.alarms:
             self.states[alarm.name] = alarm.evaluate(self.points, self.clock.now)
             if alarm.state == ALARM:
-                self.on.add(alarm.name)
+                self.raised.add(alarm.name)
 
-    def _measure(self, url, name):
+    def _report_queue(self, url, dimensions):
         shown = self.memory_sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         counts = {
             "Visible": int(shown["ApproximateNumberOfMessages"]),
@@ -144,17 +146,12 @@ class Nights(World):
         if self.clock.now > self._active_until.get(url, 0):
             return
         for kind, count in counts.items():
-            self._report("AWS/SQS", f"ApproximateNumberOfMessages{kind}", "QueueName", name, count)
+            self._report("AWS/SQS", f"ApproximateNumberOfMessages{kind}", dimensions, count)
         if url == self.dlq:
-            self._measure_age(name, counts["Visible"])
+            # AWS counts a dead letter's age from its move into this queue.
+            self._dead_since = (self._dead_since or self.clock.now) if counts["Visible"] else None
+            age = self.clock.now - (self._dead_since or self.clock.now)
+            self._report("AWS/SQS", "ApproximateAgeOfOldestMessage", dimensions, age)
 
-    def _measure_age(self, name, messages):
-        """Since a message came into this queue, as AWS counts it for dead letters."""
-        self._dead_since = (self._dead_since or self.clock.now) if messages else None
-        age = self.clock.now - (self._dead_since or self.clock.now)
-        self._report("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, age)
-
-    # What is to be seen
-
-    def is_ok(self, name):
-        return self.states[name] == OK
+    def is_ok(self, *names):
+        return all(self.states[name] == OK for name in names)

@@ -1,4 +1,4 @@
-"""The template as CloudFormation works it out for a deployment: functions called, parameters put in."""
+"""The template as CloudFormation resolves it for a deployment: parameters inserted, functions evaluated."""
 
 import re
 
@@ -11,7 +11,7 @@ TEMPLATE = decode_str(PATH.read_text())[0]
 RESOURCES = TEMPLATE["Resources"]
 PARAMETERS = TEMPLATE["Parameters"]
 STACK = "stripe-nightly-sync"
-GIVEN = {"CommerceTable": "shop", "StripeSecretParameter": "/shop/stripe-key"}
+REQUIRED = {"CommerceTable": "shop", "StripeSecretParameter": "/shop/stripe-key"}
 PSEUDO = {
     "AWS::StackName": STACK,
     "AWS::Region": "eu-central-1",
@@ -21,16 +21,19 @@ PSEUDO = {
     "AWS::NoValue": None,
 }
 NAMES = ("FunctionName", "QueueName", "AlarmName", "LogGroupName", "DashboardName", "Name")
-_PLACE = re.compile(r"\$\{([^}]+)\}")
+_PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 
 
-class Deployed:
-    """One deployment: `Deployed(ScheduleState="DISABLED")`. All other parameters have their defaults."""
+class ResolvedTemplate:
+    """The template for the given parameters: `ResolvedTemplate(ScheduleState="DISABLED")`.
+
+    All other parameters have their defaults.
+    """
 
     def __init__(self, **parameters):
         assert parameters.keys() <= PARAMETERS.keys(), parameters
         defaults = {name: str(body["Default"]) for name, body in PARAMETERS.items() if "Default" in body}
-        self.parameters = defaults | GIVEN | parameters
+        self.parameters = defaults | REQUIRED | parameters
 
     def properties(self, name):
         return self.value(RESOURCES[name]["Properties"])
@@ -40,16 +43,16 @@ class Deployed:
         return {name: self.properties(name) for name in names}
 
     def value(self, value):  # noqa: PLR0911 - a case for each function
-        """A value of the template with everything in it worked out; what is AWS::NoValue is gone."""
+        """Return a value of the template with everything in it resolved and AWS::NoValue removed."""
         match value:
             case {"Ref": name}:
                 return self._ref(name)
             case {"Fn::GetAtt": [name, attribute]}:
                 return self._attribute(name, attribute)
             case {"Fn::Sub": [text, own]}:
-                return self._sub(text, self.value(own))
+                return self._substitute(text, self.value(own))
             case {"Fn::Sub": text}:
-                return self._sub(text, {})
+                return self._substitute(text, {})
             case {"Fn::If": [condition, yes, no]}:
                 return self.value(yes if self.holds(condition) else no)
             case {"Fn::FindInMap": [name, key, second]}:
@@ -81,12 +84,21 @@ class Deployed:
         body = RESOURCES[name]["Properties"]
         return self.value(body[attribute]) if attribute in body else f"arn:{name}"
 
-    def _sub(self, text, own):
-        def put_in(place):
-            name = place[1]
+    def _substitute(self, text, own):
+        def replace(placeholder):
+            name = placeholder[1]
             if name in own:
                 return own[name]
             resource, _, attribute = name.partition(".")
             return str(self._attribute(resource, attribute) if attribute else self._ref(name))
 
-        return _PLACE.sub(put_in, text)
+        return _PLACEHOLDER.sub(replace, text)
+
+
+DEFAULT = ResolvedTemplate()
+ALARMS = {
+    body["AlarmName"].removeprefix(f"{STACK}-"): body
+    for body in DEFAULT.of_type("AWS::CloudWatch::Alarm").values()
+}
+[COMPOSITE] = DEFAULT.of_type("AWS::CloudWatch::CompositeAlarm").values()
+ALL_ALARMS = ALARMS | {COMPOSITE["AlarmName"].removeprefix(f"{STACK}-"): COMPOSITE}

@@ -1,4 +1,4 @@
-"""The comparison of calls and grants sees what is missing and what is too much."""
+"""The comparison of recorded calls with the roles' permissions finds missing and superfluous ones."""
 
 import json
 
@@ -7,83 +7,77 @@ import pytest
 from recon.dynamodb.records import STATE_KEY
 from testkit.roles import CALLED_BY_AWS, granted, write_patterns
 from tests.e2e import calls
-from tests.e2e.calls import Used, differences, read
+from tests.e2e.calls import RoleUsage, find_differences, read_usage
 
 PRODUCER, CONSUMER = "ProducerRole", "ConsumerRole"
 KEYS = {pattern.replace("*", "1") for pattern in write_patterns(CONSUMER)}
 
 
-def use(role, *, more=(), less=(), keys=None):
-    """All that a role is granted, and so much more or less."""
+def usage(role, *, more=(), less=(), keys=KEYS):
+    """Return all that a role is granted, plus `more` and minus `less`."""
     actions = granted(role) - CALLED_BY_AWS[role]
-    return Used(frozenset((actions | set(more)) - set(less)), frozenset(KEYS if keys is None else keys))
+    return RoleUsage(frozenset((actions | set(more)) - set(less)), frozenset(keys))
 
 
-def call(service, operation, writes=(), function="sync-1-consumer"):
-    return {"function": function, "service": service, "operation": operation, "writes": writes}
+@pytest.mark.parametrize(
+    ("role", "used", "differences"),
+    [
+        (PRODUCER, usage(PRODUCER, keys={STATE_KEY[0]}), []),
+        (CONSUMER, usage(CONSUMER), []),
+        (
+            CONSUMER,
+            usage(CONSUMER, more=["dynamodb:Scan"]),
+            ["ConsumerRole calls dynamodb:Scan, which is not granted"],
+        ),
+        (
+            CONSUMER,
+            usage(CONSUMER, less=["dynamodb:GetItem"]),
+            ["ConsumerRole is granted dynamodb:GetItem, which nothing calls"],
+        ),
+        (
+            PRODUCER,
+            usage(PRODUCER, keys={"SYSTEM", "USER#1"}),
+            ["ProducerRole writes USER#1, which no pattern of its policy covers"],
+        ),
+        (
+            CONSUMER,
+            usage(CONSUMER, keys=KEYS - {"EVENT#1"}),
+            ["ConsumerRole may write EVENT#*, which nothing does"],
+        ),
+    ],
+)
+def test_difference_between_calls_and_grants_is_named(role, used, differences):
+    assert find_differences(role, used) == differences
 
 
-def noted(folder, *made):
-    folder.mkdir(exist_ok=True)
-    (folder / f"{len(list(folder.iterdir()))}.jsonl").write_text(
-        "".join(f"{json.dumps(one)}\n" for one in made)
-    )
-    return read(folder)
-
-
-@pytest.mark.parametrize("role", [PRODUCER, CONSUMER])
-def test_nothing_is_said_when_grants_and_calls_agree(role):
-    keys = {STATE_KEY[0]} if role == PRODUCER else KEYS
-    assert differences(role, use(role, keys=keys)) == []
-
-
-def test_a_call_without_a_grant_is_said():
-    assert differences(CONSUMER, use(CONSUMER, more=["dynamodb:Scan"])) == [
-        "ConsumerRole calls dynamodb:Scan, which is not granted"
-    ]
-
-
-def test_a_grant_without_a_call_is_said():
-    assert differences(CONSUMER, use(CONSUMER, less=["dynamodb:GetItem"])) == [
-        "ConsumerRole is granted dynamodb:GetItem, which nothing calls"
-    ]
-
-
-def test_a_partition_that_no_pattern_covers_is_said():
-    assert differences(PRODUCER, use(PRODUCER, keys={"SYSTEM", "USER#1"})) == [
-        "ProducerRole writes USER#1, which no pattern of its policy covers"
-    ]
-
-
-def test_a_pattern_under_which_nothing_is_written_is_said():
-    assert differences(CONSUMER, use(CONSUMER, keys=KEYS - {"EVENT#1"})) == [
-        "ConsumerRole may write EVENT#*, which nothing does"
-    ]
-
-
-def test_notes_of_all_processes_are_one(tmp_path):
-    noted(tmp_path / "calls", call("ssm", "GetParameter"))
-    found = noted(
-        tmp_path / "calls", call("dynamodb", "Query"), call("sqs", "SendMessageBatch", (), "sync-1-producer")
-    )
-    assert found[CONSUMER].actions == {"ssm:GetParameter", "dynamodb:Query"}
-    assert found[PRODUCER].actions == {"sqs:SendMessage"}
-
-
-def test_a_transaction_needs_what_its_actions_need(tmp_path):
+def test_recorded_calls_of_all_processes_become_the_usage_of_roles(tmp_path):
     writes = [["Put", "USER#1"], ["Update", "SYSTEM"], ["Delete", "SYSTEM"]]
-    found = noted(tmp_path / "calls", call("dynamodb", "TransactWriteItems", writes))
-    assert found[CONSUMER] == Used(
-        frozenset({"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}),
-        frozenset({"USER#1", "SYSTEM"}),
-    )
+    recorded = [
+        ("consumer", "ssm", "GetParameter", []),
+        ("consumer", "dynamodb", "TransactWriteItems", writes),
+        ("producer", "sqs", "SendMessageBatch", []),
+    ]
+    for number, (function, service, operation, written) in enumerate(recorded):
+        call = {
+            "function": f"sync-1-{function}",
+            "service": service,
+            "operation": operation,
+            "writes": written,
+        }
+        (tmp_path / f"{number}.jsonl").write_text(f"{json.dumps(call)}\n")
+    assert read_usage(tmp_path) == {
+        CONSUMER: RoleUsage(
+            frozenset({"ssm:GetParameter", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}),
+            frozenset({"USER#1", "SYSTEM"}),
+        ),
+        PRODUCER: RoleUsage(frozenset({"sqs:SendMessage"}), frozenset()),
+    }
 
 
-def test_the_recorder_is_on_the_path_of_functions_when_a_session_collects(monkeypatch, tmp_path):
+def test_functions_record_their_calls_if_the_session_collects_them(monkeypatch, tmp_path):
     monkeypatch.setenv(calls.FOLDER, str(tmp_path))
-    variables = calls.recording()
-    assert variables[calls.FOLDER] == str(tmp_path)
-    assert (calls.HERE / "recorder" / "sitecustomize.py").exists()
-    assert variables["PYTHONPATH"] == str(calls.HERE / "recorder")
+    recorder = calls.HERE / "recorder"
+    assert calls.recorder_environment() == {calls.FOLDER: str(tmp_path), "PYTHONPATH": str(recorder)}
+    assert (recorder / "sitecustomize.py").exists()
     monkeypatch.delenv(calls.FOLDER)
-    assert calls.recording() == {}
+    assert calls.recorder_environment() == {}

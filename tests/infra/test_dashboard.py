@@ -1,4 +1,4 @@
-"""The dashboard and the saved queries show what is really reported and logged."""
+"""The dashboard and the saved queries: they show metrics that are reported and fields that are logged."""
 
 import json
 import re
@@ -10,69 +10,65 @@ from testkit.builders import NOW
 from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY
-from tests.infra.alarms import metric
-from tests.infra.nights import Nights
-from tests.infra.resolved import STACK, Deployed
-from tests.infra.test_alarms import ALARMS, exists
+from tests.infra.alarms import make_metric
+from tests.infra.metrics import metric_exists
+from tests.infra.nights import MonitoredNights
+from tests.infra.resolved import ALL_ALARMS, DEFAULT, STACK
 
-[DASHBOARD] = Deployed().of_type("AWS::CloudWatch::Dashboard").values()
+[DASHBOARD] = DEFAULT.of_type("AWS::CloudWatch::Dashboard").values()
 WIDGETS = json.loads(DASHBOARD["DashboardBody"])["widgets"]
 QUERIES = {
     body["Name"].removeprefix(f"{STACK}/"): body
-    for body in Deployed().of_type("AWS::Logs::QueryDefinition").values()
+    for body in DEFAULT.of_type("AWS::Logs::QueryDefinition").values()
 }
 GROUPS = [f"/aws/lambda/{STACK}-producer", f"/aws/lambda/{STACK}-consumer"]
+SUMMARY = "Sync completed: processed=2, created=1, skipped=0, errors=1"
 
 
-def of_type(kind):
+def widgets_of(kind):
     return [widget["properties"] for widget in WIDGETS if widget["type"] == kind]
 
 
-def lines_of(widget):
-    """(namespace, metric name, dimension, its value) of each line that is no expression."""
-    return [line[:4] for line in widget["metrics"] if isinstance(line[0], str)]
-
-
-METRICS = [tuple(line) for widget in of_type("metric") for line in lines_of(widget)]
+LINES = [line for widget in widgets_of("metric") for line in widget["metrics"]]
+# (namespace, metric name, dimension, its value) of each line that is no expression.
+METRICS = [tuple(line[:4]) for line in LINES if isinstance(line[0], str)]
 
 
 @pytest.fixture(scope="module")
 def lines():
-    """What a night logs in which everything happens: created, skipped, failed."""
+    """The output of a night with a created, a skipped and a failed session."""
     with FakeStripe(KEY, limits=RateLimits(per_second=None, per_endpoint=None)) as stripe:
-        nights = Nights(stripe)
+        nights = MonitoredNights(stripe)
         for n, user in enumerate(("u1", "u2")):
             nights.sells(SessionSpec(f"cs_test_session{n}", NOW - HOUR + n, metadata={"userId": user}))
         stripe.faults.missing(endpoint=Endpoint.RETRIEVE, session="cs_test_session1")
-        nights.night()
+        nights.play_night()
         nights.close()
         return nights.lines()
 
 
-def test_the_states_of_all_alarms_stand_on_top():
+@pytest.fixture(scope="module")
+def messages(lines):
+    return [line["message"] for line in lines if "message" in line]
+
+
+def test_dashboard_starts_with_the_states_of_all_alarms():
     top = min(WIDGETS, key=lambda widget: (widget["y"], widget["x"]))
     assert top["type"] == "alarm"
     prefix = f"arn:aws:cloudwatch:eu-central-1:123456789012:alarm:{STACK}-"
-    assert sorted(top["properties"]["alarms"]) == sorted(prefix + n for n in [*ALARMS, "needs-a-person"])
+    assert sorted(top["properties"]["alarms"]) == sorted(prefix + name for name in ALL_ALARMS)
 
 
 @pytest.mark.parametrize("line", METRICS, ids="/".join)
-def test_each_line_is_a_metric_that_exists(line):
+def test_dashboard_line_shows_an_existing_metric(line):
     namespace, name, dimension, value = line
-    assert exists(metric(namespace, name, {dimension: value}))
+    assert metric_exists(make_metric(namespace, name, {dimension: value}))
 
 
-def test_everything_that_an_operator_asks_about_is_shown():
+def test_dashboard_shows_work_errors_queues_and_durations():
     assert {name for _, name, _, _ in METRICS} >= {
-        "OrdersCreated",
-        "SessionsSkipped",
-        "SessionErrors",
-        "ApproximateNumberOfMessagesVisible",
-        "ApproximateAgeOfOldestMessage",
-        "StripeThrottled",
-        "Throttles",
-        "RunSeconds",
-        "Duration",
+        *("OrdersCreated", "SessionsSkipped", "SessionErrors", "StripeThrottled", "Throttles", "RunSeconds"),
+        *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage", "Duration"),
         "ConcurrentExecutions",
     }
     assert {value for _, name, _, value in METRICS if name == "ApproximateNumberOfMessagesVisible"} == {
@@ -80,13 +76,8 @@ def test_everything_that_an_operator_asks_about_is_shown():
     }
 
 
-def test_money_is_shown_by_currency_as_it_is_reported(lines):
-    [search] = [
-        line[0]["expression"]
-        for widget in of_type("metric")
-        for line in widget["metrics"]
-        if isinstance(line[0], dict)
-    ]
+def test_dashboard_shows_money_by_currency_as_it_is_reported(lines):
+    [search] = [line[0]["expression"] for line in LINES if isinstance(line[0], dict)]
     schema, name = re.fullmatch(
         rf"SEARCH\('{{(.*)}} MetricName=\"(.*)\" stack=\"{STACK}\"', 'Sum', 86400\)", search
     ).groups()
@@ -97,7 +88,7 @@ def test_money_is_shown_by_currency_as_it_is_reported(lines):
     assert dimensions in directive["Dimensions"]
 
 
-def test_widgets_lie_beside_each_other_and_not_on_each_other():
+def test_dashboard_widgets_do_not_overlap():
     taken = [
         (x, y)
         for widget in WIDGETS
@@ -111,48 +102,38 @@ def test_widgets_lie_beside_each_other_and_not_on_each_other():
 # --- queries ------------------------------------------------------------------------------------------------
 
 
-def said(lines):
-    return [line["message"] for line in lines if "message" in line]
+def matches(query, messages):
+    [pattern] = re.findall(r"\bmessage like /(.*?)/", query)
+    return [message for message in messages if re.search(pattern, message)]
 
 
-def patterns(query):
-    return re.findall(r"\bmessage like /(.*?)/", query)
-
-
-def test_the_last_runs_are_found_by_what_a_run_says_at_its_end(lines):
-    [widget] = of_type("log")
+def test_dashboard_query_finds_the_summaries_of_runs(messages):
+    [widget] = widgets_of("log")
     assert all(f"SOURCE '{group}'" in widget["query"] for group in GROUPS)
-    [pattern] = patterns(widget["query"])
-    assert [message for message in said(lines) if re.search(pattern, message)] == [
-        "Sync completed: processed=2, created=1, skipped=0, errors=1"
-    ]
+    assert matches(widget["query"], messages) == [SUMMARY]
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("sync summaries", "Sync completed: processed=2, created=1, skipped=0, errors=1"),
-        ("created orders", "Created order snapshot BC-SESSION0 via sync"),
-    ],
+    ("name", "message"),
+    [("sync summaries", SUMMARY), ("created orders", "Created order snapshot BC-SESSION0 via sync")],
 )
-def test_a_query_finds_what_it_is_named_after(name, found, lines):
-    [pattern] = patterns(QUERIES[name]["QueryString"])
-    assert [message for message in said(lines) if re.search(pattern, message)] == [found]
+def test_saved_query_finds_its_messages(name, message, messages):
+    assert matches(QUERIES[name]["QueryString"], messages) == [message]
 
 
-def test_errors_are_found_by_the_level_that_they_are_logged_at(lines):
+def test_saved_query_of_errors_matches_their_level(lines):
     levels = re.search(r"level in \[(.*?)\]", QUERIES["errors"]["QueryString"])[1]
     failed = [line for line in lines if line.get("message", "").startswith("Session failed")]
     assert failed
     assert all(f'"{line["level"]}"' in levels for line in failed)
 
 
-def test_there_is_a_query_for_each_question():
+def test_saved_queries_are_complete():
     assert QUERIES.keys() == {"sync summaries", "created orders", "errors", "one run", "one session"}
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_reads_both_logs_and_asks_for_fields_that_are_logged(name, lines):
+def test_saved_query_reads_both_logs_and_only_logged_fields(name, lines):
     body = QUERIES[name]
     assert body["LogGroupNames"] == GROUPS
     fields = re.search(r"fields (.*)", body["QueryString"])[1].split(", ")

@@ -1,4 +1,4 @@
-"""What each role may do: what its holder does, on what it does it to, and nothing else."""
+"""The roles' permissions: only the needed actions, each on the one resource that it is needed for."""
 
 import json
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ from testkit.roles import CALLED_BY_AWS, WRITES, actions, granted, statements, t
 RESOURCES = template()["Resources"]
 ROLES = [name for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"]
 HOLDERS = {"Producer": "ProducerRole", "Consumer": "ConsumerRole"}
-# Actions for which AWS knows no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/
+# Actions without a resource: https://docs.aws.amazon.com/service-authorization/latest/reference/
 WITHOUT_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
 
@@ -20,73 +20,63 @@ def arn(rest):
     return {"Fn::Sub": f"arn:${{AWS::Partition}}:{rest}"}
 
 
+def arn_of(name):
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
 HERE = "${AWS::Region}:${AWS::AccountId}"
-QUEUE = {"Fn::GetAtt": ["Queue", "Arn"]}
-# What the producer enqueues, and where Lambda keeps an event of it that failed.
-QUEUES = [QUEUE, {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]}]
 TABLE = arn(f"dynamodb:{HERE}:table/${{CommerceTable}}")
 PARAMETER = arn(f"ssm:{HERE}:parameter${{StripeSecretParameter}}")
-ITSELF = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
-
-
-def test_no_action_has_a_wildcard():
-    assert [action for role in ROLES for action in granted(role) if "*" in action] == []
-
-
-def test_no_resource_has_a_wildcard_where_aws_knows_a_resource():
-    loose = [
-        set(actions(statement))
-        for role in ROLES
-        for statement in statements(role)
-        if "*" in json.dumps(statement["Resource"])
-    ]
-    assert all(named <= WITHOUT_RESOURCE for named in loose)
+PRODUCER = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_roles_allow_by_name_and_name_no_exception(role):
+def test_role_allows_named_actions_on_named_resources(role):
+    assert [action for action in granted(role) if "*" in action] == []
     for statement in statements(role):
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys()
+        if "*" in json.dumps(statement["Resource"]):
+            assert set(actions(statement)) <= WITHOUT_RESOURCE
 
 
-def test_no_policy_is_given_to_a_role_from_elsewhere():
+def test_role_has_only_inline_policies():
     for role in ROLES:
         assert RESOURCES[role]["Properties"].keys() == {"AssumeRolePolicyDocument", "Policies", "Tags"}
     assert [kind for body in RESOURCES.values() if "Policy" in (kind := body["Type"]) and "IAM" in kind] == []
 
 
 @pytest.mark.parametrize(("function", "role"), HOLDERS.items())
-def test_each_function_has_a_role_that_nobody_else_has(function, role):
-    assert RESOURCES[function]["Properties"]["Role"] == {"Fn::GetAtt": [role, "Arn"]}
+def test_function_does_not_share_its_role(function, role):
+    assert RESOURCES[function]["Properties"]["Role"] == arn_of(role)
     assert [name for name, body in RESOURCES.items() if role in json.dumps(body)] == [function]
 
 
 @pytest.mark.parametrize(
-    ("role", "service"),
+    ("role", "service", "condition"),
     [
-        ("ProducerRole", "lambda.amazonaws.com"),
-        ("ConsumerRole", "lambda.amazonaws.com"),
-        ("ScheduleRole", "scheduler.amazonaws.com"),
+        ("ProducerRole", "lambda.amazonaws.com", None),
+        ("ConsumerRole", "lambda.amazonaws.com", None),
+        (
+            "ScheduleRole",
+            "scheduler.amazonaws.com",
+            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+        ),
     ],
 )
-def test_a_role_is_for_one_service(role, service):
+def test_role_trusts_one_service(role, service, condition):
+    """https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html"""
     [trust] = RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert (trust["Principal"], trust["Action"]) == ({"Service": service}, "sts:AssumeRole")
+    assert trust.get("Condition") == condition
 
 
-def test_the_schedules_role_serves_no_other_account():
-    """https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html"""
-    [trust] = RESOURCES["ScheduleRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
-
-
-def test_the_schedule_may_start_the_producer_and_keep_a_start_that_failed():
+def test_schedule_may_start_the_producer_and_keep_failed_starts():
     allowed = {name: one["Resource"] for one in statements("ScheduleRole") for name in actions(one)}
     key = {"Ref": "QueueKeyArn"}
     assert allowed == {
-        "lambda:InvokeFunction": {"Fn::GetAtt": ["Producer", "Arn"]},
-        "sqs:SendMessage": {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]},
+        "lambda:InvokeFunction": arn_of("Producer"),
+        "sqs:SendMessage": arn_of("ScheduleDeadLetterQueue"),
         "kms:GenerateDataKey": key,
         "kms:Decrypt": key,
     }
@@ -97,13 +87,17 @@ def test_the_schedule_may_start_the_producer_and_keep_a_start_that_failed():
     [
         (
             "ProducerRole",
-            {"sqs": QUEUES, "dynamodb": TABLE, "ssm": PARAMETER, "lambda": ITSELF, "logs": "ProducerLogs"},
+            {
+                "sqs": [arn_of("Queue"), arn_of("ScheduleDeadLetterQueue")],
+                "lambda": PRODUCER,
+                "logs": arn_of("ProducerLogs"),
+            },
         ),
-        ("ConsumerRole", {"sqs": QUEUE, "dynamodb": TABLE, "ssm": PARAMETER, "logs": "ConsumerLogs"}),
+        ("ConsumerRole", {"sqs": arn_of("Queue"), "logs": arn_of("ConsumerLogs")}),
     ],
 )
-def test_each_action_is_granted_on_the_one_thing_it_is_needed_for(role, resources):
-    resources["logs"] = {"Fn::GetAtt": [resources["logs"], "Arn"]}
+def test_action_is_granted_only_on_the_resource_that_needs_it(role, resources):
+    resources |= {"dynamodb": TABLE, "ssm": PARAMETER}
     for statement in statements(role):
         [service] = {action.partition(":")[0] for action in actions(statement)}
         if not set(actions(statement)) <= WITHOUT_RESOURCE and service != "kms":
@@ -111,8 +105,8 @@ def test_each_action_is_granted_on_the_one_thing_it_is_needed_for(role, resource
 
 
 @pytest.mark.parametrize("role", CALLED_BY_AWS)
-def test_what_aws_itself_does_in_a_roles_name_is_granted(role):
-    """The emulator does not ask for it, and no call of our own shows it."""
+def test_actions_that_aws_itself_performs_are_granted(role):
+    """No recorded call shows them, and the emulator does not require them."""
     assert CALLED_BY_AWS[role] <= granted(role)
 
 
@@ -124,47 +118,29 @@ def test_what_aws_itself_does_in_a_roles_name_is_granted(role):
     [("ProducerRole", {"SYSTEM"}), ("ConsumerRole", {"USER#*", "SYSTEM", "SYNC_RUN#*", "EVENT#*"})],
 )
 def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
+    """ForAllValues alone also holds for a request without the key, but each of these actions has one."""
     assert write_patterns(role) == keys
-
-
-@pytest.mark.parametrize("role", HOLDERS.values())
-def test_a_write_is_limited_to_partitions_and_so_is_nothing_but_writes(role):
-    """ForAllValues alone holds for a request without the key; but each of these actions has one."""
     for statement in statements(role):
         if WRITES & set(actions(statement)):
             assert set(actions(statement)) <= WRITES
             assert statement["Condition"].keys() == {"ForAllValues:StringLike"}
 
 
-def test_the_partitions_are_those_that_the_ledger_writes():
-    written = [
-        (partition_key("user"), ""),
-        STATE_KEY,
-        run_key("r"),
-        pending_key("s"),
-        outcome_key("r", "s"),
-        marker_key("e"),
-    ]
-    matching = {
-        pattern for pk, _ in written for pattern in write_patterns("ConsumerRole") if fnmatchcase(pk, pattern)
-    }
-    assert all(any(fnmatchcase(pk, one) for one in write_patterns("ConsumerRole")) for pk, _ in written)
-    assert matching == write_patterns("ConsumerRole")
+def test_granted_partitions_are_those_that_the_ledger_writes():
+    patterns = write_patterns("ConsumerRole")
+    user, run, pending = partition_key("user"), run_key("r")[0], pending_key("s")[0]
+    written = [user, STATE_KEY[0], run, pending, outcome_key("r", "s")[0], marker_key("e")[0]]
+    assert all(any(fnmatchcase(key, pattern) for pattern in patterns) for key in written)
+    assert {pattern for key in written for pattern in patterns if fnmatchcase(key, pattern)} == patterns
 
 
-# --- the key ------------------------------------------------------------------------------------------------
+# --- keys ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", HOLDERS.values())
-def test_the_parameter_is_read_by_its_name(role):
+def test_parameter_is_read_by_its_name(role):
     [read] = [one for one in statements(role) if "ssm:GetParameter" in actions(one)]
-    assert actions(read) == ["ssm:GetParameter"]
-    assert read["Resource"] == PARAMETER
-
-
-def decrypting(role):
-    [found] = [one for one in statements(role) if one["Resource"] == {"Ref": "StripeSecretKmsKeyArn"}]
-    return found
+    assert (actions(read), read["Resource"]) == (["ssm:GetParameter"], PARAMETER)
 
 
 def via(service):
@@ -172,33 +148,24 @@ def via(service):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_key_is_used_by_the_service_it_is_for_and_never_directly(role):
+def test_kms_key_is_used_only_through_its_service(role):
     services = {"StripeSecretKmsKeyArn": via("ssm"), "QueueKeyArn": via("sqs")}
     for statement in statements(role):
         if any(action.startswith("kms:") for action in actions(statement)):
-            given = statement["Condition"]["StringEquals"]["kms:ViaService"]
-            assert given == services[statement["Resource"]["Ref"]]
+            service = statement["Condition"]["StringEquals"]["kms:ViaService"]
+            assert service == services[statement["Resource"]["Ref"]]
 
 
 @pytest.mark.parametrize("role", HOLDERS.values())
-def test_decryption_of_the_stripe_key_is_granted_for_this_parameter_only(role):
+def test_stripe_key_is_decrypted_only_with_a_custom_key_and_for_one_parameter(role):
     """https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html"""
-    decrypt = decrypting(role)
-    assert actions(decrypt) == ["kms:Decrypt"]
-    assert decrypt["Condition"] == {
-        "StringEquals": {
-            "kms:ViaService": via("ssm"),
-            "kms:EncryptionContext:PARAMETER_ARN": PARAMETER,
-        }
-    }
-
-
-@pytest.mark.parametrize("role", HOLDERS.values())
-def test_decryption_is_granted_only_with_a_key_of_ones_own(role):
     own = RESOURCES[role]["Properties"]["Policies"][0]
     [optional] = [one for one in own["PolicyDocument"]["Statement"] if "Fn::If" in one]
     condition, decrypt, otherwise = optional["Fn::If"]
-    assert decrypt == decrypting(role)
     assert (condition, otherwise) == ("HasStripeSecretKmsKey", {"Ref": "AWS::NoValue"})
     empty = {"Fn::Equals": [{"Ref": "StripeSecretKmsKeyArn"}, ""]}
     assert template()["Conditions"][condition] == {"Fn::Not": [empty]}
+    assert (actions(decrypt), decrypt["Resource"]) == (["kms:Decrypt"], {"Ref": "StripeSecretKmsKeyArn"})
+    assert decrypt["Condition"] == {
+        "StringEquals": {"kms:ViaService": via("ssm"), "kms:EncryptionContext:PARAMETER_ARN": PARAMETER}
+    }

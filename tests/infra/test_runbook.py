@@ -1,4 +1,4 @@
-"""The runbook and the alarms know each other, and its commands are those that there are."""
+"""The runbook: a section per alarm, and only existing commands, parameters and errors."""
 
 import re
 
@@ -6,17 +6,12 @@ import pytest
 
 from infra.build import ROOT
 from recon import errors
-from tests.infra.resolved import PARAMETERS, STACK, Deployed
+from tests.infra.resolved import ALL_ALARMS, PARAMETERS, STACK, ResolvedTemplate
 
 TEXT = (ROOT / "docs" / "runbook.md").read_text()
 SECTIONS = dict(part.split("\n", 1) for part in TEXT.split("\n## ")[1:])
-ABOUT_ALL = {"How the alarms behave", "Stopping and protecting it"}
-ALARMS = {
-    body["AlarmName"].removeprefix(f"{STACK}-"): body
-    for kind in ("Alarm", "CompositeAlarm")
-    for body in Deployed().of_type(f"AWS::CloudWatch::{kind}").values()
-}
-# Command -> its options.
+GENERAL_SECTIONS = {"How the alarms behave", "Stopping and protecting it"}
+# Command -> the options that the runbook may mention.
 COMMANDS = {
     "status": set(),
     "run": {"--lookback-hours", "--from", "--to", "--dry-run"},
@@ -32,45 +27,41 @@ COMMANDS = {
     "report": set(),
     "logs": set(),
 }
-NAMED = re.findall(
+MENTIONED = re.findall(
     r"(?<!name )nightly-sync ((?:dlq )?[a-z]+)\b([^`\n#.;:,]*)",
-    "\n".join([TEXT, *(body["AlarmDescription"] for body in ALARMS.values())]),
+    "\n".join([TEXT, *(body["AlarmDescription"] for body in ALL_ALARMS.values())]),
 )
 
 
-def test_every_alarm_has_a_section_and_every_section_an_alarm():
-    assert SECTIONS.keys() - ABOUT_ALL == ALARMS.keys()
+def test_every_alarm_has_a_complete_section_and_every_section_an_alarm():
+    assert SECTIONS.keys() - GENERAL_SECTIONS == ALL_ALARMS.keys()
+    for name in ALL_ALARMS:
+        assert all(f"**{part}" in SECTIONS[name] for part in ("Means:**", "Do:**", "Over when**")), name
 
 
-@pytest.mark.parametrize("name", ALARMS)
-def test_a_section_says_what_it_means_what_to_do_and_when_it_is_over(name):
-    assert all(f"**{part}" in SECTIONS[name] for part in ("Means:**", "Do:**", "Over when**"))
-
-
-@pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_links_its_section(name):
-    deployed = Deployed(RunbookUrl="https://example.com/runbook.md")
+def test_every_alarm_links_its_section():
+    resolved = ResolvedTemplate(RunbookUrl="https://example.com/runbook.md")
     kinds = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
-    bodies = [body for kind in kinds for body in deployed.of_type(kind).values()]
-    [text] = [body["AlarmDescription"] for body in bodies if body["AlarmName"] == f"{STACK}-{name}"]
-    assert text.split()[-1] == f"https://example.com/runbook.md#{name}"
+    bodies = [body for kind in kinds for body in resolved.of_type(kind).values()]
+    links = {body["AlarmName"]: body["AlarmDescription"].split()[-1] for body in bodies}
+    assert links == {f"{STACK}-{name}": f"https://example.com/runbook.md#{name}" for name in ALL_ALARMS}
 
 
 def test_links_lead_to_sections():
     assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= SECTIONS.keys()
 
 
-@pytest.mark.parametrize(("command", "rest"), sorted(set(NAMED)))
-def test_a_command_that_is_named_is_one_that_there_is(command, rest):
+@pytest.mark.parametrize(("command", "rest"), sorted(set(MENTIONED)))
+def test_mentioned_command_exists_with_its_options(command, rest):
     assert command in COMMANDS
     assert set(re.findall(r"--[a-z-]+", rest)) <= COMMANDS[command]
 
 
-def test_commands_are_named_at_all():
-    assert {command for command, _ in NAMED} == COMMANDS.keys()
+def test_every_command_is_mentioned():
+    assert {command for command, _ in MENTIONED} == COMMANDS.keys()
 
 
-def test_parameters_and_errors_that_are_named_are_those_of_the_project():
+def test_mentioned_parameters_and_errors_exist():
     words = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)(?:=\w+)?`", TEXT))
     known = PARAMETERS.keys() | vars(errors).keys() | {"DeletionPolicy", "UpdateReplacePolicy"}
     assert words - known == set()

@@ -1,4 +1,4 @@
-"""The workflow of GitHub Actions: the Makefile's targets, few permissions, nothing whose name can move."""
+"""The workflow of GitHub Actions: it runs the Makefile's targets with few permissions and pinned actions."""
 
 import re
 
@@ -11,24 +11,20 @@ STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
 TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def test_it_checks_with_the_targets_that_anybody_has():
+def test_workflow_runs_targets_of_the_makefile():
     ran = [step["run"].split()[1] for step in STEPS if step.get("run", "").startswith("make ")]
     assert ran == ["check", "test", "prove", "audit"]
     assert set(ran) <= TARGETS
+    assert all("schedule" in WORKFLOW["jobs"][name]["if"] for name in ("prove", "audit"))
 
 
-def test_it_may_read_the_sources_and_nothing_else():
+def test_workflow_may_only_read_the_sources():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert not [job for job in WORKFLOW["jobs"].values() if "permissions" in job]
     assert not [step for step in STEPS if "uses" in step and step["with"]["persist-credentials"]]
 
 
-def test_what_it_uses_is_pinned_to_a_commit():
+def test_workflow_pins_every_action_to_a_commit():
     used = [step["uses"] for step in STEPS if "uses" in step]
     assert used
     assert all(re.fullmatch(r"actions/checkout@[0-9a-f]{40}", name) for name in used)
-
-
-def test_the_long_jobs_wait_for_the_schedule():
-    for name in ("prove", "audit"):
-        assert "schedule" in WORKFLOW["jobs"][name]["if"]

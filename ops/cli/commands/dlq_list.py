@@ -10,9 +10,9 @@ from ops.cli.command import Operator
 from ops.cli.commands.dlq_text import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
-from ops.dlq.check import Checked, check
-from ops.dlq.dead_letters import Listing, list_dead_letters
-from ops.dlq.queue import DeadLetterQueue
+from ops.dlq.check import CheckedLetter, check_letters
+from ops.dlq.dead_letters import DeadLetterListing, list_dead_letters
+from ops.dlq.queue import open_dead_letter_queue
 from ops.format.text import counted, duration, worth
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.stack.stack import Stack
@@ -28,7 +28,7 @@ class Dead:
     """Oldest first. `checked`: whether anybody asked what would become of them. `hidden`: messages in flight
     at this moment, which may be dead as well."""
 
-    letters: tuple[Checked, ...]
+    letters: tuple[CheckedLetter, ...]
     checked: bool
     hidden: int
     truncated: bool
@@ -43,11 +43,11 @@ def list_(
     """Each dead message with its error, attempts, age and session. Moves nothing."""
     place, now = operator.place, operator.now()
     with operator.busy("reading the dead-letter queue"), ending_like_ctrl_c():
-        listing = list_dead_letters(box_of(place), place.table, now, place.deadline)
+        listing = list_dead_letters(open_dead_letter_queue(place), place.table, now, place.deadline)
         letters = (
             _checked(place, listing, now)
             if with_check
-            else tuple(Checked(one, None) for one in listing.letters)
+            else tuple(CheckedLetter(one, None) for one in listing.letters)
         )
     dead = Dead(letters, with_check, listing.hidden, listing.truncated)
     return CommandResult(
@@ -55,13 +55,9 @@ def list_(
     )
 
 
-def box_of(place: Stack) -> DeadLetterQueue:
-    return DeadLetterQueue(place.sqs, place.names.dlq_url, place.names.queue_url)
-
-
-def _checked(place: Stack, listing: Listing, now: int) -> tuple[Checked, ...]:
+def _checked(place: Stack, listing: DeadLetterListing, now: int) -> tuple[CheckedLetter, ...]:
     with ThreadPoolExecutor(THREADS) as pool, stripe_access(place) as stripe:
-        return tuple(check(listing, place.table, stripe, place.settings, pool, now))
+        return tuple(check_letters(listing, place.table, stripe, place.settings, pool, now))
 
 
 def show(screen: Screen, dead: Dead) -> None:
@@ -74,7 +70,7 @@ def show(screen: Screen, dead: Dead) -> None:
         screen.text("There are more than one look reads.", NOTICE)
 
 
-def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
+def _show_letter(screen: Screen, one: CheckedLetter, *, checked: bool) -> None:
     letter = one.letter
     screen.text(letter.session_id or f"message {letter.message_id}", "bold")
     left = (letter.expires_at - letter.sent_at).total_seconds() - letter.age_seconds

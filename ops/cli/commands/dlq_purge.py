@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
 from ops.cli.commands.dlq_text import not_there, require_any, show_missing
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import ending_like_ctrl_c
 from ops.cli.usage import requires
 from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
-from ops.dlq.purge import LONGEST_REASON, Purge, Purged, Report, Verdict
+from ops.dlq.purge import LONGEST_REASON, Purge, PurgedMessage, PurgeReport, PurgeVerdict
+from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
 from ops.format.text import when, worth
 from ops.stack.stack import Stack
@@ -67,12 +67,14 @@ class Agreed:
     missing: tuple[str, ...] = ()
 
 
-def _dropped(operator: Operator, agreed: Agreed) -> Report:
+def _dropped(operator: Operator, agreed: Agreed) -> PurgeReport:
     place, choice, because = operator.place, agreed.choice, agreed.because or ""
     require_reason(because)
-    drop = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
+    purge_letters = Purge(
+        open_dead_letter_queue(place), place.table, place.runs, place.settings, place.deadline, operator.now
+    )
     try:
-        report = drop(list(choice.sessions), list(choice.message_ids), caller(place), because)
+        report = purge_letters.run(list(choice.sessions), list(choice.message_ids), caller(place), because)
     except KeyboardInterrupt:
         operator.screen.tell("Stopped. Some may be given up already; the same purge again drops the rest.")
         raise
@@ -102,10 +104,10 @@ def _asked(operator: Operator, choice: MessageFilter, because: str | None) -> Ag
     if operator.common.as_json or not sys.stdin.isatty():
         raise CommandError("nobody is here to be asked: give --yes and --because")
     place = operator.place
-    listing = list_dead_letters(box_of(place), place.table, operator.now(), place.deadline)
-    missing = choice.missing(listing.letters)
+    listing = list_dead_letters(open_dead_letter_queue(place), place.table, operator.now(), place.deadline)
+    missing = choice.find_missing(listing.letters)
     require_any(choice, missing, listing.hidden, NOTHING)
-    letters = choice.of(listing.letters)
+    letters = choice.select(listing.letters)
     for letter in letters:
         amount = worth(letter.amount, letter.currency)
         operator.screen.tell(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
@@ -116,7 +118,7 @@ def _asked(operator: Operator, choice: MessageFilter, because: str | None) -> Ag
     return Agreed(MessageFilter(message_ids=frozenset(names)), because, names, tuple(missing))
 
 
-def show(screen: Screen, report: Report) -> None:
+def show(screen: Screen, report: PurgeReport) -> None:
     for one in report.purged:
         screen.text(f"{one.session_id or one.message_id}: {_told(one)}")
         if one.listed_again_until:
@@ -134,14 +136,14 @@ def show(screen: Screen, report: Report) -> None:
     show_missing(screen, report.missing, report.hidden if report.missing else 0)
 
 
-def _told(one: Purged) -> str:
+def _told(one: PurgedMessage) -> str:
     match one.verdict:
-        case Verdict.DISMISSED:
+        case PurgeVerdict.DISMISSED:
             return "dismissed"
-        case Verdict.SETTLED:
+        case PurgeVerdict.SETTLED:
             return (
                 f"was settled already ({one.outcome} {one.reason or ''}".rstrip()
                 + "); the message is dropped"
             )
-        case Verdict.NAMELESS:
+        case PurgeVerdict.NAMELESS:
             return "dropped; it named no session, so no outcome tells of it"

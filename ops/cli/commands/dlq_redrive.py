@@ -10,7 +10,6 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
 from ops.cli.commands.dlq_redriven import redriven_of, show, show_plan
 from ops.cli.commands.dlq_text import require_any
 from ops.cli.screen import CommandResult
@@ -19,8 +18,9 @@ from ops.cli.usage import conflict
 from ops.dlq.error_types import require_known
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.move_tasks import MoveTasks
-from ops.dlq.outcome_poller import Fate, Fates, OutcomePoller, follow_fates
-from ops.dlq.redrive import Moving, Redrive
+from ops.dlq.outcome_poller import OutcomePoller, RedriveFate, SessionStatuses, follow_outcomes
+from ops.dlq.queue import open_dead_letter_queue
+from ops.dlq.redrive import Redrive, RedriveProgress
 from ops.errors import CommandError
 from ops.format.text import counted
 from ops.runs.status import is_consuming
@@ -72,14 +72,14 @@ def redrive(
     with ending_like_ctrl_c():
         if dry_run:
             return _planned(redrive, choice)
-        if per_second is not None and choice.is_everything and redrive.tasks.running():
+        if per_second is not None and choice.is_everything and redrive.tasks.find_running():
             raise CommandError(
                 "another move is under way, at its own pace: leave --per-second out to follow it, "
                 "or wait until it is over"
             )
         # Asked first: whoever may not ask is told before anything is moved.
         is_paused = not is_consuming(operator.place)
-        moved = _watched(operator, redrive(choice))
+        moved = _watched(operator, redrive.run(choice))
         require_any(choice, moved.missing, moved.hidden, "nothing was moved")
         paused = is_paused and bool(moved.moved)
         fates = _followed(operator, redrive, moved, 0.0 if paused else follow)
@@ -96,7 +96,7 @@ def _planned(redrive: Redrive, choice: MessageFilter) -> CommandResult:
 def _redrive(operator: Operator, per_second: float | None) -> Redrive:
     place = operator.place
     return Redrive(
-        box=box_of(place),
+        queue=open_dead_letter_queue(place),
         tasks=MoveTasks(place.sqs, place.names.dlq_url, place.names.queue_url),
         table=place.table,
         deadline=place.deadline,
@@ -107,9 +107,9 @@ def _redrive(operator: Operator, per_second: float | None) -> Redrive:
     )
 
 
-def _watched(operator: Operator, seen: Generator[Moving]) -> Moving:
+def _watched(operator: Operator, seen: Generator[RedriveProgress]) -> RedriveProgress:
     """The end of the move. Ctrl-C stops a move by hand; SQS goes on with its own."""
-    last: Moving | None = None
+    last: RedriveProgress | None = None
     with _bar(operator) as bar:
         task = bar.add_task("moving", total=None)
         try:
@@ -125,7 +125,7 @@ def _watched(operator: Operator, seen: Generator[Moving]) -> Moving:
     return last
 
 
-def stopped(last: Moving | None) -> str:
+def stopped(last: RedriveProgress | None) -> str:
     """`last`: what was heard of the move. A batch that was on its way then was sent first, to be deleted
     after."""
     if last is None:
@@ -142,14 +142,16 @@ def stopped(last: Moving | None) -> str:
     )
 
 
-def _followed(operator: Operator, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
-    looking = OutcomePoller(moved.letters, redrive.box, redrive.table, redrive.deadline, time.time)
-    last = Fates(())
+def _followed(
+    operator: Operator, redrive: Redrive, moved: RedriveProgress, seconds: float
+) -> SessionStatuses:
+    poller = OutcomePoller(moved.letters, redrive.queue, redrive.table, redrive.deadline, time.time)
+    last = SessionStatuses(())
     with _bar(operator) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))
         try:
-            for last in follow_fates(looking, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
-                waiting = last.count(Fate.WAITING)
+            for last in follow_outcomes(poller, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
+                waiting = last.count(RedriveFate.WAITING)
                 words = f"waiting for {counted(waiting, 'outcome')}"
                 bar.update(task, completed=len(last.sessions) - waiting, description=words)
         except KeyboardInterrupt:

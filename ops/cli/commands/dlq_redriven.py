@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from ops.cli.commands.dlq_text import show_missing, show_unmatched
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Screen
-from ops.dlq.outcome_poller import Fate, Fates, SessionStatus
-from ops.dlq.redrive import Moving, Plan
+from ops.dlq.outcome_poller import RedriveFate, SessionStatus, SessionStatuses
+from ops.dlq.redrive import RedrivePlan, RedriveProgress
 from ops.format.text import counted, worth
 
 
@@ -31,7 +31,7 @@ class Redriven:
     paused: bool
     fates: tuple[SessionStatus, ...]
 
-    def count(self, fate: Fate) -> int:
+    def count(self, fate: RedriveFate) -> int:
         return sum(1 for one in self.fates if one.fate is fate)
 
     @property
@@ -39,11 +39,11 @@ class Redriven:
         stopped = self.task_status not in (None, "COMPLETED")
         stayed = self.rejected or self.lapsed or self.missing or self.hidden or stopped
         unknown = self.nameless or self.joined or self.paused
-        unsettled = self.count(Fate.FAILED) + self.count(Fate.DEAD) + self.count(Fate.WAITING)
+        unsettled = any(map(self.count, (RedriveFate.FAILED, RedriveFate.DEAD, RedriveFate.WAITING)))
         return bool(stayed or unknown or unsettled)
 
 
-def redriven_of(moved: Moving, fates: Fates, *, paused: bool) -> Redriven:
+def redriven_of(moved: RedriveProgress, fates: SessionStatuses, *, paused: bool) -> Redriven:
     task = moved.task
     return Redriven(
         moved=moved.moved,
@@ -61,7 +61,7 @@ def redriven_of(moved: Moving, fates: Fates, *, paused: bool) -> Redriven:
     )
 
 
-def show_plan(screen: Screen, plan: Plan) -> None:
+def show_plan(screen: Screen, plan: RedrivePlan) -> None:
     screen.text(f"Would move {counted(len(plan.chosen), 'message')}; {plan.others} would stay.")
     screen.table(
         ["session", "run", "amount", "error"],
@@ -125,15 +125,15 @@ def _show_fates(screen: Screen, redriven: Redriven) -> None:
         "wait for it" if redriven.paused else "have no outcome yet; the queue tries them again by itself"
     )
     for fate, words, style in (
-        (Fate.CREATED, "now have their order", FINE),
-        (Fate.SKIPPED, "need none", FINE),
-        (Fate.FAILED, "failed again", TROUBLE),
-        (Fate.DEAD, "are dead letters again", TROUBLE),
-        (Fate.WAITING, waiting, NOTICE),
+        (RedriveFate.CREATED, "now have their order", FINE),
+        (RedriveFate.SKIPPED, "need none", FINE),
+        (RedriveFate.FAILED, "failed again", TROUBLE),
+        (RedriveFate.DEAD, "are dead letters again", TROUBLE),
+        (RedriveFate.WAITING, waiting, NOTICE),
     ):
         if count := redriven.count(fate):
             screen.text(f"  {count} {words}", style)
-    failed = [one for one in redriven.fates if one.fate in (Fate.FAILED, Fate.DEAD)]
+    failed = [one for one in redriven.fates if one.fate in (RedriveFate.FAILED, RedriveFate.DEAD)]
     if failed:
         screen.table(
             ["session", "error"],

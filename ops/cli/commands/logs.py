@@ -9,7 +9,7 @@ from ops.cli.command import Operator
 from ops.cli.commands.show import RunId, run_named
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.errors import CommandError
-from ops.explain.ids import session_id_of
+from ops.explain.ids import parse_session_id
 from ops.runs.history import PastRun
 from ops.runs.logs import Filter, Level, LogLine, kept_days, log_group, period_of, read_lines
 from ops.stack.stack import Stack
@@ -41,7 +41,7 @@ def logs(
     session: Annotated[str | None, typer.Option(metavar="ID", help="Only lines of this session")] = None,
 ) -> CommandResult:
     """The run's log lines, ordered, from both functions, and Lambda's own of time-outs meanwhile."""
-    session_id = session_id_of(session) if session else None
+    session_id = parse_session_id(session) if session else None
     place, now = operator.place, operator.now()
     found = run_named(place, run, now)
     logged = _logged(place, found, Filter(level, session_id), now)

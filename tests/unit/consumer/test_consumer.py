@@ -18,7 +18,7 @@ from testkit.doubles.faults import (
     service_error,
     throttled,
 )
-from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec
+from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import Context, plain
 
 
@@ -69,24 +69,6 @@ def test_order_under_the_raw_user_id_is_found(world):
     world.webhook_writes(session.id, "a+b@example.com", NOW - 1800)
     world.night()
     assert world.outcome(session.id)["reason"] == "exists"
-
-
-def test_orders_of_odd_sessions_are_complete(world):
-    lines = tuple(LineSpec(f"line {n}") for n in range(250))
-    world.sells(spec("cs_test_long", lines=lines))
-    world.sells(spec("cs_test_free", currency=None, payment_status="no_payment_required"))
-    metadata = {"sku": "S", "collection": "C", "variant_id": "V", "color": "red"}
-    deleted = LineSpec("gone", product="deleted", product_metadata=metadata)
-    world.sells(spec("cs_test_bare", lines=(deleted, LineSpec("free", has_price=False))))
-    world.night()
-    bare, free, long = sorted(world.orders(), key=lambda order: order["orderId"])
-    assert long["itemCount"] == 250
-    assert [item["name"] for item in long["items"]] == [line.description for line in lines]
-    assert "amount" not in free
-    gone, priceless = bare["items"]
-    assert gone["stripeProductId"].startswith("prod_")
-    assert not {"sku", "color"} & gone.keys()
-    assert "stripePriceId" not in priceless
 
 
 def test_paid_session_without_line_items_is_retried_then_an_error(world):
@@ -221,20 +203,6 @@ def test_stripe_failure_delays_only_its_session(world, kind):
     world.stripe.faults.clear()
     world.drain()
     assert world.counters() == (2, 2, 2, 0, 0)
-
-
-def test_failing_session_outlasts_two_hours_of_backoff(world):
-    world.sells(spec())
-    world.stripe.faults.server_error(endpoint=Endpoint.RETRIEVE)
-    world.body()
-    waits = []
-    while world.memory_sqs.messages(world.queue) and len(waits) < 9:
-        world.deliver()
-        waits.append(world.memory_sqs.next_visible_at(world.queue) - world.clock.now)
-        world.clock.now += waits[-1]
-    longest = [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
-    assert all(0.74 * full <= wait <= full for wait, full in zip(waits, longest, strict=True))
-    assert sum(waits) > 2 * HOUR
 
 
 def test_permanent_error_is_dead_in_seconds_and_can_be_redriven(world):

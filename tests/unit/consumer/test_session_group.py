@@ -92,10 +92,12 @@ def test_events_of_a_created_order_are_marked_with_their_types(consumer, sell, t
     assert [consumer.item(marker_key(f"evt_{n}"))["eventType"] for n in (1, 2)] == marked
 
 
-def test_existing_order_marks_no_event(consumer):
+def test_existing_order_marks_no_event_and_ends_no_wait(consumer):
     consumer.put_webhook_order("cs_1")
     consumer.reconcile(a_task())
     assert consumer.item(marker_key("evt_1")) == {}
+    [commit] = [call for call in consumer.dynamodb.history.calls if call.method == "transact_write_items"]
+    assert [action for action in commit.arguments["TransactItems"] if "Delete" in action] == []
 
 
 def test_sync_state_counts_only_for_the_run_that_holds_it(consumer):
@@ -148,13 +150,13 @@ def test_pending_entry_is_kept_until_the_session_is_decided(consumer, sell, answ
     assert bool(consumer.item(pending_key("cs_1"))) is still
 
 
-@pytest.mark.parametrize("listed_as", ["unpaid", "paid"])
-def test_pending_entry_is_deleted_if_the_order_exists(consumer, sell, listed_as):
+@pytest.mark.parametrize(("listed_as", "pending"), [("unpaid", NOW), ("paid", NOW), ("unpaid", None)])
+def test_pending_entry_is_deleted_if_the_order_exists(consumer, sell, listed_as, pending):
     sell("cs_1", payment_status="unpaid")
     consumer.reconcile(a_task(payment_status=listed_as))
     assert consumer.item(pending_key("cs_1"))
-    consumer.put_webhook_order("cs_1")
-    consumer.reconcile(a_task(run_id="later", payment_status=listed_as, pending=NOW))
+    consumer.put_webhook_order("cs_1", stripePaymentStatus="paid")
+    consumer.reconcile(a_task(run_id="later", payment_status=listed_as, pending=pending))
     assert consumer.outcome("cs_1", "later")["reason"] == "exists"
     assert not consumer.item(pending_key("cs_1"))
 

@@ -56,7 +56,7 @@ def cli(monkeypatch):
             ["show", "last", "--drift", "--reason", "unpaid"],
             "--drift cannot be combined with --reason unpaid",
         ),
-        (["logs", "last", "--session", "nobody"], "'nobody' is no Checkout Session's id"),
+        (["logs", "last", "--session", "nobody"], "'nobody' is not a Checkout Session id"),
         (
             ["pause", "--schedule-only", "--queue-only"],
             "--schedule-only cannot be combined with --queue-only",

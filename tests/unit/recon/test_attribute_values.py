@@ -66,7 +66,9 @@ def test_enumeration_is_written_as_plain_text():
     assert type(to_attribute(Outcome.CREATED)["S"]) is str
 
 
-@pytest.mark.parametrize("number", [10**38 + 1, Decimal("1e127"), Decimal("0." + "1" * 39)])
+@pytest.mark.parametrize(
+    "number", [10**38 + 1, Decimal("1e127"), Decimal("1e-166"), Decimal("0." + "1" * 39)]
+)
 def test_number_that_needs_rounding_is_refused_like_in_boto3(number):
     for write in (to_attribute, TypeSerializer().serialize):
         with pytest.raises(decimal.DecimalException):

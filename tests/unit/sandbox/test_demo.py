@@ -34,7 +34,7 @@ from sandbox.demo.state import State, read_state
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.emulator.process import command_of
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_no_problem_is_exit_code_0_and_what_is_right(screen, output):
 
 
 def test_each_problem_is_listed_and_makes_exit_code_1(screen, output):
-    problems = [Problem("cs_1", "the order is missing"), Problem("cs_2", "2 orders instead of 1")]
+    problems = [Violation("cs_1", "the order is missing"), Violation("cs_2", "2 orders instead of 1")]
     assert verdict(screen, problems, "All is well.") == 1
     assert "2 problems:" in output.getvalue()
     assert "- cs_1: the order is missing" in output.getvalue()
@@ -481,7 +481,7 @@ def test_a_session_that_is_not_what_it_must_be_is_a_problem(dynamodb, outcome, o
     for user in range(orders):
         writes_order(dynamodb, "one", user=f"user-{user}")
     writes_outcome(dynamodb, "one", **outcome)
-    assert problems_of_run(dynamodb, TABLE, RUN, 1) == [Problem("one", says)]
+    assert problems_of_run(dynamodb, TABLE, RUN, 1) == [Violation("one", says)]
 
 
 def test_an_order_without_an_outcome_and_an_outcome_that_is_missing_are_problems(dynamodb):

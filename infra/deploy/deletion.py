@@ -1,0 +1,93 @@
+"""`make destroy`: delete the stack and keep the shop's own resources."""
+
+from collections.abc import Mapping, Sequence
+
+from infra.deploy import preflight
+from infra.deploy.aws_cli import AwsCli
+from infra.deploy.errors import DeployError
+from infra.deploy.settings import DeploySettings
+from infra.deploy.stack import CloudFormationStack, Json, Sleep, parse_outputs
+from infra.deploy.terminal import BOLD, RED, Terminal
+
+# The stack's output with a queue's URL -> what the messages in that queue are.
+QUEUES = {
+    "QueueUrl": "sessions that no run has processed",
+    "DeadLetterQueueUrl": "sessions that failed for good",
+    "ScheduleDeadLetterQueueUrl": "runs that never started or failed",
+}
+_COUNTS = ("", "NotVisible", "Delayed")
+
+
+def destroy(aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sleep) -> None:
+    """Delete the stack. Raise DeployError if it is missing, not confirmed, or not deleted entirely."""
+    stack, found = find_stack(aws, terminal, settings, sleep)
+    show_kept(terminal, settings)
+    warn_of_messages(terminal, count_messages(aws, parse_outputs(found)))
+    # The name must be typed, since a yes is too easy. With --yes the name is on the command line.
+    if terminal.is_interactive and terminal.ask(f"Type {settings.stack} to delete it") != settings.stack:
+        raise DeployError("nothing was deleted")
+    stack.delete()
+    terminal.line(f"{settings.stack} is deleted.", BOLD)
+    show_leftovers(terminal, preflight.list_leftovers(aws, settings.stack))
+
+
+def show_destruction(aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sleep) -> None:
+    """Show what `destroy` would delete and keep and which messages wait, without deleting anything.
+
+    Raise DeployError if there is no such stack.
+    """
+    stack, found = find_stack(aws, terminal, settings, sleep)
+    resources = stack.list_resources()
+    # A stack that was never deployed has no resources, and no template either.
+    kept = stack.list_retained() if resources else set()
+    terminal.line("Would be deleted", BOLD)
+    terminal.table([(pair, "") for pair in sorted(resources.items()) if pair[0] not in kept])
+    terminal.line("Would stay, with their content", BOLD)
+    terminal.table([(pair, "") for pair in sorted(resources.items()) if pair[0] in kept])
+    show_kept(terminal, settings)
+    warn_of_messages(terminal, count_messages(aws, parse_outputs(found)))
+    terminal.line("Dry run: nothing was deleted.", BOLD)
+
+
+def find_stack(
+    aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sleep
+) -> tuple[CloudFormationStack, Json]:
+    """Return the stack and its description. Raise DeployError if it is not where the file says."""
+    preflight.check_location(settings, preflight.fetch_account(aws), aws.region)
+    stack = CloudFormationStack(aws, terminal, settings.stack, sleep)
+    found = stack.describe()
+    if found is None:
+        raise DeployError(f"there is no stack {settings.stack} in {aws.region}")
+    return stack, found
+
+
+def show_kept(terminal: Terminal, settings: DeploySettings) -> None:
+    terminal.line("These stay, since they belong to the shop and not to the stack:", BOLD)
+    terminal.line(f"  table {settings.parameters['CommerceTable']}, with every order and every run")
+    terminal.line(f"  parameter {settings.parameters['StripeSecretParameter']}")
+    terminal.line(f"  bucket {settings.bucket}, with the packages")
+    terminal.line("The queues and the logs stay as well, with their content.")
+
+
+def count_messages(aws: AwsCli, outputs: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of messages in each queue, hidden ones included, by the output with its URL."""
+    names = [f"ApproximateNumberOfMessages{suffix}" for suffix in _COUNTS]
+    counts = {}
+    for output in QUEUES.keys() & outputs.keys():
+        url = outputs[output]
+        answer = aws.call("sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", *names)
+        counts[output] = sum(int(answer["Attributes"].get(name, 0)) for name in names)
+    return counts
+
+
+def warn_of_messages(terminal: Terminal, counts: Mapping[str, int]) -> None:
+    for output, count in sorted(counts.items()):
+        if count:
+            terminal.line(f"{count} messages wait: {QUEUES[output]}. They will not be processed.", RED)
+
+
+def show_leftovers(terminal: Terminal, commands: Sequence[str]) -> None:
+    if commands:
+        terminal.line("Before you deploy under this name again, check what stayed and delete it:")
+        for command in commands:
+            terminal.line(command)

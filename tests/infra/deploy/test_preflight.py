@@ -1,0 +1,104 @@
+"""The checks before a deployment creates anything."""
+
+import pytest
+
+from infra.deploy.aws_cli import ProgramResult, find_program, find_region
+from infra.deploy.errors import DeployError
+from tests.infra.deploy.recorded import (
+    ACCOUNT,
+    DEPLOYED,
+    NO_BUCKET,
+    QUEUE_URL,
+    REGION,
+    RecordedCli,
+    refusal,
+    stacks,
+    table,
+)
+
+TABLE, PARAMETER, BUCKET = "dynamodb__describe_table", "ssm__describe_parameters", "s3api__head_bucket"
+IDENTITY, STACKS = "sts__get_caller_identity", "cloudformation__describe_stacks"
+NO_CREDENTIALS = ProgramResult(255, "", "Unable to locate credentials. You can configure…")
+LOG_GROUP = {"logGroups": [{"logGroupName": "/aws/lambda/sync-producer"}]}
+
+
+@pytest.mark.parametrize("verb", ["deploy", "dry_run"])
+@pytest.mark.parametrize(
+    ("recorded", "message"),
+    [
+        (
+            {TABLE: refusal("ResourceNotFoundException", "DescribeTable")},
+            "there is no table shop in eu-west-1",
+        ),
+        ({TABLE: table(("PK", "HASH", "S"))}, "must have the string keys PK and SK; its keys are PK HASH S"),
+        ({TABLE: table(("PK", "HASH", "S"), ("SK", "RANGE", "N"))}, "SK RANGE N"),
+        ({PARAMETER: {"Parameters": []}}, "--name /shop/stripe-key --type SecureString"),
+        ({PARAMETER: {"Parameters": [{"Type": "String"}]}}, "must be a SecureString; it is a String"),
+        (NO_BUCKET | DEPLOYED, "aws s3 mb s3://packages --region eu-west-1"),
+        ({BUCKET: refusal("403", "HeadBucket", "Forbidden")}, f"not owned by account {ACCOUNT} (403)"),
+        ({BUCKET: {"BucketRegion": "us-west-2"}}, "the bucket packages is in us-west-2"),
+        (
+            {BUCKET: {}, "s3api__get_bucket_location": {"LocationConstraint": None}},
+            "the bucket packages is in us-east-1",
+        ),
+        ({IDENTITY: NO_CREDENTIALS}, "no AWS credentials"),
+        ({IDENTITY: refusal("ExpiredToken", "GetCallerIdentity")}, "credentials have expired"),
+        (
+            {IDENTITY: refusal("AccessDenied", "GetCallerIdentity", "no")},
+            "AWS: GetCallerIdentity: AccessDenied: no",
+        ),
+        (
+            {"sqs__list_queues": {"QueueUrls": [QUEUE_URL]}},
+            f"aws sqs delete-queue --region eu-west-1 --queue-url {QUEUE_URL}",
+        ),
+        ({"logs__describe_log_groups": LOG_GROUP}, "delete-log-group"),
+        ({STACKS: [stacks("ROLLBACK_COMPLETE")]}, "aws cloudformation delete-stack"),
+        ({STACKS: [stacks("UPDATE_ROLLBACK_FAILED")]}, "continue-update-rollback"),
+        ({STACKS: [stacks("UPDATE_IN_PROGRESS")]}, "another operation is in progress"),
+    ],
+)
+def test_unmet_requirement_stops_before_anything_is_written(make_deployment, verb, recorded, message):
+    deployment = make_deployment(**recorded)
+    assert message in deployment.error(verb)
+    assert deployment.writes == []
+
+
+def test_first_deployment_without_a_bucket_is_rejected(make_deployment):
+    deployment = make_deployment(**NO_BUCKET)
+    assert "aws s3 mb s3://packages" in deployment.error()
+    assert deployment.writes == []
+
+
+def test_queue_of_another_stack_with_a_similar_name_is_ignored(make_deployment):
+    assert make_deployment(sqs__list_queues={"QueueUrls": [f"{QUEUE_URL}-other"]}).deploy() == 0
+
+
+@pytest.mark.parametrize("name", [REGION, "EU"])
+def test_bucket_region_is_fetched_if_head_bucket_omits_it(make_deployment, name):
+    location = {"LocationConstraint": name}
+    recorded = {BUCKET: ProgramResult(0, "", ""), "s3api__get_bucket_location": location}
+    assert make_deployment(**recorded).deploy() == 0
+
+
+def test_deployment_requires_its_own_bucket_and_never_reads_the_key(make_deployment):
+    deployment = make_deployment()
+    deployment.deploy()
+    [head] = deployment.calls("s3api", "head-bucket")
+    assert head[head.index("--expected-bucket-owner") + 1] == ACCOUNT
+    assert [call[1] for call in deployment.calls("ssm")] == ["describe-parameters"]
+
+
+def test_missing_aws_cli_is_named(tmp_path):
+    with pytest.raises(DeployError, match="the AWS CLI is needed"):
+        find_program({"PATH": str(tmp_path)})
+
+
+def test_region_has_the_precedence_of_the_cli():
+    run = RecordedCli(configure__get=ProgramResult(0, "us-west-2\n", "")).run
+    both = {"AWS_REGION": "a", "AWS_DEFAULT_REGION": "b"}
+    assert find_region(run, "named", both) == "named"
+    assert find_region(run, None, both) == "a"
+    assert find_region(run, None, {"AWS_DEFAULT_REGION": "b"}) == "b"
+    assert find_region(run, None, {}) == "us-west-2"
+    with pytest.raises(DeployError, match="no AWS region"):
+        find_region(RecordedCli(configure__get=ProgramResult(1, "", "")).run, None, {})

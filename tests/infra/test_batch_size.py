@@ -1,0 +1,59 @@
+"""The batch size of the mapping: a batch's results fit into as few transactions as possible."""
+
+import math
+import time
+
+import pytest
+
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.dynamodb.session_result import SessionResult
+from recon.dynamodb.table import MAX_ACTIONS, Table
+from recon.retry import Deadline
+from tests.infra.resolved import RESOURCES
+
+BATCH_SIZE = RESOURCES["ConsumerMapping"]["Properties"]["BatchSize"]
+RUN_AND_STATE = 2
+
+
+class TransactionLog(Table):
+    """A table that records the actions of every transaction."""
+
+    def __init__(self):
+        super().__init__(None, "shop")
+        self.transactions = []
+
+    def transact(self, actions, deadline, check=None):
+        self.transactions.append(actions)
+
+
+def make_missing_order(session_id, events):
+    return SessionResult(
+        session_id=session_id,
+        outcome=Outcome.CREATED,
+        attempts=1,
+        message_id="m",
+        order={"PK": "USER#u", "SK": f"ORDER#1#{session_id}", "orderNumber": "BC-1"},
+        markers=tuple((f"evt_{session_id}_{n}", "checkout.session.completed") for n in range(events)),
+        ends_pending=True,
+    )
+
+
+@pytest.mark.parametrize("events", [0, 2])
+def test_batch_of_missing_orders_takes_as_few_transactions_as_possible(events):
+    table = TransactionLog()
+    writer = OutcomeWriter(
+        table,
+        "run",
+        0,
+        Deadline(math.inf, time.monotonic, time.sleep),
+        holds_state=True,
+        look_again=lambda results: Recheck(results, {}),
+    )
+    writer.write([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
+    needed = BATCH_SIZE * (3 + events)  # an outcome, an order, the end of a pending entry, and the events
+    sizes = [len(transaction) for transaction in table.transactions]
+    assert len(sizes) == -(-needed // (MAX_ACTIONS - RUN_AND_STATE))
+    assert max(sizes) <= MAX_ACTIONS
+    assert sum(sizes) == needed + RUN_AND_STATE * len(sizes)
+    assert events or len(sizes) == 1
