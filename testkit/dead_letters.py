@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 from rich.console import Console
 
-from ops.cli.command import Operator
-from ops.cli.options import Common
+from ops.cli.command import CommandContext
+from ops.cli.options import CommonOptions
 from ops.cli.screen import CommandResult, Screen
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing, list_dead_letters
 from ops.dlq.leases import MessageLeases, lease_messages
@@ -95,11 +95,12 @@ class WorldStack(Stack):
         self.mapping = "Enabled"
         unused = dict.fromkeys(StackOutputs.__annotations__, "unused")
         outputs = {"queue_url": world.queue, "dlq_url": world.dlq, "table": world.table}
-        self.__dict__["names"] = StackOutputs(**unused | outputs)
+        self.__dict__["outputs"] = StackOutputs(**unused | outputs)
         self.__dict__["settings"] = world.settings
         self._clients: dict[str, Any] = {
             "sqs": world.sqs,
             "dynamodb": world.dynamodb,
+            "ssm": world.ssm,
             "lambda": self,
             "sts": self,
         }
@@ -108,15 +109,15 @@ class WorldStack(Stack):
         return self._clients[service]
 
     def get_event_source_mapping(self, UUID: str) -> dict[str, str]:  # noqa: N803 - boto3's name
-        assert self.names.mapping_id == UUID
+        assert self.outputs.mapping_id == UUID
         return {"State": self.mapping}
 
     def get_caller_identity(self) -> dict[str, str]:
         return {"Arn": "arn:aws:sts::1:assumed-role/Operator/jane"}
 
 
-class WorldOperator(Operator):
-    """The operator of a world; `log` is what commands wrote to standard error."""
+class WorldContext(CommandContext):
+    """The context of commands on a world; `log` is what commands wrote to standard error."""
 
     world: World
     out: StringIO
@@ -125,8 +126,8 @@ class WorldOperator(Operator):
     def __init__(self, world: World) -> None:
         out, err = StringIO(), StringIO()
         screen = Screen(Console(file=out, width=200), Console(file=err, width=200), show_pii=False)
-        super().__init__(Common(), screen)
-        self.__dict__ |= {"place": WorldStack(world), "world": world, "out": out, "err": err}
+        super().__init__(CommonOptions(), screen)
+        self.__dict__ |= {"stack": WorldStack(world), "world": world, "out": out, "err": err}
 
     def now(self) -> int:
         return int(self.world.clock())

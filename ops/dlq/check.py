@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
-from ops.runs.prediction import PredictedOutcome, failing, predict
+from ops.runs.prediction import PredictedOutcome, predict, predict_failure
 from recon.config import Settings
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
@@ -45,7 +45,7 @@ def check_letters(
             return CheckedLetter(letter, None)
         message = listing.messages.get(letter.message_id)
         if message is None:
-            return CheckedLetter(letter, failing(MalformedMessage(letter.problem or "")))
+            return CheckedLetter(letter, predict_failure(MalformedMessage(letter.problem or "")))
         return CheckedLetter(letter, predict(message, table, stripe, settings, now))
 
     return pool.map(check, listing.letters)

@@ -14,7 +14,7 @@ from ops.dlq.leases import MessageLeases, lease_messages
 from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.queue import DeadLetterQueue
-from ops.format.masking import without_emails, without_keys
+from ops.format.masking import mask_emails, mask_keys
 from producer.window import MARGIN, SESSION_LIFE
 from recon.config import Settings
 from recon.domain.reconcile import Outcome, SkipReason
@@ -192,9 +192,9 @@ def _listing_seconds(settings: Settings) -> int:
 
 def mask_operator(by: str) -> str:
     """Return the part before the @, since single sign-on names sessions by e-mail address, without keys."""
-    return without_keys(by.strip().partition("@")[0]) or "unknown"
+    return mask_keys(by.strip().partition("@")[0]) or "unknown"
 
 
 def mask_reason(because: str) -> str:
     """Return the reason without e-mail addresses and keys, cut to LONGEST_REASON."""
-    return without_keys(without_emails(because.strip()))[:LONGEST_REASON]
+    return mask_keys(mask_emails(because.strip()))[:LONGEST_REASON]

@@ -87,4 +87,4 @@ class DeadLetterQueue:
 
 def open_dead_letter_queue(stack: Stack) -> DeadLetterQueue:
     """Return the dead-letter queue of a stack."""
-    return DeadLetterQueue(stack.sqs, stack.names.dlq_url, stack.names.queue_url)
+    return DeadLetterQueue(stack.sqs, stack.outputs.dlq_url, stack.outputs.queue_url)

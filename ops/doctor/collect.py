@@ -32,28 +32,28 @@ class KeyFacts:
 
 
 def collect_facts(
-    place: Stack, shell: Shell, stack: Fetched[AwsReply], now: Callable[[], float]
+    stack: Stack, shell: Shell, described: Fetched[AwsReply], now: Callable[[], float]
 ) -> StackFacts:
     """Read all facts of a stack. Raises CommandError if the stack has no outputs."""
-    names, client = place.names, place.client
-    skew = None if isinstance(stack, Unavailable) else clock_skew(stack, now())
-    consumer = _read_function(place, names.consumer)
+    names, client = stack.outputs, stack.client
+    skew = None if isinstance(described, Unavailable) else clock_skew(described, now())
+    consumer = _read_function(stack, names.consumer)
     schedule = fetch(lambda: client("scheduler").get_schedule(Name=names.schedule))
-    alarm_names = fetch(lambda: _list_alarm_names(place))
-    key = _read_key(place, consumer.configuration, now)
+    alarm_names = fetch(lambda: _list_alarm_names(stack))
+    key = _read_key(stack, consumer.configuration, now)
     return StackFacts(
         shell=shell,
         names=names,
-        is_sandbox=place.is_sandbox,
-        stack=stack,
+        is_sandbox=stack.is_sandbox,
+        stack=described,
         skew_seconds=skew,
-        producer=_read_function(place, names.producer),
+        producer=_read_function(stack, names.producer),
         consumer=consumer,
         settings=key.settings,
         parameter=key.parameter,
         key=key.key,
         permissions=key.permissions,
-        livemode=fetch(lambda: place.runs.state().livemode),
+        livemode=fetch(lambda: stack.runs.state().livemode),
         table=fetch(lambda: client("dynamodb").describe_table(TableName=names.table)["Table"]),
         time_to_live=fetch(
             lambda: client("dynamodb").describe_time_to_live(TableName=names.table)["TimeToLiveDescription"]
@@ -63,26 +63,26 @@ def collect_facts(
                 "ContinuousBackupsDescription"
             ]
         ),
-        queue=_read_queue(place, names.queue_url),
-        dead_letters=_read_queue(place, names.dlq_url),
+        queue=_read_queue(stack, names.queue_url),
+        dead_letters=_read_queue(stack, names.dlq_url),
         mapping=fetch(lambda: client("lambda").get_event_source_mapping(UUID=names.mapping_id)),
         schedule=schedule,
-        schedule_role=_read_role(place, schedule),
+        schedule_role=_read_role(stack, schedule),
         alarm_names=alarm_names,
         alarms=alarm_names
         if isinstance(alarm_names, Unavailable)
-        else fetch(lambda: _describe_alarms(place, alarm_names)),
+        else fetch(lambda: _describe_alarms(stack, alarm_names)),
         subscriptions=fetch(
             lambda: client("sns").list_subscriptions_by_topic(TopicArn=names.alarm_topic)["Subscriptions"]
         ),
     )
 
 
-def describe_stack(place: Stack) -> Fetched[AwsReply]:
+def describe_stack(stack: Stack) -> Fetched[AwsReply]:
     """Read the stack's description together with the response metadata, which has the time."""
 
     def describe() -> AwsReply:
-        answer = place.client("cloudformation").describe_stacks(StackName=place.stack)
+        answer = stack.client("cloudformation").describe_stacks(StackName=stack.name)
         described: AwsReply = answer["Stacks"][0]
         return {**described, "ResponseMetadata": answer["ResponseMetadata"]}
 
@@ -95,62 +95,62 @@ def clock_skew(reply: AwsReply, now: float) -> float | None:
     return None if date is None else now - parsedate_to_datetime(date).timestamp()
 
 
-def _list_alarm_names(place: Stack) -> list[str]:
+def _list_alarm_names(stack: Stack) -> list[str]:
     pages = (
-        place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=place.stack)
+        stack.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack.name)
     )
     resources = [one for page in pages for one in page["StackResourceSummaries"]]
     return [one["PhysicalResourceId"] for one in resources if one["ResourceType"] in ALARM_TYPES]
 
 
-def _describe_alarms(place: Stack, names: list[str]) -> list[AwsReply]:
+def _describe_alarms(stack: Stack, names: list[str]) -> list[AwsReply]:
     # Without names CloudWatch would return every alarm of the account.
     if not names:
         return []
     kinds = ["MetricAlarm", "CompositeAlarm"]
-    answer = place.client("cloudwatch").describe_alarms(AlarmNames=names, AlarmTypes=kinds)
+    answer = stack.client("cloudwatch").describe_alarms(AlarmNames=names, AlarmTypes=kinds)
     return [*answer["MetricAlarms"], *answer.get("CompositeAlarms", [])]
 
 
-def _read_function(place: Stack, name: str) -> FunctionFacts:
-    configuration = fetch(lambda: place.configuration(name))
+def _read_function(stack: Stack, name: str) -> FunctionFacts:
+    configuration = fetch(lambda: stack.configuration(name))
     group = f"/aws/lambda/{name}" if isinstance(configuration, Unavailable) else log_group(configuration)
     return FunctionFacts(
         configuration,
-        fetch(lambda: place.client("lambda").get_function_concurrency(FunctionName=name)),
-        fetch(lambda: _find_log_group(place, group)),
+        fetch(lambda: stack.client("lambda").get_function_concurrency(FunctionName=name)),
+        fetch(lambda: _find_log_group(stack, group)),
     )
 
 
-def _find_log_group(place: Stack, name: str) -> AwsReply | None:
-    groups = place.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+def _find_log_group(stack: Stack, name: str) -> AwsReply | None:
+    groups = stack.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     return next((group for group in groups if group["logGroupName"] == name), None)
 
 
-def _read_queue(place: Stack, url: str) -> Fetched[Mapping[str, str]]:
+def _read_queue(stack: Stack, url: str) -> Fetched[Mapping[str, str]]:
     def get_attributes() -> Mapping[str, str]:
         return dict(
-            place.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"].items()
+            stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"].items()
         )
 
     return fetch(get_attributes)
 
 
-def _read_role(place: Stack, schedule: Fetched[AwsReply]) -> Fetched[AwsReply] | None:
+def _read_role(stack: Stack, schedule: Fetched[AwsReply]) -> Fetched[AwsReply] | None:
     if isinstance(schedule, Unavailable) or not (arn := schedule.get("Target", {}).get("RoleArn")):
         return None
-    return fetch(lambda: place.client("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"])
+    return fetch(lambda: stack.client("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"])
 
 
-def _read_key(place: Stack, configuration: Fetched[AwsReply], now: Callable[[], float]) -> KeyFacts:
+def _read_key(stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], float]) -> KeyFacts:
     if isinstance(configuration, Unavailable):
         return KeyFacts()
     try:
         settings = load_settings(configuration.get("Environment", {}).get("Variables", {}))
     except ConfigError:
         return KeyFacts()
-    name, value = settings.stripe_secret_parameter, fetch(lambda: _read_secret(place, settings))
-    parameter = fetch(lambda: _read_parameter(place, name)) if name else None
+    name, value = settings.stripe_secret_parameter, fetch(lambda: _read_secret(stack, settings))
+    parameter = fetch(lambda: _read_parameter(stack, name)) if name else None
     if isinstance(value, Unavailable):
         return KeyFacts(settings, parameter, value)
     deadline = Deadline(time.monotonic() + STRIPE_LIMIT_SECONDS, time.monotonic, time.sleep)
@@ -158,20 +158,20 @@ def _read_key(place: Stack, configuration: Fetched[AwsReply], now: Callable[[], 
     return KeyFacts(settings, parameter, classify_key(value), permissions)
 
 
-def _read_secret(place: Stack, settings: Settings) -> str:
+def _read_secret(stack: Stack, settings: Settings) -> str:
     """Return the key as the functions read it: the environment takes precedence."""
     if settings.stripe_secret:
         return settings.stripe_secret
-    return str(_get_parameter(place, settings.stripe_secret_parameter, decrypt=True)["Value"]).strip()
+    return str(_get_parameter(stack, settings.stripe_secret_parameter, decrypt=True)["Value"]).strip()
 
 
-def _read_parameter(place: Stack, name: str) -> KeyParameter:
-    found = _get_parameter(place, name, decrypt=False)
+def _read_parameter(stack: Stack, name: str) -> KeyParameter:
+    found = _get_parameter(stack, name, decrypt=False)
     return KeyParameter(name, found["Type"], found["LastModifiedDate"])
 
 
-def _get_parameter(place: Stack, name: str | None, *, decrypt: bool) -> Mapping[str, Any]:
-    answer: Mapping[str, Any] = place.client("ssm").get_parameter(Name=name, WithDecryption=decrypt)[
+def _get_parameter(stack: Stack, name: str | None, *, decrypt: bool) -> Mapping[str, Any]:
+    answer: Mapping[str, Any] = stack.client("ssm").get_parameter(Name=name, WithDecryption=decrypt)[
         "Parameter"
     ]
     return answer

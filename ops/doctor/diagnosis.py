@@ -42,20 +42,20 @@ class Diagnosis:
         return sum(finding.verdict is verdict for finding in self.findings)
 
 
-def diagnose(place: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis:
+def diagnose(target: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis:
     """Check a stack. Raises CommandError if it does not exist.
 
     If it was never created completely, it has no outputs, and its status is the only finding.
     """
-    described = describe_stack(place)
+    described = describe_stack(target)
     try:
-        facts = collect_facts(place, shell, described, now)
+        facts = collect_facts(target, shell, described, now)
     except CommandError:
         status = stack.check_status(described, shell)
         if status.verdict is not CheckVerdict.FIX:
             raise
-        return Diagnosis(place.stack, (status,))
-    return Diagnosis(place.stack, run_checks(facts))
+        return Diagnosis(target.name, (status,))
+    return Diagnosis(target.name, run_checks(facts))
 
 
 def run_checks(facts: StackFacts) -> tuple[CheckFinding, ...]:

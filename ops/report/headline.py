@@ -1,6 +1,6 @@
 """The report in a sentence or two."""
 
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.report.markup import Content, Html, element
 from ops.report.model import SyncReport
 
@@ -20,15 +20,15 @@ def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:
         return (f"{span} no run began. This page shows what runs recover.",)
     if report.recovered_count:
         were = "was" if report.recovered_count == 1 else "were"
-        orders = element("strong", _keep_together(counted(report.recovered_count, "order")))
+        orders = element("strong", _keep_together(quantity(report.recovered_count, "order")))
         return f"{span} ", orders, *_describe_worth(report), f" {were} recovered that would have been lost."
     if report.missed.whole:
-        orders = element("strong", _keep_together(counted(report.missed.whole, "order")))
+        orders = element("strong", _keep_together(quantity(report.missed.whole, "order")))
         return f"{span} no order had to be recovered: ", orders, " already existed."
     complete = len(report.runs) - report.failed_runs
     if not complete:
         return (f"{span} no run processed all of its sessions.",)
-    return f"{span} ", element("strong", counted(complete, "run")), " found no order to recover."
+    return f"{span} ", element("strong", quantity(complete, "run")), " found no order to recover."
 
 
 def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
@@ -36,7 +36,7 @@ def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
     money, more = report.money[:MAX_CURRENCIES], len(report.money) - MAX_CURRENCIES
     if not money:
         return ()
-    others = [counted(more, "more currency", "more currencies")] if more > 0 else []
+    others = [quantity(more, "more currency", "more currencies")] if more > 0 else []
     parts = [element("strong", _keep_together(part)) for part in (*map(str, money), *others)]
     joints = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + [""]
     worth = " worth at least " if report.unknown_amounts else " worth "
@@ -46,14 +46,14 @@ def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
 def _describe_failed_runs(report: SyncReport) -> tuple[Content, ...]:
     if not report.failed_runs:
         return ()
-    return " ", element("em", f"{counted(report.failed_runs, 'run')} failed.")
+    return " ", element("em", f"{quantity(report.failed_runs, 'run')} failed.")
 
 
 def _describe_open_errors(report: SyncReport) -> tuple[Content, ...]:
     if not report.open_errors:
         return ()
     need = "needs" if report.open_errors == 1 else "need"
-    return " ", element("em", f"{counted(report.open_errors, 'session')} {need} attention.")
+    return " ", element("em", f"{quantity(report.open_errors, 'session')} {need} attention.")
 
 
 def _describe_period(report: SyncReport) -> str:

@@ -1,6 +1,6 @@
 """The section about what the report cannot show."""
 
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.report.markup import Html, element
 from ops.report.model import SyncReport
 from recon.dynamodb.records import OUTCOME_DAYS, RUN_DAYS
@@ -23,16 +23,16 @@ def _list_notes(report: SyncReport) -> list[str]:
     notes = list(_ALWAYS)
     if gone := report.gone.runs:
         notes.append(
-            f"The outcomes of {counted(gone, 'run')} are not complete any more. According to the counters, "
-            f"{counted(report.gone.created, 'recovered order')} and "
-            f"{counted(report.gone.errors, 'error')} are not listed. These orders are included in the number "
-            "of recovered orders, but not in the money, the missed webhooks and the lists."
+            f"The outcomes of {quantity(gone, 'run')} are not complete any more. According to the counters, "
+            f"{quantity(report.gone.created, 'recovered order')} and "
+            f"{quantity(report.gone.errors, 'error')} are not listed. These orders are included in the "
+            "number of recovered orders, but not in the money, the missed webhooks and the lists."
         )
     if unknown := report.without_amount:
         notes.append(
-            f"For {counted(unknown, 'listed order')} no amount is recorded: an earlier version wrote "
+            f"For {quantity(unknown, 'listed order')} no amount is recorded: an earlier version wrote "
             "the order, or it was free. The money is that of the other orders."
         )
     if running := report.unfinished_runs:
-        notes.append(f"{counted(running, 'run')} had not ended when this page was generated.")
+        notes.append(f"{quantity(running, 'run')} had not ended when this page was generated.")
     return notes

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ops.format.money import Money
-from ops.format.text import counted, duration
+from ops.format.text import duration, quantity
 from ops.report import text
 from ops.report.charts import Bar, Chart, render_chart
 from ops.report.markup import Content, Html, element
@@ -28,7 +28,7 @@ def render_cards(report: SyncReport) -> Html:
             _describe_amounts(report),
         ),
         _render_card(
-            "Missed webhooks", [str(missed)], f"{missed.part:,} of {counted(missed.whole, 'order')}"
+            "Missed webhooks", [str(missed)], f"{missed.part:,} of {quantity(missed.whole, 'order')}"
         ),
         _render_card("Errors", [f"{len(report.failed):,}"], open_errors, bad=report.open_errors > 0),
         _render_card("Drift", [f"{len(report.drifted):,}"], "orders that differ from Stripe"),
@@ -38,7 +38,7 @@ def render_cards(report: SyncReport) -> Html:
 
 
 def _describe_amounts(report: SyncReport) -> str:
-    known = counted(report.recovered_count - report.unknown_amounts, "order")
+    known = quantity(report.recovered_count - report.unknown_amounts, "order")
     return (
         f"of {known}; {report.unknown_amounts:,} of unknown amount"
         if report.unknown_amounts
@@ -98,7 +98,7 @@ def _read_count(count: int) -> tuple[int, str]:
 
 
 def _read_missed(day: DayTotals) -> tuple[int, str]:
-    orders = counted(day.missed.whole, "order")
+    orders = quantity(day.missed.whole, "order")
     return day.missed.basis_points, f"{day.missed} of {orders}" if day.missed.whole else "no order known"
 
 
@@ -132,4 +132,4 @@ def _read_money_in(currency: str) -> Callable[[DayTotals], tuple[int, str]]:
 
 def _describe_others(report: SyncReport) -> str:
     more = len(report.money) - MAX_MONEY_CHARTS
-    return f" {counted(more, 'more currency', 'more currencies')} in the table only." if more > 0 else ""
+    return f" {quantity(more, 'more currency', 'more currencies')} in the table only." if more > 0 else ""

@@ -1,4 +1,4 @@
-"""Why sessions were skipped."""
+"""The reasons for which a run skipped sessions."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from recon.dynamodb.table import Table
 
 
 def skip_reasons(table: Table, run_id: str) -> Counter[str]:
-    """How many sessions a run skipped for which reason."""
+    """Count the skipped sessions of a run by reason."""
     items = table.query(
         "PK = :run",
         {":run": outcome_partition(run_id), ":skipped": Outcome.SKIPPED.value},

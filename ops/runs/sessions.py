@@ -1,4 +1,4 @@
-"""What a run did, session by session."""
+"""The outcomes of a run's sessions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ from recon.dynamodb.table import Table
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """One session in one run. `amount` is None where it is free, or where the outcome is of a version that
-    did not keep it; `drift` says where the order that is there differs from Stripe."""
+    """The outcome of one session in one run.
+
+    `amount` is None for a free session and for an outcome of a version that did not store it. `drift` lists
+    how the existing order differs from Stripe.
+    """
 
     session_id: str
     outcome: str
@@ -29,14 +32,15 @@ class SessionOutcome:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which sessions are wanted; what is None does not matter."""
+class OutcomeFilter:
+    """A condition on outcomes. A field that is None matches everything."""
 
     outcome: str | None = None
     reason: str | None = None
     drift: bool = False
 
-    def takes(self, record: OutcomeRecord) -> bool:
+    def matches(self, record: OutcomeRecord) -> bool:
+        """Return True if the outcome meets the condition."""
         return (
             self.outcome in (None, record.outcome)
             and self.reason in (None, record.reason)
@@ -44,11 +48,11 @@ class Filter:
         )
 
 
-def read_sessions(table: Table, run_id: str, wanted: Filter) -> Iterator[SessionOutcome]:
-    """By session id."""
+def read_sessions(table: Table, run_id: str, outcomes: OutcomeFilter) -> Iterator[SessionOutcome]:
+    """Yield the matching outcomes of a run, ordered by session id."""
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}):
         record = parse_outcome(item)
-        if wanted.takes(record):
+        if outcomes.matches(record):
             yield _session_outcome(record)
 
 
@@ -73,6 +77,6 @@ def to_money(amount: object, currency: object) -> Money | None:
     return Money(currency, amount) if isinstance(amount, int) and isinstance(currency, str) else None
 
 
-def recovered(sessions: Iterable[SessionOutcome]) -> list[Money]:
-    """What was created is worth, the sums not made yet; see `ops.format.money.totals`."""
+def recovered_amounts(sessions: Iterable[SessionOutcome]) -> list[Money]:
+    """Return the amounts of the created orders; `ops.format.money.totals` sums them up."""
     return [one.amount for one in sessions if one.outcome == Outcome.CREATED and one.amount]

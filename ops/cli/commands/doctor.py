@@ -2,7 +2,7 @@
 
 import time
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.doctor.diagnosis import Diagnosis, diagnose
 from ops.doctor.finding import CheckFinding, CheckVerdict
@@ -21,13 +21,13 @@ _STYLES = {
 _VERDICT_WIDTH, _NAME_WIDTH = 7, 24
 
 
-def doctor(operator: Operator) -> CommandResult:
+def doctor(context: CommandContext) -> CommandResult:
     """Check key, table, queues, functions, schedule and alarms, and show the command that fixes each problem.
 
     Exit code 1 if something must be fixed or could not be checked; advice alone is fine."""
-    place = operator.place
-    endpoint = place.client("cloudformation").meta.endpoint_url if place.is_sandbox else None
-    diagnosis = diagnose(place, Shell(place.stack, operator.common.wanted, endpoint), time.time)
+    stack = context.stack
+    endpoint = stack.client("cloudformation").meta.endpoint_url if stack.is_sandbox else None
+    diagnosis = diagnose(stack, Shell(stack.name, context.options.selector, endpoint), time.time)
     return CommandResult(diagnosis, lambda screen: show(screen, diagnosis), diagnosis.needs_attention)
 
 

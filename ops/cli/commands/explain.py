@@ -9,8 +9,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
-from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.command import CommandContext
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
 from ops.explain.facts import (
@@ -26,14 +26,13 @@ from ops.explain.ids import describe_unknown_session, parse_session_id
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
 from ops.format.links import session_url
-from ops.format.text import when
+from ops.format.text import format_time
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.errors import KeyUnavailable
 
 EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
-type FactLine = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -48,16 +47,16 @@ class Explanation:
 
 
 def explain(
-    operator: Operator,
+    context: CommandContext,
     session: Annotated[str, typer.Argument(metavar="SESSION", help="The id of a Checkout Session, cs_…")],
 ) -> CommandResult:
     """Explain one session: what is known, why it is so, and what the next run will do.
 
     Reads Stripe, the table, the dead-letter queue and the schedule. Exit code 1 if there is something to do.
     """
-    session_id, place, now = parse_session_id(session), operator.place, operator.now()
-    with stripe_access(place) as stripe:
-        facts = gather_facts(_build_sources(place, stripe, now), session_id, now)
+    session_id, stack, now = parse_session_id(session), context.stack, context.now()
+    with stripe_access(stack) as stripe:
+        facts = gather_facts(_build_sources(stack, stripe, now), session_id, now)
         if not facts.is_known:
             raise CommandError(describe_unknown_session(facts, _read_livemode(stripe)))
     verdict = decide_verdict(facts)
@@ -66,22 +65,22 @@ def explain(
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _build_sources(place: Stack, stripe: StripeAccess, now: int) -> Sources:
+def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> Sources:
     return Sources(
-        table=place.table,
-        queue=open_dead_letter_queue(place),
-        stripe=stripe,
-        settings=place.settings,
-        producer=place.producer_settings,
-        schedule=_read_schedule(place, now),
-        deadline=place.deadline,
+        table=stack.table,
+        queue=open_dead_letter_queue(stack),
+        stripe=stripe.source,
+        settings=stack.settings,
+        producer=stack.producer_settings,
+        schedule=_read_schedule(stack, now),
+        deadline=stack.deadline,
     )
 
 
-def _read_schedule(place: Stack, now: int) -> Schedule | None:
+def _read_schedule(stack: Stack, now: int) -> Schedule | None:
     """Return None if the operator may not read the schedule: the rest can be shown without it."""
     with suppress(ClientError, BotoCoreError):
-        return read_schedule(place, now)
+        return read_schedule(stack, now)
     return None
 
 
@@ -106,7 +105,9 @@ def show(screen: Screen, explanation: Explanation) -> None:
     if facts.dead_letters:
         _section(screen, "Dead letters")
         for letter in facts.dead_letters:
-            screen.facts([(letter.message_id, f"until {when(letter.expires_at)}  {letter.why}", TROUBLE)])
+            screen.facts(
+                [(letter.message_id, f"until {format_time(letter.expires_at)}  {letter.why}", TROUBLE)]
+            )
     if facts.missing:
         _section(screen, "Could not be read")
         for gap in facts.missing:
@@ -133,7 +134,7 @@ def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
     livemode = "live" if session.livemode else "test"
     yield "status", f"{session.status}, {session.payment_status}, {session.mode}, {livemode}", ""
     if session.created:
-        yield "created", f"{when(session.created)} UTC", ""
+        yield "created", f"{format_time(session.created)} UTC", ""
     yield "amount", str(session.amount or "free"), ""
     yield "user", session.user_id or "none", "" if session.user_id else NOTICE
     yield "line items", str(session.line_items), ""
@@ -192,7 +193,7 @@ def _event_row(event: EventDelivery) -> list[str | Text]:
     delivered = "delivered" if event.delivered else Text("not delivered", style=NOTICE)
     kind = event.type.removeprefix("checkout.session.")
     handled = _describe_marker(event.marker) if event.marker else "no record"
-    return [event.id, kind, when(event.created), delivered, handled]
+    return [event.id, kind, format_time(event.created), delivered, handled]
 
 
 def _describe_marker(marker: EventMarker) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
@@ -32,7 +32,7 @@ class WrittenReport:
 
 
 def report(
-    operator: Operator,
+    context: CommandContext,
     days: Annotated[int, typer.Option(min=1, max=90, help="Number of days, today included")] = 30,
     out: Annotated[str, typer.Option(metavar="FILE", help="Output file; - is standard output")] = DEFAULT_OUT,
 ) -> CommandResult:
@@ -40,10 +40,10 @@ def report(
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
-    place = operator.place
-    with operator.busy("reading the runs and their outcomes"):
-        data = collect_report(place.table, now=operator.now(), days=days, stack=place.stack)
-    html = operator.screen.masked(render_page(data)).encode()
+    stack = context.stack
+    with context.busy("reading the runs and their outcomes"):
+        data = collect_report(stack.table, now=context.now(), days=days, stack=stack.name)
+    html = context.screen.mask(render_page(data)).encode()
     if out == STANDARD_OUTPUT:
         return CommandResult(data, lambda _: write_to_standard_output(html))
     try:

@@ -7,7 +7,7 @@ from ops.doctor.facts import AwsReply, StackFacts
 from ops.doctor.fetched import Unavailable, redeploy, unavailable_part, unreadable
 from ops.doctor.finding import CheckFinding, advice, fix, ok
 from ops.doctor.shell import quote_json
-from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, rewritten
+from ops.stack.pause_resume import SCHEDULE_OFF, SCHEDULE_ON, to_update_request
 from recon.domain.run import Trigger
 
 # The run is named after it, so that a late or repeated start is the same run.
@@ -75,5 +75,5 @@ def check_input(schedule: AwsReply, facts: StackFacts) -> CheckFinding:
 
 def _target_command(schedule: AwsReply, target: AwsReply, facts: StackFacts) -> str:
     """Return a command that sends the whole schedule, since AWS resets omitted fields."""
-    whole = rewritten(schedule, Target=target)
+    whole = to_update_request(schedule, Target=target)
     return facts.shell.aws(f"scheduler update-schedule --cli-input-json {quote_json(whole)}")

@@ -70,7 +70,7 @@ def explain(world, access):
         sources = Sources(
             table=Table(world.dynamodb, world.table),
             queue=DeadLetterQueue(world.sqs, world.dlq, world.queue),
-            stripe=access,
+            stripe=access.source,
             settings=world.settings,
             producer=world.settings,
             schedule=ON,
@@ -359,11 +359,6 @@ def test_unknown_session_without_stripe_is_described_by_the_error(world, explain
     world.ssm.value = "sk_test_wrong"
     facts, _ = explain("cs_test_unknown01")
     assert "Stripe could not be read: Stripe: AuthenticationError" in describe_unknown_session(facts, None)
-
-
-def test_stripe_is_connected_to_once_in_the_mode_of_its_key(access):
-    assert access() is access()
-    assert access.livemode() is False
 
 
 @pytest.mark.parametrize(

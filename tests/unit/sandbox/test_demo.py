@@ -10,7 +10,7 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 from rich.console import Console
 
-from ops.runs.follow import Progress
+from ops.runs.follow import RunProgress
 from recon.domain.run import RunStatus
 from recon.dynamodb.records import parse_run, run_key
 from sandbox.demo import services
@@ -357,7 +357,7 @@ def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, out
     done = dataclasses.replace(run, status=RunStatus.DONE, processed=3, created=1, skipped=1, errors=1)
 
     def seen():
-        for progress in (Progress(run, 3, 0, 0), Progress(run, 0, 3, 0), Progress(done, 0, 0, 1)):
+        for progress in (RunProgress(run, 3, 0, 0), RunProgress(run, 0, 3, 0), RunProgress(done, 0, 0, 1)):
             yield progress
             clock.sleep(0.4)
 
@@ -373,7 +373,7 @@ def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
     output = StringIO()
     screen = Screen(Console(file=output, width=100, force_terminal=True), clock)
     run = a_run(status=RunStatus.DONE, enqueued=3, processed=3, created=3)
-    assert screen.watch(iter([Progress(run, 0, 0, 0)])).created == 3
+    assert screen.watch(iter([RunProgress(run, 0, 0, 0)])).created == 3
     assert "3/3 created 3" in output.getvalue()
 
 
