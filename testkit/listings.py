@@ -43,8 +43,8 @@ class ListedAccount:
 
     sessions: list[dict[str, Any]] = field(default_factory=list)
     acknowledged: list[SessionEvent] = field(default_factory=list)
-    asked: list[tuple[int, int]] = field(default_factory=list)
-    asked_events: list[tuple[int, bool]] = field(default_factory=list)
+    page_requests: list[tuple[int, int]] = field(default_factory=list)
+    event_requests: list[tuple[int, bool]] = field(default_factory=list)
     on_page: Callable[[int], object] = lambda _start: None
     unreadable: list[int] = field(default_factory=list)  # entries of the next pages
     forbids_events: bool = False
@@ -58,7 +58,7 @@ class ListedAccount:
             )
 
     def list_sessions(self, start: int, end: int, *, after: str | None = None) -> Page:
-        self.asked.append((start, end))
+        self.page_requests.append((start, end))
         self.on_page(start)
         rows = sorted(self.sessions, key=lambda session: session["created"], reverse=True)
         first = [row["id"] for row in rows].index(after) + 1 if after else 0
@@ -67,7 +67,7 @@ class ListedAccount:
         return Page(wanted[:100], has_more=len(wanted) > 100, unreadable=unreadable)
 
     def list_events(self, since: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
-        self.asked_events.append((since, undelivered))
+        self.event_requests.append((since, undelivered))
         if self.forbids_events:
             raise KeyNotAllowed("no")
         yield from [] if undelivered else self.acknowledged

@@ -23,16 +23,16 @@ class OnePageStripe:
         self.page = Page(list(sessions), has_more=False, unreadable=unreadable)
         self.error = error
         self.events = events
-        self.asked = []
+        self.requests = []
 
     def list_sessions(self, start, end, *, after=None):
-        self.asked.append((start, end, after))
+        self.requests.append((start, end, after))
         if self.error:
             raise self.error
         return self.page
 
     def list_events(self, created_from, *, undelivered=False):
-        self.asked.append((created_from, undelivered))
+        self.requests.append((created_from, undelivered))
         if isinstance(self.events, Exception):
             raise self.events
         yield from self.events
@@ -65,7 +65,7 @@ def test_dry_run_counts_the_outcome_of_each_session(predict, put, memory):
     assert numbers == ["SHOP-STEST1"]
     assert (run.status, run.completed_at, run.truncated) == ("done", "2024-11-27T02:00:00Z", False)
     assert run.warnings == ("careful",)
-    assert stripe.asked == [(NOW - 599, False), (NOW - 25 * HOUR, NOW - 600, None)]
+    assert stripe.requests == [(NOW - 599, False), (NOW - 25 * HOUR, NOW - 600, None)]
     assert {call.method for call in memory.history.calls} == {"put_item", "query"}
 
 

@@ -14,7 +14,7 @@ from testkit.doubles.faults import on, throttled
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.runs import a_run
 from testkit.world import LambdaContext
-from tests.unit.producer.nights import GRACE, MANUAL_RUN, delay_requests, scheduled, sell, session_spec
+from tests.unit.producer.nights import GRACE, MANUAL_RUN, scheduled, sell, session_spec
 
 WINDOW = {"from": "2024-11-26T01:00:00Z", "to": "2024-11-27T01:50:00Z"}
 
@@ -208,10 +208,16 @@ def test_dry_run_ignores_the_setting_and_obeys_the_event(make_world):
 
 
 def test_dry_run_out_of_time_is_truncated_with_a_warning(world):
-    sell(world, 2000, every=40, metadata={})
-    delay_requests(world, 1)
-    body = world.produce({"dryRun": True}, timeout=50)["body"]
-    assert 0 < body["processed"] == body["skipped"] < 2000
+    sell(world, 4000, every=20, metadata={})
+
+    def run_out_of_time(_request):
+        # The window has 40 pages, in several ranges.
+        if world.stripe.calls.count(Endpoint.LIST) >= 30:
+            world.clock.now += 900
+
+    world.stripe.on_request = run_out_of_time
+    body = world.body({"dryRun": True})
+    assert 0 < body["processed"] == body["skipped"] < 4000
     assert (body["truncated"], body["warnings"]) == (True, [TRUNCATED])
 
 

@@ -116,7 +116,7 @@ def test_invalid_event_is_refused_by_name(event, reason):
         "2001-09-09T01:46:39Z",
         "2100-01-01T00:00:00Z",
         "9999-12-31T23:59:59-23:59",
-        "x" * 99,
+        "2024-11-27T02:00:00.000000000000000+00:00",  # 41 characters
         "<aws.scheduler.scheduled-time>",
     ],
 )

@@ -49,7 +49,7 @@ def test_resumed_listing_starts_at_the_cursor_with_the_stored_length(harness):
     harness.account.add_sessions(START + 999, START + 1000, END)
     resume(harness)
     assert harness.sent_ids() == ["cs_1", "cs_2"]
-    assert min(harness.account.asked) == (START + 1000, START + 1499)
+    assert min(harness.account.page_requests) == (START + 1000, START + 1499)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_both_ends_of_the_window_are_listed(harness, cursor, ids):
 def test_window_that_ends_before_its_start_is_listed_without_a_request(harness):
     run = harness.begin(a_run(lookback_end=START - 1))
     assert (run.status, run.enqueued, harness.record()["cursor"]) == ("done", 0, START - 1)
-    assert harness.account.asked == []
+    assert harness.account.page_requests == []
 
 
 def test_second_of_many_pages_is_sent_completely(harness):
@@ -291,13 +291,13 @@ def test_only_a_scheduled_run_defers_sessions_completed_in_the_grace(harness):
 def test_fence_reaches_back_to_the_window_or_the_watermark(harness, covered, start, since):
     harness.account.add_sessions(NOW - HOUR)
     harness.sync_run().begin(a_run(lookback_start=start), State(covered_through=covered))
-    assert [asked for asked, undelivered in harness.account.asked_events if undelivered] == [since]
+    assert [at for at, undelivered in harness.account.event_requests if undelivered] == [since]
 
 
 def test_run_without_a_fence_reads_no_undelivered_events(harness):
     harness.account.add_sessions(NOW - HOUR)
     harness.begin(webhook_fence=False)
-    assert [undelivered for _, undelivered in harness.account.asked_events] == [False]
+    assert [undelivered for _, undelivered in harness.account.event_requests] == [False]
 
 
 def test_forbidden_events_are_a_warning_once(harness):
