@@ -3,7 +3,6 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 ARGS ?=
-SEEDS ?= 300
 NIGHTS ?= 20000
 VOLUME ?= 100000
 SESSIONS ?= 5000
@@ -32,12 +31,11 @@ demo: $(UV) ## the whole pipeline on this machine, emulated; ARGS="--keep" leave
 test: $(UV) ## the tests; ARGS="tests/unit -k name" for some of them
 	@$(RUN) python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, storms on the wire (NIGHTS=, SEEDS=, VOLUME=, SESSIONS=)
+prove: $(UV) ## what is too long for test: 20,000 modelled nights, every crash, hostile field and permission, storms on the wire (NIGHTS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
-	@SIMULATION_SEEDS=$(SEEDS) $(RUN) python -m pytest -n 2 --dist load tests/simulation
 	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
 	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
-	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py tests/unit/producer/test_sync_run.py -k "any_volume or memory"
+	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py -k "any_volume or memory"
 	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
 	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 

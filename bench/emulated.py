@@ -8,7 +8,8 @@ import time
 
 from bench.page import number
 from bench.stage.shop import Shop, miscounts, wrongs
-from recon.dynamodb.records import DONE, run_key
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import run_key
 from recon.dynamodb.table import Table
 from recon.timestamps import to_iso, to_run_id
 from sandbox.stack import STRIPE_KEY, Parameters, Stack, deployed, wait_until
@@ -60,4 +61,4 @@ def measured_seconds(shop: Shop) -> float:
 
 def is_done(stack: Stack, run_id: str) -> bool:
     run = Table(stack.client("dynamodb"), stack.table).get(run_key(run_id))
-    return run is not None and run["status"] == DONE
+    return run is not None and run["status"] == RunStatus.DONE

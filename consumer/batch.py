@@ -1,4 +1,4 @@
-"""What Lambda delivers, sorted into sessions to work on; and what becomes of each message afterwards."""
+"""SQS records, grouped into one task per session."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 from recon.domain.message import SessionMessage, loads
 from recon.errors import MalformedMessage
 
-type Session = tuple[str, str]  # run id, session id
+type SessionKey = tuple[str, str]  # run id, session id
 
 
 @dataclass(frozen=True)
 class SqsRecord:
-    """One receive of one message. `receive_count` counts from 1."""
+    """One received SQS message. `receive_count` starts at 1."""
 
     message_id: str
     receipt_handle: str
@@ -22,10 +22,10 @@ class SqsRecord:
 
 @dataclass(frozen=True)
 class SessionTask:
-    """One session of one run, whatever number of messages named it.
+    """One session of one run, regardless of how many messages name it.
 
-    `message` is None when it cannot be read in full; `problem` says why then. `receive_count` and
-    `message_id` are those of the delivery that was received most often.
+    If no message could be read in full, `message` is None and `problem` is the reason. `receive_count` and
+    `message_id` belong to the record with the highest receive count.
     """
 
     run_id: str
@@ -36,20 +36,24 @@ class SessionTask:
     receive_count: int
 
     @property
-    def key(self) -> Session:
+    def key(self) -> SessionKey:
         return (self.run_id, self.session_id)
 
 
 @dataclass(frozen=True)
 class GroupedBatch:
-    works: list[SessionTask]
-    deliveries: dict[Session, list[SqsRecord]]
+    """A batch by session, and the records that name no run or no session."""
+
+    tasks: list[SessionTask]
+    records: dict[SessionKey, list[SqsRecord]]
     unreadable: list[tuple[SqsRecord, MalformedMessage]]
 
 
 def parse_records(event: dict[str, Any]) -> list[SqsRecord]:
-    """From the event that Lambda's SQS event source mapping sends.
-    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
+    """Parse the event that Lambda's SQS event source mapping sends.
+
+    Its shape: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
     return [
         SqsRecord(
             message_id=record["messageId"],
@@ -61,32 +65,32 @@ def parse_records(event: dict[str, Any]) -> list[SqsRecord]:
     ]
 
 
-def group_by_session(deliveries: Iterable[SqsRecord]) -> GroupedBatch:
-    """One Work per run and session; messages that name neither are set apart."""
-    works: dict[Session, SessionTask] = {}
-    by_session: dict[Session, list[SqsRecord]] = {}
+def group_by_session(records: Iterable[SqsRecord]) -> GroupedBatch:
+    """Return one task per run and session; keep records that name neither apart."""
+    tasks: dict[SessionKey, SessionTask] = {}
+    by_session: dict[SessionKey, list[SqsRecord]] = {}
     unreadable = []
-    for delivery in sorted(deliveries, key=lambda delivery: delivery.receive_count):
-        work = _work(delivery)
-        if isinstance(work, MalformedMessage):
-            unreadable.append((delivery, work))
+    for record in sorted(records, key=lambda record: record.receive_count):
+        task = _parse_task(record)
+        if isinstance(task, MalformedMessage):
+            unreadable.append((record, task))
             continue
-        by_session.setdefault(work.key, []).append(delivery)
-        # The later one has the higher receive count; a readable one is never replaced by a broken one.
-        if work.message or work.key not in works or not works[work.key].message:
-            works[work.key] = work
-    return GroupedBatch(list(works.values()), by_session, unreadable)
+        by_session.setdefault(task.key, []).append(record)
+        # Later records have higher receive counts. A malformed message never replaces a readable one.
+        if task.message or task.key not in tasks or not tasks[task.key].message:
+            tasks[task.key] = task
+    return GroupedBatch(list(tasks.values()), by_session, unreadable)
 
 
-def _work(delivery: SqsRecord) -> SessionTask | MalformedMessage:
+def _parse_task(record: SqsRecord) -> SessionTask | MalformedMessage:
     try:
-        message = loads(delivery.body)
+        message = loads(record.body)
     except MalformedMessage as problem:
         if problem.run_id is None or problem.session_id is None:
             return problem
         return SessionTask(
-            problem.run_id, problem.session_id, None, problem, delivery.message_id, delivery.receive_count
+            problem.run_id, problem.session_id, None, problem, record.message_id, record.receive_count
         )
     return SessionTask(
-        message.run_id, message.session_id, message, None, delivery.message_id, delivery.receive_count
+        message.run_id, message.session_id, message, None, record.message_id, record.receive_count
     )

@@ -1,22 +1,23 @@
-"""A batch from end to end: what each message comes to, and when those that failed come back.
+"""Processing of one SQS batch: which sessions run together, and when failed messages return.
 
-No session waits for another: each gets a fate of its own. Messages that were received before are worked
-on alone and after the fresh ones, so that one that kills the function takes no neighbour along.
+Sessions fail independently of each other. Messages that were received before are processed one at a time
+and after the new ones, so that a message that kills the function does not affect others.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from consumer.batch import GroupedBatch, Session, SessionTask, SqsRecord, group_by_session
+from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
 from recon.domain.reconcile import Outcome
+from recon.domain.run import RunStatus
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import PriorState, SessionResult, load_prior_state
-from recon.dynamodb.records import RUNNING
+from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
+from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
-from recon.retry import backoff_seconds, scatter_seconds
+from recon.retry import backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames
 
 _METRICS = {
@@ -24,137 +25,147 @@ _METRICS = {
     Outcome.SKIPPED: Metric.SESSIONS_SKIPPED,
     Outcome.ERROR: Metric.SESSION_ERRORS,
 }
-AT_ONCE = 0  # seconds: straight back, and so into the dead-letter queue without delay
+IMMEDIATELY = 0  # seconds: a message returns at once and so reaches the dead-letter queue without delay
 
 
 @dataclass
 class FailedSessions:
-    """What failed: sessions that go back at once, and those that wait."""
+    """Sessions whose messages return to the queue: at once, or after a backoff."""
 
-    at_once: set[Session] = field(default_factory=set)
-    later: list[Session] = field(default_factory=list)
+    immediate: set[SessionKey] = field(default_factory=set)
+    delayed: list[SessionKey] = field(default_factory=list)
 
 
 class BatchProcessor:
-    """Processes batches of one invocation. `function_timeout` is in seconds, `rand` gives [0, 1)."""
+    """Processes the batch of one invocation. `function_timeout` is in seconds, `rand` returns [0, 1)."""
 
     def __init__(
         self,
-        tools: InvocationContext,
+        context: InvocationContext,
         queue: SessionQueue,
         *,
         function_timeout: float,
         rand: Callable[[], float],
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._queue = queue
         self._function_timeout = function_timeout
         self._rand = rand
-        self._telemetry = tools.telemetry
+        self._telemetry = context.telemetry
 
-    def __call__(self, deliveries: list[SqsRecord]) -> list[str]:
-        """Returns the ids of the messages that Lambda must not delete."""
-        self._scatter(deliveries)
-        batch = group_by_session(deliveries)
-        for delivery, problem in batch.unreadable:
+    def process(self, records: list[SqsRecord]) -> list[str]:
+        """Reconcile the sessions of a batch and return the ids of messages that Lambda must not delete."""
+        self._stagger_redeliveries(records)
+        batch = group_by_session(records)
+        for record, problem in batch.unreadable:
             self._telemetry.error(
-                f"Message cannot be read: {problem}", run_id="-", message_id=delivery.message_id
+                f"Message cannot be read: {problem}", run_id="-", message_id=record.message_id
             )
-        fates = self._work_on(batch.works)
-        return self._give_back(batch, fates)
+        failed = self._reconcile(batch.tasks)
+        return self._release_messages(batch, failed)
 
-    def _scatter(self, deliveries: Iterable[SqsRecord]) -> None:
-        """A batch that was killed once must not meet again: each message comes back at its own time."""
+    def _stagger_redeliveries(self, records: Iterable[SqsRecord]) -> None:
+        """Give each redelivered message its own visibility, so that a killed batch never meets again."""
         self._queue.set_visibility(
-            Visibility(delivery.receipt_handle, scatter_seconds(self._function_timeout, self._rand))
-            for delivery in deliveries
-            if delivery.receive_count > 1
+            Visibility(record.receipt_handle, stagger_seconds(self._function_timeout, self._rand))
+            for record in records
+            if record.receive_count > 1
         )
 
-    def _work_on(self, works: list[SessionTask]) -> FailedSessions:
-        fates = FailedSessions()
-        if not works:
-            return fates
+    def _reconcile(self, tasks: list[SessionTask]) -> FailedSessions:
+        failed = FailedSessions()
+        if not tasks:
+            return failed
         try:
-            known = load_prior_state(self._tools.table, (work.key for work in works), self._tools.deadline)
+            prior = load_prior_state(
+                self._context.table, (task.key for task in tasks), self._context.deadline
+            )
         except SyncError as error:
-            for work in works:
-                self._postpone(fates, work, error)
-            return fates
-        open_works = [work for work in works if not self._is_through(work, known, fates)]
-        messages = [work.message for work in open_works if work.message]
-        orders = find_orders_by_user(self._tools.table, messages, self._tools.pool, self._tools.deadline)
-        self._announce_last_attempts(open_works, known)
-        for group in _groups(open_works):
-            self._settle(group, known, orders, fates)
-        for run_id in sorted({work.run_id for work in works}):
-            self._finish(run_id)
-        return fates
+            for task in tasks:
+                self._retry_later(failed, task, error)
+            return failed
+        open_tasks = [task for task in tasks if not self._already_settled(task, prior, failed)]
+        messages = [task.message for task in open_tasks if task.message]
+        orders = find_orders_by_user(
+            self._context.table, messages, self._context.pool, self._context.deadline
+        )
+        self._announce_last_attempts(open_tasks, prior)
+        for group in _split_into_groups(open_tasks):
+            self._reconcile_group(group, prior, orders, failed)
+        for run_id in sorted({task.run_id for task in tasks}):
+            self._finish_run(run_id)
+        return failed
 
-    def _announce_last_attempts(self, works: Iterable[SessionTask], known: PriorState) -> None:
-        """All of the batch, before any is tried: the first may be the one that kills the function."""
-        for run_id, group in _by_run(works).items():
-            announced = SessionGroup(self._tools, run_id, known).announce_last_attempts(group)
+    def _announce_last_attempts(self, tasks: Iterable[SessionTask], prior: PriorState) -> None:
+        """Announce those of the whole batch before any starts: the first may kill the function."""
+        for run_id, group in _group_by_run(tasks).items():
+            announced = SessionGroup(self._context, run_id, prior).announce_last_attempts(group)
             self._telemetry.count(Metric.SESSION_ERRORS, announced)
             if announced:
-                # Asked now, since nobody may live to ask after the attempt.
-                self._finish(run_id)
+                # Checked now, since the attempt may kill the function before the check at the end.
+                self._finish_run(run_id)
 
-    def _is_through(self, work: SessionTask, known: PriorState, fates: FailedSessions) -> bool:
-        """Settled before, or failed for good under this very message: no further calls for it."""
-        outcome = known.outcomes.get(work.key)
+    def _already_settled(self, task: SessionTask, prior: PriorState, failed: FailedSessions) -> bool:
+        """Return whether the session has a final outcome, or failed permanently under this message."""
+        outcome = prior.outcomes.get(task.key)
         if outcome is None:
             return False
         if outcome.is_final:
             return True
         # A redriven message has a new id and is tried; the old one is on its way to the dead-letter queue.
-        failed = outcome.message_id == work.message_id and outcome.error_type != Unfinished.__name__
-        if failed:
-            fates.at_once.add(work.key)
-        return failed
+        has_failed = outcome.message_id == task.message_id and outcome.error_type != Unfinished.__name__
+        if has_failed:
+            failed.immediate.add(task.key)
+        return has_failed
 
-    def _settle(
-        self, group: list[SessionTask], known: PriorState, orders: dict[Users, Orders], fates: FailedSessions
+    def _reconcile_group(
+        self,
+        group: list[SessionTask],
+        prior: PriorState,
+        orders: dict[Users, Orders],
+        failed: FailedSessions,
     ) -> None:
         try:
-            self._tools.deadline.check()
-            settled = SessionGroup(self._tools, group[0].run_id, known)(group, orders)
+            self._context.deadline.check()
+            result = SessionGroup(self._context, group[0].run_id, prior).reconcile(group, orders)
         except OutOfTime as error:
-            for work in group:
-                self._postpone(fates, work, error)
-        except Exception as error:  # noqa: BLE001 - a bug met by one group must not undo the others
+            for task in group:
+                self._retry_later(failed, task, error)
+        except Exception as error:  # noqa: BLE001 - a bug in one group must not fail the others
             self._telemetry.error(
                 f"Unexpected {type(error).__name__}", run_id=group[0].run_id, frames=frames(error)
             )
-            for work in group:
-                self._postpone(fates, work, Unexpected(f"{type(error).__name__} in the batch"))
+            for task in group:
+                self._retry_later(failed, task, Unexpected(f"{type(error).__name__} in the batch"))
         else:
-            self._judge(group, settled, fates)
-            self._warn(group[0].run_id, settled.warning)
+            self._apply_results(group, result, failed)
+            self._record_warning(group[0].run_id, result.warning)
 
-    def _judge(self, group: list[SessionTask], settled: GroupResult, fates: FailedSessions) -> None:
-        for work in group:
-            applied = settled.committed.applied.get(work.session_id)
-            error = settled.later.get(work.session_id) or settled.committed.failed.get(work.session_id)
+    def _apply_results(self, group: list[SessionTask], result: GroupResult, failed: FailedSessions) -> None:
+        for task in group:
+            applied = result.committed.applied.get(task.session_id)
+            error = result.delayed.get(task.session_id) or result.committed.failed.get(task.session_id)
             if applied:
-                self._report(work, applied)
+                self._report(task, applied)
                 if applied.outcome is Outcome.ERROR:
-                    fates.at_once.add(work.key)
-            elif work.session_id not in settled.committed.settled:
-                # Nothing may be deleted of which nobody knows what became of it.
-                self._postpone(fates, work, error or Unexpected("the commit does not say what became of it"))
+                    failed.immediate.add(task.key)
+            elif task.session_id not in result.committed.settled:
+                # A message is deleted only if its session's result is known.
+                self._retry_later(
+                    failed, task, error or Unexpected("the commit returned no result for the session")
+                )
 
-    def _warn(self, run_id: str, warning: str | None) -> None:
-        """Once a run; best effort, since it concerns no session's fate."""
+    def _record_warning(self, run_id: str, warning: str | None) -> None:
+        """Record a warning once per run. Failures are only logged: no session depends on it."""
         try:
-            if warning and Runs(self._tools.table, self._tools.deadline).warn(run_id, warning):
+            if warning and Runs(self._context.table, self._context.deadline).warn(run_id, warning):
                 self._telemetry.warning(warning, run_id=run_id)
                 self._telemetry.count(Metric.RUN_WARNINGS)
         except SyncError as error:
-            self._telemetry.warning(f"A warning could not be kept: {error}", run_id=run_id)
+            self._telemetry.warning(f"A warning could not be stored: {error}", run_id=run_id)
 
-    def _report(self, work: SessionTask, result: SessionResult) -> None:
-        ids = {"run_id": work.run_id, "session_id": work.session_id}
+    def _report(self, task: SessionTask, result: SessionResult) -> None:
+        ids = {"run_id": task.run_id, "session_id": task.session_id}
         for drift in result.drift:
             self._telemetry.warning(f"Order drifts from Stripe: {drift.partition(':')[0]}", **ids)
         self._telemetry.count(Metric.ORDERS_DRIFTED, bool(result.drift))
@@ -162,7 +173,7 @@ class BatchProcessor:
             case Outcome.CREATED:
                 self._telemetry.info(f"Created order snapshot {result.order_number} via sync", **ids)
                 order = result.order or {}
-                self._telemetry.recovered(order.get("amount"), order.get("currency"))
+                self._telemetry.add_recovered_money(order.get("amount"), order.get("currency"))
             case Outcome.SKIPPED:
                 self._telemetry.info(f"Skipped session: {result.reason}", **ids, reason=str(result.reason))
             case Outcome.ERROR:
@@ -170,70 +181,71 @@ class BatchProcessor:
                     f"Session failed: {result.error}",
                     **ids,
                     error_type=type(result.error).__name__,
-                    receive_count=work.receive_count,
+                    receive_count=task.receive_count,
                 )
-        self._telemetry.failed_for(result.error)
+        self._telemetry.count_key_failure(result.error)
         if result.outcome is not Outcome.ERROR or result.previous is None:
             self._telemetry.count(_METRICS[result.outcome])
 
-    def _postpone(self, fates: FailedSessions, work: SessionTask, error: SyncError) -> None:
-        fates.later.append(work.key)
-        self._telemetry.failed_for(error)
+    def _retry_later(self, failed: FailedSessions, task: SessionTask, error: SyncError) -> None:
+        failed.delayed.append(task.key)
+        self._telemetry.count_key_failure(error)
         self._telemetry.warning(
             f"Session is tried again later: {error}",
-            run_id=work.run_id,
-            session_id=work.session_id,
+            run_id=task.run_id,
+            session_id=task.session_id,
             error_type=type(error).__name__,
-            receive_count=work.receive_count,
+            receive_count=task.receive_count,
         )
 
-    def _finish(self, run_id: str) -> None:
-        """Whoever commits last marks the run done; whoever fails to ask leaves it to the next one."""
-        runs, now = Runs(self._tools.table, self._tools.deadline), self._tools.now()
+    def _finish_run(self, run_id: str) -> None:
+        """Mark the run done if this was its last batch. If the check fails, a later batch repeats it."""
+        runs, now = Runs(self._context.table, self._context.deadline), self._context.now()
         try:
             run = runs.get(run_id)
             if run is None:
                 return
             if done := runs.finish(run, now):
-                self._telemetry.sync_completed(done, done.seconds(now))
-                self._telemetry.watermark(runs.state(), now)
-            elif run.status == RUNNING and not run.is_complete:
-                self._telemetry.run_is_open(run, now)
+                self._telemetry.record_completed_run(done, done.seconds(now))
+                self._telemetry.record_watermark(runs.state(), now)
+            elif run.status == RunStatus.RUNNING and not run.is_complete:
+                self._telemetry.record_open_run(run, now)
         except SyncError as error:
-            self._telemetry.warning(f"Whether the run is done is not known: {error}", run_id=run_id)
+            self._telemetry.warning(f"Could not check whether the run is done: {error}", run_id=run_id)
 
-    def _give_back(self, batch: GroupedBatch, fates: FailedSessions) -> list[str]:
-        failed = list(self._failed(batch, fates))
-        changes = (Visibility(delivery.receipt_handle, seconds) for delivery, seconds in failed)
+    def _release_messages(self, batch: GroupedBatch, failed: FailedSessions) -> list[str]:
+        """Set when failed messages return to the queue, and return their ids."""
+        released = list(self._visibilities(batch, failed))
+        changes = (Visibility(record.receipt_handle, seconds) for record, seconds in released)
         for receipt, why in self._queue.set_visibility(changes).items():
             self._telemetry.warning(
-                f"A message comes back with the queue's own visibility timeout: {why}",
+                f"A message returns after the queue's default visibility timeout: {why}",
                 run_id="-",
                 receipt=receipt[:20],
             )
-        return [delivery.message_id for delivery, _ in failed]
+        return [record.message_id for record, _ in released]
 
-    def _failed(self, batch: GroupedBatch, fates: FailedSessions) -> Iterator[tuple[SqsRecord, int]]:
-        for delivery, _ in batch.unreadable:
-            yield delivery, AT_ONCE
-        for key in fates.at_once:
-            for delivery in batch.deliveries[key]:
-                yield delivery, AT_ONCE
-        base = self._tools.settings.backoff_base_seconds
-        for key in fates.later:
-            for delivery in batch.deliveries[key]:
-                yield delivery, backoff_seconds(delivery.receive_count, base, self._rand)
-
-
-def _groups(works: Iterable[SessionTask]) -> Iterator[list[SessionTask]]:
-    """The fresh sessions of each run together, then everything that was received before, one by one."""
-    works = list(works)
-    yield from _by_run(work for work in works if work.receive_count == 1).values()
-    yield from ([work] for work in works if work.receive_count > 1)
+    def _visibilities(self, batch: GroupedBatch, failed: FailedSessions) -> Iterator[tuple[SqsRecord, int]]:
+        for record, _ in batch.unreadable:
+            yield record, IMMEDIATELY
+        for key in failed.immediate:
+            for record in batch.records[key]:
+                yield record, IMMEDIATELY
+        base = self._context.settings.backoff_base_seconds
+        for key in failed.delayed:
+            for record in batch.records[key]:
+                yield record, backoff_seconds(record.receive_count, base, self._rand)
 
 
-def _by_run(works: Iterable[SessionTask]) -> dict[str, list[SessionTask]]:
-    runs: dict[str, list[SessionTask]] = {}
-    for work in works:
-        runs.setdefault(work.run_id, []).append(work)
-    return runs
+def _split_into_groups(tasks: Iterable[SessionTask]) -> Iterator[list[SessionTask]]:
+    """Yield the new sessions of each run together, then every redelivered session alone."""
+    tasks = list(tasks)
+    yield from _group_by_run(task for task in tasks if task.receive_count == 1).values()
+    yield from ([task] for task in tasks if task.receive_count > 1)
+
+
+def _group_by_run(tasks: Iterable[SessionTask]) -> dict[str, list[SessionTask]]:
+    groups: dict[str, list[SessionTask]] = {}
+    for task in tasks:
+        groups.setdefault(task.run_id, []).append(task)
+    return groups

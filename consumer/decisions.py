@@ -1,19 +1,17 @@
-"""What becomes of one session: by what the table holds, and where its order is missing by what Stripe says.
+"""The decision about a session whose order is missing: fetch it from Stripe and build the order.
 
-Nothing is written here: the consumer commits what it hears, and whoever asks what the consumer would do
-hears the same.
+It writes nothing, so that the consumer and the operator's prediction share it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recon.config import Settings
 from recon.domain.order import SnapshotContext, build_order
-from recon.domain.reconcile import SkipReason, skip_reason, skip_reason_from_message, user_ids
+from recon.domain.reconcile import SkipReason, user_ids
 from recon.domain.stripe_objects import UNPAID, Json
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
-from recon.dynamodb.orders import Orders, Users
 from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SyncError, Unexpected
 from recon.timestamps import DAY
 
@@ -24,53 +22,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StripeDecision:
-    """What Stripe's answer comes to: the order to write, why there is none to write, or why it failed.
+    """The order to write, the reason to write none, or the error of the attempt.
 
-    `charges_known` is False where the key may not read what became of the payment.
+    `charges_known` is False if the key may not read whether the payment was refunded or disputed.
     """
 
-    became: Json | SkipReason | SyncError
+    result: Json | SkipReason | SyncError
     charges_known: bool = True
-
-
-def decide_from_table(
-    message: "SessionMessage", orders: Mapping[Users, Orders], settings: Settings, now: int
-) -> SkipReason | SyncError | None:
-    """Why to leave it alone, why it fails, or None: the order is missing.
-
-    `orders` holds those of the session's user, or why they could not be looked up; `now` is in epoch seconds.
-    """
-    reason = skip_reason_from_message(message)
-    if reason and reason is not SkipReason.UNPAID:
-        return reason
-    found = orders[user_ids(message)]
-    if isinstance(found, SyncError):
-        # What is unpaid can wait without having been looked up.
-        return reason or found
-    return skip_reason(message, found, now=now, ttl_days=settings.order_ttl_days)
 
 
 def decide_from_stripe(
     stripe: "StripeSource", message: "SessionMessage", settings: Settings, now: Callable[[], int]
 ) -> StripeDecision:
-    """Fetches a session whose order is missing and builds the order. `now` gives epoch seconds."""
+    """Fetch a session whose order is missing and build the order. `now` returns epoch seconds."""
     try:
         fetched = stripe.fetch(message.session_id)
     except SyncError as error:
         return StripeDecision(error)
     try:
-        became = _order_or_reason(stripe, fetched, message, settings, now)
+        result = _build_order_or_skip(stripe, fetched, message, settings, now)
     except SyncError as error:
         return StripeDecision(error, fetched.charges_known)
-    return StripeDecision(became, fetched.charges_known)
+    return StripeDecision(result, fetched.charges_known)
 
 
 def to_unexpected(error: Exception) -> Unexpected:
-    """For what nobody thought of while an order was built: its kind alone, its text may hold anything."""
+    """Return a retryable error that names the exception's class only: its text may hold personal data."""
     return Unexpected(f"{type(error).__name__} while the order was built")
 
 
-def _order_or_reason(
+def _build_order_or_skip(
     stripe: "StripeSource",
     fetched: "FetchedSession",
     message: "SessionMessage",
@@ -78,29 +59,32 @@ def _order_or_reason(
     now: Callable[[], int],
 ) -> Json | SkipReason:
     if fetched.session.get("id") != message.session_id:
-        raise MalformedSession("id is not the one that was asked for")
-    if reason := _reason_by_now(fetched):
+        raise MalformedSession("id differs from the requested session")
+    if reason := _current_skip_reason(fetched):
         return reason
-    if message.pending is not None and _is_for_the_next_run(stripe, message, now()):
+    if message.pending is not None and _must_wait_for_next_run(stripe, message, now()):
         return SkipReason.UNPAID
     if not fetched.line_items:
         raise LineItemsMissing("Stripe lists no line items for a paid session")
-    writing = SnapshotContext(message.run_id, now(), settings.order_number_prefix, settings.order_ttl_days)
-    order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], writing)
+    context = SnapshotContext(message.run_id, now(), settings.order_number_prefix, settings.order_ttl_days)
+    order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], context)
     if (size := item_bytes(order)) > MAX_ITEM_BYTES:
         raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order
 
 
-def _is_for_the_next_run(stripe: "StripeSource", message: "SessionMessage", now: int) -> bool:
-    """Paid since the run asked for events: a webhook may be at work, and only the next run knows its
-    event. A message that is older than a day is left to it anyway."""
-    asked = message.pending or 0
-    return now - asked > DAY or message.session_id in stripe.paid_after(asked)
+def _must_wait_for_next_run(stripe: "StripeSource", message: "SessionMessage", now: int) -> bool:
+    """Return whether the session was paid after the run listed the events.
+
+    The webhook may still be processing such a payment, and only the next run knows its event. A message
+    older than a day always waits for the next run.
+    """
+    listed_until = message.pending or 0
+    return now - listed_until > DAY or message.session_id in stripe.find_paid_after(listed_until)
 
 
-def _reason_by_now(fetched: "FetchedSession") -> SkipReason | None:
-    """The session may have changed since it was listed; what Stripe says now counts."""
+def _current_skip_reason(fetched: "FetchedSession") -> SkipReason | None:
+    """Return why the session needs no order now; it may have changed since it was listed."""
     session = fetched.session
     if session.get("status") != "complete":
         raise MalformedSession("status must be complete")
@@ -108,5 +92,5 @@ def _reason_by_now(fetched: "FetchedSession") -> SkipReason | None:
         return SkipReason.NOT_A_SALE
     if session.get("payment_status") == UNPAID:
         return SkipReason.UNPAID
-    # The money went back: nothing is to be shipped.
+    # The customer got the money back, so nothing must be shipped.
     return SkipReason.REFUNDED if fetched.refunded else None

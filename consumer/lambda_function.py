@@ -1,4 +1,4 @@
-"""The consumer Lambda: an SQS batch in, the ids of the messages that failed out."""
+"""The consumer Lambda: takes an SQS batch and returns the ids of messages to keep in the queue."""
 
 import os
 import random
@@ -17,9 +17,10 @@ from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
-# Stripe's latency is waited for, not computed: as many threads as a batch may hold sessions.
+# Fetches spend their time waiting for Stripe, so there is one thread per session of the largest batch.
 THREADS = 25
 
 
@@ -35,7 +36,7 @@ def telemetry() -> Telemetry:
 
 @cache
 def stripe_connection(timeout: float) -> "StripeConnection":
-    """Made when a session has to be fetched: a batch of known orders never imports the library."""
+    """Connect to Stripe at the first fetch: a batch without missing orders never imports the library."""
     from recon.bootstrap import connect_stripe  # noqa: PLC0415 - see above
 
     settings = clients().settings
@@ -43,41 +44,44 @@ def stripe_connection(timeout: float) -> "StripeConnection":
 
 
 def lambda_handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-    """Answers `{"batchItemFailures": [{"itemIdentifier": message id}, …]}`; all others are settled."""
+    """Return `{"batchItemFailures": [{"itemIdentifier": message id}, …]}`; Lambda deletes all others."""
     try:
-        tools, function_timeout = _tools(context)
+        invocation, function_timeout = _invocation_context(context)
     except SyncError as error:
         telemetry().error(f"Batch refused: {error}", run_id=NONE, error_type=type(error).__name__)
         raise
-    process = BatchProcessor(tools, clients().queue, function_timeout=function_timeout, rand=random.random)
+    processor = BatchProcessor(
+        invocation, clients().queue, function_timeout=function_timeout, rand=random.random
+    )
     try:
-        failed = process(parse_records(event))
+        failed = processor.process(parse_records(event))
     finally:
         telemetry().flush()
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _tools(context: "LambdaContext") -> tuple[InvocationContext, float]:
+def _invocation_context(context: "LambdaContext") -> tuple[InvocationContext, float]:
+    """Return the context of this invocation and the function's timeout in seconds."""
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = Deadline(time.monotonic() + working_seconds(seconds), time.monotonic, time.sleep)
-    kept = clients()
+    process_clients = clients()
 
     @cache
     def stripe() -> "StripeSource":
-        """One for the invocation: what it learns of a bad key holds for all of its sessions."""
+        """Return the invocation's only source: what it learns about a bad key holds for all sessions."""
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         return StripeSource(
-            stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().throttled
+            stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().count_throttle
         )
 
-    tools = InvocationContext(
-        settings=kept.settings,
-        table=kept.table,
+    invocation = InvocationContext(
+        settings=process_clients.settings,
+        table=process_clients.table,
         stripe=stripe,
-        pool=kept.pool,
+        pool=process_clients.pool,
         deadline=deadline,
         now=lambda: int(time.time()),
         telemetry=telemetry(),
     )
-    return tools, seconds
+    return invocation, seconds

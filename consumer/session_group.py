@@ -1,4 +1,4 @@
-"""One group of sessions of one run: decide, fetch what is missing, look again, commit together."""
+"""Sessions of one run, reconciled together: decide, fetch missing ones, recheck, commit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consumer.batch import SessionTask
-from consumer.decisions import decide_from_stripe, decide_from_table, to_unexpected
+from consumer.decisions import decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.reconcile import (
     ExistingOrder,
     Outcome,
     SkipReason,
     amount_and_currency,
+    decide_from_table,
     find_drift,
     user_ids,
 )
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import Committed, OutcomeWriter, PriorState, Recheck, SessionResult
-from recon.dynamodb.records import KnownOutcome
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
+from recon.dynamodb.outcomes import PriorState
+from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
 from recon.retry import Deadline
@@ -39,8 +42,10 @@ NO_CHARGES = (
 
 @dataclass(frozen=True)
 class InvocationContext:
-    """What an invocation works with. `now` is in epoch seconds; `stripe` is called when first needed,
-    since it imports the library."""
+    """The settings, clients and clocks of one invocation.
+
+    `now` returns epoch seconds. `stripe` is called at the first fetch, since it imports the library.
+    """
 
     settings: Settings
     table: Table
@@ -53,190 +58,210 @@ class InvocationContext:
 
 @dataclass(frozen=True)
 class GroupResult:
-    """What a group came to: committed results, and sessions that have to be tried later."""
+    """The committed results of a group, and the errors of sessions to retry later, by session id."""
 
     committed: Committed
-    later: dict[str, SyncError]
+    delayed: dict[str, SyncError]
     warning: str | None = None
 
 
 class SessionGroup:
-    """Settles the sessions of one run, given what the table said of the batch."""
+    """Sessions of one run that are committed together. `prior` is what the table holds about the batch."""
 
-    def __init__(self, tools: InvocationContext, run_id: str, known: PriorState) -> None:
-        self._tools = tools
+    def __init__(self, context: InvocationContext, run_id: str, prior: PriorState) -> None:
+        self._context = context
         self._run_id = run_id
-        self._known = known
+        self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
         self._charges_unknown = False
 
-    def __call__(self, works: Sequence[SessionTask], orders: Mapping[Users, Orders]) -> GroupResult:
-        self._messages = {work.session_id: work.message for work in works if work.message}
+    def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
+        """Decide each session, write the missing orders and all outcomes, and return the results."""
+        self._messages = {task.session_id: task.message for task in tasks if task.message}
         results: list[SessionResult] = []
         failures: list[tuple[SessionTask, SyncError]] = []
         missing: list[SessionTask] = []
-        for work in works:
-            match self._decide(work, orders):
+        for task in tasks:
+            orders = _user_orders(task, orders_by_user)
+            match self._decide(task, orders):
                 case None:
-                    missing.append(work)
+                    missing.append(task)
                 case SkipReason() as reason:
-                    results.append(self._skip(work, reason, self._orders_of(work, orders)))
+                    results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
-                    failures.append((work, error))
-        for work, answer in zip(missing, self._fetch_all(missing), strict=True):
-            match answer:
+                    failures.append((task, error))
+        for task, fetched in zip(missing, self._fetch_all(missing), strict=True):
+            match fetched:
                 case SkipReason() as reason:
-                    results.append(self._skip(work, reason))
+                    results.append(self._to_skipped(task, reason))
                 case SyncError() as error:
-                    failures.append((work, error))
+                    failures.append((task, error))
                 case order:
-                    results.append(self._create(work, order))
-        later = {}
-        for work, error in failures:
-            if self._gives_up(work, error):
-                results.append(self._result(work, Outcome.ERROR, error=error))
+                    results.append(self._to_created(task, order))
+        delayed = {}
+        for task, error in failures:
+            if self._gives_up(task, error):
+                results.append(self._to_result(task, Outcome.ERROR, error=error))
             else:
-                later[work.session_id] = error
+                delayed[task.session_id] = error
         warning = NO_CHARGES if self._charges_unknown else None
-        return GroupResult(self._committing()(results), later, warning)
+        return GroupResult(self._outcome_writer().write(results), delayed, warning)
 
-    def _decide(self, work: SessionTask, orders: Mapping[Users, Orders]) -> SkipReason | SyncError | None:
-        """Why to leave it alone, why it fails, or None: the order is missing."""
-        if work.message is None:
-            return work.problem
-        return decide_from_table(work.message, orders, self._tools.settings, self._tools.now())
-
-    def _orders_of(self, work: SessionTask, orders: Mapping[Users, Orders]) -> list[ExistingOrder]:
-        found = orders.get(user_ids(work.message), []) if work.message else []
-        return [] if isinstance(found, SyncError) else found
+    def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
+        if task.message is None:
+            return task.problem
+        now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
+        return decide_from_table(task.message, orders, now=now, ttl_days=ttl_days)
 
     def _fetch_all(self, missing: Sequence[SessionTask]) -> list[Json | SkipReason | SyncError]:
-        """In parallel, each with an answer of its own."""
+        """Fetch in parallel and return one result per task, in the order of the tasks."""
         if not missing:
             return []
         try:
-            stripe = self._tools.stripe()
+            stripe = self._context.stripe()
         except SyncError as error:
             return [error] * len(missing)
-        return list(self._tools.pool.map(lambda work: self._fetch(stripe, work), missing))
+        return list(self._context.pool.map(lambda task: self._fetch(stripe, task), missing))
 
-    def _fetch(self, stripe: "StripeSource", work: SessionTask) -> Json | SkipReason | SyncError:
-        message = work.message
+    def _fetch(self, stripe: "StripeSource", task: SessionTask) -> Json | SkipReason | SyncError:
+        message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
-            answer = decide_from_stripe(stripe, message, self._tools.settings, self._tools.now)
-        except Exception as error:  # noqa: BLE001 - one session's bug must not be its neighbours' failure
-            self._tools.telemetry.error(
+            decision = decide_from_stripe(stripe, message, self._context.settings, self._context.now)
+        except Exception as error:  # noqa: BLE001 - a bug in one session must not fail the others
+            self._context.telemetry.error(
                 f"Unexpected {type(error).__name__}",
                 run_id=self._run_id,
-                session_id=work.session_id,
+                session_id=task.session_id,
                 frames=frames(error),
             )
             return to_unexpected(error)
-        if not answer.charges_known:
+        if not decision.charges_known:
             self._charges_unknown = True
-        return answer.became
+        return decision.result
 
-    def _look_again(self, results: Sequence[SessionResult]) -> Recheck:
-        """Right before a commit: a webhook may have written while Stripe was asked, or while the table was
-        busy. What lies under our own key is left to the condition on that key: after a commit whose answer
-        was lost it is our own."""
+    def _recheck_orders(self, results: Sequence[SessionResult]) -> Recheck:
+        """Look up the orders again right before a commit, and skip sessions that have one by now.
+
+        A webhook may have written one during the fetch or while the table was busy. An order under this
+        consumer's own key is left to the put's condition: after a commit whose response was lost it is ours.
+        """
         messages = {
             result.session_id: self._messages[result.session_id] for result in results if result.order
         }
-        tools = self._tools
-        found = find_orders_by_user(tools.table, messages.values(), tools.pool, tools.deadline)
-        looked = Recheck([], {})
+        context = self._context
+        orders_by_user = find_orders_by_user(context.table, messages.values(), context.pool, context.deadline)
+        recheck = Recheck([], {})
         for result in results:
-            orders = found[user_ids(messages[result.session_id])] if result.order else []
+            orders = orders_by_user[user_ids(messages[result.session_id])] if result.order else []
             if isinstance(orders, SyncError):
-                looked.failed[result.session_id] = orders
-            elif any(order.is_of(result.session_id) and not _is_ours(order, result) for order in orders):
-                looked.results.append(result.to_skipped_existing())
+                recheck.failed[result.session_id] = orders
+            elif any(order.belongs_to(result.session_id) and not _is_ours(order, result) for order in orders):
+                recheck.results.append(result.to_skipped_existing())
             else:
-                looked.results.append(result)
-        return looked
+                recheck.results.append(result)
+        return recheck
 
-    def announce_last_attempts(self, works: Iterable[SessionTask]) -> int:
-        """Writes the errors of last attempts before they begin, so that a crash is counted too.
+    def announce_last_attempts(self, tasks: Iterable[SessionTask]) -> int:
+        """Write the errors of last attempts before these start, so that a crash is counted too.
 
-        Answers how many were written. Best effort: where the table cannot be written the attempt itself
-        will fail and come back.
+        Return how many were written. This is best effort: if the table cannot be written, the attempt
+        itself fails and its message returns.
         """
-        last = [work for work in works if self._is_last(work) and work.key not in self._known.outcomes]
-        results = [
-            self._result(work, Outcome.ERROR, error=Unfinished("the last attempt did not end"))
-            for work in last
+        last = [
+            task for task in tasks if self._is_last_attempt(task) and task.key not in self._prior.outcomes
         ]
-        applied = self._committing()(results).applied
+        results = [
+            self._to_result(task, Outcome.ERROR, error=Unfinished("the last attempt did not finish"))
+            for task in last
+        ]
+        applied = self._outcome_writer().write(results).applied
         for session_id, result in applied.items():
-            key = (self._run_id, session_id)
-            self._known.outcomes[key] = KnownOutcome(Outcome.ERROR, Unfinished.__name__, result.message_id)
+            self._prior.outcomes[self._run_id, session_id] = OutcomeRecord(
+                session_id, Outcome.ERROR, error_type=Unfinished.__name__, message_id=result.message_id
+            )
         return len(applied)
 
-    def _committing(self) -> OutcomeWriter:
+    def _outcome_writer(self) -> OutcomeWriter:
         return OutcomeWriter(
-            self._tools.table,
+            self._context.table,
             self._run_id,
-            self._tools.now(),
-            self._tools.deadline,
-            holds_state=self._known.state_run_id == self._run_id,
-            look_again=self._look_again,
+            self._context.now(),
+            self._context.deadline,
+            holds_state=self._prior.state_run_id == self._run_id,
+            look_again=self._recheck_orders,
         )
 
-    def _gives_up(self, work: SessionTask, error: SyncError) -> bool:
-        """Permanent at once; transient at the last attempt, unless it never had its turn."""
-        return isinstance(error, Permanent) or (self._is_last(work) and not isinstance(error, OutOfTime))
+    def _gives_up(self, task: SessionTask, error: SyncError) -> bool:
+        """Return whether the error is final.
 
-    def _is_last(self, work: SessionTask) -> bool:
-        return work.receive_count >= self._tools.settings.max_receive_count
+        A permanent error always is. A retryable one is at the last attempt, unless the session had no turn.
+        """
+        return isinstance(error, Permanent) or (
+            self._is_last_attempt(task) and not isinstance(error, OutOfTime)
+        )
 
-    def _skip(
-        self, work: SessionTask, reason: SkipReason, orders: Sequence[ExistingOrder] = ()
+    def _is_last_attempt(self, task: SessionTask) -> bool:
+        return task.receive_count >= self._context.settings.max_receive_count
+
+    def _to_skipped(
+        self, task: SessionTask, reason: SkipReason, orders: Orders | None = None
     ) -> SessionResult:
-        """What is not paid yet is kept for the next runs; what waited for that waits no longer otherwise."""
-        message = work.message
-        result = self._result(work, Outcome.SKIPPED, reason=reason)
+        """Return a skip that also updates the session's pending entry.
+
+        If the session is unpaid, store the entry so that later runs check the session again. For any other
+        reason, delete the entry.
+        """
+        message = task.message
+        result = self._to_result(task, Outcome.SKIPPED, reason=reason)
         if message is None:
             return result
         if reason is SkipReason.UNPAID:
             return replace(result, pending=message)
-        drift = find_drift(message, orders) if reason is SkipReason.EXISTS else ()
-        may_wait = message.pending is not None or message.payment_status == UNPAID
-        return replace(result, drift=drift, ends_pending=may_wait)
+        drift = (
+            find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
+        )
+        may_be_pending = message.pending is not None or message.payment_status == UNPAID
+        return replace(result, drift=drift, ends_pending=may_be_pending)
 
-    def _create(self, work: SessionTask, order: Json) -> SessionResult:
-        """With the events that a webhook may still get marked as handled, and its wait for payment ended."""
-        result = self._result(work, Outcome.CREATED, order=order)
-        message = work.message
+    def _to_created(self, task: SessionTask, order: Json) -> SessionResult:
+        """Return a created order that marks undelivered events as handled and deletes the pending entry."""
+        result = self._to_result(task, Outcome.CREATED, order=order)
+        message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
         types = [*message.event_types, *[CHECKOUT_COMPLETED] * len(message.event_ids)]
         markers = dict(zip(message.event_ids, types, strict=False))
         return replace(result, markers=tuple(markers.items()), ends_pending=True)
 
-    def _result(
+    def _to_result(
         self,
-        work: SessionTask,
+        task: SessionTask,
         outcome: Outcome,
         *,
         reason: SkipReason | None = None,
         order: Json | None = None,
         error: SyncError | None = None,
     ) -> SessionResult:
-        amount, currency = amount_and_currency(work.message) if work.message else (None, None)
+        amount, currency = amount_and_currency(task.message) if task.message else (None, None)
         return SessionResult(
-            session_id=work.session_id,
+            session_id=task.session_id,
             outcome=outcome,
-            attempts=work.receive_count,
-            message_id=work.message_id,
+            attempts=task.receive_count,
+            message_id=task.message_id,
             reason=reason,
             order=order,
             error=error,
-            previous=self._known.outcomes.get(work.key),
-            was_pending=work.message is not None and work.message.pending is not None,
+            previous=self._prior.outcomes.get(task.key),
+            was_pending=task.message is not None and task.message.pending is not None,
             amount=amount,
             currency=currency,
         )
+
+
+def _user_orders(task: SessionTask, orders_by_user: Mapping[Users, Orders]) -> Orders:
+    """Return the orders of the session's user, or the error of their lookup."""
+    ids = user_ids(task.message) if task.message else ()
+    return orders_by_user[ids] if ids else []
 
 
 def _is_ours(order: ExistingOrder, result: SessionResult) -> bool:

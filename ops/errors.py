@@ -1,5 +1,8 @@
-"""Why a command of the operator's could not do its work."""
+"""The error that ends an operator command."""
 
 
-class CommandError(Exception):  # noqa: N818 - reads as what it says at each `raise`
-    """Nothing was done. The message is one line that names what is wrong and what would be right."""
+class CommandError(Exception):
+    """A command could not run and changed nothing.
+
+    The message is one line that names the cause and the remedy.
+    """

@@ -1,4 +1,4 @@
-"""One invocation's attempt at a run: the id for its log lines, and the record that its failure belongs to."""
+"""The run that one invocation works on: the id for its log lines and the record for its failure."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from recon.telemetry import NONE
 class Attempt:
     """The run that an invocation works on.
 
-    `run_id` is NONE until it is known. `run` is the record as this invocation wrote it last. It is None where
-    a failure of this invocation is no failure of a run: before the record exists, in a preview, and once
-    another invocation goes on with the run.
+    `run_id` is NONE until it is known. `run` is the record as this invocation wrote it last. It is None while
+    a failure of the invocation is not a failure of the run: before the record exists, in a dry run, and after
+    another invocation has taken over the run.
     """
 
     run_id: str = NONE
     run: Run | None = None
 
-    def hold(self, run: Run) -> None:
-        """Take over the record as it is now."""
+    def track(self, run: Run) -> None:
+        """Remember the record in its latest state."""
         self.run_id, self.run = run.run_id, run
 
     def release(self) -> None:
-        """Let go of the record, since another invocation goes on with the run."""
+        """Forget the record, since another invocation continues the run."""
         self.run = None

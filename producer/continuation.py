@@ -1,4 +1,4 @@
-"""Going on: the producer invokes itself, asynchronously, to continue a run."""
+"""The producer's asynchronous invocation of itself."""
 
 import json
 from typing import TYPE_CHECKING
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 
-def continue_async(client: "LambdaClient", function: str, hop: Continuation) -> None:
-    """Raises HopFailed; this invocation is tried again then, and goes on from the cursor."""
+def continue_async(client: "LambdaClient", function: str, continuation: Continuation) -> None:
+    """Invoke the producer asynchronously to continue a run.
+
+    Raise HopFailed if Lambda does not accept the call. Lambda then retries the current invocation, which
+    continues from the cursor.
+    """
+    payload = json.dumps(continuation.to_event())
     try:
-        client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(hop.event()))
+        client.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
     except (ClientError, BotoCoreError) as exc:
         raise HopFailed(f"Lambda: {describe_error(exc)}") from exc

@@ -1,4 +1,4 @@
-"""The dry run: what would become of the sessions, by the consumer's own code, with nothing written."""
+"""The dry run: it predicts a run's outcomes with the consumer's own rules and writes nothing."""
 
 from collections import Counter
 from concurrent.futures import Executor
@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED
 from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, skip_reason, user_ids
+from recon.domain.reconcile import Outcome, decide_from_table, user_ids
+from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.records import DONE, Run
+from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, OutOfTime, SyncError
 from recon.retry import Deadline
@@ -27,37 +27,38 @@ if TYPE_CHECKING:
     from recon.stripe.source import Page, StripeSource
 
 
-TRUNCATED = "truncated: not every session of the window was looked at"
+TRUNCATED = "truncated: not every session of the window was checked"
 
 
 @dataclass
 class SessionBudget:
-    """How many sessions more a preview looks at; None: any number."""
+    """How many more sessions a dry run checks (None: no limit), and what it had to leave out."""
 
-    left: int | None
+    remaining: int | None
     truncated: bool = False
     unreadable: int = 0
 
-    def readable(self, page: "Page") -> "Page":
+    def count_unreadable(self, page: "Page") -> "Page":
         self.unreadable += page.unreadable
         return page
 
     def take(self, sessions: "list[Json]") -> "list[Json]":
-        if self.left is None:
+        """Return the sessions within the budget. Set `truncated` if there were more."""
+        if self.remaining is None:
             return sessions
-        taken = sessions[: self.left]
-        self.left -= len(taken)
+        taken = sessions[: self.remaining]
+        self.remaining -= len(taken)
         self.truncated = len(taken) < len(sessions)
         return taken
 
-    def wanted(self) -> int:
-        # One more than the limit tells whether there were more.
-        return AIM * AHEAD if self.left is None else self.left + 1
+    def demand(self) -> int:
+        """Return how many sessions to list: one more than the limit shows whether there are more."""
+        return AIM * AHEAD if self.remaining is None else self.remaining + 1
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """Everything a dry run needs. `now` gives epoch seconds."""
+    """The dependencies of a dry run. `now` returns epoch seconds."""
 
     settings: "Settings"
     table: Table
@@ -66,56 +67,67 @@ class DryRun:
     deadline: Deadline
     now: "Callable[[], int]"
 
-    def __call__(self, wanted: Run, limit: int | None) -> tuple[Run, list[str]]:
-        """The run as it would be, and the order numbers it would create. `limit`: None for no limit."""
+    def predict(self, planned: Run, limit: int | None) -> tuple[Run, list[str]]:
+        """Return the run as it would end, and the order numbers that it would create.
+
+        `limit` is the most sessions to check, or None. Raise the error of a failed lookup of orders.
+        """
         counts: Counter[Outcome] = Counter()
         numbers: list[str] = []
-        events = self._webhooks(wanted)
-        room = SessionBudget(limit)
+        events = self._read_events(planned)
+        budget = SessionBudget(limit)
+        prefix = self.settings.order_number_prefix
         try:
-            with closing(self._slices(wanted, room)) as slices:
-                for listed in slices:
-                    sessions = room.take(list(reversed(listed.found)))
-                    missing = self._missing(sessions, events, wanted.run_id, counts)
-                    prefix = self.settings.order_number_prefix
+            with closing(self._list_ranges(planned, budget)) as ranges:
+                for listed in ranges:
+                    sessions = budget.take(list(reversed(listed.items)))
+                    missing = self._find_missing(sessions, events, planned.run_id, counts)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
-                    if room.truncated:
+                    if budget.truncated:
                         break
         except OutOfTime:
-            room.truncated = True
+            budget.truncated = True
         counts[Outcome.CREATED] = len(numbers)
-        if not events.may_read:
-            wanted = replace(wanted, warnings=(*wanted.warnings, NO_EVENTS))
-        if room.unreadable:
-            wanted = replace(wanted, warnings=(*wanted.warnings, UNREADABLE))
-        return self._preview(wanted, counts, truncated=room.truncated), numbers
+        reasons = {NO_EVENTS: not events.may_read, UNREADABLE: budget.unreadable, TRUNCATED: budget.truncated}
+        predicted = replace(
+            planned,
+            status=RunStatus.DONE,
+            completed_at=to_iso(self.now()),
+            processed=counts.total(),
+            created=counts[Outcome.CREATED],
+            skipped=counts[Outcome.SKIPPED],
+            errors=counts[Outcome.ERROR],
+            truncated=budget.truncated,
+            warnings=(*planned.warnings, *(warning for warning, applies in reasons.items() if applies)),
+        )
+        return predicted, numbers
 
-    def _webhooks(self, wanted: Run) -> WebhookEvents:
-        """What the real run would leave to the next one. The fence concerns writing only."""
-        leaves_after = wanted.lookback_end if wanted.trigger == SCHEDULED else None
-        events = WebhookEvents(self.stripe, self.now, self.pool, leaves_after=leaves_after, fence_since=None)
-        events.look()
+    def _read_events(self, planned: Run) -> WebhookEvents:
+        """Return the events for what the run would leave to the next one. Only writing needs the fence."""
+        defer_after = planned.lookback_end if planned.trigger == Trigger.SCHEDULED else None
+        events = WebhookEvents(self.stripe, self.now, self.pool, defer_after=defer_after, fence_since=None)
+        events.refresh()
         return events
 
-    def _slices(self, wanted: Run, room: "SessionBudget") -> "Generator[ListedRange[Json]]":
+    def _list_ranges(self, planned: Run, budget: "SessionBudget") -> "Generator[ListedRange[Json]]":
         stripe = self.stripe()
-        listing: SessionLister[Json] = SessionLister(
-            lambda start, end, after: room.readable(stripe.list_sessions(start, end, after=after)),
+        lister: SessionLister[Json] = SessionLister(
+            lambda start, end, after: budget.count_unreadable(stripe.list_sessions(start, end, after=after)),
             lambda session: session,
             self.pool,
-            wanted=room.wanted,
+            demand=budget.demand,
         )
-        return listing(TimeRange(wanted.lookback_start, wanted.lookback_end))
+        return lister.list_ranges(TimeRange(planned.lookback_start, planned.lookback_end))
 
-    def _missing(
+    def _find_missing(
         self, sessions: "list[Json]", events: WebhookEvents, run_id: str, counts: Counter[Outcome]
     ) -> list[SessionMessage]:
-        """The sessions whose orders are missing; all others but those left to the next run are counted."""
+        """Return the sessions whose orders are missing. Count the skipped and the malformed ones."""
         messages = []
         for session in sessions:
             try:
-                if sent := events.left(build_message(session, run_id)):
-                    messages.append(loads(dumps(sent)))
+                if message := events.filter_message(build_message(session, run_id)):
+                    messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
@@ -125,20 +137,7 @@ class DryRun:
 
     def _is_skipped(self, message: SessionMessage, orders: dict[Users, Orders]) -> bool:
         found = orders.get(user_ids(message), [])
-        if isinstance(found, SyncError):
-            raise found
-        ttl_days = self.settings.order_ttl_days
-        return skip_reason(message, found, now=self.now(), ttl_days=ttl_days) is not None
-
-    def _preview(self, wanted: Run, counts: Counter[Outcome], *, truncated: bool) -> Run:
-        return replace(
-            wanted,
-            status=DONE,
-            completed_at=to_iso(self.now()),
-            processed=counts.total(),
-            created=counts[Outcome.CREATED],
-            skipped=counts[Outcome.SKIPPED],
-            errors=counts[Outcome.ERROR],
-            truncated=truncated,
-            warnings=wanted.warnings + ((TRUNCATED,) if truncated else ()),
-        )
+        decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
+        if isinstance(decision, SyncError):
+            raise decision
+        return decision is not None

@@ -1,4 +1,4 @@
-"""The producer Lambda: an event in, a run enqueued (or previewed), the run's state out."""
+"""The producer Lambda: it enqueues or predicts the run that an event requests and returns its state."""
 
 import os
 import time
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
-from producer.request import SCHEDULED, Continuation, Request, has_caller, parse_request
+from producer.request import Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
+from producer.run_context import RunContext
 from producer.sync_run import SyncRun
 from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
+from recon.domain.run import Trigger
 from recon.dynamodb.outcomes import find_created_orders
 from recon.dynamodb.records import Failure, Run, State
 from recon.dynamodb.runs import Runs
@@ -26,13 +28,14 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_lambda import LambdaClient
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
-# Lambda keeps an asynchronous call for six hours at most.
+# Lambda keeps an asynchronous event for six hours at most.
 RETRY_SECONDS = 6 * 3600
-# To write down why a run failed, out of the half minute that is kept of a producer's life.
+# For recording a failure, out of the half minute that the listing leaves at the end of an invocation.
 FAILURE_SECONDS = 10.0
-# Two pages are twenty batches of ten, all in flight at once.
+# Two pages are twenty batches of ten messages, all sent concurrently.
 THREADS = 20
 
 
@@ -43,19 +46,19 @@ def clients() -> Clients:
 
 @cache
 def telemetry() -> Telemetry:
-    """Apart from the other clients: it must be able to say that the settings are wrong."""
+    """Return the telemetry, which does not depend on the settings, since it reports errors in them."""
     return Telemetry("producer", os.environ.get(STACK_VARIABLE, DEFAULT_STACK))
 
 
 @cache
 def lambda_client() -> "LambdaClient":
-    """Made when a run does not fit into one invocation."""
+    """Return the Lambda client, created when a run does not fit into one invocation."""
     return client("lambda")
 
 
 @cache
 def stripe_connection(timeout: float) -> "StripeConnection":
-    """Made after everything that can be refused was checked: it imports the library."""
+    """Return the connection to Stripe, created after all checks, since it imports the Stripe library."""
     from recon.bootstrap import connect_stripe  # noqa: PLC0415 - see above
 
     settings = clients().settings
@@ -63,10 +66,10 @@ def stripe_connection(timeout: float) -> "StripeConnection":
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
-    """Answers `{"statusCode": 200, "body": {…}}`, or 400 for a manual event with something wrong in it.
+    """Return `{"statusCode": 200, "body": {…}}`, or 400 for an invalid manual event.
 
-    Every other failure is raised, so that Lambda's Errors metric and its retries see it, and kept on the
-    run's record. A scheduled event or a continuation is never answered with 400: nobody reads that answer.
+    Raise every other error, so that Lambda counts and retries it, and record it on the run. An invalid
+    scheduled event or continuation raises InvalidRequest, since no caller reads the response.
     """
     attempt = Attempt()
     try:
@@ -79,23 +82,23 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
         raise
     except SyncError as error:
         telemetry().error(f"Sync failed: {error}", run_id=attempt.run_id, error_type=type(error).__name__)
-        telemetry().failed_for(error)
-        _keep_failure(attempt, error, context)
+        telemetry().count_key_failure(error)
+        _record_failure(attempt, error, context)
         raise
     except Exception as error:  # noqa: BLE001 - translated, logged and raised
         name = type(error).__name__
         telemetry().error(f"Unexpected {name}", run_id=attempt.run_id, error_type=name, frames=frames(error))
-        _keep_failure(attempt, Unexpected(name), context)
-        # Not `from error`: Lambda prints the text of what is raised, and nobody knows what is in that one.
+        _record_failure(attempt, Unexpected(name), context)
+        # Not `from error`: Lambda prints the text of chained exceptions, which may contain personal data.
         raise Unexpected(name) from None
     finally:
         telemetry().flush()
 
 
-def _keep_failure(attempt: Attempt, error: SyncError, context: "LambdaContext") -> None:
-    """Mark the run failed and keep why on its record, if the table can be written.
+def _record_failure(attempt: Attempt, error: SyncError, context: "LambdaContext") -> None:
+    """Mark the run as failed and store the cause on its record.
 
-    Never raises: the error itself must not be hidden by one of its record.
+    Never raise, since an error in writing the record must not hide the cause. Log it as a warning instead.
     """
     run = attempt.run
     if run is None:
@@ -108,11 +111,11 @@ def _keep_failure(attempt: Attempt, error: SyncError, context: "LambdaContext") 
         Runs(clients().table, deadline).fail(run, failure)
     except Exception as unwritten:  # noqa: BLE001 - see above
         cause = str(unwritten) if isinstance(unwritten, SyncError) else type(unwritten).__name__
-        telemetry().warning(f"The failure is not on the run's record: {cause}", run_id=run.run_id)
+        telemetry().warning(f"The failure could not be recorded on the run: {cause}", run_id=run.run_id)
 
 
 def _respond(request: Request | Continuation, context: "LambdaContext", attempt: Attempt) -> Body:
-    # Before anything can fail. A retry of a manual call finds the id of its first attempt when it begins.
+    # First, so that every error is logged with the id. A retried manual call gets its first id below.
     if isinstance(request, Continuation):
         attempt.run_id = request.run_id
     else:
@@ -126,58 +129,61 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().throttled, LISTING_ATTEMPTS)
+        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
 
-    enqueue = SyncRun(
-        settings=kept.settings,
-        runs=Runs(kept.table, deadline),
-        stripe=stripe,
-        queue=kept.queue,
-        pool=kept.pool,
-        deadline=deadline,
-        now=_now,
-        telemetry=telemetry(),
-        go_on=lambda hop: continue_async(lambda_client(), context.function_name, hop),
-        attempt=attempt,
+    runs = Runs(kept.table, deadline)
+    sync_run = SyncRun(
+        RunContext(
+            settings=kept.settings,
+            runs=runs,
+            stripe=stripe,
+            queue=kept.queue,
+            pool=kept.pool,
+            deadline=deadline,
+            now=_now,
+            telemetry=telemetry(),
+            attempt=attempt,
+        ),
+        lambda continuation: continue_async(lambda_client(), context.function_name, continuation),
     )
     if isinstance(request, Continuation):
-        if (resumed := enqueue.resume(request)) is None:
-            raise InvalidRequest(f"runId must be that of a run; there is no {request.run_id}")
-        return _answer(resumed, deadline)
-    state = enqueue.runs.state()
-    run = _wanted(request, enqueue.runs, state, context.aws_request_id)
+        if (resumed := sync_run.resume(request)) is None:
+            raise InvalidRequest(f"runId must be the id of an existing run; there is no {request.run_id}")
+        return _build_body(resumed, deadline)
+    state = runs.state()
+    run = _plan_run(request, runs, state, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
-        preview = DryRun(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
-        previewed, numbers = preview(run, request.max_sessions)
-        _tell(previewed)
-        return build_response(previewed, numbers, dry_run=True)
-    if request.trigger == SCHEDULED and request.at is not None:
-        telemetry().watermark(state, request.at)
-    return _answer(enqueue.begin(run, state), deadline)
+        dry_run = DryRun(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
+        predicted, numbers = dry_run.predict(run, request.max_sessions)
+        _log_prediction(predicted)
+        return build_response(predicted, numbers, dry_run=True)
+    if request.trigger == Trigger.SCHEDULED and request.at is not None:
+        telemetry().record_watermark(state, request.at)
+    return _build_body(sync_run.begin(run, state), deadline)
 
 
-def _tell(previewed: Run) -> None:
-    """A scheduled preview answers nobody; this line is all that is left of it."""
+def _log_prediction(predicted: Run) -> None:
+    """Log the result of a dry run, since the response of a scheduled one has no reader."""
     telemetry().info(
-        f"Preview: processed={previewed.processed}, created={previewed.created}, "
-        f"skipped={previewed.skipped}, errors={previewed.errors}",
-        run_id=previewed.run_id,
+        f"Dry run: processed={predicted.processed}, created={predicted.created}, "
+        f"skipped={predicted.skipped}, errors={predicted.errors}",
+        run_id=predicted.run_id,
     )
-    for warning in previewed.warnings:
-        telemetry().warning(warning, run_id=previewed.run_id)
+    for warning in predicted.warnings:
+        telemetry().warning(warning, run_id=predicted.run_id)
 
 
-def _answer(run: Run, deadline: Deadline) -> Body:
+def _build_body(run: Run, deadline: Deadline) -> Body:
     numbers = find_created_orders(clients().table, run.run_id, SHOWN_ORDERS, deadline) if run.created else []
     return build_response(run, numbers)
 
 
-def _wanted(request: Request, runs: Runs, state: State, request_id: str) -> Run:
-    """The run that was asked for, as it would begin now."""
+def _plan_run(request: Request, runs: Runs, state: State, request_id: str) -> Run:
+    """Return the requested run as it would start now."""
     started, settings = _now(), clients().settings
     planned = plan(request, settings, started, state)
     return Run(
-        run_id=_run_id(request, runs, started, request_id),
+        run_id=_find_run_id(request, runs, started, request_id),
         trigger=request.trigger,
         started_at=to_iso(started),
         lookback_hours=request.lookback_hours or settings.lookback_hours,
@@ -189,14 +195,16 @@ def _wanted(request: Request, runs: Runs, state: State, request_id: str) -> Run:
     )
 
 
-def _run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:
-    """A retry of an asynchronous call has the request id of the first one, and another start: it is the same
-    run. `requestedAt` and a schedule say so by themselves."""
+def _find_run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:
+    """Return the id of the run, which is that of the first attempt if Lambda retries the invocation.
+
+    A retry has the request id of the first attempt. With `requestedAt` or a scheduled time both have one id.
+    """
     run_id = request.run_id(started, request_id)
-    if request.trigger == SCHEDULED or request.at is not None:
+    if request.trigger == Trigger.SCHEDULED or request.at is not None:
         return run_id
-    begun = runs.find_by_request(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
-    return begun or run_id
+    first = runs.find_by_request(run_id.rpartition("-")[2], since=started - RETRY_SECONDS)
+    return first or run_id
 
 
 def _now() -> int:

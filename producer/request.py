@@ -1,4 +1,4 @@
-"""The producer's event, read and checked before anything else happens."""
+"""The producer's event, parsed and checked before anything else happens."""
 
 import re
 from collections.abc import Mapping
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from recon.config import MAX_LOOKBACK_HOURS
+from recon.domain.run import Trigger
 from recon.errors import InvalidRequest
 from recon.timestamps import parse_epoch, to_run_id
 
-SCHEDULED, MANUAL, CONTINUE = "scheduled", "manual", "continue"
+CONTINUE = "continue"
 EVENTBRIDGE = "aws.events"
 _OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
 _SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
 _CONTINUE_KEYS = ("trigger", "runId", "hop")
 _EXAMPLE_TIME = "a UTC time such as 2024-11-27T02:00:00Z"
-# 2001-09-09 to 2100: Stripe has no sessions outside, and sort keys compare as text.
+# 2001-09-09 to 2100: Stripe has no sessions outside this span, and sort keys compare as text.
 _EARLIEST, _LATEST = 1_000_000_000, 4_102_444_800
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _TIME_LENGTH = 40  # far longer than any form of a time, and short enough to print
@@ -23,9 +24,12 @@ _TIME_LENGTH = 40  # far longer than any form of a time, and short enough to pri
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for; None means: as the settings say. `at` is the moment the window ends and the run
-    is named after: the scheduled time, `requestedAt`, or None for the start of the invocation. `period` is
-    a backfill's, both ends included, in epoch seconds."""
+    """A request to start a run. None means the value of the settings.
+
+    `at` is the end of the window and the time in the run's id: the scheduled time, `requestedAt`, or None for
+    the start of the invocation. `period` is the window of a backfill, with both ends inclusive. All times are
+    in epoch seconds.
+    """
 
     trigger: str
     at: int | None = None
@@ -35,50 +39,53 @@ class Request:
     period: tuple[int, int] | None = None
 
     def run_id(self, started: int, request_id: str) -> str:
-        """The same for every invocation of one schedule. By hand two runs may begin in one second."""
-        if self.trigger == SCHEDULED and self.at is not None:
+        """Return the run's id, which is the same for all invocations of one scheduled time.
+
+        A manual run's id contains a part of the request id, since two may start in the same second.
+        """
+        if self.trigger == Trigger.SCHEDULED and self.at is not None:
             return to_run_id(self.at)
         return f"{to_run_id(self.at or started)}-{request_id.replace('-', '')[:6]}"
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A run goes on in another invocation; the producer sends this to itself."""
+    """A request to continue a run, which the producer sends to itself. `number` counts from 1 per run."""
 
     run_id: str
     number: int
 
-    def event(self) -> dict[str, Any]:
+    def to_event(self) -> dict[str, Any]:
         return {"trigger": CONTINUE, "runId": self.run_id, "hop": self.number}
 
 
 def parse_request(event: object) -> Request | Continuation:
-    """Raises InvalidRequest that names the field and says what would be right."""
+    """Return the request in an event. Raise InvalidRequest, which names the field and its valid values."""
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == EVENTBRIDGE:
-        return Request(SCHEDULED, at=read_time(event.get("time"), "time"))
+        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"))
     if event.get("trigger") == CONTINUE:
-        return _hop(event)
+        return _parse_continuation(event)
     scheduled = "trigger" in event
-    if scheduled and event["trigger"] != SCHEDULED:
-        raise InvalidRequest(f'trigger must be "{SCHEDULED}", or absent for a manual run')
+    if scheduled and event["trigger"] != Trigger.SCHEDULED:
+        raise InvalidRequest(f'trigger must be "{Trigger.SCHEDULED}", or absent for a manual run')
     _refuse_unknown(event, _SCHEDULED_OPTIONS if scheduled else _OPTIONS)
     return Request(
-        trigger=SCHEDULED if scheduled else MANUAL,
-        at=_moment(event),
-        lookback_hours=_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
-        max_sessions=_integer(event, "maxSessions", 1, None),
-        dry_run=_boolean(event, "dryRun"),
-        period=_period(event),
+        trigger=Trigger.SCHEDULED if scheduled else Trigger.MANUAL,
+        at=_parse_time(event),
+        lookback_hours=_parse_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
+        max_sessions=_parse_integer(event, "maxSessions", 1, None),
+        dry_run=_parse_boolean(event, "dryRun"),
+        period=_parse_period(event),
     )
 
 
 def has_caller(event: object) -> bool:
-    """Return True if a caller may read the answer: the event is neither a schedule's nor a continuation."""
+    """Return True if a caller may read the response: neither a schedule nor the producer sent the event."""
     if not isinstance(event, Mapping):
         return True
-    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (SCHEDULED, CONTINUE)
+    return event.get("source") != EVENTBRIDGE and event.get("trigger") not in (Trigger.SCHEDULED, CONTINUE)
 
 
 def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:
@@ -86,27 +93,27 @@ def _refuse_unknown(event: Mapping[Any, Any], known: tuple[str, ...]) -> None:
         raise InvalidRequest(f"unknown {', '.join(unknown)[:200]}; known are {', '.join(known)}")
 
 
-def _hop(event: Mapping[Any, Any]) -> Continuation:
+def _parse_continuation(event: Mapping[Any, Any]) -> Continuation:
     _refuse_unknown(event, _CONTINUE_KEYS)
-    run_id, number = event.get("runId"), _integer(event, "hop", 1, None)
+    run_id, number = event.get("runId"), _parse_integer(event, "hop", 1, None)
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
-        raise InvalidRequest("runId must be a run's id")
+        raise InvalidRequest("runId must be the id of a run")
     if number is None:
         raise InvalidRequest("hop must be an integer from 1")
     return Continuation(run_id, number)
 
 
-def _moment(event: Mapping[Any, Any]) -> int | None:
+def _parse_time(event: Mapping[Any, Any]) -> int | None:
     if "trigger" in event:
         return read_time(event.get("scheduledTime"), "scheduledTime")
     return read_time(event["requestedAt"], "requestedAt") if "requestedAt" in event else None
 
 
-def _period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
+def _parse_period(event: Mapping[Any, Any]) -> tuple[int, int] | None:
     if "from" not in event and "to" not in event:
         return None
     if "lookbackHours" in event:
-        raise InvalidRequest("lookbackHours cannot stand beside from and to")
+        raise InvalidRequest("lookbackHours cannot be combined with from and to")
     start, end = read_time(event.get("from"), "from"), read_time(event.get("to"), "to")
     if start >= end:
         raise InvalidRequest("from must be before to")
@@ -126,18 +133,18 @@ def read_time(value: object, name: str) -> int:
     return moment
 
 
-def _integer(event: Mapping[Any, Any], name: str, low: int, high: int | None) -> int | None:
+def _parse_integer(event: Mapping[Any, Any], name: str, low: int, high: int | None) -> int | None:
     if name not in event:
         return None
     value = event[name]
-    # type(), not isinstance: in JSON a boolean is no integer.
+    # type() and not isinstance(), since a JSON boolean is not an integer.
     if type(value) is int and value >= low and (high is None or value <= high):
         return value
     span = f"from {low}" if high is None else f"from {low} to {high}"
     raise InvalidRequest(f"{name} must be an integer {span}")
 
 
-def _boolean(event: Mapping[Any, Any], name: str) -> bool | None:
+def _parse_boolean(event: Mapping[Any, Any], name: str) -> bool | None:
     if name not in event:
         return None
     if isinstance(event[name], bool):

@@ -1,17 +1,19 @@
-"""What the producer answers, in the words of its contract."""
+"""The producer's response."""
 
 from typing import Any
 
-from recon.dynamodb.records import DONE, Run
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Run
 from recon.timestamps import to_iso
 
 type Body = dict[str, Any]
 
-# Enough to recognise a night by; all of them are in the run's outcomes.
+# Enough to recognise a night. The run's outcomes hold all of them.
 SHOWN_ORDERS = 20
 
 
 def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
+    """Return the body of a response with status 200, with the first 20 order numbers."""
     return {
         "status": _status(run),
         "trigger": run.trigger,
@@ -33,12 +35,13 @@ def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False
 
 
 def _status(run: Run) -> str:
-    if run.status != DONE:
-        return "running"
+    if run.status != RunStatus.DONE:
+        return RunStatus.RUNNING
     return "completed_with_errors" if run.errors else "success"
 
 
 def build_refusal(message: str) -> dict[str, Any]:
+    """Return the whole response to an invalid manual event."""
     return {
         "statusCode": 400,
         "body": {"status": "error", "error": "InvalidRequest", "message": message},

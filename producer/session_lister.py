@@ -1,8 +1,8 @@
-"""Listing a window oldest first, in slices of time, several in flight, in as few calls as pages are needed.
+"""The listing of a window, oldest first, in ranges of time that are listed concurrently with few calls.
 
-Stripe lists newest first and a page at a time, so the order is made here: the window is cut into slices that
-hold a few pages each, by the density seen so far. A slice that turns out too large is not asked for again:
-what was read of it, its later part, is kept for its turn, and its earlier part becomes slices again.
+Stripe lists newest first, one page at a time. The window is therefore cut into ranges of a few pages each, by
+the density observed so far. If a range holds too much, the part that was read is buffered until its turn and
+the rest is cut into ranges again, so that no page is requested twice.
 """
 
 from collections import deque
@@ -17,33 +17,35 @@ from recon.domain.stripe_objects import Json
 if TYPE_CHECKING:
     from recon.stripe.source import Page
 
-# Sessions that a slice should hold at most: eight pages, so that the last one, half empty, is a sixteenth of
-# it. Less, where the caller wants less.
+# The most sessions that a range should hold: eight pages, so that the last one, on average half empty, is a
+# sixteenth of the calls. A range holds fewer if the caller can use fewer.
 AIM = 800
-# So many times that before it is cut; they are held in memory, about a kilobyte each.
+# A range is cut beyond this many times its aim. Its sessions are held in memory, about a kilobyte each.
 MOST_AIMS = 3
-# The first page of a window: most shops fit into it, and for all others it shows the density.
+# The first page of a window. Most shops fit into it; for the others it shows the density.
 FIRST = 100
-STEP = 8  # a slice is at most so many times longer or shorter than the one before it
-BACK = 1 / 4  # and after one that held too much, so much of its length
-# While less than this is held, a slice is read to the end whatever its pages say; beyond, one that is going
-# to hold too much is left at its first pages. Else one quiet stretch after another would fill the memory.
+STEP = 8  # a range is at most this many times longer or shorter than the one before it
+BACK = 1 / 4  # the length after a range that held too much, relative to it
+# While fewer sessions than this are buffered, a range is read to its end regardless of its density. Beyond,
+# a range that is going to hold too much is cut at its first pages, so that the memory stays bounded.
 PATIENCE = 1000
-AHEAD = 4  # slices in flight, once the density is known to hold
-BEGIN_AHEAD = 2  # at first, when all that is known is how dense one page was, or the slices before
-# A remainder that is not much longer than a slice is taken along: cut, it would take more pages.
+AHEAD = 4  # ranges in flight once the density is stable
+BEGIN_AHEAD = 2  # ranges in flight at the start, when only one density is known
+# A remainder up to this many ranges long is listed whole: cutting it would take more pages.
 MOST_LENGTHS = 2.5
-HALVED_LENGTHS = 1.5  # one that is longer than so many is listed as two halves at once, by whoever goes on
+HALVED_LENGTHS = 1.5  # a resumed listing lists a range longer than this as two halves at once
 
 
 @dataclass(frozen=True)
 class TimeRange:
-    """A part of the window that nobody has listed yet; both ends included, epoch seconds."""
+    """A part of the window that is not listed yet, with both ends inclusive, in epoch seconds.
+
+    A page may end within a second. `read` holds the items of the last second that were read already, and
+    `after` is the id of the last of them.
+    """
 
     start: int
     end: int
-    # Of its last second, what comes before this id is read already, and kept here: a second may hold any
-    # number of sessions, and a page ends anywhere in it.
     after: str | None = None
     read: tuple[Any, ...] = ()
 
@@ -54,176 +56,186 @@ class TimeRange:
 
 @dataclass(frozen=True)
 class ListedRange[T]:
-    """A part of the window, listed whole; `found` in Stripe's order, newest first."""
+    """A part of the window that is listed completely. `items` are in Stripe's order, newest first."""
 
     start: int
     end: int
-    found: list[T]
+    items: list[T]
 
 
 @dataclass(frozen=True)
-class _Asked[T]:
-    region: TimeRange
-    answer: "Future[tuple[ListedRange[T], TimeRange | None]]"
+class _RangeRequest[T]:
+    """A range that is being listed. The result is the listed part and the rest before it, if any."""
+
+    range: TimeRange
+    future: "Future[tuple[ListedRange[T], TimeRange | None]]"
 
 
 class SessionLister[T]:
-    """The slices of a window, oldest first.
+    """Lists the sessions of one window, oldest first.
 
-    `list_page(start, end, after)` asks Stripe, from several threads; `make` keeps what is needed of a
-    session; `wanted` says how many more the caller can use, so that none are asked for in vain.
+    `list_page(start, end, after)` calls Stripe and runs in several threads. `convert` returns the item to
+    keep of a session. `demand` returns how many more sessions the caller can use. `seconds` is the length of
+    the next range, to be stored for a later invocation that resumes the listing.
     """
 
     def __init__(
         self,
         list_page: "Callable[[int, int, str | None], Page]",
-        make: Callable[[Json], T],
+        convert: Callable[[Json], T],
         pool: Executor,
-        wanted: Callable[[], int],
+        demand: Callable[[], int],
     ) -> None:
         self._list_page = list_page
-        self._make = make
+        self._convert = convert
         self._pool = pool
-        self._wanted = wanted
-        # Half more than is wanted: a little too much is sent, a little too little costs another page. In two
-        # slices where that is possible, since they are listed at the same time.
-        useful = max(FIRST, wanted() * 3 // 2)
+        self._demand = demand
+        # Half more than the demand, since listing too little costs another page. Two ranges where possible,
+        # since they are listed concurrently.
+        useful = max(FIRST, demand() * 3 // 2)
         self._aim = max(FIRST, min(AIM, useful // 2))
         self._most = min(AIM, useful) * MOST_AIMS
         self._ahead = BEGIN_AHEAD
-        self._goes_on = False
-        self._parts: deque[TimeRange | ListedRange[T] | _Asked[T]] = deque()
-        # How long the next slice is; for whoever goes on with this listing, too.
+        self._resumed = False
+        self._parts: deque[TimeRange | ListedRange[T] | _RangeRequest[T]] = deque()
         self.seconds = 0
 
-    def __call__(self, window: TimeRange, seconds: int | None = None) -> Generator[ListedRange[T]]:
-        """`seconds`: how long slices were when this listing was left, None when it begins."""
+    def list_ranges(self, window: TimeRange, seconds: int | None = None) -> Generator[ListedRange[T]]:
+        """Yield the ranges of the window. Close the generator to stop early.
+
+        `seconds` is the length of ranges when the listing was interrupted, or None if it starts now.
+        """
         if seconds:
             self.seconds = seconds
-            self._goes_on = True
+            self._resumed = True
             self._parts.append(window)
         else:
-            self._begin(*self._list(window, FIRST))
+            self._add_first(*self._list_range(window, FIRST))
         try:
-            yield from self._in_turn()
+            yield from self._yield_in_order()
         finally:
-            # Whoever stops early leaves no thread behind that goes on asking.
-            asked = [part.answer for part in self._parts if isinstance(part, _Asked)]
-            wait([answer for answer in asked if not answer.cancel()])
+            # Cancel or await requests in flight, so that no thread keeps calling Stripe.
+            futures = [part.future for part in self._parts if isinstance(part, _RangeRequest)]
+            wait([future for future in futures if not future.cancel()])
 
     @property
-    def held(self) -> int:
-        """Sessions that are listed already and wait for their turn, and about as many as are being listed."""
-        return self._kept + self._aim * sum(isinstance(part, _Asked) for part in self._parts)
+    def buffered(self) -> int:
+        """How many sessions are listed and not yielded yet, including an estimate of those in flight."""
+        return self._listed + self._aim * sum(isinstance(part, _RangeRequest) for part in self._parts)
 
     @property
-    def _kept(self) -> int:
-        return sum(len(part.found) for part in self._parts if isinstance(part, ListedRange))
+    def _listed(self) -> int:
+        return sum(len(part.items) for part in self._parts if isinstance(part, ListedRange))
 
-    def _begin(self, listed: ListedRange[T], rest: TimeRange | None) -> None:
-        """The first page is the whole window, or it shows how dense its end is."""
+    def _add_first(self, listed: ListedRange[T], rest: TimeRange | None) -> None:
+        """Add the first page, which is the whole window or shows the density at its end."""
         length = listed.end - listed.start + 1
-        self.seconds = max(1, length * self._aim // max(1, len(listed.found)))
-        self._take(listed, rest)
+        self.seconds = max(1, length * self._aim // max(1, len(listed.items)))
+        self._add(listed, rest)
 
-    def _in_turn(self) -> Iterator[ListedRange[T]]:
+    def _yield_in_order(self) -> Iterator[ListedRange[T]]:
         while self._parts:
-            self._ask()
+            self._submit_requests()
             match self._parts.popleft():
                 case ListedRange() as listed:
-                    yield self._with_the_next(listed) if self._goes_on else listed
-                case _Asked() as asked:
-                    self._await(asked)
+                    yield self._merge_following(listed) if self._resumed else listed
+                case _RangeRequest() as request:
+                    self._await(request)
 
-    def _with_the_next(self, listed: ListedRange[T]) -> ListedRange[T]:
-        """And what is being listed right behind it, where both are small: the caller does for each slice what
-        it does, and two of them were asked for at a time only to wait less."""
+    def _merge_following(self, listed: ListedRange[T]) -> ListedRange[T]:
+        """Return the range together with those after it while they are small.
+
+        The caller has fixed costs per range, and ranges are kept small only to list them concurrently.
+        """
         most = self._most // 2
-        while self._parts and len(listed.found) + self._aim <= most:
+        while self._parts and len(listed.items) + self._aim <= most:
             following = self._parts.popleft()
-            if isinstance(following, _Asked) and not following.answer.exception():
+            if isinstance(following, _RangeRequest) and not following.future.exception():
                 self._await(following)
                 following = self._parts.popleft()
-            # One that failed raises in its own turn, when what is before it has been sent.
-            if not isinstance(following, ListedRange) or len(listed.found) + len(following.found) > most:
+            # A failed request raises in its own turn, after the ranges before it were sent.
+            if not isinstance(following, ListedRange) or len(listed.items) + len(following.items) > most:
                 self._parts.appendleft(following)
                 break
-            listed = ListedRange(listed.start, following.end, following.found + listed.found)
+            listed = ListedRange(listed.start, following.end, following.items + listed.items)
         return listed
 
-    def _await(self, asked: _Asked[T]) -> None:
-        listed, rest = asked.answer.result()
-        self._learn(asked.region, len(listed.found), rest)
-        self._take(listed, rest)
+    def _await(self, request: _RangeRequest[T]) -> None:
+        listed, rest = request.future.result()
+        self._adapt(request.range, len(listed.items), rest)
+        self._add(listed, rest)
 
-    def _take(self, listed: ListedRange[T], rest: TimeRange | None) -> None:
+    def _add(self, listed: ListedRange[T], rest: TimeRange | None) -> None:
         self._parts.appendleft(listed)
         if rest:
             self._parts.appendleft(rest)
 
-    def _learn(self, region: TimeRange, found: int, rest: TimeRange | None) -> None:
-        """Sizes the next slice by what this one held, and asks for several at a time only while they do.
+    def _adapt(self, range_: TimeRange, count: int, rest: TimeRange | None) -> None:
+        """Set the length of the next range and the number of ranges in flight by what this one held.
 
-        Steps are bounded: a quiet hour says little about the next one, and an overshoot costs one call.
+        The steps are bounded: a quiet hour is a weak predictor, and listing too much costs one call.
         """
-        growth = min(STEP, max(1 / STEP, self._aim / found)) if found else STEP
-        self.seconds = max(1, int(region.seconds * (BACK if rest else growth)))
-        self._ahead = min(AHEAD, self._ahead * 2) if not rest and found >= self._aim / 2 else 1
+        growth = min(STEP, max(1 / STEP, self._aim / count)) if count else STEP
+        self.seconds = max(1, int(range_.seconds * (BACK if rest else growth)))
+        self._ahead = min(AHEAD, self._ahead * 2) if not rest and count >= self._aim / 2 else 1
 
-    def _ask(self) -> None:
-        """Cuts what comes next into slices and asks for them, as many as are useful at this moment."""
+    def _submit_requests(self) -> None:
+        """Cut the next parts into ranges and request them, as many as the caller can use."""
         expected, parts = 0, self._parts
         for position in range(self._ahead):
             if position >= len(parts):
                 return
             part = parts[position]
             if isinstance(part, TimeRange):
-                if position and expected >= self._wanted():
+                if position and expected >= self._demand():
                     return
-                part = self._cut(position, part)
-            expected += self._aim if isinstance(part, _Asked) else len(part.found)
+                part = self._request_part(position, part)
+            expected += self._aim if isinstance(part, _RangeRequest) else len(part.items)
 
-    def _cut(self, position: int, region: TimeRange) -> _Asked[T]:
-        length = region.seconds if region.seconds <= self.seconds * MOST_LENGTHS else self.seconds
-        if self._goes_on and length > self.seconds * HALVED_LENGTHS:
+    def _request_part(self, position: int, part: TimeRange) -> _RangeRequest[T]:
+        """Request the first range of a part and put the request in its place, with the rest behind it."""
+        length = part.seconds if part.seconds <= self.seconds * MOST_LENGTHS else self.seconds
+        if self._resumed and length > self.seconds * HALVED_LENGTHS:
             length = (length + 1) // 2
-        now = region
-        if length < region.seconds:
-            now = TimeRange(region.start, region.start + length - 1)
-        ask = partial(self._list, now, self._most, patient=self._kept < PATIENCE)
-        asked: _Asked[T] = _Asked(now, self._pool.submit(ask))
-        self._parts[position] = asked
-        if now.end < region.end:
-            self._parts.insert(position + 1, replace(region, start=now.end + 1))
-        return asked
+        first = part
+        if length < part.seconds:
+            first = TimeRange(part.start, part.start + length - 1)
+        task = partial(self._list_range, first, self._most, patient=self._listed < PATIENCE)
+        request: _RangeRequest[T] = _RangeRequest(first, self._pool.submit(task))
+        self._parts[position] = request
+        if first.end < part.end:
+            self._parts.insert(position + 1, replace(part, start=first.end + 1))
+        return request
 
-    def _list(
-        self, region: TimeRange, most: int, *, patient: bool = False
+    def _list_range(
+        self, range_: TimeRange, most: int, *, patient: bool = False
     ) -> tuple[ListedRange[T], TimeRange | None]:
-        """The region, or where it holds more than `most` (or, without patience, is going to): its later part,
-        and what is left before that."""
-        found: list[tuple[int, T]] = [(region.end, kept) for kept in region.read]
-        oldest, after = region.end + 1, region.after
+        """Return the listed range and None, or its later part and the range that is left before it.
+
+        A range is cut if it holds more than `most` sessions, or without `patient` if it is going to.
+        """
+        items: list[tuple[int, T]] = [(range_.end, item) for item in range_.read]
+        oldest, after = range_.end + 1, range_.after
         while True:
-            page = self._list_page(region.start, region.end, after)
+            page = self._list_page(range_.start, range_.end, after)
             for session in page.sessions:
-                newer = found[-1][0] if found else region.end
-                found.append((_created(session, region.start, newer), self._make(session)))
+                newer = items[-1][0] if items else range_.end
+                items.append((_creation_time(session, range_.start, newer), self._convert(session)))
             if not page.has_more:
-                return ListedRange(region.start, region.end, [kept for _, kept in found]), None
-            newest, oldest, after = oldest, found[-1][0], page.sessions[-1]["id"]
-            # As dense as this page to the beginning?
-            to_come = len(page.sessions) * (oldest - region.start) / max(1, newest - oldest)
-            will_be = len(found) if patient else len(found) + to_come / 2
-            if oldest < region.end and will_be >= most:
-                later = [kept for created, kept in found if created > oldest]
-                read = tuple(kept for created, kept in found if created == oldest)
-                return ListedRange(oldest + 1, region.end, later), TimeRange(
-                    region.start, oldest, after, read
+                return ListedRange(range_.start, range_.end, [item for _, item in items]), None
+            newest, oldest, after = oldest, items[-1][0], page.sessions[-1]["id"]
+            # If the rest is as dense as this page:
+            to_come = len(page.sessions) * (oldest - range_.start) / max(1, newest - oldest)
+            expected = len(items) if patient else len(items) + to_come / 2
+            if oldest < range_.end and expected >= most:
+                later = [item for created, item in items if created > oldest]
+                read = tuple(item for created, item in items if created == oldest)
+                return ListedRange(oldest + 1, range_.end, later), TimeRange(
+                    range_.start, oldest, after, read
                 )
 
 
-def _created(session: Json, oldest: int, newer: int) -> int:
-    """When it was created; where it does not say, or not what was asked for, its place in the list does."""
+def _creation_time(session: Json, oldest: int, newer: int) -> int:
+    """Return when a session was created, or the time of the one before it if its own is not valid."""
     created = session.get("created")
     return created if type(created) is int and oldest <= created <= newer else newer

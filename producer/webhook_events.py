@@ -1,4 +1,4 @@
-"""What Stripe's events say about webhooks: which sessions to leave to the next run, and what to fence off."""
+"""Stripe's events about webhooks: which sessions to leave to the next run, and which events to fence."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from recon.stripe.source import SessionEvent, StripeSource
 
 NO_EVENTS = (
-    "no_events: the Stripe key may not read events, so a webhook that comes late is not fenced off and the "
-    "grace is by creation alone; give the key read access to Events"
+    "no_events: the Stripe key may not read events, so late webhooks are not fenced and the grace period "
+    "depends on the creation time only; give the key read access to Events"
 )
 UNREADABLE = (
-    "unreadable: Stripe lists sessions without an id; all others were looked at, and the next scheduled run "
-    "goes back to the same time"
+    "unreadable: Stripe lists sessions without an id; all others were checked, and the next scheduled run "
+    "starts from the same time"
 )
 # Stripe tries to deliver an event for three days.
 DELIVERY = 3 * DAY + HOUR
 
 
 class WebhookEvents:
-    """What Stripe's events say of webhooks: which sessions to leave to the next run, since theirs may still
-    be at work, and which events of the others a webhook may still get.
+    """Stripe's completion and payment events during one invocation.
 
-    `leaves_after`: what happened after that moment is left to the next run; None: nothing is. `fence_since`:
-    from when on (epoch seconds) to ask for events that no webhook has acknowledged, three days at least;
-    None: they are not asked for.
+    The webhook of a session completed or paid after `defer_after` (epoch seconds) may still be at work, so
+    the session is left to the next run; with None no session is. `fence_since` is how far back to read the
+    events that no webhook has acknowledged (epoch seconds, at least three days are read); with None they are
+    not read.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class WebhookEvents:
         now: Callable[[], int],
         pool: Executor,
         *,
-        leaves_after: int | None,
+        defer_after: int | None,
         fence_since: int | None,
     ) -> None:
         self._stripe = stripe
         self._now = now
         self._pool = pool
-        self._leaves_after = leaves_after
+        self._defer_after = defer_after
         self._fence_since = fence_since
-        self._looked_at: int | None = None
+        self._refreshed_at: int | None = None
         self._completing: set[str] = set()
         self._paying: set[str] = set()
         self._events: dict[str, dict[str, str]] = defaultdict(dict)
@@ -58,52 +58,57 @@ class WebhookEvents:
 
     @property
     def known_until(self) -> int:
-        """What happened after that moment (epoch seconds) nobody here has asked about."""
-        return (self._looked_at or 0) - MINUTE
+        """The time (epoch seconds) up to which the events are known."""
+        return (self._refreshed_at or 0) - MINUTE
 
-    def look(self) -> None:
-        """Right before anything is sent, so that what happened while sessions were listed is seen too. What
-        no webhook has acknowledged is asked for once, at the same time as what is younger than the grace."""
-        if not self.may_read or (self._leaves_after is None and self._fence_since is None):
+    def refresh(self) -> None:
+        """Read the recent events, and on the first call also those that no webhook has acknowledged.
+
+        Call it right before sending, so that it includes what happened while sessions were listed. It sets
+        `may_read` to False if the key may not read events.
+        """
+        if not self.may_read or (self._defer_after is None and self._fence_since is None):
             return
         began, stripe = self._now(), self._stripe()
-        asked = [(self._take, self._pool.submit(list, stripe.events(self._young_since(began))))]
-        if self._fence_since is not None and self._looked_at is None:
+        requests = [
+            (self._add_recent, self._pool.submit(list, stripe.list_events(self._recent_since(began))))
+        ]
+        if self._fence_since is not None and self._refreshed_at is None:
             since = min(self._fence_since, began - DELIVERY)
-            undelivered = self._pool.submit(list, stripe.events(since, undelivered=True))
-            asked.append((self._fence_off, undelivered))
-        # All of them, before one raises: nobody goes on asking behind the back of whoever handles the error.
-        wait([answer for _, answer in asked])
+            undelivered = self._pool.submit(list, stripe.list_events(since, undelivered=True))
+            requests.append((self._add_undelivered, undelivered))
+        # Wait for all before one raises, so that no thread keeps calling Stripe.
+        wait([future for _, future in requests])
         try:
-            for keep, answer in asked:
-                keep(answer.result())
+            for add, future in requests:
+                add(future.result())
         except KeyNotAllowed:
             self.may_read = False
-        self._looked_at = began
+        self._refreshed_at = began
 
-    def _young_since(self, began: int) -> int:
-        """What the grace leaves to the next run, and without a grace what the last look may have missed."""
-        graced = 0 if self._leaves_after is None else self._leaves_after + 1
-        if self._leaves_after is not None and self._looked_at is None:
+    def _recent_since(self, began: int) -> int:
+        """Return the start of the grace period, or of what the previous refresh may have missed."""
+        graced = 0 if self._defer_after is None else self._defer_after + 1
+        if self._defer_after is not None and self._refreshed_at is None:
             return graced
-        return max((self._looked_at or began) - MARGIN, graced)
+        return max((self._refreshed_at or began) - MARGIN, graced)
 
-    def _fence_off(self, events: "list[SessionEvent]") -> None:
+    def _add_undelivered(self, events: "list[SessionEvent]") -> None:
         for event in events:
             self._events[event.session_id][event.id] = event.type
 
-    def _take(self, events: "list[SessionEvent]") -> None:
-        if self._leaves_after is None:
-            self._fence_off(events)
+    def _add_recent(self, events: "list[SessionEvent]") -> None:
+        if self._defer_after is None:
+            self._add_undelivered(events)
             return
         for event in events:
             (self._completing if event.type == CHECKOUT_COMPLETED else self._paying).add(event.session_id)
 
-    def left(self, message: SessionMessage) -> SessionMessage | None:
-        """The message as it is to be sent, or None: the next run is sure to see the session.
+    def filter_message(self, message: SessionMessage) -> SessionMessage | None:
+        """Return the message to send, or None if the session is left to the next run.
 
-        A session that was completed within the grace lies in the next run's window. One that was only paid
-        within it may be older than that: it is sent as it was before, unpaid, and waits as pending.
+        A session completed within the grace period is in the next run's window. One that was only paid within
+        it may be older than that window: it is sent as unpaid, so that it is stored as pending.
         """
         session_id = message.session_id
         if session_id in self._completing or (session_id in self._paying and message.pending is not None):

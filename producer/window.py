@@ -1,30 +1,31 @@
-"""Which sessions a run looks at: its window, how far it moves the watermark, and whom it leaves to the next.
+"""The window of a run: which sessions it lists, which it defers, and how far it moves the watermark.
 
-A session that no run lists is an order lost for good. The watermark (`lastCoveredThrough`, LCT) says up to
-which moment every completed session has been looked at; each scheduled run goes on from there.
+A session that no run lists is never recovered. Every session completed up to the watermark
+(`lastCoveredThrough`) has been checked, so each scheduled run starts from there.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.request import SCHEDULED, Request
+from producer.request import Request
+from recon.domain.run import Trigger
 from recon.dynamodb.records import State
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 
 if TYPE_CHECKING:
     from recon.config import Settings
 
-# A session stays open for 24 hours: who completed it at the watermark opened it up to a day before.
+# A session stays open for 24 hours. One completed at the watermark was created up to a day earlier.
 SESSION_LIFE = DAY
-# Between a clock of Stripe's and another: cheap, and a night too many is better than one too few.
+# Tolerance for clock skew between Stripe and Lambda. Overlapping windows cost little, a gap loses orders.
 MARGIN = 10 * MINUTE
-# Stripe keeps events for 30 days; what is older can only be looked at by hand, with `from` and `to`.
+# Stripe keeps events for 30 days. Older sessions need a manual run with `from` and `to`.
 FURTHEST_BACK = 30 * DAY
 
 
 @dataclass(frozen=True)
 class Window:
-    """Sessions created from `start` to `end`, both included, in epoch seconds."""
+    """Sessions created from `start` to `end`, both inclusive, in epoch seconds."""
 
     start: int
     end: int
@@ -32,58 +33,64 @@ class Window:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to look at. `covers_through`: where the watermark moves when it is done, None: nowhere.
-    `leaves_after`: what was completed after that moment is left to the next run, None: nothing is."""
+    """The sessions that a run has to check.
+
+    `covers_through` is the watermark after the run is done, or None if the run does not move it. Sessions
+    completed after `defer_after` are left to the next run; with None no session is.
+    """
 
     window: Window
     covers_through: int | None
-    leaves_after: int | None
+    defer_after: int | None
     warnings: tuple[str, ...] = ()
 
 
 def plan(request: Request, settings: "Settings", started: int, state: State) -> Plan:
-    """The rules of the window; `started` in epoch seconds.
+    """Return what a run has to check. `started` is in epoch seconds.
 
-    A run by hand is taken exactly. A scheduled one without `lookbackHours` begins where the watermark says.
-    All times follow from the scheduled time: a run that is repeated later looks at the same sessions.
+    A manual run uses its window exactly. A scheduled run without `lookbackHours` starts from the watermark.
+    All times derive from the scheduled time, so that a repeated run checks the same sessions.
     """
     at = started if request.at is None else request.at
     grace = settings.grace_minutes * MINUTE
     hours = request.lookback_hours or settings.lookback_hours
     warnings: tuple[str, ...] = ()
-    scheduled = request.trigger == SCHEDULED
+    scheduled = request.trigger == Trigger.SCHEDULED
     if request.period:
         window = Window(*request.period)
     elif scheduled and request.lookback_hours is None:
-        window, warnings = _from_watermark(at, hours, grace, _needed_start(state))
+        window, warnings = _from_watermark(at, hours, grace, _required_start(state))
     else:
         window = Window(at - hours * HOUR, at - grace if scheduled else at)
     through = min(window.end if scheduled else window.end - grace, started - grace)
-    needed = _needed_start(state)
-    if needed is None:
-        # Nothing to go on from: a run by hand begins the watermark only where a scheduled one could.
+    required = _required_start(state)
+    if required is None:
+        # There is no watermark yet. A manual run may set it only if it reaches as far as a scheduled one.
         whole = scheduled or (request.period is None and hours >= settings.lookback_hours)
     else:
-        whole = window.start <= needed or bool(warnings)
+        whole = window.start <= required or bool(warnings)
     return Plan(window, through if whole else None, window.end if scheduled else None, warnings)
 
 
-def _from_watermark(at: int, hours: int, grace: int, needed: int | None) -> tuple[Window, tuple[str, ...]]:
+def _from_watermark(at: int, hours: int, grace: int, required: int | None) -> tuple[Window, tuple[str, ...]]:
     start = at - hours * HOUR
-    if needed is not None:
-        start = min(start, needed)
+    if required is not None:
+        start = min(start, required)
     if start >= at - FURTHEST_BACK:
         return Window(start, at - grace), ()
     gap = (
-        f"gap: no run has covered the time since {to_iso(start)}, and a scheduled run looks back 30 days at "
-        f'most; run by hand with {{"from": "{to_iso(start)}", "to": "{to_iso(at - FURTHEST_BACK)}"}}'
+        f"gap: no run has covered the time since {to_iso(start)}, and a scheduled run looks back at most 30 "
+        f'days; start a manual run with {{"from": "{to_iso(start)}", "to": "{to_iso(at - FURTHEST_BACK)}"}}'
     )
     return Window(at - FURTHEST_BACK, at - grace), (gap,)
 
 
-def _needed_start(state: State) -> int | None:
-    """Where a run has to begin so that nothing is left out: a session's life before the watermark, or, while
-    no scheduled run has ended yet, where the first of them began."""
+def _required_start(state: State) -> int | None:
+    """Return the latest start of a window that leaves no session out.
+
+    That is a session's life before the watermark. Before the first scheduled run is done, it is the start of
+    that run's window.
+    """
     if state.covered_through is None:
         return state.first_lookback_start
     return state.covered_through - SESSION_LIFE - MARGIN

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_ssm import SSMClient
 
-    from recon.stripe.source import StripeConnection
+    from recon.stripe.connection import StripeConnection
 
 # Network latency varies, so at exactly the allowed rate some seconds would see one request too many.
 # A 429 costs more time than the 2 % given up here.
@@ -31,7 +31,7 @@ USED_SHARE = 0.98
 
 @dataclass(frozen=True)
 class Clients:
-    """What a Lambda process keeps between invocations."""
+    """The settings and clients that a Lambda process keeps between invocations."""
 
     settings: Settings
     table: Table
@@ -67,8 +67,8 @@ def connect_stripe(
     seconds. `ssm` builds the client that reads the key's parameter.
     """
     # Imports the stripe library, which takes longer than everything else in a cold start.
+    from recon.stripe.connection import StripeConnection  # noqa: PLC0415 - see above
     from recon.stripe.key import StripeKey  # noqa: PLC0415 - see above
-    from recon.stripe.source import StripeConnection  # noqa: PLC0415 - see above
 
     return StripeConnection(
         StripeKey(settings, ssm),
@@ -80,5 +80,5 @@ def connect_stripe(
 
 @cache
 def _rate_limiter(requests_per_second: float) -> RateLimiter:
-    """Return the process's only limiter: what a 429 taught it outlives a connection."""
+    """Return the process's only limiter, so that a lowered rate outlives a connection."""
     return RateLimiter(requests_per_second * USED_SHARE, time.monotonic)

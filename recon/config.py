@@ -1,4 +1,4 @@
-"""The settings of both Lambdas, read from a mapping when an invocation needs them, never at import."""
+"""The settings of both Lambdas, read from environment variables during an invocation, not at import."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from recon.errors import ConfigError
 
 REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
 KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
-# The longest lookback that makes sense: Stripe keeps events, and so any second look at a session, 30 days.
+# Stripe keeps events for 30 days, so a longer lookback could not detect what happened to a session.
 MAX_LOOKBACK_HOURS = 720
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says, checked. Hours, days, seconds and requests per second as named."""
+    """The validated settings. Units are hours, days, seconds and requests per second, as named."""
 
     table: str
     queue_url: str
@@ -35,14 +35,14 @@ class Settings:
 
     @property
     def consumer_rps(self) -> float:
-        """One consumer's share of the Stripe requests a second of the whole pipeline."""
+        """One consumer's share of the pipeline's Stripe requests per second."""
         return self.stripe_max_rps / self.consumer_concurrency
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Reads and checks all settings; an empty value counts as absent.
+    """Read and validate all settings; an empty value counts as absent.
 
-    Raises ConfigError that names every missing and every wrong variable at once.
+    Raise ConfigError that lists every missing and every wrong variable.
     """
     env = {name: value.strip() for name, value in environ.items() if value.strip()}
     missing = [name for name in REQUIRED if name not in env]
@@ -98,11 +98,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
     )
     if missing or wrong:
-        raise ConfigError(_complaint(missing, wrong))
+        raise ConfigError(_describe_problems(missing, wrong))
     return settings
 
 
-def _complaint(missing: list[str], wrong: list[str]) -> str:
+def _describe_problems(missing: list[str], wrong: list[str]) -> str:
     parts = []
     if missing:
         parts.append("missing environment variables: " + ", ".join(missing))

@@ -1,37 +1,37 @@
-"""Every error this system raises on purpose, and what the pipeline does with it.
+"""Every error that this system raises deliberately, and how the pipeline handles it.
 
     SyncError
-      Retryable              tried again: inside the invocation, then by the queue's visibility timeout
-        StripeThrottled        429: Stripe's limiter said not now
-        StripeUnavailable      5xx, timeout, connection dropped, unreadable answer
+      Retryable              retried: within the invocation, then by the queue's visibility timeout
+        StripeThrottled        429: Stripe's rate limit was exceeded
+        StripeUnavailable      5xx, timeout, connection dropped, unreadable response
         KeyRejected            401: the Stripe key is wrong or revoked
-          KeyNotAllowed          403: the key is right and lacks this permission
+          KeyNotAllowed          403: the key is valid but lacks this permission
         KeyUnavailable         the SSM parameter with the key could not be read
         LineItemsMissing       a paid session without line items: never written as an empty order
-        TableUnavailable       DynamoDB throttled, conflicted or could not be reached
-        QueueUnavailable       SQS rejected or could not be reached
+        TableUnavailable       DynamoDB throttled or conflicted, or is unreachable
+        QueueUnavailable       SQS rejected the request, or is unreachable
         NotAllowed             a role lacks a permission for the table or the queue; the message names it
-        HopFailed              the producer could not invoke itself to go on with a run
-        OutOfTime              the invocation's time would not have sufficed
-        Unfinished             a last attempt that ended without an answer: the function was killed
-        Unexpected             anything nobody thought of: a bug, never a reason to lose a session
-      Permanent              trying again changes nothing: an error outcome, then the dead-letter queue
-        SessionNotFound        Stripe answers 404 for the session
-        StripeRejected         Stripe refuses the request itself (400, 402, …)
-        MalformedSession       Stripe's answer lacks what an order needs, or has it in a wrong type
+        HopFailed              the producer could not invoke itself to continue a run
+        OutOfTime              the invocation has too little time left for the next step
+        Unfinished             a last attempt without a result: the function was killed
+        Unexpected             any other exception: a bug, which must not lose a session
+      Permanent              a retry cannot help: an error outcome, then the dead-letter queue
+        SessionNotFound        404: Stripe does not know the session
+        StripeRejected         Stripe rejects the request itself (400, 402, …)
+        MalformedSession       Stripe's response lacks a field that an order needs, or has a wrong type
         OrderTooLarge          the snapshot exceeds DynamoDB's 400 KB
-        TableRefused           DynamoDB refuses the request itself: a value it cannot store
-        TooManyHops            a run that does not end, however often its producer goes on
+        TableRefused           DynamoDB rejects the request itself: a value it cannot store
+        TooManyHops            a run that does not end after thousands of producer invocations
         MalformedMessage       a queue message that this version cannot read
-      ConfigError            missing or wrong environment; names every wrong name at once
-      InvalidRequest         a producer event that names something wrong; a manual one is answered with 400
+      ConfigError            missing or wrong environment variables; lists all of them
+      InvalidRequest         a producer event with a wrong value; 400 is the response to a manual one
 
-Messages never hold Stripe's own text, a key, a name or an address: they are logged and stored.
+Messages are logged and stored, so they never contain Stripe's text, a key, a name or an address.
 """
 
 
 class SyncError(Exception):
-    """The root: what this system raises on purpose."""
+    """The root of all errors that this system raises deliberately."""
 
 
 class Retryable(SyncError):
@@ -47,11 +47,11 @@ class StripeUnavailable(Retryable):
 
 
 class KeyRejected(Retryable):
-    """Stripe answered 401. Retryable, because an operator mends the key and not the message."""
+    """Stripe answered 401. It is retryable because an operator can replace the key."""
 
 
 class KeyNotAllowed(KeyRejected):
-    """Stripe answered 403: the key lacks a permission for what was asked."""
+    """Stripe answered 403: the key lacks a permission that the request needs."""
 
 
 class KeyUnavailable(Retryable):
@@ -71,7 +71,7 @@ class QueueUnavailable(Retryable):
 
 
 class NotAllowed(Retryable):
-    """AWS denied a role an action. Retryable, because an operator mends the policy and not the message."""
+    """AWS denied a role an action. It is retryable because an operator can correct the policy."""
 
 
 class HopFailed(Retryable):
@@ -79,19 +79,19 @@ class HopFailed(Retryable):
 
 
 class OutOfTime(Retryable):
-    """What was left of the invocation would not have sufficed; nothing was started."""
+    """The invocation has too little time left, so the next step was not started."""
 
 
 class Unfinished(Retryable):
-    """A last attempt began and nobody saw it end."""
+    """A last attempt started and has no recorded result."""
 
 
 class Unexpected(Retryable):
-    """An exception nobody mapped. Retried, since losing a session to a bug is worse than a late order."""
+    """An unmapped exception. It is retryable because a late order is better than a lost one."""
 
 
 class Permanent(SyncError):
-    """Trying again changes nothing; a person has to look."""
+    """Permanent: a retry cannot help, and an operator has to act."""
 
 
 class SessionNotFound(Permanent):
@@ -99,7 +99,7 @@ class SessionNotFound(Permanent):
 
 
 class StripeRejected(Permanent):
-    """Stripe refuses the request itself."""
+    """Stripe rejects the request itself."""
 
 
 class MalformedSession(Permanent):
@@ -111,17 +111,17 @@ class OrderTooLarge(Permanent):
 
 
 class TableRefused(Permanent):
-    """DynamoDB refuses the request itself."""
+    """DynamoDB rejects the request itself."""
 
 
 class TooManyHops(Permanent):
-    """A run that does not end."""
+    """A run does not end."""
 
 
 class MalformedMessage(Permanent):
-    """A queue message this version cannot read; the message names the field.
+    """A queue message that this version cannot read; the text names the field.
 
-    `run_id` and `session_id` are set where both could be read: then the session gets an error outcome.
+    `run_id` and `session_id` are set if both could be read; the session then gets an error outcome.
     """
 
     def __init__(self, message: str, *, run_id: str | None = None, session_id: str | None = None) -> None:
@@ -131,8 +131,8 @@ class MalformedMessage(Permanent):
 
 
 class ConfigError(SyncError):
-    """The environment is incomplete or wrong."""
+    """Environment variables are missing or wrong."""
 
 
 class InvalidRequest(SyncError):
-    """A producer event with something wrong in it."""
+    """A producer event has a wrong value."""

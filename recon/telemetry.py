@@ -1,8 +1,8 @@
-"""What operators see: structured log lines and metrics, and the names of both.
+"""Structured log lines and metrics.
 
-Log lines carry `run_id` and `session_id`, always: the arguments are not optional. Nothing of a customer
-and no key is ever passed in. Metrics go out in CloudWatch's embedded metric format, on standard output,
-under two sets of dimensions: the function's (`service`, `stack`) and both functions' together (`stack`).
+Every log line has `run_id` and `session_id`. Callers never pass a customer's data or a key. Metrics are
+written to standard output in CloudWatch's embedded metric format, under two sets of dimensions: those of one
+function (`service`, `stack`) and of both functions together (`stack`).
 """
 
 import threading
@@ -20,8 +20,8 @@ from recon.errors import KeyRejected, KeyUnavailable
 
 NAMESPACE = "StripeNightlySync"
 SERVICE = "stripe-nightly-sync"
-# Two stacks of one account must not share a metric. Read apart from the settings: what is wrong with those
-# has to be told, too.
+# Two stacks of one account must not share a metric. The name is read without the settings, since wrong
+# settings have to be logged too.
 STACK_VARIABLE, DEFAULT_STACK = "SYNC_STACK", SERVICE
 NONE = "-"
 
@@ -36,22 +36,21 @@ class Metric(StrEnum):
     RUN_WARNINGS = "RunWarnings"
     NO_SESSIONS = "NoSessions"
     ORDERS_DRIFTED = "OrdersDrifted"
-    # Once a run, by whoever ends it; a run by hand is one, a preview and a failed run are none.
+    # Counted once per run, by the function that completes it. Manual runs count, dry and failed runs do not.
     RUNS_COMPLETED = "RunsCompleted"
     TRUNCATED_RUNS = "TruncatedRuns"
-    # Calls that failed for the key. Neither a key that was rotated meanwhile nor an optional permission
-    # that it lacks is among them.
+    # Calls that failed because of the key. A rotated key or a missing optional permission does not count.
     KEY_REJECTED = "KeyRejected"
     # In the currency's smallest unit, with `currency` as a further dimension: never a sum of two currencies.
     MONEY_RECOVERED = "MoneyRecovered"
-    # How long a run has been going on that is not done.
+    # The age of a run that is not done.
     OPEN_RUN_SECONDS = "OpenRunSeconds"
-    # How far back the first moment lies that no run has covered yet.
+    # The age of the first moment that no run has covered yet.
     WATERMARK_AGE_SECONDS = "WatermarkAgeSeconds"
 
 
 class Telemetry:
-    """The log and the metrics of one function (`part`) of one stack. Thread-safe."""
+    """The log and the metrics of one function (`part`) of one stack; thread-safe."""
 
     def __init__(self, part: str, stack: str = DEFAULT_STACK) -> None:
         self._service = f"{SERVICE}-{part}"
@@ -75,32 +74,34 @@ class Telemetry:
         with self._lock:
             self._counts[metric] += value
 
-    def throttled(self) -> None:
+    def count_throttle(self) -> None:
         self.count(Metric.STRIPE_THROTTLED)
 
-    def failed_for(self, error: BaseException | None) -> None:
-        """Counts a failure whose cause is the key, and no other."""
+    def count_key_failure(self, error: BaseException | None) -> None:
+        """Count a failure if the key caused it."""
         if isinstance(error, KeyRejected | KeyUnavailable):
             self.count(Metric.KEY_REJECTED)
 
-    def recovered(self, amount: int | None, currency: str | None) -> None:
-        """Money of an order that was missing; an order without either brought none."""
+    def add_recovered_money(self, amount: int | None, currency: str | None) -> None:
+        """Add the amount of a missing order that was written, if it has both amount and currency."""
         if amount and currency:
             with self._lock:
                 self._money[currency] += amount
 
-    def run_is_open(self, run: Run, now: int) -> None:
-        self._measure(Metric.OPEN_RUN_SECONDS, run.seconds(now))
+    def record_open_run(self, run: Run, now: int) -> None:
+        self._add_seconds(Metric.OPEN_RUN_SECONDS, run.seconds(now))
 
-    def watermark(self, state: State, at: int) -> None:
-        """Its age at that moment (epoch seconds); while no run has covered anything, that of the first
-        scheduled run's window, and nothing before there was one."""
+    def record_watermark(self, state: State, at: int) -> None:
+        """Record the watermark's age at `at` (epoch seconds).
+
+        Without a watermark, record the age of the first scheduled run's window; before that run, nothing.
+        """
         since = state.first_lookback_start if state.covered_through is None else state.covered_through
         if since is not None:
-            self._measure(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
+            self._add_seconds(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
 
-    def sync_completed(self, run: Run, seconds: int) -> None:
-        """The line that the shop's Log Insights queries look for."""
+    def record_completed_run(self, run: Run, seconds: int) -> None:
+        """Log the line that the shop's Log Insights queries search for, and count the run."""
         self.info(
             f"Sync completed: processed={run.processed}, created={run.created}, "
             f"skipped={run.skipped}, errors={run.errors}",
@@ -108,43 +109,43 @@ class Telemetry:
             seconds=seconds,
         )
         self.count(Metric.RUNS_COMPLETED)
-        self._measure(Metric.RUN_SECONDS, seconds)
+        self._add_seconds(Metric.RUN_SECONDS, seconds)
 
-    def _measure(self, metric: Metric, seconds: int) -> None:
+    def _add_seconds(self, metric: Metric, seconds: int) -> None:
         with self._lock:
             self._seconds[metric].append(seconds)
 
     def flush(self) -> None:
-        """Prints the metrics counted since the last flush; nothing when there are none."""
+        """Print the metrics counted since the last flush, if any."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-            measured, self._seconds = self._seconds, defaultdict(list)
+            seconds_by_metric, self._seconds = self._seconds, defaultdict(list)
             money, self._money = self._money, Counter()
-        metrics = self._metrics({})
+        metrics = self._new_metrics({})
         for metric, value in counts.items():
             if value:
                 metrics.add_metric(name=metric.value, unit=MetricUnit.Count, value=value)
-        for metric, values in measured.items():
+        for metric, values in seconds_by_metric.items():
             for seconds in values:
                 metrics.add_metric(name=metric.value, unit=MetricUnit.Seconds, value=seconds)
-        if measured or any(counts.values()):
+        if seconds_by_metric or any(counts.values()):
             metrics.flush_metrics()
         for currency, amount in money.items():
-            in_currency = self._metrics({"currency": currency})
+            in_currency = self._new_metrics({"currency": currency})
             in_currency.add_metric(name=Metric.MONEY_RECOVERED.value, unit=MetricUnit.Count, value=amount)
             in_currency.flush_metrics()
 
-    def _metrics(self, further: Mapping[str, str]) -> EphemeralMetrics:
+    def _new_metrics(self, extra: Mapping[str, str]) -> EphemeralMetrics:
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
-        of_the_stack = {"stack": self._stack, **further}
-        for name, value in of_the_stack.items():
+        dimensions = {"stack": self._stack, **extra}
+        for name, value in dimensions.items():
             metrics.add_dimension(name=name, value=value)
-        metrics.add_dimensions(**of_the_stack)
+        metrics.add_dimensions(**dimensions)
         return metrics
 
 
 def frames(error: BaseException) -> list[str]:
-    """Where an exception came from, without its text: that may quote what must not be logged."""
+    """Return where an exception was raised, without its text, which may contain personal data."""
     return [
         f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
     ]

@@ -1,4 +1,4 @@
-"""Times as the contracts write them: UTC, whole seconds, `2024-11-27T02:00:00Z`."""
+"""Conversion of timestamps: UTC, whole seconds, `2024-11-27T02:00:00Z`."""
 
 from datetime import UTC, datetime
 
@@ -10,12 +10,12 @@ def to_iso(epoch: float) -> str:
 
 
 def to_run_id(epoch: float) -> str:
-    """The form that run ids are made of: `20241127T020000Z`."""
+    """Format a time as in run ids: `20241127T020000Z`."""
     return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def parse_epoch(text: str) -> int:
-    """Epoch seconds of an ISO 8601 time with a zone. Raises ValueError for anything else."""
+    """Parse an ISO 8601 time with a zone into epoch seconds. Raise ValueError for anything else."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone: {text}")

@@ -1,12 +1,14 @@
-"""The consumer's batches without Lambda and without HTTP: table and queue in memory, Stripe's answers given.
+"""A harness for the consumer's batches: table and queue in memory, Stripe's responses given by the test.
 
-Time passes only when somebody sleeps or the test says so.
+Time passes only when the code sleeps or a test advances the clock.
 """
 
 import json
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,12 +34,12 @@ USER = "u1"
 TIMEOUT = 60
 
 
-def fetched(session_id: str, *, charges_known: bool = True, **changes: Any) -> FetchedSession:
+def a_fetched_session(session_id: str, *, charges_known: bool = True, **changes: Any) -> FetchedSession:
     return FetchedSession(a_session(id=session_id, **changes), [a_line()], charges_known=charges_known)
 
 
-class Batches:
-    """`answers` holds what Stripe says of a session, or raises of it; `asked` who was asked about."""
+class ConsumerHarness:
+    """Processes batches; `answers` maps a session to Stripe's response or error, `asked` lists requests."""
 
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeTime(NOW)
@@ -50,13 +52,13 @@ class Batches:
         self.sqs = Faulty(self._memory_sqs)
         self.answers: dict[str, FetchedSession | BaseException] = {}
         self.asked: list[str] = []
-        self.stripe: Any = SimpleNamespace(fetch=self._fetch, paid_after=lambda _moment: frozenset())
+        self.stripe: Any = SimpleNamespace(fetch=self._fetch, find_paid_after=lambda _moment: frozenset())
         self.connect: Any = lambda: self.stripe
         self.pool = ThreadPoolExecutor(1)
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        """Made when it is needed: a logger keeps the standard output that it found when it was made."""
+        """A logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"batches-{uuid.uuid4().hex}")
 
     def _fetch(self, session_id: str) -> FetchedSession:
@@ -66,7 +68,7 @@ class Batches:
             raise answer
         return answer
 
-    def tools(self, seconds: float = TIMEOUT) -> InvocationContext:
+    def context(self, seconds: float = TIMEOUT) -> InvocationContext:
         return InvocationContext(
             settings=self.settings,
             table=Table(self.dynamodb, TABLE),  # type: ignore[arg-type]
@@ -79,30 +81,33 @@ class Batches:
 
     # Batches
 
-    def received(self, message: SessionMessage | str, *, receives: int = 1) -> SqsRecord:
-        """A message that was sent, and received so many times as is said."""
+    def receive(self, message: SessionMessage | str, *, receives: int = 1) -> SqsRecord:
+        """Send and receive a message; `receives` is the receive count in its record."""
         body = message if isinstance(message, str) else dumps(message)
         self._memory_sqs.send_message(QueueUrl=self._url, MessageBody=body)
-        [taken] = self._memory_sqs.receive_message(QueueUrl=self._url)["Messages"]
-        return SqsRecord(taken["MessageId"], taken["ReceiptHandle"], receives, body)
+        [message_in_flight] = self._memory_sqs.receive_message(QueueUrl=self._url)["Messages"]
+        return SqsRecord(message_in_flight["MessageId"], message_in_flight["ReceiptHandle"], receives, body)
 
-    def process(self, *deliveries: SqsRecord, seconds: float = TIMEOUT, chance: float = 0.5) -> list[str]:
-        """The ids of those that come back; `chance` is what every throw of the dice gives."""
+    def process(
+        self, *records: SqsRecord, seconds: float = TIMEOUT, chances: Iterable[float] = (0.5,)
+    ) -> list[str]:
+        """Return the ids of failed messages. `chances` are the random numbers, repeated as needed."""
         queue = SessionQueue(self.sqs, self._url)  # type: ignore[arg-type]
-        process = BatchProcessor(self.tools(seconds), queue, function_timeout=TIMEOUT, rand=lambda: chance)
-        return process(list(deliveries))
+        context = self.context(seconds)
+        processor = BatchProcessor(context, queue, function_timeout=TIMEOUT, rand=cycle(chances).__next__)
+        return processor.process(list(records))
 
-    def back_in(self, delivery: SqsRecord) -> float:
-        """Seconds until a message can be received again."""
+    def seconds_until_visible(self, record: SqsRecord) -> float:
         messages = self._memory_sqs.messages(self._url)
-        [at] = [each.visible_at for each in messages if each.message_id == delivery.message_id]
+        [at] = [each.visible_at for each in messages if each.message_id == record.message_id]
         return at - self.clock.now
 
-    def settle(self, *works: SessionTask, known: PriorState | None = None) -> GroupResult:
-        tools = self.tools()
-        messages = [work.message for work in works if work.message]
-        orders = find_orders_by_user(tools.table, messages, self.pool, tools.deadline)
-        return SessionGroup(tools, works[0].run_id, known or PriorState({}, None))(works, orders)
+    def reconcile(self, *tasks: SessionTask, prior: PriorState | None = None) -> GroupResult:
+        context = self.context()
+        messages = [task.message for task in tasks if task.message]
+        orders = find_orders_by_user(context.table, messages, self.pool, context.deadline)
+        group = SessionGroup(context, tasks[0].run_id, prior or PriorState({}, None))
+        return group.reconcile(tasks, orders)
 
     # The table
 
@@ -116,14 +121,14 @@ class Batches:
         return plain(answer.get("Item", {}))
 
     def orders(self) -> list[dict[str, Any]]:
-        found = map(plain, self._memory.scan(TableName=TABLE)["Items"])
-        return [item for item in found if item["SK"].startswith("ORDER#")]
+        items = map(plain, self._memory.scan(TableName=TABLE)["Items"])
+        return [item for item in items if item["SK"].startswith("ORDER#")]
 
-    def webhook_wrote(self, session_id: str, **fields: Any) -> None:
+    def put_webhook_order(self, session_id: str, **fields: Any) -> None:
         self.put((f"USER#{USER}", f"ORDER#{NOW - 60}#{session_id}"), stripeSessionId=session_id, **fields)
 
-    def runs(self, enqueued: int, run_id: str = RUN, **fields: Any) -> None:
-        """A run that has listed so many sessions, and holds the sync state."""
+    def put_run(self, enqueued: int, run_id: str = RUN, **fields: Any) -> None:
+        """Put the record of a listed run that holds the sync state."""
         record = {"status": "running", "listed": True, "enqueued": enqueued, "processed": 0}
         self.put(run_key(run_id), **record | fields)
         self.put(STATE_KEY, lastSyncRunId=run_id)
@@ -135,9 +140,9 @@ class Batches:
         return self.item(outcome_key(run_id, session_id))
 
     def commits(self) -> list[list[str]]:
-        """The sessions of each transaction that was tried and wrote outcomes."""
-        tried = [call for call in self.dynamodb.history.calls if call.method == "transact_write_items"]
-        return [sessions for call in tried if (sessions := _sessions(call.arguments["TransactItems"]))]
+        """Return the sessions of each attempted transaction with outcomes."""
+        attempted = [call for call in self.dynamodb.history.calls if call.method == "transact_write_items"]
+        return [sessions for call in attempted if (sessions := _sessions(call.arguments["TransactItems"]))]
 
 
 def _sessions(actions: list[dict[str, Any]]) -> list[str]:
@@ -145,14 +150,16 @@ def _sessions(actions: list[dict[str, Any]]) -> list[str]:
     return [key.removeprefix("SESSION#") for key in keys if key.startswith("SESSION#")]
 
 
-def lines(printed: str) -> list[dict[str, Any]]:
-    """The log's lines, metrics apart."""
+def parse_log(printed: str) -> list[dict[str, Any]]:
+    """Return the log lines without those of metrics."""
     return [line for line in map(json.loads, printed.splitlines()) if "_aws" not in line]
 
 
-def metrics(printed: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+def parse_metrics(printed: str) -> dict[str, list[float]]:
+    """Return the values of each metric, in order and over all functions."""
+    values: dict[str, list[float]] = {}
     for line in map(json.loads, printed.splitlines()):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
-            found |= {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
-    return found
+            for metric in directive["Metrics"]:
+                values.setdefault(metric["Name"], []).extend(line[metric["Name"]])
+    return values

@@ -1,4 +1,4 @@
-"""Test data: a session as Stripe answers it, its line, and its message, each with changes."""
+"""Builders of test data: a Stripe session, a line item, a queue message, and a fake clock."""
 
 from dataclasses import replace
 from typing import Any
@@ -80,7 +80,7 @@ def a_message(**changes: Any) -> SessionMessage:
 
 
 class FakeTime:
-    """A clock that only sleeping moves. Whoever sleeps past `limit` is killed there, as Lambda does it."""
+    """A clock that only `sleep` advances. A sleep past `limit` raises Killed, like a Lambda timeout."""
 
     limit = float("inf")
 

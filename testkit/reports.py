@@ -1,8 +1,8 @@
-"""Runs and outcomes of a shop in a table in memory, as the consumer leaves them."""
+"""Runs and outcomes of a shop in a table in memory, as the consumer stores them."""
 
 from typing import Any
 
-from ops.report import Report, collect
+from ops.report import SyncReport, collect_report
 from recon.dynamodb.records import Run, outcome_key, run_fields, run_key
 from recon.dynamodb.table import Table, to_wire
 from recon.timestamps import DAY, to_iso, to_run_id
@@ -13,7 +13,7 @@ TODAY = NOW // DAY * DAY
 
 
 class ReportedShop:
-    """Nights are counted back from the latest one, at 02:00 of `NOW`'s day."""
+    """A table of runs. Nights are counted back from the latest one, which begins at `NOW`."""
 
     def __init__(self) -> None:
         self.memory = MemoryDynamoDB(lambda: NOW, validate=False)
@@ -25,7 +25,7 @@ class ReportedShop:
     def run(
         self, run_id: str | None = None, *, nights_ago: int = 0, at: int | None = None, **attributes: Any
     ) -> str:
-        """A run that took 90 seconds; the attributes given are put into its record as they are."""
+        """Put a run of 90 seconds with these attributes and return its id."""
         started = NOW - nights_ago * DAY if at is None else at
         run = Run(
             run_id or to_run_id(started), "scheduled", to_iso(started), 25, started - 25 * 3600, started
@@ -39,29 +39,27 @@ class ReportedShop:
         pk, sk = outcome_key(run_id, session_id)
         self.put({"PK": pk, "SK": sk, "outcome": outcome, "attempts": 1} | attributes)
 
-    def recovers(
-        self, run_id: str, session_id: str, amount: int | None = None, currency: str = "usd"
-    ) -> None:
+    def create(self, run_id: str, session_id: str, amount: int | None = None, currency: str = "usd") -> None:
         money = {} if amount is None else {"amount": amount, "currency": currency}
         self.outcome(run_id, session_id, "created", orderNumber=f"BC-{session_id[-8:].upper()}", **money)
 
-    def finds(self, run_id: str, session_id: str, **attributes: Any) -> None:
+    def find(self, run_id: str, session_id: str, **attributes: Any) -> None:
         self.outcome(run_id, session_id, "skipped", reason="exists", **attributes)
 
-    def fails(self, run_id: str, session_id: str, message: str = "Stripe: 404", **attributes: Any) -> None:
-        given = {"errorType": "SessionNotFound", "errorMessage": message} | attributes
-        self.outcome(run_id, session_id, "error", **given)
+    def fail(self, run_id: str, session_id: str, message: str = "Stripe: 404", **attributes: Any) -> None:
+        error = {"errorType": "SessionNotFound", "errorMessage": message} | attributes
+        self.outcome(run_id, session_id, "error", **error)
 
-    def report(self, *, days: int = 30, now: int = NOW + 3600, stack: str = "shop-sync") -> Report:
-        return collect(Table(self.memory, TABLE), now=now, days=days, stack=stack)  # type: ignore[arg-type]
+    def report(self, *, days: int = 30, now: int = NOW + 3600, stack: str = "shop-sync") -> SyncReport:
+        dynamodb: Any = self.memory
+        return collect_report(Table(dynamodb, TABLE), now=now, days=days, stack=stack)
 
 
 def a_busy_month() -> ReportedShop:
-    """Thirty nights of two currencies: lost orders, an error that is open, a difference, a failed run."""
+    """Return thirty nights with lost orders in two currencies, an open error, a drift and a failed run."""
     shop = ReportedShop()
     for night in range(29, -1, -1):
         lost = (night * 7) % 4 if night % 3 else 0
-        broken = night == 11
         run = shop.run(
             nights_ago=night,
             enqueued=60,
@@ -69,21 +67,15 @@ def a_busy_month() -> ReportedShop:
             created=lost,
             skipped=60 - lost,
             syncCompletedAt=to_iso(NOW - night * DAY + 40 + (night * 37) % 160),
-            **({"status": "failed"} if broken else {}),
+            status="failed" if night == 11 else "done",
         )
         for n in range(lost):
-            currency, amount = (
-                ("jpy", 1980 + 300 * n) if (night + n) % 5 == 0 else ("usd", 4999 + 731 * night)
-            )
-            shop.recovers(run, f"cs_live_a1B2c3D4e5F6g7H8lost{night:02}{n:02}", amount, currency)
+            money = (1980 + 300 * n, "jpy") if (night + n) % 5 == 0 else (4999 + 731 * night, "usd")
+            shop.create(run, f"cs_live_a1B2c3D4e5F6g7H8lost{night:02}{n:02}", *money)
         for n in range(60 - lost):
-            shop.finds(run, f"cs_live_a1B2c3D4e5F6g7H8kept{night:02}{n:02}")
-    shop.finds(
-        "20241125T020000Z",
-        "cs_live_a1B2c3D4e5F6g7H8diff0001",
-        drift=["amount: the order says 4999, Stripe 5999"],
-    )
-    shop.fails(
-        "20241124T020000Z", "cs_live_a1B2c3D4e5F6g7H8gone0001", "Stripe: 404, there is no such session"
-    )
+            shop.find(run, f"cs_live_a1B2c3D4e5F6g7H8kept{night:02}{n:02}")
+    drift = ["amount: the order says 4999, Stripe 5999"]
+    shop.find("20241125T020000Z", "cs_live_a1B2c3D4e5F6g7H8diff0001", drift=drift)
+    missing = "Stripe: 404, there is no such session"
+    shop.fail("20241124T020000Z", "cs_live_a1B2c3D4e5F6g7H8gone0001", missing)
     return shop

@@ -1,4 +1,4 @@
-"""A run as it is started at NOW, and the keys and times that its record and the sync state have then."""
+"""A run that started at NOW, with the keys and times of its record and of the sync state."""
 
 from dataclasses import replace
 from typing import Any

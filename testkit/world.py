@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -26,9 +27,9 @@ from recon.bootstrap import Clients
 from recon.config import Settings, load_settings
 from recon.domain.message import SessionMessage, dumps
 from recon.dynamodb.table import Table
+from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -116,12 +117,15 @@ class World:
         self.ssm = FakeSSM(clock=self.clock)
         self.lambda_client = Faulty(FakeLambda(), history=self.history)
         self.pool = ThreadPoolExecutor(8)
-        # Of its own name: a logger keeps the standard output it found when it was made.
-        self.telemetry = Telemetry(f"test-{next(_numbers)}")
-        self.pacer = RateLimiter(10_000, self.clock)
+        self.rate_limiter = RateLimiter(10_000, self.clock)
         self.connection: StripeConnection | None = None
         # Long enough for a busy machine; a test that lets Stripe hang makes it shorter.
         self.stripe_timeout = 5.0
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """A logger created within the test, since it keeps the standard output of its creation."""
+        return Telemetry(f"test-{next(_numbers)}")
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock)
@@ -142,7 +146,7 @@ class World:
         if self.connection is None:
             key = StripeKey(self.settings, lambda: self.ssm)  # type: ignore[arg-type, return-value]
             self.connection = StripeConnection(
-                key, self.pacer, timeout=self.stripe_timeout, api_base=self.stripe.url
+                key, self.rate_limiter, timeout=self.stripe_timeout, api_base=self.stripe.url
             )
         return self.connection
 

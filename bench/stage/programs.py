@@ -115,8 +115,8 @@ def baseline() -> Handler:
     deadline = Deadline(float("inf"), time.monotonic, time.sleep)
 
     def ask(path: str, params: Json) -> Json:
-        connection.pacer.wait(deadline, needed_after=0)
-        return connection.get(path, params, connection.key.current())
+        connection.rate_limiter.wait(deadline, needed_after=0)
+        return connection.get(path, params, connection.key.read())
 
     program = Baseline(dynamodb, settings.table, ask, lambda: int(time.time()))
     return lambda event, _: asdict(program(event["from"], event["to"]))

@@ -12,7 +12,8 @@ from bench.stage.programs import Report
 from bench.stage.shop import Shop, miscounts, wrongs
 from bench.stage.stage import Stage, staged
 from bench.stage.transports import LATENCY
-from recon.dynamodb.records import DONE, run_key
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import run_key
 from recon.dynamodb.table import to_wire
 from recon.timestamps import to_iso, to_run_id
 from testkit.fake_stripe import RateLimits
@@ -133,7 +134,7 @@ def _is_done(stage: Stage) -> bool:
     answer = stage.cloud.dynamodb.get_item(
         TableName=TABLE, Key=to_wire({"PK": pk, "SK": sk}), ConsistentRead=True
     )
-    done: bool = answer.get("Item", {}).get("status") == {"S": DONE}
+    done: bool = answer.get("Item", {}).get("status") == {"S": RunStatus.DONE}
     return done
 
 

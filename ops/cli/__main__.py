@@ -1,4 +1,4 @@
-"""`nightly-sync`, also as `python -m ops.cli`."""
+"""The entry point of `nightly-sync` and `python -m ops.cli`."""
 
 import sys
 
@@ -6,9 +6,9 @@ from ops.cli.exits import INTERRUPTED
 
 
 def main() -> None:
-    """Ends quietly when somebody presses Ctrl-C."""
+    """Run the command line and exit quietly on Ctrl-C."""
     try:
-        # Here, since it takes long enough to be interrupted.
+        # Imported here because the import is slow enough to be interrupted.
         from ops.cli.app import app  # noqa: PLC0415 - see above
 
         app()()

@@ -1,8 +1,8 @@
-"""`nightly-sync`: what a person does in the morning."""
+"""The command tree of `nightly-sync`."""
 
 import typer
 
-from ops.cli.command import before_the_name, register
+from ops.cli.command import accept_common_options, register
 from ops.cli.commands import (
     dlq_list,
     dlq_purge,
@@ -18,13 +18,13 @@ from ops.cli.commands import (
     status,
 )
 
-HELP = "Look after the nightly Stripe order sync: run it, see what it did, mend what failed."
-EXIT_CODES = "Exit codes: 0 fine, 1 something needs a person, 2 could not run."
+HELP = "Operate the nightly Stripe order sync: start runs, inspect results, repair failures."
+EXIT_CODES = "Exit codes: 0 fine, 1 action needed, 2 could not run."
 
 
 def app() -> typer.Typer:
-    """All commands, in the order in which the help shows them."""
-    whole = typer.Typer(
+    """Build the application with its commands in the order of the help page."""
+    root = typer.Typer(
         name="nightly-sync",
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -32,24 +32,25 @@ def app() -> typer.Typer:
         help=HELP,
         epilog=EXIT_CODES,
     )
-    before_the_name(whole)
-    register(whole, "run", run.run, run.EXAMPLES, run.RULES)
-    register(whole, "status", status.status, status.EXAMPLES)
-    register(whole, "runs", runs.runs, runs.EXAMPLES)
-    register(whole, "show", show.show, show.EXAMPLES, show.RULES)
-    register(whole, "explain", explain.explain, explain.EXAMPLES)
-    register(whole, "doctor", doctor.doctor, doctor.EXAMPLES)
-    register(whole, "logs", logs.logs, logs.EXAMPLES)
-    register(whole, "pause", pause.pause, pause.PAUSE_EXAMPLES, pause.RULES)
-    register(whole, "resume", pause.resume, pause.RESUME_EXAMPLES, pause.RULES)
-    register(whole, "report", report.report, report.EXAMPLES, report.RULES)
-    whole.add_typer(dead_letters(), name="dlq")
-    return whole
+    accept_common_options(root)
+    register(root, "run", run.run, run.EXAMPLES, run.RULES)
+    register(root, "status", status.status, status.EXAMPLES)
+    register(root, "runs", runs.runs, runs.EXAMPLES)
+    register(root, "show", show.show, show.EXAMPLES, show.RULES)
+    register(root, "explain", explain.explain, explain.EXAMPLES)
+    register(root, "doctor", doctor.doctor, doctor.EXAMPLES)
+    register(root, "logs", logs.logs, logs.EXAMPLES)
+    register(root, "pause", pause.pause, pause.PAUSE_EXAMPLES, pause.RULES)
+    register(root, "resume", pause.resume, pause.RESUME_EXAMPLES, pause.RULES)
+    register(root, "report", report.report, report.EXAMPLES, report.RULES)
+    root.add_typer(dead_letter_commands(), name="dlq")
+    return root
 
 
-def dead_letters() -> typer.Typer:
-    group = typer.Typer(no_args_is_help=True, help="The dead-letter queue: sessions that were given up.")
-    before_the_name(group)
+def dead_letter_commands() -> typer.Typer:
+    """Build the command group `dlq`."""
+    group = typer.Typer(no_args_is_help=True, help="Inspect, redrive or purge the dead-letter queue.")
+    accept_common_options(group)
     register(group, "list", dlq_list.list_, dlq_list.EXAMPLES)
     register(group, "redrive", dlq_redrive.redrive, dlq_redrive.EXAMPLES, dlq_redrive.RULES)
     register(group, "purge", dlq_purge.purge, dlq_purge.EXAMPLES, dlq_purge.RULES)

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, `--json`, and one line for everything that can go wrong."""
+"""The frame of every command: common options, output, exit code and one-line errors."""
 
 import inspect
 import os
@@ -14,8 +14,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
-from ops.cli.options import COMMON, Common, common_of
-from ops.cli.screen import CommandResult, Screen, screen_of
+from ops.cli.options import COMMON, CommonOptions, get_common_options
+from ops.cli.screen import CommandResult, Screen, create_screen
 from ops.cli.usage import Rule, check
 from ops.errors import CommandError
 from ops.stack.access_denied import find_denied_action
@@ -23,36 +23,38 @@ from ops.stack.stack import Stack, select_stack
 from recon.errors import InvalidRequest, SyncError
 from recon.retry import Deadline
 
-# No command has a deadline of its own: a person sees how long it takes, and ends it.
-FOREVER = 10 * 365 * 86400.0
+# Commands have no deadline: the person at the terminal ends a slow one with Ctrl-C.
+UNLIMITED_SECONDS = 10 * 365 * 86400.0
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 _UNKNOWN = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch")
 
 
 @dataclass(frozen=True)
-class Operator:
-    """Who asks: where to work, and how to show it."""
+class CommandContext:
+    """The common options of an invocation, its screen and the stack that it works on."""
 
-    common: Common
+    options: CommonOptions
     screen: Screen
 
     @cached_property
-    def place(self) -> Stack:
-        deadline = Deadline(time.monotonic() + FOREVER, time.monotonic, time.sleep)
-        return select_stack(self.common.wanted, os.environ, deadline)
+    def stack(self) -> Stack:
+        """Return the selected stack. Raise CommandError if the selection is invalid."""
+        deadline = Deadline(time.monotonic() + UNLIMITED_SECONDS, time.monotonic, time.sleep)
+        return select_stack(self.options.selector, os.environ, deadline)
 
     def now(self) -> int:
+        """Return the current time in epoch seconds."""
         return int(time.time())
 
     @property
-    def is_watched(self) -> bool:
-        """Somebody looks at the progress while it happens."""
-        return not self.common.as_json and self.screen.err.is_terminal
+    def is_interactive(self) -> bool:
+        """Return True if progress goes to a terminal."""
+        return not self.options.as_json and self.screen.err.is_terminal
 
-    def busy(self, what: str) -> AbstractContextManager[object]:
-        """A spinner while something takes its time, where somebody watches."""
-        return self.screen.err.status(what) if self.is_watched else nullcontext()
+    def busy(self, activity: str) -> AbstractContextManager[object]:
+        """Show a spinner with `activity` on a terminal until the context ends."""
+        return self.screen.err.status(activity) if self.is_interactive else nullcontext()
 
 
 def register(
@@ -62,38 +64,38 @@ def register(
     examples: Sequence[str],
     rules: Sequence[Rule] = (),
 ) -> None:
-    """Make a function of an operator and options the command `name`.
+    """Add the command `name`, which calls `function` with a context and its options.
 
-    `rules` say which of its options do not go together.
+    The function's docstring becomes the help text. `rules` refuse combinations of options.
     """
 
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
-        common = common_of(ctx)
-        common.hear(ctx, {option.name: options.pop(option.name) for option in COMMON})
-        operator = Operator(common, screen_of(show_pii=common.show_pii))
+        common = get_common_options(ctx)
+        common.update(ctx, {option.name: options.pop(option.name) for option in COMMON})
+        context = CommandContext(common, create_screen(show_pii=common.show_pii))
 
-        def ask() -> CommandResult:
+        def call() -> CommandResult:
             check(rules, common.given)
-            return function(operator, **options)
+            return function(context, **options)
 
-        raise typer.Exit(_answered(operator, ask))
+        raise typer.Exit(_execute(context, call))
 
-    _operator, *own = inspect.signature(function).parameters.values()
-    shown = "\n\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
-    app.command(name, help=function.__doc__, epilog=shown)(_looking_like(run, own))
+    _context, *own = inspect.signature(function).parameters.values()
+    epilog = "\n\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
+    app.command(name, help=function.__doc__, epilog=epilog)(_with_signature(run, own))
 
 
-def before_the_name(app: typer.Typer) -> None:
-    """Lets the common options stand before a command's name too."""
+def accept_common_options(app: typer.Typer) -> None:
+    """Accept the common options before a command's name too."""
 
     def callback(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the common ones
-        common_of(ctx).hear(ctx, options)
+        get_common_options(ctx).update(ctx, options)
 
-    app.callback()(_looking_like(callback, []))
+    app.callback()(_with_signature(callback, []))
 
 
-def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """Typer reads a command's options from its signature."""
+def _with_signature(run: Callable[..., None], own: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """Give `run` the signature from which Typer derives the command's options."""
     ctx = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     parameters = [ctx, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *COMMON))]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as functools.wraps does
@@ -101,75 +103,78 @@ def _looking_like(run: Callable[..., None], own: Sequence[inspect.Parameter]) ->
     return run
 
 
-def _answered(operator: Operator, ask: Callable[[], CommandResult]) -> int:
-    """The exit code. A reader that has gone (`nightly-sync logs | head`) is no finding and no failure."""
+def _execute(context: CommandContext, call: Callable[[], CommandResult]) -> int:
+    """Call the command, print its result or error and return the exit code.
+
+    A reader that exits early (`nightly-sync logs | head`) is neither a finding nor an error.
+    """
     try:
-        return _asked(operator, ask)
+        return _call(context, call)
     except BrokenPipeError:
-        # Not even the interpreter's last flush gets through.
+        # The interpreter flushes standard output once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
 
-def _asked(operator: Operator, ask: Callable[[], CommandResult]) -> int:
-    if operator.common.wanted.sandbox:
-        _ask_this_machine_directly()
+def _call(context: CommandContext, call: Callable[[], CommandResult]) -> int:
+    if context.options.selector.sandbox:
+        _bypass_proxy_for_localhost()
     try:
-        answer = ask()
-        _give(operator, answer)
+        result = call()
+        _print_result(context, result)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         raise
     except (CommandError, InvalidRequest, SyncError, ClientError, BotoCoreError, OSError) as error:
-        return _refused(operator, told(error))
-    return NEEDS_ATTENTION if answer.needs_attention else FINE
+        return _print_error(context, error_message(error))
+    return NEEDS_ATTENTION if result.needs_attention else FINE
 
 
-def _give(operator: Operator, answer: CommandResult) -> None:
-    if operator.common.as_json:
-        operator.screen.json(answer.data)
+def _print_result(context: CommandContext, result: CommandResult) -> None:
+    if context.options.as_json:
+        context.screen.json(result.data)
     else:
-        answer.show(operator.screen)
-    # Here and not when the interpreter ends, where a full disk would be a traceback.
+        result.show(context.screen)
+    # Flushed here because at interpreter exit a full disk would end in a traceback.
     sys.stdout.flush()
 
 
-def _refused(operator: Operator, sentence: str) -> int:
-    if operator.common.as_json:
-        operator.screen.json({"error": sentence})
+def _print_error(context: CommandContext, message: str) -> int:
+    if context.options.as_json:
+        context.screen.json({"error": message})
     else:
-        operator.screen.complain(sentence)
+        context.screen.log_error(message)
     return COULD_NOT_RUN
 
 
-def told(error: Exception) -> str:
-    """One line that says what is wrong and what would be right."""
+def error_message(error: Exception) -> str:
+    """Return one line that says what is wrong and how to correct it."""
     match error:
         case NoCredentialsError():
             return (
                 "no AWS credentials: set a profile with --profile or AWS_PROFILE, or log in (aws sso login)"
             )
         case ClientError():
-            return _told_by_aws(error)
+            return _aws_error_message(error)
         case OSError(strerror=str(reason), filename=name):
             return f"{name}: {reason}" if name else reason
     return " ".join(str(error).split())
 
 
-def _told_by_aws(error: ClientError) -> str:
+def _aws_error_message(error: ClientError) -> str:
     code = error.response["Error"]["Code"]
     text = error.response["Error"].get("Message", "")
     if code in _EXPIRED:
         return "the AWS credentials have expired: log in again (aws sso login, or new keys)"
     if code in _UNKNOWN:
-        return f"AWS does not know these credentials ({code}): look at --profile and AWS_ACCESS_KEY_ID"
+        return f"AWS does not know these credentials ({code}): check --profile and AWS_ACCESS_KEY_ID"
     if action := find_denied_action(error):
         return f"no permission: these AWS credentials may not call {action}"
     return f"AWS: {error.operation_name}: {code}: {' '.join(text.split())[:200]}"
 
 
-def _ask_this_machine_directly() -> None:
-    """A proxy of this shell must not be asked for 127.0.0.1."""
+def _bypass_proxy_for_localhost() -> None:
+    """Exclude the sandbox's address from the proxy settings of the environment."""
     for name in _NO_PROXY:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))

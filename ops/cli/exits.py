@@ -1,5 +1,6 @@
 """The exit codes of every command."""
 
 FINE, NEEDS_ATTENTION, COULD_NOT_RUN = 0, 1, 2
-INTERRUPTED = 130  # as shells say it of Ctrl-C
-BROKEN_PIPE = 141  # and of a reader that has gone
+# 128 + the signal's number, as shells report SIGINT and SIGPIPE.
+INTERRUPTED = 130
+BROKEN_PIPE = 141

@@ -1,4 +1,4 @@
-"""The options that every command takes, before or after its name."""
+"""The options that every command accepts, before or after its name."""
 
 import inspect
 from collections.abc import Mapping
@@ -8,109 +8,89 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.usage import given_of
+from ops.cli.usage import read_given_options
 from ops.stack.stack import DEFAULT_STACK, SANDBOX_HOME, StackSelector
 
-_PANEL = "Where and how"
+_PANEL = "Common options"
 
 
 @dataclass
-class Common:
-    """What was said so far. The later word counts: `--stack a status --stack b` means b."""
+class CommonOptions:
+    """The common options collected so far. The later value wins: `--stack a status --stack b` selects b.
 
-    said: dict[str, Any] = field(default_factory=dict)
-    # By the names on the command line, the command's own options included.
+    `given` maps every option and argument of the command line, the command's own included, to its value.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
     given: dict[str, object] = field(default_factory=dict)
 
-    def hear(self, ctx: typer.Context, options: Mapping[str, Any]) -> None:
-        """A word of the environment counts only where the command line has said none, before or after."""
-        self.given |= given_of(ctx)
-        said = {name: value for name, value in options.items() if value}
-        self.said = {name: value for name, value in said.items() if _by_environment(ctx, name)} | self.said
-        self.said |= {name: value for name, value in said.items() if not _by_environment(ctx, name)}
+    def update(self, ctx: typer.Context, options: Mapping[str, Any]) -> None:
+        """Add the options of one context. A value of the environment never replaces one that was typed."""
+        self.given |= read_given_options(ctx)
+        non_empty = {name: value for name, value in options.items() if value}
+        from_environment = {
+            name: value for name, value in non_empty.items() if _is_from_environment(ctx, name)
+        }
+        typed = {name: value for name, value in non_empty.items() if name not in from_environment}
+        self.values = from_environment | self.values | typed
 
     @property
-    def wanted(self) -> StackSelector:
-        where = {name: self.said.get(name) for name in ("stack", "profile", "region")}
-        sandbox = self.said.get("sandbox")
+    def selector(self) -> StackSelector:
+        """Return the selection of the stack."""
+        where = {name: self.values.get(name) for name in ("stack", "profile", "region")}
+        sandbox = self.values.get("sandbox")
         return StackSelector(**where, sandbox=Path(sandbox) if sandbox else None)
 
     @property
     def as_json(self) -> bool:
-        return bool(self.said.get("as_json"))
+        """Return True if the result is printed as JSON."""
+        return bool(self.values.get("as_json"))
 
     @property
     def show_pii(self) -> bool:
-        return bool(self.said.get("show_pii"))
+        """Return True if e-mail addresses are not masked."""
+        return bool(self.values.get("show_pii"))
 
 
-def _by_environment(ctx: typer.Context, name: str) -> bool:
+def _is_from_environment(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "ENVIRONMENT"
 
 
-def common_of(ctx: typer.Context) -> Common:
-    return ctx.find_root().ensure_object(Common)
+def get_common_options(ctx: typer.Context) -> CommonOptions:
+    """Return the options object of the invocation, which all its contexts share."""
+    return ctx.find_root().ensure_object(CommonOptions)
 
 
-def _option(name: str, default: object, kind: Any) -> inspect.Parameter:  # noqa: ANN401 - an annotation
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+def _text_option(name: str, metavar: str, text: str, envvar: str | None = None) -> inspect.Parameter:
+    option = typer.Option(metavar=metavar, envvar=envvar, help=text, rich_help_panel=_PANEL)
+    return _parameter(name, None, Annotated[str | None, option])
 
 
-# Parameters that are added to the signature of each command, since Typer has no way to share them.
+def _flag(name: str, flag: str, text: str) -> inspect.Parameter:
+    return _parameter(name, False, Annotated[bool, typer.Option(flag, help=text, rich_help_panel=_PANEL)])
+
+
+def _parameter(name: str, default: object, annotation: Any) -> inspect.Parameter:  # noqa: ANN401 - an annotation
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+# Added to the signature of each command, because Typer cannot share parameters.
 COMMON = (
-    _option(
+    _text_option(
         "stack",
-        None,
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="NAME",
-                envvar="NIGHTLY_SYNC_STACK",
-                help=f"CloudFormation stack to work with; {DEFAULT_STACK} if not given",
-                rich_help_panel=_PANEL,
-            ),
-        ],
+        "NAME",
+        f"CloudFormation stack to work on; {DEFAULT_STACK} if not given",
+        "NIGHTLY_SYNC_STACK",
     ),
-    _option(
-        "profile",
-        None,
-        Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile", rich_help_panel=_PANEL)],
-    ),
-    _option(
-        "region",
-        None,
-        Annotated[str | None, typer.Option(metavar="NAME", help="AWS region", rich_help_panel=_PANEL)],
-    ),
-    _option(
+    _text_option("profile", "NAME", "AWS profile"),
+    _text_option("region", "NAME", "AWS region"),
+    _text_option(
         "sandbox",
-        None,
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="FOLDER",
-                envvar="NIGHTLY_SYNC_SANDBOX",
-                help=f"Work with the sandbox that `make demo ARGS=--keep` left up in {SANDBOX_HOME}",
-                rich_help_panel=_PANEL,
-            ),
-        ],
+        "FOLDER",
+        f"Work on the sandbox that `make demo ARGS=--keep` left running in {SANDBOX_HOME}",
+        "NIGHTLY_SYNC_SANDBOX",
     ),
-    _option(
-        "as_json",
-        default=False,
-        kind=Annotated[
-            bool,
-            typer.Option("--json", help="JSON on standard output, of a stable shape", rich_help_panel=_PANEL),
-        ],
-    ),
-    _option(
-        "show_pii",
-        default=False,
-        kind=Annotated[
-            bool,
-            typer.Option(
-                "--show-pii", help="Show e-mail addresses, which are masked otherwise", rich_help_panel=_PANEL
-            ),
-        ],
-    ),
+    _flag("as_json", "--json", "Print JSON of a stable shape"),
+    _flag("show_pii", "--show-pii", "Show e-mail addresses, which are masked otherwise"),
 )

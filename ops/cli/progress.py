@@ -1,4 +1,4 @@
-"""A run while it happens: a bar on a terminal, a line where it changes anywhere else."""
+"""The progress of a run: a bar on a terminal, otherwise one line for each change."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -6,38 +6,39 @@ from contextlib import nullcontext
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ops.cli.command import Operator
-from ops.runs.follow import Progress
+from ops.cli.command import CommandContext
+from ops.runs.follow import RunProgress
 
 
-def watch(operator: Operator, seen: Iterable[Progress]) -> Progress:
-    """Shows each and answers the last."""
+def show_progress(context: CommandContext, snapshots: Iterable[RunProgress]) -> RunProgress:
+    """Show each snapshot and return the last one. `snapshots` yields at least one."""
     bar = Bar(
         SpinnerColumn(),
         BarColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=operator.screen.err,
+        console=context.screen.err,
         transient=True,
     )
     task = bar.add_task("starting", total=None)
-    before = last = None
-    with bar if operator.is_watched else nullcontext():
-        for last in seen:
-            words = in_words(last)
-            bar.update(task, completed=last.processed, total=last.enqueued or None, description=words)
-            if not operator.is_watched and not operator.common.as_json and words != before:
-                operator.screen.tell(words)
-            before = words
-    assert last is not None  # noqa: S101 - whoever follows looks at least once
+    previous = last = None
+    with bar if context.is_interactive else nullcontext():
+        for last in snapshots:
+            line = describe_progress(last)
+            bar.update(task, completed=last.processed, total=last.enqueued or None, description=line)
+            if not context.is_interactive and not context.options.as_json and line != previous:
+                context.screen.log(line)
+            previous = line
+    assert last is not None  # noqa: S101 - `follow` yields at least once
     return last
 
 
-def in_words(progress: Progress) -> str:
+def describe_progress(progress: RunProgress) -> str:
+    """Return the counters of a snapshot as one line."""
     if progress.run is None:
         return "the producer is starting"
     listing = "" if progress.run.listed else " so far"
     return (
         f"enqueued {progress.enqueued}{listing}, created {progress.created}, skipped {progress.skipped}, "
-        f"errors {progress.errors}, in work or retrying {progress.retrying}, waiting {progress.waiting}"
+        f"errors {progress.errors}, in flight {progress.retrying}, waiting {progress.waiting}"
     )

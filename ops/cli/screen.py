@@ -1,4 +1,4 @@
-"""What a command shows. Every word goes through one mask on its way out."""
+"""The output of a command. All text is masked before it is printed."""
 
 import json
 import re
@@ -11,52 +11,57 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ops.format.json_encoding import Json, to_json
-from ops.format.masking import without_emails, without_keys
+from ops.format.json_encoding import JsonValue, to_json
+from ops.format.masking import mask_emails, mask_keys
 
-# Control characters but tab and newline, and those that turn the direction of writing. What failed tells what
-# others have written, and may hold anything.
-_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# Of a table that goes into a file or a pipe; a terminal has its own width.
+# Control characters except tab and newline, and those that change the writing direction. Stripe's and AWS's
+# error messages can contain any text.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# The width of a table that goes to a file or a pipe; a terminal has its own.
 PLAIN_WIDTH = 160
-_WIDEST = 10_000
+_UNLIMITED_WIDTH = 10_000
 FINE, NOTICE, TROUBLE = "green", "yellow", "bold red"
+
+# A name, its value and the style of the value.
+type FactLine = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Standard output for results, standard error for progress and complaints."""
+    """Standard output for results, standard error for progress and errors."""
 
     out: Console
     err: Console
     show_pii: bool
 
-    def masked(self, text: str) -> str:
-        text = without_keys(text)
-        return text if self.show_pii else without_emails(text)
+    def mask(self, text: str) -> str:
+        """Mask keys, and e-mail addresses unless `show_pii` is set."""
+        text = mask_keys(text)
+        return text if self.show_pii else mask_emails(text)
 
-    def _safe(self, text: str) -> str:
-        """For a terminal: what it would take for a command of its own is shown as what it is, foreign."""
-        return _COMMANDS.sub("\ufffd", self.masked(text))
+    def _sanitize(self, text: str) -> str:
+        """Mask the text and replace everything that a terminal would take for a command."""
+        return _CONTROL_CHARACTERS.sub("\ufffd", self.mask(text))
 
     def text(self, text: str, style: str = "") -> None:
-        self.out.print(Text(self._safe(text), style=style))
+        """Print a paragraph, wrapped at the width of the terminal."""
+        self.out.print(Text(self._sanitize(text), style=style))
 
     def line(self, text: str, style: str = "") -> None:
-        """Never broken, however narrow the terminal: a line of a log, a command that is to be copied."""
-        self.out.print(Text(self._safe(text), style=style), soft_wrap=True)
+        """Print a line that is never wrapped, such as a log line or a command to copy."""
+        self.out.print(Text(self._sanitize(text), style=style), soft_wrap=True)
 
-    def indented(self, text: str, style: str = "") -> None:
-        """What belongs to the line above it."""
-        self.out.print(Padding(Text(self._safe(text), style=style), (0, 0, 0, 4), expand=False))
+    def detail(self, text: str, style: str = "") -> None:
+        """Print a paragraph that belongs to the line above it."""
+        self.out.print(Padding(Text(self._sanitize(text), style=style), (0, 0, 0, 4), expand=False))
 
-    def facts(self, facts: Iterable[tuple[str, str, str]]) -> None:
-        """(name, value, style of the value), the names aligned."""
+    def facts(self, facts: Iterable[FactLine]) -> None:
+        """Print names and values in two aligned columns."""
         grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value, style in facts:
-            grid.add_row(name, Text(self._safe(value), style=style))
+            grid.add_row(name, Text(self._sanitize(value), style=style))
         self.out.print(grid)
 
     def table(
@@ -67,7 +72,7 @@ class Screen:
         right: Iterable[str] = (),
         whole: Iterable[str] = (),
     ) -> None:
-        """Columns named in `right` are numbers; those in `whole` are ids to be copied, and never broken."""
+        """Print a table. Columns in `right` are right-aligned numbers, those in `whole` are never broken."""
         grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         numbers, ids = set(right), set(whole)
         for column in columns:
@@ -79,63 +84,69 @@ class Screen:
             )
         for row in rows:
             grid.add_row(*(self._cell(cell) for cell in row))
-        self._never_narrower(grid)
+        self._print_uncropped(grid)
 
-    def _never_narrower(self, grid: Table) -> None:
-        """On a narrow terminal a table is wrapped by it; cut off, ids and amounts would be wrong."""
-        least = Measurement.get(self.out, self.out.options.update(max_width=_WIDEST), grid).minimum
-        shown, self.out.width = self.out.width, max(self.out.width, least)
+    def _print_uncropped(self, grid: Table) -> None:
+        """Print a table at least at its minimum width: a cropped id or amount would be wrong."""
+        minimum = Measurement.get(self.out, self.out.options.update(max_width=_UNLIMITED_WIDTH), grid).minimum
+        width, self.out.width = self.out.width, max(self.out.width, minimum)
         try:
             self.out.print(grid, crop=False, soft_wrap=False)
         finally:
-            self.out.width = shown
+            self.out.width = width
 
     def _cell(self, cell: str | Text) -> Text:
         if isinstance(cell, Text):
-            return Text(self._safe(cell.plain), style=cell.style)
-        return Text(self._safe(cell))
+            return Text(self._sanitize(cell.plain), style=cell.style)
+        return Text(self._sanitize(cell))
 
     def json(self, value: object) -> None:
-        """ASCII, whatever standard output can hold; masked value by value, so that it stays JSON."""
-        text = json.dumps(self._masked_json(to_json(value)), indent=2)
+        """Print a value as ASCII JSON. Each string is masked separately, so that the output stays valid."""
+        text = json.dumps(self._mask_json(to_json(value)), indent=2)
         self.out.print(Text(text), soft_wrap=True)
 
-    def _masked_json(self, value: Json) -> Json:
+    def _mask_json(self, value: JsonValue) -> JsonValue:
         match value:
             case str():
-                return self.masked(value)
+                return self.mask(value)
             case list():
-                return [self._masked_json(one) for one in value]
+                return [self._mask_json(one) for one in value]
             case dict():
-                return {self.masked(name): self._masked_json(inner) for name, inner in value.items()}
+                return {self.mask(name): self._mask_json(inner) for name, inner in value.items()}
         return value
 
-    def tell(self, text: str) -> None:
-        """Beside the result: what is going on, what waits."""
-        self.err.print(Text(self._safe(text)), soft_wrap=True)
+    def log(self, text: str) -> None:
+        """Print a line about progress to standard error."""
+        self.err.print(Text(self._sanitize(text)), soft_wrap=True)
 
-    def complain(self, text: str) -> None:
-        self.err.print(Text.assemble(("Error: ", TROUBLE), self._safe(text)), soft_wrap=True)
+    def log_error(self, text: str) -> None:
+        """Print an error to standard error."""
+        self.err.print(Text.assemble(("Error: ", TROUBLE), self._sanitize(text)), soft_wrap=True)
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command found: `data` for --json, `show` for a person, and whether somebody has to act."""
+    """The result of a command: `data` for `--json`, `show` for a terminal.
+
+    `needs_attention` makes the exit code 1.
+    """
 
     data: object
     show: Callable[[Screen], None]
     needs_attention: bool = False
 
 
-class Output(Console):
-    """Standard output; that its reader has gone is for the command to say."""
+class StandardOutput(Console):
+    """A console that raises when the reader of its pipe has exited, instead of ending the process."""
 
     def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError."""
         raise BrokenPipeError
 
 
-def screen_of(*, show_pii: bool) -> Screen:
-    out: Console = Output(highlight=False)
+def create_screen(*, show_pii: bool) -> Screen:
+    """Create the screen of this process."""
+    out: Console = StandardOutput(highlight=False)
     if not out.is_terminal:
-        out = Output(highlight=False, width=PLAIN_WIDTH)
+        out = StandardOutput(highlight=False, width=PLAIN_WIDTH)
     return Screen(out, Console(stderr=True, highlight=False), show_pii)

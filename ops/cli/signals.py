@@ -1,19 +1,19 @@
-"""Ends that a command is asked for from outside, as Ctrl-C asks for one."""
+"""Termination signals, handled as Ctrl-C is."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A plain `kill`, and a terminal or a connection that is closed.
-ASKED_TO_END = (signal.SIGTERM, signal.SIGHUP)
+# `kill` without an option, and a terminal or connection that closes.
+TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def ending_like_ctrl_c() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt, so that a command puts back what it has taken.
+def interrupt_on_termination() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP, so that a command releases what it holds.
 
-    Once: a terminal that closes sends several, and the second must not end the putting back. What was ignored
-    stays ignored, as nohup wants it.
+    Only the first signal raises: a closing terminal sends several, and the others must not interrupt the
+    cleanup. A signal that the process ignores (nohup) stays ignored.
     """
     is_ending = False
 
@@ -23,12 +23,12 @@ def ending_like_ctrl_c() -> Iterator[None]:
             is_ending = True
             raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in ASKED_TO_END}
-    heard = {number: handler for number, handler in before.items() if handler == signal.SIG_DFL}
-    for number in heard:
+    handlers = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
+    replaced = {number: handler for number, handler in handlers.items() if handler == signal.SIG_DFL}
+    for number in replaced:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number, handler in heard.items():
+        for number, handler in replaced.items():
             signal.signal(number, handler)

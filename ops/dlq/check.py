@@ -5,8 +5,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.dlq.dead_letters import DeadLetter, Listing
-from ops.runs.prediction import PredictedOutcome, failing, predict
+from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
+from ops.runs.prediction import PredictedOutcome, predict, predict_failure
 from recon.config import Settings
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
@@ -16,29 +16,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """`prospect` is None where the session is settled: the consumer would drop the message unlooked."""
+class CheckedLetter:
+    """A dead letter and its predicted outcome.
+
+    `prospect` is None if the letter was not checked, or if its session is settled: the consumer would drop
+    the message without looking at it.
+    """
 
     letter: DeadLetter
     prospect: PredictedOutcome | None
 
 
-def check(
-    listing: Listing,
+def check_letters(
+    listing: DeadLetterListing,
     table: Table,
     stripe: "Callable[[], StripeSource]",
     settings: Settings,
     pool: Executor,
     now: int,
-) -> Iterator[Checked]:
-    """In the listing's order, as the answers come; several at once in `pool`. Nothing is written or moved."""
+) -> Iterator[CheckedLetter]:
+    """Predict the outcome of each letter in parallel and yield them in the listing's order.
 
-    def one(letter: DeadLetter) -> Checked:
+    Nothing is written or moved. `now` is in epoch seconds.
+    """
+
+    def check(letter: DeadLetter) -> CheckedLetter:
         if letter.is_settled:
-            return Checked(letter, None)
+            return CheckedLetter(letter, None)
         message = listing.messages.get(letter.message_id)
         if message is None:
-            return Checked(letter, failing(MalformedMessage(letter.problem or "")))
-        return Checked(letter, predict(message, table, stripe, settings, now))
+            return CheckedLetter(letter, predict_failure(MalformedMessage(letter.problem or "")))
+        return CheckedLetter(letter, predict(message, table, stripe, settings, now))
 
-    return pool.map(one, listing.letters)
+    return pool.map(check, listing.letters)

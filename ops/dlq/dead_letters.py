@@ -1,28 +1,31 @@
-"""What lies in the dead-letter queue, each message with what the table knows of its session."""
+"""The messages of the dead-letter queue, each with what the table knows of its session."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ops.dlq.leases import READ_LIMIT, lease_messages
 from ops.dlq.message_batches import DeadMessage
-from ops.dlq.queue import READ_LIMIT, DeadLetterQueue
+from ops.dlq.queue import DeadLetterQueue
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import amount_and_currency
-from recon.dynamodb.records import outcome_key, parse_known_outcome
-from recon.dynamodb.table import Item, Table
+from recon.dynamodb.outcomes import Outcomes, RunSession, find_outcomes
+from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline
+
+type _ParsedBody = SessionMessage | MalformedMessage
 
 
 @dataclass(frozen=True)
 class DeadLetter:
     """One message, its session, and the outcome of that session in the message's run. Times are UTC.
 
-    `expires_at`: when SQS deletes it. `problem` says why the message cannot be read, if it cannot; run and
-    session are None where it does not even name these. The error is its outcome's, or else that problem.
-    `outcome` and what follows from it are None where there is none yet. `is_settled`: the session has been
-    created or skipped meanwhile, so nothing but the message is left. `outcome_of` is the id of the message
-    that the outcome was written for.
+    `expires_at` is when SQS deletes the message. `problem` says why the message cannot be read; `run_id` and
+    `session_id` are None if it does not even name these. `error_type` and `error_message` are the outcome's
+    if it has an error, otherwise the problem's. `outcome`, `reason`, `attempts` and `outcome_of` (the id of
+    the message that the outcome was written for) are None if there is no outcome yet. `is_settled` is True if
+    the session was created or skipped since, so that only the message is left over.
     """
 
     message_id: str
@@ -45,24 +48,29 @@ class DeadLetter:
 
     @property
     def is_nameless(self) -> bool:
-        """It names no session: no outcome can be kept of it."""
+        """Whether the message names no session, so that no outcome can be stored for it."""
         return self.session_id is None
 
     @property
+    def run_session(self) -> RunSession | None:
+        """Run id and session id, or None if the message names no session."""
+        return (self.run_id, self.session_id) if self.run_id and self.session_id else None
+
+    @property
     def why(self) -> str:
-        """In one line, why it lies here."""
+        """The error in one line, or the outcome if there is no error."""
         if self.is_settled or self.error_type is None:
             return f"its outcome is: {self.outcome or 'none yet'}"
         return f"{self.error_type}: {self.error_message}"
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What was visible, oldest first. `hidden`: messages in flight elsewhere, approximately; another command
-    reads or moves them. `truncated`: there are more than one command reads.
+class DeadLetterListing:
+    """All visible dead letters, oldest first.
 
-    `messages`: those that can be read, by message id. For deciding and not for showing: a user id may be an
-    e-mail address.
+    `messages` holds the readable messages by message id. They are for decisions and not for display, because
+    a user id may be an e-mail address. `hidden` is the approximate number of messages in flight, which
+    another command reads or moves. `truncated` is True if the queue may hold more than one command reads.
     """
 
     letters: tuple[DeadLetter, ...]
@@ -72,83 +80,82 @@ class Listing:
 
 
 def list_dead_letters(
-    box: DeadLetterQueue, table: Table, now: float, deadline: Deadline, limit: int = READ_LIMIT
-) -> Listing:
-    """Moves nothing, loses nothing; everything is visible again at the end. `now` is in epoch seconds."""
-    retention = box.retention_seconds()
-    with box.held(limit) as held:
-        found, hidden, truncated = held.messages, held.hidden, held.truncated
-    listed = listing_of(found, retention, table, now, deadline)
-    return Listing(listed.letters, listed.messages, hidden, truncated)
+    queue: DeadLetterQueue, table: Table, now: float, deadline: Deadline, limit: int = READ_LIMIT
+) -> DeadLetterListing:
+    """Read the dead letters without moving any; all of them are visible again at the end.
+
+    `now` is in epoch seconds.
+    """
+    retention = queue.retention_seconds()
+    with lease_messages(queue, limit) as leases:
+        messages, hidden, truncated = leases.messages, leases.hidden, leases.truncated
+    listing = build_listing(messages, retention, table, now, deadline)
+    return DeadLetterListing(listing.letters, listing.messages, hidden, truncated)
 
 
-def listing_of(
-    found: Sequence[DeadMessage], retention: int, table: Table, now: float, deadline: Deadline
-) -> Listing:
-    """Reads messages and the outcomes of their sessions; `retention` of the queue is in seconds."""
-    read = {message.message_id: _read(message.body) for message in found}
-    outcomes = _outcomes(table, read.values(), deadline)
-    letters = [_letter(message, read[message.message_id], outcomes, retention, now) for message in found]
-    messages = {name: one for name, one in read.items() if isinstance(one, SessionMessage)}
-    return Listing(tuple(letters), messages)
+def build_listing(
+    received: Sequence[DeadMessage], retention: int, table: Table, now: float, deadline: Deadline
+) -> DeadLetterListing:
+    """Parse messages and load the outcomes of their sessions; `retention` is in seconds."""
+    parsed = {message.message_id: _parse_body(message.body) for message in received}
+    sessions = [session for one in parsed.values() if (session := _run_session(one))]
+    outcomes = find_outcomes(table, sessions, deadline)
+    letters = [
+        _build_letter(message, parsed[message.message_id], outcomes, retention, now) for message in received
+    ]
+    messages = {name: one for name, one in parsed.items() if isinstance(one, SessionMessage)}
+    return DeadLetterListing(tuple(letters), messages)
 
 
-type _Read = SessionMessage | MalformedMessage
-
-
-def _read(body: str) -> _Read:
+def _parse_body(body: str) -> _ParsedBody:
     try:
         return loads(body)
     except MalformedMessage as error:
         return error
 
 
-def _session_of(read: _Read) -> tuple[str, str] | None:
-    """Run and session, where both can be read."""
-    return (read.run_id, read.session_id) if read.run_id and read.session_id else None
+def _run_session(parsed: _ParsedBody) -> RunSession | None:
+    return (parsed.run_id, parsed.session_id) if parsed.run_id and parsed.session_id else None
 
 
-def _outcomes(table: Table, read: Iterable[_Read], deadline: Deadline) -> dict[tuple[str, str], Item]:
-    sessions = dict.fromkeys(session for one in read if (session := _session_of(one)))
-    items = table.get_many([outcome_key(*session) for session in sessions], deadline)
-    by_key = {(item["PK"], item["SK"]): item for item in items}
-    return {session: by_key[key] for session in sessions if (key := outcome_key(*session)) in by_key}
-
-
-def _letter(
-    message: DeadMessage, read: _Read, outcomes: Mapping[tuple[str, str], Item], retention: int, now: float
+def _build_letter(
+    message: DeadMessage,
+    parsed: _ParsedBody,
+    outcomes: Outcomes,
+    retention: int,
+    now: float,
 ) -> DeadLetter:
-    session = _session_of(read)
-    outcome = outcomes.get(session, {}) if session else {}
-    amount, currency = amount_and_currency(read) if isinstance(read, SessionMessage) else (None, None)
-    problem = read if isinstance(read, MalformedMessage) else None
+    session = _run_session(parsed)
+    outcome = outcomes.get(session) if session else None
+    amount, currency = amount_and_currency(parsed) if isinstance(parsed, SessionMessage) else (None, None)
+    problem = parsed if isinstance(parsed, MalformedMessage) else None
     return DeadLetter(
         message_id=message.message_id,
-        sent_at=_moment(message.sent_at),
+        sent_at=_to_datetime(message.sent_at),
         age_seconds=max(0, int(now - message.sent_at)),
-        expires_at=_moment(message.sent_at + retention),
+        expires_at=_to_datetime(message.sent_at + retention),
         run_id=session[0] if session else None,
         session_id=session[1] if session else None,
-        created=_created(read) if isinstance(read, SessionMessage) else None,
+        created=_parse_created(parsed) if isinstance(parsed, SessionMessage) else None,
         amount=amount,
         currency=currency,
         problem=str(problem) if problem else None,
-        error_type=outcome.get("errorType") or (type(problem).__name__ if problem else None),
-        error_message=outcome.get("errorMessage") or (str(problem) if problem else None),
-        outcome=outcome.get("outcome"),
-        reason=outcome.get("reason"),
-        attempts=outcome.get("attempts"),
-        outcome_of=outcome.get("messageId"),
-        is_settled=bool(outcome) and parse_known_outcome(outcome).is_final,
+        error_type=(outcome and outcome.error_type) or (type(problem).__name__ if problem else None),
+        error_message=(outcome and outcome.error_message) or (str(problem) if problem else None),
+        outcome=outcome.outcome if outcome else None,
+        reason=outcome.reason if outcome else None,
+        attempts=outcome.attempts if outcome else None,
+        outcome_of=outcome.message_id if outcome else None,
+        is_settled=outcome is not None and outcome.is_final,
     )
 
 
-def _created(message: SessionMessage) -> datetime | None:
+def _parse_created(message: SessionMessage) -> datetime | None:
     try:
-        return _moment(message.created)
+        return _to_datetime(message.created)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _moment(epoch: float) -> datetime:
+def _to_datetime(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)

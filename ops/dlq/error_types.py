@@ -15,7 +15,7 @@ ERROR_TYPES = sorted((_names(Retryable) | _names(Permanent)) - {HopFailed.__name
 
 
 def require_known(error_type: str) -> None:
-    """Raise CannotRun for what is no error type, with the nearest ones or else with all."""
+    """Raise CommandError if this is not an error type, and name the closest ones or else all."""
     if error_type in ERROR_TYPES:
         return
     by_lower_case = {name.lower(): name for name in ERROR_TYPES}

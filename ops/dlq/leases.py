@@ -1,129 +1,156 @@
-"""Messages that one command has received and that nobody else sees meanwhile.
+"""Messages that one command has received and keeps hidden from other readers while it works.
 
-A hold is short, and renewed for as long as there is work to do. So whatever ends a command, a kill as well,
-its messages are visible again when the last renewal runs out: within a minute for some thousand messages.
+A lease is short and is renewed as long as the command works. If the command ends, even by a kill, its
+messages become visible again when the last renewal expires: within a minute for a few thousand messages.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.dlq.message_batches import DeadMessage
+from ops.dlq.queue import DeadLetterQueue
+from ops.stack.queue_depth import read_depth
 from recon.aws.queue import BATCH
 
-if TYPE_CHECKING:
-    from ops.dlq.queue import DeadLetterQueue
-
-HOLD_SECONDS = 30
+# SQS allows 120,000 messages of a queue in flight and returns nothing beyond that.
+READ_LIMIT = 100_000
+LEASE_SECONDS = 30
 # A call takes a tenth of a second at worst.
 SECONDS_PER_MESSAGE = 0.1 / BATCH
-# So many rounds within one hold: a renewal that SQS refuses for a moment has a second chance.
-ROUNDS = 3
-# Nobody may rest for longer between two renewals.
-LONGEST_REST = HOLD_SECONDS / ROUNDS
-# Delivery is at least once: a message that comes again does not yet mean that all others were seen.
+# If SQS rejects one renewal, there is time for another one within the same lease.
+RENEWALS_PER_LEASE = 3
+# No caller may wait for longer than this between two renewals.
+MAX_WAIT_SECONDS = LEASE_SECONDS / RENEWALS_PER_LEASE
+# Delivery is at least once: one repeated message does not mean yet that all others were received.
 STALE_RECEIVES = 3
 
 
 @dataclass(frozen=True)
 class Lease:
-    """`until` by the clock of whoever holds, a little earlier than by SQS's."""
+    """A message and when its lease expires by the command's clock, a little earlier than by SQS's."""
 
     message: DeadMessage
     until: float
 
 
 class MessageLeases:
-    """What a command holds. `clock` counts seconds."""
+    """The messages that a command holds. `clock` counts seconds.
 
-    def __init__(self, box: "DeadLetterQueue", clock: Callable[[], float], hidden: int) -> None:
-        self._box = box
+    `hidden` is how many messages were in flight when the reading began, approximately: another command's, a
+    move's, or those of a read shortly before. `truncated` is True if the queue may hold more messages.
+    """
+
+    def __init__(self, queue: DeadLetterQueue, clock: Callable[[], float], hidden: int) -> None:
+        self._queue = queue
         self._clock = clock
-        self._holds: dict[str, Lease] = {}
+        self._leases: dict[str, Lease] = {}
         self._kept: frozenset[str] | None = None
         self._renew_at = -math.inf
-        # In flight when the reading began: another operator's, a move's, or a look just before. Approximate.
         self.hidden = hidden
         self.truncated = False
 
     @property
     def messages(self) -> list[DeadMessage]:
-        """Oldest first, each once."""
-        messages = [hold.message for hold in self._holds.values()]
+        """Each message once, oldest first."""
+        messages = [lease.message for lease in self._leases.values()]
         return sorted(messages, key=lambda message: (message.sent_at, message.message_id))
 
-    def fill(self, limit: int, *, expected: int) -> None:
-        """Receives all that is visible. Reading must be over before the first message comes back."""
-        seconds = HOLD_SECONDS + math.ceil(expected * SECONDS_PER_MESSAGE)
+    def receive_all(self, limit: int, *, expected: int) -> None:
+        """Receive all visible messages, up to `limit`.
+
+        The leases are long enough to read `expected` messages before the first one becomes visible again.
+        """
+        seconds = LEASE_SECONDS + math.ceil(expected * SECONDS_PER_MESSAGE)
         stale = 0
-        while len(self._holds) < limit and stale < STALE_RECEIVES:
+        while len(self._leases) < limit and stale < STALE_RECEIVES:
             now = self._clock()
-            received = self._box.receive(min(BATCH, limit - len(self._holds)), seconds)
+            received = self._queue.receive(min(BATCH, limit - len(self._leases)), seconds)
             if not received:
                 return
-            stale = stale + 1 if all(m.message_id in self._holds for m in received) else 0
-            # The handle of the latest receive is the one that counts.
-            self._holds.update({m.message_id: Lease(m, now + seconds) for m in received})
-        self.truncated = len(self._holds) >= limit
+            stale = stale + 1 if all(m.message_id in self._leases for m in received) else 0
+            # Only the receipt handle of the latest receive is valid.
+            self._leases.update({m.message_id: Lease(m, now + seconds) for m in received})
+        self.truncated = len(self._leases) >= limit
 
     def keep_only(self, message_ids: Iterable[str]) -> None:
-        """Gives all others back at once."""
+        """Release all other messages now."""
         kept = self._kept = frozenset(message_ids)
         for others in batched([m for m in self.messages if m.message_id not in kept], BATCH):
             self.renew()
-            self._give_back(others)
+            self._release(others)
 
     def renew(self) -> None:
-        """To be called often: does nothing while all holds last for long.
+        """Renew all leases if they are due. Call it often; it does nothing while all leases last.
 
-        What SQS refuses to renew is ours until its hold runs out (`still`). Beyond twelve hours after the
-        receive it refuses everything, however often a hold was renewed.
+        A message whose renewal SQS rejects is held until its lease expires (`filter_held`). Twelve hours
+        after the receive SQS rejects every renewal, however often a lease was renewed.
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
         """
         now = self._clock()
         if now < self._renew_at:
             return
-        holds = [h for name, h in self._holds.items() if self._kept is None or name in self._kept]
-        # Twice the time that a round takes at worst: the next one comes before a third is over.
-        seconds = HOLD_SECONDS + math.ceil(2 * len(holds) * SECONDS_PER_MESSAGE)
-        self._renew_at = now + seconds / ROUNDS
-        for batch in batched(holds, BATCH):
+        leases = [one for name, one in self._leases.items() if self._kept is None or name in self._kept]
+        # Twice the time that a round of renewals takes at worst: the next one begins before a third is over.
+        seconds = LEASE_SECONDS + math.ceil(2 * len(leases) * SECONDS_PER_MESSAGE)
+        self._renew_at = now + seconds / RENEWALS_PER_LEASE
+        for batch in batched(leases, BATCH):
             self._renew(batch, seconds)
 
     def _renew(self, batch: Sequence[Lease], seconds: int) -> None:
         now = self._clock()
-        messages = self.still(hold.message for hold in batch)
-        refused = self._box.set_visibility(messages, seconds)
-        self._holds.update({m.message_id: Lease(m, now + seconds) for m in messages if m not in refused})
+        messages = self.filter_held(lease.message for lease in batch)
+        rejected = self._queue.set_visibility(messages, seconds)
+        self._leases.update({m.message_id: Lease(m, now + seconds) for m in messages if m not in rejected})
 
-    def still(self, messages: Iterable[DeadMessage]) -> list[DeadMessage]:
-        """Those that are held yet; the others are back in the queue, and may be another command's by now."""
+    def filter_held(self, messages: Iterable[DeadMessage]) -> list[DeadMessage]:
+        """Return the messages that are still held; another command may have received the others."""
         now = self._clock()
-        return [m for m in messages if m.message_id in self._holds and self._holds[m.message_id].until > now]
+        return [
+            m for m in messages if m.message_id in self._leases and self._leases[m.message_id].until > now
+        ]
 
     def send_back(self, messages: Sequence[DeadMessage]) -> list[DeadMessage]:
-        """Sends to the source queue; returns those that SQS took."""
-        return self._box.send_back(messages)
+        """Send messages to the source queue and return those that SQS accepted."""
+        return self._queue.send_back(messages)
 
     def delete(self, messages: Sequence[DeadMessage]) -> list[DeadMessage]:
-        """Returns those that SQS did not delete: they will be visible again."""
-        left = self._box.delete(messages)
+        """Delete messages and return those that SQS did not delete: they will become visible again."""
+        rejected = self._queue.delete(messages)
         for message in messages:
-            if message not in left:
-                self._holds.pop(message.message_id, None)
-        return left
+            if message not in rejected:
+                self._leases.pop(message.message_id, None)
+        return rejected
 
-    def give_back(self) -> None:
-        self._give_back(self.messages)
+    def release_all(self) -> None:
+        """Make all held messages visible again."""
+        self._release(self.messages)
 
-    def _give_back(self, messages: Sequence[DeadMessage]) -> None:
-        """Best effort: what SQS does not take comes back when the hold is over."""
+    def _release(self, messages: Sequence[DeadMessage]) -> None:
+        """Make messages visible again; if a call fails, they become visible when their lease expires."""
         with suppress(ClientError, BotoCoreError):
-            self._box.set_visibility(self.still(messages), 0)
+            self._queue.set_visibility(self.filter_held(messages), 0)
         for message in messages:
-            self._holds.pop(message.message_id, None)
+            self._leases.pop(message.message_id, None)
+
+
+@contextmanager
+def lease_messages(
+    queue: DeadLetterQueue, limit: int = READ_LIMIT, clock: Callable[[], float] = time.monotonic
+) -> Iterator[MessageLeases]:
+    """Receive all visible messages, up to `limit`, and release the remaining ones at the end.
+
+    They are released after an error or an interrupt as well.
+    """
+    depth = read_depth(queue.client, queue.url)
+    leases = MessageLeases(queue, clock, depth.hidden)
+    try:
+        leases.receive_all(limit, expected=depth.visible)
+        yield leases
+    finally:
+        leases.release_all()

@@ -1,4 +1,4 @@
-"""Messages as SQS takes and gives them: in batches, of which single entries may be rejected."""
+"""SQS batch calls, in which single entries may be rejected."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-# Of one SendMessageBatch, all bodies together; what SQS has always taken.
+# For all bodies of one SendMessageBatch together; SQS has always accepted this much.
 BATCH_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class DeadMessage:
-    """`sent_at` in epoch seconds: when it was first sent. Becoming a dead letter does not change that."""
+    """A received message.
+
+    `sent_at` is when it was first sent, in epoch seconds; moving to the dead-letter queue does not change it.
+    """
 
     body: str
     message_id: str
@@ -21,13 +24,16 @@ class DeadMessage:
     sent_at: float
 
 
-def rejected(
+def call_batch(
     method: Callable[..., Any],
     url: str,
     messages: Sequence[DeadMessage],
     entry: Callable[[DeadMessage], dict[str, Any]],
 ) -> list[DeadMessage]:
-    """One batch call for at most ten messages; those that SQS did not take, although it answers 200."""
+    """Call an SQS batch method with at most ten messages and return those that SQS rejected.
+
+    SQS answers 200 even if it rejects some entries.
+    """
     if not messages:
         return []
     entries = [{"Id": str(n)} | entry(message) for n, message in enumerate(messages)]
@@ -35,22 +41,23 @@ def rejected(
     return [messages[int(failure["Id"])] for failure in answer.get("Failed", [])]
 
 
-def parts(messages: Sequence[DeadMessage]) -> Iterator[list[DeadMessage]]:
-    """Cut where one call would take too many bytes."""
-    part: list[DeadMessage] = []
+def split_by_size(messages: Sequence[DeadMessage]) -> Iterator[list[DeadMessage]]:
+    """Split messages into groups whose bodies fit into one SendMessageBatch."""
+    group: list[DeadMessage] = []
     size = 0
     for message in messages:
         own = len(message.body.encode("utf-8", "surrogatepass"))
-        if part and size + own > BATCH_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(message)
+        if group and size + own > BATCH_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(message)
         size += own
-    if part:
-        yield part
+    if group:
+        yield group
 
 
-def dead(message: "MessageTypeDef") -> DeadMessage:
+def parse_message(message: "MessageTypeDef") -> DeadMessage:
+    """Convert a message as boto3 returns it."""
     return DeadMessage(
         body=message["Body"],
         message_id=message["MessageId"],

@@ -1,4 +1,4 @@
-"""What became of sessions after their messages were moved back."""
+"""The outcomes of sessions after their messages were moved back."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,16 +9,19 @@ from ops.dlq.queue import DeadLetterQueue
 from ops.runs.follow import INTERVAL_SECONDS, follow
 from ops.stack.queue_depth import read_depth
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import outcome_key
-from recon.dynamodb.table import Item, Table
+from recon.dynamodb.outcomes import RunSession, find_outcomes
+from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.table import Table
 from recon.errors import Unfinished
 from recon.retry import Deadline
 
-type Session = tuple[str, str]  # run id, session id
 
+class RedriveFate(StrEnum):
+    """What became of a session.
 
-class Fate(StrEnum):
-    """`FAILED`: an error again. `DEAD`: in the dead-letter queue again, and nobody wrote why."""
+    `FAILED` has a new error. `DEAD` is in the dead-letter queue again without a new outcome. `WAITING` is not
+    known yet.
+    """
 
     CREATED = "created"
     SKIPPED = "skipped"
@@ -29,11 +32,11 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class SessionStatus:
-    """One session; what is known of its outcome by now."""
+    """One session and what is known of its outcome so far."""
 
     run_id: str
     session_id: str
-    fate: Fate
+    fate: RedriveFate
     reason: str | None = None
     order_number: str | None = None
     amount: int | None = None
@@ -43,109 +46,116 @@ class SessionStatus:
 
 
 @dataclass(frozen=True)
-class Fates:
-    """All sessions that are followed, at one moment."""
+class SessionStatuses:
+    """All followed sessions at one moment."""
 
     sessions: tuple[SessionStatus, ...]
 
-    def count(self, fate: Fate) -> int:
+    def count(self, fate: RedriveFate) -> int:
+        """Return how many sessions have this fate."""
         return sum(1 for session in self.sessions if session.fate is fate)
 
     @property
     def is_over(self) -> bool:
-        return not self.count(Fate.WAITING)
+        """Whether no session is waiting any more."""
+        return not self.count(RedriveFate.WAITING)
 
 
 class OutcomePoller:
-    """Looks for the sessions of letters that were moved back; whose fate is known is not asked for again."""
+    """A poller for the sessions of letters that were moved back; a known fate is not read again."""
 
     def __init__(
         self,
         letters: Iterable[DeadLetter],
-        box: DeadLetterQueue,
+        queue: DeadLetterQueue,
         table: Table,
         deadline: Deadline,
         now: Callable[[], float],
     ) -> None:
-        self._letters: dict[Session, list[DeadLetter]] = {}
+        self._letters: dict[RunSession, list[DeadLetter]] = {}
         for letter in letters:
-            if letter.run_id and letter.session_id:
-                self._letters.setdefault((letter.run_id, letter.session_id), []).append(letter)
-        self._box = box
+            if letter.run_session:
+                self._letters.setdefault(letter.run_session, []).append(letter)
+        self._queue = queue
         self._table = table
         self._deadline = deadline
         self._now = now
-        self._became = {session: SessionStatus(*session, Fate.WAITING) for session in self._letters}
+        self._statuses = {key: SessionStatus(*key, RedriveFate.WAITING) for key in self._letters}
 
-    def __call__(self) -> Fates:
-        outcomes = self._outcomes(self._waiting())
-        for session, outcome in outcomes.items():
-            self._became[session] = _became(session, outcome, self._letters[session])
-        for session in self._dead():
-            outcome = outcomes.get(session, {})
-            self._became[session] = _with_outcome(session, Fate.DEAD, outcome)
-        return Fates(tuple(self._became.values()))
+    def poll(self) -> SessionStatuses:
+        """Read the outcomes of the waiting sessions and return the status of all sessions."""
+        outcomes = find_outcomes(self._table, self._list_waiting(), self._deadline)
+        for key, outcome in outcomes.items():
+            self._statuses[key] = _build_status(key, outcome, self._letters[key])
+        for key in self._find_dead():
+            self._statuses[key] = _with_outcome(key, RedriveFate.DEAD, outcomes.get(key))
+        return SessionStatuses(tuple(self._statuses.values()))
 
-    def _waiting(self) -> list[Session]:
-        return [session for session, became in self._became.items() if became.fate is Fate.WAITING]
+    def _list_waiting(self) -> list[RunSession]:
+        return [key for key, status in self._statuses.items() if status.fate is RedriveFate.WAITING]
 
-    def _outcomes(self, sessions: list[Session]) -> dict[Session, Item]:
-        keys = {outcome_key(*session): session for session in sessions}
-        items = self._table.get_many(list(keys), self._deadline)
-        return {keys[item["PK"], item["SK"]]: item for item in items}
+    def _find_dead(self) -> set[RunSession]:
+        """Return the waiting sessions whose message is in the dead-letter queue again under a new id.
 
-    def _dead(self) -> set[Session]:
-        """Those that wait, and whose message has died again under a new id. Reading the dead letters hides
-        them for a moment, so that is done only when there is nowhere else left where they could be."""
-        waiting = set(self._waiting())
-        depth = read_depth(self._box.client, self._box.source_url) if waiting else None
+        Reading the dead letters hides them briefly, so it is done only if the source queue is empty.
+        """
+        waiting = set(self._list_waiting())
+        depth = read_depth(self._queue.client, self._queue.source_url) if waiting else None
         if depth is None or depth.visible or depth.hidden:
             return set()
         moved = {letter.message_id for letters in self._letters.values() for letter in letters}
-        letters = list_dead_letters(self._box, self._table, self._now(), self._deadline).letters
-        return {
-            (letter.run_id, letter.session_id)
-            for letter in letters
-            if letter.message_id not in moved and letter.run_id and letter.session_id
-        } & waiting
+        letters = list_dead_letters(self._queue, self._table, self._now(), self._deadline).letters
+        new = {letter.run_session for letter in letters if letter.message_id not in moved}
+        return {key for key in new if key} & waiting
 
 
-def follow_fates(
-    looking: OutcomePoller,
+def follow_outcomes(
+    poller: OutcomePoller,
     *,
     timeout: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
     interval: float = INTERVAL_SECONDS,
-) -> Iterator[Fates]:
-    """Until every session has a fate, or for `timeout` seconds: the last one tells which of the two it was.
+) -> Iterator[SessionStatuses]:
+    """Yield the statuses until no session is waiting or `timeout` seconds are over.
 
-    What fails for a passing reason is tried for hours; it waits until then.
+    A session that fails for a temporary reason is retried for hours and is waiting until then.
     """
     return follow(
-        looking, lambda fates: fates.is_over, timeout=timeout, clock=clock, sleep=sleep, interval=interval
+        poller.poll,
+        lambda statuses: statuses.is_over,
+        timeout=timeout,
+        clock=clock,
+        sleep=sleep,
+        interval=interval,
     )
 
 
-def _became(session: Session, outcome: Item, letters: list[DeadLetter]) -> SessionStatus:
-    """An error counts when it was written for another message than the one before the move: messages that are
-    moved get new ids. An announced last attempt is no end yet."""
-    if outcome["outcome"] != Outcome.ERROR:
-        fate = Fate.CREATED if outcome["outcome"] == Outcome.CREATED else Fate.SKIPPED
-        return _with_outcome(session, fate, outcome)
+def _build_status(key: RunSession, outcome: OutcomeRecord, letters: list[DeadLetter]) -> SessionStatus:
+    """Return the status that an outcome means.
+
+    An error counts only if it was written for another message than the error before the move: moved messages
+    get new ids. An announced last attempt (`Unfinished`) is not final.
+    """
+    if outcome.is_final:
+        is_created = outcome.outcome == Outcome.CREATED
+        return _with_outcome(key, RedriveFate.CREATED if is_created else RedriveFate.SKIPPED, outcome)
     before = {letter.outcome_of for letter in letters}
-    is_new = outcome.get("messageId") not in before and outcome.get("errorType") != Unfinished.__name__
-    return _with_outcome(session, Fate.FAILED, outcome) if is_new else SessionStatus(*session, Fate.WAITING)
+    if outcome.message_id in before or outcome.error_type == Unfinished.__name__:
+        return SessionStatus(*key, RedriveFate.WAITING)
+    return _with_outcome(key, RedriveFate.FAILED, outcome)
 
 
-def _with_outcome(session: Session, fate: Fate, outcome: Item) -> SessionStatus:
+def _with_outcome(key: RunSession, fate: RedriveFate, outcome: OutcomeRecord | None) -> SessionStatus:
+    if outcome is None:
+        return SessionStatus(*key, fate)
     return SessionStatus(
-        *session,
+        *key,
         fate,
-        reason=outcome.get("reason"),
-        order_number=outcome.get("orderNumber"),
-        amount=outcome.get("amount"),
-        currency=outcome.get("currency"),
-        error_type=outcome.get("errorType"),
-        error_message=outcome.get("errorMessage"),
+        reason=outcome.reason,
+        order_number=outcome.order_number,
+        amount=outcome.amount,
+        currency=outcome.currency,
+        error_type=outcome.error_type,
+        error_message=outcome.error_message,
     )

@@ -1,7 +1,7 @@
-"""Dropping dead messages on purpose: their sessions are dismissed, then the messages deleted.
+"""Dropping dead messages: their sessions are dismissed first, then the messages are deleted.
 
-The outcome comes first. A purge that is stopped in between leaves a message of a session that is dismissed,
-and the same purge again deletes it.
+If a purge stops in between, the message of a dismissed session is left, and running the same purge again
+deletes it.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from ops.dlq.dead_letters import DeadLetter, listing_of
-from ops.dlq.leases import MessageLeases
+from ops.dlq.dead_letters import DeadLetter, build_listing
+from ops.dlq.leases import MessageLeases, lease_messages
 from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.queue import DeadLetterQueue
-from ops.format.masking import without_emails, without_keys
+from ops.format.masking import mask_emails, mask_keys
 from producer.window import MARGIN, SESSION_LIFE
 from recon.config import Settings
-from recon.domain.reconcile import SkipReason
+from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
 from recon.dynamodb.records import pending_key
 from recon.dynamodb.runs import Runs
@@ -26,13 +26,14 @@ from recon.retry import Deadline
 from recon.timestamps import DAY, HOUR, MINUTE
 
 LONGEST_REASON = 500  # characters
-# What an operator's identity is cut at: the rest of an address says only where it is delivered.
-_AT = "@"
 
 
-class Verdict(StrEnum):
-    """`DISMISSED`: by this purge. `SETTLED`: created or skipped before, so only the message was left to drop.
-    `NAMELESS`: a message that names no session, so only the message could be dropped."""
+class PurgeVerdict(StrEnum):
+    """What a purge did to a message.
+
+    `DISMISSED`: this purge dismissed the session. `SETTLED`: the session was created or skipped before, so
+    only the message was left. `NAMELESS`: the message names no session, so only the message could be dropped.
+    """
 
     DISMISSED = "dismissed"
     SETTLED = "settled"
@@ -40,18 +41,18 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Purged:
-    """One message. `outcome` and `reason` are the session's by now. `is_deleted` is False where SQS did not
-    delete the message: the same purge again will.
+class PurgedMessage:
+    """One purged message. `outcome` and `reason` are the session's after the purge.
 
-    `listed_again_until`: a dismissal is of this session in this run. The next scheduled runs whose window
-    holds the session look at it again like at any other, until about then; None: none does. UTC.
+    `is_deleted` is False if SQS did not delete the message; the same purge again will. A dismissal concerns
+    one session in one run: scheduled runs whose window holds the session process it again, until about
+    `listed_again_until` (UTC), or None if no run will.
     """
 
     message_id: str
     run_id: str | None
     session_id: str | None
-    verdict: Verdict
+    verdict: PurgeVerdict
     outcome: str | None
     reason: str | None
     is_deleted: bool
@@ -59,12 +60,15 @@ class Purged:
 
 
 @dataclass(frozen=True)
-class Report:
-    """`missing`: named and not in the queue. `lapsed`: the messages that could not be held until their turn;
-    nothing was done to them. `finished_runs`: done now, since this was the last of them. `hidden`: messages
-    in flight elsewhere, approximately; what is missing may be among them."""
+class PurgeReport:
+    """The result of a purge.
 
-    purged: tuple[Purged, ...]
+    `missing` are the named ids that are not in the queue. `lapsed` are the ids of messages that could not be
+    held until their turn and are unchanged. `finished_runs` are the runs that this purge completed. `hidden`
+    is the approximate number of messages in flight; missing ones may be among them.
+    """
+
+    purged: tuple[PurgedMessage, ...]
     missing: tuple[str, ...]
     lapsed: tuple[str, ...]
     finished_runs: tuple[str, ...]
@@ -73,77 +77,81 @@ class Report:
 
 @dataclass(frozen=True)
 class Purge:
-    """Everything a purge needs. `now` gives epoch seconds."""
+    """A purge of one dead-letter queue. `now` returns epoch seconds."""
 
-    box: DeadLetterQueue
+    queue: DeadLetterQueue
     table: Table
     runs: Runs
     settings: Settings
     deadline: Deadline
     now: Callable[[], int]
 
-    def __call__(self, sessions: Sequence[str], message_ids: Sequence[str], by: str, because: str) -> Report:
-        """Drops the messages of these sessions, and those of these ids. `by`: who does it, such as the last
-        part of the caller's ARN. Neither an e-mail address nor a key is kept of it or of the reason.
+    def run(self, sessions: Sequence[str], message_ids: Sequence[str], by: str, because: str) -> PurgeReport:
+        """Dismiss the named sessions and delete their messages and the named messages.
 
-        Raises ValueError where nothing is named: a whole queue is never dropped.
+        `by` names the operator, for example the last part of the caller's ARN. E-mail addresses and keys are
+        removed from it and from the reason before they are stored. Raises ValueError if nothing is named,
+        because a whole queue is never purged.
         """
         if not sessions and not message_ids:
-            raise ValueError("a purge names sessions or messages")
-        choice = MessageFilter(frozenset(sessions), frozenset(message_ids))
-        retention = self.box.retention_seconds()
+            raise ValueError("a purge needs session ids or message ids")
+        selection = MessageFilter(frozenset(sessions), frozenset(message_ids))
+        retention = self.queue.retention_seconds()
         finished: list[str] = []
-        with self.box.held(clock=self.now) as held:
-            listing = listing_of(held.messages, retention, self.table, self.now(), self.deadline)
-            chosen = choice.of(listing.letters)
-            held.keep_only(letter.message_id for letter in chosen)
-            messages = {message.message_id: message for message in held.messages}
-            said = (person(by), printable(because))
+        with lease_messages(self.queue, clock=self.now) as leases:
+            listing = build_listing(leases.messages, retention, self.table, self.now(), self.deadline)
+            chosen = selection.select(listing.letters)
+            leases.keep_only(letter.message_id for letter in chosen)
+            messages = {message.message_id: message for message in leases.messages}
+            explanation = (mask_operator(by), mask_reason(because))
             purged = [
                 one
                 for letter in chosen
-                if (one := self._purge(held, letter, messages[letter.message_id], said, finished))
+                if (one := self._purge(leases, letter, messages[letter.message_id], explanation, finished))
             ]
         done = {one.message_id for one in purged}
-        return Report(
+        return PurgeReport(
             purged=tuple(purged),
-            missing=tuple(choice.missing(listing.letters)),
+            missing=tuple(selection.find_missing(listing.letters)),
             lapsed=tuple(letter.message_id for letter in chosen if letter.message_id not in done),
             finished_runs=tuple(finished),
-            hidden=held.hidden,
+            hidden=leases.hidden,
         )
 
     def _purge(
         self,
-        held: MessageLeases,
+        leases: MessageLeases,
         letter: DeadLetter,
         message: DeadMessage,
-        said: tuple[str, str],
+        explanation: tuple[str, str],
         finished: list[str],
-    ) -> Purged | None:
-        """None: it is not held any more."""
-        held.renew()
-        if not held.still([message]):
+    ) -> PurgedMessage | None:
+        """Purge one message, or return None if it is not held any more."""
+        leases.renew()
+        if not leases.filter_held([message]):
             return None
-        verdict, outcome, reason = self._dismissed(letter, said)
+        verdict, outcome, reason = self._dismiss(letter, explanation)
         if letter.run_id and self.runs.finish_if_complete(letter.run_id, self.now()):
             finished.append(letter.run_id)
-        return Purged(
+        is_dismissed = verdict is PurgeVerdict.DISMISSED
+        return PurgedMessage(
             message_id=letter.message_id,
             run_id=letter.run_id,
             session_id=letter.session_id,
             verdict=verdict,
             outcome=outcome,
             reason=reason,
-            is_deleted=not held.delete([message]),
-            listed_again_until=self._listed_again_until(letter) if verdict is Verdict.DISMISSED else None,
+            is_deleted=not leases.delete([message]),
+            listed_again_until=self._find_last_listing(letter) if is_dismissed else None,
         )
 
-    def _dismissed(self, letter: DeadLetter, said: tuple[str, str]) -> tuple[Verdict, str | None, str | None]:
-        """With the outcome and the reason that stand there then."""
+    def _dismiss(
+        self, letter: DeadLetter, explanation: tuple[str, str]
+    ) -> tuple[PurgeVerdict, str | None, str | None]:
+        """Dismiss the session if it is not settled; return the verdict, outcome and reason."""
         if letter.run_id is None or letter.session_id is None:
-            return Verdict.NAMELESS, None, None
-        by, because = said
+            return PurgeVerdict.NAMELESS, None, None
+        by, because = explanation
         dismissal = Dismissal(
             run_id=letter.run_id,
             session_id=letter.session_id,
@@ -153,33 +161,40 @@ class Purge:
             amount=letter.amount,
             currency=letter.currency,
         )
-        stands = dismiss(self.table, dismissal, self.now(), self.deadline)
-        if stands is None:
-            return Verdict.DISMISSED, "skipped", SkipReason.DISMISSED.value
-        return Verdict.SETTLED, stands.get("outcome"), stands.get("reason")
+        existing = dismiss(self.table, dismissal, self.now(), self.deadline)
+        if existing is None:
+            return PurgeVerdict.DISMISSED, Outcome.SKIPPED.value, SkipReason.DISMISSED.value
+        return PurgeVerdict.SETTLED, existing.outcome, existing.reason
 
-    def _listed_again_until(self, letter: DeadLetter) -> datetime | None:
-        """By the rules of `producer.window`: while a scheduled run begins before the session was created, or
-        waits for its payment. After nights that failed it is later."""
+    def _find_last_listing(self, letter: DeadLetter) -> datetime | None:
+        """Return until when scheduled runs list the session, by the rules of `producer.window`.
+
+        They do so while their window holds its creation time, or while it is pending. After failed nights it
+        is later.
+        """
         pending = self.table.get(pending_key(letter.session_id or "")) or {}
         ends = [pending["expiresAt"]] if "expiresAt" in pending else []
         if letter.created:
-            ends.append(letter.created.timestamp() + _reach(self.settings))
+            ends.append(letter.created.timestamp() + _listing_seconds(self.settings))
         latest = max(ends, default=0)
         return datetime.fromtimestamp(latest, UTC) if latest > self.now() else None
 
 
-def _reach(settings: Settings) -> int:
-    """How long after its creation a session is listed by nightly runs that all succeed: their lookback, or up
-    to the last run that begins a session's life before the watermark of the night before."""
+def _listing_seconds(settings: Settings) -> int:
+    """Return for how long after its creation a session is listed if all nightly runs succeed.
+
+    This is the lookback, or the time until the window that starts a session's life before the watermark of
+    the previous night begins after the creation.
+    """
     from_watermark = SESSION_LIFE + MARGIN + settings.grace_minutes * MINUTE + DAY
     return max(settings.lookback_hours * HOUR, from_watermark)
 
 
-def person(by: str) -> str:
-    """Single sign-on names sessions by e-mail address: what stands before the @ tells colleagues apart."""
-    return without_keys(by.strip().partition(_AT)[0]) or "unknown"
+def mask_operator(by: str) -> str:
+    """Return the part before the @, since single sign-on names sessions by e-mail address, without keys."""
+    return mask_keys(by.strip().partition("@")[0]) or "unknown"
 
 
-def printable(because: str) -> str:
-    return without_keys(without_emails(because.strip()))[:LONGEST_REASON]
+def mask_reason(because: str) -> str:
+    """Return the reason without e-mail addresses and keys, cut to LONGEST_REASON."""
+    return mask_keys(mask_emails(because.strip()))[:LONGEST_REASON]

@@ -1,33 +1,27 @@
-"""A dead-letter queue: reading it without losing anything, sending messages back, deleting them.
+"""A dead-letter queue and its SQS calls: receive, hide, send back, delete.
 
-SQS has no way to look without receiving, and what was received is hidden for a while. So every read here
-ends with giving back what it did not delete; a reader that is killed leaves its messages hidden for the
-time of its hold, and never longer.
+SQS cannot show a message without receiving it, and a received message is hidden for a while. `ops.dlq.leases`
+makes everything visible again that a command has received and not deleted.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import batched
 from typing import TYPE_CHECKING
 
-from ops.dlq.leases import MessageLeases
-from ops.dlq.message_batches import DeadMessage, dead, parts, rejected
-from ops.stack.queue_depth import read_depth
+from ops.dlq.message_batches import DeadMessage, call_batch, parse_message, split_by_size
+from ops.stack.stack import Stack
 from recon.aws.queue import BATCH
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# SQS lets 120,000 messages of a queue be in flight, and answers nothing beyond.
-READ_LIMIT = 100_000
-# A short poll asks only some of SQS's servers, and may say that a queue is empty which is not.
+# A short poll asks only some of the SQS servers and may return nothing although the queue holds messages.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
 LONG_POLL_SECONDS = 1
 
 
 class DeadLetterQueue:
-    """A dead-letter queue and the queue its messages come from. Errors are botocore's own."""
+    """A dead-letter queue and its source queue. Methods raise botocore's errors."""
 
     def __init__(self, client: "SQSClient", url: str, source_url: str) -> None:
         self.client = client
@@ -35,43 +29,29 @@ class DeadLetterQueue:
         self.source_url = source_url
 
     def retention_seconds(self) -> int:
-        """How long after it was first sent SQS deletes a message of this queue."""
+        """Return how long SQS keeps a message of this queue, counted from when it was first sent."""
         answer = self.client.get_queue_attributes(
             QueueUrl=self.url, AttributeNames=["MessageRetentionPeriod"]
         )
         return int(answer["Attributes"]["MessageRetentionPeriod"])
 
-    @contextmanager
-    def held(
-        self, limit: int = READ_LIMIT, clock: Callable[[], float] = time.monotonic
-    ) -> Iterator[MessageLeases]:
-        """All that is visible now, up to `limit` messages. What is not deleted is given back at the end, also
-        when that end is an error or an interrupt."""
-        depth = read_depth(self.client, self.url)
-        held = MessageLeases(self, clock, depth.hidden)
-        try:
-            held.fill(limit, expected=depth.visible)
-            yield held
-        finally:
-            held.give_back()
-
-    def receive(self, most: int, hold: int) -> list[DeadMessage]:
-        """At most ten, for `hold` seconds."""
+    def receive(self, limit: int, visibility_timeout: int) -> list[DeadMessage]:
+        """Receive up to `limit` messages (at most ten) and hide them for `visibility_timeout` seconds."""
         answer = self.client.receive_message(
             QueueUrl=self.url,
-            MaxNumberOfMessages=most,
-            VisibilityTimeout=hold,
+            MaxNumberOfMessages=limit,
+            VisibilityTimeout=visibility_timeout,
             WaitTimeSeconds=LONG_POLL_SECONDS,
             MessageSystemAttributeNames=["SentTimestamp"],
         )
-        return [dead(message) for message in answer.get("Messages", [])]
+        return [parse_message(message) for message in answer.get("Messages", [])]
 
     def set_visibility(self, messages: Sequence[DeadMessage], seconds: int) -> list[DeadMessage]:
-        """Returns those that SQS did not take: they keep the hold they have."""
+        """Set the visibility timeout of messages; return those that SQS rejected, which keep the old one."""
         return [
-            refused
+            message
             for batch in batched(messages, BATCH)
-            for refused in rejected(
+            for message in call_batch(
                 self.client.change_message_visibility_batch,
                 self.url,
                 batch,
@@ -83,23 +63,28 @@ class DeadLetterQueue:
         ]
 
     def send_back(self, messages: Sequence[DeadMessage]) -> list[DeadMessage]:
-        """To the source queue, at most ten; returns those that SQS took."""
-        return [message for part in parts(messages) for message in self._sent(part)]
+        """Send at most ten messages to the source queue and return those that SQS accepted."""
+        return [message for group in split_by_size(messages) for message in self._send(group)]
 
-    def _sent(self, part: Sequence[DeadMessage]) -> list[DeadMessage]:
-        refused = rejected(
+    def _send(self, messages: Sequence[DeadMessage]) -> list[DeadMessage]:
+        rejected = call_batch(
             self.client.send_message_batch,
             self.source_url,
-            part,
+            messages,
             lambda message: {"MessageBody": message.body},
         )
-        return [message for message in part if message not in refused]
+        return [message for message in messages if message not in rejected]
 
     def delete(self, messages: Sequence[DeadMessage]) -> list[DeadMessage]:
-        """At most ten; returns those that SQS did not delete."""
-        return rejected(
+        """Delete at most ten messages and return those that SQS did not delete."""
+        return call_batch(
             self.client.delete_message_batch,
             self.url,
             messages,
             lambda message: {"ReceiptHandle": message.receipt_handle},
         )
+
+
+def open_dead_letter_queue(stack: Stack) -> DeadLetterQueue:
+    """Return the dead-letter queue of a stack."""
+    return DeadLetterQueue(stack.sqs, stack.outputs.dlq_url, stack.outputs.queue_url)

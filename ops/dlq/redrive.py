@@ -1,38 +1,39 @@
-"""Moving dead messages back to their queue: all of them by SQS itself, some of them one batch at a time.
+"""Moving dead messages back to their source queue: all of them with an SQS move task, or batch by batch.
 
-By hand it is receive, send, delete, in this order: stopped anywhere, a message is there once or twice and
-never lost, and the consumer settles a session once however often it is there. What is moved was received
-before the first message is sent, so messages that fail at once and come back are never moved again.
+A batch is received, sent, then deleted. If the move stops in between, a message exists once or twice but is
+never lost, and the consumer settles a session once however many messages it has. All messages are received
+before the first one is sent, so a message that fails again at once and comes back is not moved twice.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import batched
 
-from ops.dlq.dead_letters import DeadLetter, Listing, list_dead_letters, listing_of
-from ops.dlq.leases import LONGEST_REST, MessageLeases
+from ops.dlq.dead_letters import DeadLetter, DeadLetterListing, build_listing, list_dead_letters
+from ops.dlq.leases import MAX_WAIT_SECONDS, MessageLeases, lease_messages
 from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
-from ops.dlq.move_tasks import MoveTask, MoveTasks, Started
+from ops.dlq.move_tasks import MoveTaskReference, MoveTasks, MoveTaskStatus
 from ops.dlq.queue import DeadLetterQueue
 from ops.runs.follow import follow
 from recon.aws.queue import BATCH
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
 
-# By hand: a fifth of a second for a batch, slower than any queue or consumer needs it.
-BY_HAND_PER_SECOND = 50.0
+# The default pace of a move in batches: one batch per fifth of a second, which any consumer can follow.
+BATCHES_PER_SECOND = 50.0
 
 
 @dataclass(frozen=True)
-class Moving:
+class RedriveProgress:
     """A redrive at one moment.
 
-    `letters`: by hand those that were moved so far; by SQS all that were visible when the task began, and
-    none for a task that was running already. `rejected`: SQS did not take them, they stay. `doubled`: sent
-    and not deleted, so they are there twice, which does no harm. `lapsed`: they could not be held until their
-    turn, and stay. `missing`: named and not there. `unmatched`: error types that no message had. `hidden`: in
-    flight elsewhere. `task` is None where it is done by hand.
+    `letters` are the letters moved so far, or, if a move task does it, all that were visible before the task
+    began (none if the task was running already). `rejected` messages stay, because SQS did not accept them.
+    `doubled` messages were sent and not deleted, so they exist twice, which does no harm. `lapsed` messages
+    stay, because they could not be held until their turn. `missing` are the named ids that no message has,
+    `unmatched` the error types that no message has. `hidden` messages are in flight. `task` is None if no
+    move task is used.
     """
 
     moved: int
@@ -45,21 +46,22 @@ class Moving:
     unmatched: tuple[str, ...] = ()
     hidden: int = 0
     truncated: bool = False
-    task: MoveTask | None = None
+    task: MoveTaskStatus | None = None
 
     @property
     def left(self) -> int:
-        """By hand, those whose turn has not come."""
+        """How many messages a move in batches has not tried yet."""
         return self.total - self.moved - self.rejected - self.lapsed
 
     @property
     def is_over(self) -> bool:
+        """Whether nothing more will be moved."""
         return self.task.is_over if self.task else not self.left
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a redrive would move now. `others` are not chosen and would stay."""
+class RedrivePlan:
+    """What a redrive would move now; `others` is how many messages would stay."""
 
     chosen: tuple[DeadLetter, ...]
     others: int
@@ -71,13 +73,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Redrive:
-    """Everything a redrive needs. `now` gives epoch seconds, `clock` and `sleep` are for its pace.
+    """A redrive of one dead-letter queue. `now` returns epoch seconds; `clock` and `sleep` set the pace.
 
-    `per_second`: messages a second at most; None leaves it to SQS, or is BY_HAND_PER_SECOND. SQS by itself
-    takes whole numbers only: less than one is done by hand, and anything else rounded down.
+    `per_second` is the most messages per second. None leaves the pace to SQS, or to BATCHES_PER_SECOND for a
+    move in batches. SQS takes whole numbers only, so a rate below one is done in batches and any other is
+    rounded down.
     """
 
-    box: DeadLetterQueue
+    queue: DeadLetterQueue
     tasks: MoveTasks
     table: Table
     deadline: Deadline
@@ -86,100 +89,104 @@ class Redrive:
     sleep: Callable[[float], None]
     per_second: float | None = None
 
-    def plan(self, choice: MessageFilter) -> Plan:
-        """Moves nothing."""
+    def plan(self, selection: MessageFilter) -> RedrivePlan:
+        """Return what `run` would move, without moving anything."""
         listing = self._list()
-        chosen = choice.of(listing.letters)
-        return Plan(
+        chosen = selection.select(listing.letters)
+        return RedrivePlan(
             chosen=tuple(chosen),
             others=len(listing.letters) - len(chosen),
-            missing=tuple(choice.missing(listing.letters)),
-            unmatched=tuple(choice.unmatched(listing.letters)),
+            missing=tuple(selection.find_missing(listing.letters)),
+            unmatched=tuple(selection.find_unmatched(listing.letters)),
             hidden=listing.hidden,
             truncated=listing.truncated,
         )
 
-    def __call__(self, choice: MessageFilter) -> Generator[Moving]:
-        """Moves, and yields how far it got: at least once, the end last. Leaving off in between stops a move
-        by hand after its batch; a task of SQS goes on (`tasks.cancel` ends it)."""
-        if not choice.is_everything:
-            yield from self._by_hand(choice)
+    def run(self, selection: MessageFilter) -> Generator[RedriveProgress]:
+        """Move the selected messages and yield the progress: at least once, the final one last.
+
+        Closing the generator stops a move in batches after the current batch; a move task goes on.
+        """
+        if not selection.is_everything:
+            yield from self._move_in_batches(selection)
             return
-        if running := self.tasks.running():
-            yield from self._by_task(running, Listing((), {}))
+        if running := self.tasks.find_running():
+            yield from self._follow_task(running, DeadLetterListing((), {}))
             return
         if self.per_second is not None and self.per_second < 1:
-            yield from self._by_hand(choice)
+            yield from self._move_in_batches(selection)
             return
-        # Read first: what is moved is not there to be read any more.
+        # List first: a moved message cannot be read any more.
         listing = self._list()
-        started = self.tasks.start(None if self.per_second is None else int(self.per_second))
-        yield from self._by_task(started, listing) if started else self._by_hand(choice)
+        task = self.tasks.start(None if self.per_second is None else int(self.per_second))
+        yield from self._follow_task(task, listing) if task else self._move_in_batches(selection)
 
-    def _list(self) -> Listing:
-        return list_dead_letters(self.box, self.table, self.now(), self.deadline)
+    def _list(self) -> DeadLetterListing:
+        return list_dead_letters(self.queue, self.table, self.now(), self.deadline)
 
-    def _by_task(self, started: Started, listing: Listing) -> Iterator[Moving]:
-        def look() -> Moving:
-            task = self.tasks.look(started)
-            total = len(listing.letters) if task.to_move is None else task.to_move
-            return Moving(task.moved, total, listing.letters, hidden=listing.hidden, task=task)
+    def _follow_task(self, task: MoveTaskReference, listing: DeadLetterListing) -> Iterator[RedriveProgress]:
+        def read() -> RedriveProgress:
+            status = self.tasks.read(task)
+            total = len(listing.letters) if status.to_move is None else status.to_move
+            return RedriveProgress(status.moved, total, listing.letters, hidden=listing.hidden, task=status)
 
         return follow(
-            look,
-            lambda moving: moving.is_over,
-            timeout=self.deadline.left(),
+            read,
+            lambda progress: progress.is_over,
+            timeout=self.deadline.remaining(),
             clock=self.clock,
             sleep=self.sleep,
         )
 
-    def _by_hand(self, choice: MessageFilter) -> Iterator[Moving]:
-        rate = self.per_second or BY_HAND_PER_SECOND
-        retention = self.box.retention_seconds()
-        with self.box.held(clock=self.clock) as held:
-            found = listing_of(held.messages, retention, self.table, self.now(), self.deadline)
-            chosen = {letter.message_id: letter for letter in choice.of(found.letters)}
-            moving = Moving(
+    def _move_in_batches(self, selection: MessageFilter) -> Iterator[RedriveProgress]:
+        rate = self.per_second or BATCHES_PER_SECOND
+        retention = self.queue.retention_seconds()
+        with lease_messages(self.queue, clock=self.clock) as leases:
+            listing = build_listing(leases.messages, retention, self.table, self.now(), self.deadline)
+            chosen = {letter.message_id: letter for letter in selection.select(listing.letters)}
+            progress = RedriveProgress(
                 moved=0,
                 total=len(chosen),
-                missing=tuple(choice.missing(found.letters)),
-                unmatched=tuple(choice.unmatched(found.letters)),
-                hidden=held.hidden,
-                truncated=held.truncated,
+                missing=tuple(selection.find_missing(listing.letters)),
+                unmatched=tuple(selection.find_unmatched(listing.letters)),
+                hidden=leases.hidden,
+                truncated=leases.truncated,
             )
-            held.keep_only(chosen)
-            yield moving
-            for batch in self._paced(held, rate):
-                moving = _moved(moving, held, batch, chosen)
-                yield moving
+            leases.keep_only(chosen)
+            yield progress
+            for batch in self._paced_batches(leases, rate):
+                progress = _move_batch(progress, leases, batch, chosen)
+                yield progress
 
-    def _paced(self, held: MessageLeases, rate: float) -> Iterator[Sequence[DeadMessage]]:
-        """Never faster than `rate`, also after a batch that took long."""
+    def _paced_batches(self, leases: MessageLeases, rate: float) -> Iterator[Sequence[DeadMessage]]:
+        """Yield batches at no more than `rate` messages per second; a slow batch is not made up for."""
         due = self.clock()
-        for batch in batched(held.messages, max(1, min(BATCH, int(rate)))):
-            self._rest(held, due)
+        for batch in batched(leases.messages, max(1, min(BATCH, int(rate)))):
+            self._wait_until(due, leases)
             yield batch
             due = max(due, self.clock()) + len(batch) / rate
 
-    def _rest(self, held: MessageLeases, due: float) -> None:
-        """Until it is due; what is held stays so meanwhile."""
-        held.renew()
+    def _wait_until(self, due: float, leases: MessageLeases) -> None:
+        leases.renew()
         while (left := due - self.clock()) > 0:
-            self.sleep(min(left, LONGEST_REST))
-            held.renew()
+            self.sleep(min(left, MAX_WAIT_SECONDS))
+            leases.renew()
 
 
-def _moved(
-    moving: Moving, held: MessageLeases, batch: Sequence[DeadMessage], letters: dict[str, DeadLetter]
-) -> Moving:
-    ours = held.still(batch)
-    sent = held.send_back(ours)
-    left = held.delete(sent)
+def _move_batch(
+    progress: RedriveProgress,
+    leases: MessageLeases,
+    batch: Sequence[DeadMessage],
+    letters: dict[str, DeadLetter],
+) -> RedriveProgress:
+    held = leases.filter_held(batch)
+    sent = leases.send_back(held)
+    not_deleted = leases.delete(sent)
     return replace(
-        moving,
-        moved=moving.moved + len(sent),
-        letters=(*moving.letters, *(letters[message.message_id] for message in sent)),
-        rejected=moving.rejected + len(ours) - len(sent),
-        doubled=moving.doubled + len(left),
-        lapsed=moving.lapsed + len(batch) - len(ours),
+        progress,
+        moved=progress.moved + len(sent),
+        letters=(*progress.letters, *(letters[message.message_id] for message in sent)),
+        rejected=progress.rejected + len(held) - len(sent),
+        doubled=progress.doubled + len(not_deleted),
+        lapsed=progress.lapsed + len(batch) - len(held),
     )

@@ -1,5 +1,11 @@
-"""What could be wrong with a deployed stack, looked at piece by piece, each with the command that mends it.
+"""The check of a deployed stack: each possible fault is a finding with the command that fixes it.
 
-`read` asks AWS and Stripe, and notes what it may not ask; the modules of checks are pure functions from these
-facts to findings; `diagnosis` puts them together.
+shell.py        the commands of a fix, with the options that select this stack
+finding.py      the finding of one check
+fetched.py      facts that may be unavailable, and the findings that follow from that
+facts.py        the facts that the checks read
+collect.py      reads all facts from AWS and Stripe, one call each; writes nothing
+permissions.py  what the Stripe key is and may read
+checks/         pure functions from facts to findings
+diagnosis.py    all checks over all facts
 """

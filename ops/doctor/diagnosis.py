@@ -4,54 +4,60 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ops.doctor.checks import alarms, functions, mapping, queues, schedule, stack, stripe, table
-from ops.doctor.collect import facts_of, stack_of
-from ops.doctor.facts import Facts
-from ops.doctor.finding import Finding, Verdict
+from ops.doctor.collect import collect_facts, describe_stack
+from ops.doctor.facts import StackFacts
+from ops.doctor.finding import CheckFinding, CheckVerdict
 from ops.doctor.shell import Shell
 from ops.errors import CommandError
 from ops.stack.stack import Stack
 
-# In the order in which a night depends on them.
-CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
-    stack.findings,
-    stripe.findings,
-    table.findings,
-    queues.findings,
-    mapping.findings,
-    functions.findings,
-    schedule.findings,
-    alarms.findings,
+# In the order in which a nightly run depends on them.
+CHECKS: tuple[Callable[[StackFacts], Iterator[CheckFinding]], ...] = (
+    stack.check,
+    stripe.check,
+    table.check,
+    queues.check,
+    mapping.check,
+    functions.check,
+    schedule.check,
+    alarms.check,
 )
-_NEEDS_ATTENTION = frozenset({Verdict.FIX, Verdict.UNKNOWN})
+_NEEDS_ATTENTION = frozenset({CheckVerdict.FIX, CheckVerdict.UNKNOWN})
 
 
 @dataclass(frozen=True)
 class Diagnosis:
+    """All findings of a stack."""
+
     stack: str
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
 
     @property
     def needs_attention(self) -> bool:
-        """Unknown counts: `fine` means that everything was looked at and found right."""
+        """Whether something must be fixed or could not be checked."""
         return any(finding.verdict in _NEEDS_ATTENTION for finding in self.findings)
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: CheckVerdict) -> int:
+        """Return how many findings have this verdict."""
         return sum(finding.verdict is verdict for finding in self.findings)
 
 
-def diagnose(place: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis:
-    """Raises CannotRun where there is no stack. One that was never whole has no outputs to go by: that is all
-    there is to say of it."""
-    described = stack_of(place)
+def diagnose(target: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis:
+    """Check a stack. Raises CommandError if it does not exist.
+
+    If it was never created completely, it has no outputs, and its status is the only finding.
+    """
+    described = describe_stack(target)
     try:
-        facts = facts_of(place, shell, described, now)
+        facts = collect_facts(target, shell, described, now)
     except CommandError:
-        found = stack.of_stack(described, shell)
-        if found.verdict is not Verdict.FIX:
+        status = stack.check_status(described, shell)
+        if status.verdict is not CheckVerdict.FIX:
             raise
-        return Diagnosis(place.stack, (found,))
-    return Diagnosis(place.stack, all_findings(facts))
+        return Diagnosis(target.name, (status,))
+    return Diagnosis(target.name, run_checks(facts))
 
 
-def all_findings(facts: Facts) -> tuple[Finding, ...]:
+def run_checks(facts: StackFacts) -> tuple[CheckFinding, ...]:
+    """Return the findings of all checks."""
     return tuple(finding for check in CHECKS for finding in check(facts))

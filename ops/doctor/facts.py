@@ -1,4 +1,4 @@
-"""What the checks look at. Answers of AWS are kept as they came; of the Stripe key only its prefix's word."""
+"""The facts that the checks read. AWS answers are kept as they came; of the Stripe key only what it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ops.doctor.fetched import Fetched, Unavailable
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Fetched, Unavailable
 from ops.stack.stack import StackOutputs
 from recon.config import Settings
 
-type Reply = Mapping[str, Any]
+type AwsReply = Mapping[str, Any]
 
 SECRET, RESTRICTED, PUBLISHABLE = "secret", "restricted", "publishable"
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """Of SSM, without its value."""
+class KeyParameter:
+    """The SSM parameter of the Stripe key, without its value."""
 
     name: str
     type: str
@@ -26,15 +26,18 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Key:
-    """`kind` is None for what does not begin as a key does; `livemode` where the prefix does not say."""
+class KeyPrefix:
+    """What a Stripe key's prefix says.
+
+    `kind` is None if it does not begin as a key does, `livemode` if the prefix does not name the mode.
+    """
 
     kind: str | None
     livemode: bool | None
 
 
 class Access(StrEnum):
-    """`untried`: there was nothing to try it with."""
+    """The result of a probe. `UNTRIED` means that there was nothing to try it with."""
 
     ALLOWED = "allowed"
     NOT_ALLOWED = "not allowed"
@@ -44,66 +47,69 @@ class Access(StrEnum):
 
 
 @dataclass(frozen=True)
-class Tried:
-    """`why` is our own word for what Stripe said."""
+class AccessProbe:
+    """Whether the key may read one kind of object; `why` describes Stripe's error."""
 
     access: Access
     why: str = ""
 
 
 @dataclass(frozen=True)
-class Permissions:
-    """What the key may read: one cheap request each."""
+class KeyPermissions:
+    """What the key may read, each probed with one cheap request."""
 
-    sessions: Tried
-    line_items: Tried
-    charges: Tried
-    disputes: Tried
-    events: Tried
-
-
-@dataclass(frozen=True)
-class Function:
-    """`log_group` is None where the group that the function names is not there."""
-
-    configuration: Fetched[Reply]
-    concurrency: Fetched[Reply]
-    log_group: Fetched[Reply | None]
+    sessions: AccessProbe
+    line_items: AccessProbe
+    charges: AccessProbe
+    disputes: AccessProbe
+    events: AccessProbe
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`stack` is the stack's description; `settings` what the consumer makes of its environment, None if it
-    can make nothing of it; `parameter` and `key` are None where the settings name none; `permissions` where
-    there was no key to ask with; `livemode` is the mode of the last run, where there was one; `skew_seconds`
-    by how much this machine's clock is ahead of AWS's; `alarm_names` are the stack's."""
+class FunctionFacts:
+    """One Lambda function. `log_group` is None if the log group that the function names does not exist."""
+
+    configuration: Fetched[AwsReply]
+    concurrency: Fetched[AwsReply]
+    log_group: Fetched[AwsReply | None]
+
+
+@dataclass(frozen=True)
+class StackFacts:
+    """Everything known of a stack.
+
+    `stack` is its description. `settings` are those of the consumer, None if its environment is invalid.
+    `parameter` and `key` are None if the settings name none, `permissions` if there was no key to probe with.
+    `livemode` is the mode of the last run, None if there was none. `skew_seconds` is how far this machine's
+    clock is ahead of AWS's. `alarm_names` are those of the stack.
+    """
 
     shell: Shell
     names: StackOutputs
     is_sandbox: bool
-    stack: Fetched[Reply]
+    stack: Fetched[AwsReply]
     skew_seconds: float | None
-    producer: Function
-    consumer: Function
+    producer: FunctionFacts
+    consumer: FunctionFacts
     settings: Settings | None
-    parameter: Fetched[Parameter] | None
-    key: Fetched[Key] | None
-    permissions: Permissions | None
+    parameter: Fetched[KeyParameter] | None
+    key: Fetched[KeyPrefix] | None
+    permissions: KeyPermissions | None
     livemode: Fetched[bool | None]
-    table: Fetched[Reply]
-    time_to_live: Fetched[Reply]
-    backups: Fetched[Reply]
+    table: Fetched[AwsReply]
+    time_to_live: Fetched[AwsReply]
+    backups: Fetched[AwsReply]
     queue: Fetched[Mapping[str, str]]
     dead_letters: Fetched[Mapping[str, str]]
-    mapping: Fetched[Reply]
-    schedule: Fetched[Reply]
-    schedule_role: Fetched[Reply] | None
+    mapping: Fetched[AwsReply]
+    schedule: Fetched[AwsReply]
+    schedule_role: Fetched[AwsReply] | None
     alarm_names: Fetched[Sequence[str]]
-    alarms: Fetched[Sequence[Reply]]
-    subscriptions: Fetched[Sequence[Reply]]
+    alarms: Fetched[Sequence[AwsReply]]
+    subscriptions: Fetched[Sequence[AwsReply]]
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        """The stack's, as it was deployed with; none where they could not be read."""
+        """The parameters that the stack was deployed with; empty if they could not be read."""
         described = {} if isinstance(self.stack, Unavailable) else self.stack
         return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}

@@ -1,9 +1,17 @@
-"""What the Stripe key is, and what it may read: one cheap request each, through the night's own code."""
+"""What the Stripe key is and may read: one cheap request each, with the code that the nightly run uses."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ops.doctor.facts import PUBLISHABLE, RESTRICTED, SECRET, Access, Key, Permissions, Tried
+from ops.doctor.facts import (
+    PUBLISHABLE,
+    RESTRICTED,
+    SECRET,
+    Access,
+    AccessProbe,
+    KeyPermissions,
+    KeyPrefix,
+)
 from ops.stack.stripe_access import key_livemode
 from recon.config import Settings
 from recon.errors import KeyNotAllowed, KeyRejected, SyncError
@@ -13,18 +21,21 @@ if TYPE_CHECKING:
     from recon.stripe.source import FetchedSession
 
 _KINDS = {"sk_": SECRET, "rk_": RESTRICTED, "pk_": PUBLISHABLE}
-# What there is of events does not matter here, only whether they may be read.
+# Only the permission to read events matters, not how many there are.
 EVENTS_BACK_SECONDS = 60
 
 
-def key_of(value: str) -> Key:
-    """By its prefix, https://docs.stripe.com/keys; an organisation's key does not say its mode."""
-    return Key(_KINDS.get(value[:3]), key_livemode(value))
+def classify_key(value: str) -> KeyPrefix:
+    """Read kind and mode from a key's prefix, https://docs.stripe.com/keys.
+
+    An organisation's key does not name its mode.
+    """
+    return KeyPrefix(_KINDS.get(value[:3]), key_livemode(value))
 
 
-def permissions_of(settings: Settings, now: int, deadline: Deadline) -> Permissions:
-    """`settings` hold the key itself. Writes nothing at Stripe."""
-    from recon.bootstrap import connect_stripe  # noqa: PLC0415 - the stripe library takes longer to load than the rest
+def probe_permissions(settings: Settings, now: int, deadline: Deadline) -> KeyPermissions:
+    """Try what the key in `settings.stripe_secret` may read. Nothing is written at Stripe."""
+    from recon.bootstrap import connect_stripe  # noqa: PLC0415 - the stripe library loads slowly
     from recon.stripe.source import DISPUTES, StripeSource  # noqa: PLC0415
 
     connection = connect_stripe(
@@ -37,38 +48,40 @@ def permissions_of(settings: Settings, now: int, deadline: Deadline) -> Permissi
         newest.extend(session["id"] for session in source.list_sessions(0, now, limit=1).sessions)
 
     try:
-        sessions = _tried(list_one)
-        items, charges = _of_a_session(source.fetch, newest)
-        return Permissions(
+        sessions = _probe(list_one)
+        items, charges = _probe_session(source.fetch, newest)
+        return KeyPermissions(
             sessions=sessions,
             line_items=items,
             charges=charges,
-            disputes=_tried(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.current())),
-            events=_tried(lambda: next(source.events(now - EVENTS_BACK_SECONDS), None)),
+            disputes=_probe(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.read())),
+            events=_probe(lambda: next(source.list_events(now - EVENTS_BACK_SECONDS), None)),
         )
     finally:
         connection.close()
 
 
-def _of_a_session(fetch: "Callable[[str], FetchedSession]", newest: list[str]) -> tuple[Tried, Tried]:
-    """Line items with their products, and the charge, as the consumer asks for them."""
+def _probe_session(
+    fetch: "Callable[[str], FetchedSession]", newest: list[str]
+) -> tuple[AccessProbe, AccessProbe]:
+    """Fetch line items with their products, and the charge, as the consumer does."""
     if not newest:
-        untried = Tried(Access.UNTRIED, "Stripe lists no complete session to try it with")
+        untried = AccessProbe(Access.UNTRIED, "Stripe lists no complete session to try it with")
         return untried, untried
     charges_known: list[bool] = []
-    items = _tried(lambda: charges_known.append(fetch(newest[0]).charges_known))
+    items = _probe(lambda: charges_known.append(fetch(newest[0]).charges_known))
     if not charges_known:
-        return items, Tried(Access.UNTRIED, "it comes with the line items, which could not be read")
-    return items, Tried(Access.ALLOWED if charges_known[0] else Access.NOT_ALLOWED)
+        return items, AccessProbe(Access.UNTRIED, "it comes with the line items, which could not be read")
+    return items, AccessProbe(Access.ALLOWED if charges_known[0] else Access.NOT_ALLOWED)
 
 
-def _tried(ask: Callable[[], object]) -> Tried:
+def _probe(call: Callable[[], object]) -> AccessProbe:
     try:
-        ask()
+        call()
     except KeyNotAllowed as error:
-        return Tried(Access.NOT_ALLOWED, str(error))
+        return AccessProbe(Access.NOT_ALLOWED, str(error))
     except KeyRejected as error:
-        return Tried(Access.REJECTED, str(error))
+        return AccessProbe(Access.REJECTED, str(error))
     except SyncError as error:
-        return Tried(Access.FAILED, str(error))
-    return Tried(Access.ALLOWED)
+        return AccessProbe(Access.FAILED, str(error))
+    return AccessProbe(Access.ALLOWED)

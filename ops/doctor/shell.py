@@ -1,4 +1,4 @@
-"""The commands of a fix, ready to be copied: with the place that the doctor itself was told."""
+"""The commands of a fix, ready to be copied: with the options that select the checked stack."""
 
 import json
 from collections.abc import Mapping
@@ -11,52 +11,55 @@ from ops.stack.stack import DEFAULT_STACK, StackSelector
 
 @dataclass(frozen=True)
 class Shell:
-    """`endpoint` is where the AWS CLI has to look for an emulated AWS."""
+    """The stack that commands are for. `endpoint` is the URL of an emulated AWS, otherwise None."""
 
     stack: str
     wanted: StackSelector
     endpoint: str | None = None
 
     def aws(self, command: str) -> str:
-        said = {
+        """Return an AWS CLI command."""
+        options = {
             "--endpoint-url": self.endpoint,
             "--profile": self.wanted.profile,
             "--region": self.wanted.region,
         }
-        return " ".join(["aws", *_options(said), command])
+        return " ".join(["aws", *_format_options(options), command])
 
     def sync(self, command: str) -> str:
+        """Return a `nightly-sync` command."""
         stack = None if self.stack == DEFAULT_STACK or self.wanted.sandbox else self.stack
-        said = {
+        options = {
             "--stack": stack,
             "--profile": self.wanted.profile,
             "--region": self.wanted.region,
             "--sandbox": str(self.wanted.sandbox) if self.wanted.sandbox else None,
         }
-        return " ".join(["nightly-sync", command, *_options(said)])
+        return " ".join(["nightly-sync", command, *_format_options(options)])
 
     def destroy(self) -> str:
+        """Return the command that deletes the stack."""
         return "make demo ARGS=--stop" if self.wanted.sandbox else self._make("destroy")
 
     def deploy(self, override: str = "") -> str:
-        """With one parameter changed; the others keep their values."""
+        """Return a deployment command that changes at most one parameter."""
         return self._make("deploy", override)
 
     def _make(self, target: str, override: str = "") -> str:
-        said = {
+        options = {
             "--stack": None if self.stack == DEFAULT_STACK else self.stack,
             "--region": self.wanted.region,
             "--set": override,
         }
         profile = f"AWS_PROFILE={quote(self.wanted.profile)} " if self.wanted.profile else ""
-        options = " ".join(_options(said))
-        return f"{profile}make {target}" + (f' ARGS="{options}"' if options else "")
+        arguments = " ".join(_format_options(options))
+        return f"{profile}make {target}" + (f' ARGS="{arguments}"' if arguments else "")
 
 
-def as_argument(value: Mapping[str, Any]) -> str:
-    """JSON, quoted for a shell."""
+def quote_json(value: Mapping[str, Any]) -> str:
+    """Return JSON quoted for a shell."""
     return quote(json.dumps(value, default=str))
 
 
-def _options(said: Mapping[str, str | None]) -> list[str]:
-    return [f"{name} {quote(value)}" for name, value in said.items() if value]
+def _format_options(options: Mapping[str, str | None]) -> list[str]:
+    return [f"{name} {quote(value)}" for name, value in options.items() if value]

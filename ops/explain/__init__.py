@@ -1,14 +1,15 @@
-"""One session explained: everything known of it, why it is as it is, and what comes next.
+"""The explanation of one session: what is known, why it is so, and what happens next.
 
-facts.py          what is known, as frozen values
-gather.py         asks Stripe, the table, the dead-letter queue and the schedule; writes nothing
-at_stripe.py      what Stripe says of the session and of its events
-in_table.py       what the table holds of it
-coming.py         pure: whether the next run looks at it, and what that will do
-cause.py          pure: what the events say of the webhook
-to_skip.py        pure: for one that is left alone by design
-with_order.py     pure: the sentences for a session whose order is there
-without_order.py  pure: the sentences for one whose order is not
-said.py           the rows of the decision table
-verdict.py        pure: the facts become one verdict
+facts.py                what is known, as frozen values
+ids.py                  session ids, and the message for an unknown one
+at_stripe.py            what Stripe knows of the session and its events
+in_table.py             what the table holds of it
+gather.py               reads Stripe, the table, the dead-letter queue and the schedule; writes nothing
+next_run.py             whether the next run processes it, and the sentence about that
+webhook_diagnosis.py    why the webhook's order is missing, from the session's events
+verdict_types.py        the rows of the decision table
+skip_rules.py           rules for sessions that the consumer skips
+rules_order_found.py    rules for sessions whose order exists
+rules_order_missing.py  rules for sessions whose order does not exist
+verdict.py              the first rule that applies gives the verdict
 """

@@ -1,11 +1,11 @@
-"""What Stripe says of one session, and of the events that told a webhook of it."""
+"""What Stripe knows of one session and of the events that notified a webhook of it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ops.explain.facts import AtStripe, Problem
+from ops.explain.facts import CurrentSession, StripeProblem
 from ops.format.money import Money
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.reconcile import amount_and_currency, user_ids
@@ -18,58 +18,64 @@ if TYPE_CHECKING:
 
     from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
 
-# Stripe's list of events can be asked from a moment on, and not for one session: a hundred pages are ten
-# seconds, and the days of a busy shop may hold more.
+# Stripe lists events from a time on and not for one session. A hundred pages take ten seconds; a few days of
+# a busy shop may have more.
 MOST_EVENTS = 10_000
 # https://docs.stripe.com/api/events: for 30 days.
 EVENT_DAYS = 30
-NOBODYS_RUN = "explain"  # no run: the message is looked at here and goes nowhere
+NO_RUN = "explain"  # the run id of a message that is only read here and never sent
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Stripe's answer. `raw` is the session's message as it is listed, `message` the same once it was read
-    and checked, `problem` why there is none of either or of the second."""
+class StripeLookup:
+    """Stripe's answer for a session.
+
+    `raw` is the message that a producer would send, `message` the same after parsing, as the consumer
+    sees it. `problem` says why one of them is missing.
+    """
 
     raw: SessionMessage | None = None
     message: SessionMessage | None = None
-    said: AtStripe | None = None
-    problem: Problem | None = None
+    session: CurrentSession | None = None
+    problem: StripeProblem | None = None
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The events of a session, oldest first, the ids of those that some webhook has not acknowledged, and
-    what could not be asked."""
+class EventLookup:
+    """The events of a session, oldest first.
+
+    `undelivered` are the ids of events that a webhook endpoint has not acknowledged. `missing` lists what
+    could not be read.
+    """
 
     events: tuple["SessionEvent", ...] = ()
     undelivered: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
 
 
-def ask(stripe: "Callable[[], StripeSource]", session_id: str) -> Asked:
-    """Raises nothing: that Stripe cannot be asked, or says what cannot be read, is an answer."""
+def fetch_session(stripe: "Callable[[], StripeSource]", session_id: str) -> StripeLookup:
+    """Fetch a session. An error of Stripe or an unreadable session is part of the result."""
     try:
         fetched = stripe().fetch(session_id)
     except SyncError as error:
-        return Asked(problem=_problem(error))
-    raw = build_message(fetched.session, NOBODYS_RUN)
+        return StripeLookup(problem=_to_problem(error))
+    raw = build_message(fetched.session, NO_RUN)
     try:
         message = loads(dumps(raw))
     except MalformedMessage as error:
-        return Asked(raw, None, _said(fetched, None), _problem(error))
-    return Asked(raw, message, _said(fetched, message))
+        return StripeLookup(raw, None, _to_current_session(fetched, None), _to_problem(error))
+    return StripeLookup(raw, message, _to_current_session(fetched, message))
 
 
-def _problem(error: SyncError) -> Problem:
-    return Problem(type(error).__name__, str(error))
+def _to_problem(error: SyncError) -> StripeProblem:
+    return StripeProblem(type(error).__name__, str(error))
 
 
-def _said(fetched: "FetchedSession", message: SessionMessage | None) -> AtStripe:
+def _to_current_session(fetched: "FetchedSession", message: SessionMessage | None) -> CurrentSession:
     session = fetched.session
     amount, currency = amount_and_currency(message) if message else (None, None)
     ids = user_ids(message) if message else ()
-    return AtStripe(
+    return CurrentSession(
         status=str(session.get("status")),
         payment_status=str(session.get("payment_status")),
         mode=str(session.get("mode")),
@@ -79,32 +85,39 @@ def _said(fetched: "FetchedSession", message: SessionMessage | None) -> AtStripe
         user_id=ids[0] if ids else None,
         line_items=len(fetched.line_items),
         refunded=fetched.refunded if fetched.charges_known else None,
-        disputed=_disputed(session),
+        disputed=_is_disputed(session),
     )
 
 
-def _disputed(session: Json) -> bool:
+def _is_disputed(session: Json) -> bool:
     intent = session.get("payment_intent")
     charge = intent.get("latest_charge") if isinstance(intent, dict) else None
     return isinstance(charge, dict) and charge.get("disputed") is True
 
 
-def hear(stripe: "Callable[[], StripeSource]", session_id: str, created: int, now: int) -> Heard:
-    """Raises nothing, as `ask`. `created` of the session and `now` are in epoch seconds."""
+def fetch_events(
+    stripe: "Callable[[], StripeSource]", session_id: str, created: int, now: int
+) -> EventLookup:
+    """Fetch the events of a session. An error of Stripe is part of the result.
+
+    `created` (of the session) and `now` are in epoch seconds.
+    """
     since = max(created, now - EVENT_DAYS * DAY)
     missing = []
     if since > created:
         missing.append(f"events: Stripe keeps them for {EVENT_DAYS} days, and the session is older")
     try:
-        listed = list(islice(stripe().events(since), MOST_EVENTS))
-        left = _of(session_id, islice(stripe().events(since, undelivered=True), MOST_EVENTS))
+        listed = list(islice(stripe().list_events(since), MOST_EVENTS))
+        undelivered = _filter_events(
+            session_id, islice(stripe().list_events(since, undelivered=True), MOST_EVENTS)
+        )
     except SyncError as error:
-        return Heard(missing=(*missing, f"events: {error}"))
+        return EventLookup(missing=(*missing, f"events: {error}"))
     if len(listed) == MOST_EVENTS:
-        missing.append(f"events: only the latest {MOST_EVENTS:,} of the account were looked through")
-    found = sorted(_of(session_id, listed), key=lambda event: event.created)
-    return Heard(tuple(found), frozenset(event.id for event in left), tuple(missing))
+        missing.append(f"events: only the latest {MOST_EVENTS:,} of the account were searched")
+    events = sorted(_filter_events(session_id, listed), key=lambda event: event.created)
+    return EventLookup(tuple(events), frozenset(event.id for event in undelivered), tuple(missing))
 
 
-def _of(session_id: str, events: "Iterable[SessionEvent]") -> "list[SessionEvent]":
+def _filter_events(session_id: str, events: "Iterable[SessionEvent]") -> "list[SessionEvent]":
     return [event for event in events if event.session_id == session_id]

@@ -1,4 +1,4 @@
-"""What is known of one session. Nothing of the customer but the user id that orders lie under."""
+"""What is known of one session. The only personal value is the user id that its orders are stored under."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,21 +10,29 @@ from ops.runs.prediction import PredictedOutcome
 from recon.domain.order import SOURCE
 
 
-class Look(StrEnum):
-    """Whether the next scheduled run looks at the session."""
+class Coverage(StrEnum):
+    """Whether the next scheduled run processes the session.
+
+    `PENDING` waits for its payment: every scheduled run checks it, whatever its window. `LATER` is too recent
+    for the next run and in the window of the one after. `NOT_COMPLETE` is not listed by any run. `UNKNOWN`
+    means that its creation time is not known.
+    """
 
     IN_WINDOW = "in_window"
-    PENDING = "pending"  # it waits for its payment: every scheduled run asks, whatever its window
-    LATER = "later"  # it is too young for the next run, and lies in the window of the one after
+    PENDING = "pending"
+    LATER = "later"
     TOO_OLD = "too_old"
-    NOT_COMPLETE = "not_complete"  # runs list completed sessions only
-    UNKNOWN = "unknown"  # nobody here knows when it was created
+    NOT_COMPLETE = "not_complete"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class AtStripe:
-    """The session as Stripe says it is now. `refunded`: in full, or lost in a dispute; None where the key may
-    not read that. `user_id` is the cleaned one that its order lies under."""
+class CurrentSession:
+    """The session as Stripe returns it now.
+
+    `refunded` is True if it was refunded in full or lost in a dispute, None if the key may not read that.
+    `user_id` is the cleaned one that its order is stored under.
+    """
 
     status: str
     payment_status: str
@@ -39,15 +47,15 @@ class AtStripe:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why somebody could not be asked, in the words of the error tree."""
+class StripeProblem:
+    """Why Stripe could not be read, as an error of `recon.errors`."""
 
     error_type: str
     message: str
 
 
 @dataclass(frozen=True)
-class OrderThere:
+class StoredOrder:
     """An order of the session. `source` is `nightly_sync` or `webhook`."""
 
     key: str
@@ -61,12 +69,13 @@ class OrderThere:
 
     @property
     def is_recovered(self) -> bool:
+        """Whether the sync wrote it."""
         return self.source == SOURCE
 
 
 @dataclass(frozen=True)
-class InRun:
-    """What became of it in one run."""
+class OutcomeInRun:
+    """The outcome of the session in one run."""
 
     run_id: str
     outcome: str
@@ -82,16 +91,16 @@ class InRun:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """It is complete, was not paid when it was last seen, and is asked about until it is given up."""
+class PendingEntry:
+    """The entry of a complete session that was not paid; it is checked again until `asked_until`."""
 
     seen_at: str | None
     asked_until: datetime | None
 
 
 @dataclass(frozen=True)
-class Marker:
-    """The record that an event was handled: the webhook's own, or the sync's, to fence off a late webhook."""
+class EventMarker:
+    """The record that an event was handled: by the webhook, or by the sync to fence off a late webhook."""
 
     source: str
     status: str | None
@@ -100,49 +109,56 @@ class Marker:
 
 
 @dataclass(frozen=True)
-class EventThere:
-    """`delivered`: all webhooks that want it have acknowledged it. `marker`: None where nobody handled it."""
+class EventDelivery:
+    """A Stripe event of the session.
+
+    `delivered` is True if every webhook endpoint has acknowledged it. `marker` is None if it was not handled.
+    """
 
     id: str
     type: str
     created: datetime
     delivered: bool
-    marker: Marker | None
+    marker: EventMarker | None
 
 
 @dataclass(frozen=True)
 class NextRun:
-    """The next scheduled run. `due` is None where the schedule is off or says no time, `enabled` where it
-    could not be asked. `dry_run`: it only previews. The window is that of a run due then, or in a day."""
+    """The next scheduled run.
+
+    `enabled` is None if the schedule could not be read; `due` is None if it is off or has no next time. A run
+    with `dry_run` writes nothing. The window is that of a run at `due`, or in one day.
+    """
 
     enabled: bool | None
     due: datetime | None
     dry_run: bool
     window_from: datetime
     window_to: datetime
-    looks: Look
+    looks: Coverage
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is not known is None or empty, and `missing` says who could not be asked.
+class SessionFacts:
+    """Everything known of a session. Unknown values are None or empty.
 
-    `orders_known` is False where nobody knows whose orders to look through. `runs` has the newest first.
-    `open_run` is going on, holds the session and has no outcome of it. `prospect`: what the consumer would do
-    with the session now."""
+    `missing` lists what could not be read. `orders_known` is False if the user is not known, so that no
+    orders could be searched. `runs` is newest first. `open_run` is the id of a run in progress that
+    has the session but no outcome for it. `prospect` is what the consumer would do with the session now.
+    """
 
     session_id: str
     asked_at: datetime
-    stripe: AtStripe | None
-    stripe_problem: Problem | None
+    stripe: CurrentSession | None
+    stripe_problem: StripeProblem | None
     session_created: datetime | None
-    orders: tuple[OrderThere, ...]
+    orders: tuple[StoredOrder, ...]
     orders_known: bool
     drift: tuple[str, ...]
-    runs: tuple[InRun, ...]
+    runs: tuple[OutcomeInRun, ...]
     open_run: str | None
-    pending: Pending | None
-    events: tuple[EventThere, ...]
+    pending: PendingEntry | None
+    events: tuple[EventDelivery, ...]
     dead_letters: tuple[DeadLetter, ...]
     next_run: NextRun
     prospect: PredictedOutcome | None
@@ -150,13 +166,18 @@ class Facts:
 
     @property
     def is_known(self) -> bool:
-        """Somebody has heard of the session."""
+        """Whether Stripe, the table or the dead-letter queue knows the session."""
         return bool(self.stripe or self.orders or self.runs or self.pending or self.dead_letters)
 
     @property
     def is_at_stripe(self) -> bool | None:
-        """False: Stripe does not know it. None: Stripe could not be asked."""
+        """Whether Stripe knows the session, or None if Stripe could not be read."""
         if self.stripe:
             return True
         problem = self.stripe_problem
         return False if problem and problem.error_type == "SessionNotFound" else None
+
+    @property
+    def latest_run(self) -> OutcomeInRun | None:
+        """The outcome in the latest run that has one."""
+        return self.runs[0] if self.runs else None

@@ -1,4 +1,4 @@
-"""Asks everybody who may know of a session. Writes nothing, moves nothing."""
+"""Reads everything about a session from all sources. Writes and moves nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.dlq.dead_letters import DeadLetter, list_dead_letters
 from ops.dlq.queue import DeadLetterQueue
-from ops.explain.at_stripe import Asked, Heard, ask, hear
-from ops.explain.facts import Facts, InRun
-from ops.explain.in_table import (
-    Waiting,
-    orders_there,
-    outcomes_in,
-    waiting_for_payment,
-    with_markers,
-)
-from ops.explain.next_run import Sight, next_run
+from ops.explain.at_stripe import EventLookup, StripeLookup, fetch_events, fetch_session
+from ops.explain.facts import OutcomeInRun, SessionFacts
+from ops.explain.in_table import PendingSession, attach_markers, load_orders, load_outcomes, load_pending
+from ops.explain.next_run import SessionTiming, plan_next_run
 from ops.runs.prediction import PredictedOutcome, predict
 from ops.runs.status import Schedule
 from recon.config import Settings
 from recon.domain.message import SessionMessage
-from recon.dynamodb.records import RUNNING, Run
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs, is_stalled
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -31,18 +26,21 @@ from recon.retry import Deadline
 if TYPE_CHECKING:
     from recon.stripe.source import StripeSource
 
-# Ninety nights, which is as long as their records are kept, and some by hand on each.
-RUNS_LOOKED_AT = 500
+# The runs of ninety nights, which is how long their records are kept, and some manual ones for each.
+RUNS_READ = 500
 COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Whom to ask. `settings` are the consumer's, `producer` the producer's, whose windows they are.
-    `schedule` is None where it could not be asked."""
+    """The sources to read.
+
+    `settings` are the consumer's, `producer` the producer's, which determine the windows. `schedule` is None
+    if it could not be read.
+    """
 
     table: Table
-    box: DeadLetterQueue
+    queue: DeadLetterQueue
     stripe: "Callable[[], StripeSource]"
     settings: Settings
     producer: Settings
@@ -50,117 +48,123 @@ class Sources:
     deadline: Deadline
 
 
-def gather(sources: Sources, session_id: str, now: int) -> Facts:
-    """Everything known of a session; `now` is in epoch seconds.
+def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
+    """Read everything known of a session; `now` is in epoch seconds.
 
-    Who cannot be asked is named in `missing`. Only the table has to answer: raises TableUnavailable or
-    TableRefused where it does not.
+    A source that cannot be read is listed in `missing`. Only the table is required: raises TableUnavailable
+    or TableRefused if it cannot be read.
     """
     table, deadline = sources.table, sources.deadline
     runs = Runs(table, deadline)
-    asked = ask(sources.stripe, session_id)
-    dead = _dead_letters(sources, session_id, now)
-    waiting = waiting_for_payment(table, session_id)
-    message = _message(asked, waiting, dead)
+    lookup = fetch_session(sources.stripe, session_id)
+    dead = _read_dead_letters(sources, session_id, now)
+    pending = load_pending(table, session_id)
+    message = _choose_message(lookup, pending, dead)
     created = message.created if message else None
-    is_complete = asked.said is not None and asked.said.status == COMPLETE
-    heard = Heard()
+    is_complete = lookup.session is not None and lookup.session.status == COMPLETE
+    events = EventLookup()
     if is_complete and created is not None:
-        heard = hear(sources.stripe, session_id, created, now)
-    sight = Sight(
+        events = fetch_events(sources.stripe, session_id, created, now)
+    timing = SessionTiming(
         created,
-        is_complete=is_complete or asked.said is None,
-        is_pending=waiting is not None,
-        last_event=heard.events[-1].created if heard.events else None,
+        is_complete=is_complete or lookup.session is None,
+        is_pending=pending is not None,
+        last_event=events.events[-1].created if events.events else None,
     )
-    latest = runs.latest(RUNS_LOOKED_AT)
-    in_runs = outcomes_in(table, session_id, latest, deadline)
-    orders, drift = orders_there(table, message, deadline) if message else ((), ())
-    return Facts(
+    latest = runs.latest(RUNS_READ)
+    outcomes = load_outcomes(table, session_id, latest, deadline)
+    orders, drift = load_orders(table, message, deadline) if message else ((), ())
+    return SessionFacts(
         session_id=session_id,
         asked_at=datetime.fromtimestamp(now, UTC),
-        stripe=asked.said,
-        stripe_problem=asked.problem,
+        stripe=lookup.session,
+        stripe_problem=lookup.problem,
         session_created=None if created is None else datetime.fromtimestamp(created, UTC),
         orders=orders,
         orders_known=message is not None,
         drift=drift,
-        runs=in_runs,
-        open_run=_open_run(latest, in_runs, sight, now),
-        pending=waiting.entry if waiting else None,
-        events=with_markers(table, heard, deadline),
+        runs=outcomes,
+        open_run=_find_open_run(latest, outcomes, timing, now),
+        pending=pending.entry if pending else None,
+        events=attach_markers(table, events, deadline),
         dead_letters=dead.letters,
-        next_run=next_run(sight, sources.schedule, sources.producer, runs.state(), now),
-        prospect=_prospect(sources, asked, now) if is_complete else None,
-        missing=(*_missing(asked, message, sources.schedule), *heard.missing, *dead.missing),
+        next_run=plan_next_run(timing, sources.schedule, sources.producer, runs.state(), now),
+        prospect=_predict(sources, lookup, now) if is_complete else None,
+        missing=(*_list_missing(lookup, message, sources.schedule), *events.missing, *dead.missing),
     )
 
 
 @dataclass(frozen=True)
-class _Dead:
-    """The dead letters of one session, the messages of those that are readable, and what was not asked."""
+class _DeadLetters:
+    """The dead letters of one session, their readable messages, and what could not be read."""
 
     letters: tuple[DeadLetter, ...]
     messages: tuple[SessionMessage, ...]
     missing: tuple[str, ...]
 
 
-def _dead_letters(sources: Sources, session_id: str, now: int) -> _Dead:
+def _read_dead_letters(sources: Sources, session_id: str, now: int) -> _DeadLetters:
     try:
-        listing = list_dead_letters(sources.box, sources.table, now, sources.deadline)
+        listing = list_dead_letters(sources.queue, sources.table, now, sources.deadline)
     except (ClientError, BotoCoreError) as error:
-        return _Dead((), (), (f"the dead-letter queue: {_code(error)}",))
+        return _DeadLetters((), (), (f"the dead-letter queue: {_describe_aws_error(error)}",))
     missing = []
     if listing.hidden:
         missing.append(f"the dead-letter queue: {listing.hidden} of its messages are in use elsewhere")
     if listing.truncated:
         missing.append("the dead-letter queue: it holds more messages than one command reads")
     letters = tuple(letter for letter in listing.letters if letter.session_id == session_id)
-    read = (listing.messages.get(letter.message_id) for letter in letters)
-    return _Dead(letters, tuple(message for message in read if message), tuple(missing))
+    messages = (listing.messages.get(letter.message_id) for letter in letters)
+    return _DeadLetters(letters, tuple(message for message in messages if message), tuple(missing))
 
 
-def _message(asked: Asked, waiting: Waiting | None, dead: _Dead) -> SessionMessage | None:
-    """What says whose the session is: Stripe, or else what an earlier run has kept of it."""
-    candidates = [asked.message, waiting.message if waiting else None, *dead.messages]
+def _choose_message(
+    lookup: StripeLookup, pending: PendingSession | None, dead: _DeadLetters
+) -> SessionMessage | None:
+    """Return the message that names the user: from Stripe, otherwise one that an earlier run stored."""
+    candidates = [lookup.message, pending.message if pending else None, *dead.messages]
     return next((message for message in candidates if message), None)
 
 
-def _prospect(sources: Sources, asked: Asked, now: int) -> PredictedOutcome | None:
-    if asked.raw is None:
+def _predict(sources: Sources, lookup: StripeLookup, now: int) -> PredictedOutcome | None:
+    if lookup.raw is None:
         return None
-    return predict(asked.raw, sources.table, sources.stripe, sources.settings, now)
+    return predict(lookup.raw, sources.table, sources.stripe, sources.settings, now)
 
 
-def _open_run(latest: Sequence[Run], in_runs: Sequence[InRun], sight: Sight, now: int) -> str | None:
-    settled = {seen.run_id for seen in in_runs}
-    holding = (
+def _find_open_run(
+    latest: Sequence[Run], outcomes: Sequence[OutcomeInRun], timing: SessionTiming, now: int
+) -> str | None:
+    settled = {outcome.run_id for outcome in outcomes}
+    candidates = (
         run.run_id
         for run in latest
-        if _goes_on(run, now) and run.run_id not in settled and sight.lies_in(run)
+        if _is_in_progress(run, now) and run.run_id not in settled and timing.is_in(run)
     )
-    return next(holding, None)
+    return next(candidates, None)
 
 
-def _goes_on(run: Run, now: int) -> bool:
-    """A run whose producer died is open until the next run closes it."""
-    return run.status == RUNNING and not is_stalled(run, now)
+def _is_in_progress(run: Run, now: int) -> bool:
+    """Return whether a run is working: one whose producer died is open until the next run closes it."""
+    return run.status == RunStatus.RUNNING and not is_stalled(run, now)
 
 
-def _missing(asked: Asked, message: SessionMessage | None, schedule: Schedule | None) -> list[str]:
+def _list_missing(
+    lookup: StripeLookup, message: SessionMessage | None, schedule: Schedule | None
+) -> list[str]:
     missing = []
-    if asked.problem and asked.problem.error_type != "SessionNotFound":
-        missing.append(f"Stripe: {asked.problem.message.removeprefix('Stripe: ')}")
+    if lookup.problem and lookup.problem.error_type != "SessionNotFound":
+        missing.append(f"Stripe: {lookup.problem.message.removeprefix('Stripe: ')}")
     if message is None:
-        missing.append("orders: without the session nobody knows whose orders to look through")
-    if asked.said and asked.said.refunded is None:
+        missing.append("orders: the session's user is unknown, so no orders were searched")
+    if lookup.session and lookup.session.refunded is None:
         missing.append("refunds: the Stripe key may not read charges or disputes")
     if schedule is None:
-        missing.append("the schedule: it could not be asked")
+        missing.append("the schedule: it could not be read")
     return missing
 
 
-def _code(error: ClientError | BotoCoreError) -> str:
+def _describe_aws_error(error: ClientError | BotoCoreError) -> str:
     if isinstance(error, ClientError):
         return f"{error.operation_name}: {error.response['Error']['Code']}"
     return type(error).__name__

@@ -1,9 +1,9 @@
-"""Pure: what is a Checkout Session's id, and what to say of one that nobody knows."""
+"""Session ids, and the message for a session that is unknown everywhere. Pure."""
 
 import re
 
 from ops.errors import CommandError
-from ops.explain.facts import Facts
+from ops.explain.facts import SessionFacts
 
 _ID = re.compile(r"cs_[A-Za-z0-9_-]{1,252}")
 _LIVE, _TEST = "cs_live_", "cs_test_"
@@ -11,34 +11,36 @@ _MODES = {True: "live", False: "test"}
 _SHOWN = 40
 
 
-def session_id_of(text: str) -> str:
-    """Raises CannotRun for what is no id of a Checkout Session."""
-    found = text.strip()
-    if not _ID.fullmatch(found):
+def parse_session_id(text: str) -> str:
+    """Strip and return a Checkout Session id. Raises CommandError if it is not one."""
+    session_id = text.strip()
+    if not _ID.fullmatch(session_id):
         raise CommandError(
-            f"{found[:_SHOWN]!r} is no Checkout Session's id: these begin with {_LIVE} or {_TEST}; "
+            f"{session_id[:_SHOWN]!r} is not a Checkout Session id: these begin with {_LIVE} or {_TEST}; "
             "`nightly-sync show last` lists some"
         )
-    return found
+    return session_id
 
 
-def is_live(session_id: str) -> bool | None:
-    """By its prefix; None for an older form."""
+def parse_livemode(session_id: str) -> bool | None:
+    """Read the mode from the id's prefix; None if it has an older form."""
     if session_id.startswith(_LIVE):
         return True
     return False if session_id.startswith(_TEST) else None
 
 
-def nobody_knows(facts: Facts, key_is_live: bool | None) -> str:
-    """One line for a session that neither Stripe nor the sync has heard of. `key_is_live`: which sessions the
-    key of the sync reads, None where that is not known."""
-    known_here = f"neither the table, the dead-letter queue nor any run knows {facts.session_id}"
+def describe_unknown_session(facts: SessionFacts, key_livemode: bool | None) -> str:
+    """Return one line for a session that neither Stripe nor the sync knows.
+
+    `key_livemode` is the mode of the sync's Stripe key, or None if it is not known.
+    """
+    sync = f"neither the table, the dead-letter queue nor any run knows {facts.session_id}"
     if facts.is_at_stripe is None and facts.stripe_problem:
-        return f"{known_here}, and Stripe could not be asked: {facts.stripe_problem.message}"
-    mode = is_live(facts.session_id)
-    if None not in (mode, key_is_live) and mode is not key_is_live:
+        return f"{sync}, and Stripe could not be read: {facts.stripe_problem.message}"
+    mode = parse_livemode(facts.session_id)
+    if None not in (mode, key_livemode) and mode is not key_livemode:
         return (
-            f"{known_here}, nor does Stripe: it is a {_MODES[bool(mode)]} session, and the sync's key is a "
-            f"{_MODES[bool(key_is_live)]} key"
+            f"{sync}, nor does Stripe: it is a {_MODES[bool(mode)]} session, and the sync's key is a "
+            f"{_MODES[bool(key_livemode)]} key"
         )
-    return f"{known_here}, nor does Stripe: the id may be mistyped, or of another Stripe account"
+    return f"{sync}, nor does Stripe: the id may be mistyped or belong to another Stripe account"

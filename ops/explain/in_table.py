@@ -5,64 +5,69 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ops.explain.facts import EventThere, InRun, Marker, OrderThere, Pending
-from ops.runs.sessions import read_money, session_outcome
+from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
 from recon.dynamodb.orders import find_orders
-from recon.dynamodb.records import Run, marker_key, outcome_key, pending_key
+from recon.dynamodb.outcomes import find_outcomes
+from recon.dynamodb.records import OutcomeRecord, Run, marker_key, pending_key
 from recon.dynamodb.table import Item, Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline
 
 if TYPE_CHECKING:
-    from ops.explain.at_stripe import Heard
+    from ops.explain.at_stripe import EventLookup
 
 WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """The entry of a session that is not paid yet; `message` is None where it cannot be read."""
+class PendingSession:
+    """The entry of an unpaid session; `message` is None if it cannot be read."""
 
-    entry: Pending
+    entry: PendingEntry
     message: SessionMessage | None
 
 
-def orders_there(
+def load_orders(
     table: Table, message: SessionMessage, deadline: Deadline
-) -> tuple[tuple[OrderThere, ...], tuple[str, ...]]:
-    """The session's orders under every id its user may have, and where they differ from the message."""
-    found = find_orders(table, user_ids(message), message.created)
-    own = [order for order in found if order.is_of(message.session_id)]
+) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
+    """Return the session's orders under every id its user may have, and how they differ from the message."""
+    own = [
+        order
+        for order in find_orders(table, user_ids(message), message.created)
+        if order.belongs_to(message.session_id)
+    ]
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
-    there = sorted((_order(item) for item in items), key=lambda order: order.key)
-    return tuple(there), find_drift(message, own)
+    orders = sorted((_parse_order(item) for item in items), key=lambda order: order.key)
+    return tuple(orders), find_drift(message, own)
 
 
-def _order(item: Item) -> OrderThere:
-    return OrderThere(
+def _parse_order(item: Item) -> StoredOrder:
+    return StoredOrder(
         key=f"{item['PK']}/{item['SK']}",
         order_number=item.get("orderNumber"),
         source=item.get("source", WEBHOOK),
         run_id=item.get("syncRunId"),
         status=item.get("status"),
-        amount=read_money(item),
+        amount=to_money(item.get("amount"), item.get("currency")),
         created_at=item.get("createdAt"),
         updated_at=item.get("updatedAt"),
     )
 
 
-def outcomes_in(table: Table, session_id: str, runs: Sequence[Run], deadline: Deadline) -> tuple[InRun, ...]:
-    """In the order of the runs."""
-    keys = {outcome_key(run.run_id, session_id): run.run_id for run in runs}
-    found = {keys[item["PK"], item["SK"]]: item for item in table.get_many(list(keys), deadline)}
-    return tuple(_in_run(run.run_id, found[run.run_id]) for run in runs if run.run_id in found)
+def load_outcomes(
+    table: Table, session_id: str, runs: Sequence[Run], deadline: Deadline
+) -> tuple[OutcomeInRun, ...]:
+    """Return the outcomes of a session in the order of the runs."""
+    sessions = [(run.run_id, session_id) for run in runs]
+    outcomes = find_outcomes(table, sessions, deadline)
+    return tuple(_to_outcome_in_run(key[0], outcomes[key]) for key in sessions if key in outcomes)
 
 
-def _in_run(run_id: str, item: Item) -> InRun:
-    outcome = session_outcome(item)
-    return InRun(
+def _to_outcome_in_run(run_id: str, outcome: OutcomeRecord) -> OutcomeInRun:
+    return OutcomeInRun(
         run_id=run_id,
         outcome=outcome.outcome,
         reason=outcome.reason,
@@ -72,45 +77,46 @@ def _in_run(run_id: str, item: Item) -> InRun:
         attempts=outcome.attempts,
         drift=outcome.drift,
         updated_at=outcome.updated_at,
-        dismissed_by=item.get("dismissedBy"),
-        dismissed_because=item.get("dismissedBecause"),
+        dismissed_by=outcome.dismissed_by,
+        dismissed_because=outcome.dismissed_because,
     )
 
 
-def waiting_for_payment(table: Table, session_id: str) -> Waiting | None:
+def load_pending(table: Table, session_id: str) -> PendingSession | None:
+    """Return the pending entry of a session, or None if it has none."""
     item = table.get(pending_key(session_id))
     if item is None:
         return None
     expires = item.get("expiresAt")
     until = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int) else None
-    return Waiting(Pending(item.get("updatedAt"), until), _message(item))
+    return PendingSession(PendingEntry(item.get("updatedAt"), until), _parse_message(item))
 
 
-def _message(item: Item) -> SessionMessage | None:
+def _parse_message(item: Item) -> SessionMessage | None:
     try:
         return loads(item.get("message", ""))
     except MalformedMessage:
         return None
 
 
-def with_markers(table: Table, heard: "Heard", deadline: Deadline) -> tuple[EventThere, ...]:
-    """The events, each with the record that it was handled."""
-    keys = [marker_key(event.id) for event in heard.events]
-    markers = {(item["PK"], item["SK"]): _marker(item) for item in table.get_many(keys, deadline)}
+def attach_markers(table: Table, lookup: "EventLookup", deadline: Deadline) -> tuple[EventDelivery, ...]:
+    """Return the events, each with the record that it was handled."""
+    keys = [marker_key(event.id) for event in lookup.events]
+    markers = {(item["PK"], item["SK"]): _parse_marker(item) for item in table.get_many(keys, deadline)}
     return tuple(
-        EventThere(
+        EventDelivery(
             id=event.id,
             type=event.type,
             created=datetime.fromtimestamp(event.created, UTC),
-            delivered=event.id not in heard.undelivered,
+            delivered=event.id not in lookup.undelivered,
             marker=markers.get(key),
         )
-        for event, key in zip(heard.events, keys, strict=True)
+        for event, key in zip(lookup.events, keys, strict=True)
     )
 
 
-def _marker(item: Item) -> Marker:
-    return Marker(
+def _parse_marker(item: Item) -> EventMarker:
+    return EventMarker(
         source=item.get("source", WEBHOOK),
         status=item.get("status"),
         order_created=item.get("orderCreated"),

@@ -1,90 +1,92 @@
-"""Pure: a session whose order is there."""
+"""Rules for sessions whose order exists. Pure."""
 
 from datetime import UTC, datetime
 
-from ops.explain.facts import Facts, OrderThere
-from ops.explain.next_run import utc, what_comes
-from ops.explain.verdict_types import Case, Verdict
-from ops.explain.webhook_diagnosis import cause
+from ops.explain.facts import SessionFacts, StoredOrder
+from ops.explain.next_run import describe_next, format_utc
+from ops.explain.verdict_types import SessionVerdict, VerdictCase
+from ops.explain.webhook_diagnosis import diagnose_webhook
 from recon.domain.stripe_objects import UNPAID
 from recon.timestamps import parse_epoch
 
-_LEFT_ALONE = "No run changes or deletes an order."
+_NOT_CHANGED = "No run changes or deletes an order."
 
 
-def _duplicate(facts: Facts) -> Verdict | None:
+def _explain_duplicate(facts: SessionFacts) -> SessionVerdict | None:
     if len(facts.orders) <= 1:
         return None
     keys = ", ".join(order.key for order in facts.orders)
     recovered = [order.key for order in facts.orders if order.is_recovered]
-    surplus = f"usually the sync's, {recovered[0]}" if recovered else "the one that nobody works with"
-    return Verdict(
-        Case.DUPLICATE,
+    surplus = f"usually the sync's, {recovered[0]}" if recovered else "the one that is not in use"
+    return SessionVerdict(
+        VerdictCase.DUPLICATE,
         f"It has {len(facts.orders)} orders: {keys}.",
-        _LEFT_ALONE,
-        f"See which of them was shipped, and delete the other from the table: {surplus}.",
+        _NOT_CHANGED,
+        f"Check which of them was shipped, and delete the other from the table: {surplus}.",
     )
 
 
-def _drift(facts: Facts) -> Verdict | None:
+def _explain_drift(facts: SessionFacts) -> SessionVerdict | None:
     if not facts.orders or not facts.drift:
         return None
-    return Verdict(
-        Case.DRIFT,
-        f"{_origin(facts.orders[0])} It says something else than Stripe: {'; '.join(facts.drift)}.",
-        _LEFT_ALONE,
-        "Compare the two, and correct the order by hand where Stripe is right.",
+    return SessionVerdict(
+        VerdictCase.DRIFT,
+        f"{_describe_origin(facts.orders[0])} It differs from Stripe: {'; '.join(facts.drift)}.",
+        _NOT_CHANGED,
+        "Compare the two, and correct the order manually if Stripe is right.",
     )
 
 
-def _left_over(facts: Facts) -> Verdict | None:
+def _explain_left_over(facts: SessionFacts) -> SessionVerdict | None:
     if not facts.orders or not facts.dead_letters:
         return None
-    return Verdict(
-        Case.LEFT_OVER,
-        f"{_origin(facts.orders[0])} A message of it still lies in the dead-letter queue.",
-        "Moved back, the message is dropped or counts as skipped, since the order is there.",
-        f"Have it dropped: nightly-sync dlq redrive --session {facts.session_id}",
+    return SessionVerdict(
+        VerdictCase.LEFT_OVER,
+        f"{_describe_origin(facts.orders[0])} The dead-letter queue still holds a message of it.",
+        "If the message is moved back, it is dropped or counted as skipped, since the order exists.",
+        f"Move it back to drop it: nightly-sync dlq redrive --session {facts.session_id}",
     )
 
 
-def _unpaid(facts: Facts) -> Verdict | None:
+def _explain_unpaid(facts: SessionFacts) -> SessionVerdict | None:
     if not facts.orders or not facts.stripe or facts.stripe.payment_status != UNPAID:
         return None
-    return Verdict(
-        Case.UNPAID_ORDER,
-        f"{_origin(facts.orders[0])} Stripe says that it is not paid.",
-        what_comes(facts),
-        "Ship nothing before it is paid; look at the payment in Stripe's Dashboard.",
+    return SessionVerdict(
+        VerdictCase.UNPAID_ORDER,
+        f"{_describe_origin(facts.orders[0])} At Stripe it is not paid.",
+        describe_next(facts),
+        "Do not ship it before it is paid; check the payment in Stripe's Dashboard.",
     )
 
 
-def _there(facts: Facts) -> Verdict | None:
+def _explain_order(facts: SessionFacts) -> SessionVerdict | None:
     if not facts.orders:
         return None
     (order,) = facts.orders
-    case, since = (Case.RECOVERED, cause(facts)) if order.is_recovered else (Case.WEBHOOK, "")
+    case, since = VerdictCase.WEBHOOK, ""
+    if order.is_recovered:
+        case, since = VerdictCase.RECOVERED, diagnose_webhook(facts)
     if facts.stripe and facts.stripe.refunded:
-        case, since = Case.REFUNDED_ORDER, " Its money went back since, in full or by a lost dispute."
-    return Verdict(case, _origin(order) + since, what_comes(facts))
+        case, since = VerdictCase.REFUNDED_ORDER, " It was refunded in full or lost in a dispute since."
+    return SessionVerdict(case, _describe_origin(order) + since, describe_next(facts))
 
 
-def _origin(order: OrderThere) -> str:
+def _describe_origin(order: StoredOrder) -> str:
     number = order.order_number or order.key
-    at = _at(order.updated_at)
+    at = _describe_time(order.updated_at)
     if order.is_recovered:
         run = f"Run {order.run_id}" if order.run_id else "The sync"
-        return f"{run} wrote its order {number}{at}, since the webhook's was missing."
-    changed = f"; it was changed last{at}" if at else ""
+        return f"{run} wrote its order {number}{at}, because the webhook's was missing."
+    changed = f"; it was last changed{at}" if at else ""
     return f"The webhook wrote its order {number}{changed}."
 
 
-def _at(moment: str | None) -> str:
-    """Of a time as the table holds it, which another program may have written."""
+def _describe_time(stored: str | None) -> str:
+    """Return a stored time as ` at ...`, or an empty string if it cannot be parsed."""
     try:
-        return f" at {utc(datetime.fromtimestamp(parse_epoch(moment), UTC))}" if moment else ""
+        return f" at {format_utc(datetime.fromtimestamp(parse_epoch(stored), UTC))}" if stored else ""
     except ValueError:
         return ""
 
 
-RULES = (_duplicate, _drift, _left_over, _unpaid, _there)
+RULES = (_explain_duplicate, _explain_drift, _explain_left_over, _explain_unpaid, _explain_order)

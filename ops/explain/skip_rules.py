@@ -1,53 +1,59 @@
-"""Pure: a session that the consumer leaves alone by design: nothing is owed, or not yet, or to nobody."""
+"""Rules for sessions that the consumer skips: no order is due, or not yet, or it has no user. Pure."""
 
-from ops.explain.facts import Facts
-from ops.explain.next_run import backfill, looks_again, utc, what_comes
-from ops.explain.verdict_types import Case, Verdict
+from typing import assert_never
+
+from ops.explain.facts import SessionFacts
+from ops.explain.next_run import backfill_command, describe_next, format_utc, will_be_processed
+from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.runs.prediction import PredictedAction
 from recon.domain.reconcile import SkipReason
 
 
-def to_be_skipped(facts: Facts) -> Verdict | None:
-    reason = (
-        facts.prospect.reason if facts.prospect and facts.prospect.would is PredictedAction.SKIP else None
-    )
+def explain_skip(facts: SessionFacts) -> SessionVerdict | None:
+    """Return the verdict on a session that the consumer would skip although its order does not exist."""
+    prospect = facts.prospect
+    reason = prospect.reason if prospect and prospect.would is PredictedAction.SKIP else None
     match reason:
         case SkipReason.NOT_A_SALE:
-            return Verdict(Case.NOT_A_SALE, "It saves a payment method and sells nothing.", what_comes(facts))
+            why = "It saves a payment method and sells nothing."
+            return SessionVerdict(VerdictCase.NOT_A_SALE, why, describe_next(facts))
         case SkipReason.NO_USER:
-            return _no_user(facts)
+            return _explain_no_user(facts)
         case SkipReason.UNPAID:
-            return _unpaid(facts)
+            return _explain_unpaid(facts)
         case SkipReason.REFUNDED:
-            why = "There is no order, and its money went back, in full or by a lost dispute: none is written."
-            return Verdict(Case.REFUNDED, why, what_comes(facts))
+            why = "It was refunded in full or lost in a dispute before its order existed, so none is written."
+            return SessionVerdict(VerdictCase.REFUNDED, why, describe_next(facts))
         case SkipReason.EXPIRED:
             why = "It is older than orders are kept (ORDER_TTL_DAYS), so its order is not written any more."
-            return Verdict(Case.EXPIRED, why, what_comes(facts))
-    return None
+            return SessionVerdict(VerdictCase.EXPIRED, why, describe_next(facts))
+        case SkipReason.EXISTS | SkipReason.DISMISSED | None:
+            return None
+    assert_never(reason)
 
 
-def _no_user(facts: Facts) -> Verdict:
-    return Verdict(
-        Case.NO_USER,
-        "Neither its metadata (userId, user_id) nor an e-mail address says whose order it would be.",
-        what_comes(facts),
-        "Write its order by hand if one is owed; have the shop set metadata.userId when it opens a checkout.",
+def _explain_no_user(facts: SessionFacts) -> SessionVerdict:
+    return SessionVerdict(
+        VerdictCase.NO_USER,
+        "Neither its metadata (userId, user_id) nor an e-mail address names the user of its order.",
+        describe_next(facts),
+        "If an order is due, write it manually; have the shop set metadata.userId when it opens a checkout.",
     )
 
 
-def _unpaid(facts: Facts) -> Verdict:
+def _explain_unpaid(facts: SessionFacts) -> SessionVerdict:
     why = "It is completed and not paid: a delayed payment method that has not settled yet."
     if facts.pending:
-        until = f" (until {utc(facts.pending.asked_until)})" if facts.pending.asked_until else ""
-        return Verdict(Case.UNPAID, f"{why} It is kept as pending{until}.", what_comes(facts))
-    if looks_again(facts):
-        return Verdict(
-            Case.UNPAID, f"{why} It is not kept as pending yet; the next run does that.", what_comes(facts)
+        until = f" (until {format_utc(facts.pending.asked_until)})" if facts.pending.asked_until else ""
+        return SessionVerdict(
+            VerdictCase.UNPAID, f"{why} It is stored as pending{until}.", describe_next(facts)
         )
-    return Verdict(
-        Case.UNPAID_UNSEEN,
-        f"{why} It is not kept as pending, so no run would see it paid.",
-        what_comes(facts),
-        f"Have a run look at it, which keeps it: {backfill(facts)}",
+    if will_be_processed(facts):
+        why = f"{why} It is not stored as pending yet; the next run does that."
+        return SessionVerdict(VerdictCase.UNPAID, why, describe_next(facts))
+    return SessionVerdict(
+        VerdictCase.UNPAID_UNSEEN,
+        f"{why} It is not stored as pending, so no run would notice its payment.",
+        describe_next(facts),
+        f"Process it in a run, which stores it: {backfill_command(facts)}",
     )

@@ -1,15 +1,12 @@
-"""Pure: the facts of a session become a verdict: why it is as it is, what comes next, and what to do.
+"""The decision table. Pure: the first rule that applies to the facts gives the verdict."""
 
-The rules stand in the order in which they are asked, and the first one that applies says it.
-"""
+from ops.explain import rules_order_found, rules_order_missing
+from ops.explain.facts import SessionFacts
+from ops.explain.verdict_types import SessionVerdict
 
-from ops.explain import rules_order_found as with_order
-from ops.explain import rules_order_missing as without_order
-from ops.explain.facts import Facts
-from ops.explain.verdict_types import Verdict
-
-RULES = (*with_order.RULES, *without_order.RULES)
+RULES = (*rules_order_found.RULES, *rules_order_missing.RULES)
 
 
-def verdict_of(facts: Facts) -> Verdict:
+def decide_verdict(facts: SessionFacts) -> SessionVerdict:
+    """Return why the session is as it is, what happens next and what to do."""
     return next(verdict for rule in RULES if (verdict := rule(facts)))

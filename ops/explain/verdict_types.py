@@ -1,21 +1,21 @@
-"""What is said of a session."""
+"""The verdict on a session and the rows of the decision table."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Case(StrEnum):
-    """Each row of the decision table."""
+class VerdictCase(StrEnum):
+    """One row of the decision table."""
 
-    # Its order is there.
+    # Its order exists.
     DUPLICATE = "duplicate"
     DRIFT = "drift"
-    LEFT_OVER = "left_over"  # and a dead message of it
+    LEFT_OVER = "left_over"  # together with a dead message
     UNPAID_ORDER = "unpaid_order"
     REFUNDED_ORDER = "refunded_order"
     RECOVERED = "recovered"
     WEBHOOK = "webhook"
-    # Its order is not there.
+    # Its order does not exist.
     OPEN = "open"
     ABANDONED = "abandoned"
     DEAD = "dead"
@@ -37,14 +37,15 @@ class Case(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Sentences for an operator. `to_do` is None where there is nothing to do."""
+class SessionVerdict:
+    """Sentences for an operator. `to_do` is None if there is nothing to do."""
 
-    case: Case
+    case: VerdictCase
     why: str
     next: str
     to_do: str | None = None
 
     @property
     def needs_attention(self) -> bool:
+        """Whether an operator has something to do."""
         return self.to_do is not None

@@ -1,4 +1,4 @@
-"""The JSON of `--json`: one shape for each command, in the names of the contracts."""
+"""The JSON of `--json`: dataclass fields in camelCase, times and enumerations as strings."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -7,18 +7,19 @@ from enum import Enum
 
 from recon.timestamps import to_iso
 
-type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+type JsonValue = bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None
 
 
-def to_json(value: object) -> Json:  # noqa: PLR0911 - one return a form
-    """A dataclass as an object with names in camelCase, a time as `2024-11-27T02:00:00Z`, an enumeration as
-    its value. Raises TypeError for what has no form here, so that none is made up."""
+def to_json(value: object) -> JsonValue:
+    """Convert a value to plain JSON types.
+
+    A dataclass becomes an object with camelCase names, a datetime `2024-11-27T02:00:00Z`, an enumeration its
+    value. Raise TypeError for any other type.
+    """
     match value:
-        case None | bool() | int() | float():
-            return value
         case Enum():
             return to_json(value.value)
-        case str():
+        case None | bool() | int() | float() | str():
             return value
         case datetime():
             return to_iso(value.timestamp())
@@ -27,10 +28,11 @@ def to_json(value: object) -> Json:  # noqa: PLR0911 - one return a form
         case list() | tuple():
             return [to_json(inner) for inner in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {camel(field.name): to_json(getattr(value, field.name)) for field in fields(value)}
+        return {to_camel_case(field.name): to_json(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def camel(name: str) -> str:
+def to_camel_case(name: str) -> str:
+    """Convert `run_id` to `runId`."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)

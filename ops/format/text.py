@@ -1,4 +1,4 @@
-"""Times, spans and amounts as people read them. Times are UTC, as everything of the sync is."""
+"""Times, durations, quantities and amounts in the form that people read. All times are UTC."""
 
 from datetime import UTC, datetime
 
@@ -6,13 +6,13 @@ from ops.format.money import Money
 from recon.timestamps import DAY, HOUR, MINUTE
 
 
-def when(moment: datetime) -> str:
-    """`2026-11-23 02:00`."""
+def format_time(moment: datetime) -> str:
+    """Format a time as `2026-11-23 02:00`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def duration(seconds: float | None) -> str:
-    """Two units at most: `8 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`; `-` where it is not known."""
+    """Format a duration in at most two units: `8 s`, `3 min 20 s`, `2 h 5 min`; `-` if it is unknown."""
     if seconds is None:
         return "-"
     whole = round(abs(seconds))
@@ -28,15 +28,15 @@ def duration(seconds: float | None) -> str:
 
 
 def span(sessions: int, start: datetime, end: datetime) -> str:
-    """`200 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC`."""
-    return f"{counted(sessions, 'session')} from {when(start)} to {when(end)} UTC"
+    """Format a window as `200 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC`."""
+    return f"{quantity(sessions, 'session')} from {format_time(start)} to {format_time(end)} UTC"
 
 
-def counted(count: int, thing: str, things: str | None = None) -> str:
-    """`1 session`, `1,204 sessions`."""
-    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+def quantity(count: int, singular: str, plural: str | None = None) -> str:
+    """Format a count with its noun: `1 session`, `1,204 sessions`."""
+    return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
 
 
-def worth(amount: int | None, currency: str | None) -> str:
-    """`15.00 USD`; empty where it is not known."""
+def format_amount(amount: int | None, currency: str | None) -> str:
+    """Format an amount as `15.00 USD`; empty if it is unknown."""
     return "" if amount is None or currency is None else str(Money(currency, amount))

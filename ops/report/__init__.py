@@ -1,22 +1,22 @@
-"""The report: what the runs of some days recovered, as one HTML page that needs nothing else.
+"""The report: what the runs of some days recovered, as one HTML file that needs nothing else.
 
-model.py     what the page says: frozen values, no markup
-sessions.py  pure: what several runs saw of the same sessions, taken together
-summary.py   pure: runs and sessions become a report
+model.py     the content of the report, without markup
+sessions.py  the outcomes of several runs combined by session; pure
+summary.py   runs and sessions combined into a report; pure
 collect.py   reads the table into the model
-words.py     numbers, days and durations as people read them
-markup.py    HTML that escapes what it is given
-lede.py      the report in a sentence or two
-overview.py  numbers at a glance, and how they went day by day
-notes.py     what the page does not know
-charts.py    bars, as inline SVG
-tables.py    tables that scroll by themselves
-style.py     the page's style sheet
-page.py      the page
+text.py      days, results and ids as people read them
+markup.py    HTML that escapes its content
+headline.py  the report in a sentence or two
+overview.py  the main numbers, and charts of them by day
+notes.py     what the report cannot show
+charts.py    bar charts as inline SVG
+tables.py    tables that scroll
+style.py     the style sheet
+page.py      the whole page
 """
 
-from ops.report.collect import collect
-from ops.report.model import Report
-from ops.report.page import page
+from ops.report.collect import collect_report
+from ops.report.model import SyncReport
+from ops.report.page import render_page
 
-__all__ = ["Report", "collect", "page"]
+__all__ = ["SyncReport", "collect_report", "render_page"]

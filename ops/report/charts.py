@@ -1,24 +1,24 @@
-"""Bars, as inline SVG: one for each day, all charts over the same days.
+"""Bar charts as inline SVG: one bar per day, and all charts for the same days.
 
-The SVG is stretched to the width there is, so it holds shapes only; all its words are HTML around it.
+The SVG is stretched to the available width, so it contains only shapes; its texts are HTML around it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.report.markup import Html, element, joined
+from ops.report.markup import Html, element, join
 
 _SLOT = 10
 _GAP = 2
 _HEIGHT = 100
-# What is not nothing is seen, and differs from the mark of a day on which there was nothing.
+# A small value must be visible and differ from the mark of a day with the value zero.
 _LOWEST_BAR = 6
-_NOTHING = 2
+_ZERO_MARK = 2
 
 
 @dataclass(frozen=True)
 class Bar:
-    """`label` is the day, `text` the value in words; None is a day of which nothing is known."""
+    """One day: `label` is the date, `text` the formatted value; the value is None if it is not known."""
 
     label: str
     value: int | None
@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """`name` makes its ids; `figure` is the one number of it all; `tone` is a class of the style sheet."""
+    """A chart. `name` is used for ids, `figure` is the total, `tone` a class of the style sheet."""
 
     name: str
     title: str
@@ -36,7 +36,8 @@ class Chart:
     tone: str = "good"
 
 
-def chart(chart: Chart) -> Html:
+def render_chart(chart: Chart) -> Html:
+    """Return a figure with title, total, drawing and axis."""
     first, last = chart.bars[0], chart.bars[-1]
     caption = element(
         "figcaption",
@@ -47,45 +48,45 @@ def chart(chart: Chart) -> Html:
     return element(
         "figure",
         caption,
-        element("p", _highest(chart.bars), class_="note"),
-        _drawing(chart),
+        element("p", _describe_highest(chart.bars), class_="note"),
+        _draw(chart),
         element("div", *axis, class_="axis", aria_hidden="true"),
         class_=f"chart {chart.tone}",
     )
 
 
-def _drawing(chart: Chart) -> Html:
+def _draw(chart: Chart) -> Html:
     top = max((bar.value or 0 for bar in chart.bars), default=0)
     title, description = f"{chart.name}-title", f"{chart.name}-desc"
     width = _SLOT * len(chart.bars)
     return element(
         "svg",
         element("title", f"{chart.title}: {chart.figure}", id=title),
-        element("desc", _description(chart.bars), id=description),
-        [_slot(bar, _SLOT * n, top) for n, bar in enumerate(chart.bars)],
+        element("desc", _describe(chart.bars), id=description),
+        [_draw_slot(bar, _SLOT * n, top) for n, bar in enumerate(chart.bars)],
         element("line", x1=0, x2=width, y1=_HEIGHT, y2=_HEIGHT, class_="base"),
         role="img",
         aria_labelledby=title,
         aria_describedby=description,
         viewBox=f"0 0 {width} {_HEIGHT}",
         preserveAspectRatio="none",
-        # A few days are not drawn as a few walls.
+        # A few bars must not become very wide.
         style=f"max-width:{len(chart.bars) * 3}rem",
     )
 
 
-def _slot(bar: Bar, x: int, top: int) -> Html:
-    """The whole height says the value to whoever points at it."""
-    said = element("title", f"{bar.label}: {bar.text}")
+def _draw_slot(bar: Bar, x: int, top: int) -> Html:
+    """Return a bar in a slot of full height, which shows the value when pointed at."""
+    title = element("title", f"{bar.label}: {bar.text}")
     space = element("rect", x=x, y=0, width=_SLOT, height=_HEIGHT, class_="slot")
-    return element("g", said, space, _mark(bar, x, top))
+    return element("g", title, space, _draw_bar(bar, x, top))
 
 
-def _mark(bar: Bar, x: int, top: int) -> Html:
+def _draw_bar(bar: Bar, x: int, top: int) -> Html:
     if bar.value is None:
-        return joined(())
-    # Whole numbers: a height is a picture of an amount, and never becomes one again.
-    height = max(bar.value * _HEIGHT // top, _LOWEST_BAR) if bar.value > 0 else _NOTHING
+        return join(())
+    # Whole numbers are enough for a drawing.
+    height = max(bar.value * _HEIGHT // top, _LOWEST_BAR) if bar.value > 0 else _ZERO_MARK
     return element(
         "rect",
         x=x + _GAP // 2,
@@ -96,7 +97,7 @@ def _mark(bar: Bar, x: int, top: int) -> Html:
     )
 
 
-def _highest(bars: Sequence[Bar]) -> str:
+def _describe_highest(bars: Sequence[Bar]) -> str:
     known = [bar for bar in bars if bar.value]
     if not known:
         return "None on any day"
@@ -104,11 +105,12 @@ def _highest(bars: Sequence[Bar]) -> str:
     return f"Most: {highest.text} on {highest.label}"
 
 
-def _description(bars: Sequence[Bar]) -> str:
-    marked = sum(bar.value is not None and bar.value > 0 for bar in bars)
+def _describe(bars: Sequence[Bar]) -> str:
+    positive = sum(bar.value is not None and bar.value > 0 for bar in bars)
     unknown = sum(bar.value is None for bar in bars)
     return (
-        f"One bar for each day from {bars[0].label} to {bars[-1].label}. {_highest(bars)}. "
-        f"Days with any: {marked}; with none: {len(bars) - marked - unknown}; without a run: {unknown}. "
-        "The table Day by day has every number."
+        f"One bar for each day from {bars[0].label} to {bars[-1].label}. {_describe_highest(bars)}. "
+        f"Days with a value: {positive}; with zero: {len(bars) - positive - unknown}; "
+        f"without a run: {unknown}. "
+        "The table Day by day lists every number."
     )

@@ -1,112 +1,88 @@
-"""Reads runs and their outcomes into a report. Tolerant of records that other versions left."""
+"""Reads runs and their outcomes into a report."""
 
 import re
 from collections.abc import Iterator
 
 from ops.format.money import Money
-from ops.report.model import Report, RunLine, midnight
-from ops.report.sessions import Sessions, Sighting
-from ops.report.summary import report_of
-from recon.dynamodb.records import RUN_PREFIX, outcome_partition, parse_run
-from recon.dynamodb.table import Item, Table
-from recon.timestamps import DAY, parse_epoch
+from ops.report.model import RunLine, SyncReport, find_midnight
+from ops.report.sessions import SessionHistory, StoredOutcome
+from ops.report.summary import build_report
+from recon.dynamodb.records import RUN_PREFIX, OutcomeRecord, Run, outcome_partition, parse_outcome, parse_run
+from recon.dynamodb.table import Table
+from recon.timestamps import DAY
 
 _ATTRIBUTES = "SK, outcome, reason, orderNumber, errorType, errorMessage, attempts, drift, amount, currency"
-# A duplicate names the keys of both orders, and a key is a user's id, often an e-mail address.
+# A duplicate names the keys of both orders, and a key contains a user id, often an e-mail address.
 _DUPLICATE = "duplicate:"
 _USER_KEY = re.compile("USER#.*", re.DOTALL)
 
 
-def collect(table: Table, *, now: int, days: int, stack: str) -> Report:
-    """The report of the last `days` days, today being one of them: whole days in UTC, up to `now` (epoch
-    seconds). `stack` is the name it is headed with.
+def collect_report(table: Table, *, now: int, days: int, stack: str) -> SyncReport:
+    """Return the report of the last `days` days in UTC, today included, up to `now` (epoch seconds).
 
-    Reads all runs, and all outcomes of those that began in the period, consistently.
+    Reads all runs, and all outcomes of those that began in the period, with consistent reads. `stack` is the
+    name in the heading.
     """
-    start = midnight(now) - (days - 1) * DAY
-    runs = [run for run in _runs(table) if start <= run.started_at <= now]
-    sessions = Sessions()
-    # Oldest first, and each run before its outcomes: one that is going on has counted no more than it has.
-    known = {run.run_id: sessions.add(run, _sightings(table, run.run_id)) for run in runs}
+    start = find_midnight(now) - (days - 1) * DAY
+    runs = [run for run in _read_runs(table) if start <= run.started_at <= now]
+    sessions = SessionHistory()
+    # Runs are read before their outcomes, so that a running one has counted no more than it has outcomes.
+    known = {run.run_id: sessions.add(run, _read_outcomes(table, run.run_id)) for run in runs}
     period = range(start, now + 1, DAY)
-    return report_of(period, runs, sessions, known, stack=stack, generated_at=now)
+    return build_report(period, runs, sessions, known, stack=stack, generated_at=now)
 
 
-def _runs(table: Table) -> list[RunLine]:
-    """All that say when they began, oldest first."""
+def _read_runs(table: Table) -> list[RunLine]:
+    """Return the runs with a valid start time, oldest first."""
     items = table.query("PK = :system AND begins_with(SK, :runs)", {":system": "SYSTEM", ":runs": RUN_PREFIX})
-    lines = [line for item in items if (line := _run_line(item))]
+    lines = [line for item in items if (line := _to_run_line(parse_run(item)))]
     return sorted(lines, key=lambda line: (line.started_at, line.run_id))
 
 
-def _run_line(item: Item) -> RunLine | None:
-    run = parse_run(item)
-    started, ended = _epoch(run.started_at), _epoch(run.completed_at)
+def _to_run_line(run: Run) -> RunLine | None:
+    started, ended = run.started_epoch, run.completed_epoch
     if started is None:
         return None
     return RunLine(
         run_id=run.run_id,
-        trigger=str(run.trigger),
+        trigger=run.trigger,
         started_at=started,
-        status=str(run.status),
+        status=run.status,
         seconds=None if ended is None else max(0, ended - started),
-        enqueued=_count(run.enqueued),
-        processed=_count(run.processed),
-        created=_count(run.created),
-        skipped=_count(run.skipped),
-        errors=_count(run.errors),
-        drifted=_count(run.drifted),
+        enqueued=run.enqueued,
+        processed=run.processed,
+        created=run.created,
+        skipped=run.skipped,
+        errors=run.errors,
+        drifted=run.drifted,
         failure=run.failure.error_type if run.failure else None,
     )
 
 
-def _sightings(table: Table, run_id: str) -> Iterator[Sighting]:
+def _read_outcomes(table: Table, run_id: str) -> Iterator[StoredOutcome]:
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}, projection=_ATTRIBUTES):
-        yield Sighting(
-            session_id=item["SK"].removeprefix("SESSION#"),
-            outcome=_text(item, "outcome") or "unknown",
-            reason=_text(item, "reason"),
-            order_number=_text(item, "orderNumber"),
-            money=_money(item),
-            error_type=_text(item, "errorType") or "-",
-            error_message=_public(_text(item, "errorMessage") or ""),
-            attempts=_integer(item.get("attempts")),
-            drift=_drift(item.get("drift")),
+        outcome = parse_outcome(item)
+        yield StoredOutcome(
+            session_id=outcome.session_id,
+            outcome=outcome.outcome,
+            reason=outcome.reason,
+            order_number=outcome.order_number,
+            money=_to_money(outcome),
+            error_type=outcome.error_type or "-",
+            error_message=_remove_user_keys(outcome.error_message or ""),
+            attempts=outcome.attempts,
+            drift=tuple(map(_remove_user_keys, outcome.drift)),
         )
 
 
-def _drift(texts: object) -> tuple[str, ...]:
-    return tuple(_public(str(text)) for text in texts) if isinstance(texts, list) else ()
-
-
-def _public(text: str) -> str:
-    """Without the keys of users, which are for operators and not for everybody whom the report is shown."""
+def _remove_user_keys(text: str) -> str:
+    """Remove the keys of users: operators may see them, but a report is passed on."""
     if text.startswith(_DUPLICATE) and _USER_KEY.search(text):
         return f"{_DUPLICATE} there is more than one order of this session"
     return _USER_KEY.sub("USER#…", text)
 
 
-def _money(item: Item) -> Money | None:
-    amount, currency = _integer(item.get("amount")), _text(item, "currency")
-    return None if amount is None or currency is None else Money(currency.lower(), amount)
-
-
-def _text(item: Item, name: str) -> str | None:
-    value = item.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def _integer(value: object) -> int | None:
-    # type(), not isinstance: a boolean is no amount.
-    return value if type(value) is int else None
-
-
-def _count(value: object) -> int:
-    return _integer(value) or 0
-
-
-def _epoch(text: object) -> int | None:
-    try:
-        return parse_epoch(text) if isinstance(text, str) else None
-    except ValueError:
+def _to_money(outcome: OutcomeRecord) -> Money | None:
+    if outcome.amount is None or not outcome.currency:
         return None
+    return Money(outcome.currency.lower(), outcome.amount)

@@ -1,11 +1,11 @@
-"""What a report says. Times are epoch seconds, a day is its midnight in UTC, amounts are `Money`."""
+"""The content of a report. Times are epoch seconds, a day is its midnight in UTC, amounts are `Money`."""
 
 from collections import Counter
 from dataclasses import dataclass
 
 from ops.format.money import Money, totals
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import FAILED, RUNNING
+from recon.domain.run import RunStatus
 from recon.timestamps import DAY
 
 _ALL_TENTHS = 1_000  # of a percent
@@ -13,18 +13,18 @@ _ALL_TENTHS = 1_000  # of a percent
 
 @dataclass(frozen=True)
 class Share:
-    """`part` of `whole`, both counts."""
+    """A part of a whole, both as counts."""
 
     part: int
     whole: int
 
     @property
     def basis_points(self) -> int:
-        """Hundredths of a percent, rounded down; 0 of nothing."""
+        """The share in hundredths of a percent, rounded down; 0 if the whole is 0."""
         return self.part * 10_000 // self.whole if self.whole else 0
 
     def __str__(self) -> str:
-        """`2.3%`. What is not none is never shown as none, nor what is not all as all."""
+        """Return `2.3%`; only exact shares are shown as `0%` and `100%`."""
         if not self.whole:
             return "-"
         if self.part in (0, self.whole):
@@ -37,8 +37,10 @@ class Share:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run by its own record. `seconds` is None until it has ended. `failure` is the type of the error that
-    a failed run ended with, where its record says so."""
+    """A run as its own record describes it. `seconds` is None until it has ended.
+
+    `failure` is the type of the error that a failed run ended with, if its record has one.
+    """
 
     run_id: str
     trigger: str
@@ -55,12 +57,12 @@ class RunLine:
 
     @property
     def day(self) -> int:
-        return midnight(self.started_at)
+        return find_midnight(self.started_at)
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """An order that a run wrote. `money` is None where its outcome names no amount."""
+class ReportedOrder:
+    """An order that a run wrote. `money` is None if its outcome has no amount."""
 
     session_id: str
     day: int
@@ -70,9 +72,11 @@ class Recovered:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A session that a run gave up, by the latest of these outcomes. `fate` is what has become of it since:
-    `error` as long as it is open."""
+class FailedSession:
+    """A session that a run gave up, from the latest such outcome.
+
+    `fate` is what became of it since then: `error` as long as it is open.
+    """
 
     session_id: str
     day: int
@@ -88,8 +92,8 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Drifted:
-    """A session whose order says something else than Stripe, by the latest look at it."""
+class DriftedOrder:
+    """An order that differs from Stripe, from the latest outcome that says so."""
 
     session_id: str
     day: int
@@ -98,9 +102,8 @@ class Drifted:
 
 
 @dataclass(frozen=True)
-class Gone:
-    """What only the counters of runs still know, since the outcomes have expired: of `runs` runs so many
-    orders and errors."""
+class ExpiredOutcomes:
+    """Orders and errors that only the counters of `runs` runs show, because the outcomes have expired."""
 
     runs: int = 0
     created: int = 0
@@ -108,10 +111,10 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class Day:
-    """A day of the period, by the start of its runs; each session belongs to one day, so that days add up.
+class DayTotals:
+    """The runs that began on one day. Each session belongs to one day, so the days add up to the totals.
 
-    `longest` is its longest run that has ended, in seconds; None where there is none.
+    `longest` is the longest run that has ended, in seconds, or None if there is none.
     """
 
     day: int
@@ -124,45 +127,45 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A period of whole days up to the moment it was made. Runs and sessions come newest first.
+class SyncReport:
+    """A period of whole days up to `generated_at`. Runs and sessions are newest first.
 
-    `fates`: how many sessions ended as what (`created`, the reason of a skip, `error`), most first; each
-    session once, however many runs saw it.
+    `fates` is how many sessions have each result (`created`, the reason of a skip, `error`), highest number
+    first; each session is counted once, however many runs processed it.
     """
 
     stack: str
     generated_at: int
     start: int
-    days: tuple[Day, ...]
+    days: tuple[DayTotals, ...]
     runs: tuple[RunLine, ...]
-    recovered: tuple[Recovered, ...]
-    failed: tuple[Failed, ...]
-    drifted: tuple[Drifted, ...]
+    recovered: tuple[ReportedOrder, ...]
+    failed: tuple[FailedSession, ...]
+    drifted: tuple[DriftedOrder, ...]
     fates: tuple[tuple[str, int], ...]
     missed: Share
-    gone: Gone
+    gone: ExpiredOutcomes
 
     @property
     def recovered_count(self) -> int:
-        """Also those whose outcomes have expired."""
+        """How many orders runs wrote, including those whose outcomes have expired."""
         return len(self.recovered) + self.gone.created
 
     @property
     def money(self) -> list[Money]:
-        """One total for each currency, those of most orders first."""
+        """One total per currency, the currency with the most orders first."""
         money = [order.money for order in self.recovered if order.money]
         orders = Counter(one.currency for one in money)
         return sorted(totals(money), key=lambda total: -orders[total.currency])
 
     @property
     def without_amount(self) -> int:
-        """Listed orders of which no amount is known."""
+        """How many listed orders have no known amount."""
         return sum(order.money is None for order in self.recovered)
 
     @property
     def unknown_amounts(self) -> int:
-        """Recovered orders that `money` is without."""
+        """How many recovered orders `money` does not include."""
         return self.without_amount + self.gone.created
 
     @property
@@ -171,13 +174,13 @@ class Report:
 
     @property
     def unfinished_runs(self) -> int:
-        return sum(run.status == RUNNING for run in self.runs)
+        return sum(run.status == RunStatus.RUNNING for run in self.runs)
 
     @property
     def failed_runs(self) -> int:
-        return sum(run.status == FAILED for run in self.runs)
+        return sum(run.status == RunStatus.FAILED for run in self.runs)
 
 
-def midnight(epoch: int) -> int:
-    """The beginning of its day in UTC."""
+def find_midnight(epoch: int) -> int:
+    """Return the beginning of the day in UTC."""
     return epoch - epoch % DAY

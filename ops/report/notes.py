@@ -1,37 +1,38 @@
-"""What the page does not know, said plainly."""
+"""The section about what the report cannot show."""
 
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.report.markup import Html, element
-from ops.report.model import Report
+from ops.report.model import SyncReport
 from recon.dynamodb.records import OUTCOME_DAYS, RUN_DAYS
 
 _ALWAYS = (
     (
-        f"What became of a session is kept for {OUTCOME_DAYS} days, the record of a run for {RUN_DAYS}: what "
-        "is older cannot be here. A dry run leaves no record."
+        f"The outcome of a session is kept for {OUTCOME_DAYS} days, the record of a run for {RUN_DAYS} days. "
+        "Older data is not included. A dry run leaves no record."
     ),
-    "Missed webhooks are the orders that a run had to write, of all orders that runs wrote or found.",
+    "Missed webhooks are the orders that runs wrote, as a share of all orders that runs wrote or found.",
 )
 
 
-def notes(report: Report) -> Html:
-    return element("ul", *(element("li", note) for note in _notes(report)), class_="notes")
+def render_notes(report: SyncReport) -> Html:
+    """Return the notes as a list."""
+    return element("ul", *(element("li", note) for note in _list_notes(report)), class_="notes")
 
 
-def _notes(report: Report) -> list[str]:
+def _list_notes(report: SyncReport) -> list[str]:
     notes = list(_ALWAYS)
     if gone := report.gone.runs:
         notes.append(
-            f"Of {counted(gone, 'run')} not all details are kept any more. Their counters say "
-            f"{counted(report.gone.created, 'recovered order')} and "
-            f"{counted(report.gone.errors, 'error')} more than are listed. These orders are counted as "
-            "recovered; the money, the missed webhooks and the lists are without them."
+            f"The outcomes of {quantity(gone, 'run')} are not complete any more. According to the counters, "
+            f"{quantity(report.gone.created, 'recovered order')} and "
+            f"{quantity(report.gone.errors, 'error')} are not listed. These orders are included in the "
+            "number of recovered orders, but not in the money, the missed webhooks and the lists."
         )
     if unknown := report.without_amount:
         notes.append(
-            f"For {counted(unknown, 'listed order')} no amount is recorded: an earlier version wrote "
-            "the order, or it was free. The money is that of the others."
+            f"For {quantity(unknown, 'listed order')} no amount is recorded: an earlier version wrote "
+            "the order, or it was free. The money is that of the other orders."
         )
     if running := report.unfinished_runs:
-        notes.append(f"{counted(running, 'run')} had not ended when this page was made.")
+        notes.append(f"{quantity(running, 'run')} had not ended when this page was generated.")
     return notes

@@ -1,37 +1,44 @@
-"""The report at a glance: its numbers, and how they went day by day."""
+"""The main numbers, and charts of them by day."""
 
 from collections.abc import Callable, Sequence
 
 from ops.format.money import Money
-from ops.format.text import counted, duration
-from ops.report import text as words
-from ops.report.charts import Bar, Chart, chart
+from ops.format.text import duration, quantity
+from ops.report import text
+from ops.report.charts import Bar, Chart, render_chart
 from ops.report.markup import Content, Html, element
-from ops.report.model import Day, Report
+from ops.report.model import DayTotals, SyncReport
 
-# Of more currencies than this, the rest is in the table only.
+# The other currencies are in the table only.
 MAX_MONEY_CHARTS = 6
-_LARGE_FIGURES = 2  # more than so many in one card are set smaller
+_LARGE_FIGURES = 2  # more figures in one card are smaller
 
 
-def cards(report: Report) -> Html:
+def render_cards(report: SyncReport) -> Html:
+    """Return one card per number."""
     missed, runs = report.missed, report.runs
     open_errors = f"{report.open_errors:,} still open" if report.failed else "no session was given up"
     failed_runs = f"{report.failed_runs:,} failed" if report.failed_runs else "none failed"
     return element(
         "dl",
-        _card("Orders recovered", [f"{report.recovered_count:,}"], "that would have been lost"),
-        _card("Money recovered", [_amount(one) for one in report.money] or ["-"], _of_amounts(report)),
-        _card("Missed webhooks", [str(missed)], f"{missed.part:,} of {counted(missed.whole, 'order')}"),
-        _card("Errors", [f"{len(report.failed):,}"], open_errors, bad=report.open_errors > 0),
-        _card("Drift", [f"{len(report.drifted):,}"], "orders that differ from Stripe"),
-        _card("Runs", [f"{len(runs):,}"], failed_runs, bad=report.failed_runs > 0),
+        _render_card("Orders recovered", [f"{report.recovered_count:,}"], "that would have been lost"),
+        _render_card(
+            "Money recovered",
+            [_render_amount(one) for one in report.money] or ["-"],
+            _describe_amounts(report),
+        ),
+        _render_card(
+            "Missed webhooks", [str(missed)], f"{missed.part:,} of {quantity(missed.whole, 'order')}"
+        ),
+        _render_card("Errors", [f"{len(report.failed):,}"], open_errors, bad=report.open_errors > 0),
+        _render_card("Drift", [f"{len(report.drifted):,}"], "orders that differ from Stripe"),
+        _render_card("Runs", [f"{len(runs):,}"], failed_runs, bad=report.failed_runs > 0),
         class_="cards",
     )
 
 
-def _of_amounts(report: Report) -> str:
-    known = counted(report.recovered_count - report.unknown_amounts, "order")
+def _describe_amounts(report: SyncReport) -> str:
+    known = quantity(report.recovered_count - report.unknown_amounts, "order")
     return (
         f"of {known}; {report.unknown_amounts:,} of unknown amount"
         if report.unknown_amounts
@@ -39,7 +46,7 @@ def _of_amounts(report: Report) -> str:
     )
 
 
-def _card(name: str, figures: Sequence[Content], note: str, *, bad: bool = False) -> Html:
+def _render_card(name: str, figures: Sequence[Content], note: str, *, bad: bool = False) -> Html:
     size = "figure many" if len(figures) > _LARGE_FIGURES else "figure"
     return element(
         "div",
@@ -50,70 +57,79 @@ def _card(name: str, figures: Sequence[Content], note: str, *, bad: bool = False
     )
 
 
-def _amount(money: Money) -> list[Content]:
+def _render_amount(money: Money) -> list[Content]:
     number, _, currency = str(money).partition(" ")
     return [f"{number} ", element("small", currency)]
 
 
-def charts(report: Report) -> Html:
-    """All over the same days."""
+def render_charts(report: SyncReport) -> Html:
+    """Return all charts, for the same days."""
     days, missed = report.days, report.missed
     recovered = f"{report.recovered_count:,}"
     drawn = [
-        Chart("recovered", "Orders recovered", recovered, _bars(days, lambda day: _count(day.recovered))),
-        *_money_charts(report),
-        Chart("missed", "Missed webhooks", str(missed), _bars(days, _missed), "open"),
         Chart(
-            "failed", "Errors", f"{len(report.failed):,}", _bars(days, lambda day: _count(day.errors)), "bad"
+            "recovered",
+            "Orders recovered",
+            recovered,
+            _build_bars(days, lambda day: _read_count(day.recovered)),
         ),
-        Chart("took", "Longest run", _longest(days), _bars(days, _took), "plain"),
+        *_build_money_charts(report),
+        Chart("missed", "Missed webhooks", str(missed), _build_bars(days, _read_missed), "open"),
+        Chart(
+            "failed",
+            "Errors",
+            f"{len(report.failed):,}",
+            _build_bars(days, lambda day: _read_count(day.errors)),
+            "bad",
+        ),
+        Chart("took", "Longest run", _describe_longest(days), _build_bars(days, _read_duration), "plain"),
     ]
-    legend = "A low grey mark is a day with runs and nothing to show; no mark is a day without a run."
-    note = element("p", legend, _more(report), class_="note")
-    return element("div", element("div", *map(chart, drawn), class_="charts"), note)
+    legend = "A low grey mark is a day with runs and the value zero; no mark is a day without a run."
+    note = element("p", legend, _describe_others(report), class_="note")
+    return element("div", element("div", *map(render_chart, drawn), class_="charts"), note)
 
 
-def _bars(days: Sequence[Day], read: Callable[[Day], tuple[int | None, str]]) -> list[Bar]:
-    return [Bar(words.date(day.day), *(read(day) if day.runs else (None, "no run"))) for day in days]
+def _build_bars(days: Sequence[DayTotals], read: Callable[[DayTotals], tuple[int | None, str]]) -> list[Bar]:
+    return [Bar(text.format_date(day.day), *(read(day) if day.runs else (None, "no run"))) for day in days]
 
 
-def _count(count: int) -> tuple[int, str]:
+def _read_count(count: int) -> tuple[int, str]:
     return count, f"{count:,}"
 
 
-def _missed(day: Day) -> tuple[int, str]:
-    orders = counted(day.missed.whole, "order")
+def _read_missed(day: DayTotals) -> tuple[int, str]:
+    orders = quantity(day.missed.whole, "order")
     return day.missed.basis_points, f"{day.missed} of {orders}" if day.missed.whole else "no order known"
 
 
-def _took(day: Day) -> tuple[int | None, str]:
+def _read_duration(day: DayTotals) -> tuple[int | None, str]:
     return day.longest, "has not ended" if day.longest is None else duration(day.longest)
 
 
-def _longest(days: Sequence[Day]) -> str:
+def _describe_longest(days: Sequence[DayTotals]) -> str:
     return duration(max((day.longest for day in days if day.longest is not None), default=None))
 
 
-def _money_charts(report: Report) -> list[Chart]:
+def _build_money_charts(report: SyncReport) -> list[Chart]:
     return [
         Chart(
             f"money-{n}",
             f"Recovered in {total.currency.upper()}",
             str(total).partition(" ")[0],
-            _bars(report.days, _amount_in(total.currency)),
+            _build_bars(report.days, _read_money_in(total.currency)),
         )
         for n, total in enumerate(report.money[:MAX_MONEY_CHARTS])
     ]
 
 
-def _amount_in(currency: str) -> Callable[[Day], tuple[int, str]]:
-    def read(day: Day) -> tuple[int, str]:
+def _read_money_in(currency: str) -> Callable[[DayTotals], tuple[int, str]]:
+    def read(day: DayTotals) -> tuple[int, str]:
         money = next((one for one in day.money if one.currency == currency), Money(currency, 0))
         return money.amount, str(money)
 
     return read
 
 
-def _more(report: Report) -> str:
+def _describe_others(report: SyncReport) -> str:
     more = len(report.money) - MAX_MONEY_CHARTS
-    return f" {counted(more, 'more currency', 'more currencies')} in the table only." if more > 0 else ""
+    return f" {quantity(more, 'more currency', 'more currencies')} in the table only." if more > 0 else ""

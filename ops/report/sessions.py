@@ -1,17 +1,17 @@
-"""Pure: what several runs saw of the same sessions, taken together. A session is one session."""
+"""The outcomes of several runs combined by session. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ops.format.money import Money
-from ops.report.model import Drifted, Failed, Recovered, RunLine
+from ops.report.model import DriftedOrder, FailedSession, ReportedOrder, RunLine
 from recon.domain.reconcile import Outcome, SkipReason
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """One session in one run, as its outcome says."""
+class StoredOutcome:
+    """The outcome of one session in one run."""
 
     session_id: str
     outcome: str
@@ -25,71 +25,76 @@ class Sighting:
 
     @property
     def fate(self) -> str:
-        """The reason of a skip, else the outcome; words of another version stay as they are."""
+        """The reason of a skip, otherwise the outcome; values of other versions are kept."""
         return self.reason or self.outcome
 
 
 @dataclass
-class Sessions:
-    """Takes the runs in, oldest first."""
+class SessionHistory:
+    """What became of each session. Add the runs oldest first."""
 
-    _created: dict[str, Recovered] = field(default_factory=dict)
-    _existing: dict[str, int] = field(default_factory=dict)  # the day it was found first
-    _failed: dict[str, Failed] = field(default_factory=dict)
-    _drifted: dict[str, Drifted] = field(default_factory=dict)
+    _created: dict[str, ReportedOrder] = field(default_factory=dict)
+    _existing: dict[str, int] = field(default_factory=dict)  # the day when its order was first found
+    _failed: dict[str, FailedSession] = field(default_factory=dict)
+    _drifted: dict[str, DriftedOrder] = field(default_factory=dict)
     _latest: dict[str, str] = field(default_factory=dict)
 
-    def add(self, run: RunLine, sightings: Iterable[Sighting]) -> Counter[str]:
-        """How many outcomes of each kind this run still has."""
-        outcomes: Counter[str] = Counter()
-        for seen in sightings:
-            outcomes[seen.outcome] += 1
-            self._add(run, seen)
-        return outcomes
+    def add(self, run: RunLine, outcomes: Iterable[StoredOutcome]) -> Counter[str]:
+        """Add the outcomes of a run and return how many of each kind it still has."""
+        counts: Counter[str] = Counter()
+        for outcome in outcomes:
+            counts[outcome.outcome] += 1
+            self._add(run, outcome)
+        return counts
 
-    def _add(self, run: RunLine, seen: Sighting) -> None:
-        name = seen.session_id
-        self._latest[name] = seen.fate
-        if seen.outcome == Outcome.CREATED:
-            order = Recovered(name, run.day, run.run_id, seen.order_number, seen.money)
+    def _add(self, run: RunLine, one: StoredOutcome) -> None:
+        name = one.session_id
+        self._latest[name] = one.fate
+        if one.outcome == Outcome.CREATED:
+            order = ReportedOrder(name, run.day, run.run_id, one.order_number, one.money)
             self._created.setdefault(name, order)
-        elif seen.fate == SkipReason.EXISTS:
+        elif one.fate == SkipReason.EXISTS:
             self._existing.setdefault(name, run.day)
-        elif seen.outcome == Outcome.ERROR:
-            self._failed[name] = Failed(
-                name, run.day, run.run_id, seen.error_type, seen.error_message, seen.attempts, seen.fate
+        elif one.outcome == Outcome.ERROR:
+            self._failed[name] = FailedSession(
+                name, run.day, run.run_id, one.error_type, one.error_message, one.attempts, one.fate
             )
-        if seen.drift:
-            self._drifted[name] = Drifted(name, run.day, run.run_id, seen.drift)
+        if one.drift:
+            self._drifted[name] = DriftedOrder(name, run.day, run.run_id, one.drift)
 
-    def _fate(self, session_id: str) -> str:
-        """An order that was written or found once is there, whatever a later run met."""
+    def _find_fate(self, session_id: str) -> str:
+        """Return the latest fate; an order that was once written or found exists, whatever came later."""
         if session_id in self._created:
             return Outcome.CREATED
         return SkipReason.EXISTS if session_id in self._existing else self._latest[session_id]
 
     @property
-    def recovered(self) -> tuple[Recovered, ...]:
+    def recovered(self) -> tuple[ReportedOrder, ...]:
+        """The orders that runs wrote, newest first."""
         return _newest_first(self._created.values())
 
     @property
-    def failed(self) -> tuple[Failed, ...]:
-        return _newest_first(replace(one, fate=self._fate(one.session_id)) for one in self._failed.values())
+    def failed(self) -> tuple[FailedSession, ...]:
+        """The sessions that a run gave up, newest first."""
+        failed = (replace(one, fate=self._find_fate(one.session_id)) for one in self._failed.values())
+        return _newest_first(failed)
 
     @property
-    def drifted(self) -> tuple[Drifted, ...]:
+    def drifted(self) -> tuple[DriftedOrder, ...]:
+        """The orders that differ from Stripe, newest first."""
         return _newest_first(self._drifted.values())
 
     @property
     def fates(self) -> Counter[str]:
-        return Counter(str(self._fate(name)) for name in self._latest)
+        """How many sessions have each fate."""
+        return Counter(str(self._find_fate(name)) for name in self._latest)
 
     @property
     def existing_by_day(self) -> Counter[int]:
-        """Sessions whose order was there without any run's doing, by the day they were found first."""
+        """How many orders existed without a run writing them, by the day when they were first found."""
         return Counter(day for name, day in self._existing.items() if name not in self._created)
 
 
-def _newest_first[Row: (Recovered, Failed, Drifted)](rows: Iterable[Row]) -> tuple[Row, ...]:
+def _newest_first[Row: (ReportedOrder, FailedSession, DriftedOrder)](rows: Iterable[Row]) -> tuple[Row, ...]:
     by_session = sorted(rows, key=lambda row: row.session_id)
     return tuple(sorted(by_session, key=lambda row: (row.day, row.run_id), reverse=True))

@@ -1,34 +1,43 @@
-"""Pure: runs, and what they saw of sessions, become a report."""
+"""Runs and the history of sessions combined into a report. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from ops.format.money import Money, totals
-from ops.report.model import Day, Gone, Report, RunLine, Share
-from ops.report.sessions import Sessions
+from ops.report.model import DayTotals, ExpiredOutcomes, RunLine, Share, SyncReport
+from ops.report.sessions import SessionHistory
 from recon.domain.reconcile import Outcome
 
-type Known = Mapping[str, Counter[str]]  # how many outcomes of each kind a run still has, by its id
+type OutcomeCounts = Mapping[str, Counter[str]]  # by run id: how many outcomes of each kind it still has
 
 
-def report_of(
-    period: range, runs: Sequence[RunLine], sessions: Sessions, known: Known, *, stack: str, generated_at: int
-) -> Report:
-    """`period`: the midnights of its days; `runs`, oldest first, are those that `sessions` has taken in."""
-    gone = {run.run_id: _gone(run, known[run.run_id]) for run in runs}
+def build_report(
+    period: range,
+    runs: Sequence[RunLine],
+    sessions: SessionHistory,
+    known: OutcomeCounts,
+    *,
+    stack: str,
+    generated_at: int,
+) -> SyncReport:
+    """Return the report of a period, given as the midnights of its days.
+
+    `runs` are those that were added to `sessions`, oldest first.
+    """
+    gone = {run.run_id: _count_expired(run, known[run.run_id]) for run in runs}
     recovered = sessions.recovered
-    return Report(
+    return SyncReport(
         stack=stack,
         generated_at=generated_at,
         start=period.start,
-        days=_days(period, runs, sessions, gone),
+        days=_build_days(period, runs, sessions, gone),
         runs=tuple(reversed(runs)),
         recovered=recovered,
         failed=sessions.failed,
         drifted=sessions.drifted,
         fates=tuple(sorted(sessions.fates.items(), key=lambda fate: (-fate[1], fate[0]))),
         missed=Share(len(recovered), len(recovered) + sessions.existing_by_day.total()),
-        gone=Gone(
+        gone=ExpiredOutcomes(
             runs=sum(one.runs for one in gone.values()),
             created=sum(one.created for one in gone.values()),
             errors=sum(one.errors for one in gone.values()),
@@ -36,26 +45,26 @@ def report_of(
     )
 
 
-def _gone(run: RunLine, known: Counter[str]) -> Gone:
-    """What the run has counted and has no outcome of any more."""
-    return Gone(
+def _count_expired(run: RunLine, known: Counter[str]) -> ExpiredOutcomes:
+    """Return what the run has counted but has no outcomes for any more."""
+    return ExpiredOutcomes(
         runs=int(run.processed > known.total()),
         created=max(0, run.created - known[Outcome.CREATED]),
         errors=max(0, run.errors - known[Outcome.ERROR]),
     )
 
 
-def _days(
-    period: range, runs: Sequence[RunLine], sessions: Sessions, gone: Mapping[str, Gone]
-) -> tuple[Day, ...]:
+def _build_days(
+    period: range, runs: Sequence[RunLine], sessions: SessionHistory, gone: Mapping[str, ExpiredOutcomes]
+) -> tuple[DayTotals, ...]:
     begun = Counter(run.day for run in runs)
     created = Counter(order.day for order in sessions.recovered)
     existing = sessions.existing_by_day
     failed = Counter(one.day for one in sessions.failed)
-    unlisted, longest = _of_records(runs, gone)
-    money = _money_by_day(sessions)
+    unlisted, longest = _read_records(runs, gone)
+    money = _group_money(sessions)
     return tuple(
-        Day(
+        DayTotals(
             day=day,
             runs=begun[day],
             recovered=created[day] + unlisted[day],
@@ -68,8 +77,10 @@ def _days(
     )
 
 
-def _of_records(runs: Sequence[RunLine], gone: Mapping[str, Gone]) -> tuple[Counter[int], dict[int, int]]:
-    """By day: orders that are only counted any more, and the seconds of the longest run that has ended."""
+def _read_records(
+    runs: Sequence[RunLine], gone: Mapping[str, ExpiredOutcomes]
+) -> tuple[Counter[int], dict[int, int]]:
+    """Return by day the orders without an outcome, and the seconds of the longest run that has ended."""
     unlisted: Counter[int] = Counter()
     longest: dict[int, int] = {}
     for run in runs:
@@ -79,7 +90,7 @@ def _of_records(runs: Sequence[RunLine], gone: Mapping[str, Gone]) -> tuple[Coun
     return unlisted, longest
 
 
-def _money_by_day(sessions: Sessions) -> defaultdict[int, list[Money]]:
+def _group_money(sessions: SessionHistory) -> defaultdict[int, list[Money]]:
     money: defaultdict[int, list[Money]] = defaultdict(list)
     for order in sessions.recovered:
         if order.money:

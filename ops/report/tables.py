@@ -1,21 +1,26 @@
-"""Tables that scroll by themselves where they are larger than the screen, by keyboard too."""
+"""Tables that scroll on their own if they are larger than the screen, with the keyboard, too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ops.format.links import session_url
 from ops.format.text import duration
-from ops.report import text as words
+from ops.report import text
 from ops.report.markup import Content, Html, element
-from ops.report.model import Day, Drifted, Failed, Recovered, Report, RunLine
+from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine, SyncReport
+from recon.domain.run import RunStatus
 
-# So many rows are a page that opens at once on a phone and goes through an e-mail.
+# With this limit the page opens quickly on a phone and is small enough for an e-mail.
 MAX_ROWS = 500
 _NOTHING = "-"
+_STYLES: Mapping[str, str] = MappingProxyType({RunStatus.DONE: "good", RunStatus.FAILED: "bad"})
 
 
 @dataclass(frozen=True)
 class Column:
+    """A column of a table."""
+
     title: str
     kind: str | None = None  # a class of the style sheet: number, words
 
@@ -24,8 +29,8 @@ _DAY, _SESSION = Column("Day"), Column("Session in Stripe")
 _NUMBER, _WORDS = "number", "words"
 
 
-def days_table(days: Sequence[Day]) -> Html:
-    return _table(
+def days_table(days: Sequence[DayTotals]) -> Html:
+    return _render_table(
         "days",
         "Day by day, by the start of the runs, in UTC",
         [
@@ -33,35 +38,35 @@ def days_table(days: Sequence[Day]) -> Html:
             *(Column(title, _NUMBER) for title in ("Runs", "Recovered", "Money recovered")),
             *(Column(title, _NUMBER) for title in ("Missed webhooks", "Errors", "Longest run")),
         ],
-        [_day_row(day) for day in reversed(days)],
+        [_build_day_row(day) for day in reversed(days)],
     )
 
 
-def _day_row(day: Day) -> list[Content]:
+def _build_day_row(day: DayTotals) -> list[Content]:
     if not day.runs:
-        return [words.date(day.day), "none", *([_NOTHING] * 5)]
+        return [text.format_date(day.day), "none", *([_NOTHING] * 5)]
     return [
-        words.date(day.day),
+        text.format_date(day.day),
         f"{day.runs:,}",
         f"{day.recovered:,}",
-        _lines([str(money) for money in day.money]) if day.money else _NOTHING,
+        _stack_lines([str(money) for money in day.money]) if day.money else _NOTHING,
         f"{day.missed} of {day.missed.whole:,}" if day.missed.whole else _NOTHING,
         f"{day.errors:,}",
         duration(day.longest),
     ]
 
 
-def recovered_table(orders: Sequence[Recovered]) -> Html:
-    return _table(
+def recovered_table(orders: Sequence[ReportedOrder]) -> Html:
+    return _render_table(
         "orders",
         "Orders that runs wrote, newest first",
         [_DAY, Column("Order"), Column("Amount", _NUMBER), _SESSION],
         [
             [
-                words.date(order.day),
+                text.format_date(order.day),
                 order.order_number or _NOTHING,
                 str(order.money or "not recorded"),
-                _session(order.session_id),
+                _link_session(order.session_id),
             ]
             for order in orders[:MAX_ROWS]
         ],
@@ -69,18 +74,18 @@ def recovered_table(orders: Sequence[Recovered]) -> Html:
     )
 
 
-def failed_table(failed: Sequence[Failed]) -> Html:
-    return _table(
+def failed_table(failed: Sequence[FailedSession]) -> Html:
+    return _render_table(
         "failures",
         "Sessions that a run gave up, newest first",
         [_DAY, Column("Now"), Column("Error", _WORDS), Column("Attempts", _NUMBER), _SESSION],
         [
             [
-                words.date(one.day),
-                _state("open", "bad") if one.is_open else words.fate(one.fate),
+                text.format_date(one.day),
+                _render_state("open", "bad") if one.is_open else text.describe_fate(one.fate),
                 [element("strong", one.error_type), " ", one.error_message],
                 _NOTHING if one.attempts is None else f"{one.attempts:,}",
-                _session(one.session_id),
+                _link_session(one.session_id),
             ]
             for one in failed[:MAX_ROWS]
         ],
@@ -88,56 +93,59 @@ def failed_table(failed: Sequence[Failed]) -> Html:
     )
 
 
-def drifted_table(drifted: Sequence[Drifted]) -> Html:
-    return _table(
+def drifted_table(drifted: Sequence[DriftedOrder]) -> Html:
+    return _render_table(
         "differences",
         "Orders that differ from Stripe, newest first; amounts in the currency's smallest unit",
         [_DAY, Column("What differs", _WORDS), _SESSION],
-        [[words.date(one.day), _lines(one.texts), _session(one.session_id)] for one in drifted[:MAX_ROWS]],
+        [
+            [text.format_date(one.day), _stack_lines(one.texts), _link_session(one.session_id)]
+            for one in drifted[:MAX_ROWS]
+        ],
         len(drifted),
     )
 
 
 def runs_table(runs: Sequence[RunLine]) -> Html:
     numbers = ("Took", "Sessions", "Recovered", "Skipped", "Errors", "Drift")
-    return _table(
+    return _render_table(
         "nights",
         "Runs by their own records, newest first; times in UTC",
         [Column("Began"), Column("Started by"), Column("State"), *(Column(one, _NUMBER) for one in numbers)],
-        [_run_row(run) for run in runs[:MAX_ROWS]],
+        [_build_run_row(run) for run in runs[:MAX_ROWS]],
         len(runs),
     )
 
 
-def _run_row(run: RunLine) -> list[Content]:
+def _build_run_row(run: RunLine) -> list[Content]:
     counts = (run.enqueued, run.created, run.skipped, run.errors, run.drifted)
     return [
-        words.moment(run.started_at),
+        text.format_time(run.started_at),
         run.trigger or _NOTHING,
-        _state(
+        _render_state(
             f"{run.status}: {run.failure}" if run.failure else run.status,
-            {"done": "good", "failed": "bad"}.get(run.status, "open"),
+            _STYLES.get(run.status, "open"),
         ),
         duration(run.seconds),
         *(f"{count:,}" for count in counts),
     ]
 
 
-def fates_table(report: Report) -> Html:
-    return _table(
+def fates_table(report: SyncReport) -> Html:
+    return _render_table(
         "fates",
-        "What became of every session that the runs looked at, each counted once",
-        [Column("What became of it", _WORDS), Column("Sessions", _NUMBER)],
-        [[words.fate(fate), f"{count:,}"] for fate, count in report.fates],
+        "The result of every session that the runs processed, each counted once",
+        [Column("Result", _WORDS), Column("Sessions", _NUMBER)],
+        [[text.describe_fate(fate), f"{count:,}"] for fate, count in report.fates],
     )
 
 
-def _table(
+def _render_table(
     name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Content]], count: int = 0
 ) -> Html:
-    """`count`: how many rows there would be of all."""
+    """Return a table; `count` is the number of all rows, including those that are not shown."""
     heads = [element("th", column.title, scope="col", class_=column.kind) for column in columns]
-    body = [_row(columns, row) for row in rows]
+    body = [_render_row(columns, row) for row in rows]
     table = element(
         "table",
         element("caption", element("span", caption), id=f"{name}-caption"),
@@ -154,7 +162,7 @@ def _table(
     )
 
 
-def _row(columns: Sequence[Column], row: Sequence[Content]) -> Html:
+def _render_row(columns: Sequence[Column], row: Sequence[Content]) -> Html:
     first, *others = zip(columns, row, strict=True)
     return element(
         "tr",
@@ -163,19 +171,19 @@ def _row(columns: Sequence[Column], row: Sequence[Content]) -> Html:
     )
 
 
-def _session(session_id: str) -> Html:
+def _link_session(session_id: str) -> Html:
     return element(
         "a",
-        words.short_id(session_id),
+        text.shorten_id(session_id),
         href=session_url(session_id),
         title=session_id,
         rel="noopener noreferrer",
     )
 
 
-def _state(word: str, tone: str) -> Html:
+def _render_state(word: str, tone: str) -> Html:
     return element("span", word, class_=f"state {tone}")
 
 
-def _lines(texts: Sequence[str]) -> Html:
+def _stack_lines(texts: Sequence[str]) -> Html:
     return element("div", *(element("div", text) for text in texts))

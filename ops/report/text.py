@@ -1,39 +1,38 @@
-"""Days, fates and ids as the page writes them."""
+"""Days, results and ids as the page writes them."""
 
 from datetime import UTC, datetime
 
-_SHOWN_OF_AN_ID = 8  # what an order number is made of as well
+from ops.format.skip_reasons import describe_stored_skip
+from recon.domain.reconcile import Outcome
 
-FATES = {
-    "created": "Recovered: the order was missing and a run wrote it",
-    "exists": "The order was there",
-    "unpaid": "Not paid yet: looked at again every night",
-    "not_a_sale": "Nothing was sold",
-    "no_user": "No customer to write an order for",
-    "expired": "Older than the shop keeps orders",
-    "refunded": "Refunded before an order was written",
-    "dismissed": "Dismissed by an operator",
-    "error": "Error: still open",
-}
+_SHOWN_OF_ID = 8  # the characters that an order number is made of
 
 
-def fate(word: str) -> str:
-    """Of a word of another version, the word itself."""
-    return FATES.get(word, word)
+def describe_fate(fate: str) -> str:
+    """Return what became of a session, from the reason of a skip or else the outcome.
+
+    A value that another version stored is returned unchanged.
+    """
+    if fate == Outcome.CREATED:
+        return "Recovered: the order was missing and a run wrote it"
+    if fate == Outcome.ERROR:
+        return "Error: still open"
+    text = describe_stored_skip(fate)
+    return fate if text == fate else f"Skipped: {text}"
 
 
-def date(epoch: int) -> str:
-    """`2024-11-27`."""
+def format_date(epoch: int) -> str:
+    """Return `2024-11-27`."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d")
 
 
-def moment(epoch: int) -> str:
-    """`2024-11-27 02:00`."""
+def format_time(epoch: int) -> str:
+    """Return `2024-11-27 02:00`."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def short_id(session_id: str) -> str:
-    """`cs_live_…a1B2c3D4`; what is short already stays whole."""
+def shorten_id(session_id: str) -> str:
+    """Return `cs_live_…a1B2c3D4`, or the id unchanged if that is not shorter."""
     kind = "_".join(session_id.split("_")[:2])
-    short = f"{kind}_…{session_id[-_SHOWN_OF_AN_ID:]}"
+    short = f"{kind}_…{session_id[-_SHOWN_OF_ID:]}"
     return short if len(short) < len(session_id) else session_id

@@ -1,20 +1,23 @@
-"""The runs of the last months, and where they are heading."""
+"""Past runs in the form that the commands show."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from recon.domain.run import RunStatus
 from recon.dynamodb.records import Failure, Run
 from recon.dynamodb.runs import is_stalled
-from recon.timestamps import parse_epoch
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """One run as people look at it. `seconds` is how long it took, or has taken by now. `status` is the
-    response's word: running, success, completed_with_errors or failed. `failure` says why it failed, where
-    its producer could; `stalled_since` is set while an open run makes no progress any more."""
+    """The record of a run.
+
+    `seconds` is how long the run took or has been open. `status` is that of the producer's response: running,
+    success, completed_with_errors or failed. `failure` is the cause, if the producer could record it.
+    `stalled_since` is set if an open run makes no progress.
+    """
 
     run_id: str
     trigger: str
@@ -37,16 +40,17 @@ class PastRun:
 
     @property
     def needs_attention(self) -> bool:
-        """Return True if an operator should look at the run."""
-        ended_badly = self.status == "failed" or self.stalled_since
-        return bool(ended_badly or self.errors or self.drifted or self.truncated or self.warnings)
+        """Return True if an operator should inspect the run."""
+        incomplete = self.status == RunStatus.FAILED or self.stalled_since
+        return bool(incomplete or self.errors or self.drifted or self.truncated or self.warnings)
 
 
 def past_run(run: Run, now: int) -> PastRun:
+    """Convert a run's record. `now` is in epoch seconds."""
     return PastRun(
         run_id=run.run_id,
         trigger=run.trigger,
-        status=status_of(run),
+        status=display_status(run),
         started_at=run.started_at,
         completed_at=run.completed_at,
         seconds=_seconds(run, now),
@@ -65,22 +69,20 @@ def past_run(run: Run, now: int) -> PastRun:
     )
 
 
-def status_of(run: Run) -> str:
-    """The record says done; whether that is a success follows from its errors."""
-    if run.status != "done":
+def display_status(run: Run) -> str:
+    """Return the status, with success or completed_with_errors in place of the record's `done`."""
+    if run.status != RunStatus.DONE:
         return run.status
     return "completed_with_errors" if run.errors else "success"
 
 
 def _seconds(run: Run, now: int) -> int | None:
-    try:
-        return (parse_epoch(run.completed_at) if run.completed_at else now) - parse_epoch(run.started_at)
-    except ValueError:
-        return None
+    started, ended = run.started_epoch, run.completed_epoch if run.completed_at else now
+    return None if started is None or ended is None else ended - started
 
 
 def sparkline(numbers: list[int]) -> str:
-    """One bar a number, the highest for the largest; nothing at all for a row of zeros."""
+    """Return one bar per number, scaled to the largest; empty if all are zero."""
     highest = max(numbers, default=0)
     if highest <= 0:
         return ""

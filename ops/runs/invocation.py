@@ -1,4 +1,4 @@
-"""Starting a run: the producer is invoked once, whatever times out, and found again by what it was told."""
+"""Starting a run: the producer is invoked exactly once, even if its answer is lost."""
 
 import json
 import threading
@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
 from ops.errors import CommandError
-from ops.runs.failures import in_words, next_command
+from ops.runs.failures import describe_cause, next_command
 from producer.request import parse_request
 from recon.timestamps import to_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-type Event = dict[str, Any]
-type Body = dict[str, Any]
+type RunEvent = dict[str, Any]
+type ProducerAnswer = dict[str, Any]
 
 
-class AnswerLost(Exception):  # noqa: N818 - not known to be an error: the producer may be at work
+class AnswerLost(Exception):  # noqa: N818 - not necessarily an error: the producer may be running
     """The producer was invoked and its answer did not arrive."""
 
 
-class ProducerFailed(CommandError):
-    """The producer raised. `run_id` is None where nobody knows of a run that it began."""
+class ProducerError(CommandError):
+    """The producer raised an exception. `run_id` is None if no run is known."""
 
     def __init__(self, error_type: str, message: str, run_id: str | None = None) -> None:
-        whose = f"run {run_id}" if run_id else "the producer"
+        subject = f"run {run_id}" if run_id else "the producer"
         command = next_command(error_type, run_id)
-        super().__init__(f"{whose} failed: {in_words(error_type, message)}; next: {command}")
+        super().__init__(f"{subject} failed: {describe_cause(error_type, message)}; next: {command}")
         self.error_type = error_type
         self.message = message
 
@@ -42,9 +42,11 @@ def build_event(
     max_sessions: int | None = None,
     dry_run: bool = False,
     period: tuple[str | None, str | None] = (None, None),
-) -> Event:
-    """The event of a run by hand, named after this moment. Raises InvalidRequest, in the producer's own
-    words, for what it would refuse; so nothing is sent that is wrong."""
+) -> RunEvent:
+    """Build the event of a manual run that is named after the moment `now`.
+
+    Raise InvalidRequest, with the producer's message, for an event that the producer would refuse.
+    """
     event = {
         "requestedAt": to_iso(now),
         "lookbackHours": lookback_hours,
@@ -58,14 +60,16 @@ def build_event(
     return event
 
 
-def hand_over(client: "LambdaClient", producer: str, event: Event) -> None:
-    """Lambda takes the event and invokes the producer by itself, and again if that fails: it is one run."""
+def invoke_async(client: "LambdaClient", producer: str, event: RunEvent) -> None:
+    """Queue the event at Lambda, which retries a failed invocation as the same run."""
     client.invoke(FunctionName=producer, InvocationType="Event", Payload=json.dumps(event))
 
 
-def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
-    """The body of the producer's answer. Raises CannotRun where the producer refused or failed, AnswerLost
-    where nobody knows."""
+def invoke(client: "LambdaClient", producer: str, event: RunEvent) -> ProducerAnswer:
+    """Invoke the producer and return the body of its answer.
+
+    Raise CommandError if the producer refused or failed, and AnswerLost if that is unknown.
+    """
     try:
         answer = client.invoke(FunctionName=producer, Payload=json.dumps(event))
         payload = json.loads(answer["Payload"].read())
@@ -74,22 +78,22 @@ def invoke(client: "LambdaClient", producer: str, event: Event) -> Body:
     except HTTPClientError as exc:
         raise AnswerLost(type(exc).__name__) from exc
     if answer.get("FunctionError"):
-        # Class and message, which are ours and hold nothing secret.
-        raise ProducerFailed(payload.get("errorType", "unknown"), payload.get("errorMessage", ""))
-    if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's word for fine
+        # The class and message of an exception contain no secrets.
+        raise ProducerError(payload.get("errorType", "unknown"), payload.get("errorMessage", ""))
+    if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
         raise CommandError(f"the producer refused: {payload['body']['message']}")
-    body: Body = payload["body"]
+    body: ProducerAnswer = payload["body"]
     return body
 
 
-def in_background(call: Callable[[], Body]) -> "Future[Body]":
-    """A thread that does not keep the program from ending: the run goes on without it."""
-    future: Future[Body] = Future()
+def run_in_background(call: Callable[[], ProducerAnswer]) -> "Future[ProducerAnswer]":
+    """Call in a daemon thread, so that the program can exit while the run continues."""
+    future: Future[ProducerAnswer] = Future()
 
     def work() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result
+        except BaseException as error:  # noqa: BLE001 - re-raised by the future's result
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()

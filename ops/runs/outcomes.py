@@ -1,18 +1,18 @@
-"""Why sessions were skipped."""
+"""The reasons for which a run skipped sessions."""
 
 from collections import Counter
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import outcome_partition
+from recon.dynamodb.records import outcome_partition, parse_outcome
 from recon.dynamodb.table import Table
 
 
 def skip_reasons(table: Table, run_id: str) -> Counter[str]:
-    """How many sessions a run skipped for which reason."""
+    """Count the skipped sessions of a run by reason."""
     items = table.query(
         "PK = :run",
         {":run": outcome_partition(run_id), ":skipped": Outcome.SKIPPED.value},
-        projection="reason",
+        projection="SK, reason",
         only="outcome = :skipped",
     )
-    return Counter(item.get("reason", "unknown") for item in items)
+    return Counter(parse_outcome(item).reason or "unknown" for item in items)

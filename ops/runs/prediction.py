@@ -1,13 +1,19 @@
-"""What the consumer would do with a session now, by the consumer's own code, with nothing written."""
+"""A prediction of what the consumer would do with a session, by its own code and without writes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from consumer.decisions import decide_from_stripe, decide_from_table, to_unexpected
+from consumer.decisions import decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps, loads
-from recon.domain.reconcile import SkipReason, amount_and_currency, find_drift, user_ids
+from recon.domain.reconcile import (
+    SkipReason,
+    amount_and_currency,
+    decide_from_table,
+    find_drift,
+    user_ids,
+)
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, Permanent, SyncError
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PredictedAction(StrEnum):
-    """What the consumer would do."""
+    """The action that the consumer would take."""
 
     CREATE = "create"
     SKIP = "skip"
@@ -29,11 +35,11 @@ class PredictedAction(StrEnum):
 
 @dataclass(frozen=True)
 class PredictedOutcome:
-    """What would become of a session. The amount is the order's where one would be written, otherwise the
-    message's, in the currency's smallest unit.
+    """The predicted outcome of a session.
 
-    `is_permanent`: a failure that trying again does not mend; any other the consumer repeats.
-    `charges_known` is False where the key may not read whether the money went back.
+    The amount is that of the order if one would be written, otherwise that of the message, in the currency's
+    smallest unit. The consumer does not retry a failure that is `is_permanent`. `charges_known` is False if
+    the key may not read refunds and disputes.
     """
 
     would: PredictedAction
@@ -55,32 +61,34 @@ def predict(
     settings: Settings,
     now: int,
 ) -> PredictedOutcome:
-    """Looks the session up, and asks Stripe where its order is missing. Raises nothing of what the consumer
-    would call a failure.
+    """Look the session up and ask Stripe if its order is missing. `now` is in epoch seconds.
 
-    The outcome in the message's run is not looked at: where that is final already, the consumer drops the
-    message. `stripe` is called when first needed; `now` is in epoch seconds.
+    A failure of the consumer becomes `PredictedAction.FAIL` and is not raised. `stripe` is called only when
+    needed. The outcome in the message's run is ignored: if it is final, the consumer drops the message.
     """
     try:
-        # As it comes out of the queue: what cannot be read is not even looked up.
+        # The consumer parses the message first, and a malformed one is never looked up.
         message = loads(dumps(message))
-    except MalformedMessage as problem:
-        return failing(problem)
-    orders = _orders(message, table)
-    found = decide_from_table(message, {user_ids(message): orders}, settings, now)
+    except MalformedMessage as error:
+        return predict_failure(error)
+    orders = _find_orders(message, table)
+    decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
     amount, currency = amount_and_currency(message)
-    match found:
+    match decision:
         case SyncError():
-            return failing(found, amount, currency)
+            return predict_failure(decision, amount, currency)
         case SkipReason():
-            drift = (
-                find_drift(message, orders) if found is SkipReason.EXISTS and isinstance(orders, list) else ()
-            )
-            return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=found, drift=drift)
-    return _from_stripe(message, stripe, settings, now)
+            drift: tuple[str, ...] = ()
+            if decision is SkipReason.EXISTS and not isinstance(orders, SyncError):
+                drift = find_drift(message, orders)
+            return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=decision, drift=drift)
+    return _predict_from_stripe(message, stripe, settings, now)
 
 
-def failing(error: SyncError, amount: int | None = None, currency: str | None = None) -> PredictedOutcome:
+def predict_failure(
+    error: SyncError, amount: int | None = None, currency: str | None = None
+) -> PredictedOutcome:
+    """Return the outcome of a session that fails with this error."""
     return PredictedOutcome(
         PredictedAction.FAIL,
         amount,
@@ -91,36 +99,36 @@ def failing(error: SyncError, amount: int | None = None, currency: str | None = 
     )
 
 
-def _orders(message: SessionMessage, table: Table) -> Orders:
+def _find_orders(message: SessionMessage, table: Table) -> Orders:
     try:
         return find_orders(table, user_ids(message), message.created)
     except SyncError as error:
         return error
 
 
-def _from_stripe(
+def _predict_from_stripe(
     message: SessionMessage, stripe: "Callable[[], StripeSource]", settings: Settings, now: int
 ) -> PredictedOutcome:
     amount, currency = amount_and_currency(message)
     try:
         answer = decide_from_stripe(stripe(), message, settings, lambda: now)
     except SyncError as error:
-        return failing(error, amount, currency)
-    except Exception as error:  # noqa: BLE001 - the consumer makes an error of it, and so does its preview
-        return failing(to_unexpected(error), amount, currency)
-    match answer.became:
+        return predict_failure(error, amount, currency)
+    except Exception as error:  # noqa: BLE001 - the consumer records it as an error
+        return predict_failure(to_unexpected(error), amount, currency)
+    match answer.result:
         case SyncError() as failure:
-            return failing(failure, amount, currency)
+            return predict_failure(failure, amount, currency)
         case SkipReason() as reason:
             known = answer.charges_known
             return PredictedOutcome(
                 PredictedAction.SKIP, amount, currency, reason=reason, charges_known=known
             )
         case order:
-            return _creating(order, charges_known=answer.charges_known)
+            return _predict_order(order, charges_known=answer.charges_known)
 
 
-def _creating(order: "Json", *, charges_known: bool) -> PredictedOutcome:
+def _predict_order(order: "Json", *, charges_known: bool) -> PredictedOutcome:
     return PredictedOutcome(
         PredictedAction.CREATE,
         order.get("amount"),

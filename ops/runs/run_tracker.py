@@ -1,88 +1,91 @@
-"""Following a run that was just asked for, before anybody knows its name."""
+"""Tracking of a requested run, whose id is unknown at first."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ops.errors import CommandError
-from ops.runs.follow import Progress, Watch
-from ops.runs.invocation import AnswerLost, Body, ProducerFailed
+from ops.runs.follow import ProgressReader, RunProgress
+from ops.runs.invocation import AnswerLost, ProducerAnswer, ProducerError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-# A producer that has not begun its record by then never will: it starts in seconds.
+# A producer creates its record within seconds; after this time it never will.
 LOST_SECONDS = 120.0
-# What a producer takes to begin its record, at worst.
+# The longest time that a producer takes to create its record after a cold start.
 COLD_START_SECONDS = 20.0
 POLL_SECONDS = 0.5
-# Longer than the longest backoff: a run whose every message waits still moves within that.
+# Longer than the longest backoff, so that a run whose messages all wait still changes within this time.
 STUCK_SECONDS = 70 * 60.0
 
 
 @dataclass
 class RunTracker:
-    """A run by hand, asked for at `moment` (epoch seconds); `answer` is the producer's, when it comes."""
+    """A manual run that was requested at `moment` (epoch seconds). `answer` is the producer's."""
 
-    watch: Watch
+    reader: ProgressReader
     moment: int
-    answer: "Future[Body]"
+    answer: "Future[ProducerAnswer]"
     clock: Callable[[], float]
     run_id: str | None = None
-    _began: float = field(init=False)
-    _moved: float = field(init=False)
-    _before: object = field(default=None, init=False)
+    _started: float = field(init=False)
+    _changed: float = field(init=False)
+    _counters: object = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._began = self._moved = self.clock()
+        self._started = self._changed = self.clock()
 
-    def look(self) -> Progress:
-        """Raises CannotRun where the producer failed, or was invoked and never began."""
-        self.run_id = self._named()
+    def poll(self) -> RunProgress:
+        """Return the progress. Raise CommandError if the producer failed or has not started in time."""
+        self.run_id = self._find_run_id()
         if self.run_id is None:
-            return self.watch.nothing_yet()
-        progress = self.watch.progress(self.run_id)
-        if (now := (progress.processed, progress.enqueued)) != self._before:
-            self._before, self._moved = now, self.clock()
+            return self.reader.read_queues()
+        progress = self.reader.read(self.run_id)
+        if (counters := (progress.processed, progress.enqueued)) != self._counters:
+            self._counters, self._changed = counters, self.clock()
         return progress
 
     @property
     def is_stuck(self) -> bool:
-        return self.clock() - self._moved > STUCK_SECONDS
+        """Return True if no counter has changed for longer than any backoff."""
+        return self.clock() - self._changed > STUCK_SECONDS
 
-    def name(self, sleep: Callable[[float], None]) -> str | None:
-        """What the run is called, if it begins within a cold start's time."""
-        while (named := self._named()) is None and self.clock() - self._began < COLD_START_SECONDS:
+    def wait_for_run_id(self, sleep: Callable[[float], None]) -> str | None:
+        """Return the run's id, or None if it has not started within the time of a cold start."""
+        while (run_id := self._find_run_id()) is None and self.clock() - self._started < COLD_START_SECONDS:
             sleep(POLL_SECONDS)
-        return named
+        return run_id
 
-    def _named(self) -> str | None:
-        """By the answer; before it comes, or where it was lost, by the moment that the run is named after."""
-        lost = False
+    def _find_run_id(self) -> str | None:
+        """Return the id from the answer; until it arrives, or if it is lost, from the moment of the run."""
+        is_lost = False
         if self.answer.done():
             try:
                 return str(self.answer.result()["runId"])
             except AnswerLost:
-                lost = True
-            except ProducerFailed as failed:
-                raise self._with_record(failed) from failed
-        if begun := self._begun():
-            return begun
-        if lost and self.clock() - self._began > LOST_SECONDS:
-            raise CommandError("the producer's answer was lost, and no run has begun; running again is safe")
+                is_lost = True
+            except ProducerError as failure:
+                raise self._add_recorded_cause(failure) from failure
+        if run_id := self._find_by_moment():
+            return run_id
+        if is_lost and self.clock() - self._started > LOST_SECONDS:
+            raise CommandError(
+                "the producer's answer was lost and no run has started; it is safe to run again"
+            )
         return None
 
-    def _with_record(self, failed: ProducerFailed) -> ProducerFailed:
-        """Name the failed run, and its cause as its record says it."""
-        run_id = self._begun()
-        record = self.watch.runs.get(run_id) if run_id else None
+    def _add_recorded_cause(self, failure: ProducerError) -> ProducerError:
+        """Return the failure with the run's id and the cause of its record."""
+        run_id = self._find_by_moment()
+        record = self.reader.runs.get(run_id) if run_id else None
         if record is None or record.failure is None:
-            return ProducerFailed(failed.error_type, failed.message, run_id)
-        return ProducerFailed(record.failure.error_type, record.failure.message, run_id)
+            return ProducerError(failure.error_type, failure.message, run_id)
+        return ProducerError(record.failure.error_type, record.failure.message, run_id)
 
-    def _begun(self) -> str | None:
-        """Return the run's id, if its record is there and no other run was asked for at the same moment."""
+    def _find_by_moment(self) -> str | None:
+        """Return the run's id if it is known or if exactly one run was requested at its moment."""
         if self.run_id:
             return self.run_id
-        begun = self.watch.runs.find_by_time(self.moment)
-        return begun[0] if len(begun) == 1 else None
+        run_ids = self.reader.runs.find_by_time(self.moment)
+        return run_ids[0] if len(run_ids) == 1 else None

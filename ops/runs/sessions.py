@@ -1,20 +1,22 @@
-"""What a run did, session by session."""
+"""The outcomes of a run's sessions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ops.format.links import session_url
 from ops.format.money import Money
-from recon.dynamodb.records import outcome_partition
-from recon.dynamodb.table import Item, Table
-
-_SESSION = "SESSION#"
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.records import OutcomeRecord, outcome_partition, parse_outcome
+from recon.dynamodb.table import Table
 
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """One session in one run. `amount` is None where it is free, or where the outcome is of a version that
-    did not keep it; `drift` says where the order that is there differs from Stripe."""
+    """The outcome of one session in one run.
+
+    `amount` is None for a free session and for an outcome of a version that did not store it. `drift` lists
+    how the existing order differs from Stripe.
+    """
 
     session_id: str
     outcome: str
@@ -30,49 +32,51 @@ class SessionOutcome:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which sessions are wanted; what is None does not matter."""
+class OutcomeFilter:
+    """A condition on outcomes. A field that is None matches everything."""
 
     outcome: str | None = None
     reason: str | None = None
     drift: bool = False
 
-    def takes(self, item: Item) -> bool:
-        wanted = {"outcome": self.outcome, "reason": self.reason}
-        same = all(item.get(name) == value for name, value in wanted.items() if value is not None)
-        return same and (not self.drift or bool(item.get("drift")))
+    def matches(self, record: OutcomeRecord) -> bool:
+        """Return True if the outcome meets the condition."""
+        return (
+            self.outcome in (None, record.outcome)
+            and self.reason in (None, record.reason)
+            and (not self.drift or bool(record.drift))
+        )
 
 
-def read_sessions(table: Table, run_id: str, wanted: Filter) -> Iterator[SessionOutcome]:
-    """By session id."""
+def read_sessions(table: Table, run_id: str, outcomes: OutcomeFilter) -> Iterator[SessionOutcome]:
+    """Yield the matching outcomes of a run, ordered by session id."""
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}):
-        if wanted.takes(item):
-            yield session_outcome(item)
+        record = parse_outcome(item)
+        if outcomes.matches(record):
+            yield _session_outcome(record)
 
 
-def session_outcome(item: Item) -> SessionOutcome:
-    """Tolerant of what an outcome of another version lacks."""
-    session_id = item["SK"].removeprefix(_SESSION)
+def _session_outcome(record: OutcomeRecord) -> SessionOutcome:
     return SessionOutcome(
-        session_id=session_id,
-        outcome=item.get("outcome", "unknown"),
-        reason=item.get("reason"),
-        order_number=item.get("orderNumber"),
-        amount=read_money(item),
-        attempts=item.get("attempts"),
-        error_type=item.get("errorType"),
-        error_message=item.get("errorMessage"),
-        drift=tuple(item.get("drift", ())),
-        updated_at=item.get("updatedAt"),
-        url=session_url(session_id),
+        session_id=record.session_id,
+        outcome=record.outcome,
+        reason=record.reason,
+        order_number=record.order_number,
+        amount=to_money(record.amount, record.currency),
+        attempts=record.attempts,
+        error_type=record.error_type,
+        error_message=record.error_message,
+        drift=record.drift,
+        updated_at=record.updated_at,
+        url=session_url(record.session_id),
     )
 
 
-def read_money(item: Item) -> Money | None:
-    amount, currency = item.get("amount"), item.get("currency")
+def to_money(amount: object, currency: object) -> Money | None:
+    """Return the amount with its currency, or None if either is missing."""
     return Money(currency, amount) if isinstance(amount, int) and isinstance(currency, str) else None
 
 
-def recovered(sessions: Iterable[SessionOutcome]) -> list[Money]:
-    """What was created is worth, the sums not made yet; see `ops.format.money.totals`."""
-    return [one.amount for one in sessions if one.outcome == "created" and one.amount]
+def recovered_amounts(sessions: Iterable[SessionOutcome]) -> list[Money]:
+    """Return the amounts of the created orders; `ops.format.money.totals` sums them up."""
+    return [one.amount for one in sessions if one.outcome == Outcome.CREATED and one.amount]

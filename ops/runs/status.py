@@ -1,37 +1,33 @@
-"""How the sync is doing: facts from the table, the queues and the schedule, and what of it needs a person."""
+"""The state of the sync: facts from the table, the queues and the schedule, and the problems among them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
-from ops.runs.failures import describe_trouble
+from ops.format.text import quantity
+from ops.runs.failures import StatusFinding, describe_failure
 from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
+from recon.domain.run import RunStatus, Trigger
 from recon.timestamps import HOUR, parse_epoch
 
-# The same limits as the alarms': a night is missed when its run is two hours late, ...
+# The limits of the alarms: a night is missed when its run is two hours late, ...
 NO_RUN_SECONDS = 26 * HOUR
 # ... a run that takes this long is stuck, ...
 LONG_RUN_SECONDS = 4 * HOUR
-# ... and two nights and an hour without a new watermark mean that runs end without covering anything.
+# ... and two nights and an hour without a new watermark mean that runs complete without covering anything.
 OLD_WATERMARK_SECONDS = 49 * HOUR
-# Enough to find the last run that ended among those that were started by hand.
-_LOOKED_AT = 50
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that needs a person, and the command to begin with."""
-
-    what: str
-    command: str
+# Enough to find the last completed run among manual runs.
+_LATEST_RUNS = 50
 
 
 @dataclass(frozen=True)
 class Schedule:
+    """The nightly schedule. `next_due` is None if it is off or its next time is unknown."""
+
     enabled: bool
     expression: str
     timezone: str
@@ -39,9 +35,13 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`waiting`, `retrying` and `dead` are messages, approximate; `pending_payments` sessions that are
-    complete and not paid. `last_completed_at`: when a run was last done, of either kind."""
+class StatusFacts:
+    """The state of a stack at one moment.
+
+    `waiting`, `retrying` and `dead` are approximate message counts. `pending_payments` counts complete
+    sessions that are not paid. `night` is the latest scheduled run if newer runs exist and none of them
+    covers its window.
+    """
 
     stack: str
     checked_at: datetime
@@ -54,126 +54,129 @@ class Facts:
     dead: int
     pending_payments: int
     covered_through: datetime | None
-    # The latest scheduled run, where others came after it and none of them looked at all that it did.
     night: PastRun | None = None
     is_sandbox: bool = False
 
     @property
     def watermark_lag_seconds(self) -> int | None:
-        """How long ago the moment is up to which every completed session has been looked at."""
+        """Return the age of the watermark, or None if there is none yet."""
         return None if self.covered_through is None else _seconds(self.covered_through, self.checked_at)
 
 
-def read_facts(place: Stack, now: int) -> Facts:
-    """Reads everything; writes nothing."""
-    runs, names = place.runs, place.names
-    latest = [past_run(run, now) for run in runs.latest(_LOOKED_AT)]
+def read_facts(stack: Stack, now: int) -> StatusFacts:
+    """Read the state of a stack. `now` is in epoch seconds."""
+    runs, outputs = stack.runs, stack.outputs
+    latest = [past_run(run, now) for run in runs.latest(_LATEST_RUNS)]
     state = runs.state()
-    queue, dead = read_depth(place.sqs, names.queue_url), read_depth(place.sqs, names.dlq_url)
-    return Facts(
-        stack=place.stack,
-        checked_at=_moment(now),
+    queue, dead = read_depth(stack.sqs, outputs.queue_url), read_depth(stack.sqs, outputs.dlq_url)
+    return StatusFacts(
+        stack=stack.name,
+        checked_at=_from_epoch(now),
         last_run=next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None),
         last_completed_at=_last_completed(latest),
-        schedule=read_schedule(place, now),
-        consuming=is_consuming(place),
+        schedule=read_schedule(stack, now),
+        consuming=is_consuming(stack),
         waiting=queue.visible,
         retrying=queue.hidden,
         dead=dead.visible + dead.hidden,
         pending_payments=sum(1 for _ in runs.pending()),
-        covered_through=None if state.covered_through is None else _moment(state.covered_through),
-        night=last_night(latest),
-        is_sandbox=place.is_sandbox,
+        covered_through=None if state.covered_through is None else _from_epoch(state.covered_through),
+        night=find_uncovered_night(latest),
+        is_sandbox=stack.is_sandbox,
     )
 
 
-def is_consuming(place: Stack) -> bool:
-    """The queue's messages are worked on."""
-    mapping = place.client("lambda").get_event_source_mapping(UUID=place.names.mapping_id)
+def is_consuming(stack: Stack) -> bool:
+    """Return True if the consumer's event source mapping is on."""
+    mapping = stack.client("lambda").get_event_source_mapping(UUID=stack.outputs.mapping_id)
     return mapping["State"] in ("Enabled", "Enabling", "Creating", "Updating")
 
 
-def last_night(latest: Sequence[PastRun]) -> PastRun | None:
-    """The night that is not told of by the newest run: a run by hand for an hour makes no bad night good."""
-    scheduled = next((position for position, run in enumerate(latest) if run.trigger == "scheduled"), 0)
-    night, later = (latest[scheduled], latest[:scheduled]) if scheduled else (None, [])
-    return None if night is None or any(_covers(run, night) for run in later) else night
+def find_uncovered_night(latest: Sequence[PastRun]) -> PastRun | None:
+    """Return the latest scheduled run unless it is the newest run or a newer one covers its window.
+
+    A manual run of one hour must not hide the problems of the night. `latest` is newest first.
+    """
+    position = next((position for position, run in enumerate(latest) if run.trigger == Trigger.SCHEDULED), 0)
+    night, newer = (latest[position], latest[:position]) if position else (None, [])
+    return None if night is None or any(_covers(run, night) for run in newer) else night
 
 
 def _covers(run: PastRun, night: PastRun) -> bool:
-    ended = run.completed_at is not None and run.status != "failed"
-    return ended and run.window_from <= night.window_from and run.window_to >= night.window_to
+    completed = run.completed_at is not None and run.status != RunStatus.FAILED
+    return completed and run.window_from <= night.window_from and run.window_to >= night.window_to
 
 
-def read_schedule(place: Stack, now: int) -> Schedule:
-    found = place.client("scheduler").get_schedule(Name=place.names.schedule)
-    expression, timezone = found["ScheduleExpression"], found.get("ScheduleExpressionTimezone") or "UTC"
-    enabled = found.get("State", "ENABLED") == "ENABLED"
-    due = next_due(expression, timezone, _moment(now)) if enabled else None
+def read_schedule(stack: Stack, now: int) -> Schedule:
+    """Read the nightly schedule. `now` is in epoch seconds."""
+    schedule = stack.client("scheduler").get_schedule(Name=stack.outputs.schedule)
+    expression, timezone = schedule["ScheduleExpression"], schedule.get("ScheduleExpressionTimezone") or "UTC"
+    enabled = schedule.get("State", "ENABLED") == "ENABLED"
+    due = next_due(expression, timezone, _from_epoch(now)) if enabled else None
     return Schedule(enabled, expression, timezone, due)
 
 
-def find_problems(facts: Facts) -> tuple[Finding, ...]:
-    """What needs a person, the most urgent first. None: nothing does."""
-    runs = [_of_the_run(run) for run in (facts.last_run, facts.night) if run]
-    return (*_of_the_queues(facts), *chain(*runs), *_of_the_clock(facts))
+def find_problems(facts: StatusFacts) -> tuple[StatusFinding, ...]:
+    """Return the problems, the most urgent first."""
+    runs = [_run_findings(run) for run in (facts.last_run, facts.night) if run]
+    return (*_queue_findings(facts), *chain(*runs), *_schedule_findings(facts))
 
 
-def _of_the_queues(facts: Facts) -> Iterator[Finding]:
+def _queue_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
     if facts.dead:
-        yield Finding(
+        yield StatusFinding(
             f"{facts.dead} in the dead-letter queue: paid sessions that were given up",
             "nightly-sync dlq list --check",
         )
     if not facts.consuming:
-        yield Finding("the consumer is paused: messages wait in the queue", "nightly-sync resume")
+        yield StatusFinding("the consumer is paused: messages wait in the queue", "nightly-sync resume")
 
 
-def _of_the_run(run: PastRun) -> Iterator[Finding]:
-    if trouble := describe_trouble(run):
-        yield Finding(*trouble)
-    elif run.status == "running" and (run.seconds or 0) > LONG_RUN_SECONDS:
-        yield Finding(
-            f"run {run.run_id} has been open for more than 4 hours", f"nightly-sync logs {run.run_id}"
-        )
+def _run_findings(run: PastRun) -> Iterator[StatusFinding]:
+    logs = f"nightly-sync logs {run.run_id}"
+    if failure := describe_failure(run):
+        yield failure
+    elif run.status == RunStatus.RUNNING and (run.seconds or 0) > LONG_RUN_SECONDS:
+        yield StatusFinding(f"run {run.run_id} has been open for more than 4 hours", logs)
     if run.errors:
-        yield Finding(
-            f"{run.errors} of the sessions of run {run.run_id} ended with an error",
+        yield StatusFinding(
+            f"{quantity(run.errors, 'session')} in run {run.run_id} ended with an error",
             f"nightly-sync show {run.run_id} --outcome error",
         )
     if run.drifted:
-        yield Finding(
-            f"{run.drifted} of the orders of run {run.run_id} say something else than Stripe",
+        verb = "differs" if run.drifted == 1 else "differ"
+        yield StatusFinding(
+            f"{quantity(run.drifted, 'order')} in run {run.run_id} {verb} from Stripe",
             f"nightly-sync show {run.run_id} --drift",
         )
     if run.truncated:
-        yield Finding(f"run {run.run_id} did not list everything", f"nightly-sync logs {run.run_id}")
+        yield StatusFinding(f"run {run.run_id} did not list everything", logs)
     for warning in run.warnings:
-        yield Finding(f"run {run.run_id} warns: {warning}", f"nightly-sync logs {run.run_id}")
+        yield StatusFinding(f"run {run.run_id} warns: {warning}", logs)
 
 
-def _of_the_clock(facts: Facts) -> Iterator[Finding]:
+def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
     if facts.last_run is None:
-        yield Finding("no run yet", "nightly-sync run --dry-run")
+        yield StatusFinding("no run yet", "nightly-sync run --dry-run")
     since = facts.last_completed_at
     if facts.last_run and (since is None or _seconds(since, facts.checked_at) > NO_RUN_SECONDS):
-        yield Finding("no run has completed for more than 26 hours", "nightly-sync run")
+        yield StatusFinding("no run has completed for more than 26 hours", "nightly-sync run")
     if (facts.watermark_lag_seconds or 0) > OLD_WATERMARK_SECONDS:
-        yield Finding(
+        yield StatusFinding(
             "the watermark is older than 49 hours: no scheduled run has covered the days since",
             "nightly-sync doctor",
         )
     if not facts.schedule.enabled and not facts.is_sandbox:
-        yield Finding("the schedule is off: no run starts by itself", "nightly-sync resume")
+        yield StatusFinding("the schedule is off: no run starts automatically", "nightly-sync resume")
 
 
 def _last_completed(latest: list[PastRun]) -> datetime | None:
-    ended = [run.completed_at for run in latest if run.completed_at and run.status != "failed"]
-    return _moment(max(map(parse_epoch, ended))) if ended else None
+    times = [run.completed_at for run in latest if run.completed_at and run.status != RunStatus.FAILED]
+    return _from_epoch(max(map(parse_epoch, times))) if times else None
 
 
-def _moment(epoch: float) -> datetime:
-    return datetime.fromtimestamp(epoch, UTC)
+def _from_epoch(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _seconds(earlier: datetime, later: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Which permission AWS misses in an operator's credentials."""
+"""Access-denied errors of AWS."""
 
 import re
 
@@ -9,10 +9,12 @@ _ACTION = re.compile(r"not authorized to perform:? (\S+)")
 
 
 def find_denied_action(error: ClientError) -> str | None:
-    """The action that was denied, such as `scheduler:GetSchedule`, or its operation where AWS does not say;
-    None: it is no denial."""
-    answer = error.response["Error"]
-    if answer["Code"] not in _CODES:
+    """Return the denied action, such as `scheduler:GetSchedule`, or None for any other error.
+
+    If AWS does not name the action, return the name of the operation.
+    """
+    details = error.response["Error"]
+    if details["Code"] not in _CODES:
         return None
-    named = _ACTION.search(answer.get("Message", ""))
-    return named[1] if named else error.operation_name
+    match = _ACTION.search(details.get("Message", ""))
+    return match[1] if match else error.operation_name

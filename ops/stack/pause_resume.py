@@ -1,4 +1,4 @@
-"""Schedule and consumer, off and on; and how long keeps what waits meanwhile."""
+"""Switching the schedule and the consumer off and on, and the backlog that builds up while they are off."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 SCHEDULE, CONSUMER = "schedule", "consumer"
 SCHEDULE_ON, SCHEDULE_OFF = "ENABLED", "DISABLED"
 MAPPING_ON, MAPPING_OFF = "Enabled", "Disabled"
-# What GetSchedule answers and UpdateSchedule does not take. All else has to be said again: what is left out
-# is set back to its default. https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
+# Fields of GetSchedule that UpdateSchedule does not accept. All others must be sent again, because omitted
+# fields are reset: https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
 _READ_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "ResponseMetadata"})
-# Lambda takes up to a minute or so to stop its pollers.
-POLL_SECONDS, MOST_POLLS = 1.0, 180
-# CloudWatch is some minutes behind.
+# Lambda takes up to about a minute to stop its pollers.
+POLL_SECONDS, MAX_POLLS = 1.0, 180
+# CloudWatch publishes the metric with a delay of some minutes.
 _METRIC_PERIOD, _METRIC_WINDOW = 60, timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
-class Change:
-    """What one of the two was and is, in AWS's word for it, and what it should be."""
+class StateChange:
+    """The state of the schedule or the consumer before and after a switch, in AWS's words."""
 
     what: str
     name: str
@@ -39,14 +39,18 @@ class Change:
     wanted: str
 
     @property
-    def is_made(self) -> bool:
+    def is_complete(self) -> bool:
+        """Return True if the wanted state is reached."""
         return self.after == self.wanted
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """Messages of the main queue: to be received, and received and on their way back. SQS drops each
-    `retention_seconds` after it was sent: the oldest at `keeps_until`, or earlier if its age is unknown."""
+class QueueBacklog:
+    """The messages of the main queue: `messages` can be received, `retrying` are in flight.
+
+    SQS drops each message `retention_seconds` after it was sent: the oldest at `keeps_until`, or earlier if
+    its age is unknown.
+    """
 
     messages: int
     retrying: int
@@ -55,70 +59,74 @@ class Waiting:
     keeps_until: datetime | None
 
 
-def switch_schedule(client: "EventBridgeSchedulerClient", name: str, *, on: bool) -> Change:
-    """Changes nothing but the state. Raises CannotRun where there is no such schedule."""
+def switch_schedule(client: "EventBridgeSchedulerClient", name: str, *, on: bool) -> StateChange:
+    """Change the schedule's state and nothing else. Raise CommandError if there is no such schedule."""
     wanted = SCHEDULE_ON if on else SCHEDULE_OFF
     try:
-        found = client.get_schedule(Name=name)
+        schedule = client.get_schedule(Name=name)
     except client.exceptions.ResourceNotFoundException:
         raise CommandError(
-            f"there is no schedule {name}; `nightly-sync doctor` says what else is gone"
+            f"there is no schedule {name}; `nightly-sync doctor` lists what else is missing"
         ) from None
-    before = found.get("State", SCHEDULE_ON)
+    before = schedule.get("State", SCHEDULE_ON)
     if before != wanted:
-        client.update_schedule(**rewritten(found, State=wanted))
-    return Change(SCHEDULE, name, before, wanted, wanted)
+        client.update_schedule(**to_update_request(schedule, State=wanted))
+    return StateChange(SCHEDULE, name, before, wanted, wanted)
 
 
-def rewritten(schedule: Mapping[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
-    """The update that leaves a schedule as GetSchedule answered it, but for the changes."""
+def to_update_request(schedule: Mapping[str, Any], **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
+    """Convert GetSchedule's response to an UpdateSchedule request that applies only the changes."""
     return {name: value for name, value in schedule.items() if name not in _READ_ONLY} | changes
 
 
 def switch_mapping(
     client: "LambdaClient", mapping_id: str, *, on: bool, sleep: Callable[[float], None]
-) -> Change:
-    """Returns when Lambda says that it is so, or after three minutes with what it says then. A change that
-    somebody began is waited for first, since Lambda refuses a second one meanwhile."""
+) -> StateChange:
+    """Switch the event source mapping and wait up to three minutes for Lambda to finish.
+
+    A change in progress is awaited first, because Lambda refuses a second one. Raise CommandError if there is
+    no such mapping.
+    """
     wanted = MAPPING_ON if on else MAPPING_OFF
-    before = state = _state(client, mapping_id)
-    asked = False
-    for _ in range(MOST_POLLS):
+    before = state = _read_mapping_state(client, mapping_id)
+    requested = False
+    for _ in range(MAX_POLLS):
         if state == wanted:
             break
-        if not asked and state in (MAPPING_ON, MAPPING_OFF):
+        if not requested and state in (MAPPING_ON, MAPPING_OFF):
             client.update_event_source_mapping(UUID=mapping_id, Enabled=on)
-            asked = True
+            requested = True
         sleep(POLL_SECONDS)
-        state = _state(client, mapping_id)
-    return Change(CONSUMER, mapping_id, before, state, wanted)
+        state = _read_mapping_state(client, mapping_id)
+    return StateChange(CONSUMER, mapping_id, before, state, wanted)
 
 
-def _state(client: "LambdaClient", mapping_id: str) -> str:
+def _read_mapping_state(client: "LambdaClient", mapping_id: str) -> str:
     try:
         return client.get_event_source_mapping(UUID=mapping_id)["State"]
     except client.exceptions.ResourceNotFoundException:
         raise CommandError(f"there is no event source mapping {mapping_id}") from None
 
 
-def waiting_of(
+def read_backlog(
     sqs: "SQSClient",
     cloudwatch: Any,  # noqa: ANN401 - its types are not installed
     url: str,
     now: datetime,
-) -> Waiting:
+) -> QueueBacklog:
+    """Read how many messages wait in a queue and until when SQS keeps them."""
     depth = read_depth(sqs, url)
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
     retention = int(answer["Attributes"]["MessageRetentionPeriod"])
     if not depth.visible + depth.hidden:
-        return Waiting(0, 0, retention, None, None)
-    age = oldest_age(cloudwatch, url.rpartition("/")[2], now)
+        return QueueBacklog(0, 0, retention, None, None)
+    age = read_oldest_age(cloudwatch, url.rpartition("/")[2], now)
     until = now + timedelta(seconds=retention - (age or 0))
-    return Waiting(depth.visible, depth.hidden, retention, age, until)
+    return QueueBacklog(depth.visible, depth.hidden, retention, age, until)
 
 
-def oldest_age(cloudwatch: Any, queue: str, now: datetime) -> int | None:  # noqa: ANN401 - as above
-    """Seconds since the oldest message was sent; None where CloudWatch does not say, or may not be asked."""
+def read_oldest_age(cloudwatch: Any, queue: str, now: datetime) -> int | None:  # noqa: ANN401 - as above
+    """Return the age of the oldest message in seconds, or None if CloudWatch has no data or denies access."""
     try:
         points = cloudwatch.get_metric_statistics(
             Namespace="AWS/SQS",
@@ -138,8 +146,8 @@ def oldest_age(cloudwatch: Any, queue: str, now: datetime) -> int | None:  # noq
     return int(latest["Maximum"] + since.total_seconds())
 
 
-def deployed_parameter(client: "CloudFormationClient", stack: str, name: str) -> str | None:
-    """What the stack was last deployed with."""
-    (found,) = client.describe_stacks(StackName=stack)["Stacks"]
-    parameters = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+def read_stack_parameter(client: "CloudFormationClient", stack: str, name: str) -> str | None:
+    """Return a parameter's value in the latest deployment of the stack, or None if it has none."""
+    (description,) = client.describe_stacks(StackName=stack)["Stacks"]
+    parameters = {one["ParameterKey"]: one["ParameterValue"] for one in description.get("Parameters", [])}
     return parameters.get(name)

@@ -1,4 +1,4 @@
-"""How full a queue is."""
+"""The number of messages in a queue."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,14 +9,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Depth:
-    """`visible` waits to be received; `hidden` was received and is not settled: it is being worked on at
-    this moment, or it failed and comes back when its backoff is over. SQS's numbers are approximate."""
+    """SQS's approximate message counts.
+
+    `visible` messages can be received. `hidden` messages are in flight: they are being processed, or they
+    failed and wait for their backoff to end.
+    """
 
     visible: int
     hidden: int
 
 
 def read_depth(client: "SQSClient", url: str) -> Depth:
+    """Read the message counts of a queue."""
     attributes = client.get_queue_attributes(
         QueueUrl=url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],

@@ -1,4 +1,4 @@
-"""When the nightly schedule fires next."""
+"""The next occurrence of an EventBridge Scheduler expression."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
@@ -15,28 +15,28 @@ class _Occurrences(Protocol):
 
 
 def next_due(expression: str, timezone: str, after: datetime) -> datetime | None:
-    """The first time after `after` (aware) at which EventBridge Scheduler would fire, in UTC; None for an
-    expression that says no time of day (`at(…)`) or cannot be read. For a `rate(…)`, which counts from the
-    schedule's creation, the latest moment that it can be.
+    """Return the first time in UTC after the aware time `after` at which the expression fires.
 
+    A `rate(…)` counts from the schedule's creation, so its latest possible time is returned. Return None for
+    `at(…)` and for an expression that cannot be parsed.
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
     """
     body = expression.partition("(")[2].removesuffix(")").strip()
     try:
         if expression.startswith(_CRON):
-            return _next_of_cron(body, ZoneInfo(timezone or "UTC"), after)
+            return _next_cron_occurrence(body, ZoneInfo(timezone or "UTC"), after)
         if expression.startswith(_RATE):
             count, unit = body.split()
             return after + timedelta(seconds=int(count) * _UNITS[unit.removesuffix("s")])
-    # The library raises plain exceptions of its own for what it cannot read.
-    except Exception:  # noqa: BLE001 - a word beside the answer is not worth a crash of it
+    # The library raises bare exceptions of many types for fields that it cannot parse.
+    except Exception:  # noqa: BLE001 - the next time is supplementary and must not fail the command
         return None
     return None
 
 
-def _next_of_cron(fields: str, zone: ZoneInfo, after: datetime) -> datetime | None:
-    """The library thinks in UTC; a schedule in the wall clock of its zone."""
+def _next_cron_occurrence(fields: str, zone: ZoneInfo, after: datetime) -> datetime | None:
+    """Evaluate the fields in the wall-clock time of `zone`; the library only supports UTC."""
     wall = after.astimezone(zone).replace(tzinfo=UTC)
     occurrences = cast("_Occurrences", AwsCroniter(" ".join(fields.split())).occurrence(wall))
-    found = occurrences.next()
-    return found.replace(tzinfo=zone).astimezone(UTC) if found else None
+    occurrence = occurrences.next()
+    return occurrence.replace(tzinfo=zone).astimezone(UTC) if occurrence else None

@@ -1,4 +1,4 @@
-"""Where the command works: a stack on AWS, or the sandbox that `make demo ARGS=--keep` leaves up."""
+"""The stack that a command works on: on AWS, or in the sandbox that `make demo ARGS=--keep` left running."""
 
 import json
 from collections.abc import Mapping
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 DEFAULT_STACK = "stripe-nightly-sync"
 SANDBOX_HOME = Path(".sandbox")
 SANDBOX_STATE = "state.json"
-# A person waits: long enough for a slow line, and no call hangs for minutes.
+# Long enough for a slow network, short enough that no call hangs for minutes.
 CALLS = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
-# The answer comes when the producer has listed, 15 minutes later at most. Sent once: a repeat is another run.
+# The producer answers after it has listed, in 15 minutes at most. A retry would start another run.
 ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1})
 
 
 @dataclass(frozen=True)
 class StackSelector:
-    """What the command line says of the place; None means: as the environment and the profile say."""
+    """The selection of a stack by the command line. None means the default of the environment and profile."""
 
     stack: str | None = None
     profile: str | None = None
@@ -43,7 +43,7 @@ class StackSelector:
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """The stack's outputs."""
+    """The outputs of the CloudFormation stack."""
 
     queue_url: str
     queue_arn: str
@@ -72,95 +72,104 @@ _OUTPUTS = {
 
 
 class Stack:
-    """One stack. Everything is asked for when first needed, and once."""
+    """A deployed stack. Clients, outputs and settings are loaded on first use and cached."""
 
     def __init__(
         self,
-        stack: str,
+        name: str,
         session: boto3.Session,
         endpoint: str | None,
         deadline: Deadline,
         *,
         is_sandbox: bool = False,
     ) -> None:
-        self.stack = stack
-        # Its schedule is off on purpose: it is started by hand.
+        self.name = name
+        # The schedule of a sandbox is off on purpose; its runs are started manually.
         self.is_sandbox = is_sandbox
         self.deadline = deadline
         self._session = session
         self._endpoint = endpoint
-        self._made: dict[tuple[str, bool], Any] = {}
+        self._cache: dict[tuple[str, bool], Any] = {}
 
     @property
     def region(self) -> str:
+        """Return the AWS region."""
         return str(self._session.region_name)
 
     def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401 - any service's client
-        """`once`: for a call that must not be sent a second time."""
+        """Return a client of a service. A client with `once` never retries a call."""
         key = (service, once)
-        if key not in self._made:
-            self._made[key] = self._client(service, ONCE if once else CALLS)
-        return self._made[key]
+        if key not in self._cache:
+            self._cache[key] = self._client(service, ONCE if once else CALLS)
+        return self._cache[key]
 
     def _client(self, service: str, config: Config) -> Any:  # noqa: ANN401 - any service's client
         make: Any = self._session.client
         try:
             return make(service, endpoint_url=self._endpoint, config=config)
-        except ValueError as exc:  # how botocore refuses an address
+        except ValueError as exc:  # raised by botocore for an invalid endpoint
             raise CommandError(f"AWS_ENDPOINT_URL: {exc}") from exc
 
     @property
     def sqs(self) -> "SQSClient":
+        """Return the SQS client."""
         client: SQSClient = self.client("sqs")
         return client
 
     @cached_property
-    def names(self) -> StackOutputs:
-        """Raises CannotRun where there is no such stack, or it lacks an output."""
-        outputs = self._outputs()
-        if missing := [output for output in _OUTPUTS.values() if output not in outputs]:
+    def outputs(self) -> StackOutputs:
+        """Return the outputs. Raise CommandError if the stack does not exist or lacks an output."""
+        values = self._read_outputs()
+        if missing := [output for output in _OUTPUTS.values() if output not in values]:
             raise CommandError(
-                f"the stack {self.stack} has no output {', '.join(missing)}: it is not one of this system's, "
-                "or of an older version; --stack NAME names another one"
+                f"the stack {self.name} has no output {', '.join(missing)}: it belongs to another system "
+                "or was deployed by an older version; --stack NAME selects another one"
             )
-        return StackOutputs(**{name: outputs[output] for name, output in _OUTPUTS.items()})
+        return StackOutputs(**{name: values[output] for name, output in _OUTPUTS.items()})
 
-    def _outputs(self) -> dict[str, str]:
+    def _read_outputs(self) -> dict[str, str]:
         try:
-            (stack,) = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
+            (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as exc:
             if "does not exist" not in exc.response["Error"].get("Message", ""):
                 raise
             raise CommandError(
-                f"there is no stack {self.stack} in {self.region}; "
-                "--stack NAME, --region REGION and --profile PROFILE say where to look"
+                f"there is no stack {self.name} in {self.region}; "
+                "--stack NAME, --region REGION and --profile PROFILE select another one"
             ) from None
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     @cached_property
     def table(self) -> Table:
-        return Table(self.client("dynamodb"), self.names.table)
+        """Return the commerce table."""
+        return Table(self.client("dynamodb"), self.outputs.table)
 
     @property
     def runs(self) -> Runs:
+        """Return the run records of the commerce table."""
         return Runs(self.table, self.deadline)
 
     def configuration(self, function: str) -> dict[str, Any]:
-        """A function's configuration as Lambda tells it; its environment holds no key."""
-        answer: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=function)
-        return answer
+        """Return a function's configuration. Its environment contains no Stripe key."""
+        configuration: dict[str, Any] = self.client("lambda").get_function_configuration(
+            FunctionName=function
+        )
+        return configuration
 
     @cached_property
     def settings(self) -> Settings:
-        """What the deployed consumer works with. Raises CannotRun where it could not work with it."""
-        return self._settings_of(self.names.consumer)
+        """Return the settings of the deployed consumer. Raise CommandError if they are invalid."""
+        return self._load_settings(self.outputs.consumer)
 
     @cached_property
     def producer_settings(self) -> Settings:
-        """The producer's, who alone has the numbers of the windows. Raises CannotRun as `settings` does."""
-        return self._settings_of(self.names.producer)
+        """Return the settings of the deployed producer, which include those of the window.
 
-    def _settings_of(self, function: str) -> Settings:
+        Raise CommandError if they are invalid.
+        """
+        return self._load_settings(self.outputs.producer)
+
+    def _load_settings(self, function: str) -> Settings:
         variables = self.configuration(function).get("Environment", {}).get("Variables", {})
         try:
             return load_settings(variables)
@@ -168,40 +177,43 @@ class Stack:
             raise CommandError(f"{function}: {exc}") from exc
 
 
-def select_stack(wanted: StackSelector, environ: Mapping[str, str], deadline: Deadline) -> Stack:
-    """Raises CannotRun for a profile or a sandbox that is not there. Asks AWS nothing yet."""
-    if wanted.sandbox is not None:
-        return _sandbox(wanted, deadline)
+def select_stack(selector: StackSelector, environ: Mapping[str, str], deadline: Deadline) -> Stack:
+    """Return the selected stack without calling AWS.
+
+    Raise CommandError for an unknown profile, a missing region or a sandbox that is not running.
+    """
+    if selector.sandbox is not None:
+        return _select_sandbox(selector, deadline)
     try:
-        session = boto3.Session(profile_name=wanted.profile, region_name=wanted.region)
+        session = boto3.Session(profile_name=selector.profile, region_name=selector.region)
     except BotoCoreError as exc:
         raise CommandError(str(exc)) from exc
     if not session.region_name:
         raise CommandError("no AWS region: give --region, or set AWS_REGION or the profile's region")
-    return Stack(wanted.stack or DEFAULT_STACK, session, environ.get("AWS_ENDPOINT_URL"), deadline)
+    return Stack(selector.stack or DEFAULT_STACK, session, environ.get("AWS_ENDPOINT_URL"), deadline)
 
 
-def _sandbox(wanted: StackSelector, deadline: Deadline) -> Stack:
-    """What the demo has left in its folder says where it is; its credentials are made up."""
-    if wanted.profile or wanted.region:
+def _select_sandbox(selector: StackSelector, deadline: Deadline) -> Stack:
+    """Return the stack of a sandbox from the state file in its folder."""
+    if selector.profile or selector.region:
         raise CommandError(
-            "a sandbox has credentials and a region of its own: leave --profile and --region out, "
+            "a sandbox has its own credentials and region: leave --profile and --region out, "
             "or --sandbox (NIGHTLY_SYNC_SANDBOX may be set)"
         )
-    home = wanted.sandbox or SANDBOX_HOME
+    home = selector.sandbox or SANDBOX_HOME
     try:
         state = json.loads((home / SANDBOX_STATE).read_text())
         endpoint, credentials = state["endpoint_url"], state["credentials"]
         stack: str = state["stack"]["name"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise CommandError(f"no sandbox is up in {home}; `make demo ARGS=--keep` starts one") from None
-    if wanted.stack not in (None, stack):
+        raise CommandError(f"no sandbox is running in {home}; `make demo ARGS=--keep` starts one") from None
+    if selector.stack not in (None, stack):
         raise CommandError(
-            f"the sandbox in {home} holds the stack {stack}, not {wanted.stack}: leave --stack out, "
+            f"the sandbox in {home} contains the stack {stack}, not {selector.stack}: leave --stack out, "
             "or --sandbox (NIGHTLY_SYNC_STACK or NIGHTLY_SYNC_SANDBOX may be set)"
         )
     session = boto3.Session(
-        # Neither the profile of this shell nor its session is asked.
+        # Ignore the profile of this shell.
         botocore_session=botocore.session.get_session({"profile": (None, None, None, None)}),
         aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],

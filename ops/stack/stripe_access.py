@@ -1,5 +1,4 @@
-"""Stripe as an operator asks it: with the deployed consumer's settings, and the key as the operator's own AWS
-credentials read it."""
+"""Access to Stripe with the deployed consumer's settings and the operator's own AWS credentials."""
 
 import threading
 from typing import TYPE_CHECKING, Self
@@ -13,15 +12,17 @@ if TYPE_CHECKING:
 
     from mypy_boto3_ssm import SSMClient
 
-    from recon.stripe.source import StripeConnection, StripeSource
+    from recon.stripe.connection import StripeConnection
+    from recon.stripe.source import StripeSource
 
 _LIVE, _TEST = ("sk_live_", "rk_live_"), ("sk_test_", "rk_test_")
 
 
 class StripeAccess:
-    """Calling it gives the source, connected when first called. Closed as a context manager. Thread-safe.
+    """A lazily opened connection to Stripe. Thread-safe; closed as a context manager.
 
-    It keeps the pace that the whole pipeline has; Stripe allows more, and a 429 of its slows both down.
+    It sends at most as many requests a second as the whole pipeline may. Stripe allows more, and a 429 slows
+    both down.
     """
 
     def __init__(self, settings: Settings, ssm: "Callable[[], SSMClient]", deadline: Deadline) -> None:
@@ -39,14 +40,15 @@ class StripeAccess:
         if self._connection:
             self._connection.close()
 
-    def __call__(self) -> "StripeSource":
+    def source(self) -> "StripeSource":
+        """Return the source; the first call connects."""
         with self._lock:
             if self._source is None:
-                self._source = self._connected()
+                self._source = self._connect()
             return self._source
 
-    def _connected(self) -> "StripeSource":
-        # Imported when it is needed: the stripe library takes longer to import than most commands to run.
+    def _connect(self) -> "StripeSource":
+        # Imported here because importing the stripe library takes longer than most commands run.
         from recon.bootstrap import connect_stripe  # noqa: PLC0415 - see above
         from recon.stripe.source import StripeSource  # noqa: PLC0415
 
@@ -59,20 +61,22 @@ class StripeAccess:
         return StripeSource(self._connection, self._deadline, on_throttle=lambda: None)
 
     def livemode(self) -> bool | None:
-        """Which sessions the key reads, by its prefix; None for a key of another form. Raises KeyUnavailable
-        where it cannot be read."""
-        self()
-        assert self._connection is not None  # noqa: S101 - made by the line above
-        return key_livemode(self._connection.key.current())
+        """Return the key's mode as `key_livemode` does. Raise KeyUnavailable if the key cannot be read."""
+        self.source()
+        assert self._connection is not None  # noqa: S101 - set by the line above
+        return key_livemode(self._connection.key.read())
 
 
-def stripe_access(place: Stack) -> StripeAccess:
-    """Raises CannotRun where the consumer could not work with its settings. Asks Stripe nothing yet."""
-    return StripeAccess(place.settings, lambda: place.client("ssm"), place.deadline)
+def stripe_access(stack: Stack) -> StripeAccess:
+    """Create the access for a stack without connecting. Raise CommandError if its settings are invalid."""
+    return StripeAccess(stack.settings, lambda: stack.client("ssm"), stack.deadline)
 
 
 def key_livemode(key: str) -> bool | None:
-    """https://docs.stripe.com/keys#obtain-api-keys"""
+    """Return True for a live key, False for a test key and None for any other prefix.
+
+    https://docs.stripe.com/keys#obtain-api-keys
+    """
     if key.startswith(_LIVE):
         return True
     return False if key.startswith(_TEST) else None

@@ -1,8 +1,6 @@
-"""Clients for AWS, and what AWS answers when it fails, in words that may be logged: never its own text, which
-names accounts.
+"""AWS clients, made by botocore alone.
 
-Clients are made by botocore, as boto3 makes them: what boto3 adds (resources, transfers to S3) is a fifth of
-a cold start, and nothing here uses it.
+What boto3 adds (resources, S3 transfers) takes a fifth of a cold start, and nothing here uses it.
 """
 
 from functools import cache
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
-# Else botocore puts one together for each request, twice: a tenth of what a request computes.
+# Without it botocore builds one for each request, twice, which is a tenth of a request's CPU time.
 USER_AGENT = "stripe-nightly-sync"
 SERVICES = ("dynamodb", "lambda", "sqs", "ssm")
 
@@ -34,23 +32,26 @@ def client(service: Literal["sqs"]) -> "SQSClient": ...
 @overload
 def client(service: Literal["ssm"]) -> "SSMClient": ...
 def client(service: str) -> object:
-    """A new client of one of SERVICES. Made by one thread at a time; used by any number."""
-    # What is sent is written by few functions, and AWS looks at it all the same.
+    """Create a client of one of SERVICES. Creation is not thread-safe; the client is."""
+    # Few functions build requests, and AWS validates them anyway.
     config = Config(user_agent=USER_AGENT, parameter_validation=False, **aws_config())
     return session().create_client(service, config=config)
 
 
 @cache
 def session() -> Session:
-    """One a process: clients share the credentials, and the data that they are made from."""
-    made = Session()
-    made.register_component("data_loader", _FourServices())
-    return made
+    """Return the process's only session, so that clients share credentials and service data."""
+    shared = Session()
+    shared.register_component("data_loader", _FewServices())
+    return shared
 
 
-class _FourServices(Loader):
-    """botocore's own data, without its list of services: to make that list, of which it only asks whether a
-    name is on it, botocore looks into the folders of all 400, once for each kind of data."""
+class _FewServices(Loader):
+    """botocore's service data without its list of services.
+
+    botocore only checks whether a name is on that list, but reads the folders of all 400 services to build
+    it, once for each kind of data.
+    """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
         return list(SERVICES)

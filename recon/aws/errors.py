@@ -1,4 +1,4 @@
-"""AWS errors in words that may be logged: AWS's own text names accounts and resources."""
+"""Descriptions of AWS errors that may be logged: AWS's own text names accounts and resources."""
 
 import re
 
@@ -9,13 +9,13 @@ _ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:\w+)")
 
 
 def describe_error(error: ClientError | BotoCoreError) -> str:
-    """The operation and the code; of a denial also the action that the role lacks."""
+    """Return `Operation: ErrorCode`, plus the missing IAM action if access was denied."""
     if not isinstance(error, ClientError):
         return type(error).__name__
-    answer = error.response["Error"]
-    lacking = _ACTION.search(answer.get("Message", "")) if is_denied(error) else None
-    denied = f": no permission for {lacking[1]}" if lacking else ""
-    return f"{error.operation_name}: {answer['Code']}{denied}"
+    details = error.response["Error"]
+    action = _ACTION.search(details.get("Message", "")) if is_denied(error) else None
+    denied = f": no permission for {action[1]}" if action else ""
+    return f"{error.operation_name}: {details['Code']}{denied}"
 
 
 def is_denied(error: ClientError | BotoCoreError) -> bool:

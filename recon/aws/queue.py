@@ -1,4 +1,4 @@
-"""SQS: sending sessions in batches, and giving messages another time to come back."""
+"""The SQS queue: sends messages in batches and sets when received messages return."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, wait
@@ -22,25 +22,28 @@ type Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Visibility:
-    """When a received message is to come back: `seconds` from now."""
+    """The visibility of a received message: it returns `seconds` from now."""
 
     receipt_handle: str
     seconds: int
 
 
 class SessionQueue:
-    """One queue. Thread-safe, as its client is."""
+    """One queue. It is thread-safe, as its client is."""
 
     def __init__(self, client: "SQSClient", url: str) -> None:
         self._client = client
         self._url = url
 
     def send(self, messages: Sequence[SessionMessage], pool: Executor, deadline: Deadline) -> None:
-        """Sends all, several batches of ten in flight. Raises QueueUnavailable if some are rejected for
-        good; those that were accepted stay sent, and sending them again does no harm."""
+        """Send all messages in batches of ten, several at a time.
+
+        Raise QueueUnavailable if SQS keeps rejecting some. The accepted ones stay sent, and sending them
+        again does no harm.
+        """
         batches = [list(batch) for batch in batched(messages, BATCH)]
         sent = [pool.submit(self._send_batch, batch, deadline) for batch in batches]
-        # All of them, before one raises: no batch goes on behind the back of whoever handles the error.
+        # Wait for all before raising, so that no batch is still being sent while the error is handled.
         wait(sent)
         for batch in sent:
             batch.result()
@@ -51,15 +54,17 @@ class SessionQueue:
         again(self._send_once, entries)
 
     def _send_once(self, entries: list[Entry]) -> None:
-        """Keeps what failed in `entries`, so that a repeat sends nothing twice."""
+        """Send the entries and keep only the failed ones in the list, so that a retry sends nothing twice."""
         failed = self._batch_call(self._client.send_message_batch, entries)
         entries[:] = [entry for entry in entries if entry["Id"] in failed]
         if entries:
             raise QueueUnavailable(f"SQS rejected {len(entries)} entries of a batch")
 
     def set_visibility(self, changes: Iterable[Visibility]) -> dict[str, str]:
-        """Sets when messages come back. Returns the receipt handles that SQS did not take, and why: those
-        come back with the queue's own visibility timeout, later but not lost."""
+        """Set when messages return, and return the reason for each receipt handle that failed.
+
+        Those messages return after the queue's default visibility timeout; none is lost.
+        """
         missed: dict[str, str] = {}
         for batch in batched(changes, BATCH):
             entries: list[Entry] = [
@@ -75,12 +80,12 @@ class SessionQueue:
         return missed
 
     def _batch_call(self, method: Callable[..., Any], entries: Sequence[Entry]) -> set[str]:
-        """The ids that failed; SQS answers 200 for a batch of which entries were rejected."""
+        """Return the ids of failed entries; SQS responds 200 even if it rejects some."""
         try:
-            answer = method(QueueUrl=self._url, Entries=list(entries))
+            response = method(QueueUrl=self._url, Entries=list(entries))
         except (ClientError, BotoCoreError) as exc:
             raise _to_domain_error(exc) from exc
-        return {failure["Id"] for failure in answer.get("Failed", [])}
+        return {failure["Id"] for failure in response.get("Failed", [])}
 
 
 def _to_domain_error(error: ClientError | BotoCoreError) -> QueueUnavailable | NotAllowed:

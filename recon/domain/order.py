@@ -1,4 +1,4 @@
-"""Pure: a Stripe session and its line items become an order snapshot. No I/O, no clock, no client.
+"""Pure: build the order snapshot from a Stripe session and its line items.
 
 Shapes of Stripe's objects: https://docs.stripe.com/api/checkout/sessions/object and
 https://docs.stripe.com/api/checkout/sessions/line_items.
@@ -13,7 +13,7 @@ from recon.errors import MalformedSession
 from recon.timestamps import DAY, to_iso
 
 SOURCE = "nightly_sync"
-MAX_USER_ID = 256  # the webhook cuts there, and both must arrive at the same key
+MAX_USER_ID = 256  # the webhook truncates there, and both must produce the same key
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-zA-Z0-9]")
 _USER_ID_KEYS = ("userId", "user_id")
@@ -31,7 +31,7 @@ _PRODUCT_METADATA = {"sku": "sku", "collection": "collectionId", "variant_id": "
 
 @dataclass(frozen=True)
 class SnapshotContext:
-    """The circumstances of a snapshot: which run writes it, when (epoch seconds), and the shop's settings."""
+    """The run that writes a snapshot, the time (epoch seconds) and the shop's settings."""
 
     run_id: str
     now: int
@@ -39,24 +39,24 @@ class SnapshotContext:
     ttl_days: int = 0
 
 
-def build_order(session: Json, line_items: list[Json], user_id: str, writing: SnapshotContext) -> Json:
-    """The order snapshot, keys included; absent values are absent, not null.
+def build_order(session: Json, line_items: list[Json], user_id: str, context: SnapshotContext) -> Json:
+    """Build the order snapshot with its keys; absent values are omitted.
 
-    `user_id` is the cleaned one. Amounts stay integers in the currency's smallest unit. Raises
-    MalformedSession that names the field when Stripe's answer cannot be read.
+    `user_id` is the cleaned one. Amounts are integers in the currency's smallest unit. Raise
+    MalformedSession that names the field if Stripe's response has a wrong value.
     """
     created = _integer(session, "created")
     session_id = _text(session, "id")
     customer = _object(session, "customer_details")
     metadata = _object(session, "metadata")
-    metadata = {key: _text(metadata, key, null=True, of="metadata.") for key in metadata}
-    now = to_iso(writing.now)
+    metadata = {key: _text(metadata, key, null=True, parent="metadata.") for key in metadata}
+    now = to_iso(context.now)
     return _present(
         {
             "PK": partition_key(user_id),
             "SK": f"ORDER#{created}#{session_id}",
             "orderId": session_id,
-            "orderNumber": order_number(session_id, writing.number_prefix),
+            "orderNumber": order_number(session_id, context.number_prefix),
             "userId": user_id,
             "status": "completed",
             "amount": _integer(session, "amount_total", null=True),
@@ -64,15 +64,15 @@ def build_order(session: Json, line_items: list[Json], user_id: str, writing: Sn
             "currency": _lower(_text(session, "currency", null=True)),
             "items": [_item(line) for line in line_items],
             "itemCount": len(line_items),
-            "createdAt": _moment(created),
+            "createdAt": _format_created(created),
             "updatedAt": now,
             "completedAt": now,
             "syncedAt": now,
-            "syncRunId": writing.run_id,
+            "syncRunId": context.run_id,
             "source": SOURCE,
             "stripeSessionId": session_id,
-            "stripePaymentIntentId": _id_of(session, "payment_intent"),
-            "stripeCustomerId": _id_of(session, "customer"),
+            "stripePaymentIntentId": _reference_id(session, "payment_intent"),
+            "stripeCustomerId": _reference_id(session, "customer"),
             "stripePaymentStatus": _text(session, "payment_status"),
             "customerEmail": _text(customer, "email", null=True)
             or _text(session, "customer_email", null=True),
@@ -80,13 +80,13 @@ def build_order(session: Json, line_items: list[Json], user_id: str, writing: Sn
             "shippingAddress": _shipping(session),
             "quoteSignature": next((metadata[key] for key in _QUOTE_KEYS if metadata.get(key)), None),
             "metadata": _present(_without(metadata, (*_USER_ID_KEYS, *_QUOTE_KEYS))) or None,
-            "expiresAt": writing.now + writing.ttl_days * DAY if writing.ttl_days else None,
+            "expiresAt": context.now + context.ttl_days * DAY if context.ttl_days else None,
         }
     )
 
 
 def order_number(session_id: str, prefix: str) -> str:
-    """`BC-` + the alphanumerics of the id's last 8 characters, upper case."""
+    """Return the prefix, a dash, and the alphanumerics of the id's last 8 characters in upper case."""
     return f"{prefix}-{_NOT_ALPHANUMERIC.sub('', session_id[-8:]).upper()}"
 
 
@@ -95,14 +95,14 @@ def partition_key(user_id: str) -> str:
 
 
 def clean_user_id(raw: str) -> str:
-    """The webhook's rule, so that both write under the same key."""
+    """Clean a user id by the webhook's rule, so that both use the same key."""
     return _NOT_IN_USER_ID.sub("", raw)[:MAX_USER_ID]
 
 
 def find_raw_user_id(session: Json) -> str | None:
-    """The first of `metadata.userId`, `metadata.user_id` and the e-mail that is not empty after cleaning.
+    """Return the first of `metadata.userId`, `metadata.user_id` and the e-mail that is valid.
 
-    Never raises: a candidate that is no string counts as absent, as it does for the webhook.
+    A candidate that is not a string, or is empty after cleaning, counts as absent, as in the webhook.
     """
     metadata, customer = session.get("metadata"), session.get("customer_details")
     candidates = [metadata.get(key) for key in _USER_ID_KEYS] if isinstance(metadata, dict) else []
@@ -116,7 +116,7 @@ def _item(line: Json) -> Json:
     price = _object(line, "price")
     product = price.get("product")
     details = product if isinstance(product, dict) else {}
-    # A deleted product expands to its id and `deleted` alone; what the line itself says is still there.
+    # A deleted product expands to its id and `deleted` only; the line's own fields remain.
     metadata = _object(details, "metadata")
     return _present(
         {
@@ -134,7 +134,10 @@ def _item(line: Json) -> Json:
 
 
 def _shipping(session: Json) -> Json | None:
-    """Stripe moved it from `shipping_details` to `collected_information` in 2025; old sessions keep it."""
+    """Return the shipping address.
+
+    Stripe moved it from `shipping_details` to `collected_information` in 2025; old sessions keep it.
+    """
     collected = _object(session, "collected_information")
     details = _object(collected, "shipping_details") or _object(session, "shipping_details")
     address = _object(details, "address")
@@ -142,23 +145,23 @@ def _shipping(session: Json) -> Json | None:
     return _present({"name": _text(details, "name", null=True)} | lines) or None
 
 
-def _id_of(session: Json, name: str) -> str | None:
-    """The id of a reference, expanded or not."""
+def _reference_id(session: Json, name: str) -> str | None:
+    """Return the id of a reference, expanded or not."""
     value = session.get(name)
     if isinstance(value, dict):
         value = value.get("id")
         if not isinstance(value, str) or not value:
             raise MalformedSession(f"{name} must have an id")
         return value
-    found: str | None = _text(session, name, null=True)
-    return found
+    reference: str | None = _text(session, name, null=True)
+    return reference
 
 
-def _moment(epoch: int) -> str:
+def _format_created(epoch: int) -> str:
     try:
         return to_iso(epoch)
     except (ValueError, OverflowError, OSError) as exc:
-        raise MalformedSession("created is no time") from exc
+        raise MalformedSession("created is not a valid time") from exc
 
 
 def _present(fields: Json) -> Json:
@@ -182,18 +185,18 @@ def _object(source: Json, name: str) -> Json:
     return value
 
 
-def _text(source: Json, name: str, *, null: bool = False, of: str = "") -> Any:  # noqa: ANN401 - str, or None where null is allowed
+def _text(source: Json, name: str, *, null: bool = False, parent: str = "") -> Any:  # noqa: ANN401 - str, or None where null is allowed
     value = source.get(name)
     if null and value in (None, ""):
         return None
     if isinstance(value, str) and value:
         return value
-    raise MalformedSession(f"{of}{name} must be a string")
+    raise MalformedSession(f"{parent}{name} must be a string")
 
 
 def _integer(source: Json, name: str, *, null: bool = False) -> Any:  # noqa: ANN401 - int, or None where null is allowed
     value = source.get(name)
-    # type(), not isinstance: in JSON a boolean is no integer.
+    # type() instead of isinstance(), which accepts a boolean as an integer.
     if (value is None and null) or (type(value) is int and abs(value) < MAX_NUMBER):
         return value
     raise MalformedSession(f"{name} must be an integer")

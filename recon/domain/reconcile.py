@@ -1,20 +1,22 @@
-"""Pure: what becomes of a session, given what the table holds. Used by the consumer and by the dry run."""
+"""Pure: the decision about a session by the orders in the table. The consumer, the dry run and ops use it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from recon.domain.message import SessionMessage
 from recon.domain.order import clean_user_id
 from recon.domain.stripe_objects import MAX_NUMBER, PAID, UNPAID
+from recon.errors import SyncError
 from recon.timestamps import DAY
 
-# No amount is larger; DynamoDB refuses a number of more than 38 digits.
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
 class Outcome(StrEnum):
+    """What became of a session in a run. Only `error` may change later."""
+
     CREATED = "created"
     SKIPPED = "skipped"
     ERROR = "error"
@@ -29,12 +31,12 @@ class SkipReason(StrEnum):
     NOT_A_SALE = "not_a_sale"
     EXPIRED = "expired"
     REFUNDED = "refunded"
-    DISMISSED = "dismissed"  # by an operator, see ledger/dismissals.py
+    DISMISSED = "dismissed"  # by an operator, see recon/dynamodb/dismissals.py
 
 
 @dataclass(frozen=True)
 class ExistingOrder:
-    """What the table says of one order of a user."""
+    """One order in the table. Its values are None if the item lacks them."""
 
     pk: str
     sk: str
@@ -44,12 +46,38 @@ class ExistingOrder:
     currency: str | None = None
     payment_status: str | None = None
 
-    def is_of(self, session_id: str) -> bool:
+    def belongs_to(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)
 
 
+def decide_from_table(
+    message: SessionMessage, orders: Sequence[ExistingOrder] | SyncError, *, now: int, ttl_days: int
+) -> SkipReason | SyncError | None:
+    """Return the reason to skip the session, the error of the lookup, or None if its order is missing.
+
+    `orders` are those of the session's user under every id of `user_ids`, or the error that their lookup
+    raised. `now` is in epoch seconds.
+    """
+    reason = skip_reason_from_message(message)
+    if reason and reason is not SkipReason.UNPAID:
+        return reason
+    if isinstance(orders, SyncError):
+        # An unpaid session waits for a later run whether or not its orders are known.
+        return reason or orders
+    own = [order for order in orders if order.belongs_to(message.session_id)]
+    if reason:
+        # A session listed as unpaid may have been paid since. An order that the webhook wrote for an unpaid
+        # session carries that status, and the session keeps waiting.
+        return SkipReason.EXISTS if any(order.payment_status == PAID for order in own) else reason
+    if own:
+        return SkipReason.EXISTS
+    # The webhook's order may have expired, and an expired order must not be written again.
+    expired = ttl_days and message.created + ttl_days * DAY <= now
+    return SkipReason.EXPIRED if expired else None
+
+
 def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:
-    """The skips that neither the table nor Stripe has to be asked for."""
+    """Return the reason to skip the session that the message alone gives, if any."""
     if message.mode == "setup":
         return SkipReason.NOT_A_SALE
     if not user_ids(message):
@@ -59,36 +87,12 @@ def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:
     return None
 
 
-def skip_reason(
-    message: SessionMessage, orders: Iterable[ExistingOrder], *, now: int, ttl_days: int
-) -> SkipReason | None:
-    """Why the session is left alone, or None: its order is missing and has to be written.
-
-    `orders` are those of the session's user under every id of `user_ids`; `now` is in epoch seconds.
-    """
-    orders = list(orders)
-    if reason := skip_reason_from_message(message):
-        return SkipReason.EXISTS if reason is SkipReason.UNPAID and _paid_since(message, orders) else reason
-    if any(order.is_of(message.session_id) for order in orders):
-        return SkipReason.EXISTS
-    # The webhook's order may have lived its days and gone. Writing it now would raise it from the dead.
-    if ttl_days and message.created + ttl_days * DAY <= now:
-        return SkipReason.EXPIRED
-    return None
-
-
-def _paid_since(message: SessionMessage, orders: Iterable[ExistingOrder]) -> bool:
-    """Whether a session that was listed as unpaid has the order of a paid one by now. An order that a webhook
-    writes of an unpaid session says so, and the session goes on waiting."""
-    return any(order.is_of(message.session_id) and order.payment_status == PAID for order in orders)
-
-
 def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tuple[str, ...]:
-    """Where the order that is there says something else than Stripe; nothing is changed for it.
+    """Return the differences between the session's order and Stripe, as `field: explanation`.
 
-    An order that says nothing of a field does not contradict it. A duplicate names both keys.
+    A field that the order lacks is no difference. A duplicate order is one, and names both keys.
     """
-    own = sorted((o for o in orders if o.is_of(message.session_id)), key=lambda o: (o.pk, o.sk))
+    own = sorted((o for o in orders if o.belongs_to(message.session_id)), key=lambda o: (o.pk, o.sk))
     drift = []
     if len(own) > 1:
         drift.append("duplicate: " + ", ".join(f"{order.pk}/{order.sk}" for order in own))
@@ -103,15 +107,17 @@ def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tupl
 
 
 def user_ids(message: SessionMessage) -> tuple[str, ...]:
-    """The ids under which the user's orders may lie: the cleaned one first, the raw one where it differs."""
+    """Return the ids that may hold the user's orders: the cleaned one, then the raw one if it differs."""
     if message.user_id is None or not (clean := clean_user_id(message.user_id)):
         return ()
     return (clean,) if clean == message.user_id else (clean, message.user_id)
 
 
 def amount_and_currency(message: SessionMessage) -> tuple[int | None, str | None]:
-    """Amount and lower-case currency as an outcome keeps them; None for what is absent, or could not be
-    stored: nobody has checked the values of a message."""
+    """Return amount and lower-case currency for an outcome.
+
+    Either is None if it is absent or cannot be stored: a message's values are not validated.
+    """
     amount, currency = message.amount_total, message.currency
     return (
         amount if amount is not None and abs(amount) < MAX_NUMBER else None,

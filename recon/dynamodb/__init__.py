@@ -1,10 +1,16 @@
-"""The ledger: the only place that knows the table's keys, and the only one that writes it.
+"""The ledger: the only package that knows the keys of the table, and the only one that writes it.
 
-table.py       DynamoDB for this project: typed values, errors of ours, transactions repeated safely
-records.py     keys and attributes of what the sync keeps: state, run, outcome
-orders.py      finding the orders of a user
-counters.py    how the counters of a run and of the state move
-outcomes.py    committing what became of sessions: outcomes, orders and counters in one transaction
-dismissals.py  an operator's decision that a failed session counts as skipped
-runs.py        the life of a run: started, listed, done or failed
+attribute_values.py  plain values to DynamoDB's typed values and back
+table.py             reads, and transactions that are safe to repeat
+item_size.py         the size of an item as DynamoDB counts it
+records.py           keys, and the records parsed from items: sync state, runs, outcomes
+orders.py            finding the orders of a user
+run_reader.py        reading the records of runs
+runs.py              writing the records of runs, from start to end
+state_actions.py     the updates of the sync state that go with them
+outcomes.py          reading outcomes
+session_result.py    the result of one session, and the items that store it
+outcome_writer.py    committing results: outcomes, orders and counters in one transaction
+counters.py          the counters of a run and of the sync state
+dismissals.py        an operator's decision that a failed session counts as skipped
 """

@@ -1,7 +1,7 @@
-"""DynamoDB's typed values, from plain ones and back, as `boto3.dynamodb.types` has them.
+"""Conversion between plain values and DynamoDB's typed values, equal to `boto3.dynamodb.types`.
 
-Not boto3's own: importing any of boto3 imports all of it, which is a fifth of a cold start and needed by
-nothing else here. A test holds the two to each other.
+An import of any module of boto3 imports all of it, which is a fifth of a cold start, and no other module
+here needs it. A test compares this module with boto3.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
 """
 
@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import Any
 
-# What a number of DynamoDB can hold; anything else raises instead of being rounded.
+# The numbers that DynamoDB can store; any other number raises instead of being rounded.
 _NUMBERS = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
 
 
-def to_attribute(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911 - whatever has a type, one return each
-    """`"a"` as `{"S": "a"}`. Raises TypeError for what has no type there (a float is inexact, a set is never
-    written here), and decimal.Inexact or Overflow for a number that DynamoDB cannot hold."""
+def to_attribute(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911 - any value, one return for each type
+    """Return the typed form of a plain value: `{"S": "a"}` for `"a"`.
+
+    Raises TypeError for a value without a type (floats are inexact, and sets are never written here), and
+    decimal.Inexact or Overflow for a number that DynamoDB cannot store.
+    """
     match value:
         case str():
-            return {"S": value}
+            return {"S": str(value)}  # the plain text of a StrEnum
         case None:
             return {"NULL": True}
         case bool():
@@ -35,7 +38,10 @@ def to_attribute(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911 - whate
 
 
 def from_attribute(attribute: Mapping[str, Any]) -> Any:  # noqa: ANN401, PLR0911 - as above
-    """`{"S": "a"}` as `"a"`, any type of DynamoDB's; a whole number is an int, since all numbers here are."""
+    """Return the plain value of a typed one: `"a"` for `{"S": "a"}`. A whole number is an int.
+
+    Raises TypeError for a type that DynamoDB does not have today.
+    """
     [(kind, value)] = attribute.items()
     match kind:
         case "S" | "B" | "BOOL":
@@ -51,7 +57,7 @@ def from_attribute(attribute: Mapping[str, Any]) -> Any:  # noqa: ANN401, PLR091
         case "SS" | "BS":
             return set(value)
         case "NS":
-            return {_number(one) for one in value}
+            return {_number(digits) for digits in value}
     raise TypeError(f"DynamoDB has a new type: {kind}")
 
 

@@ -12,27 +12,28 @@ COUNTED = MappingProxyType({Outcome.CREATED: "created", Outcome.SKIPPED: "skippe
 
 
 def counter_actions(
-    table: Table, run_id: str, moves: Mapping[str, int], now: int, *, holds_state: bool
+    table: Table, run_id: str, deltas: Mapping[str, int], now: int, *, holds_state: bool
 ) -> list[Action]:
-    """Adds `moves` to a run's counters, and to the state's under the condition that the state is this run's.
+    """Return the actions that add `deltas` to the counters of a run, and to those of the sync state.
 
-    Nothing where nothing moves. `now` is in epoch seconds.
+    The state's action has the condition that the state still belongs to this run; without `holds_state` it
+    is left out. If all deltas are zero, there are no actions. `now` is in epoch seconds.
     """
-    if not any(moves.values()):
+    if not any(deltas.values()):
         return []
-    values: Item = {f":{name}": move for name, move in moves.items()} | {":now": to_iso(now)}
-    # By alias: `processed` is one of DynamoDB's reserved words.
-    adds = ", ".join(f"#{name} :{name}" for name in moves)
+    values: Item = {f":{name}": delta for name, delta in deltas.items()} | {":now": to_iso(now)}
+    # By alias, since `processed` is one of DynamoDB's reserved words.
+    adds = ", ".join(f"#{name} :{name}" for name in deltas)
     run = table.update(
         run_key(run_id),
-        # A run whose record is gone leaves a record that goes as well.
+        # If the run's record is gone, this creates one, which has to expire too.
         f"SET updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires) ADD {adds}",
         values | {":expires": now + RUN_DAYS * DAY},
-        names={f"#{name}": name for name in moves},
+        names={f"#{name}": name for name in deltas},
     )
     if not holds_state:
         return [run]
-    adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in moves)
+    adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in deltas)
     state = table.update(
         STATE_KEY,
         f"SET updatedAt = :now ADD {adds}",

@@ -1,4 +1,4 @@
-"""Finding a user's orders: those of the webhook lie under a sort key that no one but the webhook knows."""
+"""Finding the orders of a user. The sort key of the webhook's orders cannot be derived from the session."""
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -10,45 +10,45 @@ from recon.dynamodb.table import Table
 from recon.errors import SyncError
 from recon.retry import Deadline
 
-type Users = tuple[str, ...]  # the ids one user's orders may lie under
+type Users = tuple[str, ...]  # the ids under which one user may have orders
 type Orders = list[ExistingOrder] | SyncError
 
-# The webhook's clock and Stripe's are two. An order found too much costs nothing, one missed is doubled.
+# The clocks of the webhook and of Stripe may differ. An extra order does no harm, a missed one is doubled.
 CLOCK_SKEW_SECONDS = 300
 EPOCH_DIGITS = 10  # from 2001 to 2286
 MAX_KEY_BYTES = 2048  # of a partition key; a longer id can have no orders
-# Sorts after every `ORDER#…` and before anything else.
+# Sorts right after every `ORDER#…`.
 _BEHIND_ORDERS = "ORDER$"
 
 
 def find_orders_by_user(
     table: Table, messages: Iterable[SessionMessage], pool: Executor, deadline: Deadline
 ) -> dict[Users, Orders]:
-    """The orders of the users of these sessions: each user asked for once, in parallel.
+    """Return the orders of the users of these sessions, with one lookup for each user, in parallel.
 
-    A lookup that failed is its user's answer, and nobody else's; it is repeated while the deadline allows.
+    A lookup is retried until the deadline. If it still fails, its user gets the error instead of orders.
     """
     since: dict[Users, int] = {}
     for message in messages:
         if ids := user_ids(message):
             since[ids] = min(message.created, since.get(ids, message.created))
 
-    def answer(ids: Users, since: int) -> Orders:
+    def find(ids: Users, since: int) -> Orders:
         try:
             return find_orders(table, ids, since, deadline)
         except SyncError as error:
             return error
 
-    return dict(zip(since, pool.map(answer, since.keys(), since.values()), strict=True))
+    return dict(zip(since, pool.map(find, since.keys(), since.values()), strict=True))
 
 
 def find_orders(
     table: Table, user_ids: Iterable[str], since: int, deadline: Deadline | None = None
 ) -> list[ExistingOrder]:
-    """The orders under any of the ids that were written from `since` (epoch seconds) on.
+    """Return the orders under any of these ids that were written from `since` (epoch seconds) on.
 
-    Consistent, all pages. No `Limit`: with a filter it would look at one item only, which is how orders
-    of repeat customers came to be doubled once.
+    The reads are consistent and cover all pages. They set no `Limit`: DynamoDB applies it before the filter,
+    so that a limit of one once missed, and doubled, orders of repeat customers.
     """
     keys = map(partition_key, user_ids)
     return [order for pk in keys for order in _orders_under(table, pk, since, deadline)]
@@ -78,5 +78,5 @@ def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) 
 
 
 def _lower_bound(since: int) -> str:
-    """Sort keys compare as text, which agrees with time only among numbers of the same length."""
+    """Return the first sort key to read. Text sorts like time only among numbers of the same length."""
     return f"ORDER#{since}" if len(str(since)) == EPOCH_DIGITS else "ORDER#"

@@ -1,52 +1,62 @@
-"""Keys and attributes of what the sync keeps in the shop's table: state, runs, outcomes."""
+"""Keys of the sync's own items, and the records read from them: the sync state, runs and outcomes.
+
+Every reader of these items parses them here. A parser accepts items of other versions: an attribute that is
+absent or has an unexpected type gets the default of its field, and an unknown word stays as it is.
+"""
 
 from dataclasses import dataclass
-from typing import Any
 
 from recon.domain.reconcile import Outcome
+from recon.domain.run import RunStatus
 from recon.dynamodb.table import Item, Key
 from recon.timestamps import DAY, parse_epoch, to_iso
 
 STATE_KEY: Key = ("SYSTEM", "STRIPE_ORDER_SYNC")
 RUN_PREFIX = "STRIPE_ORDER_SYNC#"
 PENDING_PREFIX = "PENDING#"
+SESSION_PREFIX = "SESSION#"
 RUN_DAYS = 90
 # Longer than any payment method takes; a payment that has not settled by then never will.
 PENDING_DAYS = 90
-# As long as anything of the sync is kept; Stripe delivers an event for three days.
+# As long as any record of the sync is kept; Stripe delivers an event for three days.
 MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
-RUNNING, DONE, FAILED = "running", "done", "failed"
+UNKNOWN_OUTCOME = "unknown"
 
 
 def run_key(run_id: str) -> Key:
+    """Return the key of a run's record."""
     return ("SYSTEM", f"{RUN_PREFIX}{run_id}")
 
 
 def pending_key(session_id: str) -> Key:
+    """Return the key of the entry of a session whose payment is pending."""
     return ("SYSTEM", f"{PENDING_PREFIX}{session_id}")
 
 
 def marker_key(event_id: str) -> Key:
-    """The webhook's own record of an event that it has handled."""
+    """Return the key of the webhook's record of an event that it has handled."""
     return (f"EVENT#{event_id}", "METADATA")
 
 
 def outcome_partition(run_id: str) -> str:
+    """Return the partition key of all outcomes of a run."""
     return f"SYNC_RUN#{run_id}"
 
 
 def outcome_key(run_id: str, session_id: str) -> Key:
-    return (outcome_partition(run_id), f"SESSION#{session_id}")
+    """Return the key of the outcome of one session in one run."""
+    return (outcome_partition(run_id), f"{SESSION_PREFIX}{session_id}")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the last invocation of a run failed: a word of the error tree, its text, and the time in ISO 8601.
+    """The error of the last failed invocation of a run.
 
-    `attempts` counts the failed invocations of the run. `request_id` is Lambda's id of the last of them.
+    `error_type` is a class name of `recon.errors` and `at` is ISO 8601. `attempts` counts the failed
+    invocations of the run, and `request_id` is Lambda's id of the last of them.
     """
 
     error_type: str
@@ -58,12 +68,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's record. Times are ISO 8601 UTC, `lookback_start` and `lookback_end` epoch seconds.
+    """The record of one run. Times are ISO 8601 in UTC, `lookback_start` and `lookback_end` epoch seconds.
 
-    `max_sessions` is set where a caller set a hard limit. `covers_through` is how far the run moves the
-    watermark once it is done (epoch seconds), where it may move it at all. `cursor`: everything created up
-    to then is sent. `slice_seconds`: how long the slices of the listing were at last. `failure` is set on a
-    failed run whose producer could say why.
+    `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
+    hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
+    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
+    `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
+    and its producer could store the cause.
     """
 
     run_id: str
@@ -74,7 +85,7 @@ class Run:
     lookback_end: int
     max_sessions: int | None = None
     covers_through: int | None = None
-    status: str = RUNNING
+    status: str = RunStatus.RUNNING
     completed_at: str | None = None
     enqueued: int = 0
     processed: int = 0
@@ -93,19 +104,27 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Everything listed has an outcome."""
+        """Return True if the listing has ended and every listed session has an outcome."""
         return self.listed and self.processed >= self.enqueued
 
+    @property
+    def started_epoch(self) -> int | None:
+        """Return the start in epoch seconds, or None if the record has no valid time."""
+        return _epoch(self.started_at)
+
+    @property
+    def completed_epoch(self) -> int | None:
+        """Return the end in epoch seconds, or None if the run is open or the time is invalid."""
+        return _epoch(self.completed_at)
+
     def seconds(self, now: int) -> int:
-        """How long it has been going on; 0 for a record that does not say when it began."""
-        try:
-            return now - parse_epoch(self.started_at)
-        except ValueError:
-            return 0
+        """Return the seconds from the start until `now`, or 0 if the start is unknown."""
+        started = self.started_epoch
+        return 0 if started is None else now - started
 
 
 def run_fields(run: Run, now: int) -> Item:
-    """What a run's record begins with, keys and counters apart."""
+    """Return the first attributes of a run's record, except for its keys and counters."""
     fields: Item = {
         "runId": run.run_id,
         "trigger": run.trigger,
@@ -129,86 +148,151 @@ def run_fields(run: Run, now: int) -> Item:
 
 
 def parse_run(item: Item) -> Run:
-    """Tolerant of what a record of another version lacks."""
+    """Return the run of an item. Only its sort key must be present."""
     return Run(
         run_id=item["SK"].removeprefix(RUN_PREFIX),
-        trigger=item.get("trigger", ""),
-        started_at=item.get("syncStartedAt", ""),
-        lookback_hours=item.get("lookbackHours", 0),
-        lookback_start=item.get("lookbackStart", 0),
-        lookback_end=item.get("lookbackEnd", 0),
-        max_sessions=item.get("maxSessions"),
-        covers_through=item.get("coversThrough"),
-        drifted=item.get("drifted", 0),
-        slice_seconds=item.get("sliceSeconds"),
-        livemode=item.get("livemode"),
-        status=item.get("status", RUNNING),
-        completed_at=item.get("syncCompletedAt"),
-        enqueued=item.get("enqueued", 0),
-        processed=item.get("processed", 0),
-        created=item.get("created", 0),
-        skipped=item.get("skipped", 0),
-        errors=item.get("errors", 0),
-        listed=item.get("listed", False),
-        truncated=item.get("truncated", False),
-        cursor=item.get("cursor"),
-        listing_moved_at=item.get("listingMovedAt", 0),
-        warnings=tuple(item.get("warnings", ())),
-        failure=failure_of(item),
+        trigger=_text(item, "trigger") or "",
+        started_at=_text(item, "syncStartedAt") or "",
+        lookback_hours=_integer(item, "lookbackHours") or 0,
+        lookback_start=_integer(item, "lookbackStart") or 0,
+        lookback_end=_integer(item, "lookbackEnd") or 0,
+        max_sessions=_integer(item, "maxSessions"),
+        covers_through=_integer(item, "coversThrough"),
+        drifted=_integer(item, "drifted") or 0,
+        slice_seconds=_integer(item, "sliceSeconds"),
+        livemode=_boolean(item, "livemode"),
+        status=_text(item, "status") or RunStatus.RUNNING,
+        completed_at=_text(item, "syncCompletedAt"),
+        enqueued=_integer(item, "enqueued") or 0,
+        processed=_integer(item, "processed") or 0,
+        created=_integer(item, "created") or 0,
+        skipped=_integer(item, "skipped") or 0,
+        errors=_integer(item, "errors") or 0,
+        listed=_boolean(item, "listed") or False,
+        truncated=_boolean(item, "truncated") or False,
+        cursor=_integer(item, "cursor"),
+        listing_moved_at=_integer(item, "listingMovedAt") or 0,
+        warnings=_texts(item, "warnings"),
+        failure=_parse_failure(item),
     )
 
 
-def failure_of(item: Item) -> Failure | None:
-    """Return why a run failed, or None if it has not failed or its record does not say why.
+def _parse_failure(item: Item) -> Failure | None:
+    """Return why a run failed, or None if it has not failed or its record does not tell.
 
     A version that does not know these attributes leaves them in place when it reopens a run, so they count
     only while the run is `failed`.
     """
-    if item.get("status") != FAILED or "failureType" not in item:
+    error_type = _text(item, "failureType")
+    if item.get("status") != RunStatus.FAILED or error_type is None:
         return None
     return Failure(
-        error_type=item["failureType"],
-        message=item.get("failureMessage", ""),
-        at=item.get("failedAt", ""),
-        attempts=item.get("failedAttempts", 1),
-        request_id=item.get("failedRequestId", ""),
+        error_type=error_type,
+        message=_text(item, "failureMessage") or "",
+        at=_text(item, "failedAt") or "",
+        attempts=_integer(item, "failedAttempts") or 1,
+        request_id=_text(item, "failedRequestId") or "",
     )
 
 
 @dataclass(frozen=True)
 class State:
-    """The sync state, as far as decisions depend on it. `covered_through`: the watermark, epoch seconds."""
+    """The attributes of the sync state that decisions depend on.
+
+    `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
+    window, from which later runs list until a scheduled run is done. Both are epoch seconds.
+    """
 
     run_id: str | None = None
     covered_through: int | None = None
     livemode: bool | None = None
-    # Where the first scheduled run began: what the next ones go back to until one of them has ended.
     first_lookback_start: int | None = None
 
 
 def parse_state(item: Item | None) -> State:
+    """Return the sync state of an item, or an empty one if there is no item yet."""
     item = item or {}
     return State(
-        item.get("lastSyncRunId"),
-        item.get("lastCoveredThrough"),
-        item.get("lastLivemode"),
-        item.get("firstLookbackStart"),
+        _text(item, "lastSyncRunId"),
+        _integer(item, "lastCoveredThrough"),
+        _boolean(item, "lastLivemode"),
+        _integer(item, "firstLookbackStart"),
     )
 
 
 @dataclass(frozen=True)
-class KnownOutcome:
-    """An outcome as the table holds it, possibly of a version that knows other words."""
+class OutcomeRecord:
+    """The outcome of one session in one run.
 
+    `outcome` is an `Outcome` and `reason` a `SkipReason`, or a word of another version. `amount` is in the
+    smallest unit of `currency`. `message_id` is the id of the SQS message that the outcome was written for.
+    `drift` lists the differences between an existing order and Stripe. `updated_at` is ISO 8601.
+    """
+
+    session_id: str
     outcome: str
+    reason: str | None = None
+    order_number: str | None = None
+    amount: int | None = None
+    currency: str | None = None
     error_type: str | None = None
+    error_message: str | None = None
+    attempts: int | None = None
     message_id: str | None = None
+    drift: tuple[str, ...] = ()
+    updated_at: str | None = None
+    dismissed_by: str | None = None
+    dismissed_because: str | None = None
 
     @property
     def is_final(self) -> bool:
-        """Created or skipped; an error may still be corrected."""
+        """Return True unless the outcome is an error, which a later attempt may still correct."""
         return self.outcome != Outcome.ERROR
 
 
-def parse_known_outcome(item: dict[str, Any]) -> KnownOutcome:
-    return KnownOutcome(str(item.get("outcome")), item.get("errorType"), item.get("messageId"))
+def parse_outcome(item: Item) -> OutcomeRecord:
+    """Return the outcome of an item. Only its sort key must be present."""
+    return OutcomeRecord(
+        session_id=item["SK"].removeprefix(SESSION_PREFIX),
+        outcome=_text(item, "outcome") or UNKNOWN_OUTCOME,
+        reason=_text(item, "reason"),
+        order_number=_text(item, "orderNumber"),
+        amount=_integer(item, "amount"),
+        currency=_text(item, "currency"),
+        error_type=_text(item, "errorType"),
+        error_message=_text(item, "errorMessage"),
+        attempts=_integer(item, "attempts"),
+        message_id=_text(item, "messageId"),
+        drift=_texts(item, "drift"),
+        updated_at=_text(item, "updatedAt"),
+        dismissed_by=_text(item, "dismissedBy"),
+        dismissed_because=_text(item, "dismissedBecause"),
+    )
+
+
+def _text(item: Item, name: str) -> str | None:
+    value = item.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _texts(item: Item, name: str) -> tuple[str, ...]:
+    values = item.get(name)
+    return tuple(map(str, values)) if isinstance(values, list) else ()
+
+
+def _integer(item: Item, name: str) -> int | None:
+    # type() and not isinstance: a boolean is not a number here.
+    value = item.get(name)
+    return value if type(value) is int else None
+
+
+def _boolean(item: Item, name: str) -> bool | None:
+    value = item.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def _epoch(text: str | None) -> int | None:
+    try:
+        return parse_epoch(text) if text is not None else None
+    except ValueError:
+        return None

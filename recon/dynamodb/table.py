@@ -1,4 +1,4 @@
-"""DynamoDB for this project: plain values in and out, errors of ours, transactions that repeat safely."""
+"""Access to one DynamoDB table: plain values, domain errors, and transactions that are safe to repeat."""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,8 @@ type Key = tuple[str, str]
 
 MAX_ACTIONS = 100  # of one transaction
 MAX_BATCH_GET = 100
-# Error codes that say "this content, never"; all others (throttling, conflicts, outages, a missing table
-# that an operator will mend) say "not now".
+# Error codes of content that DynamoDB will never accept. All other codes (throttling, conflicts, outages, a
+# missing table that an operator will restore) are temporary.
 _REFUSALS = {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"}
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _REFUSED_REASONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
@@ -29,7 +29,11 @@ _REFUSED_REASONS = {"ValidationError", "ItemCollectionSizeLimitExceeded"}
 
 @dataclass(frozen=True)
 class CancellationReason:
-    """Why one action cancelled its transaction; `item` is what stood in the table, if anything."""
+    """Why one action cancelled its transaction, if it did.
+
+    `failed` is True if its condition failed, `refused` if DynamoDB never accepts it. `item` is the stored
+    item that a condition failed on, if there is one.
+    """
 
     failed: bool
     refused: bool
@@ -37,20 +41,24 @@ class CancellationReason:
 
     @property
     def stops(self) -> bool:
+        """Return True if the action cancelled the transaction."""
         return self.failed or self.refused
 
 
 class TransactionCancelled(Exception):  # noqa: N818 - a signal between ledger modules, not an error of the system
-    """A condition of the transaction did not hold. Reasons come in the order of the actions."""
+    """A transaction was cancelled by some of its actions.
+
+    `reasons` has one entry for each action, in their order.
+    """
 
     def __init__(self, reasons: list[CancellationReason]) -> None:
-        super().__init__("a condition did not hold")
+        super().__init__("the transaction was cancelled")
         self.reasons = reasons
 
 
 @dataclass(frozen=True)
 class Action:
-    """One action of a transaction. Names and values of the expressions are plain Python."""
+    """One action of a transaction; `body` is its request without the table's name."""
 
     kind: str  # Put, Update or Delete
     key: Key
@@ -58,7 +66,7 @@ class Action:
 
 
 class Table:
-    """One DynamoDB table with string keys PK and SK. Thread-safe, as its client is."""
+    """A DynamoDB table with the string keys PK and SK. It is thread-safe, like its client."""
 
     def __init__(
         self, client: "DynamoDBClient", name: str, new_token: Callable[[], str] = lambda: uuid.uuid4().hex
@@ -68,6 +76,7 @@ class Table:
         self._new_token = new_token
 
     def put(self, item: Item, condition: str, values: Item | None = None) -> Action:
+        """Return an action that writes a whole item under a condition."""
         body = {"Item": to_wire(item), "ConditionExpression": condition}
         return Action("Put", (item["PK"], item["SK"]), body | _values(values))
 
@@ -80,39 +89,40 @@ class Table:
         condition: str | None = None,
         names: dict[str, str] | None = None,
     ) -> Action:
+        """Return an action that updates one item and, if its condition allows it, creates an absent one."""
         body: Item = {"Key": _key(key), "UpdateExpression": expression}
         body |= {"ConditionExpression": condition} if condition else {}
         return Action("Update", key, body | _values(values) | _names(names))
 
     def delete(self, key: Key) -> Action:
-        """Of an item that may not be there: then nothing happens."""
+        """Return an action that deletes an item, and has no effect if the item is absent."""
         return Action("Delete", key, {"Key": _key(key)})
 
     def get(self, key: Key, deadline: Deadline | None = None) -> Item | None:
-        """Consistent; repeated while a deadline, if there is one, allows."""
+        """Return an item by a consistent read, or None. Retry a failed read until the deadline, if any."""
         request = {"TableName": self._name, "Key": _key(key), "ConsistentRead": True}
         answer = _read(self._client.get_item, request, deadline)
         return from_wire(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, keys: Sequence[Key], deadline: Deadline) -> list[Item]:
-        """Consistent; what is not there is left out, the order is DynamoDB's."""
-        found: list[Item] = []
+        """Return the existing items of these distinct keys by consistent reads, in any order."""
+        items: list[Item] = []
         for start in range(0, len(keys), MAX_BATCH_GET):
-            wanted = [_key(key) for key in keys[start : start + MAX_BATCH_GET]]
-            again = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
-            again(self._get_some, wanted, found)
-        return found
+            unread = [_key(key) for key in keys[start : start + MAX_BATCH_GET]]
+            retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
+            retry(self._get_some, unread, items)
+        return items
 
-    def _get_some(self, wanted: list[Item], found: list[Item]) -> None:
-        """Takes what is answered out of `wanted`; raises while something is left."""
+    def _get_some(self, unread: list[Item], items: list[Item]) -> None:
+        """Move the items that DynamoDB returns from `unread` to `items`; raise if it leaves any unread."""
         answer = _call(
             self._client.batch_get_item,
-            RequestItems={self._name: {"Keys": wanted, "ConsistentRead": True}},
+            RequestItems={self._name: {"Keys": unread, "ConsistentRead": True}},
         )
-        found.extend(from_wire(item) for item in answer["Responses"].get(self._name, []))
-        wanted[:] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
-        if wanted:
-            raise TableUnavailable(f"DynamoDB left {len(wanted)} keys of a batch unread")
+        items.extend(from_wire(item) for item in answer["Responses"].get(self._name, []))
+        unread[:] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+        if unread:
+            raise TableUnavailable(f"DynamoDB left {len(unread)} keys of a batch unread")
 
     def query(
         self,
@@ -125,8 +135,10 @@ class Table:
         newest_first: bool = False,
         deadline: Deadline | None = None,
     ) -> Iterator[Item]:
-        """All items under a key condition, consistently, page after page; `only` filters them. A page is
-        repeated while a deadline, if there is one, allows."""
+        """Yield all items under a key condition by consistent reads of all pages.
+
+        `only` is a filter expression. A failed read of a page is retried until the deadline, if any.
+        """
         request: Item = {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -146,14 +158,14 @@ class Table:
     def transact(
         self, actions: Sequence[Action], deadline: Deadline, check: Callable[[], None] | None = None
     ) -> None:
-        """All actions or none. Conflicts and throttling are repeated with jitter while time is left; `check`
-        is called right before each try, and what it raises ends them.
+        """Apply all actions or none. Conflicts and throttling are retried with jitter until the deadline.
 
-        Raises Cancelled when a condition did not hold, TableRefused, or TableUnavailable: then, and only
-        then, it is unknown whether the transaction took effect.
+        `check` is called right before each try, and an exception from it ends the retries. Raises
+        TransactionCancelled if a condition failed or DynamoDB refused an action, TableRefused if it refused
+        the whole request, and TableUnavailable if it is unknown whether the transaction took effect.
         """
-        # One token for all repeats: a commit whose answer was lost is answered, not made a second time
-        # (for ten minutes, far longer than an invocation).
+        # One token for all tries: if a response was lost, DynamoDB repeats it and does not apply the
+        # transaction again, for ten minutes, which is far longer than an invocation.
         token = self._new_token()
         wire = [
             {
@@ -162,8 +174,8 @@ class Table:
             }
             for action in actions
         ]
-        again = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.02, longest=1.0, on=(TableUnavailable,))
-        again(self._transact_once, wire, token, check)
+        retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.02, longest=1.0, on=(TableUnavailable,))
+        retry(self._transact_once, wire, token, check)
 
     def _transact_once(self, wire: list[Any], token: str, check: Callable[[], None] | None) -> None:
         if check:
@@ -181,7 +193,7 @@ class Table:
 
 
 def to_domain_error(error: ClientError | BotoCoreError) -> SyncError:
-    """Ours for the SDK's, never with a value in it."""
+    """Return the domain error for an error of the SDK. Its text names operation and code, never values."""
     if not isinstance(error, ClientError):
         return TableUnavailable(f"DynamoDB: {describe_error(error)}")
     kind = TableRefused if error.response["Error"]["Code"] in _REFUSALS else TableUnavailable
@@ -189,18 +201,20 @@ def to_domain_error(error: ClientError | BotoCoreError) -> SyncError:
 
 
 def to_wire(item: Item) -> Item:
+    """Return an item of plain values with DynamoDB's typed values."""
     return {name: to_attribute(value) for name, value in item.items()}
 
 
 def from_wire(item: Item) -> Item:
+    """Return an item of DynamoDB's typed values with plain values."""
     return {name: from_attribute(value) for name, value in item.items()}
 
 
 def _read(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Any:  # noqa: ANN401 - as below
     if deadline is None:
         return _call(method, **request)
-    again = attempts(READ_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
-    return again(_call, method, **request)
+    retry = attempts(READ_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
+    return retry(_call, method, **request)
 
 
 def _call(method: Callable[..., Any], **request: Any) -> Any:  # noqa: ANN401 - boto3's shapes

@@ -1,4 +1,4 @@
-"""The Stripe key: from the environment, or from an SSM SecureString, cached and re-read after a 401."""
+"""The Stripe key: read from the environment or an SSM SecureString, cached, and read again after a 401."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StripeKey:
-    """One process's key. Thread-safe; the parameter is read when a key is first needed."""
+    """The key of one process. It is thread-safe and reads the parameter at the first use."""
 
     def __init__(self, settings: Settings, ssm: "Callable[[], SSMClient]") -> None:
         self._fixed = settings.stripe_secret
@@ -25,29 +25,29 @@ class StripeKey:
         self._cached: str | None = None
         self._lock = threading.Lock()
 
-    def current(self) -> str:
-        """Raises KeyUnavailable when the parameter cannot be read."""
+    def read(self) -> str:
+        """Return the key. Raise KeyUnavailable if the parameter cannot be read."""
         if self._fixed:
             return self._fixed
         with self._lock:
             if self._cached is None:
-                self._cached = self._read()
+                self._cached = self._fetch()
             return self._cached
 
-    def replacement_for(self, rejected: str) -> str | None:
-        """After Stripe rejected a key: the parameter's value if it is another one by now, else None."""
+    def find_replacement(self, rejected: str) -> str | None:
+        """Return the parameter's value if it differs from the key that Stripe rejected, else None."""
         if self._fixed:
             return None
         with self._lock:
             if self._cached == rejected:
-                self._cached = self._read()
+                self._cached = self._fetch()
             return self._cached if self._cached != rejected else None
 
-    def _read(self) -> str:
+    def _fetch(self) -> str:
         try:
-            answer = self._ssm().get_parameter(Name=str(self._parameter), WithDecryption=True)
+            response = self._ssm().get_parameter(Name=str(self._parameter), WithDecryption=True)
         except (ClientError, BotoCoreError) as exc:
             raise KeyUnavailable(
                 f"the SSM parameter {self._parameter} cannot be read: {describe_error(exc)}"
             ) from exc
-        return answer["Parameter"]["Value"].strip()
+        return response["Parameter"]["Value"].strip()

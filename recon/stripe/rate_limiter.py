@@ -1,4 +1,4 @@
-"""A pace for requests: so many a second, halved by a 429, raised back step by step by success."""
+"""A rate limiter for requests to Stripe: a 429 halves the rate, and successes raise it again in steps."""
 
 import threading
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from recon.errors import OutOfTime
 from recon.retry import Deadline
 
-# Never slower than this share of the allowed pace: a sync that crawls would never end.
+# The lowest rate as a share of the allowed one: a slower sync would never end.
 SLOWEST_SHARE = 1 / 16
-# A success gives this share of the allowed pace back: about twenty calls from half to full.
+# Each success adds this share of the allowed rate: about twenty calls from half to full.
 STEP_SHARE = 1 / 40
-# Who is late, since the machine was busy, is followed on time and not later too; but never closer than by
-# this share of the spacing.
+# A late request does not delay the ones after it, but two requests are never closer than this share of the
+# normal spacing.
 LEAST_SHARE = 1 / 2
 
 
 class RateLimiter:
-    """Spaces the calls of all threads of one process evenly. Thread-safe.
+    """Spaces the calls of all threads of one process evenly; thread-safe.
 
-    Even spacing and no burst: five consumers that burst together are what the limiter punishes.
+    It allows no bursts: five consumers that burst together exceed Stripe's limit.
     """
 
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
@@ -31,26 +31,28 @@ class RateLimiter:
 
     @property
     def rate(self) -> float:
-        """Requests a second right now."""
+        """The current rate in requests per second."""
         return self._rate
 
     def wait(self, deadline: Deadline, needed_after: float) -> None:
-        """Sleeps until this call's turn. Raises OutOfTime, without taking a turn, when the turn comes
-        with less than `needed_after` seconds left to the deadline."""
-        # One waits at a time: the next one's turn depends on when this one was really taken.
+        """Sleep until this call's turn.
+
+        If less than `needed_after` seconds would remain then, raise OutOfTime and take no turn.
+        """
+        # One thread waits at a time: the next turn depends on when this one really began.
         with self._turn:
             now = self._clock()
             turn = max(self._next, now)
-            if deadline.left() - (turn - now) < needed_after:
-                raise OutOfTime("no turn at Stripe before the invocation ends")
+            if deadline.remaining() - (turn - now) < needed_after:
+                raise OutOfTime("no request to Stripe is possible before the invocation ends")
             if turn > now:
                 deadline.sleep(turn - now)
             self._next = max(turn + 1 / self._rate, self._clock() + LEAST_SHARE / self._rate)
 
-    def throttled(self) -> None:
+    def slow_down(self) -> None:
         with self._lock:
             self._rate = max(self._rate / 2, self._allowed * SLOWEST_SHARE)
 
-    def succeeded(self) -> None:
+    def speed_up(self) -> None:
         with self._lock:
             self._rate = min(self._rate + self._allowed * STEP_SHARE, self._allowed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -52,7 +52,7 @@ def _rank(order: RecoveredOrder) -> tuple[bool, str, int, str]:
     return order.currency is None, order.currency or "", -(order.amount or 0), order.number
 
 
-def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued: int) -> list[Problem]:
+def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued: int) -> list[Violation]:
     """What is wrong after a run over an account whose truth nobody knows, in a table that was empty.
 
     Then every session that a run looked at is created, with exactly one order, or skipped for a reason that
@@ -65,14 +65,14 @@ def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued:
     }
     orders = Counter(item["stripeSessionId"] for item in _scan(client, table, request))
     problems = [
-        Problem(session_id, what)
+        Violation(session_id, what)
         for session_id, outcome in outcomes.items()
         if (what := _wrong(outcome, orders.pop(session_id, 0)))
     ]
-    problems += [Problem(session_id, "an order that no outcome speaks of") for session_id in orders]
+    problems += [Violation(session_id, "an order that no outcome speaks of") for session_id in orders]
     if len(outcomes) != enqueued:
         problems.append(
-            Problem("the run", f"{enqueued} sessions were enqueued, {len(outcomes)} have an outcome")
+            Violation("the run", f"{enqueued} sessions were enqueued, {len(outcomes)} have an outcome")
         )
     return problems
 

@@ -15,7 +15,8 @@ from ops.dlq.move_tasks import MoveTasks
 from ops.dlq.queue import DeadLetterQueue
 from ops.dlq.redrive import Redrive
 from ops.format.money import Money, totals
-from ops.runs.follow import Progress, Watch, follow
+from ops.format.skip_reasons import describe_stored_skip
+from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.outcomes import skip_reasons
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
@@ -26,7 +27,7 @@ from sandbox.demo.screen import Screen
 from sandbox.demo.services import Services
 from sandbox.demo.state import names_of
 from sandbox.stack import Parameters, Stack, deploy
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 # As on AWS but for patience: nobody waits an hour here for a second try.
 QUICK: Parameters = MappingProxyType(
@@ -43,24 +44,13 @@ INTERVAL_SECONDS = 0.25
 SHOWN_ORDERS = 16
 SHOWN_ITEMS = 2
 
-COUNTERS: Mapping[str, Callable[[Progress], int]] = MappingProxyType(
+COUNTERS: Mapping[str, Callable[[RunProgress], int]] = MappingProxyType(
     {
         "enqueued": lambda progress: progress.enqueued,
         "processed": lambda progress: progress.processed,
         "created": lambda progress: progress.created,
         "skipped": lambda progress: progress.skipped,
         "errors": lambda progress: progress.errors,
-    }
-)
-REASONS = MappingProxyType(
-    {
-        "exists": "have the webhook's order",
-        "no_user": "without a user",
-        "unpaid": "not paid yet",
-        "not_a_sale": "not a sale",
-        "expired": "too old for an order",
-        "refunded": "refunded",
-        "dismissed": "dismissed",
     }
 )
 
@@ -77,7 +67,7 @@ class Stage:
     services: Services
     stack: Stack
     table: Table
-    watch: Watch
+    watch: ProgressReader
     box: DeadLetterQueue
 
     def reasons(self, run_id: str) -> dict[str, int]:
@@ -97,7 +87,7 @@ class Stage:
             clock=time.monotonic,
             sleep=time.sleep,
         )
-        *_, end = redrive(MessageFilter())
+        *_, end = redrive.run(MessageFilter())
         return end.moved
 
     def orders(self, run_id: str) -> list[RecoveredOrder]:
@@ -113,7 +103,7 @@ def set_stage(screen: Screen, services: Services, parameters: Parameters) -> Sta
         stack = deploy(services.client, {**QUICK, **parameters})
         sqs = services.client("sqs")
         table = Table(services.client("dynamodb"), stack.table)
-        watch = Watch(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
+        watch = ProgressReader(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
         box = DeadLetterQueue(sqs, stack.dlq_url, stack.queue_url)
         screen.say(
             "schedule → producer → SQS queue → consumer → DynamoDB, and a dead-letter queue. "
@@ -138,8 +128,10 @@ def run_producer(stage: Stage, event: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def follow_run(stage: Stage, run_id: str, *, until: Callable[[Progress], bool], timeout: float) -> Progress:
-    look = partial(stage.watch.progress, run_id)
+def follow_run(
+    stage: Stage, run_id: str, *, until: Callable[[RunProgress], bool], timeout: float
+) -> RunProgress:
+    look = partial(stage.watch.read, run_id)
     last = stage.screen.watch(
         follow(
             look, until, timeout=timeout, clock=time.monotonic, sleep=time.sleep, interval=INTERVAL_SECONDS
@@ -150,8 +142,8 @@ def follow_run(stage: Stage, run_id: str, *, until: Callable[[Progress], bool], 
     return last
 
 
-def show_summary(stage: Stage, progress: Progress, run_id: str) -> None:
-    reasons = [f"{count} {REASONS.get(reason, reason)}" for reason, count in stage.reasons(run_id).items()]
+def show_summary(stage: Stage, progress: RunProgress, run_id: str) -> None:
+    reasons = [f"{describe_stored_skip(reason)}: {count}" for reason, count in stage.reasons(run_id).items()]
     stage.screen.table(
         ["", "sessions", ""],
         [
@@ -230,7 +222,7 @@ def short(session_id: str) -> str:
     return session_id if len(session_id) <= 2 * shown else f"{session_id[:shown]}…{session_id[-shown:]}"
 
 
-def show_counters(stage: Stage, before: Progress, after: Progress) -> None:
+def show_counters(stage: Stage, before: RunProgress, after: RunProgress) -> None:
     stage.screen.table(
         ["", "before", "after"],
         [[name, str(read(before)), str(read(after))] for name, read in COUNTERS.items()],
@@ -238,7 +230,7 @@ def show_counters(stage: Stage, before: Progress, after: Progress) -> None:
     )
 
 
-def verdict(screen: Screen, problems: Sequence[Problem], right: str) -> int:
+def verdict(screen: Screen, problems: Sequence[Violation], right: str) -> int:
     """The exit code: 0 and what is right, or 1 and everything that is wrong."""
     if not problems:
         screen.good(right)

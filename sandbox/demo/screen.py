@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from ops.runs.follow import Progress
+from ops.runs.follow import RunProgress
 
 WIDTH = 100
 INDENT = (0, 0, 0, 4)
@@ -88,13 +88,13 @@ class Screen:
         self._console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
         self._console.file.flush()
 
-    def watch(self, progresses: Iterable[Progress]) -> Progress:
+    def watch(self, progresses: Iterable[RunProgress]) -> RunProgress:
         """Shows a run move and returns the last that was seen of it."""
         if self._console.is_terminal:
             return self._watch_bar(progresses)
         return self._watch_lines(progresses)
 
-    def _watch_bar(self, progresses: Iterable[Progress]) -> Progress:
+    def _watch_bar(self, progresses: Iterable[RunProgress]) -> RunProgress:
         columns = (
             TextColumn("  "),
             SpinnerColumn(finished_text="[green]✓"),
@@ -106,7 +106,7 @@ class Screen:
             task = bar.add_task("", total=None)
             return _last(self._moved(bar, task, progress) for progress in progresses)
 
-    def _moved(self, bar: Bar, task: TaskID, progress: Progress) -> Progress:
+    def _moved(self, bar: Bar, task: TaskID, progress: RunProgress) -> RunProgress:
         bar.update(
             task,
             total=progress.enqueued or None,
@@ -115,7 +115,7 @@ class Screen:
         )
         return progress
 
-    def _watch_lines(self, progresses: Iterable[Progress]) -> Progress:
+    def _watch_lines(self, progresses: Iterable[RunProgress]) -> RunProgress:
         started = self._clock()
         shown, shown_at = None, started - LINE_SECONDS
         last = None
@@ -129,12 +129,12 @@ class Screen:
         return last
 
 
-def _last(progresses: Iterable[Progress]) -> Progress:
+def _last(progresses: Iterable[RunProgress]) -> RunProgress:
     *_, last = progresses
     return last
 
 
-def _numbers(progress: Progress) -> list[str]:
+def _numbers(progress: RunProgress) -> list[str]:
     numbers = {
         "created": progress.created,
         "skipped": progress.skipped,
@@ -145,7 +145,7 @@ def _numbers(progress: Progress) -> list[str]:
     return [f"{name} {number}" for name, number in numbers.items()]
 
 
-def _line(progress: Progress) -> str:
+def _line(progress: RunProgress) -> str:
     return f"enqueued {progress.enqueued}, done {progress.processed}: {', '.join(_numbers(progress))}"
 
 

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from ops.runs.follow import Progress
+from ops.runs.follow import RunProgress
 from sandbox.demo.options import Options
 from sandbox.demo.scenes import (
     Stage,
@@ -86,7 +86,7 @@ def _faults(shop: Shop) -> list[Fault]:
     return hiccups + [Fault(FaultKind.MISSING, session=session) for session in shop.dead_sessions]
 
 
-def _run(stage: Stage, shop: Shop) -> tuple[str, Progress]:
+def _run(stage: Stage, shop: Shop) -> tuple[str, RunProgress]:
     with stage.screen.step("The nightly schedule starts the producer; the queue feeds the consumer"):
         scheduled = datetime.fromtimestamp(shop.recipe.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         run_id = run_producer(stage, {"trigger": "scheduled", "scheduledTime": scheduled})["runId"]
@@ -98,7 +98,7 @@ def _run(stage: Stage, shop: Shop) -> tuple[str, Progress]:
     return run_id, settled
 
 
-def _look_at(stage: Stage, run_id: str, progress: Progress) -> None:
+def _look_at(stage: Stage, run_id: str, progress: RunProgress) -> None:
     screen = stage.screen
     with screen.step("What the run did"):
         show_summary(stage, progress, run_id)
@@ -108,7 +108,7 @@ def _look_at(stage: Stage, run_id: str, progress: Progress) -> None:
         show_dead(stage, stage.dead())
 
 
-def _mend(stage: Stage, stripe: FakeStripeAdmin, shop: Shop, run_id: str, before: Progress) -> None:
+def _mend(stage: Stage, stripe: FakeStripeAdmin, shop: Shop, run_id: str, before: RunProgress) -> None:
     screen = stage.screen
     with screen.step("Stripe finds the sessions again: the dead letters go back to the queue"):
         _heal(stripe, shop)

@@ -10,7 +10,7 @@ from pathlib import Path
 from infra.arguments import ArgumentParser
 from testkit.fake_stripe.faults import Fault, FaultKind
 from testkit.fake_stripe.server import FakeStripe
-from testkit.shop import Shop
+from testkit.shop import Shop, shop_from_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     with FakeStripe(api_key, port=options.port) as stripe:
         if options.shop_file is not None:
-            _open_shop(stripe, Shop.from_json(options.shop_file.read_text()))
+            _open_shop(stripe, shop_from_json(options.shop_file.read_text()))
         print(json.dumps({"url": stripe.url}), flush=True)
         stopped.wait()
     return 0

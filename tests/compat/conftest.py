@@ -1,47 +1,21 @@
-"""A shop at night, and what each version has left in its queue and table."""
+"""Fixtures: a shop at night, and what each version has left in its queue and table."""
 
 import json
 from collections.abc import Mapping
 
 import pytest
 
-from testkit.fake_stripe import FakeStripe
-from testkit.fake_stripe.traffic import RateLimits
-from testkit.world import KEY, World
 from tests.compat.record import SAMPLES
+from tests.unit.conftest import make_world, stripe, world  # noqa: F401 - fixtures
 
 PATHS = sorted(SAMPLES.glob("*.json"))
 
 
-@pytest.fixture
-def stripe():
-    with FakeStripe(KEY, limits=RateLimits(per_second=None, per_endpoint=None)) as stripe:
-        yield stripe
-
-
-@pytest.fixture
-def make_world(stripe):
-    made = []
-
-    def make(**env):
-        made.append(World(stripe, **env))
-        return made[-1]
-
-    yield make
-    for world in made:
-        world.close()
-
-
-@pytest.fixture
-def world(make_world):
-    return make_world()
-
-
-@pytest.fixture(params=[False, True], ids=["as it was", "with what a later version adds"])
+@pytest.fixture(params=[False, True], ids=["as it was", "with later additions"])
 def sample(request, version):
-    """One version's sample; then the same as a later version would leave it behind, for a roll-back."""
-    read = json.loads(version.read_text())
-    return with_additions(read) if request.param else read
+    """Return the sample of a version, and the same with the fields of a later one, as after a roll-back."""
+    content = json.loads(version.read_text())
+    return add_fields(content) if request.param else content
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -49,14 +23,13 @@ def version(request):
     return request.param
 
 
-def with_additions(value):
-    """Every record and every message with fields that nobody knows yet; an event of ours is no record."""
+def add_fields(value):
+    """Add unknown fields to every record and every message. The producer's event is neither."""
     if isinstance(value, str) and value.startswith("{"):
         return json.dumps(json.loads(value) | {"laterField": {"more": [1]}})
     if isinstance(value, list):
-        return [with_additions(one) for one in value]
+        return [add_fields(element) for element in value]
     if isinstance(value, Mapping):
         added = {"laterFlag": True, "laterNote": "text"} if "PK" in value else {}
-        whole = {name: with_additions(one) for name, one in value.items()}
-        return whole | added
+        return {name: add_fields(element) for name, element in value.items()} | added
     return value

@@ -1,7 +1,7 @@
-"""Writes down what this version writes: `python -m tests.compat.record 0.2.0` makes samples/0.2.0.json.
+"""Record what this version writes: `python -m tests.compat.record 0.2.0` writes samples/0.2.0.json.
 
-Run once for each released version, by the code of that version, and never again: the file is what lies in a
-shop's queue and table when the next version comes, or when this one comes back.
+Run it once for each released version, with the code of that version, and never again. The file holds the
+content of a shop's queue and table when the next version is deployed, or when this one is rolled back to.
 """
 
 import json
@@ -19,7 +19,7 @@ from testkit.world import KEY, SCHEDULED, World
 SAMPLES = Path(__file__).parent / "samples"
 SECOND, THIRD = (SCHEDULED | {"scheduledTime": f"2024-11-{day}T02:00:00Z"} for day in (28, 29))
 UNPAID = {"payment_status": "unpaid"}
-# Each session of the night is named after what becomes of it.
+# Each session of the night is named after its outcome.
 SESSIONS = [
     SessionSpec("cs_test_created", NOW - HOUR, metadata={"userId": "u1"}, email="a@shop.test"),
     SessionSpec("cs_test_fenced", NOW - HOUR, metadata={"userId": "u2"}, event_delivered=False),
@@ -36,16 +36,16 @@ SESSIONS = [
 
 
 def main(version: str) -> None:
+    """Write the sample of this version."""
     with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe:
-        sample = (
-            a_night(stripe) | an_open_run(stripe) | {"hop": {"trigger": "continue", "runId": RUN, "hop": 1}}
-        )
-    text = json.dumps(sample, indent=1, default=whole, sort_keys=True)
+        hop = {"trigger": "continue", "runId": RUN, "hop": 1}
+        sample = record_night(stripe) | record_open_run(stripe) | {"hop": hop}
+    text = json.dumps(sample, indent=1, default=to_int, sort_keys=True)
     (SAMPLES / f"{version}.json").write_text(text + "\n")
 
 
-def a_night(stripe: FakeStripe) -> dict[str, object]:
-    """What a night with one of each kind leaves in queue and table, and a truncated run by hand."""
+def record_night(stripe: FakeStripe) -> dict[str, object]:
+    """Return the messages and items after a night with all outcomes, and a truncated manual run."""
     world = World(stripe, ORDER_TTL_DAYS="1")
     stripe.store.add_all(SESSIONS)
     stripe.faults.missing(session="cs_test_error")
@@ -56,7 +56,7 @@ def a_night(stripe: FakeStripe) -> dict[str, object]:
     world.drain()
     dead = world.memory_sqs.bodies(world.dlq)
     items = world.items()
-    # Two nights later the unpaid session has left the window, and waits as a pending one.
+    # Two nights later the unpaid session is outside the window and has a pending entry.
     for later in SECOND, THIRD:
         world.drain()
         world.clock.now += 24 * HOUR
@@ -68,27 +68,28 @@ def a_night(stripe: FakeStripe) -> dict[str, object]:
     return {"messages": messages, "dead": dead, "items": items, "truncated": truncated[0]}
 
 
-def an_open_run(stripe: FakeStripe) -> dict[str, object]:
-    """A run whose first invocation is through and whose second has not begun; and the same, given up."""
+def record_open_run(stripe: FakeStripe) -> dict[str, object]:
+    """Return the records of a run between two invocations, and the run after it was marked failed."""
     stripe.store.add_all(
         SessionSpec(f"cs_test_{n:03}", NOW - 20 * HOUR + n, metadata={"userId": "u"}) for n in range(250)
     )
     world = World(stripe, SYNC_MAX_SESSIONS="100")
     world.produce(SCHEDULED)
     records = [item for item in world.items() if item["PK"] == "SYSTEM"]
-    world.hops.clear()  # as if Lambda had lost it
+    world.hops.clear()  # as if Lambda had lost the next invocation
     world.clock.now += 24 * HOUR
     world.body(SECOND)
     world.close()
     return {"open": records, "failed": world.run(RUN)}
 
 
-def whole(number: object) -> int:
+def to_int(number: object) -> int:
+    """Return a number of DynamoDB as an int."""
     assert isinstance(number, Decimal)
     return int(number)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != len(["program", "version"]) or not re.fullmatch(r"\d+\.\d+\.\d+", sys.argv[1]):
-        sys.exit("name the version whose records these are: python -m tests.compat.record 0.2.0")
+        sys.exit("name the version that writes the records: python -m tests.compat.record 0.2.0")
     main(sys.argv[1])

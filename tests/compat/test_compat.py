@@ -1,7 +1,7 @@
-"""What earlier versions left in queue and table is understood, and so is what a later one would leave.
+"""Queues and tables of earlier versions are understood, and those of later versions too.
 
-A deployment finds messages, open runs and outcomes of the version before; a roll-back finds those of the
-version after. So a version only ever adds: see "Compatibility" in CHANGELOG.md.
+A deployment finds messages, open runs and outcomes of the version before it; a roll-back finds those of the
+version after it. So a version only ever adds fields: see "Compatibility" in CHANGELOG.md.
 """
 
 import json
@@ -10,14 +10,14 @@ import pytest
 
 from recon.domain.message import loads
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import DONE, FAILED, RUNNING, parse_known_outcome, parse_run, parse_state
+from recon.dynamodb.records import parse_outcome, parse_run, parse_state
 from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, TABLE
 from testkit.fake_stripe import SessionSpec
 from testkit.world import SCHEDULED, wire
 
 NEXT_NIGHT = SCHEDULED | {"scheduledTime": "2024-11-28T02:00:00Z"}
-# What the single-function system before this one kept of its last night, and nothing else.
+# All that the single-function system before this one stored of its last night.
 SINGLE_FUNCTION_STATE = {
     "PK": "SYSTEM",
     "SK": "STRIPE_ORDER_SYNC",
@@ -31,19 +31,31 @@ SINGLE_FUNCTION_STATE = {
     "lastLookbackEnd": NOW - 24 * HOUR,
     "updatedAt": "2024-11-26T02:03:10Z",
 }
+# The sessions that the consumer has to fetch, as Stripe has them.
+SOLD = {
+    "created": {"metadata": {"userId": "u1"}, "email": "a@shop.test"},
+    "fenced": {"metadata": {"userId": "u2"}},
+    "refunded": {"metadata": {"userId": "u7"}, "amount_refunded": 1500},
+    "free": {"metadata": {"userId": "u10"}, "currency": None},
+    "error": {"metadata": {"userId": "u9"}},
+}
 
 
-def holds(world, items):
+def store(world, items):
     for item in items:
         world.memory.put_item(TableName=TABLE, Item=wire(item))
+
+
+def sell(world, name, **changes):
+    world.sells(SessionSpec(f"cs_test_{name}", NOW - HOUR, **SOLD.get(name, {}) | changes))
 
 
 def records(sample, **where):
     return [item for item in sample["items"] if where.items() <= item.items()]
 
 
-def by_session(sample):
-    return {item["SK"].partition("#")[2]: item for item in records(sample, PK=f"SYNC_RUN#{RUN}")}
+def outcomes_by_session(items):
+    return {item["SK"].partition("#")[2]: item for item in items if item["PK"] == f"SYNC_RUN#{RUN}"}
 
 
 def test_every_message_is_read(sample):
@@ -60,67 +72,48 @@ def test_every_message_is_read(sample):
     assert (read["cs_test_free"].amount_total, read["cs_test_free"].currency) == (None, None)
 
 
-def test_every_runs_record_is_read(sample):
+def test_every_run_and_the_state_are_read(sample):
     [done] = records(sample, SK=f"STRIPE_ORDER_SYNC#{RUN}")
     [_, running] = sample["open"]
     read = [parse_run(item) for item in (done, running, sample["failed"], sample["truncated"])]
-    assert [run.status for run in read] == [DONE, RUNNING, FAILED, RUNNING]
+    assert [run.status for run in read] == ["done", "running", "failed", "running"]
     assert [run.listed for run in read] == [True, False, False, True]
     assert [run.truncated for run in read] == [False, False, False, True]
-    assert (read[0].run_id, read[0].trigger, read[0].drifted) == (RUN, "scheduled", 1)
-    assert (read[0].enqueued, read[0].processed, read[0].created, read[0].skipped, read[0].errors) == (
-        11,
-        11,
-        3,
-        7,
-        1,
-    )
+    first = read[0]
+    assert (first.run_id, first.trigger, first.drifted) == (RUN, "scheduled", 1)
+    assert (first.enqueued, first.processed, first.created, first.skipped, first.errors) == (11, 11, 3, 7, 1)
     assert read[1].cursor == running["cursor"]
     assert read[1].slice_seconds
     assert read[3].max_sessions == 1
     assert read[3].warnings[0].startswith("truncated: ")
+    [state] = map(parse_state, records(sample, SK="STRIPE_ORDER_SYNC"))
+    assert (state.run_id, state.covered_through, state.livemode) == (RUN, NOW - 600, False)
+    assert state.first_lookback_start == NOW - 25 * HOUR
 
 
-def test_the_state_is_read(sample):
-    [state] = records(sample, SK="STRIPE_ORDER_SYNC")
-    read = parse_state(state)
-    assert (read.run_id, read.covered_through, read.livemode) == (RUN, NOW - 600, False)
-    assert read.first_lookback_start == NOW - 25 * HOUR
-
-
-def test_every_outcome_is_read_and_only_an_error_may_still_change(sample):
-    outcomes = by_session(sample)
+def test_every_outcome_is_read(sample):
+    outcomes = {name: parse_outcome(item) for name, item in outcomes_by_session(sample["items"]).items()}
     assert len(outcomes) == 11
-    for session, item in outcomes.items():
-        known = parse_known_outcome(item)
-        assert known.outcome in set(Outcome)
-        assert known.is_final is (session != "cs_test_error")
-    error = parse_known_outcome(outcomes["cs_test_error"])
-    assert error.error_type == "SessionNotFound"
+    assert {outcome.outcome for outcome in outcomes.values()} <= set(Outcome)
+    [error] = [outcome for outcome in outcomes.values() if not outcome.is_final]
+    assert (error.session_id, error.error_type) == ("cs_test_error", "SessionNotFound")
     assert error.message_id
 
 
-def test_an_outcome_in_words_of_a_later_version_is_final_and_left_alone(world, sample):
-    """As a person's dismissal of a dead session would be, with who did it and how much it was worth."""
-    later = {
-        "outcome": "skipped",
-        "reason": "dismissed",
-        "dismissedBy": "ops",
-        "amount": 1500,
-        "currency": "usd",
-    }
-    dismissed = by_session(sample)["cs_test_error"] | later
-    holds(world, [*sample["items"], dismissed])
-    world.sells(SessionSpec("cs_test_error", NOW - HOUR, metadata={"userId": "u9"}))
+def test_outcome_with_words_of_a_later_version_is_final(world, sample):
+    later = {"outcome": "skipped", "reason": "given_away", "givenBy": "ops", "amount": 1500}
+    dismissed = outcomes_by_session(sample["items"])["cs_test_error"] | later
+    store(world, [*sample["items"], dismissed])
+    sell(world, "error")
     world.sends(sample["dead"][0])
     world.drain()
     assert world.outcome("cs_test_error") == dismissed
     assert not world.orders("cs_test_error")
 
 
-def test_a_redrive_corrects_the_counters_of_an_earlier_versions_run(world, sample):
-    holds(world, sample["items"])
-    world.sells(SessionSpec("cs_test_error", NOW - HOUR, metadata={"userId": "u9"}))
+def test_redrive_corrects_the_counters_of_an_earlier_run(world, sample):
+    store(world, sample["items"])
+    sell(world, "error")
     world.sends(sample["dead"][0])
     world.drain()
     assert world.counters() == world.state_counters() == (11, 11, 4, 7, 0)
@@ -129,93 +122,69 @@ def test_a_redrive_corrects_the_counters_of_an_earlier_versions_run(world, sampl
     world.check_books()
 
 
-def test_messages_that_waited_through_a_deployment_change_nothing_that_is_settled(world, sample):
-    holds(world, sample["items"])
-    before = sorted_items(world)
+def test_late_messages_change_no_settled_session(world, sample):
+    store(world, sample["items"])
+    before = sorted(world.items(), key=str)
     for body in sample["messages"]:
         if json.loads(body)["sessionId"] not in {"cs_test_error", "cs_test_unpaid"}:
             world.sends(body)
     world.drain()
-    assert sorted_items(world) == before
+    assert sorted(world.items(), key=str) == before
 
 
-def sorted_items(world):
-    return sorted(world.items(), key=lambda item: (item["PK"], item["SK"]))
-
-
-def test_messages_that_nobody_has_worked_on_are_settled_as_they_would_have_been(make_world, sample):
+def test_unprocessed_messages_get_the_outcomes_of_their_version(make_world, sample):
     world = make_world(ORDER_TTL_DAYS="1")
-    kept = [item for item in sample["items"] if item.get("source") != "nightly_sync"]
-    webhooks = [item for item in kept if item["SK"].startswith("ORDER#")]
+    webhooks = [
+        item
+        for item in sample["items"]
+        if item["SK"].startswith("ORDER#") and item.get("source") != "nightly_sync"
+    ]
     [state] = records(sample, SK="STRIPE_ORDER_SYNC")
     [run] = records(sample, SK=f"STRIPE_ORDER_SYNC#{RUN}")
-    holds(world, [*webhooks, unsettled(state, "lastSync{}"), unsettled(run, "{}")])
-    for session, fields in SOLD.items():
-        world.sells(SessionSpec(f"cs_test_{session}", NOW - HOUR, **fields))
+    # As they were after the last message was sent and before the first one was received.
+    counters = ("processed", "created", "skipped", "errors", "drifted")
+    state |= {f"lastSync{name.capitalize()}": 0 for name in counters} | {"lastSyncStatus": "running"}
+    run |= dict.fromkeys(counters, 0) | {"status": "running"}
+    store(world, [*webhooks, state, run])
+    for name in SOLD.keys() - {"error"}:
+        sell(world, name)
     for body in sample["messages"]:
         if json.loads(body)["runId"] == RUN:
             world.sends(body)
     world.drain()
-    found = {name: item["outcome"] for name, item in by_session({"items": world.items()}).items()}
-    waited = {name: item["outcome"] for name, item in by_session(sample).items()}
-    assert found == {name: waited[name] for name in found}
-    assert len(found) == 11
+    outcomes, expected = (
+        {name: item["outcome"] for name, item in outcomes_by_session(items).items()}
+        for items in (world.items(), sample["items"])
+    )
+    assert len(outcomes) == 11
+    assert outcomes == {name: expected[name] for name in outcomes}
     world.check_books()
 
 
-SOLD = {
-    "created": {"metadata": {"userId": "u1"}, "email": "a@shop.test"},
-    "fenced": {"metadata": {"userId": "u2"}},
-    "refunded": {"metadata": {"userId": "u7"}, "amount_refunded": 1500},
-    "free": {"metadata": {"userId": "u10"}, "currency": None},
-}
-
-
-def unsettled(item, name):
-    """As it was when the last message had been sent and none received."""
-    counters = ("processed", "created", "skipped", "errors", "drifted")
-    zero = {name.format(one if name == "{}" else one.capitalize()): 0 for one in counters}
-    return item | zero | ({"status": "running"} if "status" in item else {"lastSyncStatus": "running"})
-
-
-def test_a_run_whose_producer_was_replaced_under_way_is_finished_by_the_next_hop(world, sample):
-    holds(world, sample["open"])
-    sells_the_rest(world)
-    enqueued = world.run()["enqueued"]
-    world.body(sample["hop"])
-    run = world.run()
-    assert run["listed"]
-    assert run["enqueued"] > enqueued
-    assert world.state()["lastSyncRunId"] == RUN
-
-
-def sells_the_rest(world):
-    """What the open run had not listed yet, and one that it had."""
-    cursor = int(world.run()["cursor"])
-    for n, created in enumerate([cursor - 10, cursor + 10, NOW - HOUR]):
-        world.sells(SessionSpec(f"cs_test_rest{n}", created, metadata={"userId": "u"}))
-
-
-def test_a_hop_begins_where_the_cursor_stood(world, sample):
-    holds(world, sample["open"])
-    sells_the_rest(world)
+def test_open_run_is_continued_from_its_cursor(world, sample):
+    store(world, sample["open"])
+    before = world.run()
+    for n, created in enumerate([before["cursor"] - 10, before["cursor"] + 10, NOW - HOUR]):
+        world.sells(SessionSpec(f"cs_test_rest{n}", int(created), metadata={"userId": "u"}))
     world.body(sample["hop"])
     sent = [json.loads(body)["sessionId"] for body in world.memory_sqs.bodies(world.queue)]
     assert sent == ["cs_test_rest1", "cs_test_rest2"]
+    assert world.run()["listed"]
+    assert world.run()["enqueued"] == before["enqueued"] + 2
+    assert world.state()["lastSyncRunId"] == RUN
 
 
-def test_a_run_that_was_open_when_the_version_changed_is_closed_by_the_next_night(world, sample):
-    holds(world, sample["open"])
+def test_open_run_is_closed_by_the_next_night(world, sample):
+    store(world, sample["open"])
     world.clock.now += 24 * HOUR
     world.body(NEXT_NIGHT)
     assert world.run()["status"] == "failed"
     assert world.state()["lastSyncRunId"] == "20241128T020000Z"
 
 
-def test_a_session_that_waits_for_its_payment_is_asked_about_again(world, sample):
-    holds(world, sample["items"])
-    paid = SessionSpec("cs_test_unpaid", NOW - HOUR, metadata={"userId": "u5"}, async_paid_at=NOW + HOUR)
-    world.sells(paid)
+def test_pending_session_is_checked_again(world, sample):
+    store(world, sample["items"])
+    sell(world, "unpaid", metadata={"userId": "u5"}, async_paid_at=NOW + HOUR)
     for night in (28, 29):
         world.clock.now += 24 * HOUR
         world.night(SCHEDULED | {"scheduledTime": f"2024-11-{night}T02:00:00Z"})
@@ -224,37 +193,37 @@ def test_a_session_that_waits_for_its_payment_is_asked_about_again(world, sample
 
 
 @pytest.mark.parametrize("name", ["created", "fenced", "free", "exists"])
-def test_an_order_of_any_version_is_found_and_not_written_again(world, sample, name):
+def test_existing_order_is_not_written_again(world, sample, name):
     session = f"cs_test_{name}"
     [order] = records(sample, orderId=session)
-    holds(world, [order])
-    world.sells(SessionSpec(session, NOW - HOUR, metadata={"userId": order["userId"]}))
+    store(world, [order])
+    sell(world, name, metadata={"userId": order["userId"]})
     world.night()
     assert world.orders(session) == [order]
     assert world.outcome(session)["reason"] == "exists"
 
 
-def test_a_marker_of_any_version_stops_no_order_that_is_missing(world, sample):
+def test_marker_does_not_stop_a_missing_order(world, sample):
     [marker] = [item for item in sample["items"] if item["PK"].startswith("EVENT#")]
-    holds(world, [marker])
-    world.sells(SessionSpec("cs_test_fenced", NOW - HOUR, metadata={"userId": "u2"}, event_delivered=False))
+    store(world, [marker])
+    sell(world, "fenced", event_delivered=False)
     world.night()
     assert len(world.orders("cs_test_fenced")) == 1
     assert world.item(marker["PK"], marker["SK"]) == marker
 
 
-def test_the_next_night_goes_on_from_the_watermark(world, sample):
-    holds(world, sample["items"])
+def test_next_night_starts_from_the_watermark(world, sample):
+    store(world, sample["items"])
     world.clock.now += 24 * HOUR
     body = world.body(NEXT_NIGHT)
-    # It knows of the night before that there used to be sessions.
+    # The run knows that the night before had sessions.
     assert [warning.partition(":")[0] for warning in body["warnings"]] == ["no_sessions"]
     assert world.run("20241128T020000Z")["lookbackStart"] == NOW - 600 - 24 * HOUR - 600
 
 
-def test_the_state_of_the_single_function_system_is_taken_over(world):
-    holds(world, [SINGLE_FUNCTION_STATE])
-    world.sells(SessionSpec("cs_test_1", NOW - HOUR, metadata={"userId": "u1"}))
+def test_state_of_the_single_function_system_is_taken_over(world):
+    store(world, [SINGLE_FUNCTION_STATE])
+    sell(world, "created")
     world.night()
     assert world.state_counters() == (1, 1, 1, 0, 0)
     state = world.state()

@@ -1,14 +1,16 @@
-"""An account without a network: a call that goes around the recorded clients fails the test."""
+"""Starting points on an account without a network: a call past the recorded clients fails the test."""
 
 import socket
+from functools import cache
 
 import pytest
 
 from testkit.fake_stripe import FakeStripe
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY
-from tests.crash.replay import cases_of
-from tests.crash.shop import before_the_batch, before_the_run, small_slices
+from tests.crash.crash_shop import small_slices
+from tests.crash.replay import derive_cases
+from tests.crash.starting_points import before_batch, before_run
 
 
 @pytest.fixture(scope="session")
@@ -25,45 +27,38 @@ def make_account():
 
 
 @pytest.fixture(scope="session")
-def batch_night(make_account):
-    return before_the_batch(make_account())
+def batch_start(make_account):
+    return before_batch(make_account())
 
 
 @pytest.fixture(scope="session")
-def run_night(make_account):
-    return before_the_run(make_account(), SYNC_MAX_SESSIONS="6")
+def run_start(make_account):
+    return before_run(make_account(), SYNC_MAX_SESSIONS="6")
 
 
 @pytest.fixture(scope="session")
-def cases():
-    """Derived once for all chunks."""
-    known = {}
-
-    def of(night, act):
-        key = (id(night), act)
-        if key not in known:
-            known[key] = cases_of(night, act)
-        return known[key]
-
-    return of
+def cases(batch_start, run_start):
+    """Return a function that derives the cases of a starting point's fixture and an act, once for all."""
+    starts = {"batch_start": batch_start, "run_start": run_start}
+    return cache(lambda name, act: derive_cases(starts[name], act))
 
 
 @pytest.fixture
-def strays(monkeypatch):
-    """Where calls went that no recorded client made."""
-    gone = []
+def stray_connections(monkeypatch):
+    """Addresses that something other than a recorded client connected to."""
+    found = []
 
     def connect(self, address):
         self.close()
-        gone.append(address)
+        found.append(address)
         raise ConnectionRefusedError(address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    return gone
+    return found
 
 
 @pytest.fixture(autouse=True)
-def alone(strays):
+def _isolated(stray_connections):
     with small_slices():
         yield
-    assert not strays
+    assert not stray_connections

@@ -1,8 +1,7 @@
-"""One undisturbed run names every external call; then the same night once more for each thing that can
-happen at each of them.
+"""Records the external calls of a run without faults, and plays the run again with each fault of each call.
 
 CRASH_CASES=all pytest tests/crash                    every case instead of a slice
-CRASH_CASE="47 killed after" pytest tests/crash -k …  one case once more
+CRASH_CASE="47 killed after" pytest tests/crash -k …  one case again
 """
 
 import os
@@ -15,58 +14,62 @@ from recon.errors import SyncError, Unexpected
 from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.doubles.faults import Call, Fault, Killed, never
-from testkit.world import SCHEDULED, Item
+from testkit.invariants import Violation
+from testkit.shop import Record
+from testkit.world import SCHEDULED
 from tests.crash import verdict
-from tests.crash.harms import harms_of, is_death
-from tests.crash.shop import Night, Shop
+from tests.crash.crash_shop import CrashShop
+from tests.crash.fault_catalog import is_death, list_faults
+from tests.crash.starting_points import StartingPoint
 
 BATCH = 25
-# Lambda invokes an asynchronous function two more times when it fails.
-RETRIES = 2
-NEXT = {"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"}
-CHUNKS = 4  # so that several processes share the whole
-STEP = 7  # odd, and so now a harm that stays and now one that does not
-type Act = Callable[[Shop], None]
-type Wrongs = list[str]
+# Lambda repeats an asynchronous invocation twice if it fails.
+LAMBDA_RETRIES = 2
+NEXT_NIGHT = {"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"}
+CHUNKS = 4  # so that several processes share the cases
+STEP = 7  # odd, so that persistent faults and single ones take turns
+type Act = Callable[[CrashShop], None]
+type Check = Callable[[StartingPoint, CrashShop], list[Violation]]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One thing that happens at one call; `stays`: and at all calls like it until the invocation ends."""
+class CrashCase:
+    """One fault at one call; `persists`: also at all calls like it until the invocation ends."""
 
     number: int
-    at: str
+    call_name: str
     fault: Fault
-    stays: bool = False
+    persists: bool = False
 
     def __str__(self) -> str:
-        return f"{self.number} {self.fault.name}{' (stays)' if self.stays else ''} at {self.at}"
+        persists = " (persists)" if self.persists else ""
+        return f"{self.number} {self.fault.name}{persists} at {self.call_name}"
 
     def plan(self, call: Call) -> Fault | None:
-        like = self.stays and call.number > self.number and _name(call) == self.at
-        return self.fault if call.number == self.number or like else None
+        is_alike = self.persists and call.number > self.number and _name(call) == self.call_name
+        return self.fault if call.number == self.number or is_alike else None
 
 
-def cases_of(night: Night, act: Act) -> list[Case]:
-    """Derived from one undisturbed run: nobody names a call."""
-    shop = recorded(night, act)
+def derive_cases(start: StartingPoint, act: Act) -> list[CrashCase]:
+    """Return the cases of all calls that one run without faults makes."""
+    shop = record_run(start, act)
     return [
-        Case(call.number, _name(call), fault, stays)
+        CrashCase(call.number, _name(call), fault, persists)
         for call in shop.history.calls
-        for fault in harms_of(shop.faulty[call.service], call)
-        for stays in ((False,) if is_death(fault) else (False, True))
+        for fault in list_faults(shop.clients_by_service[call.service], call)
+        for persists in ((False,) if is_death(fault) else (False, True))
     ]
 
 
-def recorded(night: Night, act: Act) -> Shop:
+def record_run(start: StartingPoint, act: Act) -> CrashShop:
     random.seed(1)
-    shop = night.opens()
+    shop = start.open_shop()
     act(shop)
     return shop
 
 
-def chosen(cases: list[Case], chunk: int) -> list[Case]:
-    """A chunk of all cases, of the one that is asked for, or of a slice that is always the same."""
+def choose_cases(cases: list[CrashCase], chunk: int) -> list[CrashCase]:
+    """Return a chunk of all cases, of the one that CRASH_CASE names, or of a fixed slice."""
     if one := os.environ.get("CRASH_CASE"):
         cases = [case for case in cases if str(case).startswith(one)]
     elif os.environ.get("CRASH_CASES") != "all":
@@ -74,111 +77,111 @@ def chosen(cases: list[Case], chunk: int) -> list[Case]:
     return cases[chunk::CHUNKS]
 
 
-def _slice(cases: list[Case]) -> Iterator[Case]:
-    """Both deaths at what writes, one in turn at what only reads, and at every second call another harm: at
-    calls that are alike another one each time."""
-    by_call: dict[int, list[Case]] = {}
+def _slice(cases: list[CrashCase]) -> Iterator[CrashCase]:
+    """Yield both deaths of writing calls, one death of reading ones, and another fault of every second call.
+
+    Calls that are alike get a different fault each time.
+    """
+    by_call: dict[int, list[CrashCase]] = {}
     for case in cases:
         by_call.setdefault(case.number, []).append(case)
     turns: Counter[str] = Counter()
-    for number, harms in by_call.items():
-        deaths = [case for case in harms if is_death(case.fault)]
-        yield from [deaths[number % 2]] if _only_reads(harms[0].at) else deaths
+    for number, of_call in by_call.items():
+        name = of_call[0].call_name
+        deaths = [case for case in of_call if is_death(case.fault)]
+        only_reads = name.partition(".")[2].startswith(("get", "batch_get", "query"))
+        yield from [deaths[number % 2]] if only_reads else deaths
         if number % 2:
-            others = [case for case in harms if not is_death(case.fault)]
-            yield others[turns[harms[0].at] * STEP % len(others)]
-            turns[harms[0].at] += 1
+            others = [case for case in of_call if not is_death(case.fault)]
+            yield others[turns[name] * STEP % len(others)]
+            turns[name] += 1
 
 
-def _only_reads(at: str) -> bool:
-    return at.partition(".")[2].startswith(("get", "batch_get", "query"))
+def report_failures(start: StartingPoint, act: Act, cases: Iterable[CrashCase], check: Check) -> str:
+    """Play each case, check the shop, and return what went wrong as text; empty if all cases are right."""
+    found = {str(case): wrong for case in cases if (wrong := check(start, play_case(start, act, case)))}
+    lines = [f"{case}\n    " + "\n    ".join(map(str, wrong)) for case, wrong in found.items()]
+    return f"{len(lines)} cases went wrong\n  " + "\n  ".join(lines[:20]) if lines else ""
 
 
-def went_wrong(night: Night, act: Act, cases: Iterable[Case], judged: Callable[[Night, Shop], Wrongs]) -> str:
-    """Plays each case and has it judged; empty where all ended well."""
-    wrongs = {str(case): wrong for case in cases if (wrong := judged(night, suffered(night, act, case)))}
-    told = [f"{case}\n    " + "\n    ".join(wrong) for case, wrong in wrongs.items()]
-    return f"{len(told)} cases went wrong\n  " + "\n  ".join(told[:20]) if told else ""
-
-
-def suffered(night: Night, act: Act, case: Case) -> Shop:
-    """The same night with this one thing happening."""
+def play_case(start: StartingPoint, act: Act, case: CrashCase) -> CrashShop:
+    """Return the shop after the recorded run with the fault of this case."""
     random.seed(1)
-    shop = night.opens()
-    shop.plans(case.plan)
+    shop = start.open_shop()
+    shop.set_plan(case.plan)
     act(shop)
-    shop.plans(never)
+    shop.set_plan(never)
     hit = [event for event in shop.history.events if event.fault]
     assert hit, f"{case}: nothing happened"
-    assert _name(hit[0].call) == case.at, f"{case}: the run is not the one that was recorded"
+    assert _name(hit[0].call) == case.call_name, f"{case}: the run is not the one that was recorded"
     return shop
 
 
-def one_batch(shop: Shop) -> None:
-    """One invocation of the consumer with everything that lies in the queue."""
+def consume_batch(shop: CrashShop) -> None:
+    """Invoke the consumer once with all messages of the queue."""
     delivery = shop.deliver(BATCH)
     assert delivery
     assert delivery.error is None or isinstance(delivery.error, Killed), repr(delivery.error)
     if delivery.error:
-        shop.starts_anew()
+        shop.restart_process()
 
 
-def whole_run(shop: Shop) -> None:
-    """The producer with all its invocations of itself, each that fails repeated as Lambda repeats it."""
-    _produce(shop, SCHEDULED, RETRIES)
+def produce_with_retries(shop: CrashShop) -> None:
+    """Invoke the producer until its run is listed; failed invocations are repeated as Lambda repeats them."""
+    _produce(shop, SCHEDULED, LAMBDA_RETRIES)
 
 
-def run_left_alone(shop: Shop) -> None:
-    """The same, with nobody to repeat what failed: the next night has to do."""
+def produce_without_retries(shop: CrashShop) -> None:
+    """Invoke the producer until its run is listed or an invocation fails."""
     _produce(shop, SCHEDULED, 0)
 
 
-def a_preview(shop: Shop) -> None:
-    """A dry run by hand: its failure is its answer, and nobody repeats it."""
-    _invoked(shop, {"dryRun": True})
+def run_dry(shop: CrashShop) -> None:
+    """Invoke a dry run once; the caller of a manual run sees its failure."""
+    _invoke(shop, {"dryRun": True})
 
 
-def _produce(shop: Shop, event: Item, retries: int) -> None:
+def _produce(shop: CrashShop, event: Record, retries: int) -> None:
     waiting = deque([(event, 0)])
     while waiting:
         event, tried = waiting.popleft()
-        failed = not _invoked(shop, event)
+        succeeded = _invoke(shop, event)
         if shop.history.faults():
-            shop.plans(never)  # it is over with the invocation
+            shop.set_plan(never)  # a fault ends with the invocation
         waiting.extend((hop, 0) for hop in shop.hops)
         shop.hops.clear()
-        if failed and tried < retries:
+        if not succeeded and tried < retries:
             waiting.append((event, tried + 1))
             shop.clock.now += 60
 
 
-def _invoked(shop: Shop, event: Item) -> bool:
+def _invoke(shop: CrashShop, event: Record) -> bool:
     try:
         shop.produce(event)
     except Unexpected:
         raise
     except (SyncError, Killed):
-        shop.starts_anew()
+        shop.restart_process()
         return False
     return True
 
 
-def the_queue_and_a_redrive(night: Night, shop: Shop) -> Wrongs:
-    """Messages come back until each is through or dead; then an operator has the dead ones tried again."""
+def recover_by_redrive(start: StartingPoint, shop: CrashShop) -> list[Violation]:
+    """Check the shop after its messages are settled or dead, and again after a redrive of the dead ones."""
     shop.drain()
-    wrong = verdict.of_the_queue(night, shop)
+    wrong = verdict.check_after_queue(start, shop)
     shop.redrive()
     shop.drain()
-    return wrong + verdict.of_the_end(night, shop)
+    return wrong + verdict.check_at_end(start, shop)
 
 
-def the_next_night(night: Night, shop: Shop) -> Wrongs:
-    """The queue goes on, the schedule comes round, and nobody has repeated what failed."""
+def recover_by_next_night(start: StartingPoint, shop: CrashShop) -> list[Violation]:
+    """Check the shop after the next scheduled run, with nothing repeated before."""
     shop.drain()
     shop.clock.now = NOW + DAY
-    _produce(shop, NEXT, RETRIES)
+    _produce(shop, NEXT_NIGHT, LAMBDA_RETRIES)
     shop.drain()
-    return verdict.of_the_nights(night, shop)
+    return verdict.check_after_next_night(start, shop)
 
 
 def _name(call: Call) -> str:

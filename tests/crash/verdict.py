@@ -1,206 +1,161 @@
-"""What has to be true of the shop once it has recovered, told apart from the product's own view of it.
-
-`of_the_queue`  after the queue did what it does by itself: a session is what it has to be, or it is an error
-                that is counted and whose message waits in the dead-letter queue
-`of_the_end`    after a redrive: every session is what it has to be
-`of_the_nights` after the next night, where nobody repeated what failed
-`of_a_preview`  after a dry run: nothing is written and nothing sent
-"""
+"""What must be true of the shop once it has recovered: the invariants, and what is special to crashes."""
 
 import json
-from collections import Counter
-from functools import cached_property
+from collections.abc import Iterator, Mapping
 
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN
-from testkit.world import COUNTERS, Item, wire
-from tests.crash.shop import CREATED, ERROR, Night, Sale, Shop
+from testkit.invariants import (
+    TableRecords,
+    Violation,
+    check_run_done,
+    compare_counters,
+    compare_order,
+    compare_pending,
+    compare_state,
+    find_changed_items,
+    find_leaked_secrets,
+    find_missing_orders,
+    find_surplus_orders,
+    find_unexpected_errors,
+    find_unfinished_runs,
+)
+from testkit.shop import build_recovered_order
+from tests.crash.crash_shop import CrashShop
+from tests.crash.starting_points import OTHER_ORDER, Scenario, StartingPoint
 
 GRACE = 600
-# What no line and no item may say: see `harms.TELLTALE`.
+# No log line and no item may contain these: see `fault_catalog.TELLTALE`.
 SECRETS = ("sk_test_right", "buyer@example.com")
-type Ends = tuple[str, str | None]
 
 
-class Books:
-    """The table of a shop, read once."""
-
-    def __init__(self, night: Night, shop: Shop) -> None:
-        self.night = night
-        self.shop = shop
-        self.items = {(item["PK"], item["SK"]): item for item in shop.items()}
-
-    def item(self, pk: str, sk: str) -> Item:
-        return self.items.get((pk, sk), {})
-
-    def run(self, run_id: str = RUN) -> Item:
-        return self.item("SYSTEM", f"STRIPE_ORDER_SYNC#{run_id}")
-
-    @property
-    def state(self) -> Item:
-        return self.item("SYSTEM", "STRIPE_ORDER_SYNC")
-
-    @cached_property
-    def run_ids(self) -> list[str]:
-        return sorted(sk.partition("#")[2] for _, sk in self.items if sk.startswith("STRIPE_ORDER_SYNC#"))
-
-    def ends(self, sale: Sale) -> Ends | None:
-        outcome = self.item(f"SYNC_RUN#{RUN}", f"SESSION#{sale.id}")
-        return (outcome["outcome"], outcome.get("reason") or outcome.get("errorType")) if outcome else None
-
-    def ends_well(self, sale: Sale) -> bool:
-        """A run that was not allowed to see what became of the money says so, and writes the order."""
-        ends = self.ends(sale)
-        blind = sale.ends[1] == "refunded" and self.warns("no_charges")
-        return ends == sale.ends or (blind and ends == (CREATED, None))
-
-    def warns(self, word: str, run_id: str = RUN) -> bool:
-        return any(warning.startswith(word) for warning in self.run(run_id).get("warnings", ()))
-
-    def orders(self, sale: Sale) -> list[Item]:
-        return [
-            item
-            for (_, sk), item in self.items.items()
-            if sk.startswith("ORDER#") and sk.endswith(f"#{sale.id}")
-        ]
-
-
-def of_the_queue(night: Night, shop: Shop) -> list[str]:
-    books = Books(night, shop)
-    dead = _dead(shop)
+def check_after_queue(start: StartingPoint, shop: CrashShop) -> list[Violation]:
+    """Check that each session is right, or a counted error whose message is in the dead-letter queue."""
+    records = shop.records()
+    dead = {
+        json.loads(body)["sessionId"] for body in shop.memory_sqs.bodies(shop.dlq) if body.startswith("{")
+    }
     lost = [
-        f"{sale.id} is {books.ends(sale)} and its message is gone"
-        for sale in night.sales
-        if not books.ends_well(sale) and not ((books.ends(sale) or "?")[0] == ERROR and sale.id in dead)
+        Violation(wrong.subject, f"{wrong.what}, and its message is gone")
+        for wrong in _outcome_mismatches(records, start)
+        if wrong.subject not in dead or _read_outcome(records, wrong.subject)[0] != "error"
     ]
-    return lost + _run(books) + _untouched(books) + _orders(books, may_be_missing=True)
+    return [*lost, *_run_mismatches(records, start), *_order_mismatches(records, start)]
 
 
-def of_the_end(night: Night, shop: Shop) -> list[str]:
-    books = Books(night, shop)
-    other = [
-        f"{sale.id} is {books.ends(sale)} and not {sale.ends}"
-        for sale in night.sales
-        if not books.ends_well(sale)
-    ]
-    checks = _run(books) + _untouched(books) + _orders(books) + _beside(books)
-    return other + checks + _watermark(books, NOW) + _told(books)
-
-
-def of_the_nights(night: Night, shop: Shop) -> list[str]:
-    books = Books(night, shop)
-    statuses = {run_id: books.run(run_id)["status"] for run_id in books.run_ids}
-    open_ = [f"run {run_id} is still running" for run_id, status in statuses.items() if status == "running"]
-    last = [] if statuses[books.run_ids[-1]] == "done" else ["the last night's run is not done"]
-    counted = [wrong for run_id in books.run_ids for wrong in _counted(books, run_id)]
-    checks = _untouched(books) + _orders(books) + _watermark(books, NOW + DAY)
-    return open_ + last + counted + checks + _told(books)
-
-
-def of_a_preview(night: Night, shop: Shop) -> list[str]:
-    written = [] if shop.memory.dump() == night.table else ["a preview has written"]
-    sent = ["a preview has sent"] if shop.memory_sqs.bodies(shop.queue) or shop.hops else []
-    return written + sent + _told(Books(night, shop))
-
-
-def _dead(shop: Shop) -> set[str]:
-    bodies = shop.memory_sqs.bodies(shop.dlq)
-    return {json.loads(body)["sessionId"] for body in bodies if body.startswith("{")}
-
-
-def _run(books: Books) -> list[str]:
-    run, state = books.run(), books.state
-    wrong = _counted(books, RUN)
-    if run.get("status") != "done":
-        wrong.append(f"the run is {run.get('status')}")
-    if run.get("enqueued") != len(books.night.sales):
-        wrong.append(f"{run.get('enqueued')} sessions are enqueued and not {len(books.night.sales)}")
-    told = {name: state.get(f"lastSync{name.capitalize()}") for name in (*COUNTERS, "status")}
-    if told != {name: run.get(name) for name in told}:
-        wrong.append(f"the state says {told}")
-    return wrong
-
-
-def _counted(books: Books, run_id: str) -> list[str]:
-    kinds = Counter(item["outcome"] for (pk, _), item in books.items.items() if pk == f"SYNC_RUN#{run_id}")
-    truth = [kinds.total(), kinds["created"], kinds["skipped"], kinds["error"]]
-    counted = [books.run(run_id).get(name, 0) for name in COUNTERS[1:]]
-    return [] if counted == truth else [f"run {run_id} counts {counted}, its outcomes are {truth}"]
-
-
-def _untouched(books: Books) -> list[str]:
-    """Byte for byte."""
-    shop = books.shop
+def check_at_end(start: StartingPoint, shop: CrashShop) -> list[Violation]:
+    """Check that every session is right after a redrive."""
+    records = shop.records()
+    unpaid = [scenario.id for scenario in start.scenarios if scenario.reason == "unpaid"]
     return [
-        f"what somebody else wrote is changed: {item['PK']} {item['SK']}"
-        for item in books.night.webhooks
-        if shop.memory.get_item(TableName=shop.table, Key={k: item[k] for k in ("PK", "SK")}).get("Item")
-        != item
+        *_outcome_mismatches(records, start),
+        *_run_mismatches(records, start),
+        *_order_mismatches(records, start),
+        *find_missing_orders(records, _wanted_orders(start)),
+        *_unfenced_orders(records, start, shop),
+        *compare_pending(records, unpaid),
+        *_watermark_mismatch(records, NOW),
+        *_log_violations(records, shop),
     ]
 
 
-def _orders(books: Books, *, may_be_missing: bool = False) -> list[str]:
-    wrong = []
-    for sale in books.night.sales:
-        found = books.orders(sale)
-        blind = sale.ends[1] == "refunded" and any(
-            books.warns("no_charges", order["syncRunId"]) for order in found
-        )
-        allowed = {sale.orders, 0 if may_be_missing else sale.orders, 1 if blind else sale.orders}
-        if len(found) not in allowed:
-            wrong.append(f"{sale.id} has {len(found)} orders and not {sale.orders}")
-        ours = [order for order in found if order.get("source") == "nightly_sync"]
-        wrong += [f"the order of {sale.id} is not whole" for order in ours if not _is_whole(order, sale)]
-    return wrong
+def check_after_next_night(start: StartingPoint, shop: CrashShop) -> list[Violation]:
+    """Check the shop after the next night, if nothing that failed was repeated before."""
+    records = shop.records()
+    return [
+        *find_unfinished_runs(records),
+        *check_run_done(records, max(records.runs)),
+        *(wrong for run_id in records.runs for wrong in compare_counters(records, run_id)),
+        *compare_state(records),
+        *_order_mismatches(records, start),
+        *find_missing_orders(records, _wanted_orders(start)),
+        *_watermark_mismatch(records, NOW + DAY),
+        *_log_violations(records, shop),
+    ]
 
 
-def _is_whole(order: Item, sale: Sale) -> bool:
-    spec = sale.spec
-    lines = [(line.description, line.quantity, line.amount_total) for line in spec.lines]
-    return (
-        order["amount"] == spec.amount_total
-        and order["itemCount"] == len(lines)
-        and [(line["name"], line["quantity"], line["amountTotal"]) for line in order["items"]] == lines
-    )
+def check_dry_run(start: StartingPoint, shop: CrashShop) -> list[Violation]:
+    """Check that a dry run wrote and sent nothing."""
+    written = [] if shop.memory.dump() == start.table else [Violation("dry run", "it wrote to the table")]
+    is_sent = shop.memory_sqs.bodies(shop.queue) or shop.hops
+    sent = [Violation("dry run", "it sent messages")] if is_sent else []
+    return [*written, *sent, *_log_violations(shop.records(), shop)]
 
 
-def _beside(books: Books) -> list[str]:
-    """The fence stands, and waiting for a payment is what it has to be."""
-    wrong = []
-    for sale in books.night.sales:
-        marker = books.item(f"EVENT#{sale.spec.completed_event_id}", "METADATA")
-        undelivered = sale.ends == (CREATED, None) and not sale.spec.event_delivered
-        if undelivered and not (marker or books.warns("no_events") or _is_refused(books, sale)):
-            wrong.append(f"{sale.id} is written and its event is not fenced off")
-        waits = ("SYSTEM", f"PENDING#{sale.id}") in books.items
-        if waits is not (sale.ends[1] == "unpaid"):
-            wrong.append(f"{sale.id} {'waits' if waits else 'does not wait'} for its payment")
-    return wrong
+def _read_outcome(records: TableRecords, session_id: str) -> tuple[str | None, str | None]:
+    outcome = records.outcomes[RUN].get(session_id, {})
+    return outcome.get("outcome"), outcome.get("reason") or outcome.get("errorType")
 
 
-def _is_refused(books: Books, sale: Sale) -> bool:
-    """DynamoDB would not take the event's own record: then the order is written without it, and not lost."""
-    for event in books.shop.history.events:
+def _outcome_mismatches(records: TableRecords, start: StartingPoint) -> Iterator[Violation]:
+    for scenario in start.scenarios:
+        found, wanted = _read_outcome(records, scenario.id), (scenario.outcome, scenario.reason)
+        # A run that may not read charges warns of that, and writes the order of a refunded session.
+        is_blind = scenario.reason == "refunded" and _warns(records, RUN, "no_charges")
+        if found != wanted and not (is_blind and found == ("created", None)):
+            yield Violation(scenario.id, f"its outcome is {found} and not {wanted}")
+
+
+def _run_mismatches(records: TableRecords, start: StartingPoint) -> Iterator[Violation]:
+    yield from compare_counters(records, RUN)
+    yield from check_run_done(records, RUN, len(start.scenarios))
+    yield from compare_state(records)
+
+
+def _wanted_orders(start: StartingPoint) -> dict[str, int]:
+    return {scenario.id: scenario.orders for scenario in start.scenarios} | {OTHER_ORDER: 1}
+
+
+def _order_mismatches(records: TableRecords, start: StartingPoint) -> Iterator[Violation]:
+    """Yield surplus, changed and wrong orders; an order may still be missing."""
+    blind = {one.id: 1 for one in start.scenarios if _is_written_blindly(records, one)}
+    yield from find_changed_items(records, start.foreign_items)
+    yield from find_surplus_orders(records, _wanted_orders(start) | blind)
+    for scenario in start.scenarios:
+        for order in records.read_orders(scenario.id):
+            if order.get("source") == "nightly_sync":
+                expected = build_recovered_order(scenario.spec)
+                yield from compare_order(scenario.id, expected, order, records.runs)
+
+
+def _is_written_blindly(records: TableRecords, scenario: Scenario) -> bool:
+    runs = {order.get("syncRunId", "") for order in records.read_orders(scenario.id)}
+    return scenario.reason == "refunded" and any(_warns(records, run, "no_charges") for run in runs)
+
+
+def _warns(records: TableRecords, run_id: str, word: str) -> bool:
+    run = records.runs.get(run_id, {})
+    return any(warning.startswith(word) for warning in run.get("warnings", ()))
+
+
+def _unfenced_orders(records: TableRecords, start: StartingPoint, shop: CrashShop) -> Iterator[Violation]:
+    for scenario in start.scenarios:
+        event = {"PK": f"EVENT#{scenario.spec.completed_event_id}", "SK": "METADATA"}
+        is_undelivered = scenario.outcome == "created" and not scenario.spec.event_delivered
+        excused = _warns(records, RUN, "no_events") or _is_put_refused(shop, event["PK"])
+        if is_undelivered and (event["PK"], event["SK"]) not in records.items and not excused:
+            yield Violation(scenario.id, "its order is written, and its event is not fenced off")
+
+
+def _is_put_refused(shop: CrashShop, partition: str) -> bool:
+    """Return whether DynamoDB refused the event's record; its order is then written without the record."""
+    for event in shop.history.events:
         refusal, _, position = (event.fault or "").partition(" at ")
         if refusal in ("ValidationError", "ItemCollectionSizeLimitExceeded"):
+            action: Mapping[str, Mapping[str, Mapping[str, object]]]
             action = event.call.arguments["TransactItems"][int(position or 0)]
-            if action.get("Put", {}).get("Item", {}).get("PK") == {
-                "S": f"EVENT#{sale.spec.completed_event_id}"
-            }:
+            if action.get("Put", {}).get("Item", {}).get("PK") == {"S": partition}:
                 return True
     return False
 
 
-def _watermark(books: Books, night: int) -> list[str]:
-    covered = books.state.get("lastCoveredThrough")
-    return [] if covered == night - GRACE else [f"covered through {covered} and not {night - GRACE}"]
+def _watermark_mismatch(records: TableRecords, night: int) -> Iterator[Violation]:
+    covered = records.state.get("lastCoveredThrough")
+    if covered != night - GRACE:
+        yield Violation("sync state", f"covered through {covered} and not {night - GRACE}")
 
 
-def _told(books: Books) -> list[str]:
-    """No bug behind a fault, and no secret in what is logged or kept."""
-    kept = [str(wire(item)) for item in books.items.values()]
-    said = books.shop.told.lines
-    return [
-        *(f"a bug: {line}" for line in said if "ERROR Unexpected " in line),
-        *(f"says a secret: {line[:200]}" for line in said + kept for secret in SECRETS if secret in line),
-    ]
+def _log_violations(records: TableRecords, shop: CrashShop) -> Iterator[Violation]:
+    lines = [*shop.log.lines, *map(str, records.items.values())]
+    for line in (*find_unexpected_errors(shop.log.lines), *find_leaked_secrets(lines, SECRETS)):
+        yield Violation("log", line)

@@ -1,4 +1,4 @@
-"""The operator's command as an operator runs it: a program of its own, against a deployed stack."""
+"""Runs `nightly-sync` as operators do: as a separate process on a deployed stack."""
 
 import json
 import os
@@ -13,13 +13,15 @@ from pathlib import Path
 from sandbox.demo.state import State, names_of
 
 COMMAND = Path(sys.executable).with_name("nightly-sync")
-# Never what the machine of the test has set up for itself.
-SET_UP = ("AWS_", "NIGHTLY_SYNC_", "STRIPE_", "SYNC_")
-LONGEST_SECONDS = 120
+# Variables of the developer's shell that must not reach the command.
+PRIVATE_PREFIXES = ("AWS_", "NIGHTLY_SYNC_", "STRIPE_", "SYNC_")
+TIMEOUT_SECONDS = 120
 
 
 @dataclass
-class Ran:
+class CliResult:
+    """The exit code and output of a command."""
+
     code: int
     out: str
     err: str
@@ -34,7 +36,7 @@ class Ran:
 
 
 class Cli:
-    """`cli("status", "--json")` runs it on the stack of a shop."""
+    """Runs commands on a stack: `cli("status", "--json")`."""
 
     def __init__(self, stack, folder):
         State(stack.endpoint, None, {}, names_of(stack)).write(folder)
@@ -43,27 +45,28 @@ class Cli:
         if stack.client.trusted:
             self.environ["AWS_CA_BUNDLE"] = str(stack.client.trusted)
 
-    def __call__(self, *arguments, stdin="", **environ):
-        return run(*self.at(arguments), stdin=stdin, environ=self.environ | environ)
+    def __call__(self, *arguments):
+        return run(*self._with_sandbox(arguments), environ=self.environ)
 
-    def at(self, arguments):
+    def _with_sandbox(self, arguments):
         return (*arguments, "--sandbox", str(self.folder))
 
     def data(self, *arguments):
-        """The JSON of a command, whatever its exit code."""
+        """Return the JSON of a command, whatever its exit code."""
         return self(*arguments, "--json").json
 
     @contextmanager
     def running(self, *arguments):
-        """The command while it runs; killed at the end if it still does."""
+        """Yield the process of a command; kill it at the end if it is still running."""
         process = subprocess.Popen(
-            [COMMAND, *self.at(arguments)],
+            [COMMAND, *self._with_sandbox(arguments)],
             env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=hears_ctrl_c,  # noqa: PLW1509 - sets one signal, and no thread of the test holds a lock of it
+            # A shell's `&` makes background processes ignore Ctrl-C; restore the default.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread of the test holds a lock of it
         )
         try:
             yield process
@@ -73,37 +76,33 @@ class Cli:
             process.communicate()
 
     def interrupted(self, *arguments, when, timeout=30):
-        """Ctrl-C as soon as `when` is true."""
+        """Send Ctrl-C as soon as `when` returns True and return the result."""
         with self.running(*arguments) as process:
             deadline = time.monotonic() + timeout
             while not when() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=timeout)
-            return Ran(process.returncode, out, err)
+            return CliResult(process.returncode, out, err)
 
 
-def hears_ctrl_c():
-    """Also where the tests run behind a shell's `&`, which makes all that it starts deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def run(*arguments, environ, stdin=""):
+def run(*arguments, environ):
+    """Run a command line without a terminal and return its result."""
     done = subprocess.run(
         [COMMAND, *arguments],
         env=environ,
-        input=stdin,
+        input="",
         capture_output=True,
         text=True,
-        timeout=LONGEST_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    return Ran(done.returncode, done.stdout, done.stderr)
+    return CliResult(done.returncode, done.stdout, done.stderr)
 
 
 def clean_environ():
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SET_UP)}
-    # No profile of the machine's, and nobody to ask for credentials.
+    """Return the environment without AWS profiles, credentials and settings of the machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE_PREFIXES)}
     return kept | {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

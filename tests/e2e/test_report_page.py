@@ -1,6 +1,6 @@
-"""The report in a real browser: what it shows, how it fits, who can read it.
+"""The report in a real browser: its numbers, layout and accessibility.
 
-Runs where a Chromium is installed (Debian and Ubuntu: `apt-get install chromium`).
+The tests need Chromium (Debian and Ubuntu: `apt-get install chromium`).
 """
 
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
-from ops.report import page as page_of
+from ops.report import render_page
 from testkit.reports import ReportedShop, a_busy_month
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -23,41 +23,37 @@ LONG = "x" * 400
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
-def an_empty_table():
-    return ReportedShop()
-
-
 def one_run():
     shop = ReportedShop()
     run = shop.run(processed=1, created=1)
-    shop.recovers(run, "cs_test_a1B2c3D4", 4999)
+    shop.create(run, "cs_test_a1B2c3D4", 4999)
     return shop
 
 
 def a_flood():
-    """5,010 recovered orders of eight currencies, and texts that have no place to break."""
+    """Return 5,010 recovered orders in eight currencies, and texts without line breaks."""
     shop = ReportedShop()
     currencies = ["usd", "jpy", "eur", "gbp", "kwd", "chf", "krw", "sek"]
     for night in range(30):
         run = shop.run(nights_ago=night)
         for n in range(167):
-            shop.recovers(run, f"cs_live_{night:04}{n:04}", 10**11 + n, currencies[n % 8])
-        shop.fails(run, f"cs_live_{LONG}{night}", LONG)
-        shop.finds(run, f"cs_live_diff{night}", drift=[LONG])
+            shop.create(run, f"cs_live_{night:04}{n:04}", 10**11 + n, currencies[n % 8])
+        shop.fail(run, f"cs_live_{LONG}{night}", LONG)
+        shop.find(run, f"cs_live_diff{night}", drift=[LONG])
     return shop
 
 
-SHOPS = {"empty": an_empty_table, "one": one_run, "busy": a_busy_month, "flood": a_flood}
+SHOPS = {"empty": ReportedShop, "one": one_run, "busy": a_busy_month, "flood": a_flood}
 
 
 @dataclass
 class Opened:
-    """A report in a tab, and what the tab had to say."""
+    """A report in a browser tab, with the tab's requests and errors."""
 
     tab: Any
     report: Any
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def text(self, selector):
         return [" ".join(one.split()) for one in self.tab.locator(selector).all_inner_texts()]
@@ -68,7 +64,7 @@ def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            # A container has no namespaces to give; what is opened here is our own.
+            # Containers have no namespaces for the sandbox; only our own pages are opened.
             args=["--no-sandbox"],
         )
         yield browser
@@ -87,14 +83,14 @@ def open_report(browser, reports, tmp_path):
 
     def open_one(name, size=DESK, scheme="light"):
         file = tmp_path / "report.html"
-        file.write_text(page_of(reports[name]), encoding="utf-8")
+        file.write_text(render_page(reports[name]), encoding="utf-8")
         width, height = size
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
         contexts.append(context)
         opened = Opened(context.new_page(), reports[name])
         opened.tab.on("request", lambda request: opened.requests.append(request.url))
-        opened.tab.on("console", lambda message: opened.complaints.append(message.text))
-        opened.tab.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.tab.on("console", lambda message: opened.errors.append(message.text))
+        opened.tab.on("pageerror", lambda error: opened.errors.append(str(error)))
         opened.tab.goto(file.as_uri())
         return opened
 
@@ -106,26 +102,26 @@ def open_report(browser, reports, tmp_path):
 
 @pytest.mark.parametrize(("size", "scheme"), SCREENS)
 @pytest.mark.parametrize("name", SHOPS)
-def test_the_page_fits_asks_for_nothing_and_is_readable(open_report, name, size, scheme):
+def test_page_fits_and_is_readable_without_requests(open_report, name, size, scheme):
     opened = open_report(name, size, scheme)
     assert opened.tab.evaluate("document.documentElement.scrollWidth") == size[0]
     assert opened.tab.evaluate(OUTSIDE) == []
     assert opened.requests == [opened.tab.url]
-    assert opened.complaints == []
+    assert opened.errors == []
     faint = [text for text in opened.tab.evaluate(CONTRASTS) if text["contrast"] < LEAST_CONTRAST]
     assert faint == []
 
 
-def test_light_and_dark_are_two_palettes(open_report):
-    grounds = {
+def test_light_and_dark_have_different_backbackgrounds(open_report):
+    backgrounds = {
         open_report("busy", DESK, scheme).tab.evaluate("getComputedStyle(document.body).backgroundColor")
         for scheme in ("light", "dark")
     }
-    assert len(grounds) == 2
+    assert len(backgrounds) == 2
 
 
 @pytest.mark.parametrize("name", ["one", "busy", "flood"])
-def test_the_numbers_shown_are_the_reports(open_report, name):
+def test_page_shows_the_numbers_of_the_report(open_report, name):
     opened = open_report(name)
     report = opened.report
     figures = opened.text(".cards .figure")
@@ -145,7 +141,7 @@ def test_the_numbers_shown_are_the_reports(open_report, name):
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
 @pytest.mark.parametrize("name", ["one", "busy", "flood"])
-def test_charts_have_a_bar_for_each_day_with_something(open_report, name, size):
+def test_chart_has_a_bar_per_day_with_a_value(open_report, name, size):
     opened = open_report(name, size)
     days = [day for day in opened.report.days if day.recovered]
     boxes = opened.tab.evaluate(BARS)
@@ -169,7 +165,7 @@ def test_charts_and_scrolling_regions_have_names(open_report):
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
-def test_the_keyboard_reaches_every_region_and_link_and_shows_where_it_is(open_report, size):
+def test_keyboard_reaches_every_region_and_link_visibly(open_report, size):
     opened = open_report("busy", size)
     wanted = opened.tab.locator("a, .scroll").count()
     stops = []
@@ -180,7 +176,7 @@ def test_the_keyboard_reaches_every_region_and_link_and_shows_where_it_is(open_r
     assert all(stop["outline"] for stop in stops)
 
 
-def test_a_table_scrolls_sideways_by_keyboard_on_a_phone(open_report):
+def test_table_scrolls_sideways_with_the_keyboard_on_a_phone(open_report):
     tab = open_report("busy", PHONE).tab
     region = tab.locator(".scroll").first
     region.focus()
@@ -189,10 +185,10 @@ def test_a_table_scrolls_sideways_by_keyboard_on_a_phone(open_report):
     tab.wait_for_function("() => document.querySelector('.scroll').scrollLeft > 0")
 
 
-def test_a_hostile_message_is_text(open_report, reports):
+def test_hostile_message_is_shown_as_text(open_report, reports):
     shop = ReportedShop()
     message = "<script>document.title = 'taken'</script><img src=http://127.0.0.1:9/ onerror=alert(1)>"
-    shop.fails(shop.run(), "cs_live_1", message)
+    shop.fail(shop.run(), "cs_live_1", message)
     reports["hostile"] = shop.report()
     opened = open_report("hostile")
     assert message in opened.text("#errors td.words")[0]
@@ -200,12 +196,12 @@ def test_a_hostile_message_is_text(open_report, reports):
     assert opened.requests == [opened.tab.url]
 
 
-# Elements wider than the screen that are not inside a region that scrolls.
+# Elements that exceed the screen outside of scrolling regions.
 OUTSIDE = """() => [...document.querySelectorAll('body *')]
   .filter(one => !one.closest('.scroll *') && one.getBoundingClientRect().right > innerWidth + 0.5)
   .map(one => one.outerHTML.slice(0, 120))"""
 
-# Contrast by https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio of every text against what lies under it.
+# Contrast by https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio of every text to its background.
 CONTRASTS = """() => {
   const parse = text => text.match(/[0-9.]+/g).map(Number);
   const channel = part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;

@@ -1,8 +1,8 @@
-"""microburst in front of DynamoDB, SQS and Lambda, as one process that ends with its standard input.
+"""microburst in front of DynamoDB, SQS and Lambda, as a process that ends when its standard input is closed.
 
-It prints one JSON line with the three addresses. Two faults go beyond microburst's rules, at its own seams:
-a conflict names one of the transaction's actions, and a partial failure of an SQS batch forwards the rest.
-Lambda itself is a folder: each invocation is a file in it.
+It prints one JSON line with the three URLs. Two faults go beyond microburst's rules and are added here: a
+conflict names one of the transaction's actions, and a partial failure of an SQS batch forwards the rest.
+Lambda is a folder: each invocation is a file in it.
 """
 
 import argparse
@@ -25,76 +25,78 @@ from microburst.forward import Upstream
 from microburst.rules import RuleEngine
 
 from infra.arguments import ArgumentParser
-from tests.fault_injection.lifeline import end_with_parent
-from tests.fault_injection.profiles import PARTIAL_MARK
+from tests.fault_injection.child_process import end_with_parent
+from tests.fault_injection.fault_rules import PARTIAL_MARK
 
 HOST = "127.0.0.1"
-# A transaction may have 4 MB, and its JSON more.
+# A transaction may have 4 MB, and its JSON is larger.
 LARGEST_BODY = 16 << 20
 _MESSAGE = "Transaction cancelled, please refer cancellation reasons for specific reasons"
 
 
-class Conflicts(RuleEngine):
+class ConflictEngine(RuleEngine):
+    """Rules whose cancelled transactions have the reasons of a conflict."""
+
     def decide(self, info: Any) -> Any:
         decision = super().decide(info)
         if decision and decision.error and decision.error.code == "TransactionCanceledException":
             count = len(json.loads(info.body)["TransactItems"])
-            decision.error = replace(decision.error, **conflict(count, random.randrange(count)))
+            decision.error = replace(decision.error, **build_conflict(count, random.randrange(count)))
         return decision
 
 
-def conflict(actions: int, met: int) -> dict[str, Any]:
-    """DynamoDB's words for a transaction of so many actions, one of which met another transaction.
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
-    codes = ["None"] * actions
-    codes[met] = "TransactionConflict"
-    says = {"None": {}, "TransactionConflict": {"Message": "Transaction is ongoing for the item"}}
-    reasons = [{"Code": code, **says[code]} for code in codes]
-    return {"message": f"{_MESSAGE} [{', '.join(codes)}]", "fields": {"CancellationReasons": reasons}}
+def build_conflict(actions: int, position: int) -> dict[str, Any]:
+    """Return DynamoDB's answer to a transaction whose action at that position met another transaction.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    reasons: list[dict[str, str]] = [{"Code": "None"} for _ in range(actions)]
+    reasons[position] = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    return {"message": f"{_MESSAGE} [{codes}]", "fields": {"CancellationReasons": reasons}}
 
 
-class Partly(Upstream):
+class PartialUpstream(Upstream):
+    """An upstream that fails some entries of a marked batch and forwards the others."""
+
     async def relay(self, request: Any, body: Any, mutator: Any = None, data: Any = None) -> Any:
         if mutator is None or PARTIAL_MARK not in mutator.set_headers:
             return await super().relay(request, body, mutator, data)
-        asked = json.loads(body)
-        failing = some_of(asked["Entries"])
-        kept = [entry for entry in asked["Entries"] if entry not in failing]
-        answer = await self._asked(request, asked | {"Entries": kept}) if kept else {"Successful": []}
-        answer["Failed"] = answer.get("Failed", []) + [_failure(entry["Id"]) for entry in failing]
+        content = json.loads(body)
+        failing = choose_failing(content["Entries"])
+        kept = [entry for entry in content["Entries"] if entry not in failing]
+        answer = await self._forward(request, content | {"Entries": kept}) if kept else {"Successful": []}
+        error = {"SenderFault": False, "Code": "InternalError", "Message": "try again"}
+        answer["Failed"] = answer.get("Failed", []) + [{"Id": entry["Id"]} | error for entry in failing]
         return web.json_response(answer, content_type="application/x-amz-json-1.0")
 
-    async def _asked(self, request: Any, content: dict[str, Any]) -> Any:
+    async def _forward(self, request: Any, content: dict[str, Any]) -> Any:
         headers = self._outbound_headers(request)
         async with self.session.post(self.base_url, data=json.dumps(content), headers=headers) as answer:
             return json.loads(await answer.read())
 
 
-def some_of(entries: list[Any]) -> list[Any]:
-    """One at least."""
+def choose_failing(entries: list[Any]) -> list[Any]:
+    """Return at least one of the entries."""
     return random.sample(entries, random.randint(1, len(entries)))
 
 
-def _failure(entry_id: str) -> dict[str, Any]:
-    return {"Id": entry_id, "SenderFault": False, "Code": "InternalError", "Message": "try again"}
-
-
-def faulty(upstream: str) -> web.Application:
+def build_proxy(upstream: str) -> web.Application:
     microburst = Microburst(upstream)
-    microburst.engine = Conflicts()
-    microburst.upstream = Partly(upstream, stats=microburst.stats)
+    microburst.engine = ConflictEngine()
+    microburst.upstream = PartialUpstream(upstream, stats=microburst.stats)
     app = make_app(microburst)
     app._client_max_size = LARGEST_BODY
     return app
 
 
-def asynchronous_lambda(folder: Path) -> web.Application:
-    """Accepts an invocation and keeps it for whoever plays Lambda."""
+def build_lambda(folder: Path) -> web.Application:
+    """Return an application that accepts asynchronous invocations and keeps them as files."""
 
     async def accept(request: web.Request) -> web.Response:
         kept = folder / uuid.uuid4().hex
         kept.write_bytes(await request.read())
-        # In one step: nobody ever reads half an event.
+        # In one step, so that a reader never sees half an event.
         kept.rename(kept.with_suffix(".json"))
         return web.Response(status=202)
 
@@ -115,9 +117,9 @@ async def _main(options: argparse.Namespace) -> None:
     upstreams = {
         "dynamodb": options.dynamodb,
         "sqs": options.sqs,
-        "lambda": await _serve(asynchronous_lambda(options.invocations)),
+        "lambda": await _serve(build_lambda(options.invocations)),
     }
-    print(json.dumps({name: await _serve(faulty(url)) for name, url in upstreams.items()}), flush=True)
+    print(json.dumps({name: await _serve(build_proxy(url)) for name, url in upstreams.items()}), flush=True)
     await asyncio.Event().wait()
 
 

@@ -1,65 +1,78 @@
-"""What storms came to, as a page of Markdown."""
+"""The results of storms as a page of Markdown."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from tests.fault_injection.storm import Result
+from tests.fault_injection.storm import StormResult
 
-type Row = list[str]
+type TableRow = list[str]
 
 
-def table(results: Sequence[Result]) -> str:
-    parts = [_overview(results), _faults(results)]
-    parts += [_wrongs(result) for result in results if not result.is_right]
+def format_report(results: Sequence[StormResult]) -> str:
+    parts = [_format_overview(results), _format_faults(results)]
+    parts += [_format_violations(result) for result in results if not result.is_right]
     return "\n\n".join(parts)
 
 
-def _overview(results: Sequence[Result]) -> str:
-    # Without faults every request was needed; what a storm asks beyond that, it asks again.
-    fair = next((sum(result.requests.values()) for result in results if result.weather.is_fair), None)
-    lines: list[tuple[str, Callable[[Result], object]]] = [
-        ("faults injected", lambda result: sum(fired.times for fired in result.fired)),
-        ("requests", lambda result: sum(result.requests.values())),
-        ("of them repeats", lambda result: "?" if fair is None else sum(result.requests.values()) - fair),
-        ("messages received", lambda result: result.happened.get("messages received", 0)),
-        ("messages delivered twice", lambda result: result.happened.get("messages duplicated", 0)),
-        ("processes killed", lambda result: result.happened.get("killed", 0)),
-        ("processes timed out", lambda result: result.happened.get("timed out", 0)),
-        ("producers failed", lambda result: result.happened.get("producers failed", 0)),
-        ("producers invoked by hand", lambda result: result.happened.get("producers invoked by hand", 0)),
-        ("dead letters redriven", lambda result: result.happened.get("redriven", 0)),
-        ("seconds of storm", lambda result: result.seconds["storm"]),
-        ("seconds of calm", lambda result: result.seconds["calm"]),
-        ("lost", lambda result: len(result.verdict.lost)),
-        ("doubled", lambda result: len(result.verdict.doubled)),
-        ("miscounted", lambda result: len(result.verdict.miscounted)),
-        ("webhook's items changed", lambda result: len(result.verdict.touched)),
-    ]
-    rows = [[name, *(str(number(result)) for result in results)] for name, number in lines]
-    sessions = results[0].weather.sessions
-    return markdown([f"{sessions} sessions", *(f"{result.weather.rate:.0%}" for result in results)], rows)
+def _format_overview(results: Sequence[StormResult]) -> str:
+    # Without faults every request was necessary, so the requests beyond that are repeats.
+    without_faults = next((sum(one.requests.values()) for one in results if one.options.rate == 0), None)
+
+    def summarize(result: StormResult) -> dict[str, object]:
+        requests, verdict = sum(result.requests.values()), result.verdict
+        happened = {name: result.happened.get(key, 0) for name, key in _HAPPENED.items()}
+        return {
+            "faults injected": sum(one.times for one in result.faults),
+            "requests": requests,
+            "of them repeats": "?" if without_faults is None else requests - without_faults,
+            **happened,
+            "seconds of storm": result.seconds["storm"],
+            "seconds of calm": result.seconds["calm"],
+            "lost": len(verdict.lost),
+            "doubled": len(verdict.doubled),
+            "miscounted": len(verdict.miscounted),
+            "webhook's items changed": len(verdict.touched),
+        }
+
+    columns = [summarize(result) for result in results]
+    rows = [[name, *(str(column[name]) for column in columns)] for name in columns[0]]
+    return format_table([f"{results[0].options.sessions} sessions", *_format_rates(results)], rows)
 
 
-def _faults(results: Sequence[Result]) -> str:
+_HAPPENED = {
+    "messages received": "messages received",
+    "messages delivered twice": "messages duplicated",
+    "processes killed": "killed",
+    "processes timed out": "timed out",
+    "producers failed": "producers failed",
+    "producers invoked manually": "producers invoked manually",
+    "dead letters redriven": "redriven",
+}
+
+
+def _format_faults(results: Sequence[StormResult]) -> str:
     columns = [
-        Counter({(fired.service, fired.operation, fired.kind): fired.times for fired in result.fired})
+        Counter({(one.service, one.operation, one.kind): one.times for one in result.faults})
         for result in results
     ]
     kinds = sorted({kind for column in columns for kind in column})
     rows = [[" ".join(kind), *(str(column[kind]) for column in columns)] for kind in kinds]
-    return markdown(["fault", *(f"{result.weather.rate:.0%}" for result in results)], rows)
+    return format_table(["fault", *_format_rates(results)], rows)
 
 
-def _wrongs(result: Result) -> str:
-    found = result.verdict
-    wrongs = [*found.lost, *found.doubled, *found.miscounted, *found.touched, *result.bugs]
-    return f"At {result.weather.rate:.0%}:\n" + "\n".join(f"- {wrong}" for wrong in wrongs[:50])
+def _format_rates(results: Sequence[StormResult]) -> TableRow:
+    return [f"{result.options.rate:.0%}" for result in results]
 
 
-def markdown(head: Row, rows: Iterable[Row]) -> str:
+def _format_violations(result: StormResult) -> str:
+    wrong = [*result.verdict.list_all(), *result.bugs]
+    return f"At {result.options.rate:.0%}:\n" + "\n".join(f"- {one}" for one in wrong[:50])
+
+
+def format_table(head: TableRow, rows: Iterable[TableRow]) -> str:
     line = "|" + "---|" + "--:|" * (len(head) - 1)
-    return "\n".join([_row(head), line, *(_row(row) for row in rows)])
+    return "\n".join([_format_row(head), line, *map(_format_row, rows)])
 
 
-def _row(cells: Row) -> str:
+def _format_row(cells: TableRow) -> str:
     return f"| {' | '.join(cells)} |"

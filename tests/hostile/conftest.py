@@ -3,7 +3,7 @@ import pytest
 from testkit.fake_stripe import FakeStripe
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY
-from tests.hostile.stage import Stage
+from tests.hostile.hostile_shop import fetch_session, list_session, rich_session
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +12,13 @@ def account():
         yield account
 
 
-@pytest.fixture
-def stage(account):
-    return Stage(account)
+@pytest.fixture(scope="session")
+def fetched(account):
+    """Return a session as Stripe answers the product's fetch."""
+    return fetch_session(account, rich_session("base"))
+
+
+@pytest.fixture(scope="session")
+def listed(account):
+    """Return the same session as an entry of Stripe's list."""
+    return list_session(account, rich_session("base"))

@@ -1,5 +1,6 @@
-"""Sessions as a list of Stripe's might hold them one day: no field of one keeps the others from being sent,
-and what cannot be told by its id is told by a warning of the run.
+"""Entries of a list as Stripe might send them one day: a bad one does not keep the others from being sent.
+
+An entry without a readable id is reported by a warning of the run.
 """
 
 import os
@@ -9,108 +10,98 @@ import pytest
 
 from recon.domain.message import is_id
 from testkit.builders import RUN
-from tests.hostile.judge import kept_of, secrets_told, wrongs_of
-from tests.hostile.mutations import mutations_of
-from tests.hostile.paths import paths_of_a_session
-from tests.hostile.stage import Stage, a_rich_session, as_fetched, as_listed
+from testkit.invariants import find_unexpected_errors
+from tests.hostile.field_mutations import list_mutations
+from tests.hostile.field_paths import list_session_paths
+from tests.hostile.hostile_shop import HostileShop
+from tests.hostile.verdict import check_secrets, check_session
 
 PAGE = 20
 CHUNKS = 4
 STRIDE = 11
 
 
-@pytest.fixture(scope="module")
-def base(account):
-    return as_listed(account, a_rich_session("base"))
+@pytest.fixture
+def shop(account):
+    return HostileShop(account)
 
 
 @pytest.fixture(scope="module")
-def whole(account):
-    return as_fetched(account, a_rich_session("base"))
-
-
-@pytest.fixture(scope="module")
-def chosen(base):
-    """`id` and `created` in every way: the listing itself goes by them."""
-    every = [m for m in mutations_of(base, paths_of_a_session()) if m.path[0] in base and len(m.path) <= 2]
+def mutations(listed):
+    """`id` and `created` with every value, since the listing depends on them, and a slice of the others."""
+    paths = [path for path in list_session_paths() if path[0] in listed and len(path) <= 2]
+    every = list_mutations(listed, paths)
     if os.environ.get("HOSTILE") == "all":
         return every
-    return [m for n, m in enumerate(every) if m.path in {("id",), ("created",)} or n % STRIDE == 0]
+    return [one for n, one in enumerate(every) if one.path in {("id",), ("created",)} or n % STRIDE == 0]
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_a_mutated_entry_of_a_list_takes_no_neighbour_along(account, base, whole, chosen, chunk):
+def test_mutated_entry_of_a_list_harms_no_other_entry(account, listed, fetched, mutations, chunk):
     wrong = []
-    for some in batched(chosen[chunk::CHUNKS], PAGE):
-        wrong += _played(account, base, whole, some)
+    for part in batched(mutations[chunk::CHUNKS], PAGE):
+        wrong += _check_page(HostileShop(account), listed, fetched, part)
     assert not wrong, f"{len(wrong)} wrong\n" + "\n".join(wrong[:40])
 
 
-def _played(account, base, whole, some):
-    """One page of mutants with a neighbour in good health before, among and after them."""
-    stage = Stage(account)
-    rows, healthy, unreadable = [], [], 0
-    for n, mutation in enumerate(some):
-        rows.append((mutation, mutation.of(base | {"id": f"cs_test_mutant{n}"})))
-    for n, place in enumerate((0, len(rows) // 2, len(rows) + 2)):
-        healthy.append(f"cs_test_healthy{n}")
-        rows.insert(place, (None, base | {"id": healthy[-1]}))
-    for _, row in rows:
-        if is_id(row.get("id")):
-            stage.stripe_says(row["id"], whole | {"id": row["id"]})
-        else:
-            unreadable += 1
-    stage.stripe_lists([row for _, row in rows])
-    stage.body()
-    stage.drain()
-    kept, run = kept_of(stage), stage.run()
-    wrong = []
-    for mutation, row in rows:
-        if mutation and is_id(row.get("id")):
-            said = wrongs_of(stage, kept, row["id"], whole, (*mutation.path, _wire(mutation.path[0])))
-            wrong += [f"{mutation}: {one}" for one in said]
-    lost = [name for name in healthy if kept.outcomes.get(name, {}).get("outcome") != "created"]
-    wrong += [f"a neighbour is {kept.outcomes.get(name)}" for name in lost]
-    warned = any(warning.startswith("unreadable") for warning in run["warnings"])
-    covered = stage.state().get("lastCoveredThrough")
-    if run["status"] != "done" or warned is not bool(unreadable) or (covered is None) is not bool(unreadable):
-        wrong.append(f"{unreadable} unreadable; covered {covered}; the run is {run}")
-    wrong += [line for line in stage.told.lines if "ERROR Unexpected " in line]
-    by_id = any(mutation.path == ("id",) for mutation in some)
-    return wrong if by_id else wrong + secrets_told(stage)
+def _check_page(shop, listed, fetched, mutations):
+    """Play one page of mutants with unchanged entries before, among and after them."""
+    rows = [(one, one.apply(listed | {"id": f"cs_test_mutant{n}"})) for n, one in enumerate(mutations)]
+    healthy = [f"cs_test_healthy{n}" for n in range(3)]
+    for name, place in zip(healthy, (0, len(rows) // 2, len(rows) + 2), strict=True):
+        rows.insert(place, (None, listed | {"id": name}))
+    readable = [(mutation, row) for mutation, row in rows if is_id(row.get("id"))]
+    for _, row in readable:
+        shop.set_session(row["id"], fetched | {"id": row["id"]})
+    shop.set_list([row for _, row in rows])
+    shop.body()
+    shop.drain()
+    records, wrong = shop.records(), []
+    for mutation, row in readable:
+        if mutation:
+            path = (*mutation.path, _to_camel_case(mutation.path[0]))
+            wrong += [f"{mutation}: {one}" for one in check_session(shop, records, row["id"], fetched, path)]
+    outcomes, run = records.outcomes[RUN], records.runs[RUN]
+    lost = [name for name in healthy if outcomes.get(name, {}).get("outcome") != "created"]
+    wrong += [f"a neighbour is {outcomes.get(name)}" for name in lost]
+    has_unreadable = len(readable) < len(rows)
+    is_warned = any(warning.startswith("unreadable") for warning in run["warnings"])
+    is_uncovered = records.state.get("lastCoveredThrough") is None
+    if run["status"] != "done" or is_warned is not has_unreadable or is_uncovered is not has_unreadable:
+        wrong.append(f"unreadable: {has_unreadable}; covered: {not is_uncovered}; the run is {run}")
+    wrong += find_unexpected_errors(shop.log.lines)
+    has_mutated_id = any(mutation.path == ("id",) for mutation in mutations)
+    return wrong if has_mutated_id else wrong + check_secrets(shop)
 
 
-def _wire(name):
+def _to_camel_case(name):
     first, *rest = str(name).split("_")
     return first + "".join(word.capitalize() for word in rest)
 
 
-def test_a_hard_limit_counts_what_says_no_time_and_goes_by_its_neighbours(account, base, whole):
-    stage = Stage(account)
-    rows = [base | {"id": f"cs_test_{n}", "created": base["created"] - 60 * n} for n in range(4)]
+def test_limit_counts_entries_without_a_time(shop, listed, fetched):
+    """Entries without a time count, and the cursor follows the time of their neighbours."""
+    rows = [listed | {"id": f"cs_test_{n}", "created": listed["created"] - 60 * n} for n in range(4)]
     rows[2] |= {"created": None}
     for row in rows:
-        stage.stripe_says(row["id"], whole | {"id": row["id"]})
-    stage.stripe_lists(rows)
-    body = stage.body({"maxSessions": 1})
+        shop.set_session(row["id"], fetched | {"id": row["id"]})
+    shop.set_list(rows)
+    body = shop.body({"maxSessions": 1})
     assert (body["enqueued"], body["truncated"]) == (1, True)
-    assert stage.run(body["runId"])["cursor"] == rows[3]["created"] - 1
+    assert shop.run(body["runId"])["cursor"] == rows[3]["created"] - 1
 
 
-def test_a_preview_says_what_it_could_not_read_and_counts_the_others(account, base):
-    stage = Stage(account)
-    stage.stripe_lists(
-        [base | {"id": "cs_test_a"}, {"object": "checkout.session"}, 7, base | {"id": "cs_test_b"}]
-    )
-    body = stage.body({"dryRun": True})
+def test_dry_run_warns_of_unreadable_entries_and_counts_others(shop, listed):
+    good = [listed | {"id": name} for name in ("cs_test_a", "cs_test_b")]
+    shop.set_list([good[0], {"object": "checkout.session"}, 7, good[1]])
+    body = shop.body({"dryRun": True})
     assert body["created"] == 2
     assert [warning.partition(":")[0] for warning in body["warnings"]] == ["unreadable"]
 
 
-def test_events_without_an_id_are_left_out(account, base, whole):
-    stage = Stage(account)
-    stage.stripe_says("cs_test_a", whole | {"id": "cs_test_a"})
-    stage.stripe_lists([base | {"id": "cs_test_a"}])
-    stage.scripted.events = [7, {}, {"id": "e" * 400_000, "type": "checkout.session.completed", "created": 1}]
-    assert stage.night()["created"] == 1
-    assert stage.outcome("cs_test_a", RUN)["outcome"] == "created"
+def test_unreadable_events_are_ignored(shop, listed, fetched):
+    shop.set_session("cs_test_a", fetched | {"id": "cs_test_a"})
+    shop.set_list([listed | {"id": "cs_test_a"}])
+    shop.scripted.events = [7, {}, {"id": "e" * 400_000, "type": "checkout.session.completed", "created": 1}]
+    assert shop.night()["created"] == 1
+    assert shop.outcome("cs_test_a", RUN)["outcome"] == "created"

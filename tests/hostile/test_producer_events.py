@@ -1,5 +1,4 @@
-"""Events that nobody sends on purpose: a run as it was asked for, or 400 with a sentence that names the
-field, before anything is read or written."""
+"""Hostile events: each is a request, or is answered 400 with a text that names the field."""
 
 import json
 
@@ -10,9 +9,9 @@ from hypothesis import strategies as st
 from producer.lambda_function import lambda_handler
 from producer.request import Continuation, Request, parse_request
 from recon.errors import InvalidRequest
-from tests.hostile.mutations import EMOJI, MISSING, MUTATIONS, SECRET
-from tests.hostile.stage import Stage
-from tests.hostile.test_messages import anything, texts
+from tests.hostile.field_mutations import EMOJI, MUTATIONS, SECRET, set_field
+from tests.hostile.hostile_shop import HostileShop
+from tests.hostile.test_messages import json_values, texts
 
 EVENTS = (
     {"lookbackHours": 48, "maxSessions": 100, "dryRun": True, "requestedAt": "2024-11-27T02:00:00Z"},
@@ -22,11 +21,10 @@ EVENTS = (
     {"trigger": "continue", "runId": "20241127T020000Z", "hop": 1},
 )
 NAMES = sorted({name for event in EVENTS for name in event})
-IDS = [next(iter(event.values())) if "trigger" in event else "by hand" for event in EVENTS]
 
 
-def asked(event):
-    """What is asked for, or the sentence that refuses it; whatever else is raised fails the test."""
+def parse(event):
+    """Return the request, or the text of the refusal; any other exception fails the test."""
     try:
         return parse_request(event)
     except InvalidRequest as error:
@@ -34,24 +32,22 @@ def asked(event):
 
 
 @settings(derandomize=True, max_examples=200)
-@given(anything | st.dictionaries(st.sampled_from(NAMES) | texts, anything, max_size=5))
-def test_anything_is_a_request_or_a_refusal_of_a_bearable_length(event):
-    found = asked(event)
+@given(json_values | st.dictionaries(st.sampled_from(NAMES) | texts, json_values, max_size=5))
+def test_any_event_is_a_request_or_a_short_refusal(event):
+    found = parse(event)
     assert isinstance(found, Request | Continuation) or 10 < len(found) < 500
 
 
-@pytest.mark.parametrize("what", MUTATIONS)
 @pytest.mark.parametrize(("event", "name"), [(event, name) for event in EVENTS for name in event])
-def test_a_hostile_field_is_refused_by_name_or_harmless(event, name, what):
-    value = MUTATIONS[what]()
-    changed = {k: v for k, v in event.items() if k != name or value is not MISSING}
-    if value is not MISSING:
-        changed[name] = value
-    found = asked(changed)
-    if isinstance(found, str):
-        assert SECRET not in found
-        # An event that says less is another kind of event: what is left over is named then.
-        assert name in found or not set(changed).isdisjoint(NAMES)
+def test_hostile_field_is_refused_by_name_or_harmless(event, name):
+    for what, make in MUTATIONS.items():
+        changed = dict(event)
+        set_field(changed, name, make())
+        found = parse(changed)
+        if isinstance(found, str):
+            assert SECRET not in found, what
+            # Without the field it is another kind of event, and the refusal names one of the others.
+            assert name in found or not set(changed).isdisjoint(NAMES), what
 
 
 @pytest.mark.parametrize(
@@ -71,14 +67,14 @@ def test_a_hostile_field_is_refused_by_name_or_harmless(event, name, what):
     ],
     ids=lambda event: str(event)[:24],
 )
-def test_a_refusal_is_answered_before_anything_is_read_or_written(account, event):
-    stage = Stage(account)
-    before = stage.memory.dump()
-    answer = stage.produce(event)
+def test_refused_event_reads_and_writes_nothing(account, event):
+    shop = HostileShop(account)
+    before = shop.memory.dump()
+    answer = shop.produce(event)
     assert answer["statusCode"] == 400
     assert answer["body"]["error"] == "InvalidRequest"
-    assert stage.history.calls == []
-    assert stage.memory.dump() == before
+    assert shop.history.calls == []
+    assert shop.memory.dump() == before
     json.dumps(answer).encode()
 
 
@@ -95,15 +91,15 @@ def test_a_refusal_is_answered_before_anything_is_read_or_written(account, event
     ],
     ids=lambda event: str(event)[:60],
 )
-def test_a_refusal_without_a_caller_is_raised_before_anything_is_read_or_written(account, event):
-    stage = Stage(account)
-    before = stage.memory.dump()
+def test_refused_event_without_a_caller_raises(account, event):
+    shop = HostileShop(account)
+    before = shop.memory.dump()
     with pytest.raises(InvalidRequest):
-        stage.produce(event)
-    assert stage.history.calls == []
-    assert stage.memory.dump() == before
+        shop.produce(event)
+    assert shop.history.calls == []
+    assert shop.memory.dump() == before
 
 
-def test_a_refusal_needs_no_settings(monkeypatch, capsys):
+def test_refusal_needs_no_settings(monkeypatch):
     monkeypatch.delenv("COMMERCE_TABLE", raising=False)
     assert lambda_handler({"lookbackHours": None}, None)["statusCode"] == 400

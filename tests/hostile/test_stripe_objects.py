@@ -1,76 +1,106 @@
-"""Sessions as Stripe might answer them one day: every field that the pinned library knows, replaced by
-everything that a field can be. Each becomes a whole order, a named skip or a named error, and never its
-neighbours' trouble.
+"""Sessions as Stripe might answer them one day: each field of the pinned library's types has every odd value.
 
-HOSTILE=all pytest tests/hostile    every field in every way, instead of a slice
+Each becomes a complete order, a named skip or a named error, and its neighbours in the batch are right.
+Stripe's own sample objects are tested in the same way where they are available.
+
+HOSTILE=all pytest tests/hostile    every field with every value, instead of a slice
 """
 
+import json
 import os
 from itertools import batched
+from pathlib import Path
 
 import pytest
 
 from recon.domain.message import build_message
 from testkit.builders import RUN
-from tests.hostile.judge import kept_of, secrets_told, wrongs_of
-from tests.hostile.mutations import mutations_of
-from tests.hostile.paths import paths_of_a_session
-from tests.hostile.stage import Stage, a_rich_session, as_fetched
+from testkit.invariants import find_unexpected_errors
+from tests.hostile.field_mutations import list_mutations
+from tests.hostile.field_paths import list_session_paths
+from tests.hostile.hostile_shop import HostileShop
+from tests.hostile.verdict import check_secrets, check_session
 
 NEIGHBOURS = 3
 BATCH = 25
 CHUNKS = 8
+SAMPLES = Path(__file__).parents[3] / "shared" / "stripe" / "fixtures.json"
+SAMPLE_STRIDE = 41
 
 
 @pytest.fixture(scope="module")
-def base(account):
-    return as_fetched(account, a_rich_session("base"))
-
-
-@pytest.fixture(scope="module")
-def chosen(base):
-    every = mutations_of(base, paths_of_a_session())
+def mutations(fetched):
+    every = list_mutations(fetched, list_session_paths())
     if os.environ.get("HOSTILE") == "all":
         return every
-    return [m for m in every if _is_read(m.path)][::23] + [m for m in every if not _is_read(m.path)][::151]
+    return [one for one in every if _is_read(one)][::23] + [one for one in every if not _is_read(one)][::151]
 
 
-def _is_read(path):
-    """Of the session itself, its lines, prices and products: most of what an order is made of."""
+def _is_read(mutation):
+    """Return whether the field is one of those that most of an order is made of."""
     parts = ("line_items", "customer_details", "collected_information", "metadata")
-    return len(path) == 1 or path[0] in parts
+    return len(mutation.path) == 1 or mutation.path[0] in parts
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """Return a sold session made of Stripe's samples, with the fields that a sale fills."""
+    if not SAMPLES.exists():
+        pytest.skip(f"Stripe's sample objects are not at {SAMPLES}")
+    resources = json.loads(SAMPLES.read_text())["resources"]
+    price = resources["price"] | {"product": resources["product"]}
+    line = resources["item"] | {"price": price}
+    sold = {"status": "complete", "payment_status": "paid", "mode": "payment", "amount_total": 4999}
+    lines = {"object": "list", "data": [line], "has_more": False, "url": "/v1/line_items"}
+    who = {"metadata": {"userId": "sample"}, "payment_intent": resources["payment_intent"]}
+    return resources["checkout.session"] | sold | who | {"line_items": lines, "created": 1_732_660_000}
+
+
+def check_mutations(account, base, mutations):
+    """Play batches of mutants with some unchanged neighbours, and return what is wrong."""
+    parts = batched(mutations, BATCH - NEIGHBOURS) if mutations else [()]
+    wrong = [one for part in parts for one in _check_batch(account, base, part)]
+    return f"{len(wrong)} wrong\n" + "\n".join(wrong[:40]) if wrong else ""
+
+
+def _check_batch(account, base, mutations):
+    shop = HostileShop(account)
+    shop.clock.now += 60
+    healthy = [base | {"id": f"cs_test_healthy{n}"} for n in range(NEIGHBOURS)]
+    mutants = {
+        f"cs_test_mutant{n}": mutation.apply(base | {"id": f"cs_test_mutant{n}"})
+        for n, mutation in enumerate(mutations)
+    }
+    for session_id, session in [*((one["id"], one) for one in healthy), *mutants.items()]:
+        shop.sends(build_message(base | {"id": session_id}, RUN))
+        shop.set_session(session_id, session)
+    delivery = shop.deliver(BATCH)
+    records = shop.records()
+    wrong = [repr(delivery.error)] if delivery.error else []
+    for session in healthy:
+        outcome = records.outcomes[RUN].get(session["id"], {})
+        if outcome.get("outcome") != "created" or check_session(shop, records, session["id"], session, ()):
+            wrong.append(f"a neighbour is {outcome} beside {list(map(str, mutations))}")
+    for (session_id, session), mutation in zip(mutants.items(), mutations, strict=True):
+        found = check_session(shop, records, session_id, session, mutation.path)
+        wrong += [f"{mutation}: {one}" for one in found]
+    return [*wrong, *find_unexpected_errors(shop.log.lines), *check_secrets(shop)]
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_a_mutated_session_is_an_order_a_named_skip_or_a_named_error(account, base, chosen, chunk):
-    wrong = []
-    for some in batched(chosen[chunk::CHUNKS], BATCH - NEIGHBOURS):
-        wrong += played(account, base, some)
-    assert not wrong, f"{len(wrong)} wrong\n" + "\n".join(wrong[:40])
+def test_mutated_session_becomes_an_order_a_skip_or_an_error(account, fetched, mutations, chunk):
+    assert not check_mutations(account, fetched, mutations[chunk::CHUNKS])
 
 
-def played(account, base, some):
-    """One batch of mutants with some neighbours in good health."""
-    stage = Stage(account)
-    stage.clock.now += 60
-    healthy = [base | {"id": f"cs_test_healthy{n}"} for n in range(NEIGHBOURS)]
-    mutants = {
-        f"cs_test_mutant{n}": mutation.of(base | {"id": f"cs_test_mutant{n}"})
-        for n, mutation in enumerate(some)
-    }
-    for session_id, session in [*((s["id"], s) for s in healthy), *mutants.items()]:
-        stage.sends(build_message(base | {"id": session_id}, RUN))
-        stage.stripe_says(session_id, session)
-    delivery = stage.deliver(BATCH)
-    kept = kept_of(stage)
-    wrong = [repr(delivery.error)] if delivery.error else []
-    for session in healthy:
-        named = session["id"]
-        created = kept.outcomes.get(named, {}).get("outcome") == "created"
-        if not created or wrongs_of(stage, kept, named, session, ()):
-            wrong.append(f"a neighbour is {kept.outcomes.get(named)} beside {list(map(str, some))}")
-    for (session_id, session), mutation in zip(mutants.items(), some, strict=True):
-        said = wrongs_of(stage, kept, session_id, session, mutation.path)
-        wrong += [f"{mutation}: {one}" for one in said]
-    wrong += [line for line in stage.told.lines if "ERROR Unexpected " in line]
-    return wrong + secrets_told(stage)
+def test_sample_becomes_a_complete_order(account, sample):
+    assert not check_mutations(account, sample, [])
+
+
+def test_library_types_have_every_field_of_the_samples(sample):
+    known = {path[0] for path in list_session_paths()}
+    assert set(sample) - known <= {"shipping_details"}
+
+
+def test_mutated_sample_becomes_an_order_a_skip_or_an_error(account, sample):
+    mutations = list_mutations(sample, list_session_paths())[::SAMPLE_STRIDE]
+    assert not check_mutations(account, sample, mutations)

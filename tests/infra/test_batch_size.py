@@ -6,7 +6,8 @@ import time
 import pytest
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.outcomes import OutcomeWriter, Recheck, SessionResult
+from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import MAX_ACTIONS, Table
 from recon.retry import Deadline
 from tests.infra.resolved import RESOURCES
@@ -49,7 +50,7 @@ def test_batch_of_missing_orders_takes_as_few_transactions_as_possible(events):
         holds_state=True,
         look_again=lambda results: Recheck(results, {}),
     )
-    writer([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
+    writer.write([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
     needed = BATCH_SIZE * (3 + events)  # an outcome, an order, the end of a pending entry, and the events
     sizes = [len(transaction) for transaction in table.transactions]
     assert len(sizes) == -(-needed // (MAX_ACTIONS - RUN_AND_STATE))

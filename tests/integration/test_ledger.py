@@ -1,4 +1,4 @@
-"""The ledger under many writers, on an engine with real transactions: every total exact, everything once."""
+"""The ledger under many writers on an engine with real transactions: exact totals, everything once."""
 
 import random
 import threading
@@ -13,33 +13,27 @@ import pytest
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.outcomes import OutcomeWriter, Recheck, SessionResult, load_prior_state
-from recon.dynamodb.records import KnownOutcome, Run
+from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.dynamodb.outcomes import load_prior_state
+from recon.dynamodb.records import STATE_KEY, OutcomeRecord, outcome_key, run_key
 from recon.dynamodb.runs import CursorConflict, Progress, Runs
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
 from recon.timestamps import to_iso
 from testkit.builders import NOW, RUN, a_line, a_session
 from testkit.doubles.faults import Faulty, conflict, lost_response, on
 from testkit.fake_stripe import FakeStripe, RateLimits, SessionSpec
+from testkit.runs import a_run
 from testkit.world import KEY, World, plain
 
 WRITERS = 32
-SESSIONS = 120
+SESSION = "cs_test_000"
+LISTED = Progress(cursor=NOW, sent=0, listed=True)
 
 
 def deadline():
     return Deadline(time.monotonic() + 120, time.monotonic, time.sleep)
-
-
-def commit(table):
-    return OutcomeWriter(
-        table, RUN, NOW, deadline(), holds_state=True, look_again=lambda results: Recheck(list(results), {})
-    )
-
-
-def a_run(run_id=RUN, started=NOW):
-    return Run(run_id, "scheduled", to_iso(started), 25, NOW - 25 * 3600, NOW, max_sessions=500)
 
 
 @pytest.fixture
@@ -48,271 +42,234 @@ def table(real_dynamodb, real_table):
 
 
 @pytest.fixture
+def runs(table):
+    return Runs(table, deadline())
+
+
+@pytest.fixture
 def items(real_dynamodb, real_table):
+    """Return a reader of the whole table, by key."""
+
     def read():
         pages = real_dynamodb.get_paginator("scan").paginate(TableName=real_table, ConsistentRead=True)
-        return [plain(item) for page in pages for item in page["Items"]]
+        found = [plain(item) for page in pages for item in page["Items"]]
+        return {(item["PK"], item["SK"]): item for item in found}
 
     return read
 
 
-def order_of(session_id):
-    session = a_session(id=session_id, metadata={"userId": f"u{session_id[-1]}"})
-    return build_order(session, [a_line()], f"u{session_id[-1]}", SnapshotContext(RUN, NOW))
+@pytest.fixture
+def counters(items):
+    """Return a reader of processed, created, skipped and errors, which run and state must agree on."""
+
+    def read():
+        run, state = (items()[key] for key in (run_key(RUN), STATE_KEY))
+        names = ("processed", "created", "skipped", "errors")
+        counted = [run.get(name, 0) for name in names]
+        assert counted == [state[f"lastSync{name.capitalize()}"] for name in names]
+        return tuple(counted)
+
+    return read
 
 
-def results_for(ids, rng):
-    """Every writer decides alike, as consumers do: a third each is created, skipped and in error."""
+def in_parallel(act, arguments=range(WRITERS)):
+    with ThreadPoolExecutor(WRITERS) as pool:
+        return list(pool.map(act, arguments))
+
+
+def write(table, *results):
+    writer = OutcomeWriter(
+        table, RUN, NOW, deadline(), holds_state=True, look_again=lambda results: Recheck(list(results), {})
+    )
+    return writer.write(results)
+
+
+def dismiss_session(table, session_id=SESSION):
+    return dismiss(
+        table, Dismissal(RUN, session_id, "jane", "a test order", "m0", 4999, "eur"), NOW, deadline()
+    )
+
+
+def created(session_id=SESSION, **changes):
+    user = f"u{session_id[-1]}"
+    session = a_session(id=session_id, metadata={"userId": user})
+    order = build_order(session, [a_line()], user, SnapshotContext(RUN, NOW))
+    return replace(SessionResult(session_id, Outcome.CREATED, 1, "m1", order=order), **changes)
+
+
+def failed(session_id=SESSION, attempts=1):
+    return SessionResult(session_id, Outcome.ERROR, attempts, "m0", error=ValueError("x"))
+
+
+def results_of_writer(ids, rng):
+    """Yield the same decisions for every writer, in its own order: created, skipped, error in turn."""
     for session_id in rng.sample(ids, len(ids)):
-        made = SessionResult(session_id, Outcome.CREATED, 1, f"m-{uuid.uuid4()}", order=order_of(session_id))
+        result = created(session_id, message_id=f"m-{uuid.uuid4()}")
         match int(session_id[-3:]) % 3:
             case 0:
-                yield made
+                yield result
             case 1:
-                yield replace(made, outcome=Outcome.SKIPPED, reason=SkipReason.NO_USER, order=None)
+                yield replace(result, outcome=Outcome.SKIPPED, reason=SkipReason.NO_USER, order=None)
             case _:
-                yield replace(made, outcome=Outcome.ERROR, order=None, error=ValueError("x"))
+                yield result.to_error(ValueError("x"))
 
 
-def test_totals_are_exact_and_each_outcome_and_order_is_there_once(table, items):
-    Runs(table, deadline()).start(a_run(), NOW)
-    ids = [f"cs_test_{n:03}" for n in range(SESSIONS)]
+def test_many_writers_write_each_outcome_and_order_once(table, runs, items, counters):
+    runs.start(a_run(), NOW)
+    ids = [f"cs_test_{n:03}" for n in range(120)]
     start = threading.Barrier(WRITERS)
-    applied = Counter()
-    lock = threading.Lock()
 
-    def write(seed):
+    def write_all(seed):
         rng = random.Random(seed)
-        results = list(results_for(ids, rng))
+        results = list(results_of_writer(ids, rng))
+        applied = []
         start.wait()
         while results:
             size = rng.randint(1, 25)
             batch, results = results[:size], results[size:]
-            committed = commit(table)(batch)
+            committed = write(table, *batch)
             assert not committed.failed
-            with lock:
-                applied.update(
-                    r.session_id for r in committed.applied.values() if r.outcome is not Outcome.ERROR
-                )
+            applied += [r.session_id for r in committed.applied.values() if r.outcome is not Outcome.ERROR]
+        return applied
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(write, range(WRITERS)))
-    everything = items()
-    orders = [item["orderId"] for item in everything if item["SK"].startswith("ORDER#")]
-    run = next(item for item in everything if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
-    state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
-    assert sorted(orders) == [session_id for session_id in ids if int(session_id[-3:]) % 3 == 0]
-    assert set(applied.values()) == {1}  # one writer applied it, all others found it settled
-    assert [run[name] for name in ("processed", "created", "skipped", "errors")] == [120, 40, 40, 40]
-    assert [state[f"lastSync{name}"] for name in ("Processed", "Created", "Skipped", "Errors")] == [
-        120,
-        40,
-        40,
-        40,
-    ]
+    applied = Counter(session_id for writer in in_parallel(write_all) for session_id in writer)
+    assert set(applied.values()) == {1}
+    orders = [item["orderId"] for (_, sk), item in items().items() if sk.startswith("ORDER#")]
+    assert sorted(orders) == ids[::3]
+    assert counters() == (120, 40, 40, 40)
 
 
-def test_an_error_corrected_by_many_at_once_is_corrected_once(table, items):
-    Runs(table, deadline()).start(a_run(), NOW)
-    failed = SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))
-    commit(table)([failed])
-    made = SessionResult(
-        "cs_test_000",
-        Outcome.CREATED,
-        1,
-        "m1",
-        order=order_of("cs_test_000"),
-        previous=KnownOutcome(Outcome.ERROR),
-    )
-
-    def correct(_):
-        return commit(table)([made])
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        done = list(pool.map(correct, range(WRITERS)))
+def test_error_is_corrected_by_one_of_many(table, runs, counters):
+    runs.start(a_run(), NOW)
+    write(table, failed())
+    correction = created(previous=OutcomeRecord(SESSION, Outcome.ERROR))
+    done = in_parallel(lambda _: write(table, correction))
     assert sum(len(committed.applied) for committed in done) == 1
     assert sum(len(committed.settled) for committed in done) == WRITERS - 1
-    run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
-    assert [run[name] for name in ("processed", "created", "skipped", "errors")] == [1, 1, 0, 0]
+    assert counters() == (1, 1, 0, 0)
 
 
-def test_of_many_producers_at_one_cursor_one_moves_it(table):
-    runs = Runs(table, deadline())
+def test_cursor_is_moved_by_one_of_many(runs):
     run = runs.start(a_run(), NOW)
 
-    def move(_):
+    def advance(_):
         try:
             runs.advance(run, Progress(cursor=NOW - 3600, sent=100, listed=False), NOW)
         except CursorConflict:
             return 0
         return 1
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        assert sum(pool.map(move, range(WRITERS))) == 1
+    assert sum(in_parallel(advance)) == 1
     assert runs.get(RUN).enqueued == 100
 
 
-def test_of_many_that_find_a_run_through_one_finishes_it(table, items):
-    runs = Runs(table, deadline())
-    run = runs.start(a_run(), NOW)
-    runs.advance(run, Progress(cursor=NOW, sent=0, listed=True), NOW)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        finished = [
-            run for run in pool.map(lambda _: runs.finish_if_complete(RUN, NOW), range(WRITERS)) if run
-        ]
-    assert len(finished) == 1
-    state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
+def test_complete_run_is_finished_by_one_of_many(runs, items):
+    runs.advance(runs.start(a_run(), NOW), LISTED, NOW)
+    finished = in_parallel(lambda _: runs.finish_if_complete(RUN, NOW))
+    assert len([run for run in finished if run]) == 1
+    state = items()[STATE_KEY]
     assert (state["lastSyncStatus"], state["lastSyncCompletedAt"]) == ("done", to_iso(NOW))
 
 
-def test_runs_that_end_at_once_move_the_watermark_to_the_latest_and_only_forward(table, items):
-    runs = Runs(table, deadline())
+def test_parallel_ends_move_the_watermark_to_the_latest(runs, items):
     for n in range(WRITERS):
-        run = runs.start(replace(a_run(f"run-{n}", NOW + n), covers_through=NOW + n), NOW)
-        runs.advance(run, Progress(cursor=NOW, sent=0, listed=True), NOW)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        ended = list(pool.map(lambda n: runs.finish_if_complete(f"run-{n}", NOW), range(WRITERS)))
-    assert all(ended)
-    state = next(item for item in items() if item["SK"] == "STRIPE_ORDER_SYNC")
-    assert state["lastCoveredThrough"] == NOW + WRITERS - 1
-    assert state["lastSyncStatus"] == "done"
+        run = a_run(run_id=f"run-{n}", started_at=to_iso(NOW + n), covers_through=NOW + n)
+        runs.advance(runs.start(run, NOW), LISTED, NOW)
+    assert all(in_parallel(lambda n: runs.finish_if_complete(f"run-{n}", NOW)))
+    state = items()[STATE_KEY]
+    assert (state["lastCoveredThrough"], state["lastSyncStatus"]) == (NOW + WRITERS - 1, "done")
 
 
-def test_runs_that_start_at_once_leave_the_state_to_the_one_that_started_last(table, items):
-    def start(n):
-        Runs(table, deadline()).start(a_run(f"run-{n}", NOW + n), NOW)
-
-    order = list(range(WRITERS))
-    random.Random(3).shuffle(order)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(start, order))
-    everything = items()
-    state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
-    assert state["lastSyncRunId"] == f"run-{WRITERS - 1}"
-    assert sum(item["SK"].startswith("STRIPE_ORDER_SYNC#") for item in everything) == WRITERS
-
-
-def a_dismissal(session_id="cs_test_000"):
-    return Dismissal(RUN, session_id, "jane", "a test order", "m0", 4999, "eur")
-
-
-def counted(items):
-    """(processed, created, skipped, errors) of the run and of the state, which have to agree."""
-    everything = items()
-    run = next(item for item in everything if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
-    state = next(item for item in everything if item["SK"] == "STRIPE_ORDER_SYNC")
-    names = ("processed", "created", "skipped", "errors")
-    assert [run.get(name, 0) for name in names] == [state[f"lastSync{n.capitalize()}"] for n in names]
-    return tuple(run.get(name, 0) for name in names)
-
-
-def outcome_of(items, session_id="cs_test_000"):
-    return next(item for item in items() if item["SK"] == f"SESSION#{session_id}")
+def test_parallel_starts_leave_the_state_to_the_latest(runs, items):
+    order = random.Random(3).sample(range(WRITERS), WRITERS)
+    in_parallel(lambda n: runs.start(a_run(run_id=f"run-{n}", started_at=to_iso(NOW + n)), NOW), order)
+    assert items()[STATE_KEY]["lastSyncRunId"] == f"run-{WRITERS - 1}"
+    assert sum(sk.startswith("STRIPE_ORDER_SYNC#") for _, sk in items()) == WRITERS
 
 
 @pytest.mark.parametrize("failed_before", [True, False])
-def test_a_session_dismissed_by_many_at_once_is_dismissed_once(table, items, failed_before):
-    Runs(table, deadline()).start(a_run(), NOW)
+def test_session_is_dismissed_by_one_of_many(failed_before, table, runs, items, counters):
+    runs.start(a_run(), NOW)
     if failed_before:
-        commit(table)([SessionResult("cs_test_000", Outcome.ERROR, 3, "m0", error=ValueError("x"))])
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        stood = list(pool.map(lambda _: dismiss(table, a_dismissal(), NOW, deadline()), range(WRITERS)))
-    assert stood.count(None) == 1
-    assert {item["reason"] for item in stood if item} == {"dismissed"}
-    assert counted(items) == (1, 0, 1, 0)
-    outcome = outcome_of(items)
+        write(table, failed(attempts=3))
+    returned = in_parallel(lambda _: dismiss_session(table))
+    assert returned.count(None) == 1
+    assert {outcome.reason for outcome in returned if outcome} == {"dismissed"}
+    assert counters() == (1, 0, 1, 0)
+    outcome = items()[outcome_key(RUN, SESSION)]
     assert (outcome["outcome"], outcome["dismissedBy"], outcome["messageId"]) == ("skipped", "jane", "m0")
     assert outcome["attempts"] == (3 if failed_before else 0)
     assert outcome.get("errorType") == ("ValueError" if failed_before else None)
 
 
-def test_of_dismissals_and_commits_of_the_same_sessions_one_counts_for_each(table, items):
-    """Whoever is first makes the outcome; an order is there exactly where that was a commit."""
-    Runs(table, deadline()).start(a_run(), NOW)
+def test_parallel_dismissals_and_commits_count_each_session_once(table, runs, items, counters):
+    runs.start(a_run(), NOW)
     ids = [f"cs_test_{n:03}" for n in range(40)]
-    commit(table)([SessionResult(name, Outcome.ERROR, 1, "m0", error=ValueError("x")) for name in ids[::2]])
+    write(table, *map(failed, ids[::2]))
     start = threading.Barrier(2)
 
-    def consume():
+    def commit_all():
         start.wait()
-        for name in ids:
-            read = load_prior_state(table, [(RUN, name)], deadline()).outcomes.get((RUN, name))
-            if read and read.is_final:
-                continue
-            made = SessionResult(name, Outcome.CREATED, 1, "m1", order=order_of(name), previous=read)
-            assert not commit(table)([made]).failed
+        for session_id in ids:
+            key = (RUN, session_id)
+            previous = load_prior_state(table, [key], deadline()).outcomes.get(key)
+            if not previous or not previous.is_final:
+                assert not write(table, created(session_id, previous=previous)).failed
 
-    def purge():
+    def dismiss_all():
         start.wait()
-        for name in reversed(ids):
-            dismiss(table, a_dismissal(name), NOW, deadline())
+        for session_id in reversed(ids):
+            dismiss_session(table, session_id)
 
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(consume), pool.submit(purge)]:
+        for done in [pool.submit(commit_all), pool.submit(dismiss_all)]:
             done.result()
-    everything = items()
-    orders = {item["orderId"] for item in everything if item["SK"].startswith("ORDER#")}
-    outcomes = {
-        item["SK"].removeprefix("SESSION#"): item["outcome"]
-        for item in everything
-        if item["SK"].startswith("SESSION#")
-    }
-    created = {name for name, outcome in outcomes.items() if outcome == "created"}
-    assert set(outcomes) == set(ids)
-    assert orders == created
-    assert counted(items) == (len(ids), len(created), len(ids) - len(created), 0)
+    stored = items()
+    outcomes = {name: stored[outcome_key(RUN, name)]["outcome"] for name in ids}
+    made = {name for name, outcome in outcomes.items() if outcome == "created"}
+    # An order exists exactly if the commit was first.
+    assert {item["orderId"] for (_, sk), item in stored.items() if sk.startswith("ORDER#")} == made
+    assert counters() == (len(ids), len(made), len(ids) - len(made), 0)
 
 
 @pytest.mark.parametrize("fault", [lost_response(), conflict()], ids=lambda fault: fault.name)
-def test_a_dismissal_whose_answer_is_lost_or_that_conflicts_is_made_once(
-    real_dynamodb, real_table, items, fault
-):
-    faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[3, 4]))
-    table = Table(faulty, real_table)
+@pytest.mark.parametrize("act", ["commit", "dismissal"])
+def test_lost_response_or_conflict_does_not_count_twice(act, fault, real_dynamodb, real_table, counters):
+    # The first transaction starts the run; before a dismissal, the second one writes the error.
+    calls = [2, 3] if act == "commit" else [3, 4]
+    table = Table(Faulty(real_dynamodb, on("transact_write_items", fault, nth=calls)), real_table)
     Runs(table, deadline()).start(a_run(), NOW)
-    commit(table)([SessionResult("cs_test_000", Outcome.ERROR, 1, "m0", error=ValueError("x"))])
-    assert dismiss(table, a_dismissal(), NOW, deadline()) is None
-    assert counted(items) == (1, 0, 1, 0)
+    if act == "commit":
+        assert list(write(table, created()).applied) == [SESSION]
+        assert counters() == (1, 1, 0, 0)
+    else:
+        write(table, failed())
+        assert dismiss_session(table) is None
+        assert counters() == (1, 0, 1, 0)
 
 
-def test_what_a_batch_needs_to_know_is_one_read(table, real_dynamodb, real_table):
-    Runs(table, deadline()).start(a_run(), NOW)
-    failed = SessionResult("cs_test_000", Outcome.ERROR, 4, "m0", error=ValueError("x"))
-    commit(table)([failed])
+def test_prior_state_of_a_batch_is_one_read(table, runs, real_dynamodb, real_table):
+    runs.start(a_run(), NOW)
+    write(table, failed())
     recorded = Faulty(real_dynamodb)
-    known = load_prior_state(
-        Table(recorded, real_table), [(RUN, f"cs_test_{n:03}") for n in range(25)], deadline()
-    )
+    sessions = [(RUN, f"cs_test_{n:03}") for n in range(25)]
+    known = load_prior_state(Table(recorded, real_table), sessions, deadline())
     assert known.state_run_id == RUN
-    assert known.outcomes == {(RUN, "cs_test_000"): KnownOutcome(Outcome.ERROR, "ValueError", "m0")}
+    [outcome] = known.outcomes.values()
+    assert (outcome.outcome, outcome.error_type, outcome.message_id) == ("error", "ValueError", "m0")
     assert recorded.history.count("batch_get_item") == 1
 
 
-@pytest.mark.parametrize("fault", [lost_response(), conflict()], ids=lambda fault: fault.name)
-def test_a_commit_whose_answer_is_lost_or_that_conflicts_is_made_once(
-    real_dynamodb, real_table, items, fault
-):
-    faulty = Faulty(real_dynamodb, on("transact_write_items", fault, nth=[2, 3]))
-    table = Table(faulty, real_table)
-    Runs(table, deadline()).start(a_run(), NOW)
-    made = SessionResult("cs_test_000", Outcome.CREATED, 1, "m1", order=order_of("cs_test_000"))
-    committed = commit(table)([made])
-    assert list(committed.applied) == ["cs_test_000"]
-    run = next(item for item in items() if item["SK"] == f"STRIPE_ORDER_SYNC#{RUN}")
-    assert (run["processed"], run["created"]) == (1, 1)
-
-
-def test_a_whole_night_on_the_real_engine(real_dynamodb, real_table):
-    """Repeat customers, webhook orders under their own keys, duplicates, and several batches."""
+def test_whole_night_on_a_real_engine(real_dynamodb, real_table):
+    """Run a night with repeat customers, webhook orders, duplicate messages and several batches."""
     with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe:
         world = World(stripe, real_dynamodb, real_table)
         for n in range(120):
-            session = world.sells(
-                SessionSpec(f"cs_test_{n:03}", NOW - 9000 + n, metadata={"userId": f"u{n % 5}"})
-            )
+            user = f"u{n % 5}"
+            spec = SessionSpec(f"cs_test_{n:03}", NOW - 9000 + n, metadata={"userId": user})
+            session = world.sells(spec)
             if n % 3:
-                world.webhook_writes(session.id, f"u{n % 5}", session.created + 45, status="shipped")
+                world.webhook_writes(session.id, user, session.created + 45, status="shipped")
         before = sorted(map(str, world.orders()))
         world.body()
         for body in world.memory_sqs.bodies(world.queue)[:40]:

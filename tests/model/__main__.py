@@ -1,7 +1,7 @@
-"""Plays histories: `python -m tests.model --seed 17 --trace` tells one once more, `--nights 20000` many.
+"""Play histories: `python -m tests.model --seed 17 --trace` tells one again, `--nights 20000` plays many.
 
-Exit status 1 when anything was wrong, with the seeds and the commands that replay them, or when many nights
-went by and something that can happen never did.
+Exit status 1 if anything was wrong, with the seeds and the commands that replay them, or if in many nights
+something that can happen never did.
 """
 
 import argparse
@@ -9,26 +9,25 @@ import sys
 from collections.abc import Sequence
 
 from infra.arguments import ArgumentParser, whole_number
-from tests.model.driver import BAD_NIGHTS, found, play, played_all, story
-from tests.model.tally import Tally
+from tests.model.driver import SHORT_NIGHTS, list_seeds, play, play_all, summarize, tell_story
+from tests.model.tally import HistoryTally
 
-# Histories in which everything should have happened, rare accidents aside.
-MANY = 100
+# Everything except rare accidents should have happened in this many histories.
+MANY_HISTORIES = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _options(arguments)
+    options = _parse_options(arguments)
     if options.trace:
-        played = play(options.seed, options.nights or BAD_NIGHTS)
-        print(story(played))  # noqa: T201 - a program for a terminal
-        return bool(played.wrong)
-    count = -(-(options.nights or BAD_NIGHTS) // BAD_NIGHTS)
-    return _play_many(options.seed, count, options.workers)
+        played = play(options.seed, options.nights)
+        print(tell_story(played))  # noqa: T201 - a program for a terminal
+        return bool(played.violations)
+    return _play_many(list_seeds(options.seed, options.nights or SHORT_NIGHTS), options.workers)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ArgumentParser(prog="python -m tests.model", description=__doc__)
-    nights = f"how many, rounded up to whole histories of {BAD_NIGHTS}; with --trace exactly so many"
+    nights = "how many, rounded up to whole histories; with --trace exactly so many"
     parser.add_argument("--seed", type=int, default=0, help="the first history's seed")
     parser.add_argument("--nights", type=whole_number(1), help=nights)
     parser.add_argument("--workers", type=whole_number(1), default=1, help="processes")
@@ -39,14 +38,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _play_many(first: int, count: int, workers: int) -> int:
-    tally = Tally()
-    for played in played_all(range(first, first + count), workers):
+def _play_many(seeds: range, workers: int) -> int:
+    tally = HistoryTally()
+    for played in play_all(seeds, workers):
         tally.add(played)
-        if played.wrong:
-            print(found(played), flush=True)  # noqa: T201 - a program for a terminal
+        if played.violations:
+            print(summarize(played), flush=True)  # noqa: T201 - a program for a terminal
     print(tally.report())  # noqa: T201 - a program for a terminal
-    return bool(tally.wrong) or (count >= MANY and tally.is_blind())
+    return bool(tally.wrong) or (len(seeds) >= MANY_HISTORIES and tally.is_blind())
 
 
 if __name__ == "__main__":

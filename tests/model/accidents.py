@@ -1,7 +1,7 @@
-"""What may happen at a call that a function makes, and the choice of one of them by a number.
+"""What may happen at a call of a function, chosen by a number.
 
-`{("query", 2): 0, ("retrieve", 1): 12}` reads: the invocation stops before its second query, for others to go
-first; its first request for a session meets the twelfth of what may happen there.
+`{("query", 2): 0, ("retrieve", 1): 12}` means: the invocation pauses before its second query so that others
+run first, and its first fetch of a session meets the twelfth of the faults that are possible there.
 """
 
 import random
@@ -23,13 +23,13 @@ from testkit.doubles.faults import (
 from testkit.doubles.sqs import MemorySQS
 from testkit.fake_stripe import errors
 
-type Accidents = Mapping[tuple[str, int], int]
+type Accidents = Mapping[tuple[str, int], int]  # number by method and count
 
 PAUSE = 0
-# Numbers of accidents are drawn below this; the modulus of any list of faults divides it well enough.
-KINDS = 1000
-# The calls of each function and how often an accident is meant for them; a test fails where one is missing.
-CALLS_OF = {
+# Numbers of faults are drawn below this; the modulus of any list of faults divides it well enough.
+FAULT_NUMBERS = 1000
+# The calls of each function, and how often an accident is drawn for them; a test fails if one is missing.
+CALL_WEIGHTS = {
     "producer": {
         "get_item": 2,
         "query": 2,
@@ -52,29 +52,30 @@ CALLS_OF = {
     },
 }
 # Calls that an invocation seldom makes a second time.
-ONCE = frozenset({"invoke", "send_message_batch", "change_message_visibility_batch", "batch_get_item"})
+SINGLE_CALLS = frozenset(
+    {"invoke", "send_message_batch", "change_message_visibility_batch", "batch_get_item"}
+)
 _CLIENTS = {"dynamodb": MemoryDynamoDB, "sqs": MemorySQS}
 _DEATHS = [killed_before(), killed_after()]
 
 
-def chosen(call: Call, kind: int) -> Fault:
-    """`kind` counts from 1; 0 is the pause."""
-    faults = possible(call.service, call.method)
-    return faults[(kind - 1) % len(faults)]
+def choose_fault(call: Call, number: int) -> Fault:
+    """Return the fault of this number, counted from 1."""
+    faults = list_faults(call.service, call.method)
+    return faults[(number - 1) % len(faults)]
 
 
 @cache
-def possible(service: str, method: str) -> list[Fault]:
-    """Deaths and lost answers twice: they are what exactly-once has to fear."""
+def list_faults(service: str, method: str) -> list[Fault]:
+    """Return all faults of a call; deaths and lost responses twice, since they can double an effect."""
     if service in _CLIENTS:
         return [*faults_of(_CLIENTS[service](), method), lost_response(), *_DEATHS]
     if service == "StripeApi":
-        return [*_stripe(method), *_DEATHS]
+        return [*_list_stripe_faults(method), *_DEATHS]
     return [connection_refused(), connection_closed(), lost_response(), timed_out(), *_DEATHS]
 
 
-def _stripe(method: str) -> list[Fault]:
-    """Made anew each time: an exception that is raised again and again keeps every traceback."""
+def _list_stripe_faults(method: str) -> list[Fault]:
     errors_by_name: dict[str, Callable[[], Exception]] = {
         "429": lambda: errors.rate_limited("endpoint-rate"),
         "500": errors.server_error,
@@ -83,23 +84,24 @@ def _stripe(method: str) -> list[Fault]:
     }
     if method == "retrieve":
         errors_by_name["404"] = lambda: errors.no_such_session("gone for a moment")
-    return [_raising(name, make) for name, make in errors_by_name.items()]
+    return [_raise_error(name, make) for name, make in errors_by_name.items()]
 
 
-def _raising(name: str, make: Callable[[], Exception]) -> Fault:
+def _raise_error(name: str, make: Callable[[], Exception]) -> Fault:
+    # Constructed for each call: an exception that is raised again keeps every traceback.
     return Fault(name, lambda client, call: make())
 
 
-def drawn(rng: random.Random, function: str) -> dict[tuple[str, int], int]:
-    """None at all half of the time."""
+def draw_accidents(rng: random.Random, function: str) -> dict[tuple[str, int], int]:
+    """Return the accidents of one invocation: none in about half of them."""
     (count,) = rng.choices((0, 1, 2, 3), (45, 35, 14, 6))
-    return {_place(rng, function): _kind(rng) for _ in range(count)}
+    return {_draw_call(rng, function): _draw_number(rng) for _ in range(count)}
 
 
-def _place(rng: random.Random, function: str) -> tuple[str, int]:
-    (method,) = rng.choices(*zip(*CALLS_OF[function].items(), strict=True))
-    return method, 1 if method in ONCE else min(rng.randint(1, 4), rng.randint(1, 4))
+def _draw_call(rng: random.Random, function: str) -> tuple[str, int]:
+    (method,) = rng.choices(*zip(*CALL_WEIGHTS[function].items(), strict=True))
+    return method, 1 if method in SINGLE_CALLS else min(rng.randint(1, 4), rng.randint(1, 4))
 
 
-def _kind(rng: random.Random) -> int:
-    return PAUSE if rng.random() < 0.4 else rng.randrange(1, KINDS)
+def _draw_number(rng: random.Random) -> int:
+    return PAUSE if rng.random() < 0.4 else rng.randrange(1, FAULT_NUMBERS)

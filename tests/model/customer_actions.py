@@ -1,50 +1,61 @@
-"""What customers do, and what the webhook hears of it."""
+"""The actions of customers, and the deliveries of Stripe's events to the webhook."""
 
 import random
 
-from tests.model.customers import Sale, Told
-from tests.model.stage import Stage
-from tests.simulation.plans import Fate
+from tests.model.base_shop import BaseShop
+from tests.model.customers import Sale, SentEvent
+from tests.model.webhook import Handling
 
 
-class CustomerActions(Stage):
-    def opens(self, rng: random.Random) -> bool:
-        sale = self.customers.opens(rng, self.now)
-        self._did("opens", sale.id)
+class CustomerActions(BaseShop):
+    """Actions of customers. Each returns whether there was anything to act on."""
+
+    def open_sessions(self, rng: random.Random) -> bool:
+        """Open one session, or now and then several in the same second."""
+        for _ in range(rng.choice((1, 1, 1, 1, 3))):
+            self._log("session opened", self.customers.open_session(rng, self.now).id)
         return True
 
-    def completes(self, rng: random.Random) -> bool:
-        return self._one_of(rng, self.customers.open_at(self.now), self._completes)
+    def complete_session(self, rng: random.Random) -> bool:
+        return self._act_on_one(rng, self.customers.list_open(self.now), self._complete)
 
-    def _completes(self, sale: Sale) -> None:
-        self.customers.completes(sale, self.now)
-        self._did("completes", f"{sale.id}, {sale.spec.payment_status}")
+    def _complete(self, sale: Sale) -> None:
+        self.customers.complete(sale, self.now)
+        self._log("session completed", f"{sale.id}, {sale.spec.payment_status}")
 
-    def settles(self, rng: random.Random) -> bool:
-        return self._one_of(rng, self.customers.waiting_for_payment(), self._settles)
+    def settle_payment(self, rng: random.Random) -> bool:
+        return self._act_on_one(rng, self.customers.list_due(self.now), self._settle)
 
-    def _settles(self, sale: Sale) -> None:
-        self.customers.settles(sale, self.now)
-        self._did("settles", sale.id)
+    def _settle(self, sale: Sale) -> None:
+        days = (self.now - (sale.spec.completion or self.now)) // (24 * 3600)
+        self.customers.settle(sale, self.now)
+        self._log("payment settled" if days < 7 else "payment settled after weeks", f"{sale.id}, {days} days")
 
-    # The webhook
+    def expire_sessions(self) -> None:
+        for sale in self.customers.expire(self.now):
+            self._log("session expired", sale.id)
 
-    def hears(self, rng: random.Random) -> bool:
-        """Soon, late, or again after a try that was not acknowledged."""
-        fate = rng.choice((Fate.WRITES, Fate.WRITES, Fate.FAILS, Fate.SWALLOWED, Fate.LOST))
-        return self._one_of(rng, self.customers.deliverable(self.now), lambda told: self._hears(told, fate))
+    def deliver_event(self, rng: random.Random) -> bool:
+        """Deliver an event soon, late, or again after an attempt that was not acknowledged."""
+        handling = rng.choice(
+            (Handling.WRITES, Handling.WRITES, Handling.FAILS, Handling.SWALLOWED, Handling.LOST)
+        )
+        deliverable = self.customers.list_deliverable(self.now)
+        return self._act_on_one(rng, deliverable, lambda sent: self._deliver(sent, handling))
 
-    def _hears(self, told: Told, fate: Fate) -> None:
-        words = self.webhook.receives(told.event, told.spec, fate)
-        if fate is not Fate.LOST:
-            self.customers.in_flight.remove(told)
-        if fate in (Fate.WRITES, Fate.FAILS):
-            self.customers.handled.append(told)
-        self._did(f"webhook {fate}", f"{told.event.type} of {told.spec.id} {words}")
+    def _deliver(self, sent: SentEvent, handling: Handling) -> None:
+        result = self.webhook.receive(sent.event, sent.spec, handling)
+        if handling is not Handling.LOST:
+            self.customers.in_flight.remove(sent)
+        if handling in (Handling.WRITES, Handling.FAILS):
+            self.customers.handled.append(sent)
+        self._log(f"webhook {handling}", f"{sent.event.type} of {sent.spec.id} {result}")
 
-    def hears_twice(self, rng: random.Random) -> bool:
-        def again(told: Told) -> None:
-            words = self.webhook.receives(told.event, told.spec, Fate.WRITES)
-            self._did("webhook twice", f"{told.event.type} of {told.spec.id} {words}")
+    def repeat_event(self, rng: random.Random) -> bool:
+        """Deliver an event again that was acknowledged."""
 
-        return self._one_of(rng, self.customers.handled, again)
+        def deliver_again(sent: SentEvent) -> None:
+            result = self.webhook.receive(sent.event, sent.spec, Handling.WRITES)
+            self._log("webhook repeated", f"{sent.event.type} of {sent.spec.id} {result}")
+
+        return self._act_on_one(rng, self.customers.handled, deliver_again)

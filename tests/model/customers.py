@@ -1,25 +1,29 @@
-"""The shop's customers, and what Stripe tells its webhook of them: what the books are held against."""
+"""The shop's customers and the events that Stripe sends about them: the truth to check against."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from recon.timestamps import DAY, HOUR
+from recon.timestamps import DAY, MINUTE
 from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
 from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, events_of
-from tests.simulation.webhook import user_of
+from testkit.shop import user_id
 
 # Stripe tries to deliver an event for three days.
-DELIVERY = 3 * DAY
+DELIVERY_SECONDS = 3 * DAY
+LONGEST_PAYMENT = 14 * DAY
 USERS = 3
 
 
 @dataclass
 class Sale:
-    """One session as it is now. `pays_later` and `completes_as`: what it will be when it completes."""
+    """One session as it is now.
+
+    `pays_after` is the number of seconds from completion to payment of a delayed method, None for an
+    immediate one; `completes_as` is the payment status of a session that is paid immediately.
+    """
 
     spec: SessionSpec
-    pays_later: bool
+    pays_after: int | None
     completes_as: PaymentStatus
 
     @property
@@ -27,41 +31,39 @@ class Sale:
         return self.spec.id
 
     @property
-    def is_paid(self) -> bool:
-        return self.spec.status == "complete" and self.spec.payment_status != "unpaid"
+    def is_unpaid(self) -> bool:
+        return self.spec.status == "complete" and self.spec.payment_status == "unpaid"
 
     @property
     def wants_order(self) -> bool:
-        return self.is_paid and self.spec.mode == "payment" and self.user is not None
-
-    @property
-    def user(self) -> str | None:
-        return user_of(self.spec)
+        is_paid = self.spec.status == "complete" and self.spec.payment_status != "unpaid"
+        return is_paid and self.spec.mode == "payment" and user_id(self.spec) is not None
 
 
 @dataclass(frozen=True)
-class Told:
-    """An event and the session as it was then."""
+class SentEvent:
+    """An event, and the session at its time."""
 
     event: EventSpec
     spec: SessionSpec
 
 
 class Customers:
-    """`in_flight`: events that Stripe has not seen acknowledged. `handled`: those the webhook has seen."""
+    """`in_flight` are events that were not acknowledged, `handled` are those that the webhook received."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.sales: dict[str, Sale] = {}
-        self.in_flight: list[Told] = []
-        self.handled: list[Told] = []
+        self.in_flight: list[SentEvent] = []
+        self.handled: list[SentEvent] = []
 
-    def opens(self, rng: random.Random, now: int) -> Sale:
-        metadata, email = _user(rng)
+    def open_session(self, rng: random.Random, now: int) -> Sale:
+        metadata, email = _draw_user(rng)
+        mode: Mode = "setup" if rng.random() < 0.05 else "payment"
         spec = SessionSpec(
             f"cs_test_{len(self.sales):03}",
             now,
-            mode=_mode(rng),
+            mode=mode,
             status="open",
             payment_status="unpaid",
             metadata=metadata,
@@ -69,53 +71,73 @@ class Customers:
             event_made=rng.random() < 0.93,
         )
         free: PaymentStatus = "no_payment_required" if rng.random() < 0.1 else "paid"
-        sale = Sale(spec, rng.random() < 0.25, free)
-        self.sales[sale.id] = sale
+        sale = self.sales[spec.id] = Sale(spec, _draw_payment_delay(rng), free)
         self._store.add(spec)
         return sale
 
-    def open_at(self, now: int) -> list[Sale]:
-        """Those that can still complete; the others are over."""
-        return [sale for sale in self.sales.values() if sale.spec.status == "open" and _lives(sale, now)]
+    def list_open(self, now: int) -> list[Sale]:
+        """Return the sessions that can still complete."""
+        return [
+            sale
+            for sale in self.sales.values()
+            if sale.spec.status == "open" and sale.spec.created < now <= sale.spec.created + DAY - MINUTE
+        ]
 
-    def waiting_for_payment(self) -> list[Sale]:
-        return [sale for sale in self.sales.values() if sale.spec.status == "complete" and not sale.is_paid]
+    def list_unpaid(self) -> list[Sale]:
+        return [sale for sale in self.sales.values() if sale.is_unpaid]
 
-    def completes(self, sale: Sale, now: int) -> None:
-        status: PaymentStatus = "unpaid" if sale.pays_later else sale.completes_as
-        self._becomes(
-            sale, replace(sale.spec, status="complete", payment_status=status, completed_at=now), COMPLETED
-        )
+    def list_due(self, now: int) -> list[Sale]:
+        """Return the unpaid sessions whose payment may arrive now."""
+        return [
+            sale
+            for sale in self.list_unpaid()
+            if now >= (sale.spec.completion or now) + (sale.pays_after or 0)
+        ]
 
-    def settles(self, sale: Sale, now: int) -> None:
-        self._becomes(sale, replace(sale.spec, payment_status="paid", async_paid_at=now), ASYNC_PAID)
+    def complete(self, sale: Sale, now: int) -> None:
+        status: PaymentStatus = sale.completes_as if sale.pays_after is None else "unpaid"
+        spec = replace(sale.spec, status="complete", payment_status=status, completed_at=now)
+        self._update(sale, spec, COMPLETED)
 
-    def deliverable(self, now: float) -> list[Told]:
-        return [told for told in self.in_flight if now < told.event.created + DELIVERY]
+    def settle(self, sale: Sale, now: int) -> None:
+        self._update(sale, replace(sale.spec, payment_status="paid", async_paid_at=now), ASYNC_PAID)
 
-    def _becomes(self, sale: Sale, spec: SessionSpec, event_type: str) -> None:
+    def expire(self, now: int) -> list[Sale]:
+        """Let the open sessions that are older than a day expire, and return them."""
+        old = [
+            sale
+            for sale in self.sales.values()
+            if sale.spec.status == "open" and sale.spec.created + DAY < now
+        ]
+        for sale in old:
+            self._update(sale, replace(sale.spec, status="expired"), None)
+        return old
+
+    def list_deliverable(self, now: float) -> list[SentEvent]:
+        return [sent for sent in self.in_flight if now < sent.event.created + DELIVERY_SECONDS]
+
+    def lose_events_of_sessions_before(self, moment: int) -> None:
+        """Never deliver the events in flight of sessions that were created before the moment."""
+        self.in_flight = [sent for sent in self.in_flight if sent.spec.created >= moment]
+
+    def _update(self, sale: Sale, spec: SessionSpec, event_type: str | None) -> None:
         sale.spec = spec
         self._store.add(spec)
-        self.in_flight += [Told(event, spec) for event in _made(spec, event_type)]
+        self.in_flight += [SentEvent(event, spec) for event in events_of(spec) if event.type == event_type]
 
 
-def _made(spec: SessionSpec, event_type: str) -> Iterator[EventSpec]:
-    return (event for event in events_of(spec) if event.type == event_type)
+def _draw_payment_delay(rng: random.Random) -> int | None:
+    """Return None for an immediate payment; delayed ones take no time, or up to two weeks."""
+    if rng.random() >= 0.25:
+        return None
+    return rng.choice((0, 0, rng.randint(DAY, LONGEST_PAYMENT)))
 
 
-def _lives(sale: Sale, now: int) -> bool:
-    return sale.spec.created < now <= sale.spec.created + DAY - HOUR // 60
-
-
-def _mode(rng: random.Random) -> Mode:
-    return "setup" if rng.random() < 0.05 else "payment"
-
-
-def _user(rng: random.Random) -> tuple[dict[str, str], str | None]:
-    """A few people who come again. The `+` is one that the webhook cleans away."""
+def _draw_user(rng: random.Random) -> tuple[dict[str, str], str | None]:
+    """Return metadata and e-mail of one of a few returning customers; the webhook's rule removes the `+`."""
     name, draw = f"user{rng.randint(1, USERS)}", rng.random()
     if draw < 0.05:
         return {}, None
     if draw < 0.2:
         return {}, f"{name}+shop@example.com"
-    return {"userId": name}, f"{name}@example.com"
+    return {rng.choice(("userId", "userId", "user_id")): name}, f"{name}@example.com"

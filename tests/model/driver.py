@@ -1,4 +1,7 @@
-"""One seed, one history: days with customers, nights with everything at once, drawn from the seed alone."""
+"""One seed is one history: days with customers and nights with everything at once, drawn from the seed alone.
+
+Most histories have three bad nights. One in 25 has 21 of them, in which payments may settle after weeks.
+"""
 
 import random
 import time
@@ -7,96 +10,128 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
-from recon.timestamps import HOUR, MINUTE
-from tests.model.model_world import Shape
-from tests.model.night_shop import NightShop, night_shop
-from tests.model.verdict import wrong_at_rest
-from tests.simulation.history import iso
-from tests.simulation.plans import night
+from recon.timestamps import HOUR, MINUTE, to_iso
+from tests.model.function_actions import night
+from tests.model.model_world import ShopConfig
+from tests.model.night_shop import NightShop, open_night_shop
+from tests.model.verdict import check_at_rest
 
-BAD_NIGHTS = 3
+SHORT_NIGHTS, LONG_NIGHTS = 3, 21
+LONG_EVERY = 25
 # Histories that a worker is given at a time.
 CHUNK = 20
-# Name of the action: how often by day, by night, and while an invocation stands still between two calls.
+# Name of the action: how often by day, by night, and while an invocation is paused between two calls.
 WEIGHTS: dict[str, tuple[int, int, int]] = {
-    "opens": (9, 2, 0),
-    "completes": (8, 2, 4),
-    "settles": (3, 1, 2),
-    "hears": (3, 3, 6),
-    "hears_twice": (1, 1, 1),
-    "asks_by_hand": (1, 1, 0),
-    "produces": (2, 8, 6),
-    "consumes": (3, 12, 7),
-    "goes_on": (0, 0, 6),
-    "duplicates": (1, 1, 6),
-    "redrives": (1, 1, 0),
-    "rotates_the_key": (1, 1, 0),
-    "mends_the_key": (2, 3, 1),
-    "waits_for_a_message": (0, 4, 0),
+    "open_sessions": (9, 2, 0),
+    "complete_session": (8, 2, 4),
+    "settle_payment": (3, 1, 2),
+    "deliver_event": (3, 3, 6),
+    "repeat_event": (1, 1, 1),
+    "run_manually": (1, 1, 0),
+    "produce": (2, 8, 6),
+    "consume": (3, 12, 7),
+    "resume": (0, 0, 6),
+    "duplicate_message": (1, 1, 6),
+    "redrive": (1, 1, 0),
+    "rotate_key": (1, 1, 0),
+    "mend_key": (2, 3, 1),
+    "wait_for_message": (0, 4, 0),
 }
-NAMES = list(WEIGHTS)
-BY_DAY, BY_NIGHT, IN_BETWEEN = (list(weights) for weights in zip(*WEIGHTS.values(), strict=True))
+ACTIONS = list(WEIGHTS)
+BY_DAY, BY_NIGHT, WHILE_PAUSED = (list(weights) for weights in zip(*WEIGHTS.values(), strict=True))
 STEPS_BY_DAY, STEPS_BY_NIGHT = 12, 30
 
 
 @dataclass(frozen=True)
-class Played:
-    """`wrong` is empty when all is well. `nights` counts the bad ones only; `seconds` of one processor."""
+class PlayedHistory:
+    """The result of one history. `nights` counts the bad ones only; `seconds` are of one processor."""
 
     seed: int
     nights: int
     seconds: float
-    wrong: list[str]
+    violations: list[str]
     happened: Counter[str]
     met: Counter[tuple[str, str]]
     lines: list[tuple[float, str]]
 
 
-def play(seed: int, nights: int = BAD_NIGHTS, **env: str) -> Played:
-    """`env` overrides settings of the functions."""
+def count_nights(seed: int) -> int:
+    return LONG_NIGHTS if seed % LONG_EVERY == LONG_EVERY - 1 else SHORT_NIGHTS
+
+
+def list_seeds(first: int, nights: int) -> range:
+    """Return the seeds from `first` on whose histories have at least that many nights."""
+    last = first
+    while nights > 0:
+        nights -= count_nights(last)
+        last += 1
+    return range(first, last)
+
+
+def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
+    """Play a history, by default with the nights of its seed; `env` overrides settings of the functions."""
     rng, began = random.Random(seed), time.process_time()
-    shape = Shape(rng.random() < 0.4, rng.randint(1, 3), env)
-    with night_shop(seed, shape) as shop:
-        for _ in range(nights):
-            _day(shop, rng)
-            _night(shop, rng)
-        shop.comes_to_rest(rng)
-        wrong = wrong_at_rest(shop)
+    count = nights or count_nights(seed)
+    config = ShopConfig(rng.random() < 0.4, rng.randint(1, 3), env)
+    missed = _draw_missed_nights(rng, count)
+    blind = rng.randrange(1, count) if count > 1 and rng.random() < 0.2 else None
+    with open_night_shop(seed, config) as shop:
+        for number in range(count):
+            _play_day(shop, rng)
+            if number == blind and number not in missed:
+                shop.pass_blind_night(rng)
+            else:
+                _play_night(shop, rng, fires=number not in missed)
+        shop.come_to_rest(rng)
+        violations = check_at_rest(shop)
         seconds = time.process_time() - began
-        return Played(seed, nights, seconds, wrong, shop.happened, shop.world.invocations.met, shop.lines)
+        met = shop.world.invocations.met
+        return PlayedHistory(seed, count, seconds, violations, shop.happened, met, shop.lines)
 
 
-def played_all(seeds: range, workers: int = 1) -> Iterator[Played]:
-    """One history a seed, in order. Their lines are left out: a seed tells them once more."""
+def _draw_missed_nights(rng: random.Random, count: int) -> set[int]:
+    """Return the nights without a schedule, in a row or scattered: they leave different holes."""
+    if count < LONG_NIGHTS:
+        return {number for number in range(1, count) if rng.random() < 0.1}
+    start = rng.randrange(1, count - 3)
+    return set(range(start, start + 3)) if rng.random() < 0.6 else set(rng.sample(range(1, count), 3))
+
+
+def play_all(seeds: range, workers: int = 1) -> Iterator[PlayedHistory]:
+    """Play the seeds in order and yield the histories without their lines, which a seed can repeat."""
     if workers == 1:
-        yield from map(_without_lines, seeds)
+        yield from map(_play_without_lines, seeds)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(_without_lines, seeds, chunksize=CHUNK)
+        yield from pool.map(_play_without_lines, seeds, chunksize=CHUNK)
 
 
-def _without_lines(seed: int) -> Played:
+def _play_without_lines(seed: int) -> PlayedHistory:
     return replace(play(seed), lines=[])
 
 
-def _day(shop: NightShop, rng: random.Random) -> None:
+def _play_day(shop: NightShop, rng: random.Random) -> None:
     until = night(shop.nights)
     for _ in range(STEPS_BY_DAY):
-        shop.waits(min(rng.randint(1, 3 * HOUR), max(0, until - shop.now - 1)))
-        _acts(shop, rng, BY_DAY)
+        shop.wait(min(rng.randint(1, 3 * HOUR), max(0, until - shop.now - 1)))
+        _act(shop, rng, BY_DAY)
+    shop.expire_sessions()
 
 
-def _night(shop: NightShop, rng: random.Random) -> None:
-    shop.night_falls(rng)
+def _play_night(shop: NightShop, rng: random.Random, *, fires: bool) -> None:
+    if fires:
+        shop.start_night(rng)
+    else:
+        shop.skip_night(rng)
     for _ in range(STEPS_BY_NIGHT):
-        # Long enough for a function's timeout only where none stands still.
+        # A wait may be longer than a function's timeout only if no invocation is paused.
         longest = 5 if shop.paused else 10 * MINUTE
-        shop.waits(rng.choice((0, 1, rng.randint(1, longest))))
-        _acts(shop, rng, IN_BETWEEN if shop.paused else BY_NIGHT)
+        shop.wait(rng.choice((0, 1, rng.randint(1, longest))))
+        _act(shop, rng, WHILE_PAUSED if shop.paused else BY_NIGHT)
 
 
-def _acts(shop: NightShop, rng: random.Random, weights: list[int]) -> None:
-    (name,) = rng.choices(NAMES, weights)
+def _act(shop: NightShop, rng: random.Random, weights: list[int]) -> None:
+    (name,) = rng.choices(ACTIONS, weights)
     getattr(shop, name)(rng)
 
 
@@ -104,13 +139,13 @@ def replay_command(seed: int) -> str:
     return f"python -m tests.model --seed {seed} --trace"
 
 
-def found(played: Played) -> str:
-    """The first thing that is wrong, and how to see it once more."""
-    return f"seed {played.seed}: {played.wrong[0]}\n  {replay_command(played.seed)}"
+def summarize(played: PlayedHistory) -> str:
+    """Return the first violation and the command that replays the history."""
+    return f"seed {played.seed}: {played.violations[0]}\n  {replay_command(played.seed)}"
 
 
-def story(played: Played) -> str:
-    """Everything that happened, line by line, and what is wrong with it."""
-    told = [f"{iso(moment)} {words}" for moment, words in played.lines]
-    verdict = [f"WRONG: {sentence}" for sentence in played.wrong] or ["all is well"]
-    return "\n".join([f"seed {played.seed}: {replay_command(played.seed)}", *told, *verdict])
+def tell_story(played: PlayedHistory) -> str:
+    """Return everything that happened, line by line, and all violations."""
+    lines = [f"{to_iso(moment)} {words}" for moment, words in played.lines]
+    violations = [f"WRONG: {sentence}" for sentence in played.violations] or ["all is right"]
+    return "\n".join([f"seed {played.seed}: {replay_command(played.seed)}", *lines, *violations])

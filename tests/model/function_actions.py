@@ -1,4 +1,4 @@
-"""The two functions invoked: with what waits for them, with accidents, one inside another."""
+"""The two functions are invoked with what is queued for them, with accidents, one inside another."""
 
 import json
 import random
@@ -6,177 +6,184 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from recon.errors import Unexpected
-from recon.timestamps import DAY, HOUR
-from testkit.doubles.faults import Call, Fault, Faulty, Killed, connection_closed
+from recon.timestamps import DAY, HOUR, to_iso
+from testkit.builders import NOW
+from testkit.doubles.faults import Call, Fault, Faulty, Killed, connection_closed, never
 from testkit.doubles.poller import Delivery, LambdaPoller
+from testkit.shop import Record
 from testkit.world import FUNCTION_TIMEOUT, Context
 from tests.model import accidents
 from tests.model.accidents import Accidents
-from tests.model.books import text
+from tests.model.base_shop import BaseShop, QueuedEvent
 from tests.model.invocations import Invocation
 from tests.model.model_world import PRODUCER_SECONDS
-from tests.model.stage import Event, Stage, Waiting
-from tests.simulation.history import iso
-from tests.simulation.plans import night
 
-# Lambda repeats an asynchronous invocation that failed twice, and keeps its event for six hours.
+# Lambda repeats an asynchronous invocation twice if it fails, and keeps its event for six hours.
 LAMBDA_RETRIES = 2
 LAMBDA_SECONDS = 6 * HOUR
 MOST_RECORDS = 12
+LATEST_START = 50  # seconds after the scheduled time
 
 
-class FunctionActions(Stage):
-    # The producer
+def night(number: int) -> int:
+    """Return the scheduled time of a night, in epoch seconds."""
+    return NOW + number * DAY
 
-    def night_falls(self, rng: random.Random) -> bool:
-        """The next schedule fires, now and then twice, some seconds late."""
-        while self.nights and not self._has_begun:
-            # What no scheduled run has ever begun to look at is before the system's time.
-            assert self.goes_on(rng) or self._produces(rng, {}), "the first schedule is lost"
+
+class FunctionActions(BaseShop):
+    """Invocations of the producer and the consumer."""
+
+    def start_night(self, rng: random.Random) -> bool:
+        """Let the next schedule fire, now and then twice, some seconds late."""
+        self._ensure_first_run(rng)
         at = night(self.nights)
         self.nights += 1
-        self.world.clock.now = max(self.world.clock.now, at + rng.randint(0, 50))
-        event = {"trigger": "scheduled", "scheduledTime": iso(at)}
+        self.wait_until(at + rng.randint(0, LATEST_START))
         times = 2 if rng.random() < 0.3 else 1
         for _ in range(times):
-            self._waits_for_lambda(event)
-        self._did(f"schedule fires {'twice' if times == 2 else 'once'}", iso(at))
+            self._queue_event({"trigger": "scheduled", "scheduledTime": to_iso(at)})
+        self._log(f"schedule fired {'twice' if times == 2 else 'once'}", to_iso(at))
         return True
 
-    def asks_by_hand(self, rng: random.Random) -> bool:
+    def skip_night(self, rng: random.Random) -> None:
+        """Let the time of the next schedule pass without its firing."""
+        self._ensure_first_run(rng)
+        self.wait_until(night(self.nights))
+        self._log("schedule never fired", to_iso(night(self.nights)))
+        self.nights += 1
+
+    def _ensure_first_run(self, rng: random.Random) -> None:
+        """Invoke the producer until the first scheduled run is recorded: older sessions are out of scope."""
+        while self.nights and not self._is_first_run_recorded:
+            assert self.resume(rng) or self._produce(rng, {}), "the first schedule is lost"
+
+    @property
+    def _is_first_run_recorded(self) -> bool:
+        return any(run.get("trigger") == "scheduled" for run in self.checks.records.runs.values())
+
+    def run_manually(self, rng: random.Random) -> bool:
         kind = rng.choice(("hours", "backfill", "limit"))
-        event: Event = {"requestedAt": iso(self.now)}
+        event: Record = {"requestedAt": to_iso(self.now)}
         if kind == "backfill":
-            event |= {"from": iso(self.now - rng.randint(HOUR, 2 * DAY)), "to": iso(self.now)}
+            event |= {"from": to_iso(self.now - rng.randint(HOUR, 2 * DAY)), "to": to_iso(self.now)}
         else:
             event |= {"lookbackHours": rng.choice((1, 3, 48))}
         if kind == "limit":
             event |= {"maxSessions": rng.randint(1, 3)}
-        self._waits_for_lambda(event)
-        self._did(f"by hand: {kind}", str(event))
+        self._queue_event(event)
+        self._log(f"manual run: {kind}", str(event))
         return True
 
-    def produces(self, rng: random.Random) -> bool:
-        return self._produces(rng, accidents.drawn(rng, "producer"))
+    def produce(self, rng: random.Random) -> bool:
+        return self._produce(rng, accidents.draw_accidents(rng, "producer"))
 
-    def _produces(self, rng: random.Random, met: Accidents) -> bool:
-        self._take_hops()
-        if not self.waiting:
+    def _produce(self, rng: random.Random, planned: Accidents) -> bool:
+        self._queue_continuations()
+        if not self.queued_events:
             return False
-        waiting = self.waiting.pop(rng.randrange(len(self.waiting)))
-        if waiting.until < self.now and self._has_begun:
-            self._did("Lambda drops", str(waiting.event))
-            return True
-        self._begins(waiting, met)
+        queued = self.queued_events.pop(rng.randrange(len(self.queued_events)))
+        if queued.expires < self.now and self._is_first_run_recorded:
+            self._log("Lambda dropped an event", str(queued.event))
+        else:
+            self._begin_producer(queued, planned)
         return True
 
-    def invokes(self, event: Event, met: Accidents) -> None:
-        """The producer, with an event that did not wait: for a story that is told step by step."""
-        self._begins(Waiting(event, self.now + LAMBDA_SECONDS), met)
+    def invoke_producer(self, event: Record, planned: Accidents) -> None:
+        """Invoke the producer at once with an event that was not queued."""
+        self._begin_producer(QueuedEvent(event, self.now + LAMBDA_SECONDS), planned)
 
-    def _begins(self, waiting: Waiting, met: Accidents) -> None:
-        self._did("producer begins", f"{waiting.event} {dict(met)}")
+    def _begin_producer(self, queued: QueuedEvent, planned: Accidents) -> None:
+        self._log("producer began", f"{queued.event} {dict(planned)}")
         self.world.invocations.begin(
             "producer",
-            lambda: self.world.produce(waiting.event),
-            met,
+            lambda: self.world.produce(queued.event),
+            planned,
             PRODUCER_SECONDS,
-            lambda invocation: self._produced(waiting, invocation),
+            lambda invocation: self._end_producer(queued, invocation),
         )
 
-    def _produced(self, waiting: Waiting, invocation: Invocation) -> None:
-        self._did("producer ends", _ended(invocation))
+    def _end_producer(self, queued: QueuedEvent, invocation: Invocation) -> None:
+        self._log("producer ended", _describe_end(invocation))
         answer, error = invocation.result, invocation.error
         if isinstance(answer, dict) and answer["statusCode"] != 200:
-            self.books.wrong.append(f"the producer refuses {waiting.event}: {answer}")
+            self.checks.violations.append(f"the producer refuses {queued.event}: {answer}")
         if isinstance(error, Unexpected):
-            self.books.wrong.append(f"the producer meets what nobody thought of: {error}")
-        if error and (waiting.failures < LAMBDA_RETRIES or not self._has_begun):
-            self.waiting.append(replace(waiting, failures=waiting.failures + 1))
-            self.happened["Lambda tries again"] += 1
-        self._take_hops()
+            self.checks.violations.append(f"the producer raises an unmapped exception: {error}")
+        if error and (queued.failures < LAMBDA_RETRIES or not self._is_first_run_recorded):
+            self.queued_events.append(replace(queued, failures=queued.failures + 1))
+            self.happened["Lambda retried"] += 1
+        self._queue_continuations()
 
-    @property
-    def _has_begun(self) -> bool:
-        """Whether a scheduled run has left its mark: from there on nothing may be lost."""
-        return any(text(run, "trigger") == "scheduled" for run in self.books.runs.values())
+    def _queue_event(self, event: Record) -> None:
+        self.queued_events.append(QueuedEvent(event, self.now + LAMBDA_SECONDS))
 
-    def _waits_for_lambda(self, event: Event) -> None:
-        self.waiting.append(Waiting(event, self.now + LAMBDA_SECONDS))
-
-    def _take_hops(self) -> None:
+    def _queue_continuations(self) -> None:
         while self.world.hops:
-            self._waits_for_lambda(self.world.hops.pop(0))
-            self.happened["hop"] += 1
+            self._queue_event(self.world.hops.pop(0))
+            self.happened["producer continued"] += 1
 
-    # The consumer
+    def consume(self, rng: random.Random) -> bool:
+        planned = accidents.draw_accidents(rng, "consumer")
+        return self._consume(rng, planned, loses_deletion=rng.random() < 0.04)
 
-    def consumes(self, rng: random.Random) -> bool:
-        return self._consumes(rng, accidents.drawn(rng, "consumer"), lose_deletion=rng.random() < 0.04)
-
-    def _consumes(self, rng: random.Random, met: Accidents, *, lose_deletion: bool = False) -> bool:
+    def _consume(self, rng: random.Random, planned: Accidents, *, loses_deletion: bool = False) -> bool:
         at = self.world.memory_sqs.next_visible_at(self.world.queue)
         if at is None or at > self.world.clock.now:
             return False
-        poller = LambdaPoller(
-            Faulty(self.world.memory_sqs, _no_deletion if lose_deletion else _nothing), self.world.queue
-        )
+        sqs = Faulty(self.world.memory_sqs, _fail_deletion if loses_deletion else never)
+        poller = LambdaPoller(sqs, self.world.queue)
         context, size = Context(self.world.clock), rng.randint(1, MOST_RECORDS)
-        self._did("consumer begins", f"up to {size}, {dict(met)}")
-        if lose_deletion:
+        self._log("consumer began", f"up to {size}, {dict(planned)}")
+        if loses_deletion:
             self.happened["deletion lost"] += 1
         self.world.invocations.begin(
             "consumer",
             lambda: poller.deliver(self.world.handle, size, context),
-            met,
+            planned,
             FUNCTION_TIMEOUT,
-            self._consumed,
+            self._end_consumer,
         )
         return True
 
-    def _consumed(self, invocation: Invocation) -> None:
+    def _end_consumer(self, invocation: Invocation) -> None:
         delivery = invocation.result
-        self._did("consumer ends", _ended(invocation) + _told(delivery))
+        self._log("consumer ended", _describe_end(invocation) + _describe_delivery(delivery))
         if not isinstance(delivery, Delivery):
             return
         if delivery.error and not isinstance(delivery.error, Killed):
-            self.books.wrong.append(f"the consumer raises {delivery.error!r}")
-        if invocation.first_met.startswith("StripeApi"):
-            self.books.wrong += self._wrong_last_attempts(delivery)
+            self.checks.violations.append(f"the consumer raises {delivery.error!r}")
+        if invocation.first_accident.startswith("StripeApi"):
+            self.checks.violations += self._check_last_attempts(delivery)
 
-    def _wrong_last_attempts(self, delivery: Delivery) -> Iterator[str]:
-        """Before anything that can kill is tried for the last time, its error is written."""
+    def _check_last_attempts(self, delivery: Delivery) -> Iterator[str]:
+        """Yield the messages whose last attempt began before their error was written."""
         for record in delivery.event["Records"]:
             message = json.loads(record["body"])
             run_id, session_id = message["runId"], message["sessionId"]
-            is_last = int(record["attributes"]["ApproximateReceiveCount"]) >= self.shape.max_receives
-            if is_last and session_id not in self.books.outcomes[run_id]:
+            is_last = int(record["attributes"]["ApproximateReceiveCount"]) >= self.config.max_receives
+            if is_last and session_id not in self.checks.records.outcomes[run_id]:
                 yield f"the last attempt at {session_id} in {run_id} began without its outcome"
 
-    def goes_on(self, rng: random.Random) -> bool:
-        """Any of those that stopped between two calls."""
+    def resume(self, rng: random.Random) -> bool:
+        """Resume one of the invocations that paused between two calls."""
 
-        def on(invocation: Invocation) -> None:
-            self._did(f"{invocation.function} goes on", "")
-            self.world.invocations.go_on(invocation)
+        def resume_one(invocation: Invocation) -> None:
+            self._log(f"{invocation.function} resumed")
+            self.world.invocations.resume(invocation)
 
-        return self._one_of(rng, self.paused, on)
-
-
-def _nothing(call: Call) -> None:
-    """No fault."""
+        return self._act_on_one(rng, self.paused, resume_one)
 
 
-def _no_deletion(call: Call) -> Fault | None:
+def _fail_deletion(call: Call) -> Fault | None:
     return connection_closed() if call.method == "delete_message_batch" else None
 
 
-def _ended(invocation: Invocation) -> str:
+def _describe_end(invocation: Invocation) -> str:
     error = "" if invocation.error is None else f" {invocation.error!r}"
     return f"after {invocation.trace}{error}"
 
 
-def _told(delivery: object) -> str:
+def _describe_delivery(delivery: object) -> str:
     if not isinstance(delivery, Delivery):
         return ""
-    return f" {len(delivery.deleted)} through, {len(delivery.returned)} back {delivery.error or ''}"
+    return f" {len(delivery.deleted)} settled, {len(delivery.returned)} returned {delivery.error or ''}"

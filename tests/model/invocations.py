@@ -1,8 +1,7 @@
-"""Invocations of the functions on one clock: each runs up to its end, or up to a pause before one of its
-calls, in which others run.
+"""Invocations of the functions on one clock: each runs to its end, or pauses before one of its calls.
 
-One that may pause runs on a thread of its own, and never at the same time as another: who runs when is
-decided by whoever calls `go_on`, not by the machine, and so is the same each time.
+An invocation that may pause runs on its own thread, and never at the same time as another one. The caller of
+`resume` decides which one runs, so a history is the same each time.
 """
 
 import threading
@@ -10,44 +9,46 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from recon.stripe.source import StripeConnection
+from recon.stripe.connection import StripeConnection
 from testkit.builders import FakeTime
 from testkit.doubles.faults import Call, Fault, Killed
-from tests.model.accidents import PAUSE, Accidents, chosen
+from tests.model.accidents import PAUSE, Accidents, choose_fault
 
-# What one call takes, in seconds: enough for moments to differ.
-LATENCY = 0.02
-TIMEOUT = 5.0
+CALL_SECONDS = 0.02  # enough for the times of two calls to differ
+CLIENT_TIMEOUT = 5.0
+
+
+def _locked() -> threading.Semaphore:
+    return threading.Semaphore(0)
 
 
 @dataclass(eq=False)
 class Invocation:
-    """`ends` is when its function's timeout kills it. `result` or `error` is what it came to, and `then` is
-    told of it."""
+    """One invocation. At `deadline` its timeout kills it; `on_end` is called with it when it ends."""
 
     function: str
     process: StripeConnection
     body: Callable[[], object]
     accidents: Accidents
-    ends: float
-    then: Callable[["Invocation"], None]
+    deadline: float
+    on_end: Callable[["Invocation"], None]
     calls: Counter[str] = field(default_factory=Counter)
     died: bool = False
     ended: bool = False
     result: object = None
     error: BaseException | None = None
     trace: list[str] = field(default_factory=list)
-    _may_run: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    _has_stopped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _may_run: threading.Semaphore = field(default_factory=_locked)
+    _has_stopped: threading.Semaphore = field(default_factory=_locked)
     _thread: threading.Thread | None = None
 
     @property
-    def first_met(self) -> str:
-        """The first call that met an accident, and which; empty when none did."""
+    def first_accident(self) -> str:
+        """The first call that met an accident, and the accident; empty if none did."""
         return next((line for line in self.trace if " !! " in line), "")
 
     def run(self) -> None:
-        """Up to the next pause or to the end."""
+        """Run until the next pause or the end."""
         if self._thread is None and PAUSE not in self.accidents.values():
             self._run()
             return
@@ -59,8 +60,8 @@ class Invocation:
         if self.ended:
             self._thread.join()
 
-    def stop(self) -> None:
-        """Called on its own thread: lets others run."""
+    def pause(self) -> None:
+        """Let others run; called on the invocation's own thread."""
         self._has_stopped.release()
         self._may_run.acquire()
 
@@ -72,31 +73,27 @@ class Invocation:
     def _run(self) -> None:
         try:
             self.result = self.body()
-        except (Exception, Killed) as error:  # noqa: BLE001 - whatever ends a function
+        except (Exception, Killed) as error:  # noqa: BLE001 - any exception ends a function
             self.error = error
         self.ended = True
 
 
 class Invocations:
-    """All of a history. Is the plan of every client that the functions talk through."""
+    """All invocations of a history. `plan` is the fault plan of every client of the functions."""
 
     def __init__(self, clock: FakeTime, new_process: Callable[[], StripeConnection]) -> None:
         self._clock = clock
         self._new_process = new_process
         self._idle: dict[str, list[StripeConnection]] = defaultdict(list)
-        self._running: Invocation | None = None
+        self.running: Invocation | None = None
         self.paused: list[Invocation] = []
         self.met: Counter[tuple[str, str]] = Counter()
 
     @property
-    def running(self) -> Invocation | None:
-        return self._running
-
-    @property
     def process(self) -> StripeConnection:
-        """That of the invocation that runs."""
-        assert self._running
-        return self._running.process
+        """The process of the running invocation."""
+        assert self.running
+        return self.running.process
 
     def begin(
         self,
@@ -104,60 +101,60 @@ class Invocations:
         body: Callable[[], object],
         accidents: Accidents,
         seconds: float,
-        then: Callable[[Invocation], None],
-    ) -> Invocation:
-        """In an idle process of that function, or a new one."""
+        on_end: Callable[[Invocation], None],
+    ) -> None:
+        """Run an invocation in an idle process of its function, or in a new one."""
         idle = self._idle[function]
         process = idle.pop() if idle else self._new_process()
-        return self.go_on(Invocation(function, process, body, accidents, self._clock.now + seconds, then))
+        self.resume(Invocation(function, process, body, accidents, self._clock.now + seconds, on_end))
 
-    def go_on(self, invocation: Invocation) -> Invocation:
+    def resume(self, invocation: Invocation) -> None:
+        """Run an invocation until its next pause or its end."""
         if invocation in self.paused:
             self.paused.remove(invocation)
-        self._running, self._clock.limit = invocation, invocation.ends
+        self.running, self._clock.limit = invocation, invocation.deadline
         try:
             invocation.run()
         finally:
-            self._running, self._clock.limit = None, float("inf")
+            self.running, self._clock.limit = None, float("inf")
         if not invocation.ended:
             self.paused.append(invocation)
-            return invocation
+            return
         if not invocation.died:
             self._idle[invocation.function].append(invocation.process)
-        invocation.then(invocation)
-        return invocation
+        invocation.on_end(invocation)
 
     def kill_all(self) -> None:
         while self.paused:
             self.paused[0].died = True
-            self.go_on(self.paused[0])
+            self.resume(self.paused[0])
 
-    def __call__(self, call: Call) -> Fault | None:
-        """What the call meets. A process that is dead makes no call."""
-        running = self._running
+    def plan(self, call: Call) -> Fault | None:
+        """Return what a call of the running invocation meets; a dead process makes no call."""
+        running = self.running
         if running is None:
             return None
-        self._check_life(running)
+        self._check_alive(running)
         running.calls[call.method] += 1
-        self._clock.now += LATENCY
-        kind = running.accidents.get((call.method, running.calls[call.method]))
-        if kind == PAUSE:
+        self._clock.now += CALL_SECONDS
+        number = running.accidents.get((call.method, running.calls[call.method]))
+        if number == PAUSE:
             self._note(running, call, "pause")
-            running.stop()
-        elif kind is not None:
-            fault = chosen(call, kind)
+            running.pause()
+        elif number is not None:
+            fault = choose_fault(call, number)
             self._note(running, call, fault.name)
             running.died = fault.name.startswith("killed")
             if fault.name.startswith("timed out"):
-                self._clock.sleep(TIMEOUT)
+                self._clock.sleep(CLIENT_TIMEOUT)
             return fault
         else:
             running.trace.append(f"{call.service}.{call.method}")
-        self._check_life(running)
+        self._check_alive(running)
         return None
 
-    def _check_life(self, running: Invocation) -> None:
-        if running.died or self._clock.now > running.ends:
+    def _check_alive(self, running: Invocation) -> None:
+        if running.died or self._clock.now > running.deadline:
             running.died = True
             raise Killed
 

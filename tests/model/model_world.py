@@ -1,10 +1,13 @@
-"""The system under test, whole: both real functions on an in-memory AWS and a Stripe without sockets, each of
-their calls in the hands of whoever plays the history."""
+"""The system under test: both real functions on an in-memory AWS and a Stripe without sockets.
+
+Every call of the functions is in the hands of the history that is played.
+"""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partialmethod
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -13,44 +16,47 @@ import tenacity
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
+from producer import session_lister
+from recon.stripe.connection import StripeConnection
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import StripeConnection
+from recon.stripe.source import StripeSource
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY, HOUR
 from testkit import world
 from testkit.builders import NOW, TABLE
+from testkit.doubles.executor import SerialExecutor
 from testkit.doubles.faults import Faulty
 from testkit.doubles.queues import Queue
 from testkit.doubles.sqs import Answer, MemorySQS
 from testkit.doubles.sqs_requests import Entry
+from testkit.fake_stripe import api
 from testkit.world import KEY, Context, World
-from tests.model.books import ObservedDynamoDB
+from tests.model.in_process_stripe import StripeApi, connect_process
 from tests.model.invocations import Invocations
-from tests.model.stripe_account import StripeApi, connected
-from tests.simulation.history import Inline
+from tests.model.ledger_checks import ObservedDynamoDB
 
 PRODUCER_SECONDS = 900
 DEAD_LETTER_SECONDS = str(14 * DAY)
-# Of the entries of a batch that SQS answers with 200.
+# The share of a batch's entries that SQS rejects in a 200.
 REJECTED_ENTRIES = 0.03
 OPENING = NOW - 22 * HOUR
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How one shop is set up. In small pieces, few sessions take many pages, slices and invocations."""
+class ShopConfig:
+    """How one shop is set up. With small slices, few sessions take many pages, slices and invocations."""
 
-    small_pieces: bool = False
+    small_slices: bool = False
     max_receives: int = 3
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def env(self) -> dict[str, str]:
-        parts = {"SYNC_MAX_SESSIONS": "2"} if self.small_pieces else {}
+        parts = {"SYNC_MAX_SESSIONS": "2"} if self.small_slices else {}
         return parts | {"SYNC_MAX_RECEIVE_COUNT": str(self.max_receives)} | dict(self.settings)
 
 
-class Silent(Telemetry):
-    """Log lines and metrics say nothing that the table does not."""
+class SilentTelemetry(Telemetry):
+    """Drops log lines and metrics: all that they say is in the table."""
 
     def __init__(self) -> None:
         super().__init__("model")
@@ -61,11 +67,11 @@ class Silent(Telemetry):
             kept.clear()
 
 
-_SILENT = Silent()
+_TELEMETRY = SilentTelemetry()
 
 
 class ObservedSQS(MemorySQS):
-    """Tells `observe` of each message that it takes from a batch."""
+    """Passes the body of each message that it accepts from a batch to `observe`."""
 
     observe: Callable[[str], None] | None = None
 
@@ -77,16 +83,17 @@ class ObservedSQS(MemorySQS):
 
 
 class ModelWorld(World):
-    """A World whose functions run where the model says, each in a process that remembers its key."""
+    """A World whose functions run when the model says, each in a process that remembers its key."""
 
     memory_sqs: ObservedSQS
 
-    def __init__(self, seed: int, shape: Shape) -> None:
+    def __init__(self, seed: int, config: ShopConfig) -> None:
         self.account = StripeApi(KEY)
+        # Botocore's validation takes most of a call's time, and other tests make the same calls with it.
         memory = ObservedDynamoDB(validate=False)
         memory.add_table(TABLE)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
-            super().__init__(self.account, memory, **shape.env())  # type: ignore[arg-type]
+            super().__init__(self.account, memory, **config.env())  # type: ignore[arg-type]
         self.clock.now = OPENING
         memory._clock = self.clock
         self.rng = random.Random(seed)
@@ -96,20 +103,20 @@ class ModelWorld(World):
         self.memory_sqs.set_queue_attributes(
             QueueUrl=self.dlq, Attributes={"MessageRetentionPeriod": DEAD_LETTER_SECONDS}
         )
-        self.telemetry = _SILENT
+        self.telemetry = _TELEMETRY
         self.pool.shutdown()
-        self.pool = Inline()  # type: ignore[assignment]
-        self.invocations = Invocations(self.clock, self._process)
+        self.pool = SerialExecutor()  # type: ignore[assignment]
+        self.invocations = Invocations(self.clock, self._connect_process)
         self.endpoints, self.parameter = Faulty(self.account), Faulty(self.ssm)
         for client in (self.dynamodb, self.sqs, self.lambda_client, self.endpoints, self.parameter):
-            client.plan = self.invocations
+            client.plan = self.invocations.plan
 
-    def _process(self) -> StripeConnection:
-        """What a process keeps from one invocation to the next."""
-        return connected(self.settings, self.endpoints, self.parameter, RateLimiter(10_000, self.clock))
+    def _connect_process(self) -> StripeConnection:
+        limiter = RateLimiter(10_000, self.clock)
+        return connect_process(self.settings, self.endpoints, self.parameter, limiter)
 
-    def bodies(self) -> list[str]:
-        """Of all messages that are there, dead letters too."""
+    def read_bodies(self) -> list[str]:
+        """Return the bodies of all messages that exist, dead letters included."""
         return [body for queue in (self.queue, self.dlq) for body in self.memory_sqs.bodies(queue)]
 
     def connect(self, _timeout: float = 0) -> StripeConnection:
@@ -122,16 +129,34 @@ class ModelWorld(World):
         return consumer_function.lambda_handler(event, context)
 
     @contextmanager
-    def wired(self) -> Iterator[None]:
-        """Once for a whole history, whatever runs in it and however it overlaps."""
+    def patched(self) -> Iterator[None]:
+        """Connect both functions to this world for a whole history, however their invocations overlap."""
         clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
         clients = self.clients()
-        patched = [(tenacity.wait, "random", self.rng), (consumer_function, "random", self.rng)]
-        patched.append((producer_function, "lambda_client", lambda: self.lambda_client))
+        patches = [(tenacity.wait, "random", self.rng), (consumer_function, "random", self.rng)]
+        patches.append((producer_function, "lambda_client", lambda: self.lambda_client))
         for module in (consumer_function, producer_function):
-            patched += [(module, "time", clock), (module, "stripe_connection", self.connect)]
-            patched += [(module, "clients", lambda: clients), (module, "telemetry", lambda: self.telemetry)]
+            patches += [(module, "time", clock), (module, "stripe_connection", self.connect)]
+            patches += [(module, "clients", lambda: clients), (module, "telemetry", lambda: self.telemetry)]
         with ExitStack() as stack:
-            for target, name, value in patched:
+            for target, name, value in patches:
                 stack.enter_context(mock.patch.object(target, name, value))
             yield
+
+
+@contextmanager
+def small_slices() -> Iterator[None]:
+    """Cut listings so small that a few sessions take as many pages and slices as thousands."""
+    listing = partialmethod(StripeSource.list_sessions, limit=2)
+    with (
+        mock.patch.object(StripeSource, "list_sessions", listing),
+        mock.patch.multiple(session_lister, FIRST=2, AIM=2, MOST_AIMS=2),
+    ):
+        yield
+
+
+@contextmanager
+def deliveries_by_event(acknowledged: set[str]) -> Iterator[None]:
+    """Let the fake Stripe know of each event whether it was acknowledged; its own flag is one a session."""
+    with mock.patch.object(api, "_is_delivered", lambda _store, event: event.id in acknowledged):
+        yield

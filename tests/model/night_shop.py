@@ -1,114 +1,136 @@
 """A shop and its nights: everything that can happen, one action after the other, in any order.
 
-Each action draws what it needs from the `rng` it is given, and answers whether there was anything to do. Both
-players use the same ones: the seeded driver and Hypothesis.
+Each action draws what it needs from the `rng` that it is given and returns whether there was anything to do.
+The seeded driver and Hypothesis use the same actions.
 """
 
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest import mock
 
-from testkit.fake_stripe import api
+from recon.timestamps import MINUTE
 from testkit.world import KEY
-from tests.model.books import number, text
 from tests.model.customer_actions import CustomerActions
-from tests.model.function_actions import FunctionActions
-from tests.model.model_world import Shape
-from tests.simulation.history import small_pieces
-from tests.simulation.plans import night
+from tests.model.function_actions import FunctionActions, night
+from tests.model.model_world import ShopConfig, deliveries_by_event, small_slices
+
+GRACE = 10 * MINUTE
 
 
 class NightShop(CustomerActions, FunctionActions):
-    """With what happens to its queue and its key, and the way to rest."""
+    """A shop with the actions on its queue and its key, the blind night, and the way to rest."""
 
-    # The queue
-
-    def duplicates(self, rng: random.Random) -> bool:
-        def twice(message: Any) -> None:
+    def duplicate_message(self, rng: random.Random) -> bool:
+        def duplicate(message: Any) -> None:
             self.world.memory_sqs.duplicate(self.world.queue, message.message_id)
-            self._did("message duplicated", message.message_id[-4:])
+            self._log("message duplicated", message.message_id[-4:])
 
-        return self._one_of(rng, self.world.memory_sqs.messages(self.world.queue), twice)
+        return self._act_on_one(rng, self.world.memory_sqs.messages(self.world.queue), duplicate)
 
-    def redrives(self, rng: random.Random) -> bool:
+    def redrive(self, rng: random.Random) -> bool:
         sqs, dead = self.world.memory_sqs, self.world.memory_sqs.messages(self.world.dlq)
         if dead:
-            named = sqs.get_queue_attributes(QueueUrl=self.world.dlq, AttributeNames=["QueueArn"])
-            sqs.start_message_move_task(SourceArn=named["Attributes"]["QueueArn"])
-            self._did("operator redrives", f"{len(dead)} messages")
+            answer = sqs.get_queue_attributes(QueueUrl=self.world.dlq, AttributeNames=["QueueArn"])
+            sqs.start_message_move_task(SourceArn=answer["Attributes"]["QueueArn"])
+            self._log("dead letters redriven", f"{len(dead)} messages")
         return bool(dead)
 
-    # The key
-
-    def rotates_the_key(self, rng: random.Random) -> bool:
-        """The new one is in the parameter at once, or when somebody notices."""
+    def rotate_key(self, rng: random.Random) -> bool:
+        """Rotate the key; the new one is in the parameter at once, or only when the key is mended."""
         self._keys += 1
         key = f"{KEY}_{self._keys}"
         self.world.account.keys = {key}
-        late = rng.random() < 0.5
-        if not late:
+        is_late = rng.random() < 0.5
+        if not is_late:
             self.world.ssm.value = key
-        self._did(f"key rotates{', parameter later' if late else ''}", "")
+        self._log(f"key rotated{', parameter later' if is_late else ''}")
         return True
 
-    def mends_the_key(self, rng: random.Random) -> bool:
+    def mend_key(self, rng: random.Random) -> bool:
+        """Put the valid key into the parameter."""
         (key,) = self.world.account.keys
         if self.world.ssm.value == key:
             return False
         self.world.ssm.value = key
-        self._did("key mended", "")
+        self._log("key mended")
         return True
 
-    # Coming to rest
+    def pass_blind_night(self, rng: random.Random) -> None:
+        """Let a night pass in which the key may not read events, right after a sale whose webhook is at work.
 
-    def comes_to_rest(self, rng: random.Random, nights: int = 2) -> None:
-        """No more accidents, no more webhooks; what was begun ends, then so many quiet nights, and one more
-        where an entry's session still lies in the windows: only a run whose window has passed it asks."""
+        Without events, only the grace protects a webhook. As the run warns, a webhook that is still on its
+        way for an older session cannot be fenced off, so these events are lost; and nothing else runs during
+        the night.
+        """
+        self._finish_invocations(rng)
+        at = night(self.nights)
+        self.wait_until(at - GRACE // 2)
+        sale = self.customers.open_session(rng, self.now)
+        self.wait(1)
+        self._complete(sale)
+        self.customers.lose_events_of_sessions_before(at - GRACE)
+        self.world.account.may_read_events = False
+        self.start_night(rng)
+        self._log("key cannot read events")
+        self._drain(rng)
+        self.world.account.may_read_events = True
+
+    def come_to_rest(self, rng: random.Random, nights: int = 2) -> None:
+        """End all accidents and webhooks, let everything that began end, and pass quiet nights.
+
+        One more night passes if the session of a pending entry is still in the window: only a run whose
+        window is later asks about it.
+        """
         self.world.memory_sqs.rejects = lambda operation, entry: False
-        self._did("quiet", "")
-        self.mends_the_key(rng)
+        self._log("quiet")
+        self._finish_invocations(rng)
+        for _ in range(nights):
+            self._pass_quiet_night(rng)
+        if self.list_pending_in_window():
+            self._pass_quiet_night(rng)
+
+    def _finish_invocations(self, rng: random.Random) -> None:
+        """Let everything that began end without further accidents."""
+        self.mend_key(rng)
         for invocation in list(self.paused):
             invocation.accidents = {}
-            self.world.invocations.go_on(invocation)
-        self._works_off(rng)
-        for _ in range(nights):
-            self._quiet_night(rng)
-        if self.listed_as_paid():
-            self._quiet_night(rng)
+            self.world.invocations.resume(invocation)
+        self._drain(rng)
 
-    def _quiet_night(self, rng: random.Random) -> None:
+    def _pass_quiet_night(self, rng: random.Random) -> None:
         while night(self.nights) < self.now:
             self.nights += 1
-        self.waited_for = frozenset(self.books.pending)
-        self.night_falls(rng)
-        self._works_off(rng)
+        self.pending_before = frozenset(self.checks.records.pending)
+        self.start_night(rng)
+        self._drain(rng)
 
-    def listed_as_paid(self) -> set[str]:
-        """Those that are kept as pending although they are paid, in the window of the latest run."""
-        run = self.books.runs[text(self.books.state, "lastSyncRunId")]
-        start, end = number(run, "lookbackStart"), number(run, "lookbackEnd")
-        kept = (self.customers.sales[session_id] for session_id in self.books.pending)
-        return {sale.id for sale in kept if sale.is_paid and start <= sale.spec.created <= end}
+    def list_pending_in_window(self) -> set[str]:
+        """Return the paid sessions with a pending entry that are in the window of the latest run."""
+        run = self.checks.records.runs[self.checks.records.last_run_id]
+        pending = (self.customers.sales[session_id] for session_id in self.checks.records.pending)
+        return {
+            sale.id
+            for sale in pending
+            if not sale.is_unpaid and run["lookbackStart"] <= sale.spec.created <= run["lookbackEnd"]
+        }
 
-    def _works_off(self, rng: random.Random) -> None:
+    def _drain(self, rng: random.Random) -> None:
+        """Invoke both functions until nothing is queued for them, before and after a redrive."""
         for _ in range(2):
-            while self._produces(rng, {}) or self._consumes(rng, {}) or self.waits_for_a_message(rng):
+            while self._produce(rng, {}) or self._consume(rng, {}) or self.wait_for_message(rng):
                 pass
-            self.redrives(rng)
+            self.redrive(rng)
 
 
 @contextmanager
-def night_shop(seed: int, shape: Shape) -> Iterator[NightShop]:
-    """Open from here on; nothing of it is left afterwards."""
-    shop = NightShop(seed, shape)
-    acknowledged = shop.webhook.acknowledged
+def open_night_shop(seed: int, config: ShopConfig) -> Iterator[NightShop]:
+    """Open a shop whose functions are patched until the end of the block."""
+    shop = NightShop(seed, config)
     with ExitStack() as stack:
-        stack.enter_context(shop.world.wired())
-        told = mock.patch.object(api, "_is_delivered", lambda _store, event: event.id in acknowledged)
-        stack.enter_context(told)
-        if shape.small_pieces:
-            stack.enter_context(small_pieces())
+        stack.enter_context(shop.world.patched())
+        stack.enter_context(deliveries_by_event(shop.webhook.acknowledged))
+        if config.small_slices:
+            stack.enter_context(small_slices())
         stack.callback(shop.world.invocations.kill_all)
         yield shop

@@ -1,9 +1,9 @@
-"""Who sent what, and what of it the runs count: any producer sends a session, and the one that moves the
-cursor counts it.
+"""Which producer sent what, and what of it the runs count.
 
-Two producers of a run that overlap, or one that dies and the next, need not send the same: a session is
-completed or paid between their looks at Stripe. What only the one sent that did not get to count has an
-outcome all the same, and is not in `enqueued`. This class is known here session by session.
+Any producer of a run sends a session, and the one that moves the cursor counts it. Two producers that
+overlap, or one that dies and its successor, need not send the same: a session may be completed or paid
+between their requests to Stripe. A session that was sent only by the producer that did not count has an
+outcome and is not in `enqueued`. This class knows these sessions one by one.
 """
 
 import json
@@ -14,25 +14,30 @@ from tests.model.invocations import Invocation, Invocations
 
 
 class Sendings:
-    """`counted`: by run, the sessions that its `enqueued` stands for. `bodies` gives those of all messages
-    that are there, dead letters too."""
+    """`counted` has the sessions that the `enqueued` of a run stands for, by run.
 
-    def __init__(self, invocations: Invocations, bodies: Callable[[], list[str]]) -> None:
+    `read_bodies` returns the bodies of all messages that exist, dead letters included.
+    """
+
+    def __init__(self, invocations: Invocations, read_bodies: Callable[[], list[str]]) -> None:
         self.counted: dict[str, set[str]] = defaultdict(set)
         self._invocations = invocations
-        self._bodies = bodies
+        self._read_bodies = read_bodies
         self._sent: dict[tuple[Invocation, str], set[str]] = defaultdict(set)
         self._overtaken: set[tuple[Invocation, str]] = set()
 
-    def sends(self, body: str) -> None:
-        """A message was taken by the queue."""
+    def record(self, body: str) -> None:
+        """Record a message that the queue accepted."""
         if running := self._invocations.running:
-            run_id, session_id = _ids(body)
+            run_id, session_id = _parse_ids(body)
             self._sent[running, run_id].add(session_id)
 
-    def counts(self, run_id: str, number: int, settled: Sequence[str]) -> Iterator[str]:
-        """A run's cursor moves, and `enqueued` by that number. `settled`: what waited for its payment and has
-        an outcome of this run already; a producer counts it for one that died."""
+    def count(self, run_id: str, number: int, settled: Sequence[str]) -> Iterator[str]:
+        """Record that a run's cursor moves and its `enqueued` grows by `number`; yield what is wrong with it.
+
+        `settled` are the sessions that waited for their payment and already have an outcome of this run; a
+        producer counts them for one that died.
+        """
         running = self._invocations.running
         sent = self._sent.pop((running, run_id), set()) if running else set()
         before = [session_id for session_id in settled if session_id not in sent]
@@ -42,8 +47,8 @@ class Sendings:
         self.counted[run_id] |= now
         self._overtaken |= {(other, run_id) for other in self._invocations.paused}
 
-    def uncounted(self, run_id: str) -> set[str]:
-        """What was sent by producers that died, failed, or found that another had moved the cursor."""
+    def list_uncounted(self, run_id: str) -> set[str]:
+        """Return the sessions sent by producers that died, failed, or lost the race for the cursor."""
         sent = [
             sessions
             for (invocation, run), sessions in self._sent.items()
@@ -51,10 +56,10 @@ class Sendings:
         ]
         return set().union(*sent) - self.counted[run_id]
 
-    def on_their_way(self, run_id: str) -> set[str]:
-        return {session_id for run, session_id in map(_ids, self._bodies()) if run == run_id}
+    def list_queued(self, run_id: str) -> set[str]:
+        return {session_id for run, session_id in map(_parse_ids, self._read_bodies()) if run == run_id}
 
 
-def _ids(body: str) -> tuple[str, str]:
+def _parse_ids(body: str) -> tuple[str, str]:
     message = json.loads(body)
     return message["runId"], message["sessionId"]

@@ -1,13 +1,13 @@
-"""What many histories came to: how much happened in them, so that a model gone blind is seen."""
+"""What many histories came to: how much happened in them, so that a model gone blind is noticed."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.model.accidents import CALLS_OF, possible
-from tests.model.driver import Played
+from tests.model.accidents import CALL_WEIGHTS, list_faults
+from tests.model.driver import PlayedHistory
 
-# From here on every kind of accident has met every call.
-ENOUGH_FOR_ALL = 20_000
+# After this many nights, every kind of accident has met every call.
+NIGHTS_FOR_ALL_ACCIDENTS = 20_000
 SERVICES = {
     "list": "StripeApi",
     "events": "StripeApi",
@@ -19,91 +19,92 @@ SERVICES = {
 }
 HAPPENINGS = frozenset(
     {
-        "opens",
-        "completes",
-        "settles",
+        "session opened",
+        "session completed",
+        "session expired",
+        "payment settled",
+        "payment settled after weeks",
         "webhook writes",
         "webhook fails",
         "webhook swallowed",
         "webhook lost",
-        "webhook twice",
-        "schedule fires once",
-        "schedule fires twice",
-        "by hand: hours",
-        "by hand: backfill",
-        "by hand: limit",
-        "producer begins",
-        "producer goes on",
-        "producer ends",
-        "hop",
-        "Lambda tries again",
-        "Lambda drops",
-        "consumer begins",
-        "consumer goes on",
-        "consumer ends",
+        "webhook repeated",
+        "schedule fired once",
+        "schedule fired twice",
+        "schedule never fired",
+        "manual run: hours",
+        "manual run: backfill",
+        "manual run: limit",
+        "producer began",
+        "producer resumed",
+        "producer ended",
+        "producer continued",
+        "Lambda retried",
+        "Lambda dropped an event",
+        "consumer began",
+        "consumer resumed",
+        "consumer ended",
         "deletion lost",
         "message duplicated",
-        "operator redrives",
-        "key rotates",
-        "key rotates, parameter later",
+        "dead letters redriven",
+        "key rotated",
+        "key rotated, parameter later",
         "key mended",
+        "key cannot read events",
         "quiet",
     }
 )
 
 
 @dataclass
-class Tally:
+class HistoryTally:
+    """The sums over many histories."""
+
     histories: int = 0
     nights: int = 0
     seconds: float = 0.0
     happened: Counter[str] = field(default_factory=Counter)
     met: Counter[tuple[str, str]] = field(default_factory=Counter)
-    wrong: list[Played] = field(default_factory=list)
+    wrong: list[PlayedHistory] = field(default_factory=list)
 
-    def add(self, played: Played) -> None:
+    def add(self, played: PlayedHistory) -> None:
         self.histories += 1
         self.nights += played.nights
         self.seconds += played.seconds
         self.happened.update(played.happened)
         self.met.update(played.met)
-        if played.wrong:
+        if played.violations:
             self.wrong.append(played)
 
-    def never_happened(self) -> list[str]:
+    def list_missing_happenings(self) -> list[str]:
         return sorted(HAPPENINGS - self.happened.keys())
 
-    def never_met(self) -> list[tuple[str, str]]:
-        """Calls and what may happen at them that never came together."""
-        return sorted(_everything_possible() - self.met.keys())
+    def list_missing_accidents(self) -> list[tuple[str, str]]:
+        """Return the pairs of call and accident that never met."""
+        calls = {(SERVICES.get(name, "dynamodb"), name) for names in CALL_WEIGHTS.values() for name in names}
+        possible = {
+            (f"{service}.{method}", accident)
+            for service, method in calls
+            for accident in ("pause", *(fault.name for fault in list_faults(service, method)))
+        }
+        return sorted(possible - self.met.keys())
 
     def is_blind(self) -> bool:
-        """Whether something that should have happened in so many nights has not."""
-        rare = self.never_met() if self.nights >= ENOUGH_FOR_ALL else []
-        return bool(self.never_happened() or rare)
+        """Return whether something never happened that should have in so many nights."""
+        rare = self.list_missing_accidents() if self.nights >= NIGHTS_FOR_ALL_ACCIDENTS else []
+        return bool(self.list_missing_happenings() or rare)
 
     def report(self) -> str:
-        lines = [f"  {count:8} {what}" for what, count in sorted(self.happened.items())]
         met = Counter[str]()
         for (call, _), count in self.met.items():
             met[call] += count
-        lines += [f"  {count:8} accidents at {call}" for call, count in sorted(met.items())]
         found = f"{self.nights} bad nights in {self.histories} histories, {len(self.wrong)} of them wrong"
-        pace = f"{60 * self.nights / self.seconds:.0f} nights a minute on one processor"
         return "\n".join(
             [
-                f"{found}; {pace}",
-                *lines,
-                f"  never happened: {self.never_happened() or 'nothing'}",
-                f"  never met: {self.never_met() or 'nothing'}",
+                f"{found}; {60 * self.nights / self.seconds:.0f} nights a minute on one processor",
+                *(f"  {count:8} {what}" for what, count in sorted(self.happened.items())),
+                *(f"  {count:8} accidents at {call}" for call, count in sorted(met.items())),
+                f"  never happened: {self.list_missing_happenings() or 'nothing'}",
+                f"  never met: {self.list_missing_accidents() or 'nothing'}",
             ]
         )
-
-
-def _everything_possible() -> set[tuple[str, str]]:
-    calls = {(SERVICES.get(method, "dynamodb"), method) for calls in CALLS_OF.values() for method in calls}
-    return {
-        (f"{service}.{method}", name)
-        for service, method in calls
-        for name in ("pause", *(fault.name for fault in possible(service, method)))
-    }

@@ -1,184 +1,174 @@
-"""Stories that the model found, told by themselves: a seed is a story only as long as the driver stays."""
+"""Stories that the model found, told step by step: a seed tells a story only as long as the driver stays."""
 
 import json
 import random
-from contextlib import contextmanager
 from dataclasses import replace
 from unittest import mock
 
 import pytest
 
 from recon.dynamodb.runs import Runs
-from recon.timestamps import HOUR, MINUTE
+from recon.timestamps import HOUR, MINUTE, to_iso
 from testkit.world import KEY
 from tests.model.accidents import PAUSE
-from tests.model.books import number, text
-from tests.model.model_world import Shape
-from tests.model.night_shop import night_shop
-from tests.model.verdict import wrong_at_rest
-from tests.simulation.history import iso
-from tests.simulation.plans import Fate, night
+from tests.model.function_actions import night
+from tests.model.model_world import ShopConfig
+from tests.model.night_shop import NightShop, open_night_shop
+from tests.model.verdict import check_at_rest
+from tests.model.webhook import Handling
 
 
-def test_a_first_scheduled_run_that_is_overtaken_while_it_begins_and_fails_is_made_up_for():
-    """Another run held the state when its record was made, so nobody remembered where it had begun."""
-    rng = random.Random(1)
-    with night_shop(0, Shape()) as shop:
-        sale = shop.customers.opens(rng, shop.now)
-        shop.waits(HOUR)
-        shop.customers.completes(sale, shop.now)
-        assert sale.wants_order
-        shop.world.clock.now = night(0)
-        shop.nights = 1
-        shop.invokes({"trigger": "scheduled", "scheduledTime": iso(night(0))}, {("get_item", 1): PAUSE})
-        shop.waits(1)
-        shop.invokes({"lookbackHours": 1}, {})
-        shop.world.account.keys = {"sk_test_other"}
-        shop.goes_on(rng)
-        shop.waiting.clear()
-        shop.world.account.keys = {KEY}
-        shop.comes_to_rest(rng)
-        assert wrong_at_rest(shop) == []
+class StoryShop(NightShop):
+    """A night shop with steps that depend on no draw."""
+
+    def open(self, *, pays_later=False):
+        """Open a session of a known user for money."""
+        sale = self.customers.open_session(self.rng, self.now)
+        sale.spec = replace(sale.spec, mode="payment", metadata={"userId": "user1"}, event_made=True)
+        sale.pays_after, sale.completes_as = 0 if pays_later else None, "paid"
+        return sale
+
+    def start_run(self, number, planned):
+        """Invoke the producer with the schedule of a night."""
+        self.nights = number + 1
+        self.wait_until(night(number))
+        self.invoke_producer({"trigger": "scheduled", "scheduledTime": to_iso(night(number))}, planned)
+
+    def find_messages(self, session_id):
+        messages = self.world.memory_sqs.messages(self.world.queue)
+        return [message for message in messages if json.loads(message.body)["sessionId"] == session_id]
+
+    def consume_only(self, session_id):
+        """Consume the message of one session; the others become visible later."""
+        for message in self.world.memory_sqs.messages(self.world.queue):
+            if json.loads(message.body)["sessionId"] != session_id:
+                message.visible_at = self.now + HOUR
+        assert self._consume(self.rng, {})
+
+    def deliver_all_events(self):
+        for sent in list(self.customers.in_flight):
+            self._deliver(sent, Handling.WRITES)
+
+    def rest(self):
+        self.come_to_rest(self.rng)
+        return check_at_rest(self)
 
 
-def opened(shop, rng, *, pays_later=False):
-    """Of a known user and for money, whatever the dice say."""
-    sale = shop.customers.opens(rng, shop.now)
-    sale.spec = replace(sale.spec, mode="payment", metadata={"userId": "user1"}, event_made=True)
-    sale.pays_later, sale.completes_as = pays_later, "paid"
-    return sale
+@pytest.fixture
+def shop():
+    with mock.patch("tests.model.night_shop.NightShop", StoryShop), open_night_shop(0, ShopConfig()) as shop:
+        shop.rng = random.Random(1)
+        yield shop
 
 
-def scheduled(shop, at, met):
-    shop.invokes({"trigger": "scheduled", "scheduledTime": iso(night(at))}, met)
+def test_overtaken_first_run_that_fails_is_made_up_for(shop):
+    """Another run holds the state when the first run's record is made, so only the record knows its start."""
+    sale = shop.open()
+    shop.wait(HOUR)
+    shop.customers.complete(sale, shop.now)
+    shop.start_run(0, {("get_item", 1): PAUSE})
+    shop.wait(1)
+    shop.invoke_producer({"lookbackHours": 1}, {})
+    shop.world.account.keys = {"sk_test_other"}
+    shop.resume(shop.rng)
+    shop.queued_events.clear()
+    shop.world.account.keys = {KEY}
+    assert shop.rest() == []
 
 
-def messages_of(shop, session_id):
-    there = shop.world.memory_sqs.messages(shop.world.queue)
-    return [message for message in there if json.loads(message.body)["sessionId"] == session_id]
+@pytest.fixture
+def two_producers(shop):
+    """Let a schedule fire twice, with two producers that send different sessions.
+
+    One producer asks who paid, the other asks after a payment and counts what it sends: the paid session is
+    sent by the first one only. Return the shop, the counted and the uncounted sale.
+    """
+    waits = shop.open(pays_later=True)
+    shop.wait(HOUR)
+    shop.customers.complete(waits, shop.now)
+    for _ in range(2):
+        shop.start_night(shop.rng)
+        shop._drain(shop.rng)
+    assert shop.checks.records.pending == {waits.id}
+    shop.wait(HOUR)
+    sold = shop.open()
+    shop.wait(HOUR)
+    shop.customers.complete(sold, shop.now)
+    shop.start_run(2, {("send_message_batch", 1): PAUSE})
+    shop.customers.settle(waits, shop.now)
+    shop.wait(1)
+    shop.start_run(2, {})
+    shop.resume(shop.rng)
+    return shop, sold, waits
 
 
-def webhook_hears_all(shop):
-    for told in list(shop.customers.in_flight):
-        shop._hears(told, Fate.WRITES)
-
-
-@contextmanager
-def two_producers_that_send_different_sessions():
-    """The schedule fires twice. One producer has asked who paid, the other asks after a payment, and counts
-    what it sends: the session that was paid is sent by the first one only. Gives shop, counted, uncounted."""
-    rng = random.Random(1)
-    with night_shop(0, Shape()) as shop:
-        waits = opened(shop, rng, pays_later=True)
-        shop.waits(HOUR)
-        shop.customers.completes(waits, shop.now)
-        for _ in range(2):
-            shop.night_falls(rng)
-            shop._works_off(rng)
-        assert shop.books.pending == {waits.id}
-        shop.waits(HOUR)
-        sold = opened(shop, rng)
-        shop.waits(HOUR)
-        shop.customers.completes(sold, shop.now)
-        shop.world.clock.now = night(2)
-        shop.nights = 3
-        scheduled(shop, 2, {("send_message_batch", 1): PAUSE})
-        shop.customers.settles(waits, shop.now)
-        shop.waits(1)
-        scheduled(shop, 2, {})
-        shop.goes_on(rng)
-        yield shop, sold, waits
-
-
-def works_only_on(shop, rng, session_id):
-    """The other messages come later."""
-    for message in shop.world.memory_sqs.messages(shop.world.queue):
-        if json.loads(message.body)["sessionId"] != session_id:
-            message.visible_at = shop.now + HOUR
-    assert shop._consumes(rng, {})
-
-
-def test_a_session_that_only_one_of_two_producers_sent_is_not_counted_and_nothing_is_lost():
-    """Its outcome makes the run done one message early; that message is there, and is worked on."""
-    rng = random.Random(1)
-    with two_producers_that_send_different_sessions() as (shop, sold, waits):
-        works_only_on(shop, rng, waits.id)
-        run_id = text(shop.books.state, "lastSyncRunId")
-        run = shop.books.runs[run_id]
-        assert (text(run, "status"), number(run, "enqueued")) == ("done", 1)
-        assert shop.books.outcomes[run_id].keys() == {waits.id}
-        assert messages_of(shop, sold.id)
-        shop.comes_to_rest(rng)
-        assert wrong_at_rest(shop) == []
-        assert len(shop.books.orders[sold.id]) == len(shop.books.orders[waits.id]) == 1
+def test_session_sent_by_one_of_two_producers_is_uncounted(two_producers):
+    """Its outcome makes the run done one message early; that message exists and is processed."""
+    shop, sold, waits = two_producers
+    shop.consume_only(waits.id)
+    records = shop.checks.records
+    run = records.runs[records.last_run_id]
+    assert (run["status"], run["enqueued"]) == ("done", 1)
+    assert records.outcomes[records.last_run_id].keys() == {waits.id}
+    assert shop.find_messages(sold.id)
+    assert shop.rest() == []
+    assert len(records.orders[sold.id]) == len(records.orders[waits.id]) == 1
 
 
 @pytest.mark.parametrize("before_the_end", [True, False])
-def test_a_message_that_is_lost_beside_an_uncounted_one_is_called_wrong(before_the_end):
-    rng = random.Random(1)
-    with two_producers_that_send_different_sessions() as (shop, sold, waits):
-        if not before_the_end:
-            works_only_on(shop, rng, waits.id)
-        for message in messages_of(shop, sold.id):
-            shop.world.memory_sqs._queue(shop.world.queue).messages.remove(message)
-        if before_the_end:
-            works_only_on(shop, rng, waits.id)
-        assert any("is behind the watermark" in wrong for wrong in shop.books.wrong) is before_the_end
-        shop.comes_to_rest(rng)
-        assert any("has no outcome of them" in wrong for wrong in wrong_at_rest(shop))
+def test_lost_message_beside_an_uncounted_one_is_found(two_producers, before_the_end):
+    shop, sold, waits = two_producers
+    if not before_the_end:
+        shop.consume_only(waits.id)
+    for message in shop.find_messages(sold.id):
+        shop.world.memory_sqs._queue(shop.world.queue).messages.remove(message)
+    if before_the_end:
+        shop.consume_only(waits.id)
+    assert any("is behind the watermark" in wrong for wrong in shop.checks.violations) is before_the_end
+    assert any("has no outcome of them" in wrong for wrong in shop.rest())
 
 
-def test_an_outcome_of_a_session_that_nobody_sent_is_called_wrong():
-    rng = random.Random(1)
-    with two_producers_that_send_different_sessions() as (shop, _, waits):
-        run_id = text(shop.books.state, "lastSyncRunId")
-        shop.comes_to_rest(rng)
-        assert wrong_at_rest(shop) == []
-        shop.sendings._sent.clear()
-        assert any(f"run {run_id} has outcomes of {[waits.id]}" in wrong for wrong in wrong_at_rest(shop))
+def test_outcome_of_a_session_that_was_not_sent_is_found(two_producers):
+    shop, _, waits = two_producers
+    run_id = shop.checks.records.last_run_id
+    assert shop.rest() == []
+    shop.sendings._sent.clear()
+    assert any(f"run {run_id} has outcomes of {[waits.id]}" in wrong for wrong in check_at_rest(shop))
 
 
-@contextmanager
-def a_session_in_the_windows_of_two_more_nights():
-    """Completed in the night, unpaid, after the window of that night's run has ended. Gives shop and sale."""
-    rng = random.Random(1)
-    with night_shop(0, Shape()) as shop:
-        shop.night_falls(rng)
-        shop.waits(-6 * MINUTE)
-        sale = opened(shop, rng, pays_later=True)
-        shop.waits(6 * MINUTE)
-        shop._works_off(rng)
-        shop.customers.completes(sale, shop.now)
-        yield shop, sale
+@pytest.fixture
+def unpaid_sale(shop):
+    """Complete a session unpaid in the night, after that run's window and inside those of two more nights."""
+    shop.start_night(shop.rng)
+    shop.wait(-6 * MINUTE)
+    sale = shop.open(pays_later=True)
+    shop.wait(6 * MINUTE)
+    shop._drain(shop.rng)
+    shop.customers.complete(sale, shop.now)
+    shop.wait(MINUTE)
+    return sale
 
 
-def test_a_message_from_before_the_payment_leaves_nothing_waiting_beside_the_webhooks_order():
-    rng = random.Random(1)
-    with a_session_in_the_windows_of_two_more_nights() as (shop, sale):
-        shop.waits(MINUTE)
-        shop.invokes({"lookbackHours": 1}, {("send_message_batch", 1): PAUSE})
-        shop.customers.settles(sale, shop.now)
-        webhook_hears_all(shop)
-        shop.goes_on(rng)
-        shop._works_off(rng)
-        assert shop.books.pending == set()
-        shop.comes_to_rest(rng)
-        assert wrong_at_rest(shop) == []
+def test_message_sent_before_the_payment_leaves_no_pending_entry(shop, unpaid_sale):
+    """The webhook writes the order before the message is processed."""
+    shop.invoke_producer({"lookbackHours": 1}, {("send_message_batch", 1): PAUSE})
+    shop.customers.settle(unpaid_sale, shop.now)
+    shop.deliver_all_events()
+    shop.resume(shop.rng)
+    shop._drain(shop.rng)
+    assert shop.checks.records.pending == set()
+    assert shop.rest() == []
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_what_waits_is_forgotten_by_the_first_run_whose_window_has_passed_it(asked):
-    """While it lies in the windows it is found with its order, and nobody knows that it waits."""
-    rng = random.Random(1)
-    with a_session_in_the_windows_of_two_more_nights() as (shop, sale):
-        shop.waits(MINUTE)
-        shop.invokes({"lookbackHours": 1}, {})
-        shop._works_off(rng)
-        shop.customers.settles(sale, shop.now)
-        webhook_hears_all(shop)
-        assert shop.books.pending == {sale.id}
-        with mock.patch.object(Runs, "pending", Runs.pending if asked else lambda self: iter(())):
-            shop.comes_to_rest(rng)
-        wrong = wrong_at_rest(shop)
-        assert (wrong == []) is asked
-        assert asked or f"{sale.id} still waits for its payment" in wrong
+def test_pending_entry_is_removed_by_the_first_later_window(shop, unpaid_sale, asked):
+    """While the session is in the windows, it is found with its order and no run asks about its entry."""
+    shop.invoke_producer({"lookbackHours": 1}, {})
+    shop._drain(shop.rng)
+    shop.customers.settle(unpaid_sale, shop.now)
+    shop.deliver_all_events()
+    assert shop.checks.records.pending == {unpaid_sale.id}
+    with mock.patch.object(Runs, "pending", Runs.pending if asked else lambda self: iter(())):
+        wrong = shop.rest()
+    assert (wrong == []) is asked
+    assert asked or f"{unpaid_sale.id}: still waits for its payment" in wrong

@@ -1,6 +1,6 @@
-"""The same actions in any order that Hypothesis thinks of, which makes what it finds as short as it can be.
+"""The same actions in any order that Hypothesis chooses; it shrinks what it finds.
 
-HYPOTHESIS_EXAMPLES=2000 pytest tests/model/test_state_machine.py    searches for longer, at random
+HYPOTHESIS_EXAMPLES=2000 pytest tests/model/test_state_machine.py    searches longer, at random
 """
 
 import os
@@ -12,17 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from recon.timestamps import HOUR, MINUTE
-from tests.model.model_world import Shape
-from tests.model.night_shop import night_shop
-from tests.model.verdict import wrong_at_rest
+from tests.model.driver import ACTIONS
+from tests.model.function_actions import night
+from tests.model.model_world import ShopConfig
+from tests.model.night_shop import open_night_shop
+from tests.model.verdict import check_at_rest
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
-# Every draw of an action: shrunk to small numbers, which mean no accident, the first of a list, no wait.
+# An action's draws shrink to small numbers: no accident, the first of a list, no wait.
 DRAWS = st.randoms(note_method_calls=False, use_true_random=False)
 MOST_NIGHTS = 4
 
 
-def _action(name):
+def _build_rule(name):
     def act(self, rng):
         getattr(self.shop, name)(rng)
 
@@ -31,7 +33,7 @@ def _action(name):
 
 
 class NightShopMachine(RuleBasedStateMachine):
-    """After every step what must never be wrong is not; at rest every paid session has one order."""
+    """Checks the invariants after every step, and at rest that every paid session has one order."""
 
     def __init__(self):
         super().__init__()
@@ -39,43 +41,46 @@ class NightShopMachine(RuleBasedStateMachine):
         self.shop = None
 
     @initialize(seed=st.integers(0, 2**16), small=st.booleans(), receives=st.integers(1, 3))
-    def opens_the_shop(self, seed, small, receives):
-        self.shop = self._open.enter_context(night_shop(seed, Shape(small, receives)))
+    def open_shop(self, seed, small, receives):
+        self.shop = self._open.enter_context(open_night_shop(seed, ShopConfig(small, receives)))
 
     @rule(rng=DRAWS, wait=st.integers(0, 3 * HOUR))
-    def sells(self, rng, wait):
-        self.shop.opens(rng)
-        self.shop.waits(wait)
-        self.shop.completes(rng)
+    def sell(self, rng, wait):
+        self.shop.open_sessions(rng)
+        self.wait_in_scope(wait)
+        self.shop.complete_session(rng)
 
-    settles = _action("settles")
-    hears = _action("hears")
-    hears_twice = _action("hears_twice")
-    night_falls = precondition(lambda self: self.shop.nights < MOST_NIGHTS)(_action("night_falls"))
-    asks_by_hand = _action("asks_by_hand")
-    produces = _action("produces")
-    consumes = _action("consumes")
-    goes_on = precondition(lambda self: self.shop.paused)(_action("goes_on"))
-    duplicates = _action("duplicates")
-    redrives = _action("redrives")
-    rotates_the_key = _action("rotates_the_key")
-    mends_the_key = _action("mends_the_key")
-    waits_for_a_message = _action("waits_for_a_message")
+    vars().update({name: _build_rule(name) for name in ACTIONS})
+
+    @precondition(lambda self: self.shop.nights < MOST_NIGHTS)
+    @rule(rng=DRAWS)
+    def start_night(self, rng):
+        self.shop.start_night(rng)
+
+    @precondition(lambda self: 0 < self.shop.nights < MOST_NIGHTS)
+    @rule(rng=DRAWS, blind=st.booleans())
+    def pass_bad_night(self, rng, blind):
+        (self.shop.pass_blind_night if blind else self.shop.skip_night)(rng)
 
     @rule(seconds=st.integers(1, 10 * MINUTE))
-    def waits(self, seconds):
-        self.shop.waits(seconds)
+    def wait(self, seconds):
+        self.wait_in_scope(seconds)
+
+    def wait_in_scope(self, seconds):
+        """Wait, but not past the first night: sessions from before the window of its run are out of scope."""
+        until_first = max(0, night(0) - self.shop.now - 1)
+        self.shop.wait(seconds if self.shop.nights else min(seconds, until_first))
 
     @invariant()
     @precondition(lambda self: self.shop)
     def nothing_is_wrong(self):
-        assert self.shop.books.wrong == []
+        assert self.shop.checks.violations == []
 
     def teardown(self):
         try:
             if self.shop:
-                self.shop.comes_to_rest(random.Random(0))
-                assert wrong_at_rest(self.shop) == []
+                self.shop.come_to_rest(random.Random(0))
+                assert check_at_rest(self.shop) == []
         finally:
             self._open.close()
 
@@ -83,8 +88,7 @@ class NightShopMachine(RuleBasedStateMachine):
 NightShopMachine.TestCase.settings = settings(
     max_examples=int(EXAMPLES or 50),
     stateful_step_count=40,
-    # The same examples each time, unless somebody searches.
-    derandomize=not EXAMPLES,
+    derandomize=not EXAMPLES,  # the same examples each time, except for a search
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

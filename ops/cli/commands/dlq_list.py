@@ -1,4 +1,4 @@
-"""`nightly-sync dlq list`: what was given up, and why."""
+"""`nightly-sync dlq list`: the dead messages and their errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -6,99 +6,102 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_text import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.cli.signals import ending_like_ctrl_c
-from ops.dlq.check import Checked, check
-from ops.dlq.dead_letters import Listing, list_dead_letters
-from ops.dlq.queue import DeadLetterQueue
-from ops.format.text import counted, duration, worth
+from ops.cli.signals import interrupt_on_termination
+from ops.dlq.check import CheckedLetter, check_letters
+from ops.dlq.dead_letters import DeadLetterListing, list_dead_letters
+from ops.dlq.queue import open_dead_letter_queue
+from ops.format.text import duration, format_amount, quantity
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import stripe_access
+from recon.domain.reconcile import SkipReason
 
 EXAMPLES = ["nightly-sync dlq list", "nightly-sync dlq list --check"]
-# Enough to wait for Stripe in parallel; its pace is the connection's business.
+# Concurrent requests to Stripe; the connection limits their rate.
 THREADS = 8
 
 
 @dataclass(frozen=True)
-class Dead:
-    """Oldest first. `checked`: whether anybody asked what would become of them. `hidden`: messages in flight
-    at this moment, which may be dead as well."""
+class DeadLetterReport:
+    """The dead messages, oldest first.
 
-    letters: tuple[Checked, ...]
+    `checked` is True if their outcomes were predicted. `hidden` counts messages in flight, which may be dead
+    too.
+    """
+
+    letters: tuple[CheckedLetter, ...]
     checked: bool
     hidden: int
     truncated: bool
 
 
 def list_(
-    operator: Operator,
+    context: CommandContext,
     with_check: Annotated[
-        bool, typer.Option("--check", help="Also tell whether each would succeed now")
+        bool, typer.Option("--check", help="Also predict what a redrive of each would do")
     ] = False,
 ) -> CommandResult:
-    """Each dead message with its error, attempts, age and session. Moves nothing."""
-    place, now = operator.place, operator.now()
-    with operator.busy("reading the dead-letter queue"), ending_like_ctrl_c():
-        listing = list_dead_letters(box_of(place), place.table, now, place.deadline)
+    """List dead messages with error, attempts, age and session. Moves nothing."""
+    stack, now = context.stack, context.now()
+    with context.busy("reading the dead-letter queue"), interrupt_on_termination():
+        listing = list_dead_letters(open_dead_letter_queue(stack), stack.table, now, stack.deadline)
         letters = (
-            _checked(place, listing, now)
+            _predict(stack, listing, now)
             if with_check
-            else tuple(Checked(one, None) for one in listing.letters)
+            else tuple(CheckedLetter(one, None) for one in listing.letters)
         )
-    dead = Dead(letters, with_check, listing.hidden, listing.truncated)
+    report = DeadLetterReport(letters, with_check, listing.hidden, listing.truncated)
     return CommandResult(
-        dead, lambda screen: show(screen, dead), needs_attention=bool(letters or dead.hidden)
+        report, lambda screen: show(screen, report), needs_attention=bool(letters or report.hidden)
     )
 
 
-def box_of(place: Stack) -> DeadLetterQueue:
-    return DeadLetterQueue(place.sqs, place.names.dlq_url, place.names.queue_url)
+def _predict(stack: Stack, listing: DeadLetterListing, now: int) -> tuple[CheckedLetter, ...]:
+    with ThreadPoolExecutor(THREADS) as pool, stripe_access(stack) as stripe:
+        return tuple(check_letters(listing, stack.table, stripe.source, stack.settings, pool, now))
 
 
-def _checked(place: Stack, listing: Listing, now: int) -> tuple[Checked, ...]:
-    with ThreadPoolExecutor(THREADS) as pool, stripe_access(place) as stripe:
-        return tuple(check(listing, place.table, stripe, place.settings, pool, now))
-
-
-def show(screen: Screen, dead: Dead) -> None:
-    if not dead.letters and not dead.hidden:
+def show(screen: Screen, report: DeadLetterReport) -> None:
+    """Print each dead message as a paragraph."""
+    if not report.letters and not report.hidden:
         screen.text("The dead-letter queue is empty.", FINE)
-    for one in dead.letters:
-        _show_letter(screen, one, checked=dead.checked)
-    show_hidden(screen, dead.hidden)
-    if dead.truncated:
-        screen.text("There are more than one look reads.", NOTICE)
+    for one in report.letters:
+        _show_letter(screen, one, checked=report.checked)
+    show_hidden(screen, report.hidden)
+    if report.truncated:
+        screen.text("The queue has more messages than one listing reads.", NOTICE)
 
 
-def _show_letter(screen: Screen, one: Checked, *, checked: bool) -> None:
+def _show_letter(screen: Screen, one: CheckedLetter, *, checked: bool) -> None:
     letter = one.letter
     screen.text(letter.session_id or f"message {letter.message_id}", "bold")
     left = (letter.expires_at - letter.sent_at).total_seconds() - letter.age_seconds
     facts = [
         f"run {letter.run_id}" if letter.run_id else "",
-        worth(letter.amount, letter.currency),
-        counted(letter.attempts, "attempt") if letter.attempts else "",
+        format_amount(letter.amount, letter.currency),
+        quantity(letter.attempts, "attempt") if letter.attempts else "",
         f"{duration(letter.age_seconds)} old",
         f"SQS deletes it in {duration(max(0.0, left))}",
     ]
-    screen.indented(", ".join(filter(None, facts)))
-    screen.indented(letter.why)
+    screen.detail(", ".join(filter(None, facts)))
+    screen.detail(letter.why)
     if checked:
-        screen.indented(*_now(one.prospect))
+        screen.detail(*_describe_prediction(one.prospect))
 
 
-def _now(prospect: PredictedOutcome | None) -> tuple[str, str]:
-    """What a redrive would come to, and how good that is."""
-    match prospect:
+def _describe_prediction(prediction: PredictedOutcome | None) -> tuple[str, str]:
+    """Return what a redrive would do, and the style of the text."""
+    match prediction:
         case None:
-            return "settled: nothing left to do", FINE
+            return "nothing to do: already settled", FINE
         case PredictedOutcome(would=PredictedAction.CREATE):
-            return f"now it would become order {prospect.order_number}", FINE
+            return f"now it would become order {prediction.order_number}", FINE
+        case PredictedOutcome(would=PredictedAction.SKIP, reason=SkipReason.EXISTS):
+            return "nothing to do: its order exists", FINE
         case PredictedOutcome(would=PredictedAction.SKIP):
-            return f"now it would be skipped: {prospect.reason}", FINE
+            return f"nothing to do: it would be skipped as {prediction.reason}", FINE
         case _:
-            return f"now it would fail: {prospect.error_type}: {prospect.error_message}", TROUBLE
+            return f"now it would fail: {prediction.error_type}: {prediction.error_message}", TROUBLE

@@ -1,4 +1,4 @@
-"""`nightly-sync dlq purge`: drops messages on purpose."""
+"""`nightly-sync dlq purge`: give sessions up and delete their messages."""
 
 import sys
 from collections.abc import Mapping
@@ -7,40 +7,45 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
-from ops.cli.commands.dlq_text import not_there, require_any, show_missing
+from ops.cli.command import CommandContext
+from ops.cli.commands.dlq_text import missing_error, require_any, show_missing
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
-from ops.cli.signals import ending_like_ctrl_c
+from ops.cli.signals import interrupt_on_termination
 from ops.cli.usage import requires
 from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
-from ops.dlq.purge import LONGEST_REASON, Purge, Purged, Report, Verdict
+from ops.dlq.purge import LONGEST_REASON, Purge, PurgedMessage, PurgeReport, PurgeVerdict
+from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
-from ops.format.text import when, worth
+from ops.format.text import format_amount, format_time
 from ops.stack.stack import Stack
 
 EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
-    'nightly-sync dlq purge --session cs_live_a1b2c3 --because "refunded by hand" --yes',
+    'nightly-sync dlq purge --session cs_live_a1b2c3 --because "refunded manually" --yes',
 ]
 RULES = (requires("--yes", "--because", because="the reason is kept with the outcome"),)
 NONE: list[str] = []
-NOTHING = "nothing was dropped"
+NOTHING_PURGED = "nothing was dropped"
 
 
 def purge(
-    operator: Operator,
-    session: Annotated[list[str], typer.Option(metavar="ID", help="This session; can be repeated")] = NONE,
-    message: Annotated[
-        list[str], typer.Option(metavar="ID", help="This message, which names no session; can be repeated")
+    context: CommandContext,
+    session: Annotated[
+        list[str], typer.Option(metavar="ID", help="Purge this session; can be repeated")
     ] = NONE,
-    because: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the outcome")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+    message: Annotated[
+        list[str],
+        typer.Option(metavar="ID", help="Purge this message, which names no session; can be repeated"),
+    ] = NONE,
+    because: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Give the reason, which is kept with the outcome")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation")] = False,
 ) -> CommandResult:
-    """Gives sessions up for good: their outcome becomes skipped, dismissed, and their messages are deleted.
+    """Give sessions up: set their outcome to skipped (dismissed) and delete their messages.
 
-    Who did it and why is kept with the outcome. Asks before it does anything.
+    The operator's name and the reason are kept with the outcome. Asks for confirmation.
     """
     if not session and not message:
         raise CommandError(
@@ -49,17 +54,20 @@ def purge(
     if because is not None:
         require_reason(because)
     choice = MessageFilter(frozenset(session), frozenset(message))
-    with ending_like_ctrl_c():
-        agreed = Agreed(choice, because) if yes else _asked(operator, choice, because)
-        report = _dropped(operator, agreed)
+    with interrupt_on_termination():
+        confirmed = Confirmed(choice, because) if yes else _confirm(context, choice, because)
+        report = _purge(context, confirmed)
     failed = bool(report.missing or report.lapsed) or not all(one.is_deleted for one in report.purged)
     return CommandResult(report, lambda screen: show(screen, report), needs_attention=failed)
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """`names`: what was shown of the messages that `choice` names, by message id. `missing`: named at first,
-    and not there to be shown."""
+class Confirmed:
+    """A confirmed choice of messages.
+
+    `names` maps the message ids that were listed to what was shown. `missing` are the named sessions that
+    were not in the queue.
+    """
 
     choice: MessageFilter
     because: str | None
@@ -67,81 +75,84 @@ class Agreed:
     missing: tuple[str, ...] = ()
 
 
-def _dropped(operator: Operator, agreed: Agreed) -> Report:
-    place, choice, because = operator.place, agreed.choice, agreed.because or ""
+def _purge(context: CommandContext, confirmed: Confirmed) -> PurgeReport:
+    stack, choice, because = context.stack, confirmed.choice, confirmed.because or ""
     require_reason(because)
-    drop = Purge(box_of(place), place.table, place.runs, place.settings, place.deadline, operator.now)
+    queue = open_dead_letter_queue(stack)
+    purge = Purge(queue, stack.table, stack.runs, stack.settings, stack.deadline, context.now)
     try:
-        report = drop(list(choice.sessions), list(choice.message_ids), caller(place), because)
+        report = purge.run(list(choice.sessions), list(choice.message_ids), caller_name(stack), because)
     except KeyboardInterrupt:
-        operator.screen.tell("Stopped. Some may be given up already; the same purge again drops the rest.")
+        context.screen.log("Stopped. Some may be purged already; run the same purge again for the rest.")
         raise
-    gone = tuple(agreed.names.get(name, name) for name in report.missing)
+    gone = tuple(confirmed.names.get(name, name) for name in report.missing)
     if not report.purged and not report.lapsed:
-        raise not_there(gone, report.hidden, NOTHING)
-    return replace(report, missing=(*agreed.missing, *gone))
+        raise missing_error(gone, report.hidden, NOTHING_PURGED)
+    return replace(report, missing=(*confirmed.missing, *gone))
 
 
 def require_reason(because: str) -> None:
-    """Raise CannotRun if there is no reason, or if it would be cut."""
+    """Raise CommandError if the reason is empty or would be cut."""
     if not because.strip():
-        raise CommandError('say why: --because "TEXT" is kept with the outcome')
+        raise CommandError('give a reason: --because "TEXT" is kept with the outcome')
     if len(because) > LONGEST_REASON:
         raise CommandError(f"--because has {len(because)} characters; at most {LONGEST_REASON} are kept")
 
 
-def caller(place: Stack) -> str:
-    """Who does it, as IAM knows them: the last part of an ARN such as `…:assumed-role/Operator/jane`."""
-    arn: str = place.client("sts").get_caller_identity()["Arn"]
+def caller_name(stack: Stack) -> str:
+    """Return the caller's name in IAM: the last part of an ARN such as `…:assumed-role/Operator/jane`."""
+    arn: str = stack.client("sts").get_caller_identity()["Arn"]
     return arn.rpartition("/")[2] if "/" in arn else arn.rpartition(":")[2]
 
 
-def _asked(operator: Operator, choice: MessageFilter, because: str | None) -> Agreed:
-    """Shows what is about to go and asks on the terminal; nobody there is nobody who agrees. What was agreed
-    to are the messages that were shown, whatever the queue holds of their sessions by then."""
-    if operator.common.as_json or not sys.stdin.isatty():
-        raise CommandError("nobody is here to be asked: give --yes and --because")
-    place = operator.place
-    listing = list_dead_letters(box_of(place), place.table, operator.now(), place.deadline)
-    missing = choice.missing(listing.letters)
-    require_any(choice, missing, listing.hidden, NOTHING)
-    letters = choice.of(listing.letters)
+def _confirm(context: CommandContext, choice: MessageFilter, because: str | None) -> Confirmed:
+    """List the messages and ask for confirmation on the terminal.
+
+    The result names exactly the listed messages, even if the queue receives others of the same sessions.
+    Raise CommandError without a terminal and if the answer is no.
+    """
+    if context.options.as_json or not sys.stdin.isatty():
+        raise CommandError("there is no terminal to ask for confirmation: give --yes and --because")
+    stack = context.stack
+    listing = list_dead_letters(open_dead_letter_queue(stack), stack.table, context.now(), stack.deadline)
+    missing = choice.find_missing(listing.letters)
+    require_any(choice, missing, listing.hidden, NOTHING_PURGED)
+    letters = choice.select(listing.letters)
     for letter in letters:
-        amount = worth(letter.amount, letter.currency)
-        operator.screen.tell(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
-    if not typer.confirm("Give these up for good? Their orders will not be written", err=True):
-        raise CommandError("not agreed to; nothing was dropped")
-    because = because or str(typer.prompt("Why", err=True))
+        amount = format_amount(letter.amount, letter.currency)
+        context.screen.log(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
+    if not typer.confirm("Give these up? Their orders will not be written", err=True):
+        raise CommandError(f"not confirmed; {NOTHING_PURGED}")
+    because = because or str(typer.prompt("Reason", err=True))
     names = {letter.message_id: letter.session_id or letter.message_id for letter in letters}
-    return Agreed(MessageFilter(message_ids=frozenset(names)), because, names, tuple(missing))
+    return Confirmed(MessageFilter(message_ids=frozenset(names)), because, names, tuple(missing))
 
 
-def show(screen: Screen, report: Report) -> None:
+def show(screen: Screen, report: PurgeReport) -> None:
+    """Print what was purged and what was not."""
     for one in report.purged:
-        screen.text(f"{one.session_id or one.message_id}: {_told(one)}")
+        screen.text(f"{one.session_id or one.message_id}: {_describe(one)}")
         if one.listed_again_until:
             screen.text(
-                "  Runs whose window holds it look at it again, until about "
-                f"{when(one.listed_again_until)} UTC.",
+                "  Runs whose window contains it list it again, until about "
+                f"{format_time(one.listed_again_until)} UTC.",
                 NOTICE,
             )
         if not one.is_deleted:
             screen.text("  SQS did not delete the message; purge it again.", TROUBLE)
     for run_id in report.finished_runs:
-        screen.text(f"Run {run_id} is done: this was the last that it waited for.")
+        screen.text(f"Run {run_id} is done: this was its last open session.")
     for message_id in report.lapsed:
         screen.text(f"Could not hold message {message_id} until its turn; purge it again.", TROUBLE)
     show_missing(screen, report.missing, report.hidden if report.missing else 0)
 
 
-def _told(one: Purged) -> str:
+def _describe(one: PurgedMessage) -> str:
     match one.verdict:
-        case Verdict.DISMISSED:
+        case PurgeVerdict.DISMISSED:
             return "dismissed"
-        case Verdict.SETTLED:
-            return (
-                f"was settled already ({one.outcome} {one.reason or ''}".rstrip()
-                + "); the message is dropped"
-            )
-        case Verdict.NAMELESS:
-            return "dropped; it named no session, so no outcome tells of it"
+        case PurgeVerdict.SETTLED:
+            outcome = f"{one.outcome} {one.reason or ''}".rstrip()
+            return f"already settled ({outcome}); the message was dropped"
+        case PurgeVerdict.NAMELESS:
+            return "dropped; it names no session, so there is no outcome"

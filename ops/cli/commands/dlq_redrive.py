@@ -1,4 +1,4 @@
-"""`nightly-sync dlq redrive`: back to the queue, and what becomes of it."""
+"""`nightly-sync dlq redrive`: move messages back to the queue and follow their outcomes."""
 
 import time
 from collections.abc import Generator
@@ -9,20 +9,20 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
-from ops.cli.commands.dlq_redriven import redriven_of, show, show_plan
+from ops.cli.command import CommandContext
+from ops.cli.commands.dlq_redrive_result import build_result, show, show_plan
 from ops.cli.commands.dlq_text import require_any
 from ops.cli.screen import CommandResult
-from ops.cli.signals import ending_like_ctrl_c
+from ops.cli.signals import interrupt_on_termination
 from ops.cli.usage import conflict
 from ops.dlq.error_types import require_known
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.move_tasks import MoveTasks
-from ops.dlq.outcome_poller import Fate, Fates, OutcomePoller, follow_fates
-from ops.dlq.redrive import Moving, Redrive
+from ops.dlq.outcome_poller import OutcomePoller, RedriveFate, SessionStatuses, follow_outcomes
+from ops.dlq.queue import open_dead_letter_queue
+from ops.dlq.redrive import Redrive, RedriveProgress
 from ops.errors import CommandError
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.runs.status import is_consuming
 from recon.aws.queue import BATCH
 
@@ -36,70 +36,72 @@ RULES = (
         "--dry-run", "--per-second", "--follow", because="without a move, there is nothing to pace or follow"
     ),
 )
-# What fails for a passing reason comes back for hours; whoever waits wants to know about the rest.
+# Transient failures are retried for hours; the others have their outcome within this time.
 FOLLOW_SECONDS = 300.0
 NO_SESSIONS: list[str] = []
 
 
 def redrive(
-    operator: Operator,
+    context: CommandContext,
     session: Annotated[
-        list[str], typer.Option(metavar="ID", help="Only this session; can be repeated")
+        list[str], typer.Option(metavar="ID", help="Move only this session; can be repeated")
     ] = NO_SESSIONS,
     message: Annotated[
-        list[str], typer.Option(metavar="ID", help="Only this message, of `dlq list`; can be repeated")
+        list[str], typer.Option(metavar="ID", help="Move only this message of `dlq list`; can be repeated")
     ] = NO_SESSIONS,
     error_type: Annotated[
-        list[str], typer.Option(metavar="TYPE", help="Only what failed so; can be repeated")
+        list[str], typer.Option(metavar="TYPE", help="Move only messages with this error; can be repeated")
     ] = NO_SESSIONS,
-    most: Annotated[int | None, typer.Option("--max", min=1, help="So many at most, the oldest")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be moved")] = False,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, help="Move at most this many, the oldest")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be moved")] = False,
     per_second: Annotated[
-        float | None, typer.Option(min=0.1, max=500, help="Messages a second at most")
+        float | None, typer.Option(min=0.1, max=500, help="Move at most this many a second")
     ] = None,
     follow: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Wait so long for the outcomes")
+        float, typer.Option(metavar="SECONDS", min=0, help="Wait this long for the outcomes")
     ] = FOLLOW_SECONDS,
 ) -> CommandResult:
-    """Moves dead messages back to the queue and follows what becomes of them.
+    """Move dead messages back to the queue and follow their outcomes.
 
-    Everything is moved by SQS itself; a selection one by one. Stopped at any point, nothing is lost.
+    SQS moves the whole queue; a selection is moved in batches. Interrupting it at any point loses nothing.
     """
     for one in error_type:
         require_known(one)
     choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), most)
-    redrive = _redrive(operator, per_second)
-    with ending_like_ctrl_c():
+    redrive = _create_redrive(context, per_second)
+    with interrupt_on_termination():
         if dry_run:
-            return _planned(redrive, choice)
-        if per_second is not None and choice.is_everything and redrive.tasks.running():
+            return _plan(redrive, choice)
+        if per_second is not None and choice.is_everything and redrive.tasks.find_running():
             raise CommandError(
-                "another move is under way, at its own pace: leave --per-second out to follow it, "
-                "or wait until it is over"
+                "another move is running at its own rate: leave --per-second out to follow it, "
+                "or wait until it ends"
             )
-        # Asked first: whoever may not ask is told before anything is moved.
-        is_paused = not is_consuming(operator.place)
-        moved = _watched(operator, redrive(choice))
+        # Read before the move, so that a missing permission is reported before anything is moved.
+        is_paused = not is_consuming(context.stack)
+        moved = _show_move(context, redrive.run(choice))
         require_any(choice, moved.missing, moved.hidden, "nothing was moved")
         paused = is_paused and bool(moved.moved)
-        fates = _followed(operator, redrive, moved, 0.0 if paused else follow)
-    redriven = redriven_of(moved, fates, paused=paused)
-    return CommandResult(redriven, lambda screen: show(screen, redriven), redriven.needs_attention)
+        fates = _follow_outcomes(context, redrive, moved, 0.0 if paused else follow)
+    result = build_result(moved, fates, paused=paused)
+    return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _planned(redrive: Redrive, choice: MessageFilter) -> CommandResult:
+def _plan(redrive: Redrive, choice: MessageFilter) -> CommandResult:
     plan = redrive.plan(choice)
     require_any(choice, plan.missing, plan.hidden, "nothing would be moved")
     return CommandResult(plan, lambda screen: show_plan(screen, plan), bool(plan.missing or plan.hidden))
 
 
-def _redrive(operator: Operator, per_second: float | None) -> Redrive:
-    place = operator.place
+def _create_redrive(context: CommandContext, per_second: float | None) -> Redrive:
+    stack = context.stack
     return Redrive(
-        box=box_of(place),
-        tasks=MoveTasks(place.sqs, place.names.dlq_url, place.names.queue_url),
-        table=place.table,
-        deadline=place.deadline,
+        queue=open_dead_letter_queue(stack),
+        tasks=MoveTasks(stack.sqs, stack.outputs.dlq_url, stack.outputs.queue_url),
+        table=stack.table,
+        deadline=stack.deadline,
         now=time.time,
         clock=time.monotonic,
         sleep=time.sleep,
@@ -107,58 +109,63 @@ def _redrive(operator: Operator, per_second: float | None) -> Redrive:
     )
 
 
-def _watched(operator: Operator, seen: Generator[Moving]) -> Moving:
-    """The end of the move. Ctrl-C stops a move by hand; SQS goes on with its own."""
-    last: Moving | None = None
-    with _bar(operator) as bar:
+def _show_move(context: CommandContext, snapshots: Generator[RedriveProgress]) -> RedriveProgress:
+    """Show the move and return its last snapshot. Ctrl-C stops a move in batches, but not one by SQS."""
+    last: RedriveProgress | None = None
+    with _create_bar(context) as bar:
         task = bar.add_task("moving", total=None)
         try:
-            # What is held is given back before anything is told: the terminal may be gone.
-            with closing(seen):
-                for last in seen:
-                    words = f"moved {last.moved}"
-                    bar.update(task, completed=last.moved, total=last.total, description=words)
+            # Closing releases the held messages before anything is printed: the terminal may be gone.
+            with closing(snapshots):
+                for last in snapshots:
+                    text = f"moved {last.moved}"
+                    bar.update(task, completed=last.moved, total=last.total, description=text)
         except KeyboardInterrupt:
-            operator.screen.tell(stopped(last))
+            context.screen.log(describe_interruption(last))
             raise
-    assert last is not None  # noqa: S101 - a redrive says how far it got at least once
+    assert last is not None  # noqa: S101 - a redrive yields at least once
     return last
 
 
-def stopped(last: Moving | None) -> str:
-    """`last`: what was heard of the move. A batch that was on its way then was sent first, to be deleted
-    after."""
+def describe_interruption(last: RedriveProgress | None) -> str:
+    """Return what is known of an interrupted move from its last snapshot.
+
+    A batch is sent before it is deleted, so the next batch may be in both queues.
+    """
     if last is None:
-        return "Stopped at the beginning; `nightly-sync dlq list` shows what is there."
+        return "Stopped before anything was moved; `nightly-sync dlq list` lists the queue."
     if last.task:
-        return "Not followed any more; SQS goes on moving."
-    told = f"Stopped after {counted(last.moved, 'message')}"
+        return "Stopped following; SQS continues to move the messages."
+    stopped = f"Stopped after {quantity(last.moved, 'message')}"
     if last.is_over:
-        return f"{told}, which were all."
-    most = min(BATCH, last.left)
+        return f"{stopped}, which were all."
+    batch = min(BATCH, last.left)
     return (
-        f"{told}. Of the next {most}, some may be in both queues, which does no harm: a session is settled "
-        "once. All others are where they were."
+        f"{stopped}. Some of the next {batch} may be in both queues, which is harmless: each session is "
+        "settled once. All others are still in the dead-letter queue."
     )
 
 
-def _followed(operator: Operator, redrive: Redrive, moved: Moving, seconds: float) -> Fates:
-    looking = OutcomePoller(moved.letters, redrive.box, redrive.table, redrive.deadline, time.time)
-    last = Fates(())
-    with _bar(operator) as bar:
+def _follow_outcomes(
+    context: CommandContext, redrive: Redrive, moved: RedriveProgress, seconds: float
+) -> SessionStatuses:
+    poller = OutcomePoller(moved.letters, redrive.queue, redrive.table, redrive.deadline, time.time)
+    last = SessionStatuses(())
+    with _create_bar(context) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))
         try:
-            for last in follow_fates(looking, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
-                waiting = last.count(Fate.WAITING)
-                words = f"waiting for {counted(waiting, 'outcome')}"
-                bar.update(task, completed=len(last.sessions) - waiting, description=words)
+            for last in follow_outcomes(poller, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
+                waiting = last.count(RedriveFate.WAITING)
+                text = f"waiting for {quantity(waiting, 'outcome')}"
+                bar.update(task, completed=len(last.sessions) - waiting, description=text)
         except KeyboardInterrupt:
-            operator.screen.tell("Not followed any more; the consumer goes on. `nightly-sync status` tells.")
+            context.screen.log(
+                "Stopped following; the consumer continues. `nightly-sync status` shows its progress."
+            )
             raise
     return last
 
 
-def _bar(operator: Operator) -> Bar:
+def _create_bar(context: CommandContext) -> Bar:
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    watched = operator.is_watched
-    return Bar(*columns, console=operator.screen.err, transient=True, disable=not watched)
+    return Bar(*columns, console=context.screen.err, transient=True, disable=not context.is_interactive)

@@ -1,4 +1,4 @@
-"""`nightly-sync explain`: one session."""
+"""`nightly-sync explain`: everything about one session."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,96 +9,107 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
-from ops.cli.command import Operator
-from ops.cli.commands.dlq_list import box_of
-from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.command import CommandContext
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
+from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
-from ops.explain.facts import AtStripe, EventThere, Facts, InRun, Marker, OrderThere
-from ops.explain.gather import Sources, gather
-from ops.explain.ids import nobody_knows, session_id_of
-from ops.explain.verdict import verdict_of
-from ops.explain.verdict_types import Verdict
+from ops.explain.facts import (
+    CurrentSession,
+    EventDelivery,
+    EventMarker,
+    OutcomeInRun,
+    SessionFacts,
+    StoredOrder,
+)
+from ops.explain.gather import Sources, gather_facts
+from ops.explain.ids import describe_unknown_session, parse_session_id
+from ops.explain.verdict import decide_verdict
+from ops.explain.verdict_types import SessionVerdict
 from ops.format.links import session_url
-from ops.format.text import when
+from ops.format.text import format_time
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.errors import KeyUnavailable
 
 EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
-type Line = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Explanation:
+    """A session's facts and the verdict on them."""
+
     session_id: str
     url: str
     needs_attention: bool
-    verdict: Verdict
-    facts: Facts
+    verdict: SessionVerdict
+    facts: SessionFacts
 
 
 def explain(
-    operator: Operator,
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="A Checkout Session's id, cs_…")],
+    context: CommandContext,
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="The id of a Checkout Session, cs_…")],
 ) -> CommandResult:
-    """Everything known of one session, why it is as it is, and what the next run will do.
+    """Explain one session: what is known, why it is so, and what the next run will do.
 
-    Asks Stripe, the table, the dead-letter queue and the schedule. Exit code 1 when something is to be done.
+    Reads Stripe, the table, the dead-letter queue and the schedule. Exit code 1 if there is something to do.
     """
-    session_id, place, now = session_id_of(session), operator.place, operator.now()
-    with stripe_access(place) as stripe:
-        facts = gather(_sources(place, stripe, now), session_id, now)
+    session_id, stack, now = parse_session_id(session), context.stack, context.now()
+    with stripe_access(stack) as stripe:
+        facts = gather_facts(_build_sources(stack, stripe, now), session_id, now)
         if not facts.is_known:
-            raise CommandError(nobody_knows(facts, _livemode(stripe)))
-    verdict = verdict_of(facts)
-    told = Explanation(session_id, session_url(session_id), verdict.needs_attention, verdict, facts)
-    return CommandResult(told, lambda screen: show(screen, told), told.needs_attention)
+            raise CommandError(describe_unknown_session(facts, _read_livemode(stripe)))
+    verdict = decide_verdict(facts)
+    url = session_url(session_id)
+    result = Explanation(session_id, url, verdict.needs_attention, verdict, facts)
+    return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _sources(place: Stack, stripe: StripeAccess, now: int) -> Sources:
+def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> Sources:
     return Sources(
-        table=place.table,
-        box=box_of(place),
-        stripe=stripe,
-        settings=place.settings,
-        producer=place.producer_settings,
-        schedule=_schedule(place, now),
-        deadline=place.deadline,
+        table=stack.table,
+        queue=open_dead_letter_queue(stack),
+        stripe=stripe.source,
+        settings=stack.settings,
+        producer=stack.producer_settings,
+        schedule=_read_schedule(stack, now),
+        deadline=stack.deadline,
     )
 
 
-def _schedule(place: Stack, now: int) -> Schedule | None:
-    """None for whoever may not look at it: everything else can be told all the same."""
+def _read_schedule(stack: Stack, now: int) -> Schedule | None:
+    """Return None if the operator may not read the schedule: the rest can be shown without it."""
     with suppress(ClientError, BotoCoreError):
-        return read_schedule(place, now)
+        return read_schedule(stack, now)
     return None
 
 
-def _livemode(stripe: StripeAccess) -> bool | None:
+def _read_livemode(stripe: StripeAccess) -> bool | None:
     with suppress(KeyUnavailable):
         return stripe.livemode()
     return None
 
 
-def show(screen: Screen, told: Explanation) -> None:
-    facts, verdict = told.facts, told.verdict
+def show(screen: Screen, explanation: Explanation) -> None:
+    facts, verdict = explanation.facts, explanation.verdict
     screen.text(verdict.why, TROUBLE if verdict.needs_attention else FINE)
     screen.text(verdict.next)
     if verdict.to_do:
         screen.text(verdict.to_do, NOTICE)
     _section(screen, "Stripe")
-    screen.facts(_of_stripe(facts))
-    screen.text(told.url, "dim")
+    screen.facts(_stripe_lines(facts))
+    screen.text(explanation.url, "dim")
     _show_orders(screen, facts)
     _show_runs(screen, facts)
     _show_events(screen, facts)
     if facts.dead_letters:
         _section(screen, "Dead letters")
         for letter in facts.dead_letters:
-            screen.facts([(letter.message_id, f"until {when(letter.expires_at)}  {letter.why}", TROUBLE)])
+            screen.facts(
+                [(letter.message_id, f"until {format_time(letter.expires_at)}  {letter.why}", TROUBLE)]
+            )
     if facts.missing:
-        _section(screen, "Not known")
+        _section(screen, "Could not be read")
         for gap in facts.missing:
             screen.text(gap, NOTICE)
 
@@ -108,42 +119,39 @@ def _section(screen: Screen, heading: str) -> None:
     screen.text(heading, "bold")
 
 
-def _of_stripe(facts: Facts) -> Iterator[Line]:
+def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
     yield "session", facts.session_id, ""
     if facts.stripe:
-        yield from _of_session(facts.stripe)
+        yield from _session_lines(facts.stripe)
     elif facts.stripe_problem:
         yield "answer", f"{facts.stripe_problem.error_type}: {facts.stripe_problem.message}", NOTICE
     if facts.pending:
         seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
-        yield "waits", f"for its payment{seen}", ""
+        yield "pending", f"waits for its payment{seen}", ""
 
 
-def _of_session(said: AtStripe) -> Iterator[Line]:
-    yield (
-        "status",
-        f"{said.status}, {said.payment_status}, {said.mode}, {'live' if said.livemode else 'test'}",
-        "",
-    )
-    if said.created:
-        yield "created", f"{when(said.created)} UTC", ""
-    yield "amount", str(said.amount or "free"), ""
-    yield "user", said.user_id or "nobody", "" if said.user_id else NOTICE
-    yield "line items", str(said.line_items), ""
-    money = "refunded, or lost in a dispute" if said.refunded else "disputed" if said.disputed else ""
+def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
+    livemode = "live" if session.livemode else "test"
+    yield "status", f"{session.status}, {session.payment_status}, {session.mode}, {livemode}", ""
+    if session.created:
+        yield "created", f"{format_time(session.created)} UTC", ""
+    yield "amount", str(session.amount or "free"), ""
+    yield "user", session.user_id or "none", "" if session.user_id else NOTICE
+    yield "line items", str(session.line_items), ""
+    money = "refunded, or lost in a dispute" if session.refunded else "disputed" if session.disputed else ""
     if money:
         yield "money", money, NOTICE
 
 
-def _show_orders(screen: Screen, facts: Facts) -> None:
+def _show_orders(screen: Screen, facts: SessionFacts) -> None:
     if not facts.orders:
-        _section(screen, f"Orders: {'none found' if facts.orders_known else 'not looked for'}")
+        _section(screen, f"Orders: {'none found' if facts.orders_known else 'not searched'}")
     for number, order in enumerate(facts.orders, start=1):
         _section(screen, f"Order {number} of {len(facts.orders)}" if len(facts.orders) > 1 else "Order")
-        screen.facts(_of_order(order))
+        screen.facts(_order_lines(order))
 
 
-def _of_order(order: OrderThere) -> Iterator[Line]:
+def _order_lines(order: StoredOrder) -> Iterator[FactLine]:
     yield "number", order.order_number or "-", ""
     yield "key", order.key, ""
     yield "written by", f"{order.source}, run {order.run_id}" if order.run_id else order.source, ""
@@ -153,27 +161,27 @@ def _of_order(order: OrderThere) -> Iterator[Line]:
     yield "changed", order.updated_at or "-", ""
 
 
-def _show_runs(screen: Screen, facts: Facts) -> None:
-    _section(screen, "Runs" if facts.runs else "Runs: none has an outcome of it")
+def _show_runs(screen: Screen, facts: SessionFacts) -> None:
+    _section(screen, "Runs" if facts.runs else "Runs: none has an outcome")
     if facts.runs:
         screen.table(
-            ["run", "outcome", "at", "tries", "why"],
+            ["run", "outcome", "at", "attempts", "details"],
             map(_run_row, facts.runs),
-            right=["tries"],
+            right=["attempts"],
             whole=["run"],
         )
 
 
-def _run_row(run: InRun) -> list[str | Text]:
+def _run_row(run: OutcomeInRun) -> list[str | Text]:
     style = TROUBLE if run.error_type and run.outcome == "error" else NOTICE if run.drift else ""
     error = f"{run.error_type}: {run.error_message}" if run.error_type else ""
     dismissed = f"by {run.dismissed_by}: {run.dismissed_because}" if run.dismissed_by else ""
     why = "; ".join(filter(None, [run.reason or run.order_number or "", dismissed, error, *run.drift]))
-    tries = "" if run.attempts is None else str(run.attempts)
-    return [run.run_id, Text(run.outcome, style=style), run.updated_at or "", tries, why]
+    attempts = "" if run.attempts is None else str(run.attempts)
+    return [run.run_id, Text(run.outcome, style=style), run.updated_at or "", attempts, why]
 
 
-def _show_events(screen: Screen, facts: Facts) -> None:
+def _show_events(screen: Screen, facts: SessionFacts) -> None:
     if facts.events:
         _section(screen, "Events")
         screen.table(
@@ -181,13 +189,13 @@ def _show_events(screen: Screen, facts: Facts) -> None:
         )
 
 
-def _event_row(event: EventThere) -> list[str | Text]:
+def _event_row(event: EventDelivery) -> list[str | Text]:
     delivered = "delivered" if event.delivered else Text("not delivered", style=NOTICE)
     kind = event.type.removeprefix("checkout.session.")
-    handled = _handled(event.marker) if event.marker else "no record"
-    return [event.id, kind, when(event.created), delivered, handled]
+    handled = _describe_marker(event.marker) if event.marker else "no record"
+    return [event.id, kind, format_time(event.created), delivered, handled]
 
 
-def _handled(marker: Marker) -> str:
+def _describe_marker(marker: EventMarker) -> str:
     order = "order written" if marker.order_created else "no order"
     return f"by {marker.source}" + (f", {order}" if marker.order_created is not None else "")

@@ -1,17 +1,25 @@
-"""`nightly-sync logs RUN`: what both functions logged of a run."""
+"""`nightly-sync logs RUN`: the log lines of a run."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
-from ops.cli.commands.show import RunId, run_named
+from ops.cli.command import CommandContext
+from ops.cli.commands.show import RunId, find_run
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.errors import CommandError
-from ops.explain.ids import session_id_of
+from ops.explain.ids import parse_session_id
 from ops.runs.history import PastRun
-from ops.runs.logs import Filter, Level, LogLine, kept_days, log_group, period_of, read_lines
+from ops.runs.logs import (
+    Level,
+    LogFilter,
+    LogLine,
+    log_group,
+    read_lines,
+    read_retention_days,
+    search_period,
+)
 from ops.stack.stack import Stack
 from recon.dynamodb.records import outcome_key
 
@@ -24,8 +32,12 @@ _STYLES = {"WARNING": NOTICE, "ERROR": TROUBLE}
 
 
 @dataclass(frozen=True)
-class Logged:
-    """The oldest line first. `kept_days` is asked for where there is no line, None then: for ever."""
+class RunLogs:
+    """The matching lines of a run, oldest first.
+
+    `kept_days` is the retention of the log group. It is read only if the run has no line, and None if lines
+    do not expire.
+    """
 
     run_id: str
     lines: tuple[LogLine, ...]
@@ -33,54 +45,56 @@ class Logged:
 
 
 def logs(
-    operator: Operator,
+    context: CommandContext,
     run: RunId,
     level: Annotated[
-        Level, typer.Option(case_sensitive=False, help="Only lines of this level and above")
+        Level, typer.Option(case_sensitive=False, help="Show only lines of at least this level")
     ] = Level.INFO,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="Only lines of this session")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Show only lines of this session")] = None,
 ) -> CommandResult:
-    """The run's log lines, ordered, from both functions, and Lambda's own of time-outs meanwhile."""
-    session_id = session_id_of(session) if session else None
-    place, now = operator.place, operator.now()
-    found = run_named(place, run, now)
-    logged = _logged(place, found, Filter(level, session_id), now)
-    return CommandResult(logged, lambda screen: show(screen, logged))
+    """Show the log lines of a run from both functions, with Lambda's own messages about time-outs."""
+    session_id = parse_session_id(session) if session else None
+    past = find_run(context.stack, run, context.now())
+    result = _read_logs(context.stack, past, LogFilter(level, session_id), context.now())
+    return CommandResult(result, lambda screen: show(screen, result))
 
 
-def _logged(place: Stack, run: PastRun, wanted: Filter, now: int) -> Logged:
-    client = place.client("logs")
-    functions = {"producer": place.names.producer, "consumer": place.names.consumer}
-    groups = {name: log_group(place.configuration(function)) for name, function in functions.items()}
-    lines = read_lines(client, groups, run.run_id, period_of(run.started_at, run.completed_at, now))
-    if wanted.session_id and not any(line.session_id == wanted.session_id for line in lines):
-        _require_outcome(place, run.run_id, wanted.session_id)
-    taken = tuple(line for line in lines if wanted.takes(line))
-    return Logged(run.run_id, taken, None if lines else kept_days(client, groups["producer"]))
+def _read_logs(stack: Stack, run: PastRun, condition: LogFilter, now: int) -> RunLogs:
+    client = stack.client("logs")
+    functions = {"producer": stack.outputs.producer, "consumer": stack.outputs.consumer}
+    groups = {name: log_group(stack.configuration(function)) for name, function in functions.items()}
+    period = search_period(run.started_at, run.completed_at, now)
+    lines = read_lines(client, groups, run.run_id, period)
+    session_id = condition.session_id
+    if session_id and not any(line.session_id == session_id for line in lines):
+        _require_outcome(stack, run.run_id, session_id)
+    matching = tuple(line for line in lines if condition.matches(line))
+    return RunLogs(run.run_id, matching, None if lines else read_retention_days(client, groups["producer"]))
 
 
-def _require_outcome(place: Stack, run_id: str, session_id: str) -> None:
-    """Raise CannotRun if the run has no outcome of the session."""
-    if place.table.get(outcome_key(run_id, session_id)) is None:
+def _require_outcome(stack: Stack, run_id: str, session_id: str) -> None:
+    """Raise CommandError if the run has no outcome of the session."""
+    if stack.table.get(outcome_key(run_id, session_id)) is None:
         raise CommandError(
             f"neither a log line nor an outcome of run {run_id} names {session_id}; "
             f"`nightly-sync show {run_id}` lists its sessions"
         )
 
 
-def show(screen: Screen, logged: Logged) -> None:
-    if not logged.lines:
-        kept = f"; logs are kept for {logged.kept_days} days" if logged.kept_days else ""
-        screen.text(f"No line of run {logged.run_id} that was asked for{kept}.")
-    for line in logged.lines:
-        screen.line(_text(line), _STYLES.get(line.level, ""))
-    if not all(line.of_this_run for line in logged.lines):
-        screen.tell("* Lambda's own words, which name no run: said while this one was going on.")
+def show(screen: Screen, result: RunLogs) -> None:
+    """Print the lines."""
+    if not result.lines:
+        kept = f"; logs are kept for {result.kept_days} days" if result.kept_days else ""
+        screen.text(f"No matching log line of run {result.run_id}{kept}.")
+    for line in result.lines:
+        screen.line(_format_line(line), _STYLES.get(line.level, ""))
+    if not all(line.of_this_run for line in result.lines):
+        screen.log("* logged by Lambda during this run; it may belong to another run.")
 
 
-def _text(line: LogLine) -> str:
+def _format_line(line: LogLine) -> str:
     mark = " " if line.of_this_run else "*"
-    moment = line.at.strftime("%Y-%m-%d %H:%M:%S")
+    time = line.at.strftime("%Y-%m-%d %H:%M:%S")
     facts = " ".join(f"{name}={value}" for name, value in line.facts.items())
-    words = [line.session_id, line.message, facts]
-    return f"{moment} {line.level:7} {line.function}{mark} " + "  ".join(filter(None, words))
+    texts = [line.session_id, line.message, facts]
+    return f"{time} {line.level:7} {line.function}{mark} " + "  ".join(filter(None, texts))

@@ -1,4 +1,4 @@
-"""`nightly-sync pause` and `resume`: the schedule and the consumer, off and on."""
+"""`nightly-sync pause` and `resume`: switch the schedule and the consumer off and on."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,182 +10,186 @@ from typing import Annotated
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.command import CommandContext
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
-from ops.format.text import counted, duration, when
+from ops.format.text import duration, format_time, quantity
 from ops.runs.status import read_schedule
 from ops.stack.pause_resume import (
     CONSUMER,
     SCHEDULE,
     SCHEDULE_OFF,
     SCHEDULE_ON,
-    Change,
-    Waiting,
-    deployed_parameter,
+    QueueBacklog,
+    StateChange,
+    read_backlog,
+    read_stack_parameter,
     switch_mapping,
     switch_schedule,
-    waiting_of,
 )
 from recon.config import MAX_LOOKBACK_HOURS
 
 PAUSE_EXAMPLES = [
     "nightly-sync pause",
-    "nightly-sync pause --schedule-only   # what waits is still worked on, runs by hand too",
+    "nightly-sync pause --schedule-only   # the consumer still processes the queue and manual runs",
     "nightly-sync pause --queue-only      # write no orders for a while; runs only fill the queue",
 ]
 RULES = (conflict("--schedule-only", "--queue-only", because="together they leave nothing to do"),)
 RESUME_EXAMPLES = ["nightly-sync resume", "nightly-sync resume --queue-only"]
 STATE_PARAMETER = "ScheduleState"
-MOST_DAYS = MAX_LOOKBACK_HOURS // 24
+MAX_DAYS = MAX_LOOKBACK_HOURS // 24
 ScheduleOnly = Annotated[bool, typer.Option("--schedule-only", help="Leave the consumer as it is")]
 QueueOnly = Annotated[bool, typer.Option("--queue-only", help="Leave the schedule as it is")]
 
 
 @dataclass(frozen=True)
-class Switched:
-    """`next_due`: None where nothing is due. `deployed_state`: the schedule's, by the stack's parameter."""
+class SwitchResult:
+    """What was switched, and what follows from it.
+
+    `next_due` is None if no scheduled run is due. `deployed_state` is the schedule's state in the stack's
+    parameters.
+    """
 
     stack: str
-    changes: tuple[Change, ...]
-    waiting: Waiting
+    changes: tuple[StateChange, ...]
+    waiting: QueueBacklog
     covered_through: datetime | None
     next_due: datetime | None
     deployed_state: str | None
 
+    def includes(self, part: str) -> bool:
+        """Return True if `part`, the schedule or the consumer, was to be switched."""
+        return any(change.what == part for change in self.changes)
+
 
 def pause(
-    operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
+    context: CommandContext, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
 ) -> CommandResult:
-    """No run by schedule and no work on the queue, until `resume`. Nothing is lost meanwhile."""
-    parts = _parts(schedule_only=schedule_only, queue_only=queue_only)
-    switched = _switched(operator, parts, on=False)
-    return _answer(switched, lambda screen: show_paused(screen, switched))
+    """Stop scheduled runs and the consumer until `resume`. Nothing is lost while they are off."""
+    parts = _select_parts(schedule_only=schedule_only, queue_only=queue_only)
+    return _to_result(_switch(context, parts, on=False), show_paused)
 
 
 def resume(
-    operator: Operator, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
+    context: CommandContext, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
 ) -> CommandResult:
-    """What `pause` switched off, on again."""
-    parts = _parts(schedule_only=schedule_only, queue_only=queue_only)
-    switched = _switched(operator, parts, on=True)
-    return _answer(switched, lambda screen: show_resumed(screen, switched))
+    """Switch on again what `pause` switched off."""
+    parts = _select_parts(schedule_only=schedule_only, queue_only=queue_only)
+    return _to_result(_switch(context, parts, on=True), show_resumed)
 
 
-def _parts(*, schedule_only: bool, queue_only: bool) -> tuple[str, ...]:
+def _select_parts(*, schedule_only: bool, queue_only: bool) -> tuple[str, ...]:
     return (SCHEDULE,) if schedule_only else (CONSUMER,) if queue_only else (SCHEDULE, CONSUMER)
 
 
-def _switched(operator: Operator, parts: tuple[str, ...], *, on: bool) -> Switched:
-    """The schedule is the first to go, so that no run begins while the consumer stops."""
-    place = operator.place
-    # All that may be denied is asked for before anything is switched.
-    covered = place.runs.state().covered_through
-    deployed = deployed_parameter(place.client("cloudformation"), place.stack, STATE_PARAMETER)
-    changes: list[Change] = []
+def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> SwitchResult:
+    """Switch the schedule first, so that no run starts while the consumer stops."""
+    stack = context.stack
+    # Read everything that may be denied before anything is switched.
+    covered = stack.runs.state().covered_through
+    deployed = read_stack_parameter(stack.client("cloudformation"), stack.name, STATE_PARAMETER)
+    changes: list[StateChange] = []
     if SCHEDULE in parts:
-        changes.append(switch_schedule(place.client("scheduler"), place.names.schedule, on=on))
+        changes.append(switch_schedule(stack.client("scheduler"), stack.outputs.schedule, on=on))
     if CONSUMER in parts:
-        if operator.is_watched:
-            operator.screen.tell("Lambda takes up to a minute to stop or start polling.")
-        with _telling_of_halves(operator, changes):
+        if context.is_interactive:
+            context.screen.log("Lambda takes up to a minute to stop or start polling.")
+        with _log_partial_switch(context, changes):
             changes.append(
-                switch_mapping(place.client("lambda"), place.names.mapping_id, on=on, sleep=time.sleep)
+                switch_mapping(stack.client("lambda"), stack.outputs.mapping_id, on=on, sleep=time.sleep)
             )
-    now = datetime.fromtimestamp(operator.now(), UTC)
-    return Switched(
-        stack=place.stack,
+    now = datetime.fromtimestamp(context.now(), UTC)
+    return SwitchResult(
+        stack=stack.name,
         changes=tuple(changes),
-        waiting=waiting_of(place.sqs, place.client("cloudwatch"), place.names.queue_url, now),
+        waiting=read_backlog(stack.sqs, stack.client("cloudwatch"), stack.outputs.queue_url, now),
         covered_through=None if covered is None else datetime.fromtimestamp(covered, UTC),
-        next_due=read_schedule(place, operator.now()).next_due,
+        next_due=read_schedule(stack, context.now()).next_due,
         deployed_state=deployed,
     )
 
 
 @contextmanager
-def _telling_of_halves(operator: Operator, made: Sequence[Change]) -> Iterator[None]:
-    """Whoever is denied the second switch, or stops in between, is told where the first one stands."""
+def _log_partial_switch(context: CommandContext, complete: Sequence[StateChange]) -> Iterator[None]:
+    """Log which changes are complete if the next one fails or is interrupted."""
     try:
         yield
     except (CommandError, ClientError, BotoCoreError, KeyboardInterrupt):
-        for change in made:
-            operator.screen.tell(f"The {change.what} is {change.after}; what comes after it is not done.")
-        operator.screen.tell("The same command again does the rest.")
+        for change in complete:
+            context.screen.log(f"The {change.what} is {change.after}; the consumer was not switched.")
+        context.screen.log("Run the same command again to complete it.")
         raise
 
 
-def _answer(switched: Switched, show: Callable[[Screen], None]) -> CommandResult:
-    return CommandResult(
-        switched, show, needs_attention=not all(change.is_made for change in switched.changes)
-    )
+def _to_result(switched: SwitchResult, show: Callable[[Screen, SwitchResult], None]) -> CommandResult:
+    is_complete = all(change.is_complete for change in switched.changes)
+    return CommandResult(switched, lambda screen: show(screen, switched), needs_attention=not is_complete)
 
 
-def show_paused(screen: Screen, switched: Switched) -> None:
+def show_paused(screen: Screen, switched: SwitchResult) -> None:
+    """Print what `pause` changed, how long messages are kept and what the next run covers."""
     _show_changes(screen, switched)
-    switched_off = {change.what for change in switched.changes}
-    if CONSUMER in switched_off:
-        screen.text(_what_waits(switched.waiting))
-    if SCHEDULE in switched_off:
-        screen.text(_what_the_next_run_covers(switched))
+    if switched.includes(CONSUMER):
+        screen.text(_describe_retention(switched.waiting))
+    if switched.includes(SCHEDULE):
+        screen.text(_describe_next_window(switched))
         if switched.deployed_state == SCHEDULE_ON:
-            screen.text(_not_for_long("on", SCHEDULE_ON, SCHEDULE_OFF), NOTICE)
+            screen.text(_warn_about_deploy("on", SCHEDULE_ON, SCHEDULE_OFF), NOTICE)
     screen.text("`nightly-sync resume` switches on again.")
 
 
-def show_resumed(screen: Screen, switched: Switched) -> None:
+def show_resumed(screen: Screen, switched: SwitchResult) -> None:
+    """Print what `resume` changed, what waits and what the next run covers."""
     _show_changes(screen, switched)
-    screen.text(_what_waits_now(switched.waiting))
+    backlog = switched.waiting
+    screen.text("The queue is empty." if backlog.keeps_until is None else f"{_describe_backlog(backlog)}.")
     if switched.next_due:
-        screen.text(f"The next run is due at {when(switched.next_due)} UTC.")
-    screen.text(_what_the_next_run_covers(switched))
-    if SCHEDULE in {change.what for change in switched.changes} and switched.deployed_state == SCHEDULE_OFF:
-        screen.text(_not_for_long("off", SCHEDULE_OFF, SCHEDULE_ON), NOTICE)
+        screen.text(f"The next run is due at {format_time(switched.next_due)} UTC.")
+    screen.text(_describe_next_window(switched))
+    if switched.includes(SCHEDULE) and switched.deployed_state == SCHEDULE_OFF:
+        screen.text(_warn_about_deploy("off", SCHEDULE_OFF, SCHEDULE_ON), NOTICE)
 
 
-def _not_for_long(back: str, deployed: str, wanted: str) -> str:
+def _warn_about_deploy(direction: str, deployed: str, wanted: str) -> str:
     return (
-        f"A deploy that changes the schedule switches it {back} again: the stack's parameter "
-        f"{STATE_PARAMETER} is {deployed}. Deploy with {STATE_PARAMETER}={wanted} to make it last."
+        f"A deploy that changes the schedule switches it {direction} again: the stack's parameter "
+        f"{STATE_PARAMETER} is {deployed}. Deploy with {STATE_PARAMETER}={wanted} to make it permanent."
     )
 
 
-def _show_changes(screen: Screen, switched: Switched) -> None:
-    screen.facts((change.what, *_told(change)) for change in switched.changes)
+def _show_changes(screen: Screen, switched: SwitchResult) -> None:
+    screen.facts(_describe_change(change) for change in switched.changes)
 
 
-def _told(change: Change) -> tuple[str, str]:
+def _describe_change(change: StateChange) -> FactLine:
     name = f"  ({change.name})"
-    if not change.is_made:
-        return f"{change.after}: not {change.wanted} yet, say it again in a minute{name}", TROUBLE
-    was = "as it was" if change.before == change.after else f"was {change.before}"
-    return f"{change.after}, {was}{name}", FINE
+    if not change.is_complete:
+        return change.what, f"{change.after}: not {change.wanted} yet; try again in a minute{name}", TROUBLE
+    before = "unchanged" if change.before == change.after else f"was {change.before}"
+    return change.what, f"{change.after}, {before}{name}", FINE
 
 
-def _what_waits(waiting: Waiting) -> str:
-    kept = duration(waiting.retention_seconds)
-    if waiting.keeps_until is None:
-        return f"Nothing waits in the queue. What a run by hand enqueues now is kept for {kept}."
-    limit = "the oldest until" if waiting.oldest_age_seconds is not None else "none longer than"
+def _describe_retention(backlog: QueueBacklog) -> str:
+    kept = duration(backlog.retention_seconds)
+    if backlog.keeps_until is None:
+        return f"The queue is empty. Messages of a manual run are kept for {kept}."
+    limit = "the oldest until" if backlog.oldest_age_seconds is not None else "none longer than"
     return (
-        f"{_counted(waiting)}. SQS keeps a message for {kept}: {limit} {when(waiting.keeps_until)} UTC. "
-        "What is dropped then is gone without a word in the table."
+        f"{_describe_backlog(backlog)}. SQS keeps a message for {kept}: {limit} "
+        f"{format_time(backlog.keeps_until)} UTC. Dropped messages leave no trace in the table."
     )
 
 
-def _what_waits_now(waiting: Waiting) -> str:
-    return "Nothing waits in the queue." if waiting.keeps_until is None else f"{_counted(waiting)}."
+def _describe_backlog(backlog: QueueBacklog) -> str:
+    return f"{quantity(backlog.messages, 'message')} in the queue, {backlog.retrying} in flight"
 
 
-def _counted(waiting: Waiting) -> str:
-    waits = counted(waiting.messages, "message")
-    return f"{waits} in the queue, {waiting.retrying} more in work or on their way back"
-
-
-def _what_the_next_run_covers(switched: Switched) -> str:
-    most = f"{MOST_DAYS} days at most"
+def _describe_next_window(switched: SwitchResult) -> str:
+    limit = f"at most {MAX_DAYS} days"
     if switched.covered_through is None:
-        return f"No scheduled run has ended yet: the next one goes back to where the first began, {most}."
-    since = when(switched.covered_through)
-    return f"The next scheduled run covers what was missed since the last one, {since} UTC; {most}."
+        return (
+            f"No scheduled run has completed yet: the next one goes back to where the first began, {limit}."
+        )
+    since = format_time(switched.covered_through)
+    return f"The next scheduled run covers everything since the last one, {since} UTC; {limit}."

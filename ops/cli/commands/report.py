@@ -1,4 +1,4 @@
-"""`nightly-sync report`: a page for the team."""
+"""`nightly-sync report`: an HTML page for the team."""
 
 import sys
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
-from ops.report import collect, page
+from ops.report import collect_report, render_page
 
 EXAMPLES = [
     "nightly-sync report",
@@ -24,36 +24,36 @@ DEFAULT_OUT = "nightly-sync-report.html"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenReport:
+    """The file and the report in it."""
+
     path: str
     report: object
 
 
 def report(
-    operator: Operator,
-    days: Annotated[int, typer.Option(min=1, max=90, help="So many days, today included")] = 30,
-    out: Annotated[
-        str, typer.Option(metavar="FILE", help="Where the page goes; - is standard output")
-    ] = DEFAULT_OUT,
+    context: CommandContext,
+    days: Annotated[int, typer.Option(min=1, max=90, help="Number of days, today included")] = 30,
+    out: Annotated[str, typer.Option(metavar="FILE", help="Output file; - is standard output")] = DEFAULT_OUT,
 ) -> CommandResult:
-    """One HTML page that needs no network: orders and money recovered, errors, drift, durations."""
+    """Write an HTML page that needs no network: orders and money recovered, errors, drift, durations."""
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
-    place = operator.place
-    with operator.busy("reading the runs and their outcomes"):
-        told = collect(place.table, now=operator.now(), days=days, stack=place.stack)
-    html = operator.screen.masked(page(told)).encode()
+    stack = context.stack
+    with context.busy("reading the runs and their outcomes"):
+        data = collect_report(stack.table, now=context.now(), days=days, stack=stack.name)
+    html = context.screen.mask(render_page(data)).encode()
     if out == STANDARD_OUTPUT:
-        return CommandResult(told, lambda _: write_to_standard_output(html))
+        return CommandResult(data, lambda _: write_to_standard_output(html))
     try:
         file.write_bytes(html)
     except OSError as exc:
         raise CommandError(f"cannot write {out}: {exc.strerror}") from exc
-    written = Written(out, told)
+    written = WrittenReport(out, data)
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
 
 
 def write_to_standard_output(html: bytes) -> None:
-    """Write the page as it is, whatever encoding and width a terminal has."""
+    """Write the bytes unchanged, whatever encoding and width the terminal has."""
     sys.stdout.buffer.write(html)

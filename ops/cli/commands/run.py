@@ -1,4 +1,4 @@
-"""`nightly-sync run`: a run by hand, followed to its end."""
+"""`nightly-sync run`: start a run and follow it to its end."""
 
 import math
 import time
@@ -10,19 +10,27 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.cli.command import Operator
-from ops.cli.progress import watch
+from ops.cli.command import CommandContext
+from ops.cli.progress import show_progress
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
-from ops.format.text import counted, duration, span
-from ops.runs.failures import describe_trouble
-from ops.runs.follow import Progress, Watch, follow
+from ops.format.text import duration, quantity, span
+from ops.runs.failures import describe_failure
+from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.history import PastRun, past_run
-from ops.runs.invocation import AnswerLost, Body, Event, build_event, hand_over, in_background, invoke
+from ops.runs.invocation import (
+    AnswerLost,
+    ProducerAnswer,
+    RunEvent,
+    build_event,
+    invoke,
+    invoke_async,
+    run_in_background,
+)
 from ops.runs.run_tracker import RunTracker
-from ops.runs.sessions import Filter, read_sessions, recovered
+from ops.runs.sessions import OutcomeFilter, read_sessions, recovered_amounts
 from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
 from producer.request import read_time
@@ -42,20 +50,23 @@ RULES = (
     requires("--from", "--to", because="a backfill has a beginning and an end"),
     requires("--to", "--from", because="a backfill has a beginning and an end"),
 )
-SHOWN_ORDERS = 20
+MAX_LISTED_ORDERS = 20
 
 
 @dataclass(frozen=True)
-class Begun:
-    """`run_id` is None where the producer takes longer to begin than anybody wants to wait."""
+class StartedRun:
+    """A run that is not followed. `run_id` is None if the producer did not start in time."""
 
     requested_at: str
     run_id: str | None
 
 
 @dataclass(frozen=True)
-class Summary:
-    """`skipped_for` counts reasons. `is_over` is False where nothing moved any more and nobody waited on."""
+class RunSummary:
+    """A run at its end.
+
+    `skipped_for` counts the skip reasons. `is_over` is False if following stopped because nothing changed.
+    """
 
     run: PastRun
     is_over: bool
@@ -68,37 +79,39 @@ class Summary:
 
 
 def run(
-    operator: Operator,
+    context: CommandContext,
     lookback_hours: Annotated[
-        int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Hours to look back")
+        int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Look back this many hours")
     ] = None,
     max_sessions: Annotated[
-        int | None, typer.Option(min=1, help="Look at so many sessions at most, the oldest")
+        int | None, typer.Option(min=1, help="Process at most this many sessions, the oldest")
     ] = None,
-    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Backfill from, in UTC")] = None,
-    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to, in UTC")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be created")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and do not follow it")] = False,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Backfill from this time in UTC")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to this time in UTC")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only preview what would be created")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run without following it")] = False,
 ) -> CommandResult:
-    """Starts a run and follows it. Ctrl-C stops following; the run goes on."""
+    """Start a run and follow it to its end. Ctrl-C stops following; the run continues."""
     if from_ is not None:
-        require_period(from_, to, operator.now())
+        require_period(from_, to, context.now())
     event = build_event(
-        operator.now(),
+        context.now(),
         lookback_hours=lookback_hours,
         max_sessions=max_sessions,
         dry_run=dry_run,
         period=(from_, to),
     )
     if dry_run:
-        return preview(operator, event)
+        return preview_run(context, event)
     if no_wait:
-        return started(operator, event)
-    return followed(operator, event)
+        return start_run(context, event)
+    return follow_run(context, event)
 
 
 def require_period(start: str, end: str | None, now: int) -> None:
-    """Raise InvalidRequest or CannotRun if no session can have been created in the period."""
+    """Raise InvalidRequest or CommandError if no session can have been created in the period."""
     beginning = read_time(start, "--from")
     if beginning >= read_time(end, "--to"):
         raise CommandError("--from must be before --to")
@@ -106,115 +119,118 @@ def require_period(start: str, end: str | None, now: int) -> None:
         raise CommandError("--from is in the future, where there are no sessions yet")
 
 
-def preview(operator: Operator, event: Event) -> CommandResult:
-    place = operator.place
-    lambda_ = place.client("lambda", once=True)
-    with operator.busy("looking each session up; nothing is written"):
+def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
+    """Invoke the producer for a dry run and show its answer."""
+    stack = context.stack
+    client = stack.client("lambda", once=True)
+    with context.busy("previewing each session; nothing is written"):
         try:
-            body = invoke(lambda_, place.names.producer, event)
+            body = invoke(client, stack.outputs.producer, event)
         except AnswerLost as lost:
             raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
-    return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention=_warns(body))
+    needs_attention = bool(body["errors"] or body["warnings"] or body["truncated"])
+    return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention)
 
 
-def require_writing(place: Stack) -> None:
-    """Raise CannotRun if the stack makes every run a preview, which leaves no run to follow."""
-    if place.producer_settings.dry_run:
+def require_writing(stack: Stack) -> None:
+    """Raise CommandError if the stack makes every run a preview, which leaves no run to follow."""
+    if stack.producer_settings.dry_run:
         raise CommandError(
-            f"the stack {place.stack} is deployed with DryRun=true, so no run writes anything: "
+            f"the stack {stack.name} is deployed with DryRun=true, so no run writes anything: "
             "give --dry-run for a preview, or deploy with DryRun=false"
         )
 
 
-def started(operator: Operator, event: Event) -> CommandResult:
-    place = operator.place
-    require_writing(place)
-    where = watch_of(place)
-    hand_over(place.client("lambda", once=True), place.names.producer, event)
-    nobody: Future[Body] = Future()
-    begun = Begun(event["requestedAt"], started_of(where, event, nobody).name(time.sleep))
-    words = f"Started run {begun.run_id}." if begun.run_id else "Asked for; it has not begun yet."
+def start_run(context: CommandContext, event: RunEvent) -> CommandResult:
+    """Start a run, wait until it has an id and leave it running."""
+    stack = context.stack
+    require_writing(stack)
+    reader = create_reader(stack)
+    invoke_async(stack.client("lambda", once=True), stack.outputs.producer, event)
+    no_answer: Future[ProducerAnswer] = Future()
+    run_id = create_tracker(reader, event, no_answer).wait_for_run_id(time.sleep)
+    started = f"Started run {run_id}." if run_id else "The run was requested but has not started yet."
     return CommandResult(
-        begun, lambda screen: screen.text(f"{words} `nightly-sync status` tells how it does.")
+        StartedRun(event["requestedAt"], run_id),
+        lambda screen: screen.text(f"{started} `nightly-sync status` shows its progress."),
     )
 
 
-def followed(operator: Operator, event: Event) -> CommandResult:
-    place = operator.place
-    require_writing(place)
-    where, client = watch_of(place), place.client("lambda", once=True)
-    if not is_consuming(place):
-        operator.screen.tell("The consumer is paused: what is enqueued waits until `nightly-sync resume`.")
+def follow_run(context: CommandContext, event: RunEvent) -> CommandResult:
+    """Start a run, show its progress and summarise it at its end."""
+    stack = context.stack
+    require_writing(stack)
+    reader, client = create_reader(stack), stack.client("lambda", once=True)
+    if not is_consuming(stack):
+        context.screen.log("The consumer is paused: messages wait in the queue until `nightly-sync resume`.")
     try:
-        answer = in_background(lambda: invoke(client, place.names.producer, event))
-        last = to_its_end(operator, started_of(where, event, answer))
+        answer = run_in_background(lambda: invoke(client, stack.outputs.producer, event))
+        last = wait_for_end(context, create_tracker(reader, event, answer))
     except KeyboardInterrupt:
-        operator.screen.tell(
-            "Not followed any more; the run goes on. `nightly-sync status` tells how it does."
-        )
+        context.screen.log("Stopped following; the run continues. `nightly-sync status` shows its progress.")
         raise
-    summary = summary_of(place, last, operator.now())
-    needs = summary.run.needs_attention or not summary.is_over
-    return CommandResult(summary, lambda screen: show(screen, summary), needs_attention=needs)
+    summary = summarize(stack, last, context.now())
+    needs_attention = summary.run.needs_attention or not summary.is_over
+    return CommandResult(summary, lambda screen: show(screen, summary), needs_attention)
 
 
-def watch_of(place: Stack) -> Watch:
-    """Made before anything is sent: what cannot be watched is not started."""
-    return Watch(place.runs, place.sqs, place.names.queue_url, place.names.dlq_url)
+def create_reader(stack: Stack) -> ProgressReader:
+    """Create the reader before the run is started, so that a missing permission starts nothing."""
+    return ProgressReader(stack.runs, stack.sqs, stack.outputs.queue_url, stack.outputs.dlq_url)
 
 
-def started_of(where: Watch, event: Event, answer: Future[Body]) -> RunTracker:
-    return RunTracker(where, parse_epoch(event["requestedAt"]), answer, time.monotonic)
+def create_tracker(reader: ProgressReader, event: RunEvent, answer: Future[ProducerAnswer]) -> RunTracker:
+    """Create the tracker of the run that the event requests."""
+    return RunTracker(reader, parse_epoch(event["requestedAt"]), answer, time.monotonic)
 
 
-def to_its_end(operator: Operator, run: RunTracker) -> Progress:
-    return watch(
-        operator,
-        follow(
-            run.look,
-            lambda progress: progress.is_over or run.is_stuck or _is_stalled(progress, operator.now()),
-            timeout=math.inf,
-            clock=time.monotonic,
-            sleep=time.sleep,
-        ),
+def wait_for_end(context: CommandContext, run: RunTracker) -> RunProgress:
+    """Show the progress until the run is over, stuck or stalled, and return the last snapshot."""
+
+    def has_ended(progress: RunProgress) -> bool:
+        stalled = progress.run is not None and is_stalled(progress.run, context.now())
+        return progress.is_over or run.is_stuck or stalled
+
+    snapshots = follow(
+        run.poll,
+        has_ended,
+        timeout=math.inf,
+        clock=time.monotonic,
+        sleep=time.sleep,
     )
+    return show_progress(context, snapshots)
 
 
-def _is_stalled(progress: Progress, now: int) -> bool:
-    return progress.run is not None and is_stalled(progress.run, now)
-
-
-def summary_of(place: Stack, last: Progress, now: int) -> Summary:
-    assert last.run is not None  # noqa: S101 - nobody stops following before there is a run
-    sessions = list(read_sessions(place.table, last.run.run_id, Filter()))
-    return Summary(
+def summarize(stack: Stack, last: RunProgress, now: int) -> RunSummary:
+    """Read the run's outcomes and combine them with the last snapshot."""
+    assert last.run is not None  # noqa: S101 - following ends only once there is a record
+    sessions = list(read_sessions(stack.table, last.run.run_id, OutcomeFilter()))
+    order_numbers = [one.order_number for one in sessions if one.order_number]
+    return RunSummary(
         run=past_run(last.run, now),
         is_over=last.is_over,
         skipped_for=dict(Counter(one.reason for one in sessions if one.reason).most_common()),
-        recovered=tuple(totals(recovered(sessions))),
-        created_orders=tuple(one.order_number for one in sessions if one.order_number)[:SHOWN_ORDERS],
+        recovered=tuple(totals(recovered_amounts(sessions))),
+        created_orders=tuple(order_numbers[:MAX_LISTED_ORDERS]),
         waiting=last.waiting,
         retrying=last.retrying,
         dead=last.dead,
     )
 
 
-def show(screen: Screen, summary: Summary) -> None:
+def show(screen: Screen, summary: RunSummary) -> None:
+    """Print the summary and the commands that show details."""
     run = summary.run
+    created = quantity(run.created, "order")
+    if summary.recovered:
+        created += f": {', '.join(map(str, summary.recovered))}"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary.skipped_for.items())
     screen.facts(
         [
             ("run", f"{run.run_id}, {run.status}, {duration(run.seconds)}", ""),
-            (
-                "looked at",
-                span(run.processed, run.window_from, run.window_to),
-                "",
-            ),
-            (
-                "created",
-                counted(run.created, "order") + _worth(summary.recovered),
-                FINE if run.created else "",
-            ),
-            ("skipped", f"{run.skipped}{_reasons(summary.skipped_for)}", ""),
+            ("window", span(run.processed, run.window_from, run.window_to), ""),
+            ("created", created, FINE if run.created else ""),
+            ("skipped", f"{run.skipped}: {reasons}" if reasons else str(run.skipped), ""),
             ("errors", str(run.errors), TROUBLE if run.errors else ""),
             ("drift", str(run.drifted), NOTICE if run.drifted else ""),
         ]
@@ -222,43 +238,29 @@ def show(screen: Screen, summary: Summary) -> None:
     for warning in run.warnings:
         screen.text(f"Warning: {warning}", NOTICE)
     if run.errors:
-        screen.text(f"What failed: nightly-sync show {run.run_id} --outcome error", "bold")
+        screen.text(f"Failed sessions: nightly-sync show {run.run_id} --outcome error", "bold")
     if run.drifted:
-        screen.text(f"What differs: nightly-sync show {run.run_id} --drift", "bold")
-    if trouble := describe_trouble(run):
-        screen.text(trouble[0], TROUBLE)
-        screen.text(trouble[1], "bold")
+        screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
+    if failure := describe_failure(run):
+        screen.text(failure.what, TROUBLE)
+        screen.text(failure.command, "bold")
     elif not summary.is_over:
         screen.text(
-            "Nothing has moved for more than an hour; it is not followed any longer: nightly-sync status",
+            "Nothing has changed for more than an hour; stopped following. Check `nightly-sync status`.",
             TROUBLE,
         )
 
 
-def _worth(sums: tuple[Money, ...]) -> str:
-    return f": {', '.join(map(str, sums))}" if sums else ""
-
-
-def _reasons(counts: dict[str, int]) -> str:
-    return f": {', '.join(f'{count} {reason}' for reason, count in counts.items())}" if counts else ""
-
-
-def _warns(body: Body) -> bool:
-    return bool(body["errors"] or body["warnings"] or body["truncated"])
-
-
 def show_preview(screen: Screen, body: dict[str, Any]) -> None:
-    window = body["lookbackWindow"]
+    """Print the producer's answer to a dry run."""
+    window = (datetime.fromisoformat(body["lookbackWindow"][end]) for end in ("from", "to"))
+    created = f"at most {quantity(body['created'], 'order')}; refunds are only checked in a run"
     screen.facts(
         [
-            (
-                "would look at",
-                span(body["processed"], _time(window["from"]), _time(window["to"])),
-                "",
-            ),
-            ("would create", f"{counted(body['created'], 'order')}, at most: refunds show only in a run", ""),
+            ("window", span(body["processed"], *window), ""),
+            ("would create", created, ""),
             ("would skip", str(body["skipped"]), ""),
-            ("cannot read", str(body["errors"]), TROUBLE if body["errors"] else ""),
+            ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
         ]
     )
     if body["createdOrders"]:
@@ -267,7 +269,3 @@ def show_preview(screen: Screen, body: dict[str, Any]) -> None:
     for warning in body["warnings"]:
         screen.text(f"Warning: {warning}", NOTICE)
     screen.text("Nothing was written.")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

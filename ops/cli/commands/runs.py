@@ -7,61 +7,51 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.format.text import duration, when
-from ops.runs.failures import describe_trouble
+from ops.format.text import duration, format_time
+from ops.runs.failures import describe_failure
 from ops.runs.history import PastRun, past_run, sparkline
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
-# The newest; what is older has been looked at.
-MOST_TROUBLES = 3
+# Only the newest failures are explained; an operator has seen the older ones.
+MAX_FAILURES = 3
 _STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
+_NUMBERS = ("enqueued", "created", "skipped", "errors", "drift", "warnings")
 
 
 @dataclass(frozen=True)
-class History:
-    """Newest first."""
+class RunHistory:
+    """The latest runs of a stack, newest first."""
 
     stack: str
     runs: tuple[PastRun, ...]
 
 
 def runs(
-    operator: Operator,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs, the newest")] = 14,
+    context: CommandContext,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List this many runs, the newest")] = 14,
 ) -> CommandResult:
-    """The last runs, newest first, with a small trend."""
-    place, now = operator.place, operator.now()
-    history = History(place.stack, tuple(past_run(run, now) for run in place.runs.latest(limit)))
+    """List recent runs, newest first, with a trend."""
+    stack, now = context.stack, context.now()
+    history = RunHistory(stack.name, tuple(past_run(run, now) for run in stack.runs.latest(limit)))
     return CommandResult(history, lambda screen: show(screen, history))
 
 
-def show(screen: Screen, history: History) -> None:
+def show(screen: Screen, history: RunHistory) -> None:
+    """Print the runs as a table, the newest failures and the trends of created orders and errors."""
     if not history.runs:
-        screen.text("No run yet. `nightly-sync run --dry-run` shows what one would do.")
+        screen.text("No run yet. `nightly-sync run --dry-run` previews one.")
         return
     screen.table(
-        [
-            "run",
-            "status",
-            "took",
-            "from",
-            "to",
-            "enqueued",
-            "created",
-            "skipped",
-            "errors",
-            "drift",
-            "warnings",
-        ],
+        ["run", "status", "took", "from", "to", *_NUMBERS],
         [_row(run) for run in history.runs],
-        right=["took", "enqueued", "created", "skipped", "errors", "drift", "warnings"],
+        right=["took", *_NUMBERS],
         whole=["run"],
     )
-    for what, command in islice(filter(None, map(describe_trouble, history.runs)), MOST_TROUBLES):
-        screen.text(what, TROUBLE)
-        screen.text(f"  {command}", "bold")
+    for failure in islice(filter(None, map(describe_failure, history.runs)), MAX_FAILURES):
+        screen.text(failure.what, TROUBLE)
+        screen.text(f"  {failure.command}", "bold")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (
         ("created", [run.created for run in oldest_first]),
@@ -76,8 +66,8 @@ def _row(run: PastRun) -> list[str | Text]:
         run.run_id,
         Text(run.status, style=_STYLES.get(run.status, "")),
         duration(run.seconds),
-        when(run.window_from),
-        when(run.window_to),
+        format_time(run.window_from),
+        format_time(run.window_to),
         str(run.enqueued),
         str(run.created),
         str(run.skipped),

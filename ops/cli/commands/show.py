@@ -1,4 +1,4 @@
-"""`nightly-sync show RUN`: each session of a run."""
+"""`nightly-sync show RUN`: the sessions of a run."""
 
 import re
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ops.cli.command import Operator
+from ops.cli.command import CommandContext
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.money import totals
-from ops.format.text import counted
+from ops.format.text import quantity
 from ops.runs.history import PastRun, past_run
-from ops.runs.sessions import Filter, SessionOutcome, read_sessions, recovered
+from ops.runs.sessions import OutcomeFilter, SessionOutcome, read_sessions, recovered_amounts
 from ops.stack.stack import Stack
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.records import OUTCOME_DAYS
@@ -37,41 +37,49 @@ RULES = (
 )
 LAST = "last"
 _RUN_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or `last`")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or `last`")]
 
 
 class OutcomeChoice(StrEnum):
+    """The values of `--outcome`."""
+
     CREATED = "created"
     SKIPPED = "skipped"
     ERROR = "error"
 
 
 @dataclass(frozen=True)
-class Shown:
+class RunSessions:
+    """A run and those of its sessions that match the filter."""
+
     run: PastRun
     sessions: tuple[SessionOutcome, ...]
 
 
 def show(
-    operator: Operator,
+    context: CommandContext,
     run: RunId,
-    outcome: Annotated[OutcomeChoice | None, typer.Option(help="Only these")] = None,
-    reason: Annotated[SkipReason | None, typer.Option(help="Only what was skipped for this reason")] = None,
+    outcome: Annotated[
+        OutcomeChoice | None, typer.Option(help="List only sessions with this outcome")
+    ] = None,
+    reason: Annotated[
+        SkipReason | None, typer.Option(help="List only sessions that were skipped for this reason")
+    ] = None,
     drift: Annotated[
-        bool, typer.Option("--drift", help="Only orders that say something else than Stripe")
+        bool, typer.Option("--drift", help="List only sessions whose order differs from Stripe")
     ] = False,
 ) -> CommandResult:
-    """Each session of a run: outcome, reason, order number, amount, attempts, link."""
-    found = run_named(operator.place, run, operator.now())
-    wanted = Filter(outcome and outcome.value, reason and reason.value, drift)
-    shown = Shown(found, tuple(read_sessions(operator.place.table, found.run_id, wanted)))
-    return CommandResult(shown, lambda screen: show_sessions(screen, shown))
+    """List the sessions of a run: outcome, order number, amount, attempts, reason, link."""
+    past = find_run(context.stack, run, context.now())
+    outcomes = OutcomeFilter(outcome and outcome.value, reason and reason.value, drift)
+    matching = RunSessions(past, tuple(read_sessions(context.stack.table, past.run_id, outcomes)))
+    return CommandResult(matching, lambda screen: show_sessions(screen, matching))
 
 
-def run_named(place: Stack, name: str, now: int) -> PastRun:
-    """Raises CannotRun where there is no such run."""
+def find_run(stack: Stack, name: str, now: int) -> PastRun:
+    """Return the run with this id, or the latest for `last`. Raise CommandError if there is none."""
     if name == LAST:
-        latest = place.runs.latest(1)
+        latest = stack.runs.latest(1)
         if not latest:
             raise CommandError("no run yet; `nightly-sync run` starts one")
         return past_run(latest[0], now)
@@ -79,34 +87,35 @@ def run_named(place: Stack, name: str, now: int) -> PastRun:
         raise CommandError(
             "RUN must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
         )
-    if record := place.runs.get(name):
+    if record := stack.runs.get(name):
         return past_run(record, now)
-    known = ", ".join(run.run_id for run in place.runs.latest(3)) or "none yet"
+    known = ", ".join(run.run_id for run in stack.runs.latest(3)) or "none yet"
     raise CommandError(f"there is no run {name}; the latest are {known} (records are kept for 90 days)")
 
 
-def show_sessions(screen: Screen, shown: Shown) -> None:
-    run = shown.run
+def show_sessions(screen: Screen, matching: RunSessions) -> None:
+    """Print the sessions as a table with details below it."""
+    run, sessions = matching.run, matching.sessions
     screen.text(
-        f"Run {run.run_id}: {counted(run.processed, 'session')} done, {run.created} created, "
-        f"{run.skipped} skipped, {run.errors} errors. Here: {len(shown.sessions)}."
+        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created} created, "
+        f"{run.skipped} skipped, {run.errors} errors. Showing {len(sessions):,} of {run.processed:,}."
     )
-    if not shown.sessions:
+    if not sessions:
         screen.text(f"No session of this run matches; outcomes are kept for {OUTCOME_DAYS} days.")
         return
     screen.table(
-        ["session", "outcome", "order", "amount", "tries", "why"],
-        [_row(one) for one in shown.sessions],
-        right=["amount", "tries"],
+        ["session", "outcome", "order", "amount", "attempts", "reason"],
+        [_row(one) for one in sessions],
+        right=["amount", "attempts"],
         whole=["session", "order"],
     )
-    for one in shown.sessions:
+    for one in sessions:
         for line in _details(one):
             screen.text(one.session_id, TROUBLE if one.outcome == "error" else NOTICE)
-            screen.indented(line)
-    if sums := totals(recovered(shown.sessions)):
+            screen.detail(line)
+    if sums := totals(recovered_amounts(sessions)):
         screen.text("Recovered: " + ", ".join(map(str, sums)))
-    screen.text(f"At Stripe: {shown.sessions[0].url}", "dim")
+    screen.text(f"At Stripe: {sessions[0].url}", "dim")
 
 
 def _row(one: SessionOutcome) -> list[str | Text]:
@@ -117,15 +126,15 @@ def _row(one: SessionOutcome) -> list[str | Text]:
         one.order_number or "",
         str(one.amount) if one.amount else "",
         "" if one.attempts is None else str(one.attempts),
-        Text(_why(one), style=style),
+        Text(_reason(one), style=style),
     ]
 
 
-def _why(one: SessionOutcome) -> str:
+def _reason(one: SessionOutcome) -> str:
     error = one.error_type if one.outcome == "error" else None
     return ", ".join(filter(None, [one.reason, error, "drift" if one.drift else None]))
 
 
 def _details(one: SessionOutcome) -> tuple[str, ...]:
-    """What is too long for a table."""
+    """Return the texts that are too long for a table cell."""
     return (one.error_message or "-", *one.drift) if one.outcome == "error" else one.drift

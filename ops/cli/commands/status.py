@@ -1,98 +1,90 @@
-"""`nightly-sync status`: the look in the morning."""
+"""`nightly-sync status`: the state of the sync and its problems."""
 
 from dataclasses import dataclass, fields
 
-from ops.cli.command import Operator
-from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.format.json_encoding import camel
-from ops.format.text import counted, duration, span, when
-from ops.runs.failures import describe_trouble
-from ops.runs.status import Facts, Finding, find_problems, read_facts
+from ops.cli.command import CommandContext
+from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
+from ops.format.json_encoding import to_camel_case
+from ops.format.text import duration, format_time, quantity, span
+from ops.runs.failures import StatusFinding, describe_failure
+from ops.runs.status import StatusFacts, find_problems, read_facts
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
-type Line = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is known, and what of it needs a person: nothing, if `findings` is empty."""
+    """The state of a stack and its problems."""
 
-    facts: Facts
-    findings: tuple[Finding, ...]
+    facts: StatusFacts
+    findings: tuple[StatusFinding, ...]
 
     @property
     def json(self) -> dict[str, object]:
-        """One object: the facts, what follows from them, and the findings."""
-        known: dict[str, object] = {
-            camel(field.name): getattr(self.facts, field.name) for field in fields(Facts)
+        """Return the facts, the lag of the watermark and the findings as one object."""
+        facts: dict[str, object] = {
+            to_camel_case(field.name): getattr(self.facts, field.name) for field in fields(StatusFacts)
         }
         lag = self.facts.watermark_lag_seconds
-        return known | {"watermarkLagSeconds": lag, "findings": self.findings}
+        return facts | {"watermarkLagSeconds": lag, "findings": self.findings}
 
 
-def status(operator: Operator) -> CommandResult:
-    """How the sync is doing. Exit code 1 when something needs a person."""
-    facts = read_facts(operator.place, operator.now())
-    told = Status(facts, find_problems(facts))
-    return CommandResult(told.json, lambda screen: show(screen, told), needs_attention=bool(told.findings))
+def status(context: CommandContext) -> CommandResult:
+    """Show the state of the sync. The exit code is 1 when action is needed."""
+    facts = read_facts(context.stack, context.now())
+    result = Status(facts, find_problems(facts))
+    return CommandResult(result.json, lambda screen: show(screen, result), bool(result.findings))
 
 
 def show(screen: Screen, status: Status) -> None:
+    """Print the facts, then the problems with the commands to start with."""
     facts = status.facts
     where = facts.stack + (" in the sandbox" if facts.is_sandbox else "")
-    screen.facts([("stack", where, ""), *_of_the_run(facts), *_of_the_queues(facts), *_of_the_clock(facts)])
+    screen.facts([("stack", where, ""), *_run_lines(facts), *_queue_lines(facts), *_schedule_lines(facts)])
     screen.text("")
     if not status.findings:
         screen.text("All is well.", FINE)
         return
-    screen.text("Needs a person:", TROUBLE)
+    screen.text("Action needed:", TROUBLE)
     for finding in status.findings:
         screen.text(f"  {finding.what}")
         screen.text(f"    {finding.command}", "bold")
 
 
-def _of_the_run(facts: Facts) -> list[Line]:
+def _run_lines(facts: StatusFacts) -> list[FactLine]:
     run = facts.last_run
     if run is None:
         return [("last run", "none yet", NOTICE)]
     ended = f"took {duration(run.seconds)}" if run.completed_at else f"open for {duration(run.seconds)}"
+    summary = f"{run.run_id}  {run.trigger}, {run.status}, {ended}"
     return [
-        (
-            "last run",
-            f"{run.run_id}  {run.trigger}, {run.status}, {ended}",
-            TROUBLE if describe_trouble(run) else "",
-        ),
-        (
-            "looked at",
-            span(run.enqueued, run.window_from, run.window_to),
-            "",
-        ),
-        ("created", counted(run.created, "order"), ""),
+        ("last run", summary, TROUBLE if describe_failure(run) else ""),
+        ("window", span(run.enqueued, run.window_from, run.window_to), ""),
+        ("created", quantity(run.created, "order"), ""),
         ("skipped", str(run.skipped), ""),
         ("errors", str(run.errors), TROUBLE if run.errors else ""),
         ("drift", str(run.drifted), NOTICE if run.drifted else ""),
     ]
 
 
-def _of_the_queues(facts: Facts) -> list[Line]:
-    queue = f"{facts.waiting} waiting, {facts.retrying} in work or retrying"
+def _queue_lines(facts: StatusFacts) -> list[FactLine]:
+    queue = f"{facts.waiting} waiting, {facts.retrying} in flight"
     if not facts.consuming:
         queue += "; the consumer is paused"
     return [
         ("queue", queue, "" if facts.consuming else TROUBLE),
         ("dead letters", str(facts.dead), TROUBLE if facts.dead else ""),
-        ("unpaid yet", str(facts.pending_payments), ""),
+        ("awaiting payment", str(facts.pending_payments), ""),
     ]
 
 
-def _of_the_clock(facts: Facts) -> list[Line]:
-    lag = facts.watermark_lag_seconds
+def _schedule_lines(facts: StatusFacts) -> list[FactLine]:
     watermark = "none yet; the first scheduled run sets it"
     if facts.covered_through is not None:
-        watermark = f"{when(facts.covered_through)} UTC, {duration(lag)} ago"
-    schedule = facts.schedule
-    due = "off"
+        lag = duration(facts.watermark_lag_seconds)
+        watermark = f"{format_time(facts.covered_through)} UTC, {lag} ago"
+    schedule, due = facts.schedule, "off"
     if schedule.enabled:
         due = f"{schedule.expression} {schedule.timezone}"
-        due = f"{when(schedule.next_due)} UTC  ({due})" if schedule.next_due else due
+        due = f"{format_time(schedule.next_due)} UTC  ({due})" if schedule.next_due else due
     return [("covered up to", watermark, ""), ("next run due", due, "")]

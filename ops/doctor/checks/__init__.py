@@ -1,1 +1,1 @@
-"""Pure functions from facts to findings, one module for each thing that is looked at."""
+"""Pure functions from facts to findings, one module for each part of the stack."""

@@ -1,66 +1,69 @@
-"""The stack's alarms, and whether anybody hears them."""
+"""The stack's alarms and who receives their notifications."""
 
 from collections.abc import Iterator
 
-from ops.doctor.facts import Facts, Reply
-from ops.doctor.finding import Finding, advice, fix, ok
-from ops.doctor.unread import Unavailable, rebuild, unseen
+from ops.doctor.facts import AwsReply, StackFacts
+from ops.doctor.fetched import Unavailable, redeploy, unreadable
+from ops.doctor.finding import CheckFinding, advice, fix, ok
 
 PENDING = "PendingConfirmation"
 DEAD_LETTERS = "-dead-letters"
-THE_ONE = "-needs-a-person"
+COMPOSITE = "-needs-a-person"
 
 
-def findings(facts: Facts) -> Iterator[Finding]:
+def check(facts: StackFacts) -> Iterator[CheckFinding]:
     if isinstance(facts.alarm_names, Unavailable):
-        yield unseen("alarms", facts.alarm_names)
+        yield unreadable("alarms", facts.alarm_names)
     elif isinstance(facts.alarms, Unavailable):
-        yield unseen("alarms", facts.alarms)
+        yield unreadable("alarms", facts.alarms)
     else:
         found = {alarm["AlarmName"]: alarm for alarm in facts.alarms}
         for name in sorted(facts.alarm_names):
-            yield of_alarm(name, found.get(name), facts)
-    yield of_subscriptions(facts)
+            yield check_alarm(name, found.get(name), facts)
+    yield check_subscriptions(facts)
 
 
-def of_alarm(alarm_name: str, alarm: Reply | None, facts: Facts) -> Finding:
+def check_alarm(alarm_name: str, alarm: AwsReply | None, facts: StackFacts) -> CheckFinding:
     name = f"alarm: {alarm_name.removeprefix(f'{facts.shell.stack}-')}"
     if alarm is None:
-        return rebuild(name, "it is gone, and nobody hears of it", facts.shell)
-    if mails(alarm_name, facts) and not alarm.get("ActionsEnabled", True):
+        return redeploy(name, "it does not exist any more", facts.shell)
+    if sends_mail(alarm_name, facts) and not alarm.get("ActionsEnabled", True):
         enable = f"cloudwatch enable-alarm-actions --alarm-names {alarm_name}"
-        return fix(name, "its actions are off: nobody hears of it", facts.shell.aws(enable))
+        return fix(name, "its actions are off, so it notifies nobody", facts.shell.aws(enable))
     if facts.names.alarm_topic not in alarm.get("AlarmActions", []):
-        return rebuild(name, "it does not go to the stack's topic, and nobody hears of it", facts.shell)
+        return redeploy(name, "it does not notify the stack's topic", facts.shell)
     if alarm["StateValue"] == "ALARM":
-        first = "dlq list --check" if alarm_name.endswith(DEAD_LETTERS) else "status"
-        return fix(name, "it rings at this moment", facts.shell.sync(first))
+        command = "dlq list --check" if alarm_name.endswith(DEAD_LETTERS) else "status"
+        return fix(name, "it is in alarm now", facts.shell.sync(command))
     return ok(name, "quiet" if alarm["StateValue"] == "OK" else "no data yet")
 
 
-def mails(alarm_name: str, facts: Facts) -> bool:
-    """By the stack's parameter AlarmMails: each alarm, or only the one that is on when any of them is."""
-    is_the_one = alarm_name.endswith(THE_ONE)
-    return is_the_one == (facts.parameters.get("AlarmMails") == "one")
+def sends_mail(alarm_name: str, facts: StackFacts) -> bool:
+    """Return whether the stack's parameter AlarmMails makes this alarm send mails.
+
+    Either each alarm does, or only the composite alarm that is on when any other one is.
+    """
+    is_composite = alarm_name.endswith(COMPOSITE)
+    return is_composite == (facts.parameters.get("AlarmMails") == "one")
 
 
-def of_subscriptions(facts: Facts) -> Finding:
-    name, found = "alarms: heard by", facts.subscriptions
-    if isinstance(found, Unavailable):
-        return unseen(name, found)
-    confirmed = [one for one in found if one["SubscriptionArn"] != PENDING]
+def check_subscriptions(facts: StackFacts) -> CheckFinding:
+    name, subscriptions = "alarms: subscribers", facts.subscriptions
+    if isinstance(subscriptions, Unavailable):
+        return unreadable(name, subscriptions)
+    confirmed = [one for one in subscriptions if one["SubscriptionArn"] != PENDING]
     if confirmed:
         return ok(name, ", ".join(sorted({one["Protocol"] for one in confirmed})))
-    if found:
-        what = "nobody yet: the mail `AWS Notification - Subscription Confirmation` has to be confirmed"
-        return fix(name, f"{what}; this sends it again", _subscribe(facts))
+    if subscriptions:
+        what = "none yet: the mail `AWS Notification - Subscription Confirmation` must be confirmed"
+        return fix(name, f"{what}; this command sends it again", _subscribe_command(facts))
     if facts.is_sandbox:
-        return advice(name, "nobody, as in every sandbox")
-    return fix(name, "nobody: the topic has no subscription", facts.shell.deploy("AlarmEmail=YOUR-ADDRESS"))
+        return advice(name, "none, as in every sandbox")
+    return fix(name, "none: the topic has no subscription", facts.shell.deploy("AlarmEmail=YOUR-ADDRESS"))
 
 
-def _subscribe(facts: Facts) -> str:
-    """The address is the stack's own, and is not shown."""
+def _subscribe_command(facts: StackFacts) -> str:
+    """Return a command that takes the address from the stack, so that it is not shown."""
     parameter = "Stacks[0].Parameters[?ParameterKey=='AlarmEmail'].ParameterValue"
     about = f"--stack-name {facts.shell.stack} --output text"
     address = facts.shell.aws(f'cloudformation describe-stacks {about} --query "{parameter}"')

@@ -1,136 +1,140 @@
-"""The Stripe key: where it is, what it is, and what it may read."""
+"""The Stripe key: its parameter, its kind and mode, and what it may read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.doctor.facts import PUBLISHABLE, SECRET, Access, Facts, Key, Parameter, Tried
-from ops.doctor.finding import Finding, advice, fix, ok, unknown
+from ops.doctor.facts import PUBLISHABLE, SECRET, Access, AccessProbe, KeyParameter, KeyPrefix, StackFacts
+from ops.doctor.fetched import Fetched, Unavailable, unreadable
+from ops.doctor.finding import CheckFinding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell
-from ops.doctor.unread import Fetched, Unavailable, unseen
 
-# From the shell's environment, so that it stands in no history.
+# From the shell's environment, so that the key is not in the shell's history.
 _NEW_KEY = '"$STRIPE_KEY"'
 _DASHBOARD = "https://dashboard.stripe.com/{mode}apikeys"
 
 
 @dataclass(frozen=True)
-class Area:
-    """What a key may be allowed to read: in Stripe's words, and what a night is like without it."""
+class PermissionArea:
+    """A kind of object that a key needs to read: Stripe's name, and what happens without it."""
 
     name: str
     resources: str
     without: str
 
 
-SESSIONS = Area("key: sessions", "Checkout Sessions", "no run can list anything")
-LINE_ITEMS = Area("key: line items", "Products and Prices", "sessions end with the error KeyNotAllowed")
-CHARGES = Area("key: charges", "Charges and PaymentIntents", "refunded orders are written like all others")
-DISPUTES = Area("key: disputes", "Disputes", "orders whose dispute was lost are written like all others")
-EVENTS = Area("key: events", "Events", "a webhook that comes late can double an order")
+SESSIONS = PermissionArea("key: sessions", "Checkout Sessions", "no run can list sessions")
+LINE_ITEMS = PermissionArea(
+    "key: line items", "Products and Prices", "sessions end with the error KeyNotAllowed"
+)
+CHARGES = PermissionArea("key: charges", "Charges and PaymentIntents", "refunded orders are written, too")
+DISPUTES = PermissionArea("key: disputes", "Disputes", "orders with a lost dispute are written, too")
+EVENTS = PermissionArea("key: events", "Events", "a late webhook can double an order")
 
 
-def findings(facts: Facts) -> Iterator[Finding]:
+def check(facts: StackFacts) -> Iterator[CheckFinding]:
     settings = facts.settings
     if settings is None:
-        yield unknown("key", "where it is stands in the consumer's settings, which cannot be read")
+        yield unknown("key", "the consumer's settings, which name it, cannot be read")
         return
     name = settings.stripe_secret_parameter
     if facts.parameter is not None and name:
-        yield of_parameter(facts.parameter, name, facts.shell)
+        yield check_parameter(facts.parameter, name, facts.shell)
     if facts.key is None:
         return
     if isinstance(facts.key, Unavailable):
         if not facts.key.is_missing:
-            yield unseen("key", facts.key)
+            yield unreadable("key", facts.key)
         return
-    # A key that stands in the environment is not changed by a parameter.
-    replace = None if settings.stripe_secret or not name else put_key(name, facts.shell)
-    yield of_kind(facts.key, replace)
-    yield of_mode(facts.key, facts.livemode, replace)
+    # A parameter does not change a key in the environment.
+    replace = None if settings.stripe_secret or not name else put_key_command(name, facts.shell)
+    yield check_kind(facts.key, replace)
+    yield check_mode(facts.key, facts.livemode, replace)
     yield from _of_permissions(facts, facts.key, replace)
 
 
-def put_key(name: str, shell: Shell) -> str:
+def put_key_command(name: str, shell: Shell) -> str:
     return shell.aws(f"ssm put-parameter --name {name} --type SecureString --overwrite --value {_NEW_KEY}")
 
 
-def of_parameter(parameter: Fetched[Parameter], name: str, shell: Shell) -> Finding:
+def check_parameter(parameter: Fetched[KeyParameter], name: str, shell: Shell) -> CheckFinding:
     if isinstance(parameter, Unavailable):
         if parameter.is_missing:
             return fix(
-                "parameter", f"{name} does not exist: no function can ask Stripe", put_key(name, shell)
+                "parameter",
+                f"{name} does not exist, so no function can call Stripe",
+                put_key_command(name, shell),
             )
-        return unseen("parameter", parameter)
+        return unreadable("parameter", parameter)
     if parameter.type != "SecureString":
         return fix(
             "parameter",
-            f"{name} is a {parameter.type}, not encrypted; AWS does not change the type of one",
-            shell.aws(f"ssm delete-parameter --name {name}") + " && " + put_key(name, shell),
+            f"{name} is a {parameter.type} and not encrypted; AWS cannot change the type of a parameter",
+            shell.aws(f"ssm delete-parameter --name {name}") + " && " + put_key_command(name, shell),
         )
     return ok("parameter", f"{name}, a SecureString, last changed {parameter.modified:%Y-%m-%d}")
 
 
-def of_kind(key: Key, replace: str | None) -> Finding:
+def check_kind(key: KeyPrefix, replace: str | None) -> CheckFinding:
     if key.kind is None or key.kind == PUBLISHABLE:
-        what = "a publishable key, which reads nothing" if key.kind else "not a Stripe key (sk_… or rk_…)"
+        what = (
+            "a publishable key, which cannot read anything" if key.kind else "not a Stripe key (sk_… or rk_…)"
+        )
         return fix("key", f"it is {what}", replace)
     if key.kind == SECRET:
         return advice(
             "key",
-            "a secret key, which may do everything; a restricted one with read permissions is enough",
+            "a secret key, which may do everything; a restricted key with read permissions is enough",
             _dashboard(key),
         )
     return ok("key", "a restricted key")
 
 
-def of_mode(key: Key, last: Fetched[bool | None], replace: str | None) -> Finding:
+def check_mode(key: KeyPrefix, last: Fetched[bool | None], replace: str | None) -> CheckFinding:
     if key.livemode is None:
-        return unknown("key: mode", "its prefix does not say whether it is of live or of test mode")
+        return unknown("key: mode", "its prefix does not show whether it is for live or test mode")
     mode = _mode(live=key.livemode)
     if isinstance(last, Unavailable):
-        return unknown("key: mode", f"{mode}; the last run's: {unseen('', last).what}")
+        return unknown("key: mode", f"{mode}; the mode of the last run: {unreadable('', last).what}")
     if last is None:
-        return ok("key: mode", f"{mode}; no run has said yet which one it saw")
+        return ok("key: mode", f"{mode}; no run has recorded its mode yet")
     if last != key.livemode:
-        return fix(
-            "key: mode", f"{mode}, where the last run saw {_mode(live=last)}: they were swapped", replace
-        )
-    return ok("key: mode", f"{mode}, as the last run")
+        return fix("key: mode", f"{mode}, but the last run had {_mode(live=last)}", replace)
+    return ok("key: mode", f"{mode}, like the last run")
 
 
-def _of_permissions(facts: Facts, key: Key, replace: str | None) -> Iterator[Finding]:
-    asked = facts.permissions
-    if asked is None:
+def _of_permissions(facts: StackFacts, key: KeyPrefix, replace: str | None) -> Iterator[CheckFinding]:
+    permissions = facts.permissions
+    if permissions is None:
         return
-    if asked.sessions.access is Access.REJECTED:
+    if permissions.sessions.access is Access.REJECTED:
         yield fix(
-            "key: accepted", f"no: {asked.sessions.why}; every night fails until it is replaced", replace
+            "key: accepted", f"no: {permissions.sessions.why}; every run fails until it is replaced", replace
         )
         return
-    for area, tried in (
-        (SESSIONS, asked.sessions),
-        (LINE_ITEMS, asked.line_items),
-        (CHARGES, asked.charges),
-        (DISPUTES, asked.disputes),
-        (EVENTS, asked.events),
+    for area, probe in (
+        (SESSIONS, permissions.sessions),
+        (LINE_ITEMS, permissions.line_items),
+        (CHARGES, permissions.charges),
+        (DISPUTES, permissions.disputes),
+        (EVENTS, permissions.events),
     ):
-        yield of_area(area, tried, key)
+        yield check_permission(area, probe, key)
 
 
-def of_area(area: Area, tried: Tried, key: Key) -> Finding:
-    match tried.access:
+def check_permission(area: PermissionArea, probe: AccessProbe, key: KeyPrefix) -> CheckFinding:
+    match probe.access:
         case Access.ALLOWED:
-            return ok(area.name, f"may be read ({area.resources})")
+            return ok(area.name, f"can be read ({area.resources})")
         case Access.NOT_ALLOWED:
-            what = f"may not be read: {area.without}. Give the key read on {area.resources}"
+            what = f"cannot be read: {area.without}. Give the key read permission for {area.resources}"
             return fix(area.name, what, _dashboard(key))
         case Access.UNTRIED:
-            return advice(area.name, f"not tried: {tried.why}")
+            return advice(area.name, f"not tried: {probe.why}")
         case Access.REJECTED | Access.FAILED:
-            return unknown(area.name, f"not known: {tried.why}")
+            return unknown(area.name, f"unknown: {probe.why}")
 
 
-def _dashboard(key: Key) -> str:
+def _dashboard(key: KeyPrefix) -> str:
     return _DASHBOARD.format(mode="test/" if key.livemode is False else "")
 
 

@@ -1,179 +1,100 @@
-"""One session decided: by what Stripe says of it now, in the words that are logged and stored."""
+"""The decision about a missing order by Stripe's current response."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from consumer.decisions import StripeDecision, decide_from_stripe, decide_from_table, to_unexpected
+from consumer.decisions import StripeDecision, decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.order import SnapshotContext, build_order
-from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift
+from recon.domain.reconcile import SkipReason
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
-from recon.errors import (
-    LineItemsMissing,
-    MalformedSession,
-    OrderTooLarge,
-    SessionNotFound,
-    TableUnavailable,
-)
+from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SessionNotFound
 from recon.stripe.source import FetchedSession
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_line, a_message, a_session
 
 SETTINGS = Settings(table="t", queue_url="q", order_ttl_days=30, order_number_prefix="SHOP")
 CS = a_session()["id"]
-USER = ("ab@example.com", "a+b@example.com")
+PAID_SINCE = NOW - 5
 
 
-def decided(fetched, paid=(), **message):
-    """What becomes of a message, given what Stripe answers: a FetchedSession, or an error."""
+def decide(response, **message):
+    """Return the decision for a message. `response` is a FetchedSession or an error."""
 
     def fetch(session_id):
         assert session_id == CS
-        if isinstance(fetched, Exception):
-            raise fetched
-        return fetched
+        if isinstance(response, Exception):
+            raise response
+        return response
 
-    stripe = SimpleNamespace(fetch=fetch, paid_after=lambda moment: set(paid) if moment == 77 else set())
+    stripe = SimpleNamespace(
+        fetch=fetch, find_paid_after=lambda moment: {CS} if moment == PAID_SINCE else set()
+    )
     return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
 
 
-def answer(lines=None, **changes):
-    return FetchedSession(a_session(**changes), [a_line()] if lines is None else lines)
+def a_response(lines=None, *, refunded=False, charges_known=True, **changes):
+    lines = [a_line()] if lines is None else lines
+    return FetchedSession(a_session(**changes), lines, refunded, charges_known)
 
 
-def said(made):
-    return (type(made.became), str(made.became), made.charges_known)
-
-
-def test_a_missing_order_is_built_from_stripes_answer_and_the_settings():
-    order = build_order(a_session(), [a_line()], USER[0], SnapshotContext(RUN, NOW, "SHOP", 30))
-    assert decided(answer()) == StripeDecision(order)
+@pytest.mark.parametrize("known", [True, False])
+def test_missing_order_is_built_from_response_and_settings(known):
+    order = build_order(a_session(), [a_line()], "ab@example.com", SnapshotContext(RUN, NOW, "SHOP", 30))
+    assert decide(a_response(charges_known=known)) == StripeDecision(order, known)
     assert order["expiresAt"] == NOW + 30 * DAY
     assert order["syncRunId"] == RUN
 
 
-def test_an_error_of_stripe_is_the_sessions():
+def test_stripe_error_is_the_decision():
     error = SessionNotFound("no")
-    assert decided(error) == StripeDecision(error)
+    assert decide(error) == StripeDecision(error)
 
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize(
-    ("changes", "lines", "kind", "text"),
+    ("changes", "kind", "text"),
     [
-        ({"id": "cs_other"}, None, MalformedSession, "id is not the one that was asked for"),
-        ({"status": "open"}, None, MalformedSession, "status must be complete"),
-        ({}, [], LineItemsMissing, "Stripe lists no line items for a paid session"),
-        ({"created": "x"}, None, MalformedSession, "created must be an integer"),
+        ({"id": "cs_other"}, MalformedSession, "id differs from the requested session"),
+        ({"status": "open"}, MalformedSession, "status must be complete"),
+        ({"lines": []}, LineItemsMissing, "Stripe lists no line items for a paid session"),
+        ({"created": "x"}, MalformedSession, "created must be an integer"),
     ],
 )
-def test_an_answer_that_makes_no_order_says_why(known, changes, lines, kind, text):
-    fetched = FetchedSession(
-        a_session(**changes), [a_line()] if lines is None else lines, charges_known=known
-    )
-    assert said(decided(fetched)) == (kind, text, known)
+def test_unusable_response_is_an_error_with_its_reason(known, changes, kind, text):
+    decision = decide(a_response(**changes, charges_known=known))
+    assert (type(decision.result), str(decision.result), decision.charges_known) == (kind, text, known)
 
 
-def test_an_order_that_no_item_holds_says_how_large_it_is():
-    kind, text, _ = said(decided(answer(lines=[a_line(description="x" * 420_000)])))
-    assert kind is OrderTooLarge
-    assert text.startswith("the order takes 42")
-    assert text.endswith(" bytes; a DynamoDB item holds 409600")
-
-
-@pytest.mark.parametrize(("over", "kind"), [(0, dict), (1, OrderTooLarge)])
-def test_an_order_may_take_just_what_an_item_holds(over, kind):
-    room = MAX_ITEM_BYTES - item_bytes(decided(answer(lines=[a_line(description="x")])).became)
-    fits = a_line(description="x" * (1 + room + over))
-    assert type(decided(answer(lines=[fits])).became) is kind
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_an_order_says_whether_it_is_known_what_became_of_its_payment(known):
-    made = decided(FetchedSession(a_session(), [a_line()], charges_known=known))
-    assert (type(made.became), made.charges_known) == (dict, known)
+def test_order_up_to_the_item_limit_is_accepted():
+    free = MAX_ITEM_BYTES - item_bytes(decide(a_response([a_line(description="x")])).result)
+    assert isinstance(decide(a_response([a_line(description="x" * (1 + free))])).result, dict)
+    error = decide(a_response([a_line(description="x" * (2 + free))])).result
+    assert type(error) is OrderTooLarge
+    assert str(error) == "the order takes 409601 bytes; a DynamoDB item holds 409600"
 
 
 @pytest.mark.parametrize(
-    ("fetched", "reason"),
+    ("response", "reason"),
     [
-        (answer(mode="setup"), SkipReason.NOT_A_SALE),
-        (answer(payment_status="unpaid"), SkipReason.UNPAID),
-        (FetchedSession(a_session(), [a_line()], refunded=True), SkipReason.REFUNDED),
-        (FetchedSession(a_session(), [], refunded=True), SkipReason.REFUNDED),
+        (a_response(mode="setup"), SkipReason.NOT_A_SALE),
+        (a_response(payment_status="unpaid"), SkipReason.UNPAID),
+        (a_response(refunded=True), SkipReason.REFUNDED),
+        (a_response([], refunded=True), SkipReason.REFUNDED),
     ],
 )
-def test_what_stripe_says_by_now_counts(fetched, reason):
-    assert decided(fetched) == StripeDecision(reason)
+def test_current_state_at_stripe_decides_about_a_skip(response, reason):
+    assert decide(response) == StripeDecision(reason)
 
 
-def test_what_was_paid_after_the_run_asked_is_left_to_the_next_run():
-    asked = {"pending": NOW - DAY}
-    assert isinstance(decided(answer(), **asked).became, dict)
-    assert decided(answer(), pending=NOW - DAY - 1).became is SkipReason.UNPAID
-    stripe = SimpleNamespace(
-        fetch=lambda _: answer(), paid_after=lambda moment: {CS} if moment == NOW - 5 else set()
-    )
-    message = a_message(session_id=CS, pending=NOW - 5)
-    assert decide_from_stripe(stripe, message, SETTINGS, lambda: NOW).became is SkipReason.UNPAID
+@pytest.mark.parametrize(
+    ("pending", "waits"), [(NOW - DAY, False), (NOW - DAY - 1, True), (PAID_SINCE, True)]
+)
+def test_session_paid_after_the_listing_waits_for_the_next_run(pending, waits):
+    result = decide(a_response(), pending=pending).result
+    assert result is SkipReason.UNPAID if waits else isinstance(result, dict)
 
 
-def test_a_bug_is_told_by_its_kind():
+def test_unexpected_error_names_only_the_exception_class():
     assert str(to_unexpected(ValueError("a secret"))) == "ValueError while the order was built"
-
-
-def found(**changes):
-    fields = {"pk": "USER#u", "sk": "ORDER#1", "order_id": None, "stripe_session_id": "cs_1"}
-    return ExistingOrder(**fields | changes)
-
-
-def test_the_table_decides_before_stripe_is_asked():
-    message = a_message()
-    assert decide_from_table(message, {USER: []}, SETTINGS, NOW) is None
-    assert decide_from_table(message, {USER: [found()]}, SETTINGS, NOW) is SkipReason.EXISTS
-    assert decide_from_table(a_message(user_id=None), {}, SETTINGS, NOW) is SkipReason.NO_USER
-    assert (
-        decide_from_table(a_message(created=NOW - 30 * DAY), {USER: []}, SETTINGS, NOW) is SkipReason.EXPIRED
-    )
-    assert decide_from_table(a_message(created=NOW - 30 * DAY + 1), {USER: []}, SETTINGS, NOW) is None
-    error = TableUnavailable("busy")
-    assert decide_from_table(message, {USER: error}, SETTINGS, NOW) is error
-
-
-def test_what_is_unpaid_waits_also_where_its_orders_cannot_be_looked_up():
-    message = a_message(payment_status="unpaid")
-    assert decide_from_table(message, {USER: TableUnavailable("busy")}, SETTINGS, NOW) is SkipReason.UNPAID
-    assert (
-        decide_from_table(message, {USER: [found(payment_status="paid")]}, SETTINGS, NOW) is SkipReason.EXISTS
-    )
-
-
-def test_drift_is_told_by_field_and_by_what_either_side_says():
-    order = found(amount=1, currency="USD", payment_status="unpaid")
-    assert find_drift(a_message(), [order, found(stripe_session_id="cs_2", amount=2)]) == (
-        "amount: the order says 1, Stripe 4999",
-        "currency: the order says USD, Stripe eur",
-        "payment_status: the order says unpaid, Stripe paid",
-    )
-
-
-def test_a_duplicate_names_both_keys_and_the_first_one_is_compared():
-    second = found(pk="USER#v", stripe_session_id=None, order_id="cs_1", amount=1)
-    assert find_drift(a_message(), [second, found(amount=4999)]) == (
-        "duplicate: USER#u/ORDER#1, USER#v/ORDER#1",
-    )
-
-
-@pytest.mark.parametrize(
-    ("order", "message"),
-    [
-        (found(), {}),
-        (found(amount=4999, currency="EUR", payment_status="paid"), {}),
-        (found(amount=1, currency="usd"), {"amount_total": None, "currency": None}),
-        (found(payment_status="unpaid"), {"payment_status": "no_payment_required"}),
-        (found(payment_status="paid"), {"payment_status": "paid"}),
-    ],
-)
-def test_an_order_that_says_nothing_else_does_not_drift(order, message):
-    assert find_drift(a_message(**message), [order]) == ()

@@ -1,5 +1,6 @@
-"""The command line itself: help, options before and after the name, errors in one line."""
+"""The frame of the command line: help, common options and one-line errors."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,81 +8,62 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
-from typer.testing import CliRunner
 
-from ops.cli.app import app
-from ops.cli.command import told
+from ops.cli.command import error_message
 from ops.errors import CommandError
+from ops.stack.stack import SANDBOX_STATE
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = (
-    "run",
-    "status",
-    "runs",
-    "show",
-    "explain",
-    "doctor",
-    "logs",
-    "pause",
-    "resume",
-    "report",
-    "dlq list",
-    "dlq redrive",
-    "dlq purge",
-)
+COMMANDS = ["run", "status", "runs", "show", "explain", "doctor", "logs", "pause", "resume", "report"]
+COMMANDS += ["dlq list", "dlq redrive", "dlq purge"]
 
 
-@pytest.fixture
-def cli(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("TERM", "dumb")
-    return lambda *arguments: CliRunner().invoke(app(), arguments)
-
-
-def test_the_help_names_every_command(cli):
-    shown = cli("--help").output
-    assert [name for name in COMMANDS if name.split()[0] not in shown] == []
-    assert "Exit codes" in shown
+def test_help_lists_every_command_and_the_exit_codes(cli):
+    output = cli("--help").output
+    assert [name for name in COMMANDS if name.split()[0] not in output] == []
+    assert "Exit codes" in output
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_examples_of_its_own(cli, name):
-    helped = cli(*name.split(), "--help")
-    assert helped.exit_code == 0
-    assert f"nightly-sync {name}" in helped.output.partition("Examples")[2]
-    assert "--json" in helped.output
+def test_command_help_has_own_examples_and_common_options(cli, name):
+    result = cli(f"{name} --help")
+    assert result.exit_code == 0
+    assert f"nightly-sync {name}" in result.output.partition("Examples")[2]
+    assert "--json" in result.output
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--sandbox", "nowhere", "status"), ("status", "--sandbox", "nowhere")], ids=" ".join
+    ("line", "environment", "folder"),
+    [
+        ("--sandbox one status", None, "one"),
+        ("status --sandbox one", None, "one"),
+        ("dlq --sandbox one list", None, "one"),
+        ("--sandbox one status --sandbox two", None, "two"),
+        ("status", "three", "three"),
+        ("--sandbox one status", "three", "one"),
+        ("status --sandbox one", "three", "one"),
+        ("dlq --sandbox one list", "three", "one"),
+    ],
 )
-def test_common_options_stand_before_or_after_the_name(cli, arguments):
-    ran = cli(*arguments)
-    assert ran.exit_code == 2
-    assert "no sandbox is up in nowhere" in ran.output
+def test_common_option_position_and_precedence(cli, monkeypatch, line, environment, folder):
+    if environment:
+        monkeypatch.setenv("NIGHTLY_SYNC_SANDBOX", environment)
+    result = cli(line)
+    assert result.exit_code == 2
+    assert f"no sandbox is running in {folder};" in result.output
 
 
-def test_the_later_word_counts(cli):
-    assert "in two;" in cli("--sandbox", "one", "status", "--sandbox", "two").output
+def test_sandbox_refuses_credentials_and_other_stacks(cli, tmp_path):
+    assert "leave --profile and --region out" in cli("status --sandbox x --profile prod").output
+    credentials = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"), "x")
+    state = {"endpoint_url": "http://127.0.0.1:1", "credentials": credentials, "stack": {"name": "sync-1"}}
+    (tmp_path / SANDBOX_STATE).write_text(json.dumps(state))
+    result = cli(f"status --sandbox {tmp_path} --stack other")
+    assert result.exit_code == 2
+    assert "contains the stack sync-1, not other: leave --stack out" in result.output
 
 
-def test_a_common_option_stands_before_a_group_too(cli):
-    assert "no sandbox is up in nowhere" in cli("dlq", "--sandbox", "nowhere", "list").output
-
-
-def test_a_word_of_the_command_line_beats_the_environment_wherever_it_stands(cli, monkeypatch):
-    monkeypatch.setenv("NIGHTLY_SYNC_SANDBOX", "environment")
-    assert "in environment;" in cli("status").output
-    assert "in said;" in cli("--sandbox", "said", "status").output
-    assert "in said;" in cli("status", "--sandbox", "said").output
-    assert "in said;" in cli("dlq", "--sandbox", "said", "list").output
-
-
-def test_a_sandbox_has_credentials_of_its_own(cli):
-    assert "leave --profile and --region out" in cli("status", "--sandbox", "x", "--profile", "prod").output
-
-
-def test_a_reader_that_has_gone_is_no_finding():
+def test_closed_pipe_exits_quietly_with_its_own_code():
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "ops.cli", "status", "--sandbox", "nowhere", "--json"]
@@ -90,27 +72,28 @@ def test_a_reader_that_has_gone_is_no_finding():
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_an_unknown_command_is_refused(cli):
-    ran = cli("nonsense")
-    assert ran.exit_code == 2
+def test_error_is_json_with_the_json_option(cli):
+    assert "--no-wait" in json.loads(cli("run --dry-run --no-wait --json").output)["error"]
 
 
 def aws(code, message="", operation="DescribeStacks"):
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
+DENIED = (
+    "User: arn:aws:iam::123456789012:user/jane is not authorized to perform: "
+    "scheduler:GetSchedule on resource: arn:aws:…"
+)
+
+
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (NoCredentialsError(), "no AWS credentials"),
         (aws("ExpiredToken"), "expired"),
         (aws("InvalidClientTokenId"), "does not know these credentials"),
         (
-            aws(
-                "AccessDeniedException",
-                "User: arn:aws:iam::123456789012:user/jane is not authorized to perform: "
-                "scheduler:GetSchedule on resource: arn:aws:…",
-            ),
+            aws("AccessDeniedException", DENIED),
             "no permission: these AWS credentials may not call scheduler:GetSchedule",
         ),
         (aws("AccessDenied", "Access Denied", "ListObjects"), "may not call ListObjects"),
@@ -119,7 +102,7 @@ def aws(code, message="", operation="DescribeStacks"):
         (PermissionError(13, "Permission denied", "out/page.html"), "out/page.html: Permission denied"),
     ],
 )
-def test_what_went_wrong_is_one_line(error, words):
-    line = told(error)
-    assert words in line
+def test_error_message_is_one_line(error, message):
+    line = error_message(error)
+    assert message in line
     assert "\n" not in line

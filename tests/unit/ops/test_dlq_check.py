@@ -1,62 +1,60 @@
-"""The check of the dead letters: what each of them would come to now, in the order of the list."""
+"""`dlq list --check`: the predicted outcome of each dead letter."""
 
 from collections import Counter
 
 import pytest
 
-from ops.dlq.check import check
+from ops.dlq.check import check_letters
 from ops.runs.prediction import PredictedAction
 from recon.domain.message import dumps
 from recon.stripe.source import StripeSource
 from testkit.builders import a_message
-from testkit.dead_letters import Operator, dies, lies, visible
+from testkit.dead_letters import DeadLetterTools, fail_sessions, list_visible, put_dead
 from testkit.fake_stripe import Endpoint
 
 
 @pytest.fixture
-def operator(world):
-    return Operator(world)
+def tools(world):
+    return DeadLetterTools(world)
 
 
-def checked(world, operator):
-    source = StripeSource(world.connect(), world.clock.deadline(3600), lambda: None)
-    listing = operator.list()
-    answers = check(listing, operator.table, lambda: source, world.settings, world.pool, int(world.clock()))
-    found = list(answers)
-    assert [one.letter for one in found] == list(listing.letters)
-    return found
+@pytest.fixture
+def check(world, tools):
+    def check():
+        source = StripeSource(world.connect(), world.clock.deadline(3600), lambda: None)
+        listing, now = tools.list(), int(world.clock())
+        checked = list(check_letters(listing, tools.table, lambda: source, world.settings, world.pool, now))
+        assert [one.letter for one in checked] == list(listing.letters)
+        return checked
+
+    return check
 
 
-def test_each_letter_is_checked_by_what_the_consumer_then_does(world, operator):
-    ids = dies(world, 12)
-    for gone in ids[:3]:
-        world.stripe.faults.missing(session=gone)
-    found = checked(world, operator)
-    assert Counter(one.prospect.would for one in found) == {
+def test_check_predicts_what_the_consumer_then_does(world, tools, check):
+    ids = fail_sessions(world, 12)
+    for session_id in ids[:3]:
+        world.stripe.faults.missing(session=session_id)
+    before = world.memory.dump()
+    checked = check()
+    assert world.memory.dump() == before
+    assert len(list_visible(world)) == 12
+    assert Counter(one.prospect.would for one in checked) == {
         PredictedAction.CREATE: 9,
         PredictedAction.FAIL: 3,
     }
-    operator.moves()
+    tools.move()
     world.drain()
-    would_create = {one.letter.session_id for one in found if one.prospect.would is PredictedAction.CREATE}
-    assert {order["orderId"] for order in world.orders()} == would_create
+    created = {one.letter.session_id for one in checked if one.prospect.would is PredictedAction.CREATE}
+    assert {order["orderId"] for order in world.orders()} == created
 
 
-def test_checking_leaves_queue_and_table_as_they_are(world, operator):
-    dies(world, 12)
-    before = world.memory.dump()
-    checked(world, operator)
-    assert world.memory.dump() == before
-    assert len(visible(world, world.dlq)) == 12
-
-
-def test_a_session_that_is_settled_needs_no_check(world, operator):
-    dies(world, 1)
-    world.sends(operator.list().messages[operator.letters[0].message_id])
+def test_check_skips_settled_session(world, tools, check):
+    fail_sessions(world, 1)
+    world.sends(tools.message)
     world.drain()
     asked = world.stripe.calls.count(Endpoint.RETRIEVE)
-    [found] = checked(world, operator)
-    assert found.prospect is None
+    [checked] = check()
+    assert checked.prospect is None
     assert world.stripe.calls.count(Endpoint.RETRIEVE) == asked
 
 
@@ -64,8 +62,8 @@ def test_a_session_that_is_settled_needs_no_check(world, operator):
     ("body", "problem"),
     [("not JSON", "the body is not JSON"), (dumps(a_message()).replace('"v":1', '"v":2'), "v must be 1")],
 )
-def test_a_message_that_cannot_be_read_would_fail_for_good(world, operator, body, problem):
-    lies(world, body)
-    [found] = checked(world, operator)
-    assert (found.prospect.error_type, found.prospect.error_message) == ("MalformedMessage", problem)
-    assert found.prospect.is_permanent
+def test_check_predicts_permanent_failure_of_unreadable_message(world, check, body, problem):
+    put_dead(world, body)
+    [checked] = check()
+    assert (checked.prospect.error_type, checked.prospect.error_message) == ("MalformedMessage", problem)
+    assert checked.prospect.is_permanent

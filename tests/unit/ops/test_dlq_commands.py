@@ -1,9 +1,10 @@
-"""`dlq list`, `redrive` and `purge`: what they say, and whether they say that all is well."""
+"""`dlq list`, `redrive` and `purge`: their output, exit status and interruptions."""
 
 import io
 import os
 import signal
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,24 +13,19 @@ from ops.cli.commands import dlq_redrive
 from ops.cli.commands.dlq_list import list_
 from ops.cli.commands.dlq_purge import purge
 from ops.cli.commands.dlq_redrive import redrive
-from ops.cli.signals import ASKED_TO_END, ending_like_ctrl_c
+from ops.cli.signals import TERMINATION_SIGNALS, interrupt_on_termination
 from ops.dlq.message_filter import MessageFilter
 from ops.errors import CommandError
 from testkit.builders import a_message
-from testkit.dead_letters import EVERYTHING, Desk, Operator, dies, lies, visible
+from testkit.dead_letters import DeadLetterTools, fail_sessions, list_visible, put_dead, take
 from testkit.doubles.faults import on, raising
 
 MANY = 23
 
 
-@pytest.fixture
-def desk(world):
-    return Desk(world)
-
-
 @pytest.fixture(autouse=True)
-def time_of_the_world(world, monkeypatch):
-    """While a command rests, the consumer works."""
+def world_time(world, monkeypatch):
+    """Let the consumer work while a command sleeps."""
 
     def sleep(seconds):
         world.clock.sleep(seconds)
@@ -41,301 +37,298 @@ def time_of_the_world(world, monkeypatch):
     monkeypatch.setattr(dlq_redrive, "time", SimpleNamespace(time=clock, monotonic=clock, sleep=sleep))
 
 
-def held_elsewhere(world, number):
-    """By another command, for as long as the test is at it."""
-    world.memory_sqs.receive_message(QueueUrl=world.dlq, MaxNumberOfMessages=number, VisibilityTimeout=900)
+def start_slow_move(world):
+    """Start a move by SQS as another operator would."""
+    world.memory_sqs.move_rate = 10
+    next(DeadLetterTools(world).start_move())
 
 
 # list
 
 
-def test_an_empty_queue_is_fine(desk):
-    answer = list_(desk)
-    assert "The dead-letter queue is empty." in desk.shows(answer)
-    assert not answer.needs_attention
+def test_list_of_an_empty_queue_is_fine(context):
+    result = list_(context)
+    assert "The dead-letter queue is empty." in context.show(result)
+    assert not result.needs_attention
 
 
-def test_a_queue_of_which_all_is_in_flight_is_neither_empty_nor_fine(world, desk):
-    lies(world, a_message())
-    held_elsewhere(world, 10)
-    answer = list_(desk)
-    shown = desk.shows(answer)
-    assert "In flight at this moment" in shown
-    assert "1 message" in shown
-    assert "empty" not in shown
-    assert answer.needs_attention
+@pytest.mark.parametrize("command", [list_, redrive])
+def test_messages_in_flight_need_attention(world, context, command):
+    put_dead(world, a_message())
+    take(world, 10)
+    result = command(context)
+    output = context.show(result)
+    assert "In flight, held by another command or by one that just ended: 1 message." in output
+    assert "empty" not in output
+    assert result.needs_attention
+
+
+def test_list_shows_error_age_and_prediction(world, context):
+    [session] = fail_sessions(world, 1)
+    plain = list_(context)
+    assert "SessionNotFound" in context.show(plain)
+    assert plain.needs_attention
+    output = context.show(list_(context, with_check=True))
+    assert "now it would become order BC-" in output
+    world.webhook_writes(session, "user-0", world.clock() - 60)
+    assert "nothing to do: its order exists" in context.show(list_(context, with_check=True))
 
 
 # redrive
 
 
-def test_a_redrive_that_settles_everything_is_fine(world, desk):
-    dies(world, 3)
-    answer = redrive(desk)
-    assert "Moved 3 messages" in desk.shows(answer)
-    assert not answer.needs_attention
+def test_redrive_that_settles_everything_is_fine(world, context):
+    fail_sessions(world, 3)
+    result = redrive(context)
+    output = context.show(result)
+    assert "Moved 3 messages" in output
+    assert "3 now have their order" in output
+    assert not result.needs_attention
 
 
-def test_a_redrive_that_leaves_messages_in_flight_is_not_fine(world, desk):
-    lies(world, a_message())
-    held_elsewhere(world, 10)
-    answer = redrive(desk)
-    assert "In flight at this moment" in desk.shows(answer)
-    assert answer.needs_attention
+def test_redrive_tells_existing_orders_from_needless_ones(world, context):
+    first, second, third = fail_sessions(world, 3)
+    for session, user in ((first, "user-0"), (second, "user-1")):
+        world.webhook_writes(session, user, world.clock() - 60)
+    world.sells(replace(world.stripe.store.session(third), amount_refunded=1500))
+    output = context.show(redrive(context))
+    assert "2 already had their order" in output
+    assert "1 need no order" in output
 
 
-def test_a_moved_message_that_names_no_session_is_told_and_needs_a_person(world, desk):
-    lies(world, "not JSON")
-    answer = redrive(desk)
-    assert "Moved without naming a session: 1 message." in desk.shows(answer)
-    assert answer.needs_attention
+def test_redrive_of_a_message_without_session_needs_attention(world, context):
+    put_dead(world, "not JSON")
+    result = redrive(context)
+    assert "Moved without a session id: 1 message." in context.show(result)
+    assert result.needs_attention
 
 
-def test_a_move_that_somebody_else_started_says_that_it_does_not_know_what_became_of_it(world, desk):
-    dies(world, MANY)
-    world.memory_sqs.move_rate = 10
-    next(Operator(world).redrive()(EVERYTHING))
-    answer = redrive(desk)
-    assert "somebody else had started" in desk.shows(answer)
-    assert (answer.data.joined, answer.data.moved, answer.needs_attention) == (True, MANY, True)
+def test_redrive_joins_a_running_move_with_unknown_outcomes(world, context):
+    fail_sessions(world, MANY)
+    start_slow_move(world)
+    with pytest.raises(CommandError, match="leave --per-second out"):
+        redrive(context, per_second=5)
+    result = redrive(context)
+    assert "Another operator had started this move" in context.show(result)
+    assert (result.data.joined, result.data.moved, result.needs_attention) == (True, MANY, True)
 
 
-def test_a_paused_consumer_is_told_and_not_waited_for(world, desk):
-    dies(world, 3)
-    desk.place.mapping = "Disabled"
+def test_redrive_does_not_wait_for_a_paused_consumer(world, context):
+    context.stack.mapping = "Disabled"
+    assert not redrive(context).needs_attention  # nothing to move
+    world.clock.now += 1  # SQS tells moves apart by their start
+    fail_sessions(world, 3)
     world.is_consuming = False
-    began = world.clock()
-    answer = redrive(desk)
-    assert "The consumer is paused" in desk.shows(answer)
-    assert (answer.data.moved, answer.needs_attention) == (3, True)
-    assert world.clock() - began < 5
+    started = world.clock()
+    result = redrive(context)
+    assert "The consumer is paused" in context.show(result)
+    assert (result.data.moved, result.needs_attention) == (3, True)
+    assert world.clock() - started < 5
 
 
-def test_with_nothing_to_move_a_paused_consumer_is_no_matter(desk):
-    desk.place.mapping = "Disabled"
-    assert not redrive(desk).needs_attention
+def confirmed_purge(*args, **options):
+    return purge(*args, yes=True, because="test", **options)
 
 
-@pytest.mark.parametrize("command", [redrive, lambda *a, **o: purge(*a, yes=True, because="test", **o)])
-def test_where_none_of_the_named_is_there_nothing_is_done(world, desk, command):
-    ids = dies(world, 2)
+@pytest.mark.parametrize("command", [redrive, confirmed_purge])
+def test_missing_sessions_are_named(world, context, command):
+    [session, _] = fail_sessions(world, 2)
     with pytest.raises(CommandError, match=r"^cs_nobody is not in the dead-letter queue; nothing was "):
-        command(desk, session=["cs_nobody"])
+        command(context, session=["cs_nobody"])
     with pytest.raises(CommandError, match=r"^none of cs_nobody, cs_noone is in"):
-        command(desk, session=["cs_nobody", "cs_noone"])
-    held_elsewhere(world, 1)
-    with pytest.raises(CommandError, match=r"or another command holds it at this moment \(1 in flight\)"):
-        command(desk, session=["cs_nobody"])
-    assert len(world.memory_sqs.messages(world.dlq)) == len(ids)
-
-
-def test_a_dry_run_for_what_is_not_there_cannot_run_either(desk):
+        command(context, session=["cs_nobody", "cs_noone"])
     with pytest.raises(CommandError, match="nothing would be moved"):
-        redrive(desk, session=["cs_nobody"], dry_run=True)
-
-
-@pytest.mark.parametrize("command", [redrive, lambda *a, **o: purge(*a, yes=True, because="test", **o)])
-def test_where_some_of_the_named_are_there_they_are_done_and_the_others_told(world, desk, command):
-    [session] = dies(world, 1)
-    answer = command(desk, session=[session, "cs_nobody"])
-    assert "Not in the dead-letter queue: cs_nobody" in desk.shows(answer)
-    assert answer.needs_attention
-    assert world.memory_sqs.messages(world.dlq) == []
+        redrive(context, session=["cs_nobody"], dry_run=True)
+    assert len(list_visible(world)) == 2
+    result = command(context, session=[session, "cs_nobody"])
+    assert "Not in the dead-letter queue: cs_nobody" in context.show(result)
+    assert result.needs_attention
+    take(world, 1)
+    with pytest.raises(CommandError, match=r"or another command holds it \(1 in flight\)"):
+        command(context, session=["cs_nobody"])
+    assert len(world.memory_sqs.messages(world.dlq)) == 1
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("named", [False, True])
-def test_an_error_type_that_no_message_has_is_told(world, desk, dry_run, named):
-    ids = dies(world, 2)
-    answer = redrive(
-        desk, session=ids[:1] if named else [], error_type=["KeyRejected"], dry_run=dry_run, follow=0.0
-    )
-    assert "No matching message of a session failed with KeyRejected." in desk.shows(answer)
-    assert (answer.data.unmatched, answer.needs_attention) == (("KeyRejected",), False)
-    assert len(visible(world, world.dlq)) == 2
+def test_unmatched_error_types_are_named(world, context, dry_run, named):
+    sessions = fail_sessions(world, 2)[: 1 if named else 0]
+    result = redrive(context, session=sessions, error_type=["KeyRejected"], dry_run=dry_run, follow=0.0)
+    assert "No matching message of a session failed with KeyRejected." in context.show(result)
+    assert (result.data.unmatched, result.needs_attention) == (("KeyRejected",), False)
+    assert len(list_visible(world)) == 2
+    result = redrive(context, error_type=["SessionNotFound", "KeyRejected"])
+    assert (result.data.moved, result.data.unmatched) == (2, ("KeyRejected",))
 
 
-def test_an_error_type_that_a_message_has_is_not_told(world, desk):
-    dies(world, 1)
-    answer = redrive(desk, error_type=["SessionNotFound", "KeyRejected"])
-    assert (answer.data.moved, answer.data.unmatched) == (1, ("KeyRejected",))
+# Interruptions
 
 
-def test_a_pace_of_its_own_is_refused_while_another_move_is_under_way(world, desk):
-    dies(world, MANY)
-    world.memory_sqs.move_rate = 10
-    next(Operator(world).redrive()(EVERYTHING))
-    with pytest.raises(CommandError, match="leave --per-second out"):
-        redrive(desk, per_second=5)
-
-
-# Stopped
-
-
-def test_ctrl_c_between_send_and_delete_says_that_a_batch_may_be_in_both_queues(world, desk):
-    dies(world, MANY)
+def test_interrupted_redrive_says_what_may_be_in_both_queues(world, context):
+    fail_sessions(world, MANY)
     world.memory_sqs.move_tasks = False
     world.sqs.plan = on("delete_message_batch", raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        redrive(desk)
-    words = "Stopped after 0 messages. Of the next 10, some may be in both queues, which does no harm"
-    assert words in desk.told
+        redrive(context)
+    assert "Stopped after 0 messages. Some of the next 10 may be in both queues, which is harm" in context.log
     assert len(world.memory_sqs.messages(world.queue)) == 10
-    assert len(visible(world, world.dlq)) == MANY
+    assert len(list_visible(world)) == MANY
 
 
-def test_ctrl_c_before_anything_was_moved_does_not_say_more_than_it_knows(world, desk):
-    dies(world, 1)
+def test_interruption_before_the_first_move_is_reported(world, context):
+    fail_sessions(world, 1)
     world.dynamodb.plan = on("batch_get_item", raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        redrive(desk)
-    assert "Stopped at the beginning" in desk.told
-    assert len(visible(world, world.dlq)) == 1
+        redrive(context)
+    assert "Stopped before anything was moved" in context.log
+    assert len(list_visible(world)) == 1
 
 
 @pytest.fixture
-def nothing_ignored():
-    """Also where the tests themselves run under nohup."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in ASKED_TO_END}
+def default_signals():
+    """Restore the default handlers, which nohup may have replaced in the test process."""
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in TERMINATION_SIGNALS}
     yield
-    for number, handler in before.items():
+    for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("nothing_ignored")
-@pytest.mark.parametrize("number", ASKED_TO_END)
-def test_a_kill_or_a_closed_terminal_gives_back_what_is_held(world, desk, number):
+@pytest.mark.usefixtures("default_signals")
+@pytest.mark.parametrize("number", TERMINATION_SIGNALS)
+def test_termination_releases_held_messages(world, context, number):
     def kill(call):
         if call.method == "send_message_batch" and len(world.memory_sqs.messages(world.queue)) >= 10:
             os.kill(os.getpid(), number)
 
-    dies(world, MANY)
+    fail_sessions(world, MANY)
     world.memory_sqs.move_tasks = world.is_consuming = False
     world.sqs.plan = kill
     with pytest.raises(KeyboardInterrupt):
-        redrive(desk)
-    assert "Stopped after 10 messages." in desk.told
-    assert len(visible(world, world.dlq)) == MANY - 10
+        redrive(context)
+    assert "Stopped after 10 messages." in context.log
+    assert len(list_visible(world)) == MANY - 10
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-@pytest.mark.usefixtures("nothing_ignored")
-def test_the_second_signal_does_not_end_the_putting_back():
-    put_back = []
+@pytest.mark.usefixtures("default_signals")
+def test_second_signal_does_not_interrupt_the_cleanup():
+    cleaned = []
 
-    def works():
+    def interrupted_work():
         try:
             os.kill(os.getpid(), signal.SIGHUP)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
-            put_back.append(True)
+            cleaned.append(True)
 
-    with pytest.raises(KeyboardInterrupt), ending_like_ctrl_c():
-        works()
-    assert put_back
+    with pytest.raises(KeyboardInterrupt), interrupt_on_termination():
+        interrupted_work()
+    assert cleaned
 
 
-def test_what_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with ending_like_ctrl_c():
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+@pytest.mark.usefixtures("default_signals")
+def test_ignored_signal_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interrupt_on_termination():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 # purge
 
 
 class Terminal(io.StringIO):
-    """Somebody who types these lines; `meanwhile` happens before the first."""
+    """A terminal on which an operator types; `before` is called before the first line."""
 
-    def __init__(self, text, meanwhile):
+    def __init__(self, text, before):
         super().__init__(text)
-        self.meanwhile = [meanwhile] if meanwhile else []
+        self.before = [before] if before else []
 
     def isatty(self):
         return True
 
     def readline(self, *size):
-        if self.meanwhile:
-            self.meanwhile.pop()()
+        if self.before:
+            self.before.pop()()
         return super().readline(*size)
 
 
 @pytest.fixture
-def types(monkeypatch):
-    def types(text, meanwhile=None):
-        monkeypatch.setattr(sys, "stdin", Terminal(text, meanwhile))
+def typing(monkeypatch):
+    def set_input(text, before=None):
+        monkeypatch.setattr(sys, "stdin", Terminal(text, before))
 
-    return types
+    return set_input
 
 
-def test_a_purge_that_is_agreed_to_drops_what_was_shown(world, desk, types):
-    [session, other] = dies(world, 2)
-    types("y\nrefunded\n")
-    answer = purge(desk, session=[session])
-    assert not answer.needs_attention
-    assert session in desk.told
+def move_by_hand(world, *sessions):
+    """Move messages away as another operator would."""
+    DeadLetterTools(world, tasks=False).move(MessageFilter(frozenset(sessions)))
+
+
+def test_confirmed_purge_drops_what_was_listed(world, context, typing):
+    [session, other] = fail_sessions(world, 2)
+    typing("n\n")
+    with pytest.raises(CommandError, match="not confirmed; nothing was dropped"):
+        purge(context, session=[session])
+    assert len(list_visible(world)) == 2
+    typing("y\nrefunded\n")
+    result = purge(context, session=[session])
+    assert f"{session}: dismissed" in context.show(result)
+    assert not result.needs_attention
+    assert session in context.log
     assert world.outcome(session)["dismissedBecause"] == "refunded"
     assert [message["sessionId"] for message in world.dead()] == [other]
 
 
-def test_a_purge_that_is_not_agreed_to_drops_nothing(world, desk, types):
-    [session] = dies(world, 1)
-    types("n\n")
-    with pytest.raises(CommandError, match="not agreed to"):
-        purge(desk, session=[session])
-    assert len(visible(world, world.dlq)) == 1
+def test_purge_without_a_terminal_needs_yes(world, context, monkeypatch):
+    [session] = fail_sessions(world, 1)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\ntest\n"))
+    with pytest.raises(CommandError, match="give --yes and --because"):
+        purge(context, session=[session])
+    assert len(list_visible(world)) == 1
 
 
-def test_a_session_that_nobody_could_be_asked_about_is_not_given_up(world, desk, types):
-    """Another command holds its message during the look, and gives it back right after."""
-    [session] = dies(world, 1)
-    held_elsewhere(world, 1)
+def test_purge_spares_a_session_held_during_the_listing(world, context, typing):
+    """Another command releases the message between the listing and the confirmation."""
+    [session] = fail_sessions(world, 1)
+    take(world, 1)
+    receives = world.history.count("receive_message")
 
-    looks = world.history.count("receive_message")
+    def release(call):
+        has_listed = world.history.count("receive_message") > receives
+        world.clock.now += 1000 if has_listed and call.method == "get_queue_attributes" else 0
 
-    def given_back(call):
-        has_looked = world.history.count("receive_message") > looks
-        world.clock.now += 1000 if has_looked and call.method == "get_queue_attributes" else 0
-
-    world.sqs.plan = given_back
-    types("y\ntest\n")
-    with pytest.raises(
-        CommandError, match=r"or another command holds it at this moment .*nothing was dropped"
-    ):
-        purge(desk, session=[session])
+    world.sqs.plan = release
+    typing("y\ntest\n")
+    with pytest.raises(CommandError, match=r"or another command holds it .*nothing was dropped"):
+        purge(context, session=[session])
     assert world.outcome(session)["outcome"] == "error"
     assert len(world.memory_sqs.messages(world.dlq)) == 1
 
 
-def test_a_message_that_came_after_the_question_is_not_dropped_with_those_agreed_to(world, desk, types):
-    [session] = dies(world, 1)
-    message = Operator(world).list().messages[Operator(world).letters[0].message_id]
+def test_purge_spares_a_message_that_arrives_after_the_listing(world, context, typing):
+    [session] = fail_sessions(world, 1)
+    message = DeadLetterTools(world).message
     new = []
-    types("y\ntest\n", lambda: new.append(lies(world, message)))
-    purge(desk, session=[session])
+    typing("y\ntest\n", lambda: new.append(put_dead(world, message)))
+    purge(context, session=[session])
     assert [one.message_id for one in world.memory_sqs.messages(world.dlq)] == new
 
 
-def test_a_message_that_is_gone_when_it_was_agreed_to_is_named_by_its_session(world, desk, types):
-    first, second = dies(world, 2)
-
-    types("y\ntest\n", lambda: Operator(world, by_hand=True).moves(MessageFilter(frozenset({first}))))
-    answer = purge(desk, session=[first, second])
-    assert answer.data.missing == (first,)
-    assert answer.needs_attention
+def test_purge_names_a_session_that_was_moved_after_the_listing(world, context, typing):
+    first, second = fail_sessions(world, 2)
+    typing("y\ntest\n", lambda: move_by_hand(world, first))
+    result = purge(context, session=[first, second])
+    assert result.data.missing == (first,)
+    assert result.needs_attention
     assert world.outcome(first)["outcome"] == "error"
     assert world.outcome(second)["reason"] == "dismissed"
 
 
-def test_where_all_that_was_agreed_to_is_gone_the_session_is_named(world, desk, types):
-    [session] = dies(world, 1)
-    types("y\ntest\n", lambda: Operator(world, by_hand=True).moves())
-    with pytest.raises(
-        CommandError, match=f"^{session} is not in the dead-letter queue; nothing was dropped"
-    ):
-        purge(desk, session=[session])
+def test_purge_fails_if_everything_was_moved_after_the_listing(world, context, typing):
+    [session] = fail_sessions(world, 1)
+    typing("y\ntest\n", lambda: move_by_hand(world, session))
+    with pytest.raises(CommandError, match=f"^{session} is not in .* queue; nothing was dropped"):
+        purge(context, session=[session])
     assert world.outcome(session)["outcome"] == "error"

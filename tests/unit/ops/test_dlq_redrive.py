@@ -1,4 +1,4 @@
-"""Moving dead messages back: by hand, by SQS itself, some of them, and stopped at any point."""
+"""Moving dead messages back: in batches, with an SQS task, a selection, and stopped at any point."""
 
 import contextlib
 import itertools
@@ -8,10 +8,19 @@ from collections import Counter
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.dlq.leases import HOLD_SECONDS
+from ops.dlq.leases import LEASE_SECONDS
 from ops.dlq.message_filter import MessageFilter
 from testkit.builders import a_message
-from testkit.dead_letters import EVERYTHING, Operator, dies, lies, produced, sells, visible
+from testkit.dead_letters import (
+    EVERYTHING,
+    DeadLetterTools,
+    fail_before_consumer,
+    fail_sessions,
+    list_visible,
+    put_dead,
+    reject,
+    sell_sessions,
+)
 from testkit.doubles.faults import (
     Killed,
     at_call,
@@ -25,59 +34,53 @@ from testkit.doubles.faults import (
 MANY = 23
 
 
+def count_messages(world):
+    """Count the messages of each session in both queues."""
+    bodies = [body for url in (world.dlq, world.queue) for body in world.memory_sqs.bodies(url)]
+    return Counter(json.loads(body)["sessionId"] for body in bodies)
+
+
+def check_orders(world, ids):
+    """Check that each session has one order and that the counters say so."""
+    number = len(ids)
+    assert Counter(order["orderId"] for order in world.orders()) == dict.fromkeys(ids, 1)
+    assert world.counters() == world.state_counters() == (number, number, number, 0, 0)
+
+
+# In batches
+
+
 @pytest.fixture
-def operator(world):
-    return Operator(world, by_hand=True)
+def tools(world):
+    return DeadLetterTools(world, tasks=False)
 
 
-def lying(world):
-    """The session of each message that is in one of the queues."""
-    return Counter(
-        loaded["sessionId"]
-        for url in (world.dlq, world.queue)
-        for loaded in map(json.loads, world.memory_sqs.bodies(url))
-    )
-
-
-# By hand
-
-
-def test_everything_is_moved_and_tried_again_and_the_books_are_right(world, operator):
-    ids = dies(world, MANY)
-    end = operator.moves()
+def test_redrive_moves_everything_in_batches(world, tools):
+    ids = fail_sessions(world, MANY)
+    *progress, end = tools.start_move()
+    assert [(one.moved, one.total) for one in progress] == [(0, MANY), (10, MANY), (20, MANY)]
     assert (end.moved, end.total, end.rejected, end.doubled, end.is_over) == (MANY, MANY, 0, 0, True)
-    assert [letter.session_id for letter in end.letters] == ids
+    assert ([letter.session_id for letter in end.letters], end.task) == (ids, None)
     assert world.memory_sqs.messages(world.dlq) == []
     world.drain()
-    assert Counter(order["orderId"] for order in world.orders()) == dict.fromkeys(ids, 1)
-    assert world.counters() == world.state_counters() == (MANY, MANY, MANY, 0, 0)
+    check_orders(world, ids)
 
 
-def test_progress_is_told_batch_by_batch(world, operator):
-    dies(world, MANY)
-    assert [(moving.moved, moving.total) for moving in operator.redrive()(EVERYTHING)] == [
-        (0, MANY),
-        (10, MANY),
-        (20, MANY),
-        (MANY, MANY),
-    ]
-
-
-def test_an_empty_queue_is_over_at_once(operator):
-    [end] = list(operator.redrive()(EVERYTHING))
+def test_redrive_of_empty_queue_is_over_at_once(tools):
+    [end] = list(tools.start_move())
     assert (end.total, end.is_over) == (0, True)
 
 
 @pytest.mark.parametrize(("per_second", "seconds"), [(None, 0.4), (10, 2.0), (2, 11.0)])
-def test_messages_are_moved_at_the_pace_asked_for(world, operator, per_second, seconds):
-    dies(world, MANY)
+def test_batches_keep_the_pace(world, tools, per_second, seconds):
+    fail_sessions(world, MANY)
     began = world.clock()
-    operator.moves(per_second=per_second)
+    tools.move(per_second=per_second)
     assert world.clock() - began == pytest.approx(seconds)
 
 
-def test_a_batch_that_took_long_is_not_made_up_for_by_a_burst(world, operator):
-    dies(world, MANY)
+def test_slow_batch_is_not_followed_by_a_burst(world, tools):
+    fail_sessions(world, MANY)
     times = []
 
     def slow(call):
@@ -86,317 +89,253 @@ def test_a_batch_that_took_long_is_not_made_up_for_by_a_burst(world, operator):
             world.clock.now += 20 if len(times) == 1 else 0
 
     world.sqs.plan = slow
-    operator.moves(per_second=1)
+    tools.move(per_second=1)
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert gaps == pytest.approx([21] + [1] * (MANY - 2))
 
 
-def test_a_slow_move_holds_its_messages_for_as_long_as_it_takes(world, operator):
-    """Another operator who looks in between finds nothing to move a second time."""
-    dies(world, MANY)
-    other = Operator(world, by_hand=True)
-    seen = []
-    for _ in operator.redrive(per_second=0.1)(EVERYTHING):
-        world.clock.now += 1
-        seen.append(len(other.letters))
-    assert seen == [0] * (MANY + 1)
-    assert set(lying(world).values()) == {1}
-
-
-def test_messages_that_fail_at_once_and_come_back_are_not_moved_again(world, operator):
-    ids = dies(world, MANY)
+def test_message_that_fails_again_is_not_moved_twice(world, tools):
+    ids = fail_sessions(world, MANY)
     for session_id in ids:
         world.stripe.faults.missing(session=session_id)
-    produced = world.history.count("send_message_batch")
-    for _ in operator.redrive()(EVERYTHING):
+    before = world.history.count("send_message_batch")
+    for _ in tools.start_move():
         world.drain()
-    assert world.history.count("send_message_batch") - produced == len(range(0, MANY, 10))
+    assert world.history.count("send_message_batch") - before == len(range(0, MANY, 10))
     assert len(world.dead()) == MANY
     assert world.counters() == world.state_counters() == (MANY, MANY, 0, 0, MANY)
 
 
-def test_what_sqs_rejects_stays_and_is_visible_at_once(world, operator):
-    dies(world, 3)
+def test_rejected_message_stays_and_is_released(world, tools):
+    fail_sessions(world, 3)
     world.memory_sqs.rejects = lambda operation, entry: operation == "SendMessageBatch" and entry["Id"] == "1"
-    end = operator.moves()
+    end = tools.move()
     assert (end.moved, end.rejected, end.is_over) == (2, 1, True)
     assert len(end.letters) == 2
-    assert len(visible(world, world.dlq)) == 1
-    assert set(lying(world).values()) == {1}
+    assert len(list_visible(world)) == 1
+    assert set(count_messages(world).values()) == {1}
 
 
-def test_what_sqs_does_not_delete_is_there_twice_and_makes_one_order(world, operator):
-    ids = dies(world, 3)
-    world.memory_sqs.rejects = lambda operation, entry: operation == "DeleteMessageBatch"
-    assert operator.moves().doubled == 3
-    world.memory_sqs.rejects = lambda operation, entry: False
-    assert set(lying(world).values()) == {2}
-    operator.moves()
+def test_doubled_message_makes_one_order(world, tools):
+    ids = fail_sessions(world, 3)
+    reject(world, "DeleteMessageBatch")
+    assert tools.move().doubled == 3
+    reject(world)
+    assert set(count_messages(world).values()) == {2}
+    tools.move()
     world.drain()
-    assert Counter(order["orderId"] for order in world.orders()) == dict.fromkeys(ids, 1)
-    assert world.counters() == world.state_counters() == (3, 3, 3, 0, 0)
+    check_orders(world, ids)
 
 
-def test_bodies_that_are_too_large_for_one_call_are_sent_in_several(world, operator):
+def test_large_bodies_are_sent_in_several_calls(world, tools):
     for _ in range(10):
-        lies(world, "x" * 200_000)
-    assert operator.moves().moved == 10
+        put_dead(world, "x" * 200_000)
+    assert tools.move().moved == 10
 
 
-def test_leaving_off_stops_the_move_and_gives_the_rest_back(world, operator):
-    dies(world, MANY)
-    moves = operator.redrive()(EVERYTHING)
-    assert [moving.moved for moving in itertools.islice(moves, 2)] == [0, 10]
+def test_closed_redrive_stops_and_releases_the_rest(world, tools):
+    fail_sessions(world, MANY)
+    moves = tools.start_move()
+    assert [progress.moved for progress in itertools.islice(moves, 2)] == [0, 10]
     moves.close()
-    assert len(visible(world, world.dlq)) == MANY - 10
+    assert len(list_visible(world)) == MANY - 10
     assert len(world.memory_sqs.messages(world.queue)) == 10
 
 
 @pytest.mark.parametrize("method", ["send_message_batch", "delete_message_batch", "batch_get_item"])
-def test_an_error_on_the_way_gives_everything_back_at_once(world, operator, method):
-    dies(world, MANY)
+def test_failed_redrive_releases_everything(world, tools, method):
+    fail_sessions(world, MANY)
     world.sqs.plan = world.dynamodb.plan = on(method, service_error("InternalError"))
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whichever: what counts is what is left
-        operator.moves()
-    assert len(visible(world, world.dlq)) == MANY
-
-
-def stop(world, fault, number):
-    """A redrive that meets the fault at its nth call of any kind, if it makes as many."""
-    operator = Operator(world, by_hand=True)
-    world.sqs.plan = world.dynamodb.plan = at_call(len(world.history.calls) + number, fault)
-    with contextlib.suppress(Killed, BotoCoreError):
-        operator.moves()
-    world.sqs.plan = world.dynamodb.plan = never
+    with pytest.raises(Exception):  # noqa: B017, PT011 - any error: what counts is the queue afterwards
+        tools.move()
+    assert len(list_visible(world)) == MANY
 
 
 @pytest.mark.parametrize("fault", [killed_before(), lost_response()], ids=lambda fault: fault.name)
-def test_stopped_between_any_two_calls_nothing_is_lost_and_no_order_doubled(make_world, fault):
+def test_redrive_interrupted_at_any_call_loses_and_doubles_nothing(make_world, fault):
     for number in itertools.count(1):
         world = make_world()
-        ids = produced(world, 12)
-        stop(world, fault, number)
-        assert set(lying(world)) == set(ids), f"lost at call {number}"
-        # What a killed one held is free when its hold is over.
-        world.clock.now += 2 * HOLD_SECONDS + 10
-        Operator(world, by_hand=True).moves()
+        ids = fail_before_consumer(world, 12)
+        tools = DeadLetterTools(world, tasks=False)
+        world.sqs.plan = world.dynamodb.plan = at_call(len(world.history.calls) + number, fault)
+        with contextlib.suppress(Killed, BotoCoreError):
+            tools.move()
+        world.sqs.plan = world.dynamodb.plan = never
+        assert set(count_messages(world)) == set(ids), f"lost at call {number}"
+        world.clock.now += 2 * LEASE_SECONDS + 10
+        tools.move()
         world.drain()
-        assert Counter(order["orderId"] for order in world.orders()) == dict.fromkeys(ids, 1)
-        assert world.counters() == world.state_counters() == (12, 12, 12, 0, 0)
+        check_orders(world, ids)
         assert world.memory_sqs.messages(world.dlq) == []
         if not world.history.faults():
             break
     assert number > 10
 
 
-# Some of them
+# A selection
 
 
-def letters_of_two_kinds(world):
-    """Three that Stripe does not know, two that have been refused."""
-    gone = dies(world, 3)
-    refused = sells(world, 2, first=3)
-    for session_id in refused:
+@pytest.fixture
+def errors(world):
+    """Three sessions that Stripe does not know and two with malformed messages."""
+    unknown = fail_sessions(world, 3)
+    malformed = sell_sessions(world, 2, first=3)
+    for session_id in malformed:
         world.sends(a_message(session_id=session_id, mode=None))
     world.drain()
-    return gone, refused
+    return unknown, malformed
 
 
-def test_named_sessions_are_moved_and_all_others_are_visible_at_once(world, operator):
-    ids = dies(world, MANY)
-    moves = operator.redrive()(MessageFilter(sessions=frozenset(ids[4:6])))
+def test_named_sessions_are_moved_and_others_released_first(world, tools):
+    ids = fail_sessions(world, MANY)
+    moves = tools.start_move(MessageFilter(sessions=frozenset({*ids[4:6], "cs_nobody"})))
     next(moves)
-    assert len(visible(world, world.dlq)) == MANY - 2  # before the first one is moved
+    assert len(list_visible(world)) == MANY - 2
     *_, end = moves
-    assert [letter.session_id for letter in end.letters] == ids[4:6]
+    assert ([letter.session_id for letter in end.letters], end.missing) == (ids[4:6], ("cs_nobody",))
     world.drain()
     assert sorted(order["orderId"] for order in world.orders()) == ids[4:6]
 
 
-def test_an_error_type_sifts_and_the_oldest_come_first(world, operator):
-    gone, refused = letters_of_two_kinds(world)
-    assert operator.moves(MessageFilter(error_types=frozenset({"MalformedMessage"}))).moved == len(refused)
-    end = operator.moves(MessageFilter(error_types=frozenset({"SessionNotFound"}), most=2))
-    assert [letter.session_id for letter in end.letters] == gone[:2]
+def test_error_type_and_limit_select_the_oldest(tools, errors):
+    unknown, malformed = errors
+    assert tools.move(MessageFilter(error_types=frozenset({"MalformedMessage"}))).moved == len(malformed)
+    end = tools.move(MessageFilter(error_types=frozenset({"SessionNotFound"}), limit=2))
+    assert [letter.session_id for letter in end.letters] == unknown[:2]
 
 
-def test_sessions_and_error_types_together_are_both_required(world, operator):
-    gone, refused = letters_of_two_kinds(world)
-    choice = MessageFilter(frozenset([gone[0], refused[0]]), error_types=frozenset({"SessionNotFound"}))
-    assert [letter.session_id for letter in operator.moves(choice).letters] == [gone[0]]
-
-
-def test_what_is_named_and_not_there_is_told(world, operator):
-    [session] = dies(world, 1)
-    end = operator.moves(MessageFilter(frozenset({session, "cs_nobody"})))
-    assert (end.moved, end.missing) == (1, ("cs_nobody",))
+def test_session_and_error_type_must_both_match(tools, errors):
+    unknown, malformed = errors
+    named = frozenset([unknown[0], malformed[0]])
+    end = tools.move(MessageFilter(named, error_types=frozenset({"SessionNotFound"})))
+    assert [letter.session_id for letter in end.letters] == [unknown[0]]
 
 
 @pytest.mark.parametrize(
-    ("choice", "moved"),
+    ("selection", "moved"),
     [
         (EVERYTHING, 2),
-        (MessageFilter(most=5), 1),
+        (MessageFilter(limit=5), 1),
         (MessageFilter(error_types=frozenset({"MalformedMessage"})), 0),
         (MessageFilter(sessions=frozenset({"cs_1"})), 1),
     ],
 )
-def test_a_nameless_message_goes_with_everything_only(world, operator, choice, moved):
-    lies(world, a_message())
-    lies(world, "not JSON")
-    assert operator.moves(choice).moved == moved
+def test_nameless_message_is_moved_only_with_everything(world, tools, selection, moved):
+    put_dead(world, a_message())
+    put_dead(world, "not JSON")
+    assert tools.move(selection).moved == moved
 
 
-def test_a_nameless_message_is_moved_by_its_id(world, operator):
-    lies(world, a_message())
-    name = lies(world, "not JSON")
-    assert operator.moves(MessageFilter(message_ids=frozenset({name}))).moved == 1
+def test_nameless_message_is_moved_by_id(world, tools):
+    put_dead(world, a_message())
+    name = put_dead(world, "not JSON")
+    assert tools.move(MessageFilter(message_ids=frozenset({name}))).moved == 1
     assert world.memory_sqs.bodies(world.queue) == ["not JSON"]
 
 
-def test_a_plan_tells_what_would_be_moved_and_moves_nothing(world, operator):
-    ids = dies(world, MANY)
-    choice = MessageFilter(frozenset({*ids[:2], "cs_nobody"}))
-    plan = operator.redrive().plan(choice)
+def test_plan_moves_nothing(world, tools):
+    ids = fail_sessions(world, MANY)
+    plan = tools.redrive().plan(MessageFilter(frozenset({*ids[:2], "cs_nobody"})))
     assert [letter.session_id for letter in plan.chosen] == ids[:2]
     assert (plan.others, plan.missing, plan.hidden, plan.truncated) == (MANY - 2, ("cs_nobody",), 0, False)
-    assert len(visible(world, world.dlq)) == MANY
+    assert len(list_visible(world)) == MANY
     assert world.memory_sqs.messages(world.queue) == []
 
 
-# By SQS itself
+# With an SQS task
 
 
 @pytest.fixture
-def native(world):
-    return Operator(world)
+def task_tools(world):
+    return DeadLetterTools(world)
 
 
-def test_the_whole_queue_is_moved_by_sqs_and_its_sessions_are_known(world, native):
-    ids = dies(world, MANY)
-    end = native.moves()
+def test_task_moves_everything(world, task_tools):
+    ids = fail_sessions(world, MANY)
+    world.memory_sqs.move_rate = 10
+    *progress, end = task_tools.start_move()
+    assert [(one.moved, one.task.status) for one in progress] == [(n, "RUNNING") for n in (0, 10, 20)]
     assert (end.moved, end.total, end.task.status) == (MANY, MANY, "COMPLETED")
-    assert end.task.has_moved_all
     assert [letter.session_id for letter in end.letters] == ids
-    assert world.history.count("send_message_batch") == 3  # the producer's own
+    assert world.history.count("send_message_batch") == 3  # the producer's
     world.drain()
-    assert world.counters() == world.state_counters() == (MANY, MANY, MANY, 0, 0)
+    check_orders(world, ids)
 
 
-def test_the_progress_of_sqs_is_followed(world, native):
-    dies(world, MANY)
-    world.memory_sqs.move_rate = 10
-    seen = [(moving.moved, moving.task.status) for moving in native.redrive()(EVERYTHING)]
-    assert seen == [(0, "RUNNING"), (10, "RUNNING"), (20, "RUNNING"), (MANY, "COMPLETED")]
-
-
-def test_a_pace_asked_for_is_passed_on(world, native):
-    dies(world, MANY)
+@pytest.mark.parametrize(("per_second", "rates"), [(1, [1]), (1.9, [1]), (7.5, [7]), (0.5, [])], ids=str)
+def test_task_rate_is_a_whole_number_not_above_the_pace(world, task_tools, per_second, rates):
+    fail_sessions(world, 3)
     began = world.clock()
-    native.moves(per_second=5)
-    assert world.clock() - began == pytest.approx(MANY / 5, abs=1)
+    end = task_tools.move(per_second=per_second)
+    calls = [call for call in world.history.calls if call.method == "start_message_move_task"]
+    assert [call.arguments["MaxNumberOfMessagesPerSecond"] for call in calls] == rates
+    assert (end.moved, end.task is None) == (3, not rates)
+    assert world.clock() - began >= 2 / per_second
 
 
-def test_less_than_one_a_second_is_moved_by_hand_since_sqs_takes_whole_numbers(world, native):
-    dies(world, 3)
-    began = world.clock()
-    end = native.moves(per_second=0.5)
-    assert (end.moved, end.task) == (3, None)
-    assert world.clock() - began == pytest.approx(4)
-    assert world.history.count("start_message_move_task") == 0
-
-
-@pytest.mark.parametrize(("per_second", "asked"), [(1, 1), (1.9, 1), (7.5, 7)])
-def test_sqs_is_never_asked_for_more_than_the_pace(world, native, per_second, asked):
-    dies(world, 3)
-    native.moves(per_second=per_second)
-    [call] = [call for call in world.history.calls if call.method == "start_message_move_task"]
-    assert call.arguments["MaxNumberOfMessagesPerSecond"] == asked
-
-
-def test_a_task_that_runs_already_is_followed_and_no_second_one_started(world, native):
-    dies(world, MANY)
+def test_running_task_is_followed(world, task_tools):
+    fail_sessions(world, MANY)
     world.memory_sqs.move_rate = 10
-    next(native.redrive()(EVERYTHING))
-    end = Operator(world).moves()
+    abandoned = task_tools.start_move()
+    next(abandoned)
+    abandoned.close()
+    end = DeadLetterTools(world).move()
     assert (end.moved, end.task.status, end.task.was_running) == (MANY, "COMPLETED", True)
     assert end.letters == ()
     assert world.history.count("start_message_move_task") == 1
 
 
-def test_a_task_that_begins_in_between_is_followed_too(world, native):
-    dies(world, MANY)
+def test_task_started_by_another_command_in_between_is_followed(world, task_tools):
+    fail_sessions(world, MANY)
     world.memory_sqs.move_rate = 10
 
-    def meanwhile(call):
+    def start(call):
         if call.method == "start_message_move_task":
             world.memory_sqs.start_message_move_task(**call.arguments)
 
-    world.sqs.plan = meanwhile
-    end = native.moves()
+    world.sqs.plan = start
+    end = task_tools.move()
     assert (end.moved, end.task.was_running) == (MANY, True)
 
 
-def test_leaving_off_does_not_end_the_task_and_cancelling_does(world, native):
-    dies(world, MANY)
-    world.memory_sqs.move_rate = 1
-    moves = native.redrive()(EVERYTHING)
-    next(moves)
-    moves.close()
-    world.clock.now += 5
-    started = native.tasks.running()
-    assert native.tasks.look(started).moved == 5
-    native.tasks.cancel(started)
-    assert native.tasks.running() is None
-    assert native.tasks.look(started).status == "CANCELLED"
-    native.tasks.cancel(started)  # of what is over: nothing
-    world.clock.now += 100
-    assert len(world.memory_sqs.messages(world.dlq)) == MANY - 5
-
-
-def test_a_task_that_fails_says_why(world, native):
-    dies(world, MANY)
+def test_failed_task_has_a_reason(world, task_tools):
+    fail_sessions(world, MANY)
     world.memory_sqs.move_rate = 10
-    moves = native.redrive()(EVERYTHING)
+    moves = task_tools.start_move()
     next(moves)
     world.memory_sqs.delete_queue(QueueUrl=world.queue)
     world.memory_sqs.add_queue("another", dead_letters=world.dlq)
     *_, end = moves
     assert (end.task.status, end.task.failure) == ("FAILED", "AWS.SimpleQueueService.NonExistentQueue")
     assert end.is_over
-    assert not end.task.has_moved_all
 
 
-def test_messages_that_were_put_there_by_hand_are_moved_as_well(world, native):
-    lies(world, a_message())
-    assert native.moves().moved == 1
+def test_task_moves_messages_that_were_sent_to_the_queue(world, task_tools):
+    put_dead(world, a_message())
+    assert task_tools.move().moved == 1
     assert len(world.memory_sqs.messages(world.queue)) == 1
 
 
-def test_the_task_of_another_day_is_not_taken_for_this_one(world, native):
-    dies(world, 2)
-    native.moves()
+def test_earlier_and_later_tasks_are_distinguished(world, task_tools):
+    fail_sessions(world, 2)
+    tasks = task_tools.tasks
+    first = tasks.start()
     world.clock.now += 3600
-    started = native.tasks.start()
-    assert native.tasks.look(started).moved == 0
+    second = tasks.start()
+    assert [tasks.read(task).moved for task in (first, second)] == [2, 0]
 
 
-def test_a_task_that_sqs_does_not_list_yet_is_starting(world, native):
-    started = native.tasks.start()
+def test_task_that_is_not_listed_yet_is_starting(world, task_tools):
+    started = task_tools.tasks.start()
     world.memory_sqs._tasks.clear()
-    task = native.tasks.look(started)
-    assert (task.status, task.moved, task.is_over) == ("STARTING", 0, False)
+    status = task_tools.tasks.read(started)
+    assert (status.status, status.moved, status.is_over) == ("STARTING", 0, False)
 
 
-def test_a_service_without_move_tasks_is_moved_by_hand(world, operator):
-    dies(world, 3)
-    end = operator.moves()
-    assert (end.moved, end.task) == (3, None)
-
-
-def test_a_refusal_that_is_about_something_else_is_raised(world, native):
-    dies(world, 3)
-    world.sqs.plan = on("start_message_move_task", service_error("AccessDenied"))
+@pytest.mark.parametrize("method", ["start_message_move_task", "list_message_move_tasks"])
+def test_denied_task_is_an_error(world, task_tools, method):
+    fail_sessions(world, 3)
+    world.sqs.plan = on(method, service_error("AccessDenied"))
     with pytest.raises(ClientError, match="AccessDenied"):
-        native.moves()
-    assert len(visible(world, world.dlq)) == 3
+        task_tools.move()
+    assert len(list_visible(world)) == 3

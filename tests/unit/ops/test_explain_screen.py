@@ -1,4 +1,4 @@
-"""How `nightly-sync explain` shows a session, and what it never shows."""
+"""The screen and the JSON of `nightly-sync explain`, and what they never show."""
 
 import json
 import re
@@ -10,101 +10,97 @@ from rich.console import Console
 
 from ops.cli.commands.explain import Explanation, show
 from ops.cli.screen import Screen
-from ops.explain.facts import Marker
-from ops.explain.verdict import verdict_of
+from ops.explain.verdict import decide_verdict
 from ops.format.links import session_url
-from tests.unit.ops.test_explain_verdict import (
+from tests.unit.ops.session_facts import (
     DEAD,
     DISMISSED,
     FAILED,
-    OURS,
+    NO_ORDER,
     PAID,
-    ROWS,
+    PENDING,
     SESSION,
-    WAITS,
-    WEBHOOKS,
+    SYNC_ORDER,
+    WEBHOOK_ORDER,
     event,
     facts,
-    stripe_unasked,
-    there,
+    unreadable_at_stripe,
+    with_orders,
 )
+from tests.unit.ops.test_explain_verdict import ROWS
 
 JANE = "jane@example.com"
 ADDRESS = re.compile(r"\w@\w")
 
 
-def said(known):
-    verdict = verdict_of(known)
-    return Explanation(SESSION, session_url(SESSION), verdict.needs_attention, verdict, known)
-
-
-def text_of(known, *, show_pii=False):
+def render(known, *, show_pii=False, as_json=False):
+    verdict = decide_verdict(known)
+    explanation = Explanation(SESSION, session_url(SESSION), verdict.needs_attention, verdict, known)
     out = StringIO()
     console = Console(file=out, width=160)
-    show(Screen(console, console, show_pii), said(known))
-    return out.getvalue()
-
-
-def json_of(known, *, show_pii=False):
-    out = StringIO()
-    console = Console(file=out, width=160)
-    Screen(console, console, show_pii).json(said(known))
+    screen = Screen(console, console, show_pii)
+    if not as_json:
+        show(screen, explanation)
+        return out.getvalue()
+    screen.json(explanation)
     return json.dumps(json.loads(out.getvalue()), ensure_ascii=False)
 
 
-JANES = there(
-    replace(WEBHOOKS, key=f"USER#{JANE}/ORDER#1#{SESSION}"),
-    replace(OURS, key=f"USER#{JANE}/ORDER#2#{SESSION}"),
+JANES = with_orders(
+    replace(WEBHOOK_ORDER, key=f"USER#{JANE}/ORDER#1#{SESSION}"),
+    replace(SYNC_ORDER, key=f"USER#{JANE}/ORDER#2#{SESSION}"),
     stripe=replace(PAID, user_id=JANE),
     drift=(f"duplicate: USER#{JANE}/ORDER#1#{SESSION}, USER#{JANE}/ORDER#2#{SESSION}",),
     runs=(replace(DISMISSED, dismissed_by=JANE, drift=(f"duplicate: USER#{JANE}/ORDER#1",)),),
 )
 
 
-@pytest.mark.parametrize("show_it", [text_of, json_of])
-def test_no_address_is_shown_unless_it_is_asked_for(show_it):
-    assert "USER#j…@…/ORDER#" in show_it(JANES)
-    assert ADDRESS.findall(show_it(JANES)) == []
-    assert f"USER#{JANE}/ORDER#" in show_it(JANES, show_pii=True)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_address_is_shown_only_on_request(as_json):
+    shown = render(JANES, as_json=as_json)
+    assert "USER#j…@…/ORDER#" in shown
+    assert ADDRESS.findall(shown) == []
+    assert f"USER#{JANE}/ORDER#" in render(JANES, as_json=as_json, show_pii=True)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[str(row[1]) for row in ROWS])
-def test_the_sentences_come_first_and_everything_known_has_its_section(row):
-    known = row[0]
-    shown = text_of(known)
-    assert shown.startswith(verdict_of(known).why[:100])
-    assert shown.index("\n\nStripe\n") < shown.index("\n\nOrder") < shown.index("\n\nRuns")
-    assert ("\nDead letters\n" in shown) == bool(known.dead_letters)
-    assert json.loads(json_of(known))["verdict"]["case"] == row[1].value
+@pytest.mark.parametrize("case", ROWS)
+def test_verdict_comes_first_and_each_fact_has_its_section(case):
+    for known, *_ in ROWS[case]:
+        shown = render(known)
+        assert shown.startswith(decide_verdict(known).why[:100])
+        assert shown.index("\n\nStripe\n") < shown.index("\n\nOrder") < shown.index("\n\nRuns")
+        assert ("\nDead letters\n" in shown) == bool(known.dead_letters)
+        assert json.loads(render(known, as_json=True))["verdict"]["case"] == case.value
 
 
-def test_what_could_not_be_asked_is_told_last():
-    shown = text_of(stripe_unasked(runs=(FAILED,), orders_known=False, missing=("Stripe: no key",)))
-    assert "\nOrders: not looked for\n" in shown
-    assert shown.endswith("Not known\nStripe: no key\n")
+def test_unavailable_sources_come_last():
+    known = unreadable_at_stripe(runs=(FAILED,), orders_known=False, missing=("Stripe: no key",))
+    shown = render(known)
+    assert "\nOrders: not searched\n" in shown
+    assert shown.endswith("Could not be read\nStripe: no key\n")
 
 
-def test_events_are_told_with_what_the_webhook_did():
-    came = event(delivered=False, marker=Marker("webhook", "processed", False, None))
-    [line] = [line for line in text_of(facts(events=(came,))).splitlines() if line.startswith("evt_1")]
-    assert "completed" in line
-    assert "not delivered" in line
-    assert "by webhook, no order" in line
-
-
-def test_money_that_went_back_is_told():
-    assert "refunded, or lost in a dispute" in text_of(facts(stripe=replace(PAID, refunded=True)))
-    assert "disputed" in text_of(facts(stripe=replace(PAID, disputed=True)))
-
-
-def test_a_session_of_the_live_mode_that_is_free_and_nobodys_is_told_so():
-    shown = text_of(facts(stripe=replace(PAID, livemode=True, amount=None, user_id=None), pending=WAITS))
-    assert "complete, paid, payment, live" in shown
-    assert "free" in shown
-    assert "nobody" in shown
-    assert "for its payment, last seen 2024-11-27T02:00:08Z" in shown
-
-
-def test_a_dead_message_is_told_with_its_id_and_reason():
-    shown = text_of(facts(dead_letters=(DEAD,)))
-    assert re.search(r"m-1 +until 2024-12-11 02:00  SessionNotFound: Stripe", shown)
+@pytest.mark.parametrize(
+    ("known", "texts"),
+    [
+        (
+            facts(events=(event(delivered=False, marker=NO_ORDER),)),
+            [r"evt_1 +completed .* not delivered +by webhook, no order"],
+        ),
+        (facts(stripe=replace(PAID, refunded=True)), ["refunded, or lost in a dispute"]),
+        (facts(stripe=replace(PAID, disputed=True)), ["money +disputed"]),
+        (
+            facts(stripe=replace(PAID, livemode=True, amount=None, user_id=None), pending=PENDING),
+            [
+                "complete, paid, payment, live",
+                "amount +free",
+                "user +none",
+                "waits for its payment, last seen 2024-11-27T02:00:08Z",
+            ],
+        ),
+        (facts(dead_letters=(DEAD,)), [r"m-1 +until 2024-12-11 02:00  SessionNotFound: Stripe"]),
+    ],
+)
+def test_fact_is_shown(known, texts):
+    shown = render(known)
+    assert [text for text in texts if not re.search(text, shown)] == []

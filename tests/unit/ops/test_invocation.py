@@ -1,4 +1,4 @@
-"""A run is asked for once, and found again by what it was told."""
+"""A run is requested once and then found by the moment of the request or by the answer."""
 
 import io
 import json
@@ -8,148 +8,130 @@ import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from ops.errors import CommandError
-from ops.runs.follow import Progress
-from ops.runs.invocation import AnswerLost, ProducerFailed, build_event, in_background, invoke
+from ops.runs.failures import DOCTOR
+from ops.runs.follow import RunProgress
+from ops.runs.invocation import AnswerLost, ProducerError, build_event, invoke, run_in_background
 from ops.runs.run_tracker import COLD_START_SECONDS, LOST_SECONDS, STUCK_SECONDS, RunTracker
 from recon.dynamodb.records import Failure, Run
 from recon.errors import InvalidRequest
+from testkit.builders import NOW, FakeTime
 
-NOW = 1_732_672_800  # 2024-11-27T02:00:00Z
+MOMENT = "2024-11-27T02:00:00Z"
+DAY, NEXT_DAY = "2024-11-01T00:00:00Z", "2024-11-02T00:00:00Z"
 URL = "https://lambda.example.invalid"
+RUN_ID, OTHER_ID = "20241127T020000Z-abc123", "20241127T020000Z-def456"
 
 
 class Lambda:
-    """Answers what it is told to, and counts."""
+    """A Lambda client that returns a payload or raises, and counts the invocations."""
 
-    def __init__(self, answer):
-        self.answer = answer
+    def __init__(self, payload, **answer):
+        self.payload, self.answer = payload, answer
         self.events = []
 
     def invoke(self, **request):
         self.events.append((request["FunctionName"], json.loads(request["Payload"])))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return {name: value for name, value in self.answer.items() if name != "Payload"} | {
-            "Payload": io.BytesIO(json.dumps(self.answer["Payload"]).encode())
-        }
+        if isinstance(self.payload, Exception):
+            raise self.payload
+        return self.answer | {"Payload": io.BytesIO(json.dumps(self.payload).encode())}
 
 
-def test_an_event_names_the_moment_and_nothing_that_was_not_asked_for():
-    assert build_event(NOW) == {"requestedAt": "2024-11-27T02:00:00Z"}
-    assert build_event(NOW, lookback_hours=48, max_sessions=5, dry_run=True) == {
-        "requestedAt": "2024-11-27T02:00:00Z",
-        "lookbackHours": 48,
-        "maxSessions": 5,
-        "dryRun": True,
-    }
+def test_event_has_the_moment_and_the_given_options_only():
+    assert build_event(NOW) == {"requestedAt": MOMENT}
+    options = {"lookbackHours": 48, "maxSessions": 5, "dryRun": True}
+    event = build_event(NOW, lookback_hours=48, max_sessions=5, dry_run=True)
+    assert event == {"requestedAt": MOMENT} | options
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("wrong", "name"),
     [
         ({"lookback_hours": 721}, "lookbackHours"),
         ({"max_sessions": 0}, "maxSessions"),
-        ({"period": ("2024-11-01T00:00:00Z", None)}, "to"),
-        ({"period": ("2024-11-02T00:00:00Z", "2024-11-01T00:00:00Z")}, "from must be before to"),
-        ({"lookback_hours": 1, "period": ("2024-11-01T00:00:00Z", "2024-11-02T00:00:00Z")}, "lookbackHours"),
+        ({"period": (DAY, None)}, "to"),
+        ({"period": (NEXT_DAY, DAY)}, "from must be before to"),
+        ({"lookback_hours": 1, "period": (DAY, NEXT_DAY)}, "lookbackHours"),
     ],
 )
-def test_what_the_producer_would_refuse_is_refused_before_it_is_sent(wrong, named):
-    with pytest.raises(InvalidRequest, match=named):
+def test_event_that_the_producer_would_refuse_is_not_built(wrong, name):
+    with pytest.raises(InvalidRequest, match=name):
         build_event(NOW, **wrong)
 
 
-def test_the_body_of_the_answer_is_handed_on():
-    client = Lambda({"Payload": {"statusCode": 200, "body": {"runId": "r"}}})
+def test_invoke_returns_the_body():
+    client = Lambda({"statusCode": 200, "body": {"runId": "r"}})
     assert invoke(client, "producer", {}) == {"runId": "r"}
     assert client.events == [("producer", {})]
 
 
-def test_a_producer_that_fails_or_refuses_says_why():
-    failing = Lambda(
-        {"FunctionError": "Unhandled", "Payload": {"errorType": "KeyRejected", "errorMessage": "Stripe: 401"}}
-    )
-    with pytest.raises(CommandError) as raised:
-        invoke(failing, "producer", {})
-    assert str(raised.value) == (
-        "the producer failed: KeyRejected: Stripe: 401; check the Stripe key in its SSM parameter: "
-        "its value, its account, its permissions; next: nightly-sync doctor"
-    )
-    refusing = Lambda({"Payload": {"statusCode": 400, "body": {"message": "from must be before to"}}})
-    with pytest.raises(CommandError, match="from must be before to"):
-        invoke(refusing, "producer", {})
-
-
 @pytest.mark.parametrize(
-    "lost", [ReadTimeoutError(endpoint_url=URL), ConnectionClosedError(endpoint_url=URL)]
+    ("client", "error", "message"),
+    [
+        (
+            Lambda({"errorType": "KeyRejected", "errorMessage": "Stripe: 401"}, FunctionError="Unhandled"),
+            ProducerError,
+            f"^the producer failed: KeyRejected: Stripe: 401; check the Stripe key .*; next: {DOCTOR}$",
+        ),
+        (
+            Lambda({"statusCode": 400, "body": {"message": "from must be before to"}}),
+            CommandError,
+            "from must be before to",
+        ),
+        (Lambda(ReadTimeoutError(endpoint_url=URL)), AnswerLost, "ReadTimeoutError"),
+        (Lambda(ConnectionClosedError(endpoint_url=URL)), AnswerLost, "ConnectionClosedError"),
+        # Nothing was sent, so no answer is lost.
+        (Lambda(EndpointConnectionError(endpoint_url=URL)), EndpointConnectionError, "Could not connect"),
+    ],
 )
-def test_an_answer_that_is_lost_is_no_failure_and_nothing_is_sent_again(lost):
-    client = Lambda(lost)
-    with pytest.raises(AnswerLost):
+def test_invoke_raises_the_failure_and_never_retries(client, error, message):
+    with pytest.raises(error, match=message):
         invoke(client, "producer", {})
     assert len(client.events) == 1
 
 
-def test_where_nothing_was_sent_nothing_was_lost():
-    with pytest.raises(EndpointConnectionError):
-        invoke(Lambda(EndpointConnectionError(endpoint_url=URL)), "producer", {})
+def test_background_call_passes_on_result_and_error():
+    def fail():
+        raise CommandError("no")
 
-
-def test_what_happens_in_the_background_is_handed_over():
-    assert in_background(lambda: {"runId": "r"}).result(timeout=5) == {"runId": "r"}
+    assert run_in_background(lambda: {"runId": "r"}).result(timeout=5) == {"runId": "r"}
     with pytest.raises(CommandError):
-        in_background(failing_call).result(timeout=5)
+        run_in_background(fail).result(timeout=5)
 
 
-def failing_call():
-    raise CommandError("no")
+# Tracking
 
 
-# Following
-
-
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
-class Watched:
-    """A watch whose runs begin when they are told to."""
+class Reader:
+    """A progress reader whose runs the test starts."""
 
     def __init__(self):
-        self.begun = []
+        self.run_ids = []
         self.processed = 0
         self.failure = None
         self.runs = self
 
     def find_by_time(self, moment):
         assert moment == NOW
-        return self.begun
+        return self.run_ids
 
     def get(self, run_id):
         return Run(run_id, "manual", "", 25, 0, 1, failure=self.failure)
 
-    def nothing_yet(self):
-        return Progress(None, 0, 0, 0)
+    def read_queues(self):
+        return RunProgress(None, 0, 0, 0)
 
-    def progress(self, run_id):
-        return Progress(Run(run_id, "manual", "", 25, 0, 1, processed=self.processed), 0, 0, 0)
+    def read(self, run_id):
+        return RunProgress(Run(run_id, "manual", "", 25, 0, 1, processed=self.processed), 0, 0, 0)
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeTime()
 
 
 @pytest.fixture
-def watched():
-    return Watched()
+def reader():
+    return Reader()
 
 
 @pytest.fixture
@@ -158,88 +140,75 @@ def answer():
 
 
 @pytest.fixture
-def started(watched, answer, clock):
-    return RunTracker(watched, NOW, answer, clock)
+def tracker(reader, answer, clock):
+    return RunTracker(reader, NOW, answer, clock)
 
 
-def test_a_run_is_found_by_its_moment_before_the_answer_comes(started, watched):
-    assert started.look().run is None
-    watched.begun = ["20241127T020000Z-abc123"]
-    assert started.look().run.run_id == "20241127T020000Z-abc123"
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_run_is_found_by_its_moment_without_an_answer(tracker, reader, answer, is_lost):
+    if is_lost:
+        answer.set_exception(AnswerLost("ReadTimeoutError"))
+    assert tracker.poll().run is None
+    reader.run_ids = [RUN_ID]
+    assert tracker.poll().run.run_id == RUN_ID
 
 
-def test_two_runs_of_one_second_are_told_apart_by_the_answer(started, watched, answer):
-    watched.begun = ["20241127T020000Z-abc123", "20241127T020000Z-def456"]
-    assert started.look().run is None
-    answer.set_result({"runId": "20241127T020000Z-def456"})
-    assert started.look().run.run_id == "20241127T020000Z-def456"
+def test_runs_of_the_same_second_are_told_apart_by_the_answer(tracker, reader, answer):
+    reader.run_ids = [RUN_ID, OTHER_ID]
+    assert tracker.poll().run is None
+    answer.set_result({"runId": OTHER_ID})
+    assert tracker.poll().run.run_id == OTHER_ID
 
 
-def test_a_failure_of_the_producer_ends_the_following(started, answer):
-    answer.set_exception(CommandError("the producer failed"))
-    with pytest.raises(CommandError, match="failed"):
-        started.look()
+KEY_FAILURE = Failure("KeyRejected", "Stripe: 401", MOMENT, 1, "8f3c")
+STRIPE_ERROR, NO_TABLE = ("StripeUnavailable", "Stripe: 500"), ("ConfigError", "missing: X")
+STRIPE_MESSAGE = f"run {RUN_ID} failed: StripeUnavailable: Stripe: 500; next: nightly-sync logs {RUN_ID}"
+NO_TABLE_MESSAGE = (
+    f"the producer failed: ConfigError: missing: X; correct the producer's settings; next: {DOCTOR}"
+)
+KEY_MESSAGE = f"run {RUN_ID} failed: KeyRejected: Stripe: 401; check the Stripe key"
 
 
-def test_a_failure_names_the_run_that_it_left(started, watched, answer):
-    watched.begun = ["20241127T020000Z-abc123"]
-    answer.set_exception(ProducerFailed("StripeUnavailable", "Stripe: 500"))
-    with pytest.raises(ProducerFailed) as raised:
-        started.look()
-    assert str(raised.value) == (
-        "run 20241127T020000Z-abc123 failed: StripeUnavailable: Stripe: 500; "
-        "next: nightly-sync logs 20241127T020000Z-abc123"
-    )
+@pytest.mark.parametrize(
+    ("run_ids", "recorded", "error", "message"),
+    [
+        ([RUN_ID], None, STRIPE_ERROR, STRIPE_MESSAGE),
+        # Lambda's answer may name another class than the record.
+        ([RUN_ID], KEY_FAILURE, ("Runtime.HandlerError", "Stripe: 401"), KEY_MESSAGE),
+        ([], None, NO_TABLE, NO_TABLE_MESSAGE),
+        ([RUN_ID, OTHER_ID], KEY_FAILURE, NO_TABLE, NO_TABLE_MESSAGE),
+    ],
+)
+def test_failure_of_the_producer_names_run_and_cause(
+    tracker, reader, answer, run_ids, recorded, error, message
+):
+    reader.run_ids, reader.failure = run_ids, recorded
+    answer.set_exception(ProducerError(*error))
+    with pytest.raises(ProducerError, match=f"^{message}"):
+        tracker.poll()
 
 
-def test_a_failure_is_told_by_the_record_of_the_run(started, watched, answer):
-    """Lambda answers with the name of the class, or with one of its own."""
-    watched.begun = ["20241127T020000Z-abc123"]
-    watched.failure = Failure("KeyRejected", "Stripe: 401", "2024-11-27T02:00:09Z", 1, "8f3c")
-    answer.set_exception(ProducerFailed("Runtime.HandlerError", "Stripe: 401"))
-    with pytest.raises(ProducerFailed, match="abc123 failed: KeyRejected: Stripe: 401; check the Stripe key"):
-        started.look()
-
-
-@pytest.mark.parametrize("begun", [[], ["20241127T020000Z-abc123", "20241127T020000Z-def456"]])
-def test_a_failure_without_a_run_leads_to_doctor(started, watched, answer, begun):
-    watched.begun = begun
-    answer.set_exception(ProducerFailed("ConfigError", "missing environment variables: COMMERCE_TABLE"))
-    with pytest.raises(ProducerFailed) as raised:
-        started.look()
-    assert str(raised.value) == (
-        "the producer failed: ConfigError: missing environment variables: COMMERCE_TABLE; "
-        "correct the producer's settings; next: nightly-sync doctor"
-    )
-
-
-def test_a_lost_answer_does_not_end_it(started, watched, answer):
+def test_lost_answer_without_a_run_is_raised_in_the_end(tracker, answer, clock):
     answer.set_exception(AnswerLost("ReadTimeoutError"))
-    assert started.look().run is None
-    watched.begun = ["20241127T020000Z-abc123"]
-    assert started.look().run is not None
-
-
-def test_a_lost_answer_without_a_run_ends_it_in_the_end(started, answer, clock):
-    answer.set_exception(AnswerLost("ReadTimeoutError"))
-    clock.now = LOST_SECONDS + 1
+    clock.now += LOST_SECONDS + 1
     with pytest.raises(CommandError, match="safe"):
-        started.look()
+        tracker.poll()
 
 
-def test_a_run_that_does_not_move_is_stuck_until_it_moves(started, watched, clock):
-    watched.begun = ["20241127T020000Z-abc123"]
-    started.look()
-    clock.now = STUCK_SECONDS + 1
-    started.look()
-    assert started.is_stuck
-    watched.processed = 1
-    started.look()
-    assert not started.is_stuck
+def test_run_is_stuck_until_a_counter_changes(tracker, reader, clock):
+    reader.run_ids = [RUN_ID]
+    tracker.poll()
+    clock.now += STUCK_SECONDS + 1
+    tracker.poll()
+    assert tracker.is_stuck
+    reader.processed = 1
+    tracker.poll()
+    assert not tracker.is_stuck
 
 
-def test_nobody_waits_longer_for_a_name_than_a_cold_start_takes(started, watched, clock):
-    assert started.name(clock.sleep) is None
-    assert clock.now >= COLD_START_SECONDS
-    watched.begun = ["20241127T020000Z-abc123"]
-    assert started.name(clock.sleep) == "20241127T020000Z-abc123"
+def test_wait_for_run_id_ends_after_a_cold_start(tracker, reader, clock):
+    started = clock.now
+    assert tracker.wait_for_run_id(clock.sleep) is None
+    assert clock.now - started >= COLD_START_SECONDS
+    reader.run_ids = [RUN_ID]
+    assert tracker.wait_for_run_id(clock.sleep) == RUN_ID

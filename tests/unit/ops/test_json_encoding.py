@@ -27,7 +27,7 @@ class Outer:
     nothing: None = None
 
 
-def test_names_are_those_of_the_contracts_and_times_are_iso():
+def test_to_json_converts_names_times_and_enumerations():
     value = Outer((Inner("r", datetime(2026, 11, 23, 2, tzinfo=UTC)),), Colour.RED, {"no_user": 1})
     assert to_json(value) == {
         "innerOnes": [{"runId": "r", "at": "2026-11-23T02:00:00Z"}],
@@ -35,8 +35,9 @@ def test_names_are_those_of_the_contracts_and_times_are_iso():
         "countsByName": {"no_user": 1},
         "nothing": None,
     }
+    assert type(to_json(Colour.RED)) is str
 
 
-def test_what_has_no_form_is_refused():
+def test_to_json_refuses_other_types():
     with pytest.raises(TypeError, match="set"):
         to_json({"a": {1, 2}})

@@ -1,4 +1,4 @@
-"""The lines of one run, out of two groups in which other runs, metrics and Lambda's own words stand too."""
+"""The log lines of one run among those of other runs, metrics and Lambda's own."""
 
 import json
 from datetime import UTC, datetime
@@ -7,59 +7,61 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops.errors import CommandError
-from ops.runs.logs import Filter, Level, kept_days, log_group, period_of, read_lines
+from ops.runs.logs import (
+    Level,
+    LogFilter,
+    log_group,
+    read_lines,
+    read_retention_days,
+    search_period,
+)
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 
 GROUPS = {"producer": "/aws/lambda/p", "consumer": "/aws/lambda/c"}
-EVERYTHING = period_of(to_iso(NOW), to_iso(NOW + 600), NOW + 700)
-METRIC = json.dumps(
-    {"_aws": {"Timestamp": NOW * 1000}, "service": "stripe-nightly-sync-producer", "run_id": RUN}
-)
+WHOLE_RUN = search_period(to_iso(NOW), to_iso(NOW + 600), NOW + 700)
+OTHER_RUN = "20241126T020000Z"
+METRIC = json.dumps({"_aws": {"Timestamp": NOW * 1000}, "service": "stripe-nightly-sync", "run_id": RUN})
 
 
-class GroupGoneError(ClientError):
+class GroupNotFoundError(ClientError):
     def __init__(self):
         super().__init__({"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents")
 
 
 class Logs:
-    """CloudWatch Logs: a quoted filter finds its text anywhere, two events a page."""
+    """CloudWatch Logs with two events a page and an empty first page, as AWS sends while it searches."""
 
     class exceptions:  # noqa: N801 - boto3's name
-        ResourceNotFoundException = GroupGoneError
+        ResourceNotFoundException = GroupNotFoundError
 
-    def __init__(self, **groups):
-        self.groups = {GROUPS[name]: events for name, events in groups.items()}
+    def __init__(self, producer=(), consumer=()):
+        self.groups = {GROUPS["producer"]: producer, GROUPS["consumer"]: consumer}
 
     def get_paginator(self, operation):
         assert operation == "filter_log_events"
         return self
 
     def paginate(self, *, logGroupName, filterPattern, startTime, endTime):  # noqa: N803 - AWS's names
-        if logGroupName not in self.groups:
-            raise GroupGoneError
+        if self.groups[logGroupName] is None:
+            raise GroupNotFoundError
         text = filterPattern.removeprefix('"').removesuffix('"')
-        found = [
+        events = [
             {"timestamp": at, "message": message}
             for at, message in self.groups[logGroupName]
             if startTime <= at <= endTime and text in message
         ]
-        yield {"events": []}  # as AWS does while it is still searching
-        for start in range(0, len(found), 2):
-            yield {"events": found[start : start + 2]}
+        yield {"events": []}
+        for start in range(0, len(events), 2):
+            yield {"events": events[start : start + 2]}
 
     def describe_log_groups(self, *, logGroupNamePrefix):  # noqa: N803 - AWS's names
-        return {
-            "logGroups": [
-                {"logGroupName": f"{logGroupNamePrefix}-other", "retentionInDays": 1},
-                {"logGroupName": logGroupNamePrefix, "retentionInDays": 90},
-            ]
-        }
+        days = {f"{logGroupNamePrefix}-other": 1, logGroupNamePrefix: 90}
+        return {"logGroups": [{"logGroupName": name, "retentionInDays": n} for name, n in days.items()]}
 
 
 def event(second, text="Did it", *, milli=0, run=RUN, level="INFO", received=None, **facts):
-    """A structured line that was written then, and received a second later unless said otherwise."""
+    """Return a structured line; it arrives one second after it was written unless `received` is given."""
     moment = datetime.fromtimestamp(NOW + second, UTC)
     line = {
         "level": level,
@@ -70,135 +72,99 @@ def event(second, text="Did it", *, milli=0, run=RUN, level="INFO", received=Non
         "run_id": run,
         "session_id": "-",
     } | facts
-    return ((NOW + (second + 1 if received is None else received)) * 1000, json.dumps(line))
+    return raw(second + 1 if received is None else received, json.dumps(line))
 
 
-def platform(second, text):
+def raw(second, text):
     return ((NOW + second) * 1000, text)
 
 
-def lines(logs, period=EVERYTHING, run=RUN):
-    return read_lines(logs, GROUPS, run, period)
+def read(period=WHOLE_RUN, **groups):
+    return read_lines(Logs(**groups), GROUPS, RUN, period)
 
 
-def texts(found):
-    return [(line.function, line.message) for line in found]
+def messages(lines):
+    return [line.message for line in lines]
 
 
-def test_lines_of_both_functions_come_in_the_order_in_which_they_were_written():
-    # Lambda delivered the consumer's all at once, after the producer's second.
-    logs = Logs(
+def test_lines_of_both_functions_are_in_the_order_of_writing():
+    lines = read(
         producer=[event(1, "Listed"), event(9, "Listed more")],
-        consumer=[event(5, "First", received=20), event(5, "Second", milli=7, received=20)],
-    )
-    assert texts(lines(logs)) == [
-        ("producer", "Listed"),
-        ("consumer", "First"),
-        ("consumer", "Second"),
-        ("producer", "Listed more"),
-    ]
-
-
-def test_lines_of_one_moment_keep_their_order():
-    logs = Logs(producer=[], consumer=[event(5, f"Line {n}") for n in range(7)])
-    assert [line.message for line in lines(logs)] == [f"Line {n}" for n in range(7)]
-
-
-def test_other_runs_and_metrics_are_left_out():
-    logs = Logs(
-        producer=[event(1, f"After {RUN}", run="20241126T020000Z"), platform(2, METRIC), event(3, "Mine")],
-        consumer=[platform(4, f"START {RUN}"), platform(5, f'{{"run_id": "{RUN}", "level": "IN')],
-    )
-    assert texts(lines(logs)) == [("producer", "Mine")]
-
-
-def test_a_line_has_its_session_and_its_facts():
-    failed = event(
-        3, "Session failed", level="ERROR", session_id="cs_1", error_type="KeyRejected", receive_count=2
-    )
-    [line] = lines(Logs(producer=[], consumer=[failed]))
-    assert (line.level, line.session_id, line.of_this_run) == ("ERROR", "cs_1", True)
-    assert line.facts == {"error_type": "KeyRejected", "receive_count": 2}
-    assert line.at == datetime.fromtimestamp(NOW + 3, UTC)
-
-
-def test_a_line_without_a_session_says_none():
-    [line] = lines(Logs(producer=[event(1)], consumer=[]))
-    assert line.session_id is None
-
-
-def test_a_line_whose_time_cannot_be_read_has_the_one_of_its_arrival():
-    [line] = lines(Logs(producer=[event(1, timestamp="yesterday")], consumer=[]))
-    assert line.at == datetime.fromtimestamp(NOW + 2, UTC)
-
-
-def test_time_outs_while_the_run_went_on_are_shown_and_marked():
-    logs = Logs(
-        producer=[],
+        # Lambda delivered the consumer's lines at once and late.
         consumer=[
-            platform(30, "2024-11-27T02:00:30Z 8f0e-11 Task timed out after 60.00 seconds\n\n"),
-            platform(
-                40, "RequestId: 8f0e-12 Error: Runtime exited with error: signal: killed\nRuntime.ExitError"
-            ),
-            event(50, "It says Task timed out", run="20241126T020000Z"),
+            *(event(5, f"Line {n}", received=20) for n in range(3)),
+            event(5, "Last", milli=7, received=20),
         ],
     )
-    assert [(line.message, line.level, line.of_this_run) for line in lines(logs)] == [
-        ("2024-11-27T02:00:30Z 8f0e-11 Task timed out after 60.00 seconds", "ERROR", False),
-        ("RequestId: 8f0e-12 Error: Runtime exited with error: signal: killed", "ERROR", False),
-    ]
+    assert messages(lines) == ["Listed", "Line 0", "Line 1", "Line 2", "Last", "Listed more"]
+    assert {line.function for line in lines[1:-1]} == {"consumer"}
 
 
-def test_time_outs_of_another_time_are_not():
-    logs = Logs(producer=[], consumer=[platform(-900, "Task timed out"), platform(900, "Task timed out")])
-    assert lines(logs) == []
+def test_other_runs_metrics_and_broken_lines_are_left_out():
+    lines = read(
+        producer=[event(1, f"After {RUN}", run=OTHER_RUN), raw(2, METRIC), event(3, "Mine")],
+        consumer=[raw(4, f"START {RUN}"), raw(5, f'{{"run_id": "{RUN}", "level": "IN')],
+    )
+    assert messages(lines) == ["Mine"]
 
 
-def test_a_dead_letter_redriven_days_later_still_tells_of_its_run():
-    late = event(9 * DAY, "Created order snapshot")
-    logs = Logs(producer=[], consumer=[late])
-    assert lines(logs) == []
-    period = period_of(to_iso(NOW), to_iso(NOW + 600), NOW + 10 * DAY)
-    assert texts(lines(logs, period)) == [("consumer", "Created order snapshot")]
+def test_line_has_its_session_facts_and_time():
+    facts = {"error_type": "KeyRejected", "receive_count": 2}
+    failed = event(3, "Session failed", level="ERROR", session_id="cs_1", **facts)
+    [line, other] = read(consumer=[failed, event(4, timestamp="yesterday")])
+    assert (line.level, line.session_id, line.of_this_run, line.facts) == ("ERROR", "cs_1", True, facts)
+    assert line.at == datetime.fromtimestamp(NOW + 3, UTC)
+    assert (other.session_id, other.at) == (None, datetime.fromtimestamp(NOW + 5, UTC))
 
 
-def test_the_search_ends_where_outcomes_do():
-    assert period_of(to_iso(NOW), to_iso(NOW + 60), NOW + 80 * DAY).last_redrive == NOW + 30 * DAY
-    assert period_of(to_iso(NOW), None, NOW + 60).ended == NOW + 60
+def test_platform_lines_during_the_run_are_marked():
+    timed_out = "2024-11-27T02:00:30Z 8f0e-11 Task timed out after 60.00 seconds"
+    killed = "RequestId: 8f0e-12 Error: Runtime exited with error: signal: killed"
+    lines = read(
+        consumer=[
+            raw(-900, "Task timed out"),
+            raw(30, f"{timed_out}\n\n"),
+            raw(40, f"{killed}\nRuntime.ExitError"),
+            event(50, "It says Task timed out", run=OTHER_RUN),
+            raw(900, "Task timed out"),
+        ]
+    )
+    assert messages(lines) == [timed_out, killed]
+    assert {(line.level, line.of_this_run) for line in lines} == {("ERROR", False)}
 
 
-def test_a_run_that_does_not_say_when_it_began_is_sought_everywhere():
-    logs = Logs(producer=[event(5)], consumer=[])
-    assert len(lines(logs, period_of("", None, NOW + DAY))) == 1
+def test_period_includes_redrives_until_outcomes_expire():
+    late = [event(9 * DAY, "Created order snapshot")]
+    assert read(consumer=late) == []
+    period = search_period(to_iso(NOW), to_iso(NOW + 600), NOW + 10 * DAY)
+    assert messages(read(period, consumer=late)) == ["Created order snapshot"]
+    assert search_period(to_iso(NOW), to_iso(NOW + 60), NOW + 80 * DAY).last_redrive == NOW + 30 * DAY
+    assert search_period(to_iso(NOW), None, NOW + 60).ended == NOW + 60
+    # A record without a start time
+    assert len(read(search_period("", None, NOW + DAY), producer=[event(5)])) == 1
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kept"),
+    ("condition", "matching"),
     [
-        (Filter(), ["a", "b", "c", "d"]),
-        (Filter(Level.WARNING), ["b", "c", "d"]),
-        (Filter(Level.ERROR), ["c", "d"]),
-        (Filter(session_id="cs_1"), ["b", "c"]),
-        (Filter(Level.ERROR, "cs_1"), ["c"]),
+        (LogFilter(), "abcd"),
+        (LogFilter(Level.WARNING), "bcd"),
+        (LogFilter(Level.ERROR), "cd"),
+        (LogFilter(session_id="cs_1"), "bc"),
+        (LogFilter(Level.ERROR, "cs_1"), "c"),
     ],
 )
-def test_lines_of_a_level_and_of_a_session(wanted, kept):
-    logs = Logs(
+def test_filter_matches_level_and_session(condition, matching):
+    lines = read(
         producer=[event(1, "a"), event(2, "b", level="WARNING", session_id="cs_1")],
         consumer=[event(3, "c", level="ERROR", session_id="cs_1"), event(4, "d", level="CRITICAL")],
     )
-    assert [line.message for line in lines(logs) if wanted.takes(line)] == kept
+    assert messages(line for line in lines if condition.matches(line)) == list(matching)
 
 
-def test_a_log_group_that_is_gone_is_named():
-    with pytest.raises(CommandError, match="no log group /aws/lambda/c"):
-        lines(Logs(producer=[]))
-
-
-def test_the_group_is_the_one_that_the_function_names():
+def test_log_groups_are_configured_described_or_missing():
     assert log_group({"FunctionName": "f", "LoggingConfig": {"LogGroup": "/shop/f"}}) == "/shop/f"
     assert log_group({"FunctionName": "f"}) == "/aws/lambda/f"
-
-
-def test_how_long_a_group_keeps_its_lines():
-    assert kept_days(Logs(), "/aws/lambda/p") == 90
+    assert read_retention_days(Logs(), "/aws/lambda/p") == 90
+    with pytest.raises(CommandError, match="no log group /aws/lambda/c"):
+        read(consumer=None)

@@ -1,4 +1,4 @@
-"""What the consumer would do: what a prospect says is what the consumer then does; nothing is written."""
+"""The prediction agrees with what the consumer then does, and writes nothing."""
 
 from dataclasses import replace
 
@@ -14,13 +14,14 @@ from testkit.fake_stripe import Endpoint, SessionSpec
 
 SESSION, USER = "cs_test_a1b2c3d4", "user-1"
 MESSAGE = a_message(session_id=SESSION, user_id=USER, event_ids=())
+TWO_DAYS_AGO = NOW - 2 * 86_400
 
 
-def sells(world, **fields):
+def sell(world, **fields):
     return world.sells(SessionSpec(SESSION, NOW - 3600, **({"metadata": {"userId": USER}} | fields)))
 
 
-def seen(world, message=MESSAGE):
+def predict_now(world, message=MESSAGE):
     def stripe():
         return StripeSource(world.connect(), world.clock.deadline(3600), lambda: None)
 
@@ -28,127 +29,111 @@ def seen(world, message=MESSAGE):
     return predict(message, table, stripe, world.settings, int(world.clock()))
 
 
-def done(world, message=MESSAGE):
-    """The outcome by the consumer itself."""
+def consume(world, message=MESSAGE):
+    """Return the outcome that the consumer writes."""
     world.sends(message)
     world.drain()
     return world.outcome(message.session_id, message.run_id)
 
 
-def test_a_missing_order_would_be_created_with_the_amount_that_the_consumer_writes(world):
-    sells(world, currency="jpy")
-    found = seen(world)
-    assert found.would is PredictedAction.CREATE
-    done(world)
-    [order] = world.orders(SESSION)
-    assert (found.amount, found.currency) == (order["amount"], "jpy")
-    assert found.order_number == order["orderNumber"]
-
-
-def test_nothing_is_written_and_nothing_is_sent(world):
-    sells(world)
+def test_missing_order_is_predicted_as_the_consumer_writes_it(world):
+    sell(world, currency="jpy")
     before = world.memory.dump(), world.memory_sqs.dump()
-    seen(world)
+    prediction = predict_now(world)
     assert (world.memory.dump(), world.memory_sqs.dump()) == before
+    consume(world)
+    [order] = world.orders(SESSION)
+    assert prediction.would is PredictedAction.CREATE
+    assert (prediction.amount, prediction.currency) == (order["amount"], "jpy")
+    assert (prediction.order_number, prediction.charges_known) == (order["orderNumber"], True)
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("message", "sale", "reason"),
     [
-        ({"user_id": None}, SkipReason.NO_USER),
-        ({"mode": "setup"}, SkipReason.NOT_A_SALE),
-        ({"payment_status": "unpaid"}, SkipReason.UNPAID),
+        ({"user_id": None}, None, SkipReason.NO_USER),
+        ({"mode": "setup"}, None, SkipReason.NOT_A_SALE),
+        ({"payment_status": "unpaid"}, None, SkipReason.UNPAID),
+        ({"created": TWO_DAYS_AGO}, None, SkipReason.EXPIRED),
+        ({}, {"amount_refunded": 1500}, SkipReason.REFUNDED),
+        # Paid since the run listed it: left to the next run
+        ({"payment_status": "unpaid", "pending": TWO_DAYS_AGO}, {}, SkipReason.UNPAID),
     ],
 )
-def test_a_skip_that_the_message_decides_names_the_reason_of_the_consumer(world, changes, reason):
-    message = replace(MESSAGE, **changes)
-    found = seen(world, message)
-    assert (found.would, found.reason) == (PredictedAction.SKIP, reason)
-    assert done(world, message)["reason"] == reason
-    assert not world.stripe.calls.count(Endpoint.RETRIEVE)
-
-
-def test_the_order_of_the_webhook_is_found_and_its_drift_is_told(world):
-    world.webhook_writes(SESSION, USER, NOW - 1800, amount=1)
-    found = seen(world)
-    assert (found.would, found.reason) == (PredictedAction.SKIP, SkipReason.EXISTS)
-    assert found.drift == tuple(done(world)["drift"])
-
-
-def test_a_sale_that_was_refunded_by_now_would_be_skipped(world):
-    sells(world, amount_refunded=1500)
-    found = seen(world)
-    assert (found.would, found.reason) == (PredictedAction.SKIP, SkipReason.REFUNDED)
-    assert done(world)["reason"] == "refunded"
-
-
-def test_a_session_too_old_for_an_order_would_be_skipped(make_world):
+def test_skip_has_the_reason_of_the_consumer(make_world, message, sale, reason):
     world = make_world(ORDER_TTL_DAYS="1")
-    message = replace(MESSAGE, created=NOW - 2 * 86_400)
-    assert seen(world, message).reason is SkipReason.EXPIRED
-    assert done(world, message)["reason"] == "expired"
+    if sale is not None:
+        sell(world, **sale)
+    message = replace(MESSAGE, **message)
+    prediction = predict_now(world, message)
+    assert (prediction.would, prediction.reason) == (PredictedAction.SKIP, reason)
+    assert world.stripe.calls.count(Endpoint.RETRIEVE) == (sale is not None)
+    assert consume(world, message)["reason"] == reason
 
 
-def test_a_payment_that_settled_after_the_run_asked_is_left_to_the_next(world):
-    sells(world)
-    message = replace(MESSAGE, payment_status="unpaid", pending=NOW - 2 * 86_400)
-    assert seen(world, message).reason is SkipReason.UNPAID
-    assert done(world, message)["reason"] == "unpaid"
+def test_existing_order_is_skipped_with_its_drift(world):
+    world.webhook_writes(SESSION, USER, NOW - 1800, amount=1)
+    prediction = predict_now(world)
+    assert (prediction.would, prediction.reason) == (PredictedAction.SKIP, SkipReason.EXISTS)
+    assert prediction.drift == tuple(consume(world)["drift"])
 
 
-def test_a_failure_for_good_has_the_words_of_the_outcome(world):
-    found = seen(world)
-    assert (found.would, found.is_permanent) == (PredictedAction.FAIL, True)
-    outcome = done(world)
-    assert found.error_type == outcome["errorType"] == "SessionNotFound"
-    assert found.error_message.partition(", request")[0] == outcome["errorMessage"].partition(", request")[0]
+def test_permanent_failure_has_the_message_of_the_outcome(world):
+    prediction = predict_now(world)
+    assert (prediction.would, prediction.is_permanent) == (PredictedAction.FAIL, True)
+    outcome = consume(world)
+    assert prediction.error_type == outcome["errorType"] == "SessionNotFound"
+    texts = [text.partition(", request")[0] for text in (prediction.error_message, outcome["errorMessage"])]
+    assert texts[0] == texts[1]
 
 
-def test_a_passing_failure_is_told_from_one_for_good(world):
-    sells(world)
+def break_stripe(world):
     world.stripe.faults.server_error(endpoint=Endpoint.RETRIEVE)
-    found = seen(world)
-    assert (found.error_type, found.is_permanent) == ("StripeUnavailable", False)
 
 
-def test_a_table_that_does_not_answer_is_a_failure_of_the_session_and_not_of_the_question(world):
+def break_table(world):
     world.dynamodb.plan = on("query", service_error("ProvisionedThroughputExceededException"))
-    found = seen(world)
-    assert (found.would, found.error_type, found.is_permanent) == (
-        PredictedAction.FAIL,
-        "TableUnavailable",
-        False,
-    )
 
 
-def test_a_session_without_line_items_would_fail(world):
-    sells(world, lines=())
-    assert seen(world).error_type == "LineItemsMissing"
+def drop_lines(world):
+    sell(world, lines=())
 
 
-def test_a_message_that_could_not_be_read_again_would_fail_as_one(world):
-    found = seen(world, replace(MESSAGE, mode=None))
-    assert (found.error_type, found.error_message) == ("MalformedMessage", "mode is missing")
-    assert found.is_permanent
+@pytest.mark.parametrize(
+    ("break_it", "error_type", "is_permanent"),
+    [
+        (break_stripe, "StripeUnavailable", False),
+        (break_table, "TableUnavailable", False),
+        (drop_lines, "LineItemsMissing", False),
+    ],
+)
+def test_transient_failure_is_predicted_and_not_raised(world, break_it, error_type, is_permanent):
+    sell(world)
+    break_it(world)
+    prediction = predict_now(world)
+    assert prediction.would is PredictedAction.FAIL
+    assert (prediction.error_type, prediction.is_permanent) == (error_type, is_permanent)
 
 
-def test_a_bug_met_on_the_way_is_named_without_its_text(world, monkeypatch):
-    sells(world)
+def test_malformed_message_fails_permanently(world):
+    prediction = predict_now(world, replace(MESSAGE, mode=None))
+    assert (prediction.error_type, prediction.error_message) == ("MalformedMessage", "mode is missing")
+    assert prediction.is_permanent
 
+
+def test_unexpected_error_is_reported_without_its_text(world, monkeypatch):
     def broken(*_):
         raise RuntimeError("jane@example.com")
 
+    sell(world)
     monkeypatch.setattr("consumer.decisions.build_order", broken)
-    found = seen(world)
-    assert (found.error_type, found.error_message) == (
-        "Unexpected",
-        "RuntimeError while the order was built",
-    )
+    prediction = predict_now(world)
+    assert prediction.error_type == "Unexpected"
+    assert prediction.error_message == "RuntimeError while the order was built"
 
 
-def test_a_key_that_may_not_read_charges_is_told(world):
-    sells(world)
-    assert seen(world).charges_known
+def test_key_without_access_to_charges_is_reported(world):
+    sell(world)
     world.stripe.faults.forbidden(expanding="payment_intent.latest_charge")
-    found = seen(world)
-    assert (found.would, found.charges_known) == (PredictedAction.CREATE, False)
+    prediction = predict_now(world)
+    assert (prediction.would, prediction.charges_known) == (PredictedAction.CREATE, False)

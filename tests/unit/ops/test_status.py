@@ -1,19 +1,23 @@
-"""What of the facts needs a person."""
+"""The problems that `status` finds, and the form in which it shows runs."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops.runs.history import past_run, sparkline, status_of
-from ops.runs.status import Facts, Schedule, find_problems, last_night
+from ops.cli.commands import runs as runs_command
+from ops.cli.commands.status import Status, show
+from ops.cli.screen import CommandResult
+from ops.runs.history import display_status, past_run, sparkline
+from ops.runs.status import Schedule, StatusFacts, find_problems, find_uncovered_night
 from recon.dynamodb.records import Failure, Run
-from recon.timestamps import parse_epoch, to_iso
+from recon.timestamps import parse_epoch
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+OFF = Schedule(False, "cron(0 2 * * ? *)", "UTC", None)
 
 
-def moment(**before):
+def ago(**before):
     return NOW - timedelta(**before)
 
 
@@ -33,169 +37,163 @@ RECORD = Run(
     skipped=9,
 )
 RUN = past_run(RECORD, int(NOW.timestamp()))
-MORNING = int(NOW.timestamp())
-OPEN = replace(RECORD, status="running", completed_at=None, listed=False)
+MANUAL = replace(RUN, run_id="20261123T070000Z-abc123", trigger="manual")
+ONE_HOUR = replace(MANUAL, window_from=ago(hours=2), window_to=ago(hours=1))
+OPEN = replace(RUN, status="running", completed_at=None)
 
 
 def failed_run(error_type, message, attempts=1):
     failure = Failure(error_type, message, "2026-11-23T02:00:09Z", attempts, "8f3c")
-    return past_run(replace(RECORD, status="failed", failure=failure), MORNING)
+    return replace(RUN, status="failed", failure=failure)
 
 
-GOOD = Facts(
+def listing_run(moved_at):
+    record = replace(RECORD, status="running", completed_at=None, listed=False)
+    return past_run(replace(record, listing_moved_at=parse_epoch(moved_at)), int(NOW.timestamp()))
+
+
+GOOD = StatusFacts(
     stack="stripe-nightly-sync",
     checked_at=NOW,
     last_run=RUN,
-    last_completed_at=moment(hours=6),
+    last_completed_at=ago(hours=6),
     schedule=Schedule(True, "cron(0 2 * * ? *)", "UTC", NOW + timedelta(hours=18)),
     consuming=True,
     waiting=0,
     retrying=0,
     dead=0,
     pending_payments=1,
-    covered_through=moment(hours=7),
+    covered_through=ago(hours=7),
 )
 
 
-def test_a_good_night_needs_nobody():
-    assert find_problems(GOOD) == ()
-
-
-def test_work_in_progress_needs_nobody():
-    running = replace(RUN, status="running", completed_at=None, seconds=600)
-    assert find_problems(replace(GOOD, last_run=running, waiting=7, retrying=3)) == ()
-
-
 @pytest.mark.parametrize(
-    ("facts", "word", "command"),
+    ("changes", "text", "command"),
     [
-        ({"dead": 2}, "dead-letter queue", "dlq list --check"),
+        ({"dead": 2}, "2 in the dead-letter queue", "dlq list --check"),
         ({"consuming": False}, "paused", "resume"),
         ({"last_run": None, "last_completed_at": None}, "no run yet", "run --dry-run"),
-        ({"last_run": replace(RUN, status="failed")}, "failed", "logs 20261123T020000Z"),
+        ({"last_run": replace(RUN, status="failed")}, "failed: its listing stopped", "logs RUN"),
         (
-            {"last_run": replace(RUN, status="running", seconds=4 * 3600 + 1)},
-            "more than 4 hours",
-            "logs 20261123T020000Z",
-        ),
-        (
-            {"last_run": failed_run("KeyRejected", "Stripe: AuthenticationError (status 401)")},
-            "failed: KeyRejected: Stripe: AuthenticationError (status 401); check the Stripe key",
+            {"last_run": failed_run("KeyRejected", "Stripe: 401")},
+            "run RUN failed: KeyRejected: Stripe: 401; check the Stripe key",
             "doctor",
         ),
         (
-            {
-                "last_run": failed_run(
-                    "NotAllowed", "DynamoDB: Query: denied: no permission for dynamodb:Query"
-                )
-            },
+            {"last_run": failed_run("NotAllowed", "no permission for dynamodb:Query")},
             "no permission for dynamodb:Query; the producer's role lacks",
-            "logs 20261123T020000Z",
+            "logs RUN",
         ),
         (
-            {"last_run": failed_run("StripeUnavailable", "Stripe: APIError (status 500)", attempts=3)},
-            "failed in attempt 3: StripeUnavailable: Stripe: APIError (status 500)",
-            "logs 20261123T020000Z",
+            {"last_run": failed_run("StripeUnavailable", "Stripe: 500", attempts=3)},
+            "failed in attempt 3: StripeUnavailable: Stripe: 500",
+            "logs RUN",
         ),
+        # Open for six hours, which is no second finding
         (
-            {
-                "last_run": past_run(
-                    replace(OPEN, listing_moved_at=parse_epoch("2026-11-23T07:40:00Z")), MORNING
-                )
-            },
+            {"last_run": listing_run("2026-11-23T07:40:00Z")},
             "no progress since 2026-11-23 07:40 UTC, longer than an invocation can last",
-            "logs 20261123T020000Z",
+            "logs RUN",
         ),
-        ({"last_run": replace(RUN, errors=3)}, "3 of", "show 20261123T020000Z --outcome error"),
-        ({"last_run": replace(RUN, drifted=1)}, "something else", "show 20261123T020000Z --drift"),
-        ({"last_run": replace(RUN, truncated=True)}, "everything", "logs 20261123T020000Z"),
-        ({"last_run": replace(RUN, warnings=("no_events: …",))}, "no_events", "logs 20261123T020000Z"),
-        ({"last_completed_at": moment(hours=26, seconds=1)}, "26 hours", "run"),
+        ({"last_run": replace(OPEN, seconds=4 * 3600 + 1)}, "more than 4 hours", "logs RUN"),
+        ({"last_run": replace(RUN, errors=3)}, "3 sessions in run", "show RUN --outcome error"),
+        ({"last_run": replace(RUN, drifted=1)}, "1 order in run RUN differs from Stripe", "show RUN --drift"),
+        ({"last_run": replace(RUN, drifted=2)}, "2 orders in run RUN differ from Stripe", "show RUN --drift"),
+        ({"last_run": replace(RUN, truncated=True)}, "everything", "logs RUN"),
+        ({"last_run": replace(RUN, warnings=("no_events: …",))}, "no_events", "logs RUN"),
+        ({"last_completed_at": ago(hours=26, seconds=1)}, "26 hours", "run"),
         ({"last_completed_at": None}, "26 hours", "run"),
-        ({"covered_through": moment(hours=49, seconds=1)}, "49 hours", "doctor"),
-        ({"schedule": Schedule(False, "cron(0 2 * * ? *)", "UTC", None)}, "schedule is off", "resume"),
+        ({"covered_through": ago(hours=49, seconds=1)}, "49 hours", "doctor"),
+        ({"schedule": OFF}, "schedule is off", "resume"),
     ],
 )
-def test_each_trouble_is_one_finding_with_the_command_to_begin_with(facts, word, command):
-    (finding,) = find_problems(replace(GOOD, **facts))
-    assert word in finding.what
-    assert finding.command == f"nightly-sync {command}"
+def test_each_problem_is_one_finding_with_a_command(changes, text, command):
+    (finding,) = find_problems(replace(GOOD, **changes))
+    assert text.replace("RUN", RUN.run_id) in finding.what
+    assert finding.command == f"nightly-sync {command.replace('RUN', RUN.run_id)}"
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "changes",
     [
-        {"last_completed_at": moment(hours=26)},
-        {"covered_through": moment(hours=49)},
+        {},
+        {"last_run": replace(OPEN, seconds=600), "waiting": 7, "retrying": 3},
+        {"last_run": replace(OPEN, seconds=4 * 3600)},
+        {"last_run": replace(listing_run("2026-11-23T07:40:01Z"), seconds=1200)},
+        {"last_completed_at": ago(hours=26)},
+        {"covered_through": ago(hours=49)},
         {"covered_through": None},
-        {"last_run": replace(RUN, status="running", completed_at=None, seconds=4 * 3600)},
+        {"schedule": OFF, "is_sandbox": True},
     ],
 )
-def test_the_limits_are_still_fine(facts):
-    assert find_problems(replace(GOOD, **facts)) == ()
+def test_normal_operation_has_no_finding(changes):
+    assert find_problems(replace(GOOD, **changes)) == ()
 
 
-def test_a_run_that_still_moves_needs_nobody():
-    moving = past_run(replace(OPEN, listing_moved_at=parse_epoch("2026-11-23T07:40:01Z")), MORNING)
-    assert find_problems(replace(GOOD, last_run=replace(moving, seconds=1200))) == ()
-    assert not moving.needs_attention
-
-
-def test_a_stalled_run_is_said_once_however_long_it_has_been_open():
-    stalled = past_run(replace(OPEN, listing_moved_at=parse_epoch("2026-11-23T02:00:00Z")), MORNING)
-    assert stalled.seconds > 4 * 3600
-    assert len(find_problems(replace(GOOD, last_run=stalled))) == 1
-    assert stalled.needs_attention
-
-
-def by_hand(**changes):
-    return replace(RUN, run_id="20261123T070000Z-abc123", trigger="manual", **changes)
-
-
-def test_a_run_by_hand_for_an_hour_makes_no_bad_night_good():
+def test_short_manual_run_does_not_hide_the_night():
     night = replace(RUN, drifted=1, warnings=("gap: …",))
-    hour = by_hand(window_from=moment(hours=2), window_to=moment(hours=1))
-    assert last_night([hour, night]) == night
-    told = find_problems(replace(GOOD, last_run=hour, night=last_night([hour, night])))
-    assert [finding.command.split()[1] for finding in told] == ["show", "logs"]
+    assert find_uncovered_night([ONE_HOUR, night]) == night
+    findings = find_problems(replace(GOOD, last_run=ONE_HOUR, night=night))
+    assert [finding.command.split()[1] for finding in findings] == ["show", "logs"]
 
 
-def test_a_run_by_hand_over_the_same_time_takes_its_place():
-    assert last_night([by_hand(), RUN]) is None
-    assert last_night([by_hand(status="failed"), RUN]) == RUN
-    assert last_night([by_hand(completed_at=None, status="running"), RUN]) == RUN
+@pytest.mark.parametrize(
+    ("newest_first", "night"),
+    [
+        ([MANUAL, RUN], None),
+        ([replace(MANUAL, status="failed"), RUN], RUN),
+        ([replace(MANUAL, window_from=ago(hours=30)), RUN], RUN),
+        ([replace(MANUAL, window_to=ago(hours=7)), RUN], RUN),
+        ([replace(MANUAL, completed_at=None, status="running"), RUN], RUN),
+        ([RUN], None),
+        ([MANUAL], None),
+        ([], None),
+    ],
+)
+def test_night_is_covered_by_a_completed_run_of_its_window(newest_first, night):
+    assert find_uncovered_night(newest_first) == night
 
 
-def test_the_newest_run_is_told_of_anyway():
-    assert last_night([RUN]) is None
-    assert last_night([]) is None
-    assert last_night([by_hand()]) is None
+def test_status_screen_uses_the_words_of_the_runbook(context):
+    facts = replace(GOOD, retrying=3, dead=1)
+    result = CommandResult(None, lambda screen: show(screen, Status(facts, find_problems(facts))))
+    shown = [" ".join(line.split()) for line in context.show(result).splitlines()]
+    assert shown == [
+        "stack stripe-nightly-sync",
+        "last run 20261123T020000Z scheduled, success, took 1 min",
+        "window 10 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC",
+        "created 1 order",
+        "skipped 9",
+        "errors 0",
+        "drift 0",
+        "queue 0 waiting, 3 in flight",
+        "dead letters 1",
+        "awaiting payment 1",
+        "covered up to 2026-11-23 01:00 UTC, 7 h ago",
+        "next run due 2026-11-24 02:00 UTC (cron(0 2 * * ? *) UTC)",
+        "",
+        "Action needed:",
+        "1 in the dead-letter queue: paid sessions that were given up",
+        "nightly-sync dlq list --check",
+    ]
 
 
-def test_a_sandbox_is_started_by_hand():
-    off = Schedule(False, "cron(0 2 * * ? *)", "UTC", None)
-    assert find_problems(replace(GOOD, schedule=off, is_sandbox=True)) == ()
-
-
-def test_the_lag_is_how_old_the_watermark_is():
-    assert GOOD.watermark_lag_seconds == 7 * 3600
-    assert replace(GOOD, covered_through=None).watermark_lag_seconds is None
-
-
-def test_a_done_run_with_errors_is_no_success():
-    assert status_of(RECORD) == "success"
-    assert status_of(replace(RECORD, errors=1)) == "completed_with_errors"
-    assert status_of(replace(RECORD, status="running")) == "running"
-
-
-def test_an_open_run_has_taken_as_long_as_it_is_open():
-    assert RUN.seconds == 60
+def test_past_run_has_the_status_and_duration_of_its_record():
+    statuses = [RECORD, replace(RECORD, errors=1), replace(RECORD, status="running")]
+    assert [display_status(run) for run in statuses] == ["success", "completed_with_errors", "running"]
+    assert (RUN.seconds, GOOD.watermark_lag_seconds) == (60, 7 * 3600)
     assert past_run(replace(RECORD, completed_at=None), int(NOW.timestamp())).seconds == 6 * 3600
     assert past_run(replace(RECORD, started_at="", completed_at=None), 0).seconds is None
 
 
-def test_a_trend_has_a_bar_for_each_number():
-    assert sparkline([0, 1, 2, 7]) == "▁▂▃█"
-    assert sparkline([0, 0]) == ""
-    assert sparkline([]) == ""
-    assert to_iso(parse_epoch(RECORD.started_at)) == RECORD.started_at
+def test_runs_command_shows_one_row_per_run_and_the_trend(context):
+    history = runs_command.RunHistory("s", (replace(RUN, created=4), replace(RUN, run_id="older", errors=2)))
+    result = CommandResult(None, lambda screen: runs_command.show(screen, history))
+    lines = context.show(result).splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == [RUN.run_id, "older"]
+    assert lines[3] == "created  ▃█  oldest to newest, at most 4"
+    assert lines[4] == "errors   █▁  oldest to newest, at most 2"
+
+
+def test_sparkline_scales_to_the_largest_number():
+    assert [sparkline(numbers) for numbers in ([0, 1, 2, 7], [0, 0], [])] == ["▁▂▃█", "", ""]

@@ -1,98 +1,149 @@
-"""Enqueueing any number of sessions takes the memory of one page."""
-
-import bisect
-import os
-import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+"""A run across its invocations: what it does with other runs, when it ends, and what it warns of."""
 
 import pytest
 
-from producer.sync_run import SyncRun
-from recon.config import Settings
-from recon.dynamodb.records import Run
-from recon.dynamodb.runs import Runs
-from recon.dynamodb.table import Table
-from recon.stripe.source import Page
-from recon.telemetry import Telemetry
+from producer.request import Continuation
+from producer.sync_run import NO_SESSIONS, SCHEDULED_COMPARED
+from recon.dynamodb.records import State
+from recon.dynamodb.runs import LISTING_STALE_SECONDS
 from recon.timestamps import to_iso
-from testkit.builders import NOW, RUN, TABLE, FakeTime, a_session
-from testkit.doubles.dynamodb import MemoryDynamoDB
-
-END = NOW - 600
-SPAN = 80_000
-# `make prove VOLUME=1000000` for more.
-MANY = int(os.environ.get("VOLUME", "40000"))
+from testkit.builders import NOW, RUN, TABLE, a_message
+from testkit.listings import END, HOUR, START, a_run
+from testkit.world import wire
 
 
-class EndlessStripe:
-    """So many sessions, made when they are listed."""
-
-    def __init__(self, count):
-        self.count = count
-
-    def created(self, n):
-        """Evenly over most of a day, the newest first."""
-        return END - n * SPAN // self.count
-
-    def list_sessions(self, start, end, *, after=None, limit=100):
-        every = range(self.count)
-        first = bisect.bisect_left(every, -end, key=lambda n: -self.created(n))
-        behind = bisect.bisect_right(every, -start, key=lambda n: -self.created(n))
-        first = int(after.removeprefix("cs_")) + 1 if after else first
-        last = min(first + limit, behind)
-        sessions = [a_session(id=f"cs_{n:09}", created=self.created(n)) for n in range(first, last)]
-        return Page(sessions, has_more=last < behind)
-
-    def events(self, created_from, *, undelivered=False):
-        return iter(())
+def test_stale_runs_are_closed_and_logged(harness):
+    begun = {"trigger": "scheduled", "status": "running", "syncStartedAt": to_iso(NOW - HOUR)}
+    stale = NOW - LISTING_STALE_SECONDS
+    harness.put("SYSTEM", "STRIPE_ORDER_SYNC#20241101-dead", **begun, listed=False, listingMovedAt=stale)
+    harness.put("SYSTEM", "STRIPE_ORDER_SYNC#20241102-done", **begun, listed=True, enqueued=3, processed=3)
+    harness.put("SYSTEM", "STRIPE_ORDER_SYNC#20241103-open", **begun, listed=True, enqueued=3, processed=2)
+    harness.begin()
+    lines, metrics = harness.read_output()
+    statuses = [harness.record(f"2024110{n}")["status"] for n in ("1-dead", "2-done", "3-open")]
+    assert statuses == ["failed", "done", "running"]
+    assert lines[:2] == [
+        ("ERROR", "Run failed: its listing stopped before the end of its window", "20241101-dead"),
+        ("INFO", "Sync completed: processed=3, created=0, skipped=0, errors=0", "20241102-done"),
+    ]
+    # The complete one, and this run, which had nothing to do.
+    assert (metrics["RunsCompleted"], metrics["RunSeconds"]) == ([2], [HOUR, 0])
+    assert metrics["OpenRunSeconds"] == [HOUR]
 
 
-class Sink:
-    """A queue that only counts."""
-
-    def __init__(self):
-        self.sent = 0
-
-    def send(self, messages, pool, deadline):
-        self.sent += len(messages)
+def test_run_that_returns_late_does_not_fail_itself(harness):
+    harness.put_open_run(listingMovedAt=NOW - 2 * LISTING_STALE_SECONDS)
+    assert harness.begin().status == "done"
+    assert [level for level, _, _ in harness.read_output()[0]] == ["INFO", "INFO"]
 
 
-def peak_of_enqueueing(count):
-    clock = FakeTime(NOW)
-    memory = MemoryDynamoDB(clock)
-    memory.add_table(TABLE)
-    sink, hops = Sink(), []
-    deadline = clock.deadline(900)
-    with ThreadPoolExecutor(4) as pool:
-        enqueue = SyncRun(
-            settings=Settings(TABLE, "q", max_sessions=10**9),
-            go_on=hops.append,
-            runs=Runs(Table(memory, TABLE), deadline),
-            stripe=lambda: EndlessStripe(count),
-            queue=sink,
-            pool=pool,
-            deadline=deadline,
-            now=lambda: NOW,
-            telemetry=Telemetry("enqueue-test"),
+def test_listed_run_is_not_listed_again(harness):
+    harness.put_open_run(cursor=END, listed=True, enqueued=1)
+    harness.account.add_sessions(NOW - HOUR)
+    assert harness.begin().enqueued == 1
+    lines, metrics = harness.read_output()
+    assert (harness.sent_ids(), harness.hops, lines) == ([], [], [])
+    assert metrics == {"OpenRunSeconds": [HOUR]}
+
+
+def test_resumed_run_records_first_that_it_is_alive(harness):
+    harness.put_open_run(cursor=START)
+    harness.account.on_page = lambda start: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        harness.sync_run().resume(Continuation(RUN, 1))
+    assert harness.record()["listingMovedAt"] == NOW
+
+
+def test_invocation_stops_if_another_one_lists_its_run(harness):
+    harness.account.add_sessions(NOW - HOUR)
+
+    def list_in_another_invocation(_start):
+        harness.account.on_page = lambda start: None
+        harness.begin()
+        harness.read_output()
+
+    harness.account.on_page = list_in_another_invocation
+    assert harness.begin().enqueued == 1
+    assert harness.read_output()[0] == [("INFO", "Another invocation lists this run; this one stops", RUN)]
+    assert (harness.sent_ids(), harness.hops) == (["cs_0", "cs_0"], [])
+
+
+def test_run_settled_during_its_listing_is_done_at_once(harness):
+    harness.account.add_sessions(NOW - HOUR)
+
+    def settle(_start):
+        harness.memory.update_item(
+            TableName=TABLE,
+            Key=wire({"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}),
+            UpdateExpression="ADD #processed :one",
+            ExpressionAttributeNames={"#processed": "processed"},
+            ExpressionAttributeValues={":one": {"N": "1"}},
         )
-        run = Run(RUN, "scheduled", to_iso(NOW), 25, NOW - 90_000, END)
-        tracemalloc.start()
-        try:
-            done = enqueue.begin(run, enqueue.runs.state())
-            return tracemalloc.get_traced_memory()[1], done, sink
-        finally:
-            tracemalloc.stop()
+
+    harness.account.on_page = settle
+    run = harness.begin()
+    assert (run.status, run.processed, harness.record()["status"]) == ("done", 1, "done")
 
 
-def test_memory_is_flat_whatever_the_number_of_sessions():
-    few, _, _ = peak_of_enqueueing(20_000)
-    many, run, sink = peak_of_enqueueing(MANY)
-    assert (run.enqueued, run.listed, sink.sent) == (MANY, True, MANY)
-    # Flat within a fifth; the rest is the double of DynamoDB, which remembers every transaction's token.
-    assert many < few * 1.2 + MANY * 15
+# Warnings
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 200])
-def test_every_count_around_the_edges_of_a_page_is_enqueued_exactly(count):
-    _, run, sink = peak_of_enqueueing(count)
-    assert (run.enqueued, sink.sent, run.listed, run.truncated) == (count, count, True, False)
+def test_warning_of_the_plan_is_recorded_and_logged(harness):
+    harness.begin(a_run(warnings=("gap: a month",)))
+    assert harness.record()["warnings"] == ["gap: a month"]
+    assert harness.read_output()[0][0] == ("WARNING", "gap: a month", RUN)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "warning"),
+    [
+        (False, True, "this run reads live sessions, the last one read test ones; check the key"),
+        (True, False, "this run reads test sessions, the last one read live ones; check the key"),
+        (True, True, None),
+        (False, False, None),
+        (None, True, None),
+    ],
+)
+def test_changed_mode_of_the_key_is_a_warning(harness, before, now, warning):
+    harness.account.add_sessions(NOW - HOUR, livemode=now)
+    harness.sync_run().begin(a_run(), State(livemode=before))
+    assert harness.record()["warnings"] == ([f"livemode: {warning}"] if warning else [])
+    assert harness.record()["livemode"] is now
+
+
+def test_mode_is_compared_with_the_first_range_that_has_a_session(harness):
+    harness.put_open_run(cursor=START - 1, sliceSeconds=HOUR)
+    harness.account.add_sessions(END, livemode=True)
+    harness.put("SYSTEM", "STRIPE_ORDER_SYNC", lastSyncRunId=RUN, lastLivemode=False)
+    harness.sync_run().resume(Continuation(RUN, 1))
+    assert len(harness.record()["warnings"]) == 1
+
+
+QUIET = [None] * SCHEDULED_COMPARED
+
+
+@pytest.mark.parametrize(
+    ("modes", "run", "sessions", "warns"),
+    [
+        ([*QUIET[1:], False], {}, [], True),
+        ([*QUIET, False], {}, [], False),
+        ([None], {}, [], False),
+        ([False], {"trigger": "manual"}, [], False),
+        ([False], {}, [NOW - HOUR], False),
+        # A pending session does not count as listed.
+        ([False], {}, [None], True),
+    ],
+)
+def test_run_without_sessions_warns_if_recent_runs_had_some(harness, modes, run, sessions, warns):
+    for number, mode in enumerate(modes):
+        fields = {"trigger": "scheduled", "status": "done"} | ({} if mode is None else {"livemode": mode})
+        harness.put("SYSTEM", f"STRIPE_ORDER_SYNC#202411{25 - number}T020000Z", **fields)
+    if sessions == [None]:
+        harness.put_pending(a_message(created=START - 1))
+    else:
+        harness.account.add_sessions(*sessions)
+    harness.begin(a_run(**run))
+    lines, metrics = harness.read_output()
+    assert [line[1:] for line in lines if line[0] == "WARNING"] == [(NO_SESSIONS, RUN)] * warns
+    assert harness.record()["warnings"] == [NO_SESSIONS] * warns
+    assert metrics.get("NoSessions", []) == [1] * warns

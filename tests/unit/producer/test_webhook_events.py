@@ -1,4 +1,4 @@
-"""What Stripe's events say of webhooks: whom a run leaves to the next one, and which events travel."""
+"""Stripe's events about webhooks: which sessions a run defers, and which events its messages have."""
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -7,7 +7,6 @@ import pytest
 
 from producer.webhook_events import DELIVERY, WebhookEvents
 from producer.window import MARGIN
-from recon.dynamodb.records import State, parse_state
 from recon.errors import KeyNotAllowed
 from recon.stripe.source import SessionEvent
 from recon.timestamps import MINUTE
@@ -15,98 +14,94 @@ from testkit.builders import NOW, a_message
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 GRACE = NOW - 600
+WINDOW_START = NOW - 9000
 
 
-def event(session_id, kind=COMPLETED, event_id="evt_1"):
+def event(session_id="cs_1", kind=COMPLETED, event_id="evt_1"):
     return SessionEvent(event_id, kind, NOW, session_id)
 
 
-def webhooks(leaves_after, *answers, fence_since=None):
-    """After a look; `answers` are what Stripe says each time it is asked. Also what it was asked."""
-    asked, left = [], list(answers)
+def refreshed_events(defer_after, *answers, fence_since=None):
+    """Return events after one refresh, and the list of requests. Stripe gives the answers in turn."""
+    requests, left = [], list(answers)
 
-    def events(created_from, *, undelivered=False):
-        asked.append((created_from, undelivered))
+    def list_events(created_from, *, undelivered=False):
+        requests.append((created_from, undelivered))
         answer = left.pop(0) if left else []
         if isinstance(answer, Exception):
             raise answer
         yield from answer
 
-    stripe = SimpleNamespace(events=events)
-    # One thread, so that what is asked at the same time is asked in one order.
-    pool = ThreadPoolExecutor(1)
-    made = WebhookEvents(
-        lambda: stripe, lambda: NOW, pool, leaves_after=leaves_after, fence_since=fence_since
+    events = WebhookEvents(
+        lambda: SimpleNamespace(list_events=list_events),
+        lambda: NOW,
+        ThreadPoolExecutor(1),  # one thread, so that concurrent requests have one order
+        defer_after=defer_after,
+        fence_since=fence_since,
     )
-    made.look()
-    return made, asked
+    events.refresh()
+    return events, requests
 
 
-def test_a_session_that_was_completed_within_the_grace_is_left_to_the_next_run():
-    found, asked = webhooks(GRACE, [event("cs_1")])
-    assert asked == [(GRACE + 1, False)]
-    assert found.left(a_message()) is None
-    assert found.left(a_message(session_id="cs_2")) == a_message(session_id="cs_2", event_ids=())
+def test_session_completed_in_the_grace_is_deferred():
+    events, requests = refreshed_events(GRACE, [event()])
+    assert requests == [(GRACE + 1, False)]
+    assert events.filter_message(a_message()) is None
+    other = a_message(session_id="cs_2")
+    assert events.filter_message(other) == a_message(session_id="cs_2", event_ids=())
 
 
-def test_a_session_that_was_only_paid_within_the_grace_waits_as_unpaid():
-    found, _ = webhooks(GRACE, [event("cs_1", PAID)])
-    assert found.left(a_message()) == a_message(payment_status="unpaid")
-    # One that waits already is seen by the next run anyway.
-    assert found.left(a_message(pending=7)) is None
-    assert found.left(a_message(session_id="cs_2", pending=7)) == a_message(
-        session_id="cs_2", pending=7, event_ids=()
-    )
+def test_session_only_paid_in_the_grace_is_sent_as_unpaid():
+    events, _ = refreshed_events(GRACE, [event(kind=PAID)])
+    assert events.filter_message(a_message()) == a_message(payment_status="unpaid")
+    # The next run sends a pending session anyway.
+    assert events.filter_message(a_message(pending=7)) is None
+    other = a_message(session_id="cs_2", pending=7, event_ids=())
+    assert events.filter_message(other) == other
 
 
-def test_the_fence_sends_the_events_that_no_webhook_has_acknowledged():
-    undelivered = [event("cs_1", COMPLETED, "evt_1"), event("cs_1", PAID, "evt_2"), event("cs_2")]
-    found, asked = webhooks(None, [], undelivered, fence_since=NOW - 9000)
-    assert asked == [(NOW - MARGIN, False), (NOW - DELIVERY, True)]
-    assert found.left(a_message()) == a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID))
+def test_fenced_message_has_its_undelivered_events():
+    undelivered = [event(), event("cs_1", PAID, "evt_2"), event("cs_2")]
+    events, requests = refreshed_events(None, [], undelivered, fence_since=WINDOW_START)
+    assert requests == [(NOW - MARGIN, False), (NOW - DELIVERY, True)]
+    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID))
+    assert events.filter_message(a_message()) == expected
 
 
-def test_the_fence_asks_back_to_the_windows_beginning_where_that_is_earlier():
-    _, asked = webhooks(GRACE, fence_since=NOW - DELIVERY - 5)
-    assert asked == [(GRACE + 1, False), (NOW - DELIVERY - 5, True)]
+def test_fence_starts_at_the_window_if_that_is_earlier():
+    _, requests = refreshed_events(GRACE, fence_since=NOW - DELIVERY - 5)
+    assert requests == [(GRACE + 1, False), (NOW - DELIVERY - 5, True)]
 
 
-def test_what_happened_while_sessions_were_listed_is_asked_again():
-    found, asked = webhooks(GRACE, [], [event("cs_1")])
-    found.look()
-    assert asked[1:] == [(GRACE + 1, False)]
-    assert found.left(a_message()) is None
-    assert found.known_until == NOW - MINUTE
+@pytest.mark.parametrize(
+    ("defer_after", "since"), [(GRACE, GRACE + 1), (NOW - 3600, NOW - MARGIN), (NOW, NOW + 1)]
+)
+def test_refresh_repeats_what_the_previous_one_may_have_missed(defer_after, since):
+    events, requests = refreshed_events(defer_after, [], [event()])
+    events.refresh()
+    assert requests == [(defer_after + 1, False), (since, False)]
+    assert events.filter_message(a_message()) is None
+    assert events.known_until == NOW - MINUTE
 
 
-def test_the_first_look_goes_back_to_the_grace_however_long_ago_that_is_and_the_next_to_the_first():
-    found, asked = webhooks(NOW - 3600, [event("cs_1")])
-    found.look()
-    assert asked == [(NOW - 3600 + 1, False), (NOW - MARGIN, False)]
-    assert found.left(a_message()) is None
+def test_manual_run_repeats_only_the_request_for_its_fence():
+    events, requests = refreshed_events(None, [], [], [event(event_id="evt_9")], fence_since=WINDOW_START)
+    events.refresh()
+    assert requests[2:] == [(NOW - MARGIN, False)]
+    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
+    assert events.filter_message(a_message()) == expected
 
 
-def test_a_run_by_hand_asks_again_only_for_its_fence():
-    found, asked = webhooks(None, [], [], [event("cs_1", event_id="evt_9")], fence_since=NOW - 9000)
-    found.look()
-    assert asked[2:] == [(NOW - MARGIN, False)]
-    assert found.left(a_message()) == a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
-    plain, asked = webhooks(None)
-    plain.look()
-    assert asked == []
+def test_manual_run_without_a_fence_reads_no_events():
+    _, requests = refreshed_events(None)
+    assert requests == []
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_a_key_that_may_not_read_events_is_not_asked_again(times):
-    answers = [KeyNotAllowed("no")] if times == 1 else [[], KeyNotAllowed("no")]
-    found, asked = webhooks(GRACE, *answers)
-    assert found.may_read is (times == 2)
+@pytest.mark.parametrize("answers", [[KeyNotAllowed("no")], [[], KeyNotAllowed("no")]])
+def test_forbidden_events_are_not_requested_again(answers):
+    events, requests = refreshed_events(GRACE, *answers)
+    assert events.may_read is (len(answers) == 2)
     for _ in range(3):
-        found.look()
-    assert found.may_read is False
-    assert len(asked) == times
-
-
-def test_the_state_is_read_field_by_field():
-    item = {"lastSyncRunId": "r", "lastCoveredThrough": 1, "lastLivemode": False, "firstLookbackStart": 2}
-    assert parse_state(item) == State("r", 1, False, 2)
+        events.refresh()
+    assert events.may_read is False
+    assert len(requests) == len(answers)

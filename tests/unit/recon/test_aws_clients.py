@@ -1,6 +1,7 @@
-"""The clients are those that boto3 would make, made without it."""
+"""The clients equal those of boto3, but are made without it."""
 
 import os
+from operator import attrgetter
 
 import boto3
 import pytest
@@ -13,7 +14,7 @@ from recon.retry import AWS_ATTEMPTS, aws_config
 
 
 @pytest.fixture(autouse=True)
-def somewhere(monkeypatch):
+def aws_environment(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "here")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "here")
@@ -23,45 +24,31 @@ def somewhere(monkeypatch):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_client_is_what_boto3_makes_with_our_retries_and_timeouts(service):
+def test_client_equals_that_of_boto3_with_this_projects_config(service):
     ours = client(service)
     theirs = boto3.Session().client(service, config=Config(**aws_config()))
-    for what in ("region_name", "endpoint_url", "service_model.api_version", "config.read_timeout"):
-        assert attribute(ours.meta, what) == attribute(theirs.meta, what)
+    for name in ("region_name", "endpoint_url", "service_model.api_version", "config.read_timeout"):
+        assert attrgetter(name)(ours.meta) == attrgetter(name)(theirs.meta)
     assert ours.meta.service_model.operation_names == theirs.meta.service_model.operation_names
     assert ours.meta.config.retries["total_max_attempts"] == AWS_ATTEMPTS
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_request_takes_no_time_for_what_nobody_reads(service):
-    ours = client(service)
     assert ours.meta.config.user_agent == USER_AGENT
     assert not isinstance(ours._serializer, ParamValidationDecorator)
 
 
-def attribute(of, path):
-    for name in path.split("."):
-        of = getattr(of, name)
-    return of
-
-
-def test_an_endpoint_of_the_environment_is_taken(monkeypatch):
+def test_endpoint_of_the_environment_is_used(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
     assert client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
 
 
-def test_making_clients_does_not_look_through_the_data_of_all_services(monkeypatch):
-    looked, listdir = [], os.listdir
-    monkeypatch.setattr(os, "listdir", lambda path: looked.append(path) or listdir(path))
+def test_clients_share_a_session_that_reads_few_folders(monkeypatch):
+    folders, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: folders.append(path) or listdir(path))
     for service in SERVICES:
         client(service)
-    assert len(looked) < 10 * len(SERVICES)
+    assert len(folders) < 10 * len(SERVICES)
+    assert session() is session()
 
 
-def test_a_service_that_is_not_used_here_is_refused():
+def test_service_that_is_not_listed_is_refused():
     with pytest.raises((UnknownServiceError, DataNotFoundError)):
         client("s3")
-
-
-def test_clients_share_what_they_are_made_from():
-    assert session() is session()

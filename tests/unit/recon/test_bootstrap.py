@@ -1,4 +1,6 @@
-"""What a process makes of its environment: clients with this project's limits, once everything is checked."""
+"""A process builds its clients from the environment, with this project's limits."""
+
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -34,8 +36,8 @@ def environment(monkeypatch):
         cached.cache_clear()
 
 
-def facts(client):
-    """Which service a client is for, and how long and often it tries."""
+def describe(client):
+    """Return the client's service, timeouts and retries."""
     config = client.meta.config
     return (
         client.meta.service_model.service_name,
@@ -46,64 +48,60 @@ def facts(client):
     )
 
 
-def limited(service):
+def expected_limits(service):
     return (service, (1.0, 3.0), AWS_ATTEMPTS, "standard", 32)
 
 
-def test_a_process_keeps_one_table_one_queue_and_as_many_threads_as_it_wants():
-    made = build_clients(ENV, threads=7)
-    assert made.settings == load_settings(ENV)
-    assert (facts(made.table._client), made.table._name) == (limited("dynamodb"), "shop")
-    assert (facts(made.queue._client), made.queue._url) == (limited("sqs"), "https://sqs.test/queue")
-    assert made.pool._max_workers == 7
+@pytest.fixture
+def connect():
+    """Return a function that connects to Stripe and closes the connection after the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(
+            closing(connect_stripe(load_settings(ENV), **{"timeout": 2.0} | options))
+        )
 
 
-def test_nothing_is_made_of_an_environment_that_lacks_something():
+def test_clients_are_built_from_the_environment():
+    clients = build_clients(ENV, threads=7)
+    assert clients.settings == load_settings(ENV)
+    assert (describe(clients.table._client), clients.table._name) == (expected_limits("dynamodb"), "shop")
+    assert (describe(clients.queue._client), clients.queue._url) == (
+        expected_limits("sqs"),
+        "https://sqs.test/queue",
+    )
+    assert clients.pool._max_workers == 7
+
+
+def test_incomplete_environment_builds_nothing():
     with pytest.raises(ConfigError, match="missing environment variables: SYNC_QUEUE_URL"):
         build_clients({name: value for name, value in ENV.items() if name != "SYNC_QUEUE_URL"}, threads=1)
 
 
 @pytest.mark.parametrize(
-    ("function", "threads", "service"),
-    [(producer_function, 20, "producer"), (consumer_function, 25, "consumer")],
+    ("function", "threads", "service", "rate"),
+    [(producer_function, 20, "producer", 6.0), (consumer_function, 25, "consumer", 2.0)],
 )
-def test_each_function_makes_its_clients_once(function, threads, service):
+def test_each_function_builds_its_clients_once(function, threads, service, rate):
     assert function.clients() is function.clients()
     assert function.clients().pool._max_workers == threads
     assert function.telemetry() is function.telemetry()
     assert function.telemetry()._service == f"stripe-nightly-sync-{service}"
+    with closing(function.stripe_connection(2.5)) as connection:
+        assert (connection.rate_limiter.rate, connection.timeout) == (rate * USED_SHARE, 2.5)
 
 
-def test_the_producer_invokes_itself_with_the_same_limits():
-    assert facts(producer_function.lambda_client()) == limited("lambda")
+def test_producer_invokes_itself_with_the_same_limits():
+    assert describe(producer_function.lambda_client()) == expected_limits("lambda")
 
 
-@pytest.mark.parametrize(("function", "share"), [(producer_function, 6.0), (consumer_function, 2.0)])
-def test_each_function_asks_stripe_at_its_share_of_the_pace(function, share):
-    connection = function.stripe_connection(2.5)
-    assert (connection.pacer.rate, connection.timeout) == (share * USED_SHARE, 2.5)
-    connection.close()
-
-
-def test_a_connection_has_the_settings_key_address_and_time_limit():
-    ssm = FakeSSM("sk_test_of_the_parameter")
-    connection = connect_stripe(load_settings(ENV), requests_per_second=4, timeout=2.0, ssm=lambda: ssm)
-    assert connection.key.current() == "sk_test_of_the_parameter"
-    assert connection.pacer.rate == 4 * USED_SHARE
-    assert connection.timeout == 2.0
+def test_connection_has_key_rate_timeout_and_address(connect):
+    connection = connect(requests_per_second=4, ssm=lambda: FakeSSM("sk_test_of_the_parameter"))
+    assert connection.key.read() == "sk_test_of_the_parameter"
+    assert (connection.rate_limiter.rate, connection.timeout) == (4 * USED_SHARE, 2.0)
     assert connection._client._requestor._options.base_addresses["api"] == "http://127.0.0.1:1"
-    connection.close()
 
 
-def test_what_a_429_taught_outlives_a_connection():
-    settings = load_settings(ENV)
-    first, second = (connect_stripe(settings, requests_per_second=9, timeout=1.0) for _ in range(2))
-    assert first.pacer is second.pacer
-    first.close()
-    second.close()
-
-
-def test_the_key_is_read_with_a_client_of_the_process_and_the_same_limits():
-    connection = connect_stripe(load_settings(ENV), requests_per_second=5, timeout=1.0)
-    assert facts(connection.key._ssm()) == limited("ssm")
-    connection.close()
+def test_connections_share_a_rate_limiter_and_client_limits(connect):
+    first, second = (connect(requests_per_second=9) for _ in range(2))
+    assert first.rate_limiter is second.rate_limiter
+    assert describe(first.key._ssm()) == expected_limits("ssm")

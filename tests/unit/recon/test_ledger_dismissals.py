@@ -1,141 +1,111 @@
-"""A dismissal in the table: what it writes, what it leaves, and who was faster."""
+"""Dismissals in the table: what they write, what they leave, and what happens when a consumer is faster."""
 
 import pytest
 
 from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.table import Table
+from recon.dynamodb.records import outcome_key, parse_outcome
 from recon.errors import OutOfTime, TableRefused
 from recon.timestamps import DAY
-from testkit.builders import NOW, RUN, TABLE
+from testkit.builders import NOW, RUN
 from testkit.doubles.faults import cancelled, never, on
+from testkit.runs import BEGAN, OTHER, RECORD, STATE
 
-AT = "2024-11-27T02:00:00Z"
-STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
-RECORD = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}")
-OUTCOME = (f"SYNC_RUN#{RUN}", "SESSION#cs_1")
-WISH = Dismissal(RUN, "cs_1", "jane", "test order", "m-dead", 4999, "eur")
+OUTCOME = outcome_key(RUN, "cs_1")
+DEAD_MESSAGE = {"messageId": "m-dead", "attempts": 0, "amount": 4999, "currency": "eur"}
+ERROR = {"errorType": "MalformedSession", "errorMessage": "id", "attempts": 3, "messageId": "m-1"}
+ERROR |= {"amount": 1, "currency": "usd"}
+DISMISSED = {
+    "PK": OUTCOME[0],
+    "SK": OUTCOME[1],
+    "outcome": "skipped",
+    "reason": "dismissed",
+    "dismissedBy": "jane",
+    "dismissedBecause": "test order",
+    "dismissedAt": BEGAN,
+    "updatedAt": BEGAN,
+    "expiresAt": NOW + 30 * DAY,
+}
 
 
 @pytest.fixture
-def dismissed(memory, time):
-    def act(wish=WISH):
-        return dismiss(Table(memory, TABLE), wish, NOW, time.deadline(60))
+def dismiss_session(table, time):
+    def act(amount=4999, currency="eur", seconds=60):
+        wish = Dismissal(RUN, "cs_1", "jane", "test order", "m-dead", amount, currency)
+        return dismiss(table, wish, NOW, time.deadline(seconds))
 
     return act
 
 
-def test_an_error_becomes_a_skip_and_what_it_was_stays_to_be_read(dismissed, put, item):
-    error = {
-        "errorType": "MalformedSession",
-        "errorMessage": "id",
-        "attempts": 3,
-        "messageId": "m-1",
-        "amount": 1,
-    }
-    put(OUTCOME, outcome="error", currency="usd", **error)
+def test_error_becomes_a_skip_and_keeps_its_attributes(dismiss_session, put, item):
+    put(OUTCOME, outcome="error", **ERROR)
     put(RECORD, processed=1, errors=1, expiresAt=NOW)
     put(STATE, lastSyncRunId=RUN, lastSyncProcessed=1, lastSyncErrors=1)
-    assert dismissed() is None
-    assert item(OUTCOME) == error | {
-        "PK": OUTCOME[0],
-        "SK": OUTCOME[1],
-        "outcome": "skipped",
-        "reason": "dismissed",
-        "dismissedBy": "jane",
-        "dismissedBecause": "test order",
-        "dismissedAt": AT,
-        "updatedAt": AT,
-        "expiresAt": NOW + 30 * DAY,
-        "currency": "usd",
-    }
-    assert item(RECORD) == {
-        "PK": RECORD[0],
-        "SK": RECORD[1],
-        "processed": 1,
-        "skipped": 1,
-        "errors": 0,
-        "updatedAt": AT,
-        "expiresAt": NOW,
-    }
-    assert item(STATE) == {
-        "PK": STATE[0],
-        "SK": STATE[1],
-        "lastSyncRunId": RUN,
-        "lastSyncProcessed": 1,
-        "lastSyncSkipped": 1,
-        "lastSyncErrors": 0,
-        "updatedAt": AT,
-    }
+    assert dismiss_session() is None
+    assert item(OUTCOME) == DISMISSED | ERROR
+    keys = {"PK": RECORD[0], "SK": RECORD[1]}
+    counters = {"processed": 1, "skipped": 1, "errors": 0}
+    assert item(RECORD) == keys | counters | {"updatedAt": BEGAN, "expiresAt": NOW}
+    keys = {"PK": STATE[0], "SK": STATE[1], "lastSyncRunId": RUN}
+    counters = {"lastSyncProcessed": 1, "lastSyncSkipped": 1, "lastSyncErrors": 0}
+    assert item(STATE) == keys | counters | {"updatedAt": BEGAN}
 
 
-def test_a_session_without_an_outcome_gets_one_of_the_dead_message(dismissed, put, item):
-    put(STATE, lastSyncRunId="20241128T020000Z")
-    assert dismissed() is None
-    assert item(OUTCOME) == {
-        "PK": OUTCOME[0],
-        "SK": OUTCOME[1],
-        "outcome": "skipped",
-        "reason": "dismissed",
-        "dismissedBy": "jane",
-        "dismissedBecause": "test order",
-        "dismissedAt": AT,
-        "updatedAt": AT,
-        "expiresAt": NOW + 30 * DAY,
-        "messageId": "m-dead",
-        "attempts": 0,
-        "amount": 4999,
-        "currency": "eur",
-    }
-    assert item(RECORD)["processed"] == item(RECORD)["skipped"] == 1
-    assert item(RECORD)["errors"] == 0
+def test_session_without_an_outcome_gets_one_of_its_message(dismiss_session, put, item):
+    put(STATE, lastSyncRunId=OTHER)
+    assert dismiss_session() is None
+    assert item(OUTCOME) == DISMISSED | DEAD_MESSAGE
+    assert [item(RECORD)[name] for name in ("processed", "skipped", "errors")] == [1, 1, 0]
     assert "lastSyncSkipped" not in item(STATE)
 
 
-def test_what_the_dead_message_does_not_say_is_absent(dismissed, item):
-    assert dismissed(Dismissal(RUN, "cs_1", "jane", "test order", "m-dead")) is None
+def test_absent_amount_of_the_message_is_not_stored(dismiss_session, item):
+    assert dismiss_session(amount=None, currency=None) is None
     assert not {"amount", "currency"} & set(item(OUTCOME))
 
 
 @pytest.mark.parametrize("word", ["created", "skipped"])
-def test_a_final_outcome_is_left_and_returned(word, dismissed, put, item):
+def test_final_outcome_is_left_and_returned(word, dismiss_session, put, item):
     put(OUTCOME, outcome=word, messageId="m-1")
-    assert dismissed() == item(OUTCOME)
-    assert item(OUTCOME)["outcome"] == word
+    stored = item(OUTCOME)
+    assert dismiss_session() == parse_outcome(stored)
+    assert item(OUTCOME) == stored
     assert item(RECORD) is None
 
 
-def test_a_consumer_that_is_faster_wins(dismissed, memory, put, item):
-    put(OUTCOME, outcome="error")
+@pytest.mark.parametrize(
+    ("before", "after", "returned", "counters"),
+    [
+        ({"outcome": "error"}, {"outcome": "created"}, "created", [1, 0, 1]),
+        (None, {"outcome": "error"}, None, [1, 1, 0]),
+    ],
+    ids=["created", "error"],
+)
+def test_consumer_that_writes_first_is_respected(before, after, returned, counters, request):
+    dismiss_session, memory, put, item = map(
+        request.getfixturevalue, ("dismiss_session", "memory", "put", "item")
+    )
+    if before:
+        put(OUTCOME, **before)
 
-    def consumer(call):
+    def write_outcome(call):
         if call.method == "transact_write_items":
             memory.plan = never
-            put(OUTCOME, outcome="created")
+            put(OUTCOME, **after)
+            put(RECORD, processed=1, skipped=0, errors=1)
 
-    memory.plan = consumer
-    assert dismissed()["outcome"] == "created"
-    assert "dismissedBy" not in item(OUTCOME)
-
-
-def test_an_outcome_that_appears_meanwhile_is_not_counted_twice(dismissed, memory, put, item):
-    def consumer(call):
-        if call.method == "transact_write_items":
-            memory.plan = never
-            put(OUTCOME, outcome="error")
-            put(RECORD, processed=1, errors=1)
-
-    memory.plan = consumer
-    assert dismissed() is None
-    assert [item(RECORD)[name] for name in ("processed", "skipped", "errors")] == [1, 1, 0]
+    memory.plan = write_outcome
+    outcome = dismiss_session()
+    assert (outcome and outcome.outcome) == returned
+    assert ("dismissedBy" in item(OUTCOME)) is (returned is None)
+    assert [item(RECORD)[name] for name in ("processed", "skipped", "errors")] == counters
 
 
-def test_a_dismissal_that_dynamodb_refuses_is_said(dismissed, memory):
-    memory.plan = on("transact_write_items", cancelled("ValidationError", "too large"))
-    with pytest.raises(TableRefused, match=r"^DynamoDB refuses the dismissal$"):
-        dismissed()
-
-
-def test_a_dismissal_that_is_never_in_time_ends(dismissed, memory, time):
-    memory.plan = on("transact_write_items", cancelled("ConditionalCheckFailed", "moved"))
-    with pytest.raises(OutOfTime):
-        dismiss(Table(memory, TABLE), WISH, NOW, time.deadline(0))
+@pytest.mark.parametrize(
+    ("code", "seconds", "error"),
+    [("ValidationError", 60, TableRefused), ("ConditionalCheckFailed", 0, OutOfTime)],
+)
+def test_dismissal_that_cannot_be_written_raises(code, seconds, error, dismiss_session, memory):
+    memory.plan = on("transact_write_items", cancelled(code, "the outcome"))
+    with pytest.raises(error) as caught:
+        dismiss_session(seconds=seconds)
+    assert error is OutOfTime or str(caught.value) == "DynamoDB refuses the dismissal"

@@ -1,4 +1,4 @@
-"""Committing results, item by item: what stands in the table afterwards, and what the caller is told."""
+"""Committing session results: the items in the table afterwards, and what the caller gets."""
 
 from dataclasses import replace
 
@@ -6,189 +6,144 @@ import pytest
 
 from recon.domain.message import dumps
 from recon.domain.reconcile import Outcome, SkipReason
-from recon.dynamodb.outcomes import (
-    OutcomeWriter,
-    PriorState,
-    Recheck,
-    SessionResult,
-    find_created_orders,
-    load_prior_state,
-)
-from recon.dynamodb.records import KnownOutcome
-from recon.errors import MalformedSession, StripeRejected, TableRefused, TableUnavailable
+from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.dynamodb.records import OutcomeRecord, outcome_key
+from recon.dynamodb.session_result import SessionResult
+from recon.errors import MalformedSession, TableRefused, TableUnavailable
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import cancelled, lost_response, on, service_error, throttled
+from testkit.runs import BEGAN, OTHER, RECORD, STATE
 
-AT = "2024-11-27T02:00:00Z"
-STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
-RECORD = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}")
-REFUSED = "ValidationError"
-FAILED = "ConditionalCheckFailed"
+EVENT = ("EVENT#evt_1", "METADATA")
+PENDING = ("SYSTEM", "PENDING#cs_1")
+EXPIRES = {"updatedAt": BEGAN, "expiresAt": NOW + 30 * DAY}
+BUSY = TableUnavailable("busy")
 
 
 @pytest.fixture(autouse=True)
-def held(put):
+def state_of_this_run(put):
     put(STATE, lastSyncRunId=RUN)
 
 
 @pytest.fixture
-def commit(table, time):
-    def make(*results, holds_state=True, look=lambda results: Recheck(list(results), {})):
-        made = OutcomeWriter(table, RUN, NOW, time.deadline(60), holds_state=holds_state, look_again=look)
-        return made(results)
+def write(table, time):
+    def write_results(*results, holds_state=True, look_again=lambda results: Recheck(list(results), {})):
+        writer = OutcomeWriter(
+            table, RUN, NOW, time.deadline(60), holds_state=holds_state, look_again=look_again
+        )
+        return writer.write(results)
 
-    return make
-
-
-def outcome(session_id):
-    return (f"SYNC_RUN#{RUN}", f"SESSION#{session_id}")
+    return write_results
 
 
-def order(session_id="cs_1", **fields):
-    return {
-        "PK": "USER#u1",
-        "SK": f"ORDER#1#{session_id}",
-        "orderId": session_id,
-        "orderNumber": f"BC-{session_id[-1]}",
-        "amount": 4999,
-        "currency": "eur",
-    } | fields
+@pytest.fixture
+def counters(item):
+    """Return a reader of a run's counters: processed, created, skipped, errors, drifted."""
+
+    def read():
+        names = ("processed", "created", "skipped", "errors", "drifted")
+        return tuple(item(RECORD).get(name) for name in names)
+
+    return read
 
 
-def created(session_id="cs_1", **changes):
-    made = SessionResult(session_id, Outcome.CREATED, 1, f"m-{session_id}", order=order(session_id))
-    return replace(made, **changes)
+def order_key(number):
+    return ("USER#u1", f"ORDER#1#cs_{number}")
 
 
-def skipped(session_id="cs_1", **changes):
-    made = SessionResult(session_id, Outcome.SKIPPED, 2, f"m-{session_id}", reason=SkipReason.EXISTS)
-    return replace(made, **changes)
+def created(number=1, **changes):
+    pk, sk = order_key(number)
+    order = {"PK": pk, "SK": sk, "orderNumber": f"BC-{number}", "amount": 4999, "currency": "eur"}
+    result = SessionResult(f"cs_{number}", Outcome.CREATED, 1, f"m-{number}", order=order)
+    return replace(result, **changes)
 
 
-def failed(session_id="cs_1", **changes):
-    made = SessionResult(
-        session_id, Outcome.ERROR, 3, f"m-{session_id}", error=MalformedSession("id must be a string")
-    )
-    return replace(made, **changes)
+def skipped(number=1, **changes):
+    result = SessionResult(f"cs_{number}", Outcome.SKIPPED, 2, f"m-{number}", reason=SkipReason.EXISTS)
+    return replace(result, **changes)
 
 
-def counters(record):
-    return {name: record.get(name) for name in ("processed", "created", "skipped", "errors", "drifted")}
+def failed(number=1):
+    error = MalformedSession("id must be a string")
+    return SessionResult(f"cs_{number}", Outcome.ERROR, 3, f"m-{number}", error=error)
 
 
-def test_a_created_order_stands_with_its_outcome_and_its_counters(commit, item):
-    result = created(amount=1, currency="usd")
-    done = commit(result)
+def stored_error(number=1):
+    return OutcomeRecord(f"cs_{number}", "error")
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "counts"),
+    [
+        (
+            created(amount=1, currency="usd"),
+            {"outcome": "created", "orderNumber": "BC-1", "amount": 4999, "currency": "eur", "attempts": 1},
+            {"processed": 1, "created": 1, "skipped": 0, "errors": 0, "drifted": 0},
+        ),
+        (
+            skipped(amount=4999, currency="eur", drift=("amount: 1, 2",), was_pending=True),
+            {"outcome": "skipped", "reason": "exists", "amount": 4999, "currency": "eur", "attempts": 2}
+            | {"drift": ["amount: 1, 2"], "pending": True},
+            {"processed": 1, "created": 0, "skipped": 1, "errors": 0, "drifted": 1},
+        ),
+        (
+            failed(),
+            {"outcome": "error", "errorType": "MalformedSession", "errorMessage": "id must be a string"}
+            | {"attempts": 3},
+            {"processed": 1, "created": 0, "skipped": 0, "errors": 1, "drifted": 0},
+        ),
+    ],
+    ids=["created", "skipped", "error"],
+)
+def test_result_is_stored_with_its_order_and_counters(result, outcome, counts, write, item):
+    done = write(result)
     assert (done.applied, done.settled, done.failed) == ({"cs_1": result}, {}, {})
-    assert item(("USER#u1", "ORDER#1#cs_1")) == order()
-    assert item(outcome("cs_1")) == {
-        "PK": f"SYNC_RUN#{RUN}",
-        "SK": "SESSION#cs_1",
-        "outcome": "created",
-        "orderNumber": "BC-1",
-        "amount": 4999,
-        "currency": "eur",
-        "attempts": 1,
-        "messageId": "m-cs_1",
-        "updatedAt": AT,
-        "expiresAt": NOW + 30 * DAY,
-    }
-    assert item(RECORD) == {
-        "PK": "SYSTEM",
-        "SK": f"STRIPE_ORDER_SYNC#{RUN}",
-        "processed": 1,
-        "created": 1,
-        "skipped": 0,
-        "errors": 0,
-        "drifted": 0,
-        "updatedAt": AT,
-        "expiresAt": NOW + 90 * DAY,
-    }
-    assert item(STATE) == {
-        "PK": "SYSTEM",
-        "SK": "STRIPE_ORDER_SYNC",
-        "lastSyncRunId": RUN,
-        "lastSyncProcessed": 1,
-        "lastSyncCreated": 1,
-        "lastSyncSkipped": 0,
-        "lastSyncErrors": 0,
-        "lastSyncDrifted": 0,
-        "updatedAt": AT,
-    }
+    assert item(order_key(1)) == result.order
+    keys = {"PK": f"SYNC_RUN#{RUN}", "SK": "SESSION#cs_1"}
+    assert item(outcome_key(RUN, "cs_1")) == keys | {"messageId": "m-1"} | EXPIRES | outcome
+    keys = {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
+    assert item(RECORD) == keys | counts | {"updatedAt": BEGAN, "expiresAt": NOW + 90 * DAY}
+    keys = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": RUN, "updatedAt": BEGAN}
+    assert item(STATE) == keys | {f"lastSync{name.capitalize()}": count for name, count in counts.items()}
 
 
-def test_a_skip_says_why_what_it_is_worth_and_where_it_drifts(commit, item):
-    commit(skipped(amount=4999, currency="eur", drift=("amount: 1, 2",), was_pending=True))
-    assert item(outcome("cs_1")) == {
-        "PK": f"SYNC_RUN#{RUN}",
-        "SK": "SESSION#cs_1",
-        "outcome": "skipped",
-        "reason": "exists",
-        "amount": 4999,
-        "currency": "eur",
-        "attempts": 2,
-        "messageId": "m-cs_1",
-        "drift": ["amount: 1, 2"],
-        "pending": True,
-        "updatedAt": AT,
-        "expiresAt": NOW + 30 * DAY,
-    }
-    assert counters(item(RECORD)) == {"processed": 1, "created": 0, "skipped": 1, "errors": 0, "drifted": 1}
-
-
-def test_an_error_says_which(commit, item):
-    commit(failed())
-    assert item(outcome("cs_1")) == {
-        "PK": f"SYNC_RUN#{RUN}",
-        "SK": "SESSION#cs_1",
-        "outcome": "error",
-        "errorType": "MalformedSession",
-        "errorMessage": "id must be a string",
-        "attempts": 3,
-        "messageId": "m-cs_1",
-        "updatedAt": AT,
-        "expiresAt": NOW + 30 * DAY,
-    }
-    assert counters(item(RECORD)) == {"processed": 1, "created": 0, "skipped": 0, "errors": 1, "drifted": 0}
-
-
-def test_an_error_that_is_corrected_moves_two_counters(commit, item):
-    commit(failed())
-    commit(created(previous=KnownOutcome("error")))
-    assert counters(item(RECORD)) == {"processed": 1, "created": 1, "skipped": 0, "errors": 0, "drifted": 0}
-    assert item(outcome("cs_1"))["outcome"] == "created"
-
-
-def test_a_batch_counts_each_of_its_results(commit, item):
-    commit(failed(), failed("cs_2"))
-    commit(
-        created("cs_1", previous=KnownOutcome("error")),
-        created("cs_2", previous=KnownOutcome("error"), drift=("amount",)),
-        created("cs_3", drift=("amount", "currency")),
-        skipped("cs_4"),
-        skipped("cs_5"),
+def test_batch_counts_each_result_and_corrects_errors(write, item, counters):
+    write(failed(1), failed(2))
+    write(
+        created(1, previous=stored_error(1)),
+        created(2, previous=stored_error(2), drift=("amount",)),
+        created(3, drift=("amount", "currency")),
+        skipped(4),
+        skipped(5),
     )
-    assert counters(item(RECORD)) == {"processed": 5, "created": 3, "skipped": 2, "errors": 0, "drifted": 2}
+    assert counters() == (5, 3, 2, 0, 2)
+    assert item(outcome_key(RUN, "cs_1"))["outcome"] == "created"
 
 
-def test_a_run_that_does_not_hold_the_state_counts_for_itself(commit, item):
-    commit(created(), holds_state=False)
-    assert item(RECORD)["created"] == 1
+def test_repeated_error_moves_no_counter(write, item):
+    write(failed())
+    record, state = item(RECORD), item(STATE)
+    assert set(write(replace(failed(), attempts=4, previous=stored_error())).applied) == {"cs_1"}
+    assert item(outcome_key(RUN, "cs_1"))["attempts"] == 4
+    assert (item(RECORD), item(STATE)) == (record, state)
+
+
+def test_run_that_lost_the_state_counts_on_its_record(write, item, put, counters):
+    put(STATE, lastSyncRunId=OTHER)
+    assert set(write(created(), skipped(2)).applied) == {"cs_1", "cs_2"}
+    assert counters() == (2, 1, 1, 0, 0)
+    assert item(STATE) == {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": OTHER}
+
+
+def test_run_known_to_have_lost_the_state_leaves_it_alone(write, item):
+    write(created(), holds_state=False)
     assert item(STATE) == {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": RUN}
 
 
-def test_a_run_that_lost_the_state_meanwhile_counts_for_itself(commit, item, put):
-    put(STATE, lastSyncRunId="20241128T020000Z")
-    done = commit(created(), skipped("cs_2"))
-    assert set(done.applied) == {"cs_1", "cs_2"}
-    assert counters(item(RECORD)) == {"processed": 2, "created": 1, "skipped": 1, "errors": 0, "drifted": 0}
-    assert "lastSyncProcessed" not in item(STATE)
-
-
-def test_an_event_that_a_webhook_may_still_get_is_marked_in_the_webhooks_words(commit, item):
-    commit(created(markers=(("evt_1", "checkout.session.completed"),)))
-    assert item(("EVENT#evt_1", "METADATA")) == {
+def test_marker_has_the_attributes_of_the_webhook(write, item):
+    write(created(markers=(("evt_1", "checkout.session.completed"),)))
+    assert item(EVENT) == {
         "PK": "EVENT#evt_1",
         "SK": "METADATA",
         "eventType": "checkout.session.completed",
@@ -197,296 +152,232 @@ def test_an_event_that_a_webhook_may_still_get_is_marked_in_the_webhooks_words(c
         "orderCreated": True,
         "orderNumber": "BC-1",
         "source": "nightly_sync",
-        "processedAt": AT,
+        "processedAt": BEGAN,
         "expiresAt": NOW + 90 * DAY,
     }
 
 
-def test_an_event_that_a_webhook_has_handled_keeps_its_marker_and_the_order_is_written(commit, item, put):
-    put(("EVENT#evt_1", "METADATA"), source="webhook")
-    done = commit(created(markers=(("evt_1", "a"), ("evt_2", "b"))))
+def test_marker_of_the_webhook_stays_and_the_order_is_written(write, item, put):
+    put(EVENT, source="webhook")
+    done = write(created(markers=(("evt_1", "a"), ("evt_2", "b"))))
     assert done.applied["cs_1"].markers == (("evt_2", "b"),)
-    assert item(("EVENT#evt_1", "METADATA"))["source"] == "webhook"
+    assert item(EVENT)["source"] == "webhook"
     assert item(("EVENT#evt_2", "METADATA"))["source"] == "nightly_sync"
-    assert item(("USER#u1", "ORDER#1#cs_1")) == order()
+    assert item(order_key(1)) == created().order
 
 
-def test_a_session_that_waits_for_its_payment_is_kept_with_its_message(commit, item):
+def test_unpaid_session_is_stored_with_its_message(write, item):
     message = a_message(session_id="cs_1")
-    commit(skipped(reason=SkipReason.UNPAID, pending=message))
-    assert item(("SYSTEM", "PENDING#cs_1")) == {
+    write(skipped(reason=SkipReason.UNPAID, pending=message))
+    assert item(PENDING) == {
         "PK": "SYSTEM",
         "SK": "PENDING#cs_1",
         "message": dumps(replace(message, pending=message.created)),
         "sessionId": "cs_1",
         "sessionCreated": message.created,
-        "updatedAt": AT,
+        "updatedAt": BEGAN,
         "expiresAt": NOW + 90 * DAY,
     }
 
 
-def test_what_waits_already_keeps_its_message_and_its_last_day(commit, item, put):
-    put(("SYSTEM", "PENDING#cs_1"), message="the first", expiresAt=NOW + DAY)
-    commit(skipped(reason=SkipReason.UNPAID, pending=a_message(session_id="cs_1")))
-    entry = item(("SYSTEM", "PENDING#cs_1"))
-    assert (entry["message"], entry["expiresAt"], entry["updatedAt"]) == ("the first", NOW + DAY, AT)
+def test_pending_entry_keeps_its_message_and_expiry(write, item, put):
+    put(PENDING, message="the first", expiresAt=NOW + DAY)
+    write(skipped(reason=SkipReason.UNPAID, pending=a_message(session_id="cs_1")))
+    entry = item(PENDING)
+    assert (entry["message"], entry["expiresAt"], entry["updatedAt"]) == ("the first", NOW + DAY, BEGAN)
 
 
-def test_what_waits_no_longer_is_forgotten_with_its_outcome(commit, item, put):
-    put(("SYSTEM", "PENDING#cs_1"), message="the first")
-    commit(created(ends_pending=True))
-    assert item(("SYSTEM", "PENDING#cs_1")) is None
+def test_order_deletes_the_pending_entry(write, item, put):
+    put(PENDING, message="the first")
+    write(created(ends_pending=True))
+    assert item(PENDING) is None
 
 
-def test_an_outcome_that_is_final_already_is_told_and_left(commit, item, put):
-    put(outcome("cs_1"), outcome="created", messageId="another", errorType="Unfinished")
-    done = commit(skipped(), skipped("cs_2"))
-    assert done.settled == {"cs_1": KnownOutcome("created", "Unfinished", "another")}
-    assert (set(done.applied), done.failed) == ({"cs_2"}, {})
-    assert item(outcome("cs_1"))["messageId"] == "another"
-    assert counters(item(RECORD))["processed"] == 1
+def test_outcomes_of_other_writers_settle_or_are_corrected(write, item, put, counters):
+    put(outcome_key(RUN, "cs_1"), outcome="created", messageId="another", errorType="Unfinished")
+    put(outcome_key(RUN, "cs_2"), outcome="error", messageId="another")
+    put(RECORD, processed=2, created=1, errors=1)
+    done = write(*map(created, (1, 2, 3)))
+    final = OutcomeRecord("cs_1", "created", error_type="Unfinished", message_id="another")
+    assert (set(done.applied), done.settled, done.failed) == ({"cs_2", "cs_3"}, {"cs_1": final}, {})
+    assert done.applied["cs_2"].previous == OutcomeRecord("cs_2", "error", message_id="another")
+    assert item(outcome_key(RUN, "cs_1"))["messageId"] == "another"
+    assert [item(order_key(n)) is not None for n in (1, 2, 3)] == [False, True, True]
+    assert counters() == (3, 3, 0, 0, 0)
 
 
-def test_what_others_decided_meanwhile_leaves_the_rest_of_the_batch_as_it_was(commit, item, put):
-    put(outcome("cs_2"), outcome="skipped")
-    put(outcome("cs_3"), outcome="error")
-    done = commit(*(created(f"cs_{n}") for n in (1, 2, 3, 4)))
-    assert (set(done.applied), set(done.settled), done.failed) == ({"cs_1", "cs_3", "cs_4"}, {"cs_2"}, {})
-    assert [item(("USER#u1", f"ORDER#1#cs_{n}")) is not None for n in (1, 2, 3, 4)] == [
-        True,
-        False,
-        True,
-        True,
-    ]
-
-
-def test_an_error_that_was_written_meanwhile_is_corrected(commit, item, put):
-    put(outcome("cs_1"), outcome="error", messageId="another")
-    put(RECORD, processed=1, errors=1)
-    done = commit(skipped())
-    assert done.applied["cs_1"].previous == KnownOutcome("error", None, "another")
-    assert counters(item(RECORD)) == {"processed": 1, "created": 0, "skipped": 1, "errors": 0, "drifted": 0}
-
-
-def test_an_outcome_that_is_gone_meanwhile_is_written_anew(commit, item):
-    done = commit(skipped(previous=KnownOutcome("error")))
+def test_outcome_that_disappeared_is_written_anew(write, item, counters):
+    done = write(skipped(previous=stored_error()))
     assert done.applied["cs_1"].previous is None
-    assert item(outcome("cs_1"))["outcome"] == "skipped"
-    assert counters(item(RECORD))["processed"] == 1
+    assert item(outcome_key(RUN, "cs_1"))["outcome"] == "skipped"
+    assert counters() == (1, 0, 1, 0, 0)
 
 
-def test_an_order_whose_key_is_taken_exists_and_is_not_overwritten(commit, item, put):
-    put(("USER#u1", "ORDER#1#cs_1"), note="by somebody else")
-    done = commit(created(markers=(("evt_1", "a"),), ends_pending=True), created("cs_2"))
-    assert done.applied["cs_1"] == skipped(
-        attempts=1, markers=(), ends_pending=True, order=None, message_id="m-cs_1"
-    )
-    assert item(("USER#u1", "ORDER#1#cs_1"))["note"] == "by somebody else"
-    assert item(("EVENT#evt_1", "METADATA")) is None
-    assert counters(item(RECORD)) == {"processed": 2, "created": 1, "skipped": 1, "errors": 0, "drifted": 0}
+def test_order_under_a_taken_key_is_not_overwritten(write, item, put, counters):
+    put(order_key(1), note="by another writer")
+    done = write(created(markers=(("evt_1", "a"),), ends_pending=True), created(2))
+    assert done.applied["cs_1"] == skipped(attempts=1, ends_pending=True)
+    assert item(order_key(1))["note"] == "by another writer"
+    assert item(EVENT) is None
+    assert counters() == (2, 1, 1, 0, 0)
 
 
-def test_what_was_found_by_another_look_is_decided_again(commit, item):
+def test_recheck_before_the_commit_changes_the_results(write, item):
     looks = []
 
-    def look(results):
+    def look_again(results):
         looks.append([result.session_id for result in results])
         if len(looks) > 1:
             return Recheck(list(results), {})
-        return Recheck([results[0].to_skipped_existing(), results[1]], {"cs_3": TableUnavailable("busy")})
+        return Recheck([results[0].to_skipped_existing(), results[1]], {"cs_3": BUSY})
 
-    done = commit(created(), created("cs_2"), created("cs_3"), look=look)
+    done = write(*map(created, (1, 2, 3)), look_again=look_again)
     assert looks == [["cs_1", "cs_2", "cs_3"], ["cs_1", "cs_2"]]
-    assert {key: result.outcome for key, result in done.applied.items()} == {
+    assert {name: result.outcome for name, result in done.applied.items()} == {
         "cs_1": Outcome.SKIPPED,
         "cs_2": Outcome.CREATED,
     }
-    assert str(done.failed["cs_3"]) == "busy"
-    assert item(outcome("cs_3")) is None
+    assert done.failed == {"cs_3": BUSY}
+    assert item(outcome_key(RUN, "cs_3")) is None
 
 
-def test_what_could_not_be_looked_at_is_told_of_every_part(commit):
-    def look(results):
-        return Recheck(
-            [r for r in results if r.session_id not in {"cs_00", "cs_32"}],
-            {r.session_id: TableUnavailable("busy") for r in results if r.session_id in {"cs_00", "cs_32"}},
-        )
+def test_failed_rechecks_of_all_parts_are_reported(write):
+    busy = {"cs_0": BUSY, "cs_32": BUSY}
+
+    def look_again(results):
+        ids = {result.session_id for result in results}
+        known = [result for result in results if result.session_id not in busy]
+        return Recheck(known, {name: error for name, error in busy.items() if name in ids})
 
     # As below: 32 sessions are one part, the last one is another.
-    done = commit(
-        *(created(f"cs_{n:02}", order=order(f"cs_{n:02}"), ends_pending=True) for n in range(33)), look=look
-    )
-    assert set(done.failed) == {"cs_00", "cs_32"}
-    assert len(done.applied) == 31
+    done = write(*(created(n, ends_pending=True) for n in range(33)), look_again=look_again)
+    assert (done.failed, len(done.applied)) == (busy, 31)
 
 
-def test_nobody_looks_again_for_results_without_an_order(commit):
-    def look(results):
+def test_recheck_is_skipped_without_an_order_to_write(write):
+    def look_again(results):
         raise AssertionError(results)
 
-    assert set(commit(skipped(), failed("cs_2"), look=look).applied) == {"cs_1", "cs_2"}
+    assert set(write(skipped(), failed(2), look_again=look_again).applied) == {"cs_1", "cs_2"}
 
 
-def test_each_try_is_preceded_by_a_look(commit, memory):
+def test_recheck_runs_before_each_try(write, memory):
     looks = []
 
-    def look(results):
+    def look_again(results):
         looks.append(len(results))
         return Recheck(list(results), {})
 
     memory.plan = on("transact_write_items", throttled(), nth=(1, 2))
-    commit(created(), look=look)
+    write(created(), look_again=look_again)
     assert looks == [1, 1, 1]
 
 
-def test_an_answer_that_was_lost_is_not_a_second_commit(commit, memory, item):
+def test_commit_with_a_lost_response_counts_once(write, memory, counters):
     memory.plan = on("transact_write_items", lost_response(), nth=1)
-    assert set(commit(created(), skipped("cs_2")).applied) == {"cs_1", "cs_2"}
-    assert counters(item(RECORD))["processed"] == 2
+    assert set(write(created(), skipped(2)).applied) == {"cs_1", "cs_2"}
+    assert counters() == (2, 1, 1, 0, 0)
 
 
-def test_a_table_that_stays_away_fails_every_session_by_its_error(commit, memory):
+def test_unavailable_table_fails_every_session(write, memory):
     memory.plan = on("transact_write_items", throttled())
-    done = commit(created(), skipped("cs_2"))
-    assert set(done.failed) == {"cs_1", "cs_2"}
-    assert {type(error) for error in done.failed.values()} == {TableUnavailable}
+    done = write(created(), skipped(2))
+    assert {name: type(error) for name, error in done.failed.items()} == {
+        "cs_1": TableUnavailable,
+        "cs_2": TableUnavailable,
+    }
     assert done.applied == {}
 
 
-def refuses(*session_ids):
-    """DynamoDB refuses what holds one of these sessions, and does not say what."""
-    refusal = service_error("ValidationException", "no")
+def refuse(*texts):
+    """Refuse each transaction that contains one of these texts, without naming the item."""
 
     def plan(call):
-        if call.method == "transact_write_items":
-            text = str(call.arguments["TransactItems"])
-            return refusal if any(f"SESSION#{session_id}'" in text for session_id in session_ids) else None
-        return None
+        if call.method != "transact_write_items":
+            return None
+        content = str(call.arguments["TransactItems"])
+        return service_error("ValidationException", "no") if any(text in content for text in texts) else None
 
     return plan
 
 
-def test_a_session_that_dynamodb_refuses_keeps_nobody_from_being_committed(commit, memory, item):
-    memory.plan = refuses("cs_2")
-    done = commit(skipped(), skipped("cs_2"), created("cs_3"))
+def test_refused_sessions_do_not_stop_the_others(write, memory, counters):
+    memory.plan = refuse("SESSION#cs_2", "SESSION#cs_4")
+    done = write(skipped(), skipped(2), created(3), skipped(4))
     assert set(done.applied) == {"cs_1", "cs_3"}
-    assert list(done.failed) == ["cs_2"]
-    assert type(done.failed["cs_2"]) is TableRefused
-    assert counters(item(RECORD))["processed"] == 2
+    assert {name: type(error) for name, error in done.failed.items()} == {
+        "cs_2": TableRefused,
+        "cs_4": TableRefused,
+    }
+    assert counters() == (2, 1, 1, 0, 0)
 
 
-def test_an_order_that_dynamodb_refuses_becomes_an_error(commit, memory, item):
-    def plan(call):
-        if call.method == "transact_write_items" and "ORDER#1#cs_2" in str(call.arguments["TransactItems"]):
-            return service_error("ValidationException", "no")
-        return None
-
-    memory.plan = plan
-    refused = created("cs_2", markers=(("evt_1", "a"),), ends_pending=True, amount=4999, currency="eur")
-    done = commit(created(), refused)
-    assert done.failed == {}
+def test_refused_order_becomes_an_error(write, memory, item, counters):
+    memory.plan = refuse("ORDER#1#cs_2")
+    refused = created(2, markers=(("evt_1", "a"),), ends_pending=True, amount=4999, currency="eur")
+    done = write(created(), refused)
     error = done.applied["cs_2"]
+    assert done.failed == {}
     assert (error.outcome, error.order, error.markers, error.ends_pending) == (Outcome.ERROR, None, (), False)
     assert type(error.error) is TableRefused
-    written = item(outcome("cs_2"))
-    assert (written["errorType"], written["amount"]) == ("TableRefused", 4999)
-    assert item(("EVENT#evt_1", "METADATA")) is None
-    assert counters(item(RECORD)) == {"processed": 2, "created": 1, "skipped": 0, "errors": 1, "drifted": 0}
+    stored = item(outcome_key(RUN, "cs_2"))
+    assert (stored["errorType"], stored["amount"]) == ("TableRefused", 4999)
+    assert item(EVENT) is None
+    assert counters() == (2, 1, 0, 1, 0)
 
 
-def test_an_action_that_dynamodb_refuses_by_name_concerns_its_session_alone(commit, memory, item):
-    # outcomes of cs_1 and cs_2, then their orders
-    memory.plan = on("transact_write_items", cancelled(REFUSED, "too large", 3), nth=1)
-    done = commit(created(), created("cs_2"))
+def test_order_refused_by_name_becomes_an_error_alone(write, memory, item):
+    # The actions are the outcomes of cs_1 and cs_2, then their orders.
+    memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", 3), nth=1)
+    done = write(created(), created(2))
     assert done.applied["cs_1"].outcome is Outcome.CREATED
     error = done.applied["cs_2"]
     assert (error.outcome, str(error.error)) == (Outcome.ERROR, "DynamoDB refuses the item")
-    assert item(("USER#u1", "ORDER#1#cs_2")) is None
+    assert item(order_key(2)) is None
 
 
-def test_an_outcome_that_dynamodb_refuses_by_name_fails_its_session_alone(commit, memory):
-    memory.plan = on("transact_write_items", cancelled(REFUSED, "too large", 0), nth=1)
-    done = commit(skipped(), skipped("cs_2"))
-    assert set(done.applied) == {"cs_2"}
-    assert str(done.failed["cs_1"]) == "DynamoDB refuses the item"
+@pytest.mark.parametrize(
+    ("results", "position", "applied", "text"),
+    [
+        # The actions are the outcomes, then the counters of the run and of the state.
+        ((skipped(1), skipped(2)), 0, {"cs_2"}, "DynamoDB refuses the item"),
+        ((skipped(1),), 1, set(), "DynamoDB cancels the transaction for no session's reason"),
+    ],
+    ids=["outcome", "counter"],
+)
+def test_action_refused_by_name_fails_its_session(results, position, applied, text, write, memory):
+    first = 1 if applied else None
+    memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", position), nth=first)
+    done = write(*results)
+    assert set(done.applied) == applied
+    assert {name: str(error) for name, error in done.failed.items()} == {"cs_1": text}
 
 
-def test_a_transaction_that_is_cancelled_for_no_sessions_reason_ends(commit, memory):
-    # outcome, run, state
-    memory.plan = on("transact_write_items", cancelled(REFUSED, "too large", 1))
-    done = commit(skipped())
-    assert str(done.failed["cs_1"]) == "DynamoDB cancels the transaction for no session's reason"
-    assert done.applied == {}
+def with_markers(number, count):
+    return created(number, markers=tuple((f"evt_{number}_{n}", "a") for n in range(count)), ends_pending=True)
 
 
-def test_failures_of_several_parts_add_up(commit, memory):
-    memory.plan = refuses("cs_1", "cs_3")
-    done = commit(skipped(), skipped("cs_2"), skipped("cs_3"))
-    assert set(done.failed) == {"cs_1", "cs_3"}
+def with_size(number, count):
+    return replace(created(number), order=created(number).order | {"note": "x" * count})
 
 
-def sizes(memory):
-    """How many actions each transaction had."""
-    return [
-        len(call.arguments["TransactItems"]) for call in memory.history.calls if "transact" in call.method
-    ]
-
-
-def test_what_does_not_fit_into_one_transaction_is_cut_between_sessions(commit, memory):
-    # Each takes an outcome, an order, and an end of waiting: 32 of them and two counters are 98 actions.
-    results = [created(f"cs_{n:02}", order=order(f"cs_{n:02}"), ends_pending=True) for n in range(33)]
-    assert len(commit(*results).applied) == 33
-    assert sizes(memory) == [98, 5]
-
-
-def test_a_transaction_is_filled_to_its_last_action(commit, memory):
-    commit(*(skipped(f"cs_{n:03}") for n in range(197)))
-    assert sizes(memory) == [100, 100, 3]
-
-
-def test_what_waits_for_its_payment_takes_two_actions(commit, memory):
-    commit(*(skipped(f"cs_{n:02}", pending=a_message(session_id=f"cs_{n:02}")) for n in range(50)))
-    assert sizes(memory) == [100, 4]
-
-
-def test_markers_and_what_waits_count_among_the_actions(commit, memory):
-    markers = tuple((f"evt_{n}", "a") for n in range(46))
-    commit(
-        created("cs_1", markers=markers, ends_pending=True),
-        created("cs_2", markers=tuple((f"{event}_2", "a") for event, _ in markers), ends_pending=True),
-        skipped("cs_3", pending=a_message(session_id="cs_3")),
-    )
-    assert sizes(memory) == [100, 4]
-
-
-def test_large_orders_share_no_transaction(commit, memory):
-    text = "x" * 390_000
-    results = [created(f"cs_{n:02}", order=order(f"cs_{n:02}", note=text)) for n in range(12)]
-    assert len(commit(*results).applied) == 12
-    assert sizes(memory) == [22, 6]
-
-
-def test_what_the_table_knows_of_a_batch_is_read_at_once(table, put, time):
-    put(outcome("cs_1"), outcome="error", errorType="Unfinished", messageId="m-1")
-    put(("SYNC_RUN#other", "SESSION#cs_2"), outcome="skipped")
-    known = load_prior_state(table, [(RUN, "cs_1"), ("other", "cs_2"), (RUN, "cs_3")], time.deadline(60))
-    assert known == PriorState(
-        {
-            (RUN, "cs_1"): KnownOutcome("error", "Unfinished", "m-1"),
-            ("other", "cs_2"): KnownOutcome("skipped"),
-        },
-        RUN,
-    )
-
-
-def test_the_first_orders_that_a_run_created_are_named(table, commit, time):
-    commit(
-        created("cs_1"),
-        skipped("cs_2"),
-        created("cs_3"),
-        created("cs_4"),
-        failed("cs_5", error=StripeRejected("x")),
-    )
-    assert find_created_orders(table, RUN, 9, time.deadline(60)) == ["BC-1", "BC-3", "BC-4"]
-    assert find_created_orders(table, RUN, 2, time.deadline(60)) == ["BC-1", "BC-3"]
-    assert find_created_orders(table, "other", 2, time.deadline(60)) == []
+@pytest.mark.parametrize(
+    ("results", "sizes"),
+    [
+        # An outcome, an order and a pending entry each: 32 of them and two counters are 98 actions.
+        ([created(n, ends_pending=True) for n in range(33)], [98, 5]),
+        ([skipped(n) for n in range(197)], [100, 100, 3]),
+        ([skipped(n, pending=a_message(session_id=f"cs_{n}")) for n in range(50)], [100, 4]),
+        (
+            [with_markers(1, 46), with_markers(2, 46), skipped(3, pending=a_message(session_id="cs_3"))],
+            [100, 4],
+        ),
+        ([with_size(n, 390_000) for n in range(12)], [22, 6]),
+        ([], []),
+    ],
+    ids=["orders", "outcomes", "pending entries", "markers", "large orders", "nothing"],
+)
+def test_batch_is_split_between_sessions_to_fit(results, sizes, write, memory):
+    assert len(write(*results).applied) == len(results)
+    transactions = [call for call in memory.history.calls if call.method == "transact_write_items"]
+    assert [len(call.arguments["TransactItems"]) for call in transactions] == sizes

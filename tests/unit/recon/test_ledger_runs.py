@@ -1,10 +1,10 @@
-"""The life of a run in the table, item by item: what stands there after each step, and who may take it."""
+"""The records of runs and the sync state while runs start, list and resume."""
 
 from dataclasses import replace
 
 import pytest
 
-from recon.dynamodb.records import Run, State, parse_run, parse_state
+from recon.dynamodb.records import State, run_key
 from recon.dynamodb.runs import LISTING_STALE_SECONDS, CursorConflict, Progress
 from recon.errors import TableRefused, TableUnavailable
 from recon.timestamps import DAY, HOUR
@@ -13,10 +13,13 @@ from testkit.doubles.faults import cancelled, never, on
 from testkit.runs import AFTER_A_MINUTE, BEGAN, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from testkit.world import wire
 
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
+A_PAGE = Progress(NOW - 500, 7, listed=False)
+LATER_START = {"run_id": OTHER, "started_at": "2024-11-28T02:00:00Z"}
 
-def test_a_run_begins_with_a_whole_record_and_takes_the_state_over(runs, item):
-    began = runs.start(a_run(), NOW)
-    assert began == a_run(listing_moved_at=NOW)
+
+def test_start_creates_the_record_and_takes_over_the_state(runs, item):
+    assert runs.start(a_run(), NOW) == runs.get(RUN) == a_run(listing_moved_at=NOW)
     assert item(RECORD) == {
         "PK": "SYSTEM",
         "SK": f"STRIPE_ORDER_SYNC#{RUN}",
@@ -37,13 +40,7 @@ def test_a_run_begins_with_a_whole_record_and_takes_the_state_over(runs, item):
         "listingMovedAt": NOW,
         "updatedAt": BEGAN,
         "expiresAt": NOW + 90 * DAY,
-        "enqueued": 0,
-        "processed": 0,
-        "created": 0,
-        "skipped": 0,
-        "errors": 0,
-        "drifted": 0,
-    }
+    } | dict.fromkeys(COUNTERS, 0)
     assert item(STATE) == {
         "PK": "SYSTEM",
         "SK": "STRIPE_ORDER_SYNC",
@@ -52,111 +49,27 @@ def test_a_run_begins_with_a_whole_record_and_takes_the_state_over(runs, item):
         "lastSyncStatus": "running",
         "lastLookbackStart": NOW - 25 * HOUR,
         "lastLookbackEnd": NOW - 600,
-        "lastSyncEnqueued": 0,
-        "lastSyncProcessed": 0,
-        "lastSyncCreated": 0,
-        "lastSyncSkipped": 0,
-        "lastSyncErrors": 0,
-        "lastSyncDrifted": 0,
         "firstLookbackStart": NOW - 25 * HOUR,
         "updatedAt": BEGAN,
-    }
+    } | dict.fromkeys((f"lastSync{name.capitalize()}" for name in COUNTERS), 0)
 
 
-def test_a_run_by_hand_is_no_origin_and_what_is_absent_is_not_written(runs, item):
+def test_absent_run_and_state_are_read_as_such(runs):
+    assert runs.get(RUN) is None
+    assert runs.state() == State(None, None, None, None)
+
+
+def test_manual_run_stores_no_absent_attributes(runs, item):
     runs.start(by_hand(max_sessions=None), NOW)
-    record = item(("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}-8f3c1d"))
-    assert "maxSessions" not in record
-    assert "coversThrough" not in record
+    assert not {"maxSessions", "coversThrough"} & set(item(run_key(f"{RUN}-8f3c1d")))
     assert "firstLookbackStart" not in item(STATE)
 
 
-def test_a_record_is_read_as_it_was_written(runs):
-    runs.start(a_run(), NOW)
-    assert runs.get(RUN) == a_run(listing_moved_at=NOW)
-    assert runs.get("20241101T020000Z") is None
-    assert runs.state() == State(RUN, None, None, NOW - 25 * HOUR)
-
-
-def test_every_field_of_a_record_is_read():
-    item = {
-        "SK": f"STRIPE_ORDER_SYNC#{RUN}",
-        "trigger": "manual",
-        "syncStartedAt": BEGAN,
-        "syncCompletedAt": AFTER_A_MINUTE,
-        "lookbackHours": 1,
-        "lookbackStart": 2,
-        "lookbackEnd": 3,
-        "maxSessions": 4,
-        "coversThrough": 5,
-        "drifted": 6,
-        "sliceSeconds": 7,
-        "livemode": True,
-        "status": "done",
-        "enqueued": 8,
-        "processed": 9,
-        "created": 10,
-        "skipped": 11,
-        "errors": 12,
-        "listed": True,
-        "truncated": True,
-        "cursor": 13,
-        "listingMovedAt": 14,
-        "warnings": ["careful"],
-    }
-    assert parse_run(item) == Run(
-        run_id=RUN,
-        trigger="manual",
-        started_at=BEGAN,
-        completed_at=AFTER_A_MINUTE,
-        lookback_hours=1,
-        lookback_start=2,
-        lookback_end=3,
-        max_sessions=4,
-        covers_through=5,
-        drifted=6,
-        slice_seconds=7,
-        livemode=True,
-        status="done",
-        enqueued=8,
-        processed=9,
-        created=10,
-        skipped=11,
-        errors=12,
-        listed=True,
-        truncated=True,
-        cursor=13,
-        listing_moved_at=14,
-        warnings=("careful",),
-    )
-
-
-def test_the_state_is_read_as_its_last_run_left_it(runs, item):
-    run = runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True, livemode=True), NOW)
-    runs.finish(run, LATER)
-    assert runs.state() == State(RUN, NOW - 600, livemode=True, first_lookback_start=NOW - 25 * HOUR)
-
-
-def test_a_run_has_been_going_on_since_it_was_started():
-    assert a_run().seconds(LATER) == 60
-
-
-def test_a_record_of_another_version_lacks_everything_but_its_key():
-    bare = Run(
-        run_id=RUN, trigger="", started_at="", lookback_hours=0, lookback_start=0, lookback_end=0, warnings=()
-    )
-    assert parse_run({"SK": f"STRIPE_ORDER_SYNC#{RUN}"}) == bare
-    assert bare.seconds(NOW) == 0
-    assert parse_state(None) == State(None, None, None, None)
-
-
-def test_a_page_moves_cursor_and_counters_of_record_and_state_together(runs, item):
+def test_page_moves_cursor_and_counters_together(runs, item):
     run = runs.start(a_run(), NOW)
-    before, state = item(RECORD), item(STATE)
-    moved = runs.advance(
-        run, Progress(NOW - 500, 7, listed=False, truncated=True, slice_seconds=90, livemode=True), LATER
-    )
-    assert moved == replace(
+    record, state = item(RECORD), item(STATE)
+    page = replace(A_PAGE, truncated=True, slice_seconds=90, livemode=True)
+    assert runs.advance(run, page, LATER) == replace(
         run,
         cursor=NOW - 500,
         enqueued=7,
@@ -165,7 +78,7 @@ def test_a_page_moves_cursor_and_counters_of_record_and_state_together(runs, ite
         livemode=True,
         listing_moved_at=LATER,
     )
-    assert item(RECORD) == before | {
+    assert item(RECORD) == record | {
         "cursor": NOW - 500,
         "enqueued": 7,
         "truncated": True,
@@ -174,109 +87,95 @@ def test_a_page_moves_cursor_and_counters_of_record_and_state_together(runs, ite
         "listingMovedAt": LATER,
         "updatedAt": AFTER_A_MINUTE,
     }
-    assert item(STATE) == state | {
-        "lastSyncEnqueued": 7,
-        "lastLivemode": True,
-        "updatedAt": AFTER_A_MINUTE,
-    }
+    assert item(STATE) == state | {"lastSyncEnqueued": 7, "lastLivemode": True, "updatedAt": AFTER_A_MINUTE}
 
 
-def test_the_next_page_keeps_what_it_says_nothing_of_and_counts_on(runs, item):
-    run = runs.start(a_run(), NOW)
-    run = runs.advance(
-        run, Progress(NOW - 500, 7, listed=False, truncated=True, slice_seconds=90, livemode=False), NOW
+def test_next_page_keeps_earlier_values_and_adds_up(runs, item):
+    page = replace(A_PAGE, truncated=True, slice_seconds=90, livemode=False)
+    run = runs.advance(runs.start(a_run(), NOW), page, NOW)
+    end = Progress(NOW - 400, 3, listed=True, covers_through=NOW - 9000)
+    assert runs.advance(run, end, LATER) == replace(
+        run, cursor=NOW - 400, enqueued=10, listed=True, listing_moved_at=LATER
     )
-    moved = runs.advance(run, Progress(NOW - 400, 3, listed=True, covers_through=NOW - 9000), LATER)
-    assert (moved.cursor, moved.enqueued, moved.listed, moved.truncated) == (NOW - 400, 10, True, True)
-    assert (moved.slice_seconds, moved.livemode) == (90, False)
-    record = item(RECORD)
-    assert (record["cursor"], record["enqueued"], record["listed"], record["truncated"]) == (
-        NOW - 400,
-        10,
-        True,
-        True,
-    )
-    assert (record["sliceSeconds"], record["livemode"]) == (90, False)
-    assert record["coversThrough"] == NOW - 9000
+    stored = runs.get(RUN)
+    assert (stored.cursor, stored.enqueued, stored.listed, stored.truncated) == (NOW - 400, 10, True, True)
+    assert (stored.slice_seconds, stored.livemode, stored.covers_through) == (90, False, NOW - 9000)
     assert (item(STATE)["lastSyncEnqueued"], item(STATE)["lastLivemode"]) == (10, False)
 
 
-def test_two_producers_of_one_page_move_it_once(runs, item):
+def test_page_of_two_producers_is_counted_once(runs, item):
     run = runs.start(a_run(), NOW)
-    runs.advance(run, Progress(NOW - 500, 7, listed=False), NOW)
+    runs.advance(run, A_PAGE, NOW)
     with pytest.raises(CursorConflict):
-        runs.advance(run, Progress(NOW - 500, 7, listed=False), NOW)
+        runs.advance(run, A_PAGE, NOW)
     assert item(RECORD)["enqueued"] == 7
 
 
-def test_no_page_is_added_to_a_run_that_is_listed(runs, item):
-    run = runs.advance(runs.start(a_run(), NOW), Progress(NOW - 500, 7, listed=True), NOW)
+def test_page_after_the_end_of_the_listing_is_refused(runs, item):
+    run = runs.advance(runs.start(a_run(), NOW), replace(A_PAGE, listed=True), NOW)
     with pytest.raises(CursorConflict):
         runs.advance(replace(run, listed=False), Progress(NOW - 400, 1, listed=True), NOW)
     assert item(RECORD)["enqueued"] == 7
 
 
-def test_a_page_brings_a_run_back_that_was_given_up(runs, item):
+@pytest.mark.parametrize(
+    "reopen",
+    [lambda runs, run, now: runs.advance(run, A_PAGE, now), lambda runs, run, now: runs.start(run, now)],
+    ids=["page", "start"],
+)
+def test_failed_run_is_reopened_by_its_producer(reopen, runs, item):
     run = runs.start(a_run(), NOW)
-    runs.close_stale_runs(OTHER, NOW + LISTING_STALE_SECONDS)
+    [failed] = runs.close_stale_runs(OTHER, NOW + LISTING_STALE_SECONDS)
+    assert (failed.status, failed.completed_at) == ("failed", "2024-11-27T02:20:00Z")
     assert (item(RECORD)["status"], item(STATE)["lastSyncStatus"]) == ("failed", "failed")
-    runs.advance(run, Progress(NOW - 500, 7, listed=False), LATER)
-    assert (item(RECORD)["status"], item(STATE)["lastSyncStatus"]) == ("running", "running")
-    assert "syncCompletedAt" not in item(RECORD)
+    reopened = reopen(runs, run, NOW + 3000)
+    assert reopened == runs.get(RUN)
+    assert (reopened.status, reopened.completed_at, reopened.listing_moved_at) == (
+        "running",
+        None,
+        NOW + 3000,
+    )
+    assert item(STATE)["lastSyncStatus"] == "running"
     assert "lastSyncCompletedAt" not in item(STATE)
 
 
-def test_a_producer_that_comes_back_resumes_a_run_that_was_given_up(runs, item):
-    runs.start(a_run(), NOW)
-    [failed] = runs.close_stale_runs(OTHER, NOW + LISTING_STALE_SECONDS)
-    assert (failed.status, failed.completed_at) == ("failed", "2024-11-27T02:20:00Z")
-    at = NOW + 3000
-    assert runs.start(a_run(), at) == a_run(listing_moved_at=at)
-    record, state = item(RECORD), item(STATE)
-    assert (record["status"], record["listingMovedAt"]) == ("running", at)
-    assert "syncCompletedAt" not in record
-    assert state["lastSyncStatus"] == "running"
-    assert "lastSyncCompletedAt" not in state
-
-
-def test_a_listed_run_is_resumed_as_it_is(runs):
-    run = runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 7, listed=True), NOW)
+def test_listed_run_is_resumed_unchanged(runs):
+    run = runs.advance(runs.start(a_run(), NOW), replace(A_PAGE, listed=True), NOW)
     assert runs.resume(run, LATER) == run
-    # One that another invocation has listed meanwhile, too.
-    assert runs.resume(replace(run, listed=False), LATER).listed is True
-    assert runs.get(RUN).listing_moved_at == NOW
+    # The caller read the run before another invocation ended the listing.
+    assert runs.resume(replace(run, listed=False), LATER) == run
+    assert runs.get(RUN) == run
 
 
-def test_a_run_that_started_earlier_keeps_its_own_record_only(runs, item):
-    runs.start(a_run(run_id=OTHER, started_at="2024-11-28T02:00:00Z"), NOW + DAY)
+def test_overtaken_run_updates_its_own_record_only(runs, item):
+    runs.start(a_run(**LATER_START), NOW + DAY)
+    state = item(STATE)
     runs.start(a_run(), NOW)
     assert item(RECORD)["status"] == "running"
-    assert (item(STATE)["lastSyncRunId"], item(STATE)["lastSyncStartedAt"]) == (OTHER, "2024-11-28T02:00:00Z")
-    run = runs.advance(runs.get(RUN), Progress(NOW - 500, 7, listed=True, livemode=True), NOW)
+    run = runs.advance(runs.get(RUN), replace(A_PAGE, listed=True, livemode=True), NOW)
     assert run.enqueued == item(RECORD)["enqueued"] == 7
-    assert item(STATE)["lastSyncEnqueued"] == 0
-    assert "lastLivemode" not in item(STATE)
+    assert item(STATE) == state
 
 
-def test_a_page_that_a_rival_moves_between_the_two_tries_of_an_overtaken_run_is_taken(runs, memory, item):
+def test_overtaken_run_loses_its_cursor_between_two_tries(runs, memory, item):
     run = runs.start(a_run(), NOW)
-    runs.start(a_run(run_id=OTHER, started_at="2024-11-28T02:00:00Z"), NOW + DAY)
+    runs.start(a_run(**LATER_START), NOW + DAY)
     tries = []
 
-    def rival(call):
+    def move_cursor(call):
         if call.method == "transact_write_items":
             tries.append(call)
         if len(tries) == 2:
             memory.plan = never
             memory.put_item(TableName=TABLE, Item=wire(item(RECORD) | {"cursor": NOW - 500, "enqueued": 7}))
 
-    memory.plan = rival
+    memory.plan = move_cursor
     with pytest.raises(CursorConflict):
-        runs.advance(run, Progress(NOW - 500, 7, listed=False), NOW)
+        runs.advance(run, A_PAGE, NOW)
     assert item(RECORD)["enqueued"] == 7
 
 
-def test_the_first_scheduled_run_is_the_origin_also_while_another_run_holds_the_state(runs, item):
+def test_first_scheduled_run_sets_the_origin_once(runs, item):
     runs.start(by_hand(started_at="2024-11-28T02:00:00Z"), NOW + DAY)
     assert "firstLookbackStart" not in item(STATE)
     runs.start(a_run(), NOW)
@@ -285,127 +184,74 @@ def test_the_first_scheduled_run_is_the_origin_also_while_another_run_holds_the_
     assert item(STATE)["firstLookbackStart"] == NOW - 25 * HOUR
 
 
-def test_a_run_that_takes_the_state_over_has_not_ended(runs, item):
-    runs.advance(runs.start(a_run(), NOW), Progress(NOW - 600, 0, listed=True), NOW)
-    runs.finish_if_complete(RUN, LATER)
+def test_next_run_removes_the_end_of_the_last_one(runs, item):
+    runs.finish(runs.advance(runs.start(a_run(), NOW), Progress(NOW, 0, listed=True), NOW), LATER)
     assert item(STATE)["lastSyncCompletedAt"] == AFTER_A_MINUTE
-    runs.start(a_run(run_id=OTHER, started_at="2024-11-28T02:00:00Z"), NOW + DAY)
+    runs.start(a_run(**LATER_START), NOW + DAY)
     assert (item(STATE)["lastSyncRunId"], item(STATE)["lastSyncStatus"]) == (OTHER, "running")
     assert "lastSyncCompletedAt" not in item(STATE)
 
 
-def test_a_state_without_a_run_is_taken_whatever_its_times_look_like(runs, item, put):
+def test_state_without_a_run_id_is_always_taken_over(runs, item, put):
     put(STATE, lastSyncStartedAt="9999")
     runs.start(a_run(), NOW)
     assert item(STATE)["lastSyncRunId"] == RUN
 
 
-def test_counters_that_came_before_their_run_stay(runs, item, put):
+def test_start_keeps_counters_written_before_the_record(runs, put):
     put(RECORD, processed=2, created=1, skipped=1)
     runs.start(a_run(), NOW)
-    record = item(RECORD)
-    assert [record[name] for name in ("enqueued", "processed", "created", "skipped", "errors")] == [
-        0,
-        2,
-        1,
-        1,
-        0,
-    ]
+    assert runs.get(RUN) == a_run(listing_moved_at=NOW, processed=2, created=1, skipped=1)
 
 
-def test_a_warning_is_kept_once(runs, item):
-    runs.start(a_run(), NOW)
-    assert runs.warn(RUN, "careful") is True
-    assert runs.warn(RUN, "careful") is False
-    assert runs.warn(RUN, "twice as careful") is True
-    assert item(RECORD)["warnings"] == ["careful", "twice as careful"]
+@pytest.mark.parametrize("record", [{"warnings": []}, {"trigger": "scheduled"}], ids=["list", "no list"])
+def test_warning_is_stored_once(record, runs, item, put):
+    put(RECORD, **record)
+    added = [runs.warn(RUN, text) for text in ("careful", "careful", "more careful")]
+    assert added == [True, False, True]
+    assert item(RECORD)["warnings"] == ["careful", "more careful"]
     assert runs.warn(OTHER, "of no run") is False
-    assert item(("SYSTEM", f"STRIPE_ORDER_SYNC#{OTHER}")) is None
+    assert item(run_key(OTHER)) is None
 
 
-def test_a_warning_on_a_record_of_another_version_begins_the_list(runs, item, put):
-    put(RECORD, trigger="scheduled")
-    assert runs.warn(RUN, "careful") is True
-    assert item(RECORD)["warnings"] == ["careful"]
-
-
-def test_what_waits_for_its_payment_is_found_and_nothing_else(runs, put):
-    put(("SYSTEM", "PENDING#cs_1"), sessionId="cs_1")
-    put(("SYSTEM", "PENDING#cs_2"), sessionId="cs_2")
-    put(("SYSTEM", "QUEUED#cs_3"), sessionId="cs_3")
-    runs.start(a_run(), NOW)
-    assert [entry["sessionId"] for entry in runs.pending()] == ["cs_1", "cs_2"]
-
-
-def test_of_the_pending_those_are_settled_that_have_an_outcome_of_this_run(runs, put):
-    put((f"SYNC_RUN#{RUN}", "SESSION#cs_1"), pending=True)
-    put((f"SYNC_RUN#{RUN}", "SESSION#cs_2"))
-    put((f"SYNC_RUN#{OTHER}", "SESSION#cs_3"), pending=True)
-    assert runs.find_settled_pending(RUN) == {"cs_1"}
-
-
-def hand_run(moment, request):
-    return ("SYSTEM", f"STRIPE_ORDER_SYNC#{moment}-{request}")
-
-
-def test_a_run_by_hand_is_found_by_its_request_among_those_begun_since(runs, put):
-    put(hand_run("20241127T015959Z", "aaaaaa"))
-    put(hand_run("20241127T020000Z", "bbbbbb"))
-    put(hand_run("20241127T030000Z", "cccccc"))
-    put(("SYSTEM", "STRIPE_ORDER_SYNC#20241127T040000Z"))
-    assert runs.find_by_request("aaaaaa", since=NOW) is None
-    assert runs.find_by_request("bbbbbb", since=NOW) == "20241127T020000Z-bbbbbb"
-    assert runs.find_by_request("cccccc", since=NOW) == "20241127T030000Z-cccccc"
-    assert runs.find_by_request("ccc", since=NOW) is None
-
-
-def test_runs_by_hand_of_one_second_are_found_by_that_second(runs, put):
-    put(hand_run("20241127T020000Z", "aaaaaa"))
-    put(hand_run("20241127T020000Z", "bbbbbb"))
-    put(hand_run("20241127T020001Z", "cccccc"))
-    put(("SYSTEM", "STRIPE_ORDER_SYNC#20241127T020000Z"))
-    assert runs.find_by_time(NOW) == ["20241127T020000Z-aaaaaa", "20241127T020000Z-bbbbbb"]
+def test_manual_runs_are_found_by_request_and_by_time(runs, put):
+    ids = ["20241127T015959Z-aaaaaa", "20241127T020000Z-bbbbbb", "20241127T020000Z-dddddd"]
+    ids += ["20241127T020000Z", "20241127T030000Z-cccccc", "20241127T040000Z"]
+    for run_id in ids:
+        put(run_key(run_id))
+    found = [runs.find_by_request(request, since=NOW) for request in ("aaaaaa", "bbbbbb", "cccccc", "ccc")]
+    assert found == [None, "20241127T020000Z-bbbbbb", "20241127T030000Z-cccccc", None]
+    assert runs.find_by_time(NOW) == ["20241127T020000Z-bbbbbb", "20241127T020000Z-dddddd"]
     assert runs.find_by_time(NOW + 2) == []
 
 
-def test_the_latest_runs_come_first(runs, put):
+def test_latest_runs_come_first(runs, put):
     put(STATE, lastSyncRunId=RUN)
-    put(("SYSTEM", "PENDING#cs_1"))
-    put(("SYSTEM", "STRIPE_ORDER_SYNC#20241125T020000Z"), trigger="scheduled")
-    put(hand_run("20241126T090000Z", "aaaaaa"), trigger="manual")
-    put(RECORD, trigger="scheduled")
-    assert [run.run_id for run in runs.latest(9)] == [RUN, "20241126T090000Z-aaaaaa", "20241125T020000Z"]
-    assert [run.run_id for run in runs.latest(2)] == [RUN, "20241126T090000Z-aaaaaa"]
-    put(("SYSTEM", "STRIPE_ORDER_SYNC#20241124T020000Z"), trigger="scheduled")
-    assert [run.run_id for run in runs.scheduled_before(RUN, 9)] == ["20241125T020000Z", "20241124T020000Z"]
+    manual = "20241126T090000Z-aaaaaa"
+    put(run_key(manual), trigger="manual")
+    for run_id in ("20241124T020000Z", "20241125T020000Z", RUN):
+        put(run_key(run_id), trigger="scheduled")
+    assert [run.run_id for run in runs.latest(3)] == [RUN, manual, "20241125T020000Z"]
+    before = [run.run_id for run in runs.scheduled_before(RUN, 9)]
+    assert before == ["20241125T020000Z", "20241124T020000Z"]
     assert [run.run_id for run in runs.scheduled_before(RUN, 1)] == ["20241125T020000Z"]
 
 
-REFUSED = "ValidationError"
-
-
 @pytest.mark.parametrize("position", [0, 1])
-def test_an_item_that_dynamodb_refuses_is_not_taken_for_a_rivals(position, runs, memory):
-    memory.plan = on("transact_write_items", cancelled(REFUSED, "too large", position))
+def test_refused_item_is_not_taken_for_a_conflict(position, runs, memory):
+    memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", position))
     with pytest.raises(TableRefused, match=r"^DynamoDB refuses an item of a run$"):
         runs.start(a_run(), NOW)
 
 
-def test_a_record_that_is_there_and_is_not_is_said(runs, memory, put):
+def test_record_that_disappears_during_the_start_is_an_error(runs, memory, put):
     put(RECORD, syncStartedAt=BEGAN)
 
-    def vanishes(call):
+    def delete_record(call):
         if call.method == "get_item":
             memory.plan = never
             memory.delete_item(TableName=TABLE, Key=wire({"PK": RECORD[0], "SK": RECORD[1]}))
 
-    memory.plan = vanishes
-    with pytest.raises(TableUnavailable, match=f"^the record of run {RUN} is there and is not$"):
+    memory.plan = delete_record
+    with pytest.raises(TableUnavailable, match=f"^the record of run {RUN} disappeared$"):
         runs.start(a_run(), NOW)
-
-
-def test_a_page_that_met_a_conflict_is_tried_again(runs, memory, item):
-    run = runs.start(a_run(), NOW)
-    memory.plan = on("transact_write_items", cancelled("TransactionConflict", "busy", 0), nth=2)
-    assert runs.advance(run, Progress(NOW - 500, 7, listed=False), NOW).enqueued == 7
-    assert item(RECORD)["enqueued"] == 7

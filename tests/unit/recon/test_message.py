@@ -1,4 +1,4 @@
-"""The queue message: what is sent is read back, and what cannot be read says why and for whom."""
+"""The queue message: its JSON form, its validation, and how it is built from a listed session."""
 
 import json
 
@@ -8,104 +8,129 @@ from hypothesis import strategies as st
 
 from recon.domain.message import build_message, dumps, loads
 from recon.errors import MalformedMessage
-from testkit.builders import NOW, RUN, a_message
+from testkit.builders import NOW, RUN, a_message, a_session
 
 MESSAGE = a_message()
+LONGEST = "x" * 255
+ID_RULE = "1 to 255 printable ASCII characters"
+FIELDS = {
+    "v": 1,
+    "runId": RUN,
+    "sessionId": "cs_1",
+    "userId": "a+b@example.com",
+    "created": NOW - 3600,
+    "amountTotal": 4999,
+    "currency": "eur",
+    "paymentStatus": "paid",
+    "mode": "payment",
+    "livemode": False,
+    "eventIds": ["evt_1"],
+}
 
 
 def body(**changes):
-    return json.dumps(json.loads(dumps(MESSAGE)) | changes)
+    return json.dumps(FIELDS | changes)
 
 
-def test_the_wire_form_is_the_contract():
-    assert json.loads(dumps(MESSAGE)) == {
-        "v": 1,
-        "runId": RUN,
-        "sessionId": "cs_1",
-        "userId": "a+b@example.com",
-        "created": NOW - 3600,
-        "amountTotal": 4999,
-        "currency": "eur",
-        "paymentStatus": "paid",
-        "mode": "payment",
-        "livemode": False,
-        "eventIds": ["evt_1"],
-    }
-
-
-def test_a_message_is_read_back_as_it_was_sent():
+def test_message_is_compact_json_and_can_be_read_back():
+    assert dumps(MESSAGE) == json.dumps(FIELDS, separators=(",", ":"))
     assert loads(dumps(MESSAGE)) == MESSAGE
 
 
-def test_a_session_becomes_a_message_without_name_address_or_phone():
-    listed = {
-        "id": "cs_1",
-        "created": 5,
-        "amount_total": None,
-        "currency": None,
-        "payment_status": "no_payment_required",
-        "mode": "payment",
-        "livemode": True,
-        "metadata": {},
-        "customer_details": {
-            "email": "a@example.com",
-            "name": "Ada L",
-            "phone": "+4917012",
-            "address": {"line1": "Weg 1"},
-        },
-    }
-    wire = dumps(build_message(listed, "run"))
-    assert not any(secret in wire for secret in ("Ada", "4917012", "Weg"))
-    assert loads(wire).user_id == "a@example.com"
-
-
-def test_unknown_fields_of_a_later_producer_do_no_harm():
-    assert loads(body(extra=1)) == MESSAGE
-
-
-@pytest.mark.parametrize("text", ["", "not json", "[]", '"x"', "null", "5", "{}", "[" * 100_000])
-def test_what_names_no_session_is_malformed_without_ids(text):
-    with pytest.raises(MalformedMessage) as caught:
-        loads(text)
-    assert (caught.value.run_id, caught.value.session_id) == (None, None)
+def test_unknown_fields_of_a_later_version_are_ignored():
+    message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], later=7))
+    assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"))
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("text", "problem"),
+    [
+        ("", "the body is not JSON"),
+        ("no JSON", "the body is not JSON"),
+        ("[" * 100_000, "the body is not JSON"),
+        ("[]", "the body is not a JSON object"),
+        ('"x"', "the body is not a JSON object"),
+        ("null", "the body is not a JSON object"),
+        ("5", "the body is not a JSON object"),
+        ("{}", "v must be 1"),
+    ],
+)
+def test_body_that_is_no_message_has_no_ids(text, problem):
+    with pytest.raises(MalformedMessage) as caught:
+        loads(text)
+    assert (str(caught.value), caught.value.run_id, caught.value.session_id) == (problem, None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
     [
         ({"v": 2}, "v must be 1"),
         ({"v": True}, "v must be 1"),
         ({"v": "1"}, "v must be 1"),
-        ({"created": "5"}, "created"),
-        ({"created": 5.5}, "created"),
-        ({"created": True}, "created"),
-        ({"created": None}, "created"),
-        ({"userId": 7}, "userId"),
-        ({"livemode": 1}, "livemode"),
-        ({"mode": None}, "mode"),
-        ({"eventIds": "evt"}, "eventIds"),
-        ({"eventIds": [1]}, "eventIds"),
+        ({"created": "5"}, "created must be a int"),
+        ({"created": 5.5}, "created must be a int"),
+        ({"created": True}, "created must be a int"),
+        ({"created": None}, "created is missing"),
+        ({"created": 10**18}, "created must be a number of at most 18 digits"),
+        ({"amountTotal": -(10**18)}, "amountTotal must be a number of at most 18 digits"),
+        ({"userId": 7}, "userId must be a str"),
+        ({"currency": LONGEST + "x"}, "currency must be at most 255 characters"),
+        ({"paymentStatus": LONGEST + "x"}, "paymentStatus must be at most 255 characters"),
+        ({"livemode": 1}, "livemode must be a bool"),
+        ({"mode": None}, "mode is missing"),
+        ({"eventIds": "evt"}, "eventIds must be a list"),
+        ({"eventIds": [1]}, f"eventIds must hold strings of {ID_RULE}"),
+        ({"eventIds": ["evt_1", "of jane"]}, f"eventIds must hold strings of {ID_RULE}"),
+        ({"eventTypes": [7]}, f"eventTypes must hold strings of {ID_RULE}"),
+        ({"pending": None}, "pending is missing"),
+        ({"pending": True}, "pending must be a int"),
     ],
 )
-def test_a_wrong_field_is_named_and_the_session_too(changes, named):
-    with pytest.raises(MalformedMessage, match=named) as caught:
-        loads(body(**changes))
-    assert (caught.value.run_id, caught.value.session_id) == (RUN, "cs_1")
-
-
-@pytest.mark.parametrize("name", list(json.loads(dumps(MESSAGE))))
-def test_every_field_is_needed(name):
-    fields = json.loads(dumps(MESSAGE))
-    del fields[name]
-    with pytest.raises(MalformedMessage, match=name if name != "v" else "v must be"):
-        loads(json.dumps(fields))
-
-
-@pytest.mark.parametrize("bad", ["", "a b", "\ud800", "ü", "x" * 256, 5, None])
-def test_an_id_that_cannot_be_part_of_a_key_names_no_session(bad):
+def test_wrong_field_is_named_with_its_rule_and_the_ids(changes, problem):
     with pytest.raises(MalformedMessage) as caught:
-        loads(body(sessionId=bad))
-    assert caught.value.session_id is None
+        loads(body(**changes))
+    assert (str(caught.value), caught.value.run_id, caught.value.session_id) == (problem, RUN, "cs_1")
+
+
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_missing_field_is_named(name):
+    with pytest.raises(MalformedMessage, match=f"^{name} is missing$" if name != "v" else "^v must be 1$"):
+        loads(json.dumps({key: value for key, value in FIELDS.items() if key != name}))
+
+
+@pytest.mark.parametrize("name", ["runId", "sessionId"])
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [(bad, f"must be {ID_RULE}") for bad in ("", "a b", "\ud800", "ü", "x" * 256)]
+    + [(5, "must be a str"), (None, "is missing")],
+)
+def test_id_that_no_key_can_hold_is_refused(name, value, rule):
+    with pytest.raises(MalformedMessage) as caught:
+        loads(body(**{name: value}))
+    assert str(caught.value) == f"{name} {rule}"
+    assert (caught.value.run_id, caught.value.session_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("runId", "run_id", LONGEST),
+        ("sessionId", "session_id", LONGEST),
+        ("userId", "user_id", "of jane, " * 100),
+        ("userId", "user_id", None),
+        ("currency", "currency", LONGEST),
+        ("currency", "currency", None),
+        ("created", "created", 10**18 - 1),
+        ("amountTotal", "amount_total", 1 - 10**18),
+        ("amountTotal", "amount_total", None),
+        ("livemode", "livemode", True),
+        ("pending", "pending", 7),
+    ],
+)
+def test_extreme_value_is_read_and_written(name, field, value):
+    message = loads(body(**{name: value}))
+    assert message == a_message(**{field: value})
+    assert loads(dumps(message)) == message
 
 
 json_values = st.recursive(
@@ -115,11 +140,57 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*json.loads(dumps(MESSAGE)), "other"]), json_values))
-def test_no_body_is_read_as_anything_but_a_message_or_a_named_error(changes):
+@given(st.dictionaries(st.sampled_from([*FIELDS, "other"]), json_values))
+def test_any_body_is_a_message_or_a_malformed_message(changes):
     try:
         message = loads(body(**changes))
     except MalformedMessage:
         return
-    else:
-        assert loads(dumps(message)) == message
+    assert loads(dumps(message)) == message
+
+
+# Building
+
+
+def test_message_has_no_name_address_or_phone():
+    details = {
+        "email": "a@example.com",
+        "name": "Ada L",
+        "phone": "+4917012",
+        "address": {"line1": "Weg 1"},
+    }
+    message = dumps(build_message(a_session(metadata={}, customer_details=details), RUN))
+    assert not any(secret in message for secret in ("Ada", "4917012", "Weg"))
+    assert loads(message).user_id == "a@example.com"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sent"),
+    [
+        ("currency", LONGEST, LONGEST),
+        ("currency", LONGEST + "x", {}),
+        ("currency", None, None),
+        ("amount_total", 10**18 - 1, 10**18 - 1),
+        ("amount_total", 10**18, {}),
+        ("amount_total", -(10**18), {}),
+        ("amount_total", 1.5, 1.5),
+        ("livemode", True, True),
+        ("mode", ["x"], {}),
+    ],
+)
+def test_listed_value_is_copied_unless_it_is_too_long(name, value, sent):
+    assert getattr(build_message(a_session(**{name: value}), RUN), name) == sent
+
+
+@pytest.mark.parametrize(
+    ("raw", "sent"),
+    [
+        ("a b", "a b"),
+        ("ä" + "x" * 2047, "ä" + "x" * 2047),
+        ("ä" + "x" * 2048, "x" * 256),
+        (None, None),
+    ],
+)
+def test_user_id_is_copied_raw_unless_no_key_can_hold_it(raw, sent):
+    session = a_session(metadata={"userId": raw}, customer_details=None)
+    assert build_message(session, RUN).user_id == sent

@@ -1,4 +1,4 @@
-"""Requests are spaced; a 429 halves the pace and success raises it again."""
+"""Requests are spaced evenly; a 429 halves the rate and success raises it again."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,31 +9,8 @@ from recon.stripe.rate_limiter import RateLimiter
 from testkit.builders import FakeTime
 
 
-def paced(per_second=10.0):
-    time = FakeTime()
-    return RateLimiter(per_second, time), time
-
-
-def test_calls_are_spaced_evenly_and_the_first_does_not_wait():
-    pacer, time = paced()
-    deadline = time.deadline(100)
-    for _ in range(5):
-        pacer.wait(deadline, needed_after=0)
-    assert time.slept == pytest.approx([0.1] * 4)
-
-
-def test_idle_time_is_not_saved_up_for_a_burst():
-    pacer, time = paced()
-    deadline = time.deadline(100)
-    pacer.wait(deadline, needed_after=0)
-    time.now += 5
-    for _ in range(3):
-        pacer.wait(deadline, needed_after=0)
-    assert time.slept == pytest.approx([0.1, 0.1])
-
-
-class Oversleeping(FakeTime):
-    """A busy machine: whoever sleeps wakes so much later."""
+class LateTime(FakeTime):
+    """A clock of a busy machine: a sleep takes `late` seconds longer."""
 
     late = 0.0
 
@@ -41,75 +18,80 @@ class Oversleeping(FakeTime):
         super().sleep(seconds + self.late)
 
 
-def test_a_late_turn_does_not_delay_all_that_follow():
-    time = Oversleeping()
+@pytest.fixture
+def time():
+    return LateTime()
+
+
+@pytest.fixture
+def limiter(time):
+    return RateLimiter(10, time)
+
+
+def wait(limiter, time, times=1):
+    deadline = time.deadline(100)
+    for _ in range(times):
+        limiter.wait(deadline, needed_after=0)
+
+
+def test_calls_are_spaced_evenly_and_the_first_does_not_wait(limiter, time):
+    wait(limiter, time, 5)
+    assert time.slept == pytest.approx([0.1] * 4)
+
+
+def test_idle_time_is_not_saved_up_for_a_burst(limiter, time):
+    wait(limiter, time)
+    time.now += 5
+    wait(limiter, time, 3)
+    assert time.slept == pytest.approx([0.1, 0.1])
+
+
+def test_late_request_does_not_delay_the_following_ones(limiter, time):
     time.late = 0.03
-    pacer, began = RateLimiter(10, time), time.now
-    for _ in range(11):
-        pacer.wait(time.deadline(100), needed_after=0)
-    assert time.now - began == pytest.approx(10 * 0.1 + 0.03)
+    wait(limiter, time, 11)
+    assert time.now == pytest.approx(10 * 0.1 + 0.03)
 
 
-def test_a_turn_never_comes_closer_to_a_late_one_than_half_of_the_spacing():
-    time = Oversleeping()
-    pacer = RateLimiter(10, time)
-    pacer.wait(time.deadline(100), needed_after=0)
+def test_requests_are_never_closer_than_half_the_spacing(limiter, time):
+    wait(limiter, time)
     time.late = 0.09
-    pacer.wait(time.deadline(100), needed_after=0)
+    wait(limiter, time)
     time.late, late = 0.0, time.now
-    pacer.wait(time.deadline(100), needed_after=0)
+    wait(limiter, time)
     assert time.now - late == pytest.approx(0.05)
 
 
-def test_a_429_halves_the_pace_down_to_a_floor_and_success_raises_it_to_what_is_allowed():
-    pacer, _ = paced()
-    pacer.throttled()
-    assert pacer.rate == 5
+def test_429_halves_the_rate_down_to_a_floor_and_success_raises_it(limiter):
+    limiter.slow_down()
+    assert limiter.rate == 5
+    limiter.speed_up()
+    assert limiter.rate == 5.25
     for _ in range(10):
-        pacer.throttled()
-    assert pacer.rate == 10 / 16
+        limiter.slow_down()
+    assert limiter.rate == 10 / 16
     for _ in range(100):
-        pacer.succeeded()
-    assert pacer.rate == 10
+        limiter.speed_up()
+    assert limiter.rate == 10
 
 
-def test_a_turn_that_comes_too_late_is_refused_and_not_taken():
-    pacer, time = paced(per_second=1)
-    deadline = time.deadline(3)
-    pacer.wait(deadline, needed_after=2)
-    pacer.wait(deadline, needed_after=2)
-    with pytest.raises(OutOfTime, match=r"^no turn at Stripe before the invocation ends$"):
-        pacer.wait(deadline, needed_after=2)
+def test_turn_that_comes_too_late_is_refused_and_not_taken(time):
+    limiter, deadline = RateLimiter(1, time), time.deadline(3)
+    limiter.wait(deadline, needed_after=3)  # leaves exactly the needed time
+    limiter.wait(deadline, needed_after=2)
+    with pytest.raises(OutOfTime, match=r"^no request to Stripe is possible before the invocation ends$"):
+        limiter.wait(deadline, needed_after=2)
     assert time.now == 1
-    pacer.wait(time.deadline(10), needed_after=2)
+    limiter.wait(time.deadline(10), needed_after=2)
     assert time.now == 2
 
 
-def test_threads_share_one_pace():
-    pacer, time = paced()
-    deadline = time.deadline(1000)
-    turns = []
-
-    class Recording(FakeTime):
+def test_threads_share_one_rate():
+    class StoppedTime(FakeTime):
         def sleep(self, seconds):
-            turns.append(seconds)
+            self.slept.append(seconds)
 
-    recording = Recording()
-    deadline = recording.deadline(1000)
-    pacer = RateLimiter(10, recording)
+    time = StoppedTime()
+    limiter, deadline = RateLimiter(10, time), time.deadline(1000)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: pacer.wait(deadline, needed_after=0), range(50)))
-    assert sorted(turns) == pytest.approx([n / 10 for n in range(1, 50)])
-
-
-def test_one_success_gives_a_fortieth_of_the_allowed_pace_back():
-    pacer, _ = paced(per_second=40)
-    pacer.throttled()
-    pacer.succeeded()
-    assert pacer.rate == 21
-
-
-def test_a_turn_that_leaves_just_what_is_needed_is_taken():
-    pacer, time = paced()
-    pacer.wait(time.deadline(2), needed_after=2)
-    assert time.slept == []
+        list(pool.map(lambda _: limiter.wait(deadline, needed_after=0), range(50)))
+    assert sorted(time.slept) == pytest.approx([n / 10 for n in range(1, 50)])

@@ -1,41 +1,41 @@
-"""What becomes of a session, decided without I/O."""
+"""The decision by the orders in the table, and the drift of an existing order."""
 
 from dataclasses import replace
 
 import pytest
 
-from recon.domain.reconcile import ExistingOrder, SkipReason, amount_and_currency, skip_reason, user_ids
+from recon.domain.reconcile import (
+    ExistingOrder,
+    SkipReason,
+    amount_and_currency,
+    decide_from_table,
+    find_drift,
+    user_ids,
+)
+from recon.errors import TableUnavailable
+from recon.timestamps import DAY
 from testkit.builders import a_message
 
 MESSAGE = a_message()
 NOW = MESSAGE.created + 3600
-WEBHOOK_ORDER = ExistingOrder("USER#ab@example.com", f"ORDER#{MESSAGE.created + 77}#cs_1", "cs_1", "cs_1")
+ORDER = ExistingOrder("USER#ab@example.com", f"ORDER#{MESSAGE.created + 77}#cs_1", "cs_1", "cs_1")
+BUSY = TableUnavailable("busy")
 
 
-def decided(orders=(), ttl_days=0, now=NOW, **changes):
-    return skip_reason(replace(MESSAGE, **changes), orders, now=now, ttl_days=ttl_days)
-
-
-def test_a_session_without_an_order_is_missing():
-    assert decided() is None
+def decide(orders=(), ttl_days=0, now=NOW, **changes):
+    return decide_from_table(replace(MESSAGE, **changes), orders, now=now, ttl_days=ttl_days)
 
 
 @pytest.mark.parametrize(
-    "order",
-    [WEBHOOK_ORDER, replace(WEBHOOK_ORDER, order_id=None), replace(WEBHOOK_ORDER, stripe_session_id=None)],
+    "order", [ORDER, replace(ORDER, order_id=None), replace(ORDER, stripe_session_id=None)]
 )
-def test_an_order_is_recognised_by_either_id_whatever_its_key(order):
-    assert decided([order]) is SkipReason.EXISTS
+def test_order_is_recognised_by_either_id_among_others(order):
+    others = [replace(ORDER, order_id=f"cs_{n}0", stripe_session_id=f"cs_{n}0") for n in range(30)]
+    assert decide(others) is None
+    assert decide([*others, order]) is SkipReason.EXISTS
 
 
-def test_thirty_other_orders_of_the_user_do_not_hide_that_one_is_missing():
-    others = [
-        replace(WEBHOOK_ORDER, order_id=f"cs_other{n}", stripe_session_id=f"cs_other{n}") for n in range(30)
-    ]
-    assert decided(others) is None
-    assert decided([*others, WEBHOOK_ORDER]) is SkipReason.EXISTS
-
-
+@pytest.mark.parametrize("orders", [(), BUSY])
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -44,37 +44,56 @@ def test_thirty_other_orders_of_the_user_do_not_hide_that_one_is_missing():
         ({"user_id": None}, SkipReason.NO_USER),
         ({"user_id": "+++"}, SkipReason.NO_USER),
         ({"payment_status": "unpaid"}, SkipReason.UNPAID),
-        ({"payment_status": "no_payment_required"}, None),
     ],
 )
-def test_what_is_no_paid_sale_of_a_known_user_is_left_alone(changes, reason):
-    assert decided(**changes) is reason
+def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, reason):
+    assert decide(orders, **changes) is reason
 
 
-def test_an_unpaid_session_waits_unless_the_order_of_a_paid_one_is_there():
-    def decided_with(said):
-        return decided([replace(WEBHOOK_ORDER, payment_status=said)], payment_status="unpaid")
-
-    assert decided_with("paid") is SkipReason.EXISTS
-    assert decided_with("unpaid") is decided_with(None) is SkipReason.UNPAID
+@pytest.mark.parametrize("changes", [{"payment_status": "no_payment_required"}, {"pending": 1}, {}])
+def test_sale_without_order_is_missing_unless_the_lookup_failed(changes):
+    assert decide(**changes) is None
+    assert decide(BUSY, **changes) is BUSY
 
 
-def test_an_order_that_would_have_expired_is_not_raised_from_the_dead():
-    day = 86_400
-    assert decided(ttl_days=1, now=MESSAGE.created + day) is SkipReason.EXPIRED
-    assert decided(ttl_days=1, now=MESSAGE.created + day - 1) is None
-    assert decided(ttl_days=0, now=MESSAGE.created + 1000 * day) is None
-    assert decided([WEBHOOK_ORDER], ttl_days=1, now=MESSAGE.created + day) is SkipReason.EXISTS
-
-
-def test_the_user_is_looked_up_under_the_clean_id_first_and_the_raw_one_where_it_differs():
-    assert user_ids(MESSAGE) == ("ab@example.com", "a+b@example.com")
-    assert user_ids(replace(MESSAGE, user_id="u1")) == ("u1",)
-    assert user_ids(replace(MESSAGE, user_id=None)) == ()
+def test_pending_session_is_decided_by_its_order():
+    assert decide(payment_status="unpaid", pending=1) is None
+    assert decide([ORDER], payment_status="unpaid", pending=1) is SkipReason.EXISTS
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "worth"),
+    ("order_status", "reason"),
+    [("paid", SkipReason.EXISTS), ("unpaid", SkipReason.UNPAID), (None, SkipReason.UNPAID)],
+)
+def test_unpaid_session_waits_unless_its_order_is_paid(order_status, reason):
+    other = replace(ORDER, order_id="x", stripe_session_id="x", payment_status="paid")
+    orders = [other, replace(ORDER, payment_status=order_status)]
+    assert decide(orders, payment_status="unpaid") is reason
+
+
+@pytest.mark.parametrize(
+    ("orders", "ttl_days", "age", "reason"),
+    [
+        ([], 1, DAY, SkipReason.EXPIRED),
+        ([], 1, DAY - 1, None),
+        ([], 0, 1000 * DAY, None),
+        ([ORDER], 1, DAY, SkipReason.EXISTS),
+    ],
+)
+def test_expired_order_is_not_written_again(orders, ttl_days, age, reason):
+    assert decide(orders, ttl_days=ttl_days, now=MESSAGE.created + age) is reason
+
+
+@pytest.mark.parametrize(
+    ("user_id", "ids"),
+    [("a+b@example.com", ("ab@example.com", "a+b@example.com")), ("u1", ("u1",)), (None, ()), ("+", ())],
+)
+def test_user_ids_are_the_clean_one_then_a_different_raw_one(user_id, ids):
+    assert user_ids(replace(MESSAGE, user_id=user_id)) == ids
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "stored"),
     [
         (4999, "EUR", (4999, "eur")),
         (0, "jpy", (0, "jpy")),
@@ -86,5 +105,39 @@ def test_the_user_is_looked_up_under_the_clean_id_first_and_the_raw_one_where_it
         (4999, "e" * 9, (4999, None)),
     ],
 )
-def test_the_worth_of_a_message_is_what_an_outcome_can_hold_of_it(amount, currency, worth):
-    assert amount_and_currency(replace(MESSAGE, amount_total=amount, currency=currency)) == worth
+def test_amount_and_currency_are_kept_if_they_can_be_stored(amount, currency, stored):
+    assert amount_and_currency(replace(MESSAGE, amount_total=amount, currency=currency)) == stored
+
+
+# Drift
+
+
+def test_drift_names_field_and_both_values():
+    order = replace(ORDER, amount=1, currency="USD", payment_status="unpaid")
+    other = replace(ORDER, order_id="cs_2", stripe_session_id="cs_2", amount=2)
+    assert find_drift(MESSAGE, [order, other]) == (
+        "amount: the order says 1, Stripe 4999",
+        "currency: the order says USD, Stripe eur",
+        "payment_status: the order says unpaid, Stripe paid",
+    )
+
+
+def test_duplicate_names_both_keys_and_compares_the_first():
+    first, second = (
+        replace(ORDER, pk="USER#u", sk="ORDER#1", amount=4999),
+        replace(ORDER, pk="USER#v", sk="ORDER#1", stripe_session_id=None, amount=1),
+    )
+    assert find_drift(MESSAGE, [second, first]) == ("duplicate: USER#u/ORDER#1, USER#v/ORDER#1",)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({}, {}),
+        ({"amount": 4999, "currency": "EUR", "payment_status": "paid"}, {}),
+        ({"amount": 1, "currency": "usd"}, {"amount_total": None, "currency": None}),
+        ({"payment_status": "unpaid"}, {"payment_status": "no_payment_required"}),
+    ],
+)
+def test_equal_or_absent_values_are_no_drift(order, message):
+    assert find_drift(replace(MESSAGE, **message), [replace(ORDER, **order)]) == ()

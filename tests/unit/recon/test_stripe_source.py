@@ -1,318 +1,332 @@
-"""Stripe as the rest sees it: every error of the library mapped, every page read, the key re-read once."""
+"""StripeSource's requests, what it reads from the responses, and what it remembers about the key."""
 
-import inspect
-import pkgutil
-from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
-import stripe
-from botocore.exceptions import ClientError
-from stripe import oauth_error
 
-from recon.config import Settings
 from recon.errors import (
+    KeyNotAllowed,
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
-    OutOfTime,
-    Permanent,
-    Retryable,
-    SessionNotFound,
     StripeRejected,
-    StripeThrottled,
     StripeUnavailable,
 )
-from recon.stripe.key import StripeKey
-from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import ERRORS, STRIPE_VERSION, Page, StripeConnection, StripeSource, to_domain_error
-from testkit.builders import NOW, FakeTime
-from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec
-from testkit.world import KEY, FakeSSM
+from recon.stripe.source import FetchedSession, Page, SessionEvent, StripeSource
+from testkit.builders import FakeTime
+
+COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
+EXPANDED = ["line_items", "line_items.data.price.product"]
+WITH_CHARGE = [*EXPANDED, "payment_intent.latest_charge"]
+DENIED = KeyNotAllowed("denied")
+EMPTY_PAGE = r"^Stripe: an empty page with has_more set$"
 
 
-def classes_of_the_library():
-    """Every exception class anywhere in the stripe package."""
-    found = set()
-    for module in pkgutil.iter_modules(stripe.__path__):
-        if "error" not in module.name:
-            continue
-        for _, cls in inspect.getmembers(import_module(f"stripe.{module.name}"), inspect.isclass):
-            if issubclass(cls, stripe.StripeError):
-                found.add(cls)
-    found |= {
-        cls for cls in vars(stripe).values() if inspect.isclass(cls) and issubclass(cls, stripe.StripeError)
-    }
-    return found
+class StubConnection:
+    """A connection with given responses; an exception among them is raised. `asked` keeps the requests."""
+
+    def __init__(self, *responses):
+        self.responses = list(responses)
+        self.asked = []
+        self.timeout = 1.0
+        self.key = SimpleNamespace(read=lambda: "sk_test_1", find_replacement=lambda rejected: None)
+        self.rate_limiter = SimpleNamespace(
+            wait=lambda *_, **__: None, speed_up=lambda: None, slow_down=lambda: None
+        )
+
+    def get(self, path, params, key):
+        self.asked.append((path.removeprefix("/v1/"), params))
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
 
-# Never raised themselves: what others are made of.
-ABSTRACT = {stripe.StripeError, stripe.error.StripeErrorWithParamCode, oauth_error.OAuthError}
+def connect(*responses, tries=1, clock=None):
+    connection = StubConnection(*responses)
+    return StripeSource(connection, (clock or FakeTime()).deadline(600), lambda: None, tries), connection
 
 
-def test_each_concrete_error_of_the_library_has_a_row_of_its_own():
-    concrete = classes_of_the_library() - ABSTRACT
-    assert len(concrete) > 25
-    assert concrete == set(ERRORS)
+def session(**changes):
+    return {"id": "cs_1", "line_items": {"data": [{"id": "li_1"}], "has_more": False}} | changes
 
 
-@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_each_row_is_one_of_our_leaves(kind):
-    ours = ERRORS[kind]
-    assert issubclass(ours, Retryable | Permanent)
-    assert ours not in (Retryable, Permanent)
+def a_charged_session(**charge):
+    return session(payment_intent={"latest_charge": {"id": "ch_1"} | charge})
 
 
-def test_an_error_that_nobody_mapped_is_retried_and_not_lost():
-    class NewError(stripe.StripeError):
-        pass
+def event(number=1, **changes):
+    subject = {"id": f"cs_{number}"}
+    return {
+        "id": f"evt_{number}",
+        "type": COMPLETED,
+        "created": 100 + number,
+        "data": {"object": subject},
+    } | changes
 
-    assert type(to_domain_error(NewError("x"))) is StripeUnavailable
+
+FIRST_ITEMS = session(line_items={"data": [{"id": "li_1"}], "has_more": True})
 
 
-def test_a_404_is_a_session_that_stripe_does_not_know():
-    error = stripe.InvalidRequestError("No such checkout.session", "session", http_status=404)
-    assert type(to_domain_error(error)) is SessionNotFound
-    assert (
-        type(to_domain_error(stripe.InvalidRequestError("bad", "limit", http_status=400))) is StripeRejected
+# Sessions and events
+
+
+def test_page_holds_complete_sessions_of_a_window():
+    source, connection = connect({"data": [{"id": "cs_1"}], "has_more": True}, {"data": []})
+    assert source.list_sessions(1, 2) == Page([{"id": "cs_1"}], has_more=True)
+    assert source.list_sessions(1, 2, after="cs_1", limit=7) == Page([], has_more=False)
+    wanted = {"created": {"gte": 1, "lte": 2}, "status": "complete", "limit": 100}
+    assert connection.asked == [
+        ("checkout/sessions", wanted),
+        ("checkout/sessions", wanted | {"limit": 7, "starting_after": "cs_1"}),
+    ]
+
+
+def test_entries_without_valid_id_are_counted_and_left_out():
+    strangers = [{"id": "with blank "}, {"id": 7}, {"id": None}, {"object": "x"}, {}, None, "text", 5]
+    source, _ = connect({"data": [*strangers, {"id": "cs_1"}]})
+    assert source.list_sessions(1, 2) == Page([{"id": "cs_1"}], has_more=False, unreadable=8)
+
+
+@pytest.mark.parametrize("response", [{}, {"data": {}}, {"data": None}, {"data": "x"}])
+def test_list_without_data_is_an_error(response):
+    with pytest.raises(StripeUnavailable, match=r"^Stripe: a list without data$"):
+        connect(response)[0].list_sessions(1, 2)
+
+
+@pytest.mark.parametrize("rows", [[], [{}]])
+@pytest.mark.parametrize(
+    "read", [lambda source: source.list_sessions(1, 2), lambda source: list(source.list_events(50))]
+)
+def test_empty_page_with_has_more_is_an_error(rows, read):
+    with pytest.raises(StripeUnavailable, match=EMPTY_PAGE):
+        read(connect({"data": rows, "has_more": True})[0])
+
+
+def test_events_of_completion_and_payment_are_read_page_by_page():
+    source, connection = connect({"data": [event(1)], "has_more": True}, {"data": [event(2, type=PAID)]})
+    assert list(source.list_events(50)) == [
+        SessionEvent("evt_1", COMPLETED, 101, "cs_1"),
+        SessionEvent("evt_2", PAID, 102, "cs_2"),
+    ]
+    wanted = {"types": [COMPLETED, PAID], "created": {"gte": 50}, "limit": 100}
+    assert connection.asked == [("events", wanted), ("events", wanted | {"starting_after": "evt_1"})]
+
+
+def test_undelivered_events_are_requested_by_their_filter():
+    source, connection = connect({"data": []})
+    assert list(source.list_events(50, undelivered=True)) == []
+    assert connection.asked[0][1]["delivery_success"] == "false"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "evt 1"},
+        {"type": None},
+        {"type": "of jane"},
+        {"created": "yesterday"},
+        {"data": None},
+        {"data": []},
+        {"data": {"object": None}},
+        {"data": {"object": []}},
+        {"data": {"object": {"id": "of jane"}}},
+    ],
+)
+def test_unreadable_event_is_left_out_alone(changes):
+    source, _ = connect({"data": [event(1, **changes), {"type": COMPLETED}, event(2)]})
+    assert [each.id for each in source.list_events(50)] == ["evt_2"]
+
+
+def test_sessions_paid_after_a_moment_are_requested_once():
+    source, connection = connect({"data": [event(1), event(2, type=PAID)]})
+    for _ in range(2):
+        assert source.find_paid_after(50) == {"cs_2"}
+    assert [params["created"] for _, params in connection.asked] == [{"gte": 51}]
+
+
+def test_without_events_no_session_is_known_to_be_paid():
+    assert connect(DENIED)[0].find_paid_after(50) == frozenset()
+
+
+# One session
+
+
+def test_session_is_fetched_with_items_and_charge():
+    source, connection = connect(a_charged_session(refunded=False))
+    assert source.fetch("cs/1 ?") == FetchedSession(a_charged_session(refunded=False), [{"id": "li_1"}])
+    assert connection.asked == [("checkout/sessions/cs%2F1%20%3F", {"expand": WITH_CHARGE})]
+
+
+def test_further_items_are_read_page_by_page():
+    source, connection = connect(
+        FIRST_ITEMS, {"data": [{"id": "li_2"}], "has_more": True}, {"data": [{"id": "li_3"}]}
     )
+    assert [item["id"] for item in source.fetch("cs_1").line_items] == ["li_1", "li_2", "li_3"]
+    wanted = {"limit": 100, "expand": ["data.price.product"]}
+    path = "checkout/sessions/cs_1/line_items"
+    assert connection.asked[1:] == [
+        (path, wanted | {"starting_after": "li_1"}),
+        (path, wanted | {"starting_after": "li_2"}),
+    ]
 
 
-def test_stripes_own_text_is_not_passed_on():
-    error = stripe.AuthenticationError("Invalid API Key provided: sk_test_***right a@b.com", http_status=401)
-    assert str(to_domain_error(error)) == "Stripe: AuthenticationError (status 401)"
-
-
-def test_only_words_are_passed_on_and_never_prose():
-    error = stripe.InvalidRequestError(
-        "x", "metadata[a@b.com is here]", code="resource_missing", http_status=400
+def test_items_are_read_from_the_first_if_none_is_embedded():
+    source, connection = connect(
+        session(line_items={"data": [], "has_more": True}), {"data": [{"id": "li_1"}]}
     )
-    assert str(to_domain_error(error)) == "Stripe: InvalidRequestError (status 400, code resource_missing)"
-
-
-@pytest.fixture
-def clock():
-    return FakeTime()
-
-
-@pytest.fixture
-def make_source(stripe, clock):
-    made = []
-
-    def make(*, per_second=10_000.0, settings=None, ssm=None, seconds=60.0):
-        settings = settings or Settings("t", "q", stripe_secret=KEY)
-        key = StripeKey(settings, lambda: ssm)
-        connection = StripeConnection(key, RateLimiter(per_second, clock), timeout=0.5, api_base=stripe.url)
-        made.append(connection)
-        throttled = []
-        source = StripeSource(connection, clock.deadline(seconds), lambda: throttled.append(1))
-        source.throttled = throttled
-        return source
-
-    yield make
-    for connection in made:
-        connection.close()
-
-
-def test_the_version_is_pinned_in_every_request(make_source, monkeypatch):
-    source = make_source()
-    seen = []
-    request = source._connection._http.request
-
-    def recording(method, url, headers, post_data=None):
-        seen.append(headers["Stripe-Version"])
-        return request(method, url, headers, post_data)
-
-    monkeypatch.setattr(source._connection._http, "request", recording)
-    source.list_sessions(0, NOW)
-    assert seen == [STRIPE_VERSION]
+    assert source.fetch("cs_1").line_items == [{"id": "li_1"}]
+    assert "starting_after" not in connection.asked[1][1]
 
 
 @pytest.mark.parametrize(
-    ("api_base", "url"), [(None, "https://api.stripe.com"), ("http://stripe.test", "http://stripe.test")]
+    ("responses", "problem"),
+    [
+        ([session(line_items=None)], "line_items must be a list"),
+        ([session(line_items=[])], "line_items must be a list"),
+        ([{"id": "cs_1"}], "line_items must be a list"),
+        ([session(line_items={"data": [{"id": "li_1"}, {}]})], "an entry of line_items has no id"),
+        ([FIRST_ITEMS, {"data": [{}]}], "an entry of line_items has no id"),
+    ],
 )
-def test_stripe_itself_is_asked_unless_another_place_is_named(clock, monkeypatch, api_base, url):
-    key = StripeKey(Settings("t", "q", stripe_secret=KEY), lambda: None)
-    connection = StripeConnection(key, RateLimiter(1000, clock), timeout=10, api_base=api_base)
-    asked = []
-
-    def request(method, url, headers, post_data=None):
-        asked.append((method, url, headers["Authorization"]))
-        return b"{}", 200, {}
-
-    monkeypatch.setattr(connection._http, "request", request)
-    connection.get("/v1/events", {"limit": 1}, KEY)
-    connection.close()
-    assert asked == [("get", f"{url}/v1/events?limit=1", f"Bearer {KEY}")]
-
-
-def test_connecting_and_waiting_for_the_answer_take_no_longer_than_a_request_may(clock):
-    connection = StripeConnection(None, RateLimiter(1000, clock), timeout=10)
-    assert connection._http._timeout == (pytest.approx(3), pytest.approx(7))
-    connection.close()
+def test_session_with_unreadable_items_is_malformed(responses, problem):
+    with pytest.raises(MalformedSession, match=f"^{problem}$"):
+        connect(*responses)[0].fetch("cs_1")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [(b'{"id": "\xff"}', "Stripe: the answer is no text"), (b"[]", "Stripe: the answer is no JSON object")],
+    ("responses", "refunded", "charges_known", "paths"),
+    [
+        ([a_charged_session(refunded=True, disputed=True)], True, True, ["checkout/sessions/cs_1"]),
+        *(
+            (
+                [a_charged_session(disputed=True), {"data": [{"id": "dp_1", "status": status}]}],
+                status == "lost",
+                True,
+                ["checkout/sessions/cs_1", "disputes"],
+            )
+            for status in ("lost", "won", None)
+        ),
+        ([a_charged_session(disputed=True), DENIED], False, False, ["checkout/sessions/cs_1", "disputes"]),
+        ([DENIED, session(payment_intent="pi_1")], False, False, ["checkout/sessions/cs_1"] * 2),
+    ],
 )
-def test_an_answer_that_cannot_be_read_says_what_is_wrong_with_it(make_source, monkeypatch, content, told):
-    source = make_source()
-    monkeypatch.setattr(source._connection._http, "request", lambda *args, **kwargs: (content, 200, {}))
-    with pytest.raises(StripeUnavailable) as caught:
-        source.list_sessions(0, NOW)
-    assert str(caught.value) == told
+def test_refund_or_lost_dispute_is_read_if_the_key_may(responses, refunded, charges_known, paths):
+    source, connection = connect(*responses)
+    fetched = source.fetch("cs_1")
+    assert (fetched.refunded, fetched.charges_known) == (refunded, charges_known)
+    assert [path for path, _ in connection.asked] == paths
+    for path, params in connection.asked[1:]:
+        expected = {"charge": "ch_1", "limit": 100} if path == "disputes" else {"expand": EXPANDED}
+        assert params == expected
 
 
-def test_an_answer_that_is_no_text_is_asked_for_again(make_source, monkeypatch):
-    source = make_source()
-    answers = [(b'{"id": "\xff"}', 200, {}), (b'{"data": [], "has_more": false}', 200, {})]
-    monkeypatch.setattr(source._connection._http, "request", lambda *args, **kwargs: answers.pop(0))
-    assert source.list_sessions(0, NOW) == Page([], has_more=False)
+# The key
 
 
-def test_pages_follow_each_other(stripe, make_source):
-    for n in range(7):
-        stripe.store.add(SessionSpec(f"cs_test_{n}", NOW + n // 3))
-    source = make_source()
-    first = source.list_sessions(NOW, NOW + 9, limit=4)
-    rest = source.list_sessions(NOW, NOW + 9, limit=4, after=first.sessions[-1]["id"])
-    assert (first.has_more, rest.has_more) == (True, False)
-    ids = [session["id"] for session in first.sessions + rest.sessions]
-    assert len(ids) == len(set(ids)) == 7
+def list_sessions(source):
+    source.list_sessions(1, 2)
 
 
-@pytest.mark.parametrize(("count", "calls"), [(1, 1), (10, 1), (11, 2), (110, 2), (111, 3), (250, 4)])
-def test_a_session_comes_with_all_its_lines_in_as_few_requests_as_stripe_allows(
-    stripe, make_source, count, calls
-):
-    stripe.store.add(SessionSpec("cs_test_1", NOW, lines=tuple(LineSpec(f"l{n}") for n in range(count))))
-    fetched = make_source().fetch("cs_test_1")
-    assert [line["description"] for line in fetched.line_items] == [f"l{n}" for n in range(count)]
-    assert all(isinstance(line["price"]["product"], dict) for line in fetched.line_items)
-    assert stripe.calls.count() == calls
-
-
-def test_an_id_with_a_slash_asks_for_nothing_else(stripe, make_source):
-    with pytest.raises(SessionNotFound):
-        make_source().fetch("../../v1/events")
-    assert stripe.calls.count(Endpoint.EVENTS) == 0
-
-
-def test_a_short_burst_of_429s_is_waited_out_and_slows_the_pace(stripe, make_source, clock):
-    stripe.faults.rate_limit(times=2)
-    source = make_source(per_second=8)
-    source.list_sessions(0, NOW)
-    assert len(source.throttled) == 2
-    assert source._connection.pacer.rate < 8 / 2
-    assert stripe.calls.count() == 3
+def fetch(source):
+    source.fetch("cs_1")
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
-    [("rate_limit", StripeThrottled), ("server_error", StripeUnavailable), ("drop", StripeUnavailable)],
+    "responses",
+    [
+        (DENIED, session(), session()),
+        (a_charged_session(disputed=True), DENIED, a_charged_session(disputed=True)),
+    ],
+    ids=["charges", "disputes"],
 )
-def test_what_lasts_is_raised_after_three_tries(stripe, make_source, fault, error):
-    getattr(stripe.faults, fault)()
-    with pytest.raises(error):
-        make_source().list_sessions(0, NOW)
-    assert stripe.calls.count() == 3
+def test_missing_permission_is_requested_once_and_alone(responses):
+    source, connection = connect(*responses)
+    for _ in range(2):
+        assert source.fetch("cs_1").charges_known is False
+    assert len(connection.asked) == 3
 
 
-def test_a_hanging_stripe_costs_the_timeout_and_not_80_seconds(stripe, make_source):
-    stripe.faults.hang(times=1)
-    make_source().list_sessions(0, NOW)
-    assert stripe.calls.count(status=200) == 1
+def test_rejected_key_is_not_used_again():
+    clock = FakeTime()
+    source, connection = connect(KeyRejected("Stripe: no"), tries=3, clock=clock)
+    for request in (fetch, fetch, lambda source: source.find_paid_after(1)):
+        with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
+            request(source)
+    assert len(connection.asked) == 1
+    assert clock.slept == []  # waiting does not make a key valid
 
 
-def test_no_request_begins_that_could_outlast_the_invocation(stripe, make_source):
-    with pytest.raises(OutOfTime):
-        make_source(seconds=0.4).list_sessions(0, NOW)
-    assert stripe.calls.count() == 0
+def test_unavailable_key_is_read_once():
+    source, connection = connect(tries=3)
+    reads = []
+
+    def read():
+        reads.append(1)
+        raise KeyUnavailable("no parameter")
+
+    connection.key.read = read
+    for _ in range(2):
+        with pytest.raises(KeyUnavailable, match=r"^no parameter$"):
+            source.list_sessions(1, 2)
+    assert len(reads) == 1
 
 
-@pytest.mark.parametrize("answer", [{"data": None}, {"data": "x"}, {}])
-def test_an_unreadable_list_is_an_error_and_no_empty_list(make_source, monkeypatch, answer):
-    source = make_source()
-    monkeypatch.setattr(source._connection, "get", lambda path, params, key: answer)
-    with pytest.raises(StripeUnavailable):
-        source.list_sessions(0, NOW)
+def test_two_simultaneous_rejections_search_one_replacement():
+    source, connection = connect()
+    searched = []
+    connection.key.find_replacement = searched.append
+
+    def reject(path, params, key):
+        raise DENIED
+
+    def reject_after_another_request(path, params, key):
+        connection.get = reject
+        with pytest.raises(KeyNotAllowed):
+            source.list_sessions(1, 2)
+        raise DENIED
+
+    connection.get = reject_after_another_request
+    with pytest.raises(KeyNotAllowed):
+        source.list_sessions(1, 2)
+    assert searched == ["sk_test_1"]
 
 
-@pytest.mark.parametrize("stranger", [5, None, {}, {"object": "checkout.session"}, {"id": None}, {"id": 7}])
-def test_a_listed_entry_without_an_id_is_counted_and_takes_no_neighbour_along(
-    make_source, monkeypatch, stranger
-):
-    source = make_source()
-    answer = {"data": [stranger, {"id": "cs_1"}], "has_more": False}
-    monkeypatch.setattr(source._connection, "get", lambda path, params, key: answer)
-    assert source.list_sessions(0, NOW) == Page([{"id": "cs_1"}], has_more=False, unreadable=1)
+@pytest.mark.parametrize(
+    ("responses", "first", "second"),
+    [
+        ([KeyNotAllowed("charges"), DENIED], fetch, list_sessions),
+        ([FIRST_ITEMS, DENIED], fetch, list_sessions),
+        ([DENIED, KeyNotAllowed("charges")], list_sessions, fetch),
+    ],
+    ids=["fetched", "further items", "listed"],
+)
+def test_sessions_are_one_permission_for_lists_fetches_and_items(responses, first, second):
+    source, connection = connect(*responses)
+    for request in (first, second):
+        with pytest.raises(KeyNotAllowed, match=r"^denied$"):
+            request(source)
+    assert len(connection.asked) == 2
 
 
-def test_line_items_that_are_no_list_are_an_error(make_source, monkeypatch):
-    source = make_source()
-    monkeypatch.setattr(source._connection, "get", lambda path, params, key: {"id": "cs_1"})
-    with pytest.raises(MalformedSession):
-        source.fetch("cs_1")
+# Retries
 
 
-FROM_SSM = Settings("t", "q", stripe_secret_parameter="/shop/stripe")
+def test_retry_waits_a_fifth_of_a_second_first_and_two_at_most():
+    """The wait is random below that, so a hundred rounds are needed to see the bounds."""
+    first, longest = 0.0, 0.0
+    for _ in range(100):
+        clock = FakeTime()
+        source, connection = connect(*[StripeUnavailable("no")] * 5, {"data": []}, tries=6, clock=clock)
+        source.list_sessions(1, 2)
+        assert len(connection.asked) == 6
+        first, longest = max(first, clock.slept[0]), max(longest, *clock.slept)
+    assert 0.1 < first <= 0.2
+    assert 1.0 < longest <= 2.0
 
 
-def test_the_key_is_the_decrypted_value_of_the_parameter_that_the_settings_name():
-    class Parameters:
-        def get_parameter(self, *, Name, WithDecryption):  # noqa: N803 - boto3's names
-            assert WithDecryption is True
-            return {"Parameter": {"/shop/stripe": {"Value": " sk_test_1\n"}}[Name]}
-
-    assert StripeKey(FROM_SSM, Parameters).current() == "sk_test_1"
-
-
-def test_the_parameter_is_read_when_first_needed_and_kept(stripe, make_source):
-    ssm = FakeSSM(KEY + "\n")
-    source = make_source(settings=FROM_SSM, ssm=ssm)
-    assert ssm.reads == 0
-    for _ in range(3):
-        source.list_sessions(0, NOW)
-    assert ssm.reads == 1
-
-
-def test_after_a_401_the_parameter_is_read_again_once(stripe, make_source):
-    ssm = FakeSSM("sk_test_old")
-    source = make_source(settings=FROM_SSM, ssm=ssm)
-    with pytest.raises(KeyRejected):
-        source.list_sessions(0, NOW)
-    assert (ssm.reads, stripe.calls.count(status=401)) == (2, 1)
-    with pytest.raises(KeyRejected):
-        source.list_sessions(0, NOW)
-    assert (ssm.reads, stripe.calls.count(status=401)) == (2, 1)  # not in this invocation again
-
-
-def test_a_rotated_key_is_used_at_once(stripe, make_source):
-    ssm = FakeSSM("sk_test_old")
-    source = make_source(settings=FROM_SSM, ssm=ssm)
-    stripe.accept_keys({"sk_test_old"})
-    source.list_sessions(0, NOW)
-    stripe.accept_keys({"sk_test_new"})
-    ssm.value = "sk_test_new"
-    source.list_sessions(0, NOW)
-    assert ssm.reads == 2
-
-
-def test_the_key_in_the_environment_wins_and_is_never_reread(stripe, make_source):
-    ssm = FakeSSM("sk_test_other")
-    settings = Settings("t", "q", stripe_secret="sk_test_wrong", stripe_secret_parameter="/shop/stripe")
-    with pytest.raises(KeyRejected):
-        make_source(settings=settings, ssm=ssm).list_sessions(0, NOW)
-    assert ssm.reads == 0
-
-
-def test_a_parameter_that_cannot_be_read_is_named_and_retryable(make_source):
-    class Broken:
-        def get_parameter(self, **_):
-            error = {"Code": "ParameterNotFound", "Message": "secret text"}
-            raise ClientError({"Error": error}, "GetParameter")
-
-    words = "/shop/stripe cannot be read: GetParameter: ParameterNotFound"
-    with pytest.raises(KeyUnavailable, match=words) as caught:
-        make_source(settings=FROM_SSM, ssm=Broken()).list_sessions(0, NOW)
-    assert "secret" not in str(caught.value)
+def test_permanent_error_is_not_retried():
+    source, connection = connect(StripeRejected("Stripe: no"), tries=6)
+    with pytest.raises(StripeRejected):
+        source.list_sessions(1, 2)
+    assert len(connection.asked) == 1

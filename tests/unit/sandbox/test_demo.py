@@ -10,8 +10,9 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 from rich.console import Console
 
-from ops.runs.follow import Progress
-from recon.dynamodb.records import DONE, parse_run, run_key
+from ops.runs.follow import RunProgress
+from recon.domain.run import RunStatus
+from recon.dynamodb.records import parse_run, run_key
 from sandbox.demo import services
 from sandbox.demo.__main__ import EndedError, main, signals_as_errors, stop_command
 from sandbox.demo.account_story import stripe_key
@@ -33,7 +34,7 @@ from sandbox.demo.state import State, read_state
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.emulator.process import command_of
-from testkit.invariants import Problem
+from testkit.invariants import Violation
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_no_problem_is_exit_code_0_and_what_is_right(screen, output):
 
 
 def test_each_problem_is_listed_and_makes_exit_code_1(screen, output):
-    problems = [Problem("cs_1", "the order is missing"), Problem("cs_2", "2 orders instead of 1")]
+    problems = [Violation("cs_1", "the order is missing"), Violation("cs_2", "2 orders instead of 1")]
     assert verdict(screen, problems, "All is well.") == 1
     assert "2 problems:" in output.getvalue()
     assert "- cs_1: the order is missing" in output.getvalue()
@@ -353,10 +354,10 @@ def test_what_is_to_be_pasted_is_never_wrapped(screen, output):
 
 def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, output, clock):
     run = a_run(enqueued=3)
-    done = dataclasses.replace(run, status=DONE, processed=3, created=1, skipped=1, errors=1)
+    done = dataclasses.replace(run, status=RunStatus.DONE, processed=3, created=1, skipped=1, errors=1)
 
     def seen():
-        for progress in (Progress(run, 3, 0, 0), Progress(run, 0, 3, 0), Progress(done, 0, 0, 1)):
+        for progress in (RunProgress(run, 3, 0, 0), RunProgress(run, 0, 3, 0), RunProgress(done, 0, 0, 1)):
             yield progress
             clock.sleep(0.4)
 
@@ -371,8 +372,8 @@ def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, out
 def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
     output = StringIO()
     screen = Screen(Console(file=output, width=100, force_terminal=True), clock)
-    run = a_run(status=DONE, enqueued=3, processed=3, created=3)
-    assert screen.watch(iter([Progress(run, 0, 0, 0)])).created == 3
+    run = a_run(status=RunStatus.DONE, enqueued=3, processed=3, created=3)
+    assert screen.watch(iter([RunProgress(run, 0, 0, 0)])).created == 3
     assert "3/3 created 3" in output.getvalue()
 
 
@@ -480,7 +481,7 @@ def test_a_session_that_is_not_what_it_must_be_is_a_problem(dynamodb, outcome, o
     for user in range(orders):
         writes_order(dynamodb, "one", user=f"user-{user}")
     writes_outcome(dynamodb, "one", **outcome)
-    assert problems_of_run(dynamodb, TABLE, RUN, 1) == [Problem("one", says)]
+    assert problems_of_run(dynamodb, TABLE, RUN, 1) == [Violation("one", says)]
 
 
 def test_an_order_without_an_outcome_and_an_outcome_that_is_missing_are_problems(dynamodb):

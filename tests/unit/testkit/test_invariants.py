@@ -1,46 +1,69 @@
-"""The check that everything else is judged by finds each kind of damage, and nothing where there is none."""
+"""Each kind of damage to a right table is found, and a right table has no violations."""
 
 import re
 
 import pytest
-from boto3.dynamodb.types import TypeSerializer
 
-from testkit.invariants import Problem, verify
+from testkit.invariants import (
+    COUNTERS,
+    TableRecords,
+    Violation,
+    check_run_done,
+    compare_counters,
+    compare_pending,
+    compare_state,
+    find_changed_items,
+    find_leaked_secrets,
+    find_surplus_orders,
+    find_unexpected_errors,
+    find_unfinished_runs,
+    to_wire,
+    verify,
+    verify_records,
+)
 from testkit.shop import Expected, make_shop
 
 NOW = 1_732_672_800
 RUN = "20241127T020000Z"
+RUN_KEY, STATE_KEY = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}"), ("SYSTEM", "STRIPE_ORDER_SYNC")
 SHOP = make_shop(120, 5, NOW)
-PAGE = 40
 
 
-def typed(item):
-    return {name: TypeSerializer().serialize(value) for name, value in item.items()}
+class PlainTable(dict):
+    """Plain items by key, as a run without a flaw leaves them."""
 
+    def __init__(self, *, healed=False):
+        super().__init__()
+        counters = SHOP.counters(healed=healed)
+        run = {name: getattr(counters, name) for name in COUNTERS} | {"status": "done"}
+        state = {f"lastSync{name.capitalize()}": value for name, value in run.items()}
+        self.put(*SHOP.webhook_orders, *SHOP.webhook_events)
+        self.put(dict(zip(("PK", "SK"), RUN_KEY, strict=True)) | run)
+        self.put(dict(zip(("PK", "SK"), STATE_KEY, strict=True)) | state | {"lastSyncRunId": RUN})
+        for truth in SHOP.truth:
+            created = truth.expected is Expected.ORDER_RECOVERED or (truth.is_lost and healed)
+            if created:
+                self.put(recovered(truth))
+            self.put(outcome(truth, created=created))
 
-class Table:
-    """As much of DynamoDB as a scan takes: a few items on a page, consistent reads only."""
+    def put(self, *items):
+        for item in items:
+            self[item["PK"], item["SK"]] = dict(item)
 
-    def __init__(self, items):
-        self.items = {(item["PK"], item["SK"]): dict(item) for item in items}
+    def order(self, truth):
+        return next(item for item in self.values() if item.get("orderId") == truth.session_id)
 
-    def get_paginator(self, operation):
-        assert operation == "scan"
-        return self
-
-    def paginate(self, *, TableName, ConsistentRead):  # noqa: N803 - boto3's names
-        assert (TableName, ConsistentRead) == ("orders", True)
-        everything = [typed(item) for item in self.items.values()]
-        return [{"Items": everything[at : at + PAGE]} for at in range(0, len(everything), PAGE)]
-
-    def put(self, item):
-        self.items[item["PK"], item["SK"]] = item
-
-    def order_of(self, session_id):
-        return next(item for item in self.items.values() if item.get("orderId") == session_id)
+    def outcome(self, truth):
+        return self[f"SYNC_RUN#{RUN}", f"SESSION#{truth.session_id}"]
 
     def drop(self, item):
-        del self.items[item["PK"], item["SK"]]
+        del self[item["PK"], item["SK"]]
+
+    def records(self):
+        return TableRecords(map(to_wire, self.values()))
+
+    def violations(self, *, healed=False):
+        return verify_records(self.records(), SHOP, healed=healed)
 
 
 def recovered(truth):
@@ -48,222 +71,205 @@ def recovered(truth):
     return truth.order | times | {"syncRunId": RUN}
 
 
-def outcome(truth, *, healed):
+def outcome(truth, *, created):
     base = {"PK": f"SYNC_RUN#{RUN}", "SK": f"SESSION#{truth.session_id}", "attempts": 1}
-    if truth.expected is Expected.ORDER_RECOVERED or (truth.expected is Expected.DEAD and healed):
+    if created:
         return base | {"outcome": "created", "orderNumber": truth.order["orderNumber"]}
     if truth.expected is Expected.DEAD:
         return base | {"outcome": "error", "errorType": "SessionNotFound"}
     return base | {"outcome": "skipped", "reason": truth.reason}
 
 
-def synced(*, healed=False):
-    """The table as a run without a flaw leaves it."""
-    counters = SHOP.counters(healed=healed)
-    numbers = {name: getattr(counters, name) for name in counters.__slots__}
-    state = {f"lastSync{name.capitalize()}": number for name, number in numbers.items()}
-    state |= {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": RUN}
-    run = numbers | {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
-    orders = [
-        recovered(truth)
-        for truth in SHOP.truth
-        if truth.expected is Expected.ORDER_RECOVERED or (truth.expected is Expected.DEAD and healed)
-    ]
-    outcomes = [outcome(truth, healed=healed) for truth in SHOP.truth]
-    return Table([*SHOP.webhook_orders, *SHOP.webhook_events, *orders, *outcomes, state, run])
+@pytest.fixture
+def table():
+    return PlainTable()
 
 
-def problems(table, *, healed=False):
-    return verify(table, "orders", SHOP, healed=healed)
-
-
-def first(expected, wanted=lambda _: True):
-    return next(truth for truth in SHOP.truth if truth.expected is expected and wanted(truth))
+def first(expected, is_wanted=lambda _: True):
+    return next(truth for truth in SHOP.truth if truth.expected is expected and is_wanted(truth))
 
 
 LOST = first(Expected.ORDER_RECOVERED, lambda truth: "shippingAddress" in truth.order)
 BY_EMAIL = first(Expected.ORDER_RECOVERED, lambda truth: "@" in truth.order["PK"])
 FREE = first(Expected.ORDER_RECOVERED, lambda truth: "amount" not in truth.order)
-KEPT = first(Expected.ORDER_KEPT)
-SKIPPED = first(Expected.SKIPPED)
-DEAD = first(Expected.DEAD)
+KEPT, SKIPPED, DEAD = first(Expected.ORDER_KEPT), first(Expected.SKIPPED), first(Expected.DEAD)
+REQUIRED = [
+    name
+    for name in (*LOST.order, "updatedAt", "completedAt", "syncedAt", "syncRunId")
+    if name not in {"PK", "SK"}
+]
 
 
 @pytest.mark.parametrize("healed", [False, True])
-def test_a_flawless_table_has_no_problems(healed):
-    assert problems(synced(healed=healed), healed=healed) == []
+def test_right_table_has_no_violations(healed):
+    assert PlainTable(healed=healed).violations(healed=healed) == []
 
 
-def test_a_table_that_nobody_synced_is_full_of_problems():
-    found = problems(Table([*SHOP.webhook_orders, *SHOP.webhook_events]))
-    lost = SHOP.counters(healed=False).created
-    assert sum(problem.what == "the order is missing" for problem in found) == lost
-    assert sum(problem.what == "no outcome" for problem in found) == len(SHOP.sessions)
-    assert {problem.subject for problem in found if problem.what == "is missing"} == {
-        "sync state",
-        "run record",
-    }
+def test_verify_reads_all_pages_consistently(table):
+    class Client:
+        def get_paginator(self, operation):
+            assert operation == "scan"
+            return self
+
+        def paginate(self, *, TableName, ConsistentRead):  # noqa: N803 - boto3's names
+            assert (TableName, ConsistentRead) == ("orders", True)
+            items = [to_wire(item) for item in table.values()]
+            return [{"Items": items[at : at + 40]} for at in range(0, len(items), 40)]
+
+    assert verify(Client(), "orders", SHOP, healed=False) == []
 
 
-def test_a_missing_order_is_found():
-    table = synced()
-    table.drop(table.order_of(LOST.session_id))
-    assert problems(table) == [Problem(LOST.session_id, "the order is missing")]
+def test_unsynced_table_lacks_everything():
+    found = verify_records(
+        TableRecords(map(to_wire, (*SHOP.webhook_orders, *SHOP.webhook_events))), SHOP, healed=False
+    )
+    assert sum(one.what == "the order is missing" for one in found) == SHOP.counters(healed=False).created
+    assert sum(one.what == "no outcome" for one in found) == len(SHOP.sessions)
+    assert {one.subject for one in found if one.what == "is missing"} == {"sync state", "run record"}
 
 
-def test_a_dead_session_that_was_not_recovered_is_found():
-    found = problems(synced(healed=False), healed=True)
-    assert Problem(DEAD.session_id, "the order is missing") in found
+def test_missing_order_is_found(table):
+    table.drop(table.order(LOST))
+    assert table.violations() == [Violation(LOST.session_id, "the order is missing")]
+    assert Violation(DEAD.session_id, "the order is missing") in table.violations(healed=True)
 
 
 @pytest.mark.parametrize("truth", [KEPT, LOST], ids=["kept", "recovered"])
-@pytest.mark.parametrize("name", ["orderId", "stripeSessionId"])
-def test_an_order_written_twice_is_found_by_either_of_its_ids(truth, name):
-    table = synced()
-    twin = table.order_of(truth.session_id) | {"SK": "ORDER#1#elsewhere", "syncRunId": RUN}
-    other = {"orderId": "stripeSessionId", "stripeSessionId": "orderId"}[name]
-    table.put({key: value for key, value in twin.items() if key != other})
-    assert Problem(truth.session_id, "2 orders instead of 1") in problems(table)
-
-
-def test_a_second_order_without_any_id_is_found_by_its_key():
-    table = synced()
-    table.put({"PK": "USER#somebody", "SK": f"ORDER#1#{KEPT.session_id}"})
-    assert Problem(KEPT.session_id, "2 orders instead of 1") in problems(table)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"status": "completed!"}, "status"),
-        ({"amount": 1}, "amount"),
-        ({"source": "nightly_sync"}, "source"),
-        ({"itemCount": "1"}, "itemCount"),
-    ],
-)
-def test_a_changed_webhook_order_is_found(change, named):
-    table = synced()
-    table.order_of(KEPT.session_id).update(change)
-    assert problems(table) == [Problem(KEPT.session_id, f"the webhook's order was changed: {named}")]
-
-
-def test_a_webhook_order_that_lost_an_attribute_is_found():
-    table = synced()
-    del table.order_of(KEPT.session_id)["customerEmail"]
-    assert problems(table) == [Problem(KEPT.session_id, "the webhook's order was changed: customerEmail")]
-
-
-def test_a_deleted_webhook_order_is_found():
-    table = synced()
-    table.drop(table.order_of(KEPT.session_id))
-    assert Problem(KEPT.session_id, "the webhook's order is gone") in problems(table)
-
-
-def test_a_webhook_order_moved_to_another_key_is_found():
-    table = synced()
-    order = table.order_of(KEPT.session_id)
-    table.drop(order)
-    table.put(order | {"SK": f"ORDER#{NOW}#{KEPT.session_id}"})
-    assert Problem(KEPT.session_id, "the webhook's order is gone") in problems(table)
-
-
-def test_a_changed_event_record_is_found():
-    table = synced()
-    record = SHOP.webhook_events[0]
-    table.items[record["PK"], record["SK"]]["orderCreated"] = "yes"
-    found = problems(table)
-    assert found == [Problem(record["sessionId"], "the webhook's event record was changed: orderCreated")]
+@pytest.mark.parametrize("kept_ids", [("orderId",), ("stripeSessionId",), ()], ids=str)
+def test_second_order_is_found_by_either_id_or_its_key(table, truth, kept_ids):
+    key = "elsewhere" if kept_ids else truth.session_id
+    twin = table.order(truth) | {"PK": "USER#other", "SK": f"ORDER#1#{key}", "syncRunId": RUN}
+    dropped = {"orderId", "stripeSessionId"} - set(kept_ids)
+    table.put({name: value for name, value in twin.items() if name not in dropped})
+    assert Violation(truth.session_id, "2 orders instead of 1") in table.violations()
 
 
 @pytest.mark.parametrize("truth", [SKIPPED, DEAD], ids=["skipped", "dead"])
-def test_an_order_that_must_not_be_is_found(truth):
-    table = synced()
-    table.put({"PK": "USER#nobody", "SK": f"ORDER#1#{truth.session_id}", "orderId": truth.session_id})
-    assert any(
-        problem.subject == truth.session_id and problem.what.startswith("an order that must not be")
-        for problem in problems(table)
-    )
+def test_unwanted_order_is_found(table, truth):
+    table.put({"PK": "USER#x", "SK": f"ORDER#1#{truth.session_id}", "orderId": truth.session_id})
+    assert Violation(truth.session_id, "1 orders instead of 0") in table.violations()
 
 
-def required_attributes():
-    runtime = ["updatedAt", "completedAt", "syncedAt", "syncRunId"]
-    return [name for name in [*LOST.order, *runtime] if name not in {"PK", "SK"}]
+def test_order_of_unknown_session_is_found(table):
+    table.put({"PK": "USER#a", "SK": "ORDER#1#cs_x", "orderId": "cs_x"})
+    assert table.violations() == [Violation("cs_x", "an order of a session that the shop never had")]
 
 
-@pytest.mark.parametrize("name", required_attributes())
-def test_every_attribute_that_a_recovered_order_lacks_is_found(name):
-    table = synced()
-    del table.order_of(LOST.session_id)[name]
-    found = problems(table)
-    assert [problem.subject for problem in found] == [LOST.session_id]
-    assert name in found[0].what
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "completed!"}, {"amount": 1}, {"source": "nightly_sync"}, {"itemCount": "1"}],
+    ids=str,
+)
+def test_changed_webhook_order_is_found(table, change):
+    table.order(KEPT).update(change)
+    (name,) = change
+    assert table.violations() == [Violation(KEPT.session_id, f"the webhook's order was changed: {name}")]
 
 
-@pytest.mark.parametrize("name", required_attributes())
-def test_every_attribute_that_a_recovered_order_has_wrong_is_found(name):
-    table = synced()
-    table.order_of(LOST.session_id)[name] = "wrong"
-    found = problems(table)
-    assert any(problem.subject == LOST.session_id and name in problem.what for problem in found)
+def test_webhook_order_without_an_attribute_is_found(table):
+    del table.order(KEPT)["createdAt"]
+    assert table.violations() == [Violation(KEPT.session_id, "the webhook's order was changed: createdAt")]
 
 
-@pytest.mark.parametrize("key", [{"PK": "USER#somebody_else"}, {"SK": f"ORDER#1#{LOST.session_id}"}])
-def test_a_recovered_order_under_another_key_is_found(key):
-    table = synced()
-    order = table.order_of(LOST.session_id)
+def test_webhook_order_under_another_key_is_found(table):
+    order = table.order(KEPT)
+    table.drop(order)
+    table.put(order | {"SK": f"ORDER#{NOW}#{KEPT.session_id}"})
+    assert Violation(KEPT.session_id, "the webhook's order is gone") in table.violations()
+
+
+def test_changed_event_record_is_found(table):
+    record = SHOP.webhook_events[0]
+    table[record["PK"], record["SK"]]["orderCreated"] = "yes"
+    what = "the webhook's event record was changed: orderCreated"
+    assert table.violations() == [Violation(record["sessionId"], what)]
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_missing_or_wrong_attribute_of_recovered_order_is_found(table, name, is_missing):
+    if is_missing:
+        del table.order(LOST)[name]
+    else:
+        table.order(LOST)[name] = "wrong"
+    found = table.violations()
+    assert any(one.subject == LOST.session_id and name in one.what for one in found)
+    assert not is_missing or len(found) == 1
+
+
+@pytest.mark.parametrize("key", [{"PK": "USER#somebody_else"}, {"SK": f"ORDER#1#{LOST.session_id}"}], ids=str)
+def test_recovered_order_under_another_key_is_found(table, key):
+    order = table.order(LOST)
     table.drop(order)
     table.put(order | key)
-    assert problems(table) == [Problem(LOST.session_id, f"{next(iter(key))} is not what it must be")]
+    assert table.violations() == [Violation(LOST.session_id, f"{next(iter(key))} is not what it must be")]
 
 
-def test_a_wrong_amount_is_shown():
-    table = synced()
-    right = table.order_of(LOST.session_id)["amount"]
-    table.order_of(LOST.session_id)["amount"] = right + 1
-    assert problems(table) == [Problem(LOST.session_id, f"amount is {right + 1} and not {right}")]
+def test_wrong_amount_is_shown(table):
+    right = table.order(LOST)["amount"]
+    table.order(LOST)["amount"] = right + 1
+    assert table.violations() == [Violation(LOST.session_id, f"amount is {right + 1} and not {right}")]
 
 
-def test_a_free_order_with_an_amount_is_found():
-    table = synced()
-    table.order_of(FREE.session_id)["amount"] = 0
-    assert problems(table) == [Problem(FREE.session_id, "amount should not be there")]
+def test_amount_of_free_order_is_found(table):
+    table.order(FREE)["amount"] = 0
+    assert table.violations() == [Violation(FREE.session_id, "amount should not be there")]
 
 
-def test_a_line_with_another_price_is_found():
-    table = synced()
-    order = table.order_of(LOST.session_id)
+def test_wrong_price_of_a_line_is_found(table):
+    order = table.order(LOST)
     order["items"] = [order["items"][0] | {"unitPrice": 1}, *order["items"][1:]]
-    assert problems(table) == [Problem(LOST.session_id, "items is not what it must be")]
+    assert table.violations() == [Violation(LOST.session_id, "items is not what it must be")]
 
 
-def test_a_time_to_live_is_none_of_its_business():
-    table = synced()
-    table.order_of(LOST.session_id)["expiresAt"] = NOW + 1
-    assert problems(table) == []
+def test_time_to_live_is_allowed(table):
+    table.order(LOST)["expiresAt"] = NOW + 1
+    assert table.violations() == []
 
 
-def test_an_order_of_an_unknown_session_is_found():
-    table = synced()
-    table.put({"PK": "USER#a", "SK": "ORDER#1#cs_x", "orderId": "cs_x"})
-    assert problems(table) == [Problem("cs_x", "an order of a session that the shop never had")]
+@pytest.mark.parametrize("name", [*COUNTERS, "status"])
+def test_wrong_value_of_sync_state_is_found(table, name):
+    attribute = f"lastSync{name.capitalize()}"
+    table[STATE_KEY][attribute] = 999
+    (found,) = table.violations()
+    assert found.subject == "sync state"
+    assert found.what.startswith(f"{attribute} is 999 and not ")
 
 
-@pytest.mark.parametrize("name", ["Enqueued", "Processed", "Created", "Skipped", "Errors"])
-def test_a_wrong_counter_of_the_sync_state_is_found(name):
-    table = synced()
-    table.items["SYSTEM", "STRIPE_ORDER_SYNC"][f"lastSync{name}"] += 1
-    (problem,) = problems(table)
-    assert problem.subject == "sync state"
-    assert problem.what.startswith(f"lastSync{name} is ")
+@pytest.mark.parametrize("change", [1, None], ids=["one more", "missing"])
+@pytest.mark.parametrize("name", COUNTERS)
+def test_wrong_counter_of_run_is_found(table, name, change):
+    run = table[RUN_KEY]
+    if change is None:
+        del run[name]
+    else:
+        run[name] += change
+    run_record = [one for one in table.violations() if one.subject == "run record"]
+    assert [one.what.split()[0] for one in run_record] == [name]
+    assert list(compare_state(table.records()))
+    other = check_run_done if name == "enqueued" else compare_counters
+    (found,) = other(table.records(), RUN)
+    assert found.what.startswith(f"{name} is {run.get(name)}")
 
 
-@pytest.mark.parametrize("name", ["enqueued", "processed", "created", "skipped", "errors"])
-def test_a_wrong_counter_of_the_run_record_is_found(name):
-    table = synced()
-    del table.items["SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}"][name]
-    (problem,) = problems(table)
-    assert problem.subject == "run record"
-    assert problem.what.startswith(f"{name} is None and not ")
+def test_run_is_compared_with_its_outcomes(table):
+    table.drop(table.outcome(LOST))
+    names = [one.what.split()[0] for one in compare_counters(table.records(), RUN)]
+    assert names == ["processed", "created"]
+    assert len(list(check_run_done(table.records(), RUN))) == 1
+    assert len(list(check_run_done(table.records(), RUN, len(SHOP.truth)))) == 1
+
+
+@pytest.mark.parametrize(("status", "number"), [("running", 1), ("failed", 0), ("done", 0)])
+def test_unfinished_run_is_found(table, status, number):
+    table[RUN_KEY]["status"] = status
+    assert len(list(find_unfinished_runs(table.records()))) == number
+    assert len(list(check_run_done(table.records(), RUN))) == (status != "done")
+
+
+def test_sync_state_without_its_run_is_found(table):
+    del table[RUN_KEY]
+    assert [str(one) for one in compare_state(table.records())] == ["sync state: no record of its run"]
 
 
 @pytest.mark.parametrize(
@@ -278,36 +284,60 @@ def test_a_wrong_counter_of_the_run_record_is_found(name):
         (DEAD, {"errorType": ""}),
     ],
 )
-def test_a_wrong_outcome_is_found(truth, change):
-    table = synced()
-    table.items[f"SYNC_RUN#{RUN}", f"SESSION#{truth.session_id}"].update(change)
-    (problem,) = problems(table)
-    assert problem.subject == truth.session_id
-    assert "its outcome" in problem.what
+def test_wrong_outcome_is_found(table, truth, change):
+    table.outcome(truth).update(change)
+    (found,) = table.violations()
+    assert found.subject == truth.session_id
+    assert "its outcome" in found.what
 
 
-def test_a_missing_and_an_unknown_outcome_are_found():
-    table = synced()
-    table.drop(table.items[f"SYNC_RUN#{RUN}", f"SESSION#{LOST.session_id}"])
+def test_missing_and_unknown_outcomes_are_found(table):
+    table.drop(table.outcome(LOST))
     table.put({"PK": f"SYNC_RUN#{RUN}", "SK": "SESSION#cs_x", "outcome": "created"})
-    assert problems(table) == [
-        Problem(LOST.session_id, "no outcome"),
-        Problem("cs_x", "an outcome of an unknown session"),
+    assert table.violations() == [
+        Violation(LOST.session_id, "no outcome"),
+        Violation("cs_x", "an outcome of an unknown session"),
     ]
 
 
-def test_no_problem_ever_shows_an_address():
-    table = synced()
-    for item in list(table.items.values()):
+def test_pending_entries_are_those_of_unpaid_sessions(table):
+    table.put({"PK": "SYSTEM", "SK": "PENDING#cs_a"}, {"PK": "SYSTEM", "SK": "PENDING#cs_b"})
+    found = compare_pending(table.records(), {"cs_b", "cs_c"})
+    assert [str(one) for one in found] == [
+        "cs_a: still waits for its payment",
+        "cs_c: does not wait for its payment",
+    ]
+
+
+def test_records_follow_replaced_and_removed_items(table):
+    records = table.records()
+    pending = to_wire({"PK": "SYSTEM", "SK": "PENDING#cs_a"})
+    for item in (*map(to_wire, table.values()), pending):
+        records.put(item)
+    for key in list(records.items):
+        records.remove(key)
+    records.remove(("not", "there"))
+    indexes = (records.items, records.runs, records.pending, records.state)
+    assert [len(index) for index in indexes] == [0, 0, 0, 0]
+    assert not any(records.orders.values())
+    assert not any(records.outcomes.values())
+    assert list(find_surplus_orders(records, {})) == []
+
+
+def test_violations_never_show_an_address(table):
+    address = "shown@example.com"
+    for item in table.values():
         if item["SK"].startswith("ORDER#"):
-            item |= {"customerEmail": "shown@example.com", "userId": "shown@example.com"}
-            item |= {"shippingAddress": {"line1": "shown@example.com"}}
-    table.put({"PK": "USER#a", "SK": "ORDER#1#b", "orderId": "shown@example.com"})
-    table.put({"PK": f"SYNC_RUN#{RUN}", "SK": "SESSION#shown@example.com"})
-    found = problems(table)
-    assert {problem.subject for problem in found} >= {BY_EMAIL.session_id, KEPT.session_id, "an item"}
+            item |= {"customerEmail": address, "userId": address, "shippingAddress": {"line1": address}}
+    table.put({"PK": "USER#a", "SK": "ORDER#1#b", "orderId": address})
+    table.put({"PK": f"SYNC_RUN#{RUN}", "SK": f"SESSION#{address}"})
+    written = [to_wire({"PK": f"USER#{address}", "SK": f"ORDER#1#{address}"})]
+    found = [*table.violations(), *find_changed_items(table.records(), written)]
+    assert {one.subject for one in found} >= {BY_EMAIL.session_id, KEPT.session_id, "an item"}
     assert not re.search(r"@|example\.com", " ".join(map(str, found)))
 
 
-def test_a_problem_reads_as_a_sentence():
-    assert str(Problem("cs_1", "no outcome")) == "cs_1: no outcome"
+def test_log_is_searched_for_bugs_and_secrets():
+    lines = ['{"message":"Unexpected KeyError"}', "ERROR Unexpected {}", '{"message":"to ada@example.com"}']
+    assert len(list(find_unexpected_errors(lines))) == 2
+    assert len(list(find_leaked_secrets(lines, ["@example.com", "sk_test"]))) == 1

@@ -1,6 +1,5 @@
 import re
 from collections import Counter
-from dataclasses import asdict
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
@@ -8,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon.timestamps import DAY
-from testkit import shop as shop_module
-from testkit.shop import MINIMUM_SESSIONS, Expected, Shop, make_shop, seed_table, user_of
+from testkit.shop import (
+    MINIMUM_SESSIONS,
+    Expected,
+    build_session,
+    build_webhook_order,
+    make_shop,
+    seed_table,
+    seeding,
+    shop_from_json,
+    user_id,
+)
 
 NOW = 1_732_672_800
 
@@ -19,34 +27,36 @@ def shop():
     return make_shop(MINIMUM_SESSIONS, 1, NOW)
 
 
-def specs_by_id(shop):
+@pytest.fixture(scope="module")
+def specs(shop):
+    """All specs by id."""
     return {spec.id: spec for spec in shop.sessions}
 
 
-def truths(shop, expected):
-    """Pairs of spec and truth."""
-    specs = specs_by_id(shop)
-    return [(specs[truth.session_id], truth) for truth in shop.truth if truth.expected is expected]
+@pytest.fixture(scope="module")
+def recovered(shop, specs):
+    """Pairs of spec and order of all sessions whose order must be recovered."""
+    return [
+        (specs[truth.session_id], truth.order)
+        for truth in shop.truth
+        if truth.expected is Expected.ORDER_RECOVERED
+    ]
 
 
-def test_the_same_seed_and_moment_make_the_same_shop(shop):
-    assert make_shop(MINIMUM_SESSIONS, 1, NOW) == shop
+def test_shop_depends_on_its_recipe_alone(shop):
+    assert make_shop(MINIMUM_SESSIONS, 1, NOW) == shop_from_json(shop.to_json()) == shop
     assert make_shop(MINIMUM_SESSIONS, 2, NOW) != shop
     assert make_shop(MINIMUM_SESSIONS, 1, NOW + 1) != shop
 
 
-def test_a_shop_survives_the_way_through_json(shop):
-    assert Shop.from_json(shop.to_json()) == shop
-
-
-def test_a_shop_too_small_for_every_case_is_refused():
+def test_shop_too_small_for_every_case_is_refused():
     with pytest.raises(ValueError, match=f"at least {MINIMUM_SESSIONS} sessions"):
         make_shop(MINIMUM_SESSIONS - 1, 1, NOW)
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(MINIMUM_SESSIONS, 400), st.integers(0, 10**6))
-def test_every_shop_keeps_its_own_promises(sessions, seed):
+def test_every_shop_is_consistent(sessions, seed):
     shop = make_shop(sessions, seed, NOW)
     assert len(shop.sessions) == len({spec.id for spec in shop.sessions}) == sessions
     assert [spec.id for spec in shop.sessions] == [truth.session_id for truth in shop.truth]
@@ -58,26 +68,25 @@ def test_every_shop_keeps_its_own_promises(sessions, seed):
     assert found[Expected.DEAD] == len(shop.dead_sessions) == 2
 
 
-def test_about_one_ordinary_order_in_25_is_missing():
+def test_one_ordinary_order_in_25_is_missing():
     shop = make_shop(5000, 1, NOW)
     lost = sum(truth.expected is Expected.ORDER_RECOVERED for truth in shop.truth)
     assert 0.03 < lost / 5000 < 0.06
     assert {spec.currency for spec in shop.sessions} == {"usd", "eur", "gbp", "jpy", None}
 
 
-def test_the_counters_add_up(shop):
-    for healed in (False, True):
+def test_counters_and_wanted_orders_add_up(shop):
+    for healed, errors in ((False, 2), (True, 0)):
         counters = shop.counters(healed=healed)
-        assert (
-            counters.processed == counters.created + counters.skipped + counters.errors == counters.enqueued
-        )
-    assert shop.counters(healed=False).errors == 2
+        assert counters.processed == counters.enqueued == len(shop.sessions)
+        assert counters.processed == counters.created + counters.skipped + counters.errors
+        assert counters.errors == errors
+        wanted = shop.wanted_orders(healed=healed)
+        assert sum(wanted.values()) == counters.created + len(shop.webhook_orders)
     assert shop.counters(healed=True).created == shop.counters(healed=False).created + 2
-    assert asdict(shop.counters(healed=True))["errors"] == 0
 
 
-def test_the_webhooks_orders_are_dated_by_the_webhook(shop):
-    specs = specs_by_id(shop)
+def test_webhook_orders_are_dated_by_the_webhook(shop, specs):
     for order in shop.webhook_orders:
         spec = specs[order["orderId"]]
         moment = int(re.fullmatch(rf"ORDER#(\d+)#{spec.id}", order["SK"])[1])
@@ -87,33 +96,31 @@ def test_the_webhooks_orders_are_dated_by_the_webhook(shop):
         assert order["itemCount"] == len(order["items"]) == len(spec.lines)
 
 
-def test_the_webhook_noted_every_event_that_it_saw_to_its_end(shop):
-    notes = {note["sessionId"]: note for note in shop.webhook_events}
+def test_webhook_recorded_every_event_that_it_handled(shop):
+    records = {record["sessionId"]: record for record in shop.webhook_events}
     kept = {order["orderId"] for order in shop.webhook_orders}
-    assert {session for session, note in notes.items() if note["orderCreated"]} == kept
-    without = [note for note in notes.values() if not note["orderCreated"]]
+    assert {session for session, record in records.items() if record["orderCreated"]} == kept
+    without = [record for record in records.values() if not record["orderCreated"]]
     assert without
-    assert all("orderNumber" not in note for note in without)
-    assert all(note["PK"].startswith("EVENT#evt_") and note["SK"] == "METADATA" for note in notes.values())
+    assert all("orderNumber" not in record for record in without)
+    keys = [(record["PK"][:10], record["SK"]) for record in records.values()]
+    assert set(keys) == {("EVENT#evt_", "METADATA")}
 
 
-def test_a_repeat_customer_has_thirty_orders_and_misses_one(shop):
-    def regular(spec):
-        return spec.metadata.get("userId") == "regular_customer"
-
-    assert sum(regular(spec) for spec, _ in truths(shop, Expected.ORDER_KEPT)) == 30
-    assert sum(regular(spec) for spec, _ in truths(shop, Expected.ORDER_RECOVERED)) == 1
+def test_repeat_customer_has_thirty_orders_and_misses_one(shop, recovered):
+    key = "USER#regular_customer"
+    assert [order["PK"] for order in shop.webhook_orders].count(key) == 30
+    assert [order["PK"] for _, order in recovered].count(key) == 1
 
 
-def test_one_order_was_shipped_since_and_one_lies_under_an_id_as_it_came(shop):
+def test_one_order_is_shipped_and_one_has_its_raw_user_id(shop):
     assert [order["status"] for order in shop.webhook_orders].count("shipped") == 1
     raw = [order for order in shop.webhook_orders if order["PK"] == "USER#raw id"]
     assert [order["userId"] for order in raw] == ["rawid"]
 
 
-def test_every_way_to_a_user_id_is_there(shop):
-    keys = {truth.order["PK"] for _, truth in truths(shop, Expected.ORDER_RECOVERED)}
-    assert keys >= {
+def test_shop_has_every_source_of_a_user_id(shop, recovered):
+    assert {order["PK"] for _, order in recovered} >= {
         "USER#by_userId",
         "USER#by_user_id",
         "USER#first",
@@ -126,22 +133,20 @@ def test_every_way_to_a_user_id_is_there(shop):
     assert "USER#graceshop@example.com" in {order["PK"] for order in shop.webhook_orders}
 
 
-def test_every_reason_to_skip_is_there(shop):
-    reasons = Counter(truth.reason for _, truth in truths(shop, Expected.SKIPPED))
-    assert reasons == {"no_user": 3, "unpaid": 1, "not_a_sale": 1}
-    for spec, truth in truths(shop, Expected.SKIPPED):
-        assert (user_of(spec) is None) == (truth.reason == "no_user")
+def test_shop_has_every_reason_to_skip(shop, specs):
+    skipped = [truth for truth in shop.truth if truth.expected is Expected.SKIPPED]
+    assert Counter(truth.reason for truth in skipped) == {"no_user": 3, "unpaid": 1, "not_a_sale": 1}
+    for truth in skipped:
+        spec = specs[truth.session_id]
+        assert (user_id(spec) is None) == (truth.reason == "no_user")
         assert (spec.payment_status == "unpaid") == (truth.reason == "unpaid")
         assert (spec.mode == "setup") == (truth.reason == "not_a_sale")
 
 
-def test_every_number_of_lines_and_kind_of_product_is_there(shop):
-    lost = [spec for spec, _ in truths(shop, Expected.ORDER_RECOVERED)]
-    assert {len(spec.lines) for spec in lost} >= {1, 10, 11, 100, 250}
-    kinds = {
-        (line.has_price, line.product, bool(line.product_metadata)) for spec in lost for line in spec.lines
-    }
-    assert kinds >= {
+def test_shop_has_every_number_of_lines_and_kind_of_product(recovered):
+    assert {len(spec.lines) for spec, _ in recovered} >= {1, 10, 11, 100, 250}
+    lines = [line for spec, _ in recovered for line in spec.lines]
+    assert {(line.has_price, line.product, bool(line.product_metadata)) for line in lines} >= {
         (True, "active", True),
         (True, "active", False),
         (True, "deleted", True),
@@ -149,8 +154,8 @@ def test_every_number_of_lines_and_kind_of_product_is_there(shop):
     }
 
 
-def test_every_kind_of_payment_and_delivery_is_there(shop):
-    lost = [spec for spec, _ in truths(shop, Expected.ORDER_RECOVERED)]
+def test_shop_has_every_kind_of_payment_and_delivery(recovered):
+    lost = [spec for spec, _ in recovered]
     assert any(spec.amount_total is None and spec.payment_status == "no_payment_required" for spec in lost)
     assert any(spec.currency == "jpy" for spec in lost)
     assert any(spec.mode == "subscription" for spec in lost)
@@ -159,9 +164,8 @@ def test_every_kind_of_payment_and_delivery_is_there(shop):
     assert any(not spec.has_customer_details for spec in lost)
 
 
-def test_a_recovered_order_has_only_what_is_known(shop):
-    for spec, truth in truths(shop, Expected.ORDER_RECOVERED):
-        order = truth.order
+def test_recovered_order_has_only_known_attributes(recovered):
+    for spec, order in recovered:
         assert None not in order.values()
         assert order["SK"] == f"ORDER#{spec.created}#{spec.id}"
         assert order["source"] == "nightly_sync"
@@ -169,52 +173,51 @@ def test_a_recovered_order_has_only_what_is_known(shop):
         assert {"userId", "user_id", "quoteSignature"}.isdisjoint(order.get("metadata", {}))
 
 
-def test_no_address_outside_of_example_com(shop):
+def test_order_needs_a_user():
+    with pytest.raises(ValueError, match="cs_test_x has no user"):
+        build_webhook_order(build_session("x", NOW, metadata={}), NOW)
+
+
+def test_every_address_is_at_example_com(shop):
     assert not re.findall(r"[\w.+]+@(?!example\.com)[\w.]+", repr(shop))
 
 
-class Batches:
-    """A table that takes what it is given, except for the first few puts of each call."""
+class BatchWriter:
+    """A client that leaves the last few puts of each call unprocessed, or all of them."""
 
-    def __init__(self, *, refused_per_call=0, stubborn=False):
+    def __init__(self, *, refused_per_call=0, is_stubborn=False):
         self.items, self.sizes = [], []
-        self._refused, self._stubborn = refused_per_call, stubborn
+        self._refused, self._is_stubborn = refused_per_call, is_stubborn
 
     def batch_write_item(self, *, RequestItems):  # noqa: N803 - boto3's name
         (writes,) = RequestItems.values()
         self.sizes.append(len(writes))
-        taken = 0 if self._stubborn else max(1, len(writes) - self._refused)
+        taken = 0 if self._is_stubborn else max(1, len(writes) - self._refused)
         self.items += [write["PutRequest"]["Item"] for write in writes[:taken]]
         left = writes[taken:]
         return {"UnprocessedItems": {"orders": left} if left else {}}
 
 
 @pytest.fixture
-def no_waiting(monkeypatch):
+def waits(monkeypatch):
     waits = []
-    monkeypatch.setattr(shop_module.time, "sleep", waits.append)
+    monkeypatch.setattr(seeding.time, "sleep", waits.append)
     return waits
 
 
-def test_seeding_writes_every_item_in_batches_that_dynamodb_takes(shop, no_waiting):
-    table = Batches()
+@pytest.mark.parametrize("refused", [0, 5])
+def test_seeding_writes_every_item_in_batches_of_25(shop, waits, refused):
+    table = BatchWriter(refused_per_call=refused)
     seed_table(table, "orders", shop)
     read = TypeDeserializer().deserialize
     written = [{name: read(value) for name, value in item.items()} for item in table.items]
-    assert written == [*shop.webhook_orders, *shop.webhook_events]
+    expected = [*shop.webhook_orders, *shop.webhook_events]
+    assert sorted(written, key=str) == sorted(expected, key=str)
     assert max(table.sizes) == 25
-    assert no_waiting == []
+    assert bool(waits) == bool(refused)
 
 
-def test_seeding_sends_again_what_was_not_processed(shop, no_waiting):
-    table = Batches(refused_per_call=5)
-    seed_table(table, "orders", shop)
-    keys = {(item["PK"]["S"], item["SK"]["S"]) for item in table.items}
-    assert len(table.items) == len(keys) == len(shop.webhook_orders) + len(shop.webhook_events)
-    assert no_waiting
-
-
-def test_seeding_gives_up_on_a_table_that_takes_nothing(shop, no_waiting):
+def test_seeding_gives_up_if_nothing_is_processed(shop, waits):
     with pytest.raises(RuntimeError, match="unwritten"):
-        seed_table(Batches(stubborn=True), "orders", shop)
-    assert no_waiting == sorted(no_waiting)
+        seed_table(BatchWriter(is_stubborn=True), "orders", shop)
+    assert waits == sorted(waits)

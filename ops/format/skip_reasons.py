@@ -1,0 +1,36 @@
+"""The sentence for each skip reason, the same on every screen and in the report.
+
+It is in `ops`, because `recon` is deployed with the functions, which store reasons and never show them.
+"""
+
+from typing import assert_never
+
+from recon.domain.reconcile import SkipReason
+
+
+def describe_skip(reason: SkipReason) -> str:  # noqa: PLR0911 - one return per reason
+    """Return why a session is skipped, as a clause such as `it is not paid yet`."""
+    match reason:
+        case SkipReason.EXISTS:
+            return "its order already exists"
+        case SkipReason.NO_USER:
+            return "it has no user id"
+        case SkipReason.UNPAID:
+            return "it is not paid yet"
+        case SkipReason.NOT_A_SALE:
+            return "it sells nothing"
+        case SkipReason.EXPIRED:
+            return "it is older than orders are kept"
+        case SkipReason.REFUNDED:
+            return "it was refunded or lost in a dispute"
+        case SkipReason.DISMISSED:
+            return "an operator dismissed it"
+    assert_never(reason)
+
+
+def describe_stored_skip(reason: str) -> str:
+    """Return `describe_skip` for a stored reason, or the reason itself if another version wrote it."""
+    try:
+        return describe_skip(SkipReason(reason))
+    except ValueError:
+        return reason

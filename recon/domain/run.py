@@ -1,0 +1,18 @@
+"""The words for what started a run and how far it is."""
+
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """The status of a run as its record stores it. Whether `done` is a success follows from the errors."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Trigger(StrEnum):
+    """What started a run: the schedule, or an operator."""
+
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"

@@ -1,0 +1,220 @@
+"""Committing session results: outcomes, orders and counters in one transaction per run.
+
+A counter moves exactly when its outcome is written, and an outcome is written once per run and session: both
+are in one transaction, on the condition that the stored outcome is still the one that was read.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+
+from recon.domain.reconcile import Outcome
+from recon.dynamodb.counters import COUNTED, counter_actions
+from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
+from recon.dynamodb.records import STATE_KEY, OutcomeRecord, marker_key, outcome_key, parse_outcome
+from recon.dynamodb.session_result import SessionResult, outcome_action, side_record_actions
+from recon.dynamodb.table import (
+    MAX_ACTIONS,
+    Action,
+    CancellationReason,
+    Item,
+    Key,
+    Table,
+    TransactionCancelled,
+)
+from recon.errors import SyncError, TableRefused
+from recon.retry import Deadline
+
+# Each transaction moves the run's counters and the sync state's.
+_COUNTER_ACTIONS = 2
+# The part of the 4 MB that is left free for keys, expressions and the items with the counters.
+_SPARE_BYTES = 256 * 1024
+
+
+@dataclass
+class Committed:
+    """The end of a commit, by session id.
+
+    `applied` was written by this call. `settled` had a final outcome of another writer. `failed` was not
+    written.
+    """
+
+    applied: dict[str, SessionResult]
+    settled: dict[str, OutcomeRecord]
+    failed: dict[str, SyncError]
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Results after a new lookup of their orders.
+
+    A result whose order was found is a skip now. A session whose lookup failed is in `failed`.
+    """
+
+    results: list[SessionResult]
+    failed: dict[str, SyncError]
+
+
+class _RecheckFoundOrder(Exception):  # noqa: N818 - a signal within this module
+    """The lookup right before a try changed the results."""
+
+    def __init__(self, recheck: Recheck) -> None:
+        super().__init__("the results changed")
+        self.recheck = recheck
+
+
+class OutcomeWriter:
+    """Commits the results of one run in one batch.
+
+    `look_again` runs before every try of a transaction that contains an order: a webhook writes under
+    another key, which no condition of the transaction can cover.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        run_id: str,
+        now: int,
+        deadline: Deadline,
+        *,
+        holds_state: bool,
+        look_again: Callable[[Sequence[SessionResult]], Recheck],
+    ) -> None:
+        self._look_again = look_again
+        self._table = table
+        self._run_id = run_id
+        self._now = now
+        self._deadline = deadline
+        self._holds_state = holds_state
+        self._done = Committed({}, {}, {})
+
+    def write(self, results: Sequence[SessionResult]) -> Committed:
+        """Write all results in one transaction, or in several split between sessions if it is too large.
+
+        The condition or the size of one session never prevents the commit of the others.
+        """
+        for part in _split(results):
+            self._commit_part(part)
+        return self._done
+
+    def _commit_part(self, results: list[SessionResult]) -> None:
+        while results:
+            try:
+                actions = self._actions(results)
+                self._table.transact(actions, self._deadline, check=partial(self._recheck, results))
+            except _RecheckFoundOrder as changed:
+                self._done.failed |= changed.recheck.failed
+                results = changed.recheck.results
+            except TransactionCancelled as cancelled:
+                results = self._resolve_cancellation(results, actions, cancelled)
+            except TableRefused as error:
+                results = self._retry_individually(results, error)
+            except SyncError as error:
+                self._fail(results, error)
+                return
+            else:
+                self._done.applied |= {r.session_id: r for r in results}
+                return
+
+    def _recheck(self, results: list[SessionResult]) -> None:
+        if not any(result.order for result in results):
+            return
+        recheck = self._look_again(results)
+        if recheck.results != results:
+            raise _RecheckFoundOrder(recheck)
+
+    def _retry_individually(self, results: list[SessionResult], error: TableRefused) -> list[SessionResult]:
+        """Commit each session alone, since DynamoDB refused the transaction without naming an item.
+
+        Return what is left to commit: the error in place of a single result whose order was refused.
+        """
+        if len(results) > 1:
+            for result in results:
+                self._commit_part([result])
+            return []
+        (result,) = results
+        if result.order is None:
+            self._fail([result], error)
+            return []
+        return [result.to_error(error)]
+
+    def _resolve_cancellation(
+        self, results: list[SessionResult], actions: list[Action], cancelled: TransactionCancelled
+    ) -> list[SessionResult]:
+        """Return the results that are left to commit after some conditions failed."""
+        holds_state = self._holds_state
+        reasons = {action.key: reason for action, reason in zip(actions, cancelled.reasons, strict=True)}
+        if STATE_KEY in reasons and reasons[STATE_KEY].failed:
+            # A run that started later took over the sync state; this one updates its own record only.
+            self._holds_state = False
+        left = [remaining for result in results for remaining in self._resolve(result, reasons)]
+        if left == results and holds_state is self._holds_state:
+            self._fail(left, TableRefused("DynamoDB cancels the transaction for no session's reason"))
+            return []
+        return left
+
+    def _resolve(self, result: SessionResult, reasons: dict[Key, CancellationReason]) -> list[SessionResult]:
+        outcome = reasons[outcome_key(self._run_id, result.session_id)]
+        order = reasons[result.order_key] if result.order_key else None
+        if outcome.failed:
+            return self._resolve_outcome_conflict(result, outcome.item)
+        if order and order.failed:
+            return [result.to_skipped_existing()]
+        # A marker of the webhook does not prove that the order exists: the webhook writes one even if its
+        # write of the order failed. The recheck before the next try decides.
+        if handled := [event for event, _ in result.markers if reasons[marker_key(event)].stops]:
+            return [reduce(SessionResult.without_marker, handled, result)]
+        if outcome.refused or (order and order.refused):
+            return self._retry_individually([result], TableRefused("DynamoDB refuses the item"))
+        return [result]
+
+    def _resolve_outcome_conflict(self, result: SessionResult, item: Item | None) -> list[SessionResult]:
+        stored = parse_outcome(item) if item else None
+        if stored and stored.is_final:
+            self._done.settled[result.session_id] = stored
+            return []
+        return [replace(result, previous=stored)]
+
+    def _fail(self, results: Iterable[SessionResult], error: SyncError) -> None:
+        self._done.failed |= dict.fromkeys((result.session_id for result in results), error)
+
+    def _actions(self, results: list[SessionResult]) -> list[Action]:
+        table, now = self._table, self._now
+        outcomes = [outcome_action(table, self._run_id, result, now) for result in results]
+        # An order is written only if its key is free, so no order is ever overwritten.
+        orders = [table.put(result.order, "attribute_not_exists(PK)") for result in results if result.order]
+        side_records = [action for result in results for action in side_record_actions(table, result, now)]
+        deltas = _counter_deltas(results)
+        counters = counter_actions(table, self._run_id, deltas, now, holds_state=self._holds_state)
+        return outcomes + orders + side_records + counters
+
+
+def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:
+    """Return the change of each counter: one up for a new outcome, one down for the error it replaces."""
+    deltas = dict.fromkeys(("processed", *COUNTED.values(), "drifted"), 0)
+    for result in results:
+        deltas["drifted"] += bool(result.drift)
+        deltas[COUNTED[result.outcome]] += 1
+        if result.previous:
+            deltas[COUNTED[Outcome.ERROR]] -= 1
+        else:
+            deltas["processed"] += 1
+    return deltas
+
+
+def _split(results: Iterable[SessionResult]) -> Iterator[list[SessionResult]]:
+    """Yield parts, split between sessions, that each fit into one transaction."""
+    part: list[SessionResult] = []
+    actions = size = 0
+    for result in results:
+        order_size = item_bytes(result.order) if result.order else 0
+        too_many = actions + result.action_count + _COUNTER_ACTIONS > MAX_ACTIONS
+        too_large = size + order_size > MAX_TRANSACTION_BYTES - _SPARE_BYTES
+        if part and (too_many or too_large):
+            yield part
+            part, actions, size = [], 0, 0
+        part.append(result)
+        actions += result.action_count
+        size += order_size
+    if part:
+        yield part

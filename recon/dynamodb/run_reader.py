@@ -1,0 +1,87 @@
+"""Reading the records of runs, the sync state and the pending entries."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from recon.domain.run import Trigger
+from recon.dynamodb.outcomes import find_settled_pending
+from recon.dynamodb.records import (
+    PENDING_PREFIX,
+    RUN_PREFIX,
+    STATE_KEY,
+    Run,
+    State,
+    parse_run,
+    parse_state,
+    run_key,
+)
+from recon.dynamodb.table import Item, Table
+from recon.retry import Deadline
+from recon.timestamps import to_run_id
+
+
+class RunReader:
+    """The runs of one table, read consistently and retried until a deadline."""
+
+    def __init__(self, table: Table, deadline: Deadline) -> None:
+        self._table = table
+        self._deadline = deadline
+
+    def get(self, run_id: str) -> Run | None:
+        """Return a run by a consistent read, or None."""
+        item = self._table.get(run_key(run_id), self._deadline)
+        return parse_run(item) if item else None
+
+    def state(self) -> State:
+        """Return the sync state by a consistent read."""
+        return parse_state(self._table.get(STATE_KEY, self._deadline))
+
+    def pending(self) -> Iterator[Item]:
+        """Yield the entries of the sessions that were complete and unpaid when they were last read."""
+        return self._query(PENDING_PREFIX)
+
+    def find_settled_pending(self, run_id: str) -> set[str]:
+        """Return the ids of the pending sessions that a run has an outcome of already."""
+        return find_settled_pending(self._table, run_id, self._deadline)
+
+    def find_by_request(self, request: str, since: int) -> str | None:
+        """Return the id of the manual run with this suffix that started at `since` (epoch) or later."""
+        items = self._table.query(
+            "PK = :pk AND SK BETWEEN :since AND :end",
+            {
+                ":pk": STATE_KEY[0],
+                ":since": f"{RUN_PREFIX}{to_run_id(since)}",
+                ":end": f"{RUN_PREFIX}9",
+            },
+            projection="SK",
+            deadline=self._deadline,
+        )
+        ids = [item["SK"].removeprefix(RUN_PREFIX) for item in items]
+        return next((run_id for run_id in ids if run_id.endswith(f"-{request}")), None)
+
+    def scheduled_before(self, run_id: str, count: int) -> list[Run]:
+        """Return the latest scheduled runs except this one, newest first."""
+        items = self._query(
+            RUN_PREFIX,
+            {":scheduled": Trigger.SCHEDULED},
+            names={"#trigger": "trigger"},
+            only="#trigger = :scheduled",
+            newest_first=True,
+        )
+        others = (run for run in map(parse_run, items) if run.run_id != run_id)
+        return list(islice(others, count))
+
+    def latest(self, count: int) -> list[Run]:
+        """Return the latest runs of both triggers, newest first."""
+        return [parse_run(item) for item in islice(self._query(RUN_PREFIX, newest_first=True), count)]
+
+    def find_by_time(self, moment: int) -> list[str]:
+        """Return the ids of the manual runs that were requested in that second."""
+        items = self._query(f"{RUN_PREFIX}{to_run_id(moment)}-", projection="SK")
+        return [item["SK"].removeprefix(RUN_PREFIX) for item in items]
+
+    def _query(self, prefix: str, values: Item | None = None, **options: Any) -> Iterator[Item]:  # noqa: ANN401 - as `Table.query` takes them
+        condition = "PK = :pk AND begins_with(SK, :prefix)"
+        values = {":pk": STATE_KEY[0], ":prefix": prefix} | (values or {})
+        return self._table.query(condition, values, deadline=self._deadline, **options)

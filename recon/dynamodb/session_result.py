@@ -1,0 +1,153 @@
+"""The result of one session in one run, and the items that store it besides the counters."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from recon.domain.message import SessionMessage, dumps
+from recon.domain.order import SOURCE
+from recon.domain.reconcile import Outcome, SkipReason
+from recon.dynamodb.records import (
+    MARKER_DAYS,
+    OUTCOME_DAYS,
+    PENDING_DAYS,
+    OutcomeRecord,
+    marker_key,
+    outcome_key,
+    pending_key,
+)
+from recon.dynamodb.table import Action, Item, Key, Table
+from recon.errors import SyncError
+from recon.timestamps import DAY, to_iso
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """The result of one session in one run.
+
+    `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
+    may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
+    session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
+    `was_pending` is True for a session from before the run's window. `amount` and `currency` are the
+    message's; those of an order take precedence.
+    """
+
+    session_id: str
+    outcome: Outcome
+    attempts: int
+    message_id: str
+    reason: SkipReason | None = None
+    order: Item | None = None
+    error: SyncError | None = None
+    previous: OutcomeRecord | None = None
+    drift: tuple[str, ...] = ()
+    markers: tuple[tuple[str, str], ...] = ()
+    pending: SessionMessage | None = None
+    ends_pending: bool = False
+    was_pending: bool = False
+    amount: int | None = None
+    currency: str | None = None
+
+    @property
+    def order_number(self) -> str | None:
+        """Return the number of the order to write, if there is one."""
+        return self.order["orderNumber"] if self.order else None
+
+    @property
+    def order_key(self) -> Key | None:
+        """Return the key of the order to write, if there is one."""
+        return (self.order["PK"], self.order["SK"]) if self.order else None
+
+    @property
+    def action_count(self) -> int:
+        """Return the number of actions that storing the result takes, without the counters."""
+        return 1 + bool(self.order) + len(self.markers) + bool(self.pending) + self.ends_pending
+
+    def to_error(self, error: SyncError) -> "SessionResult":
+        """Return an error in place of this result, without its order and markers."""
+        return replace(
+            self, outcome=Outcome.ERROR, reason=None, order=None, error=error, markers=(), ends_pending=False
+        )
+
+    def to_skipped_existing(self) -> "SessionResult":
+        """Return a skip with reason `exists` in place of this result."""
+        return replace(self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=())
+
+    def without_marker(self, event_id: str) -> "SessionResult":
+        """Return this result without the marker of one event."""
+        return replace(self, markers=tuple(m for m in self.markers if m[0] != event_id))
+
+
+def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -> Action:
+    """Return the action that puts the outcome if the stored one is still `result.previous`."""
+    item = _outcome_item(run_id, result, now)
+    if result.previous is None:
+        return table.put(item, "attribute_not_exists(PK)")
+    return table.put(item, "outcome = :read", {":read": result.previous.outcome})
+
+
+def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
+    """Yield the actions on event markers and on the pending entry of a session."""
+    for event_id, event_type in result.markers:
+        yield table.put(_marker_item(result, event_id, event_type, now), "attribute_not_exists(PK)")
+    if result.pending:
+        yield _pending_action(table, result.pending, now)
+    if result.ends_pending:
+        yield table.delete(pending_key(result.session_id))
+
+
+def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
+    pk, sk = outcome_key(run_id, result.session_id)
+    worth = result.order or {"amount": result.amount, "currency": result.currency}
+    fields: Item = {
+        "PK": pk,
+        "SK": sk,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "orderNumber": result.order_number,
+        "amount": worth.get("amount"),
+        "currency": worth.get("currency"),
+        "errorType": type(result.error).__name__ if result.error else None,
+        "errorMessage": str(result.error) if result.error else None,
+        "attempts": result.attempts,
+        "messageId": result.message_id,
+        "drift": list(result.drift) or None,
+        # The session is outside the run's window: a recount of the window would not find it.
+        "pending": True if result.was_pending else None,
+        "updatedAt": to_iso(now),
+        "expiresAt": now + OUTCOME_DAYS * DAY,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int) -> Item:
+    """Return the record that the webhook keeps of a handled event, so that it skips a late delivery."""
+    pk, sk = marker_key(event_id)
+    return {
+        "PK": pk,
+        "SK": sk,
+        "eventType": event_type,
+        "sessionId": result.session_id,
+        "status": "completed",
+        "orderCreated": True,
+        "orderNumber": result.order_number,
+        "source": SOURCE,
+        "processedAt": to_iso(now),
+        "expiresAt": now + MARKER_DAYS * DAY,
+    }
+
+
+def _pending_action(table: Table, message: SessionMessage, now: int) -> Action:
+    """Return the action that stores a pending session; an existing entry keeps its message and expiry."""
+    values = {
+        ":message": dumps(replace(message, pending=message.created)),
+        ":created": message.created,
+        ":session": message.session_id,
+        ":now": to_iso(now),
+        ":expires": now + PENDING_DAYS * DAY,
+    }
+    return table.update(
+        pending_key(message.session_id),
+        "SET message = if_not_exists(message, :message), sessionId = :session, "
+        "sessionCreated = :created, updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires)",
+        values,
+    )

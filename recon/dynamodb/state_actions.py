@@ -1,0 +1,105 @@
+"""The updates of the sync state that accompany those of a run's record.
+
+Each is conditional on the state as the run knows it, since another run may take it over at any time.
+"""
+
+from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.records import STATE_KEY, Run, State
+from recon.dynamodb.table import Action, Item, Table
+from recon.timestamps import to_iso
+
+
+def take_over_state(table: Table, run: Run, now: int) -> Action:
+    """Return the action that gives the state to a new run, unless a run that started later owns it."""
+    # A state without a run id is from the single-function system before this one; ignore its times.
+    no_later_run = "attribute_not_exists(lastSyncRunId) OR lastSyncStartedAt <= :started"
+    origin = ""
+    if run.trigger == Trigger.SCHEDULED:
+        origin = ", firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
+    return table.update(
+        STATE_KEY,
+        "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
+        "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
+        "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
+        f"lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now{origin} "
+        "REMOVE lastSyncCompletedAt",
+        {
+            ":run": run.run_id,
+            ":started": run.started_at,
+            ":running": RunStatus.RUNNING,
+            ":from": run.lookback_start,
+            ":to": run.lookback_end,
+            ":zero": 0,
+            ":now": to_iso(now),
+        },
+        condition=no_later_run,
+    )
+
+
+def store_origin(table: Table, run: Run) -> list[Action]:
+    """Return the action that stores the start of the first scheduled run while another run owns the state."""
+    if run.trigger != Trigger.SCHEDULED:
+        return []
+    expression = "SET firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
+    return [table.update(STATE_KEY, expression, {":from": run.lookback_start})]
+
+
+def reopen_state(table: Table, run: Run) -> Action:
+    """Return the action that sets the state to running again."""
+    return table.update(
+        STATE_KEY,
+        "SET lastSyncStatus = :running REMOVE lastSyncCompletedAt",
+        {":running": RunStatus.RUNNING, ":run": run.run_id},
+        condition="lastSyncRunId = :run",
+    )
+
+
+def advance_state(table: Table, run: Run, sent: int, livemode: bool | None, now: int) -> Action:
+    """Return the action that adds `sent` to the state's `enqueued`, and stores the mode if it is known."""
+    values: Item = {
+        ":now": to_iso(now),
+        ":sent": sent,
+        ":run": run.run_id,
+        ":running": RunStatus.RUNNING,
+    }
+    set_livemode = ""
+    if livemode is not None:
+        values[":livemode"] = livemode
+        set_livemode = ", lastLivemode = :livemode"
+    return table.update(
+        STATE_KEY,
+        f"SET updatedAt = :now, lastSyncStatus = :running{set_livemode} "
+        "REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
+        values,
+        condition="lastSyncRunId = :run",
+    )
+
+
+def close_state(table: Table, run: Run, status: RunStatus, state: State, at: str) -> list[Action]:
+    """Return the update of the state at the end of a run, on the condition that `state` is still current.
+
+    The state gets the end of the run if it still belongs to the run. It gets the watermark in any case.
+    """
+    sets = ["updatedAt = :at"]
+    values: Item = {":at": at, ":owner": state.run_id}
+    if state.run_id == run.run_id:
+        sets += ["lastSyncStatus = :status", "lastSyncCompletedAt = :at"]
+        values |= {":status": status}
+    through = run.covers_through if status == RunStatus.DONE else None
+    if through and through > (state.covered_through or 0):
+        sets.append("lastCoveredThrough = :through")
+        values |= {":through": through}
+    if len(sets) == 1 or state.run_id is None:
+        return []
+    unchanged = "attribute_not_exists(lastCoveredThrough)"
+    if state.covered_through is not None:
+        unchanged = "lastCoveredThrough = :covered"
+        values |= {":covered": state.covered_through}
+    return [
+        table.update(
+            STATE_KEY,
+            "SET " + ", ".join(sets),
+            values,
+            condition=f"lastSyncRunId = :owner AND {unchanged}",
+        )
+    ]

@@ -1,0 +1,44 @@
+"""Judges a table by its raw items and the truth about its shop; imports nothing of the product.
+
+Violations name sessions and attributes, never a value that could be a name, an address or an e-mail.
+"""
+
+from testkit.invariants.checks import (
+    Violation,
+    check_run_done,
+    compare_counters,
+    compare_order,
+    compare_pending,
+    compare_state,
+    find_changed_items,
+    find_missing_orders,
+    find_surplus_orders,
+    find_unfinished_runs,
+)
+from testkit.invariants.first_run import compare_outcomes, verify, verify_records
+from testkit.invariants.logs import find_leaked_secrets, find_unexpected_errors
+from testkit.invariants.table_records import COUNTERS, RecordKey, TableRecords, WireItem, to_plain, to_wire
+
+__all__ = [
+    "COUNTERS",
+    "RecordKey",
+    "TableRecords",
+    "Violation",
+    "WireItem",
+    "check_run_done",
+    "compare_counters",
+    "compare_order",
+    "compare_outcomes",
+    "compare_pending",
+    "compare_state",
+    "find_changed_items",
+    "find_leaked_secrets",
+    "find_missing_orders",
+    "find_surplus_orders",
+    "find_unexpected_errors",
+    "find_unfinished_runs",
+    "to_plain",
+    "to_wire",
+    "verify",
+    "verify_records",
+]

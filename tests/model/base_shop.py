@@ -1,0 +1,77 @@
+"""What every action of a history works on: the world, its truth, its checks, and the story."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from testkit.shop import Record
+from tests.model.customers import Customers
+from tests.model.invocations import Invocation
+from tests.model.ledger_checks import LedgerChecks
+from tests.model.model_world import ModelWorld, ShopConfig
+from tests.model.sendings import Sendings
+from tests.model.webhook import Webhook
+
+
+@dataclass(frozen=True)
+class QueuedEvent:
+    """An event that the producer has yet to be invoked with; Lambda drops it at `expires`."""
+
+    event: Record
+    expires: float
+    failures: int = 0
+
+
+class BaseShop:
+    """A shop. `lines` is the story, `happened` counts it, `nights` are the scheduled times that have
+    passed."""
+
+    def __init__(self, seed: int, config: ShopConfig) -> None:
+        self.config = config
+        self.world = ModelWorld(seed, config)
+        self.customers = Customers(self.world.account.store)
+        self.sendings = Sendings(self.world.invocations, self.world.read_bodies)
+        self.checks = LedgerChecks(self.customers.sales, self.sendings)
+        self.webhook = Webhook(self.world)
+        self.queued_events: list[QueuedEvent] = []
+        self.lines: list[tuple[float, str]] = []
+        self.happened: Counter[str] = Counter()
+        self.nights = 0
+        # The sessions that waited for their payment when the last night began.
+        self.pending_before: frozenset[str] = frozenset()
+        self._keys = 0
+        self.world.memory.observe = self.checks.observe
+        self.world.memory_sqs.observe = self.sendings.record
+
+    @property
+    def now(self) -> int:
+        return int(self.world.clock.now)
+
+    @property
+    def paused(self) -> list[Invocation]:
+        return self.world.invocations.paused
+
+    def wait(self, seconds: float) -> None:
+        self.world.clock.now += seconds
+
+    def wait_until(self, moment: float) -> None:
+        self.world.clock.now = max(self.world.clock.now, moment)
+
+    def wait_for_message(self, _rng: random.Random) -> bool:
+        """Wait until the next message is visible; return False if there is none."""
+        at = self.world.memory_sqs.next_visible_at(self.world.queue)
+        if at is None:
+            return False
+        self.wait_until(at)
+        return True
+
+    def _log(self, what: str, details: str = "") -> None:
+        self.happened[what] += 1
+        self.lines.append((self.world.clock.now, f"{what}: {details}" if details else what))
+
+    def _act_on_one[T](self, rng: random.Random, things: list[T], act: Callable[[T], None]) -> bool:
+        if not things:
+            return False
+        act(things[rng.randrange(len(things))])
+        return True

@@ -1,0 +1,203 @@
+"""Rules of docs/correctness.md, switched off one at a time: the model must find that each is missing."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest import mock
+
+from consumer.batch_processor import BatchProcessor
+from consumer.session_group import SessionGroup
+from producer import webhook_events, window
+from producer.run_lister import RunLister
+from recon.aws.queue import SessionQueue
+from recon.dynamodb import orders
+from recon.dynamodb.outcome_writer import Recheck
+from recon.dynamodb.records import STATE_KEY, Run
+from recon.dynamodb.runs import Runs
+from recon.dynamodb.session_result import SessionResult
+from recon.dynamodb.table import Action, Item, Key, Table
+from recon.retry import Deadline
+from recon.timestamps import DAY
+
+BEHIND, BY_WEBHOOK, BY_SYNC = "is behind the watermark", "is doubled by its webhook", "is doubled by the sync"
+MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missing"
+_put, _update, _transact = Table.put, Table.update, Table.transact
+_orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
+_send = SessionQueue.send
+
+
+@dataclass(frozen=True)
+class DisabledRule:
+    """A rule that `patches` (owner, attribute, replacement) or the settings `env` switch off.
+
+    `finds` is a part of the violation, `seed` that of the first history with it.
+    """
+
+    rule: str
+    finds: str = ""
+    seed: int = 0
+    patches: Sequence[tuple[Any, str, Any]] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def disable(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for owner, name, replacement in self.patches:
+                stack.enter_context(mock.patch.object(owner, name, replacement))
+            yield
+
+
+def put_without_condition(prefix: str) -> Callable[..., Action]:
+    """Return a put without its condition for keys with this prefix."""
+
+    def put(self: Table, item: Item, condition: str, values: Item | None = None) -> Action:
+        key = f"{item['PK']} {item['SK']}"
+        if prefix in key:
+            condition = f"({condition}) OR attribute_not_exists(neverThere)"
+        return _put(self, item, condition, values)
+
+    return put
+
+
+def _update_without_condition(part: str) -> Callable[..., Action]:
+    """Return an update without the condition that has this part."""
+
+    def update(
+        self: Table,
+        key: Key,
+        expression: str,
+        values: Item,
+        *,
+        condition: str | None = None,
+        names: dict[str, str] | None = None,
+    ) -> Action:
+        if condition and part in condition:
+            condition = f"({condition}) OR attribute_not_exists(neverThere)"
+        return _update(self, key, expression, values, condition=condition, names=names)
+
+    return update
+
+
+def _count_separately(self: Table, actions: Sequence[Action], *args: Any, **kwargs: Any) -> None:
+    outcomes = [action for action in actions if action.key[0].startswith("SYNC_RUN#")]
+    counters = [action for action in actions if outcomes and action.kind == "Update"]
+    _transact(self, [action for action in actions if action not in counters], *args, **kwargs)
+    if counters:
+        _transact(self, counters, *args, **kwargs)
+
+
+def _move_watermark_at_start(self: Runs, run: Run, now: int) -> Run:
+    started = _start(self, run, now)
+    if run.covers_through:
+        move = self._table.update(STATE_KEY, "SET lastCoveredThrough = :to", {":to": run.covers_through})
+        self._table.transact([move], self._deadline)
+    return started
+
+
+def _count_before_sending(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
+    with_sent = replace(progress, sent=len(messages) + counted)
+    self.run = self._context.runs.advance(self.run, with_sent, self._context.now())
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
+    self.sent += len(messages)
+
+
+def _count_one_less(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
+    self._context.queue.send(messages, self._context.pool, self._context.deadline)
+    progress = replace(progress, sent=max(0, len(messages) + counted - 1))
+    self.run = self._context.runs.advance(self.run, progress, self._context.now())
+    self.sent += len(messages)
+
+
+def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) -> None:
+    _send(self, messages[:-1], pool, deadline)
+
+
+def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
+    return _orders_under(table, pk, since, deadline)[:1]
+
+
+def _see_nothing(self: SessionGroup, results: Sequence[SessionResult]) -> Recheck:
+    return Recheck(list(results), {})
+
+
+def _send_once(self: SessionQueue, entries: list[Any]) -> None:
+    self._batch_call(self._client.send_message_batch, entries)
+
+
+def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None) -> Any:
+    return _from_watermark(at, hours, grace, needed and at - DAY - grace)
+
+
+DISABLED_RULES = (
+    DisabledRule(
+        "the order's key is free", "is changed", 1, [(Table, "put", put_without_condition(" ORDER#"))]
+    ),
+    DisabledRule(
+        "the outcome is the one that was read",
+        "goes from",
+        12,
+        [(Table, "put", put_without_condition("SYNC_RUN#"))],
+    ),
+    DisabledRule(
+        "counters are in the transaction", "created is", 0, [(Table, "transact", _count_separately)]
+    ),
+    DisabledRule(
+        "the state is this run's",
+        "as in its run",
+        1,
+        [(Table, "update", _update_without_condition("lastSyncRunId = :run"))],
+    ),
+    DisabledRule(
+        "the cursor is the one that was read",
+        ENDLESS,
+        3,
+        [(Table, "update", _update_without_condition("cursor"))],
+    ),
+    DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
+    DisabledRule(
+        "messages are sent before they are counted",
+        ENDLESS,
+        25,
+        [(RunLister, "_send", _count_before_sending)],
+    ),
+    DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
+    DisabledRule("all counted messages are sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
+    DisabledRule("rejected entries are sent again", ENDLESS, 5, [(SessionQueue, "_send_once", _send_once)]),
+    DisabledRule(
+        "errors are written before the last attempt",
+        "began without its outcome",
+        108,
+        [(SessionGroup, "announce_last_attempts", lambda self, tasks: 0)],
+    ),
+    DisabledRule(
+        "failed messages are returned",
+        ENDLESS,
+        3,
+        [(BatchProcessor, "_release_messages", lambda self, *_: [])],
+    ),
+    DisabledRule(
+        "look again before the commit", BY_SYNC, 39, [(SessionGroup, "_recheck_orders", _see_nothing)]
+    ),
+    DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
+    DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),
+    DisabledRule(
+        "events are read before sending",
+        BY_WEBHOOK,
+        0,
+        [(webhook_events.WebhookEvents, "refresh", lambda self: None)],
+    ),
+    DisabledRule(
+        "a session lives for a day", BEHIND, 0, [(window, "SESSION_LIFE", 0), (window, "MARGIN", 0)]
+    ),
+    DisabledRule(
+        "missed nights are caught up",
+        MISSING,
+        0,
+        [(window, "_from_watermark", _ignore_missed_nights)],
+    ),
+    DisabledRule(
+        "pending payments are checked again", MISSING, 0, [(Runs, "pending", lambda self: iter(()))]
+    ),
+)

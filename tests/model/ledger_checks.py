@@ -1,0 +1,174 @@
+"""The safety invariants, checked at every single write to the table.
+
+A violation is recorded and the write is not stopped, so that the code under test cannot swallow it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.invariants import (
+    RecordKey,
+    TableRecords,
+    WireItem,
+    compare_counters,
+    compare_order,
+    compare_state,
+    to_plain,
+)
+from testkit.shop import Record, build_recovered_order
+from tests.model.customers import Sale
+from tests.model.sendings import Sendings
+
+type ItemChange = tuple[RecordKey, WireItem | None, WireItem | None]  # key, before, after
+
+RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
+FINAL_OUTCOMES = ("created", "skipped")
+
+
+class ObservedDynamoDB(MemoryDynamoDB):
+    """Passes all changes of one request to `observe`, after they are applied."""
+
+    observe: Callable[[list[ItemChange]], None] | None = None
+
+    def _commit(self, writes: Any) -> None:
+        changes = [(write.key, write.before(), after) for write, after in writes]
+        super()._commit(writes)
+        if self.observe:
+            self.observe(changes)
+
+
+class LedgerChecks:
+    """Checks the table against `sales`, the truth by session id, at every moment.
+
+    `records` mirrors the table. `examined` are the sessions that any run has an outcome of.
+    """
+
+    def __init__(self, sales: Mapping[str, Sale], sendings: Sendings) -> None:
+        self.violations: list[str] = []
+        self.records = TableRecords()
+        self.examined: set[str] = set()
+        # By run, the sessions that waited for their payment before, in the order of their outcomes.
+        self._rechecked: dict[str, list[str]] = defaultdict(list)
+        self._sales = sales
+        self._sendings = sendings
+
+    def observe(self, changes: list[ItemChange]) -> None:
+        """Check the changes of one request, which are all applied or none."""
+        # Orders first, since outcomes are compared with them.
+        for change in sorted(changes, key=lambda change: not change[0][1].startswith("ORDER#")):
+            self.violations += self._check_change(*change)
+        runs = {run_id for key, *_ in changes if (run_id := _find_run(*key))}
+        for key, before, _ in changes:
+            if key == STATE:
+                self.violations += self._check_watermark(_plain(before), runs)
+        for run_id in runs:
+            self.violations += map(str, compare_counters(self.records, run_id))
+        if runs or any(key == STATE for key, *_ in changes):
+            self.violations += map(str, compare_state(self.records))
+
+    def _check_change(self, key: RecordKey, before: WireItem | None, after: WireItem | None) -> Iterator[str]:
+        if after is None:
+            self.records.remove(key)
+        else:
+            self.records.put(after)
+        pk, sk = key
+        if sk.startswith("ORDER#"):
+            yield from self._check_order(f"{pk} {sk}", before, _plain(after))
+        elif pk.startswith("SYNC_RUN#"):
+            run_id, session_id = pk.removeprefix("SYNC_RUN#"), sk.removeprefix("SESSION#")
+            yield from self._check_outcome(run_id, session_id, _plain(before), _plain(after))
+        elif sk.startswith(RUN):
+            yield from self._check_run(sk.removeprefix(RUN), _plain(before), _plain(after))
+
+    def _check_order(self, key: str, before: WireItem | None, order: Record) -> Iterator[str]:
+        if before is not None or not order:
+            yield f"the order {key} is changed"
+            return
+        session_id = order["orderId"]
+        sale, is_ours = self._sales[session_id], is_from_sync(order)
+        if len(self.records.orders[session_id]) > 1:
+            yield f"{session_id} is doubled by {'the sync' if is_ours else 'its webhook'}: {key}"
+        if not sale.wants_order:
+            yield f"{session_id} has an order without a payment: {key}"
+        elif is_ours:
+            expected = build_recovered_order(sale.spec)
+            yield from map(str, compare_order(session_id, expected, order, self.records.runs))
+
+    def _check_outcome(self, run_id: str, session_id: str, before: Record, after: Record) -> Iterator[str]:
+        was, now = before.get("outcome", ""), after.get("outcome", "")
+        if not was and "pending" in after:
+            self._rechecked[run_id].append(session_id)
+        self.examined.add(session_id)
+        if was in FINAL_OUTCOMES or not now:
+            yield f"the outcome of {session_id} in {run_id} goes from {was} to {now}"
+        runs = [order.get("syncRunId") for order in self.records.read_orders(session_id)]
+        if now == "created" and run_id not in runs:
+            yield f"{session_id} is created in {run_id} and has no order of that run"
+
+    def _check_run(self, run_id: str, before: Record, after: Record) -> Iterator[str]:
+        if before and any(before.get(name) != after.get(name) for name in ("cursor", "listed", "enqueued")):
+            more = int(after.get("enqueued", 0) - before.get("enqueued", 0))
+            settled = [] if "cursor" in before else self._rechecked[run_id]
+            yield from self._sendings.count(run_id, more, settled)
+        if after.get("status") == "done" and not (
+            after["listed"] and after.get("processed", 0) >= after.get("enqueued", 0)
+        ):
+            yield f"run {run_id} is done with work left"
+
+    def _check_watermark(self, before: Record, runs: set[str]) -> Iterator[str]:
+        """Check a move of the watermark; `runs` are those whose records changed together with the state."""
+        was = before.get("lastCoveredThrough", 0)
+        now = self.records.state.get("lastCoveredThrough", 0)
+        if now < was:
+            yield f"the watermark goes back from {was} to {now}"
+        if now <= was:
+            return
+        coming = set().union(*map(self._list_coming, runs))
+        for sale in self._sales.values():
+            completed = sale.spec.completed_at
+            if completed is None or completed > now or sale.id in coming:
+                continue
+            if not self._is_covered(sale, int(now)):
+                yield f"{sale.id}, completed at {completed}, is behind the watermark {now} and not examined"
+
+    def _list_coming(self, run_id: str) -> set[str]:
+        """Return the sessions that a run counts and whose outcome is missing while their message exists.
+
+        A run may be done too early by as many messages as it has outcomes of sessions that it does not count.
+        """
+        counted, outcomes = self._sendings.counted[run_id], self.records.outcomes[run_id].keys()
+        missing = counted - outcomes
+        if len(missing) > len(outcomes - counted):
+            return set()
+        return missing & self._sendings.list_queued(run_id)
+
+    def _is_covered(self, sale: Sale, moment: int) -> bool:
+        """Return whether a run has examined the session, and its order exists if it was paid at the moment.
+
+        Instead of the order, a reported error or a pending entry will do.
+        """
+        if sale.id not in self.examined:
+            return False
+        paid = sale.spec.async_paid_at or sale.spec.completed_at
+        if not sale.wants_order or paid is None or paid > moment:
+            return True
+        errors = (
+            outcomes.get(sale.id, {}).get("outcome") == "error" for outcomes in self.records.outcomes.values()
+        )
+        return bool(self.records.orders[sale.id]) or sale.id in self.records.pending or any(errors)
+
+
+def is_from_sync(order: Record) -> bool:
+    return order.get("source") == "nightly_sync"
+
+
+def _plain(item: WireItem | None) -> Record:
+    return {} if item is None else to_plain(item)
+
+
+def _find_run(pk: str, sk: str) -> str | None:
+    if pk.startswith("SYNC_RUN#"):
+        return pk.removeprefix("SYNC_RUN#")
+    return sk.removeprefix(RUN) if sk.startswith(RUN) else None

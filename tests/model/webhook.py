@@ -1,0 +1,69 @@
+"""The shop's webhook: it handles an event once, by the record that it leaves of it.
+
+It is no part of the system under test and shares no code with it. `receive` does everything at one moment;
+the second model (`interleavings`) takes its three steps one by one.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from testkit.fake_stripe.specs import SessionSpec
+from testkit.fake_stripe.store import EventSpec
+from testkit.invariants import WireItem, to_wire
+from testkit.shop import Record, build_event_record, build_webhook_order, user_id
+from testkit.world import World
+
+
+class Handling(StrEnum):
+    """What becomes of an event at the shop's webhook."""
+
+    WRITES = "writes"  # handled, with an order if the session is paid
+    FAILS = "fails"  # acknowledged, and its record says that no order was written
+    SWALLOWED = "swallowed"  # a proxy answered 200, and the webhook never received it
+    LOST = "lost"  # never acknowledged
+
+
+@dataclass
+class Webhook:
+    """`written` are its items as it wrote them, `acknowledged` the events that Stripe stops sending."""
+
+    world: World
+    acknowledged: set[str] = field(default_factory=set)
+    written: list[WireItem] = field(default_factory=list)
+
+    def receive(self, event: EventSpec, session: SessionSpec, handling: Handling) -> str:
+        """Handle an event and return a text about it for the story."""
+        if handling is Handling.LOST:
+            return "is never acknowledged"
+        self.acknowledged.add(event.id)
+        if handling is Handling.SWALLOWED:
+            return "is acknowledged by a proxy"
+        if self.has_handled(event):
+            return "was handled before"
+        writes = handling is Handling.WRITES and _is_sale(session)
+        if writes:
+            self.write_order(session)
+        self.mark_handled(event, session, wrote_order=writes)
+        return f"is handled {'with its' if writes else 'without an'} order"
+
+    def has_handled(self, event: EventSpec) -> bool:
+        return self.world.item(f"EVENT#{event.id}", "METADATA") is not None
+
+    def write_order(self, session: SessionSpec) -> None:
+        self._put(build_webhook_order(session, int(self.world.clock.now)))
+
+    def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
+        now = int(self.world.clock.now)
+        number = build_webhook_order(session, now)["orderNumber"] if wrote_order else None
+        record = build_event_record(event.id, session.id, now, order_number=number, event_type=event.type)
+        self._put(record)
+
+    def _put(self, record: Record) -> None:
+        item = to_wire(record)
+        self.written.append(item)
+        self.world.memory.put_item(TableName=self.world.table, Item=item)
+
+
+def _is_sale(session: SessionSpec) -> bool:
+    is_paid = session.mode == "payment" and session.payment_status != "unpaid"
+    return is_paid and user_id(session) is not None

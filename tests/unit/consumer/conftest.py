@@ -1,0 +1,32 @@
+"""The consumer between a table, a queue and Stripe in memory."""
+
+import pytest
+
+from testkit.batches import USER, ConsumerHarness, a_fetched_session
+from testkit.builders import a_message
+
+
+@pytest.fixture
+def consumer():
+    return ConsumerHarness()
+
+
+@pytest.fixture
+def missing(consumer):
+    """Return a function that sells a session and returns the message of its missing order."""
+
+    def sell(session_id="cs_1", answer=None, **changes):
+        consumer.answers[session_id] = answer or a_fetched_session(session_id)
+        return a_message(**{"session_id": session_id, "user_id": USER} | changes)
+
+    return sell
+
+
+@pytest.fixture
+def unpaid():
+    """Return a function that builds the message of a session that needs no request to Stripe."""
+
+    def build(session_id="cs_1", **changes):
+        return a_message(session_id=session_id, payment_status="unpaid", **changes)
+
+    return build
