@@ -71,7 +71,7 @@ def wait_for_refusal(shop, action):
 
 @pytest.mark.parametrize("action", removed_actions(PRODUCER))
 def test_producer_without_a_permission_fails_and_names_it(open_shop_from, action):
-    # Enough sessions for a second invocation, which needs a permission of its own.
+    # Enough sessions for a second invocation, which needs another permission.
     shop = open_shop_from(without(PRODUCER, action), MaxSessions=10)
     shop.stack.pause_consumer()
     night = shop.night()
