@@ -12,7 +12,7 @@ from recon.domain.run import RunStatus
 from recon.dynamodb.records import run_key
 from recon.dynamodb.table import Table
 from recon.timestamps import to_iso, to_run_id
-from sandbox.stack import STRIPE_KEY, Parameters, Stack, deployed, wait_until
+from sandbox.stack import STRIPE_KEY, Parameters, SandboxStack, deployed, wait_until
 from testkit.emulator import Emulator
 from testkit.emulator.process import EmulatorError
 from testkit.fake_stripe import FakeStripe, RateLimits
@@ -59,6 +59,6 @@ def measured_seconds(shop: Shop) -> float:
     return seconds
 
 
-def is_done(stack: Stack, run_id: str) -> bool:
+def is_done(stack: SandboxStack, run_id: str) -> bool:
     run = Table(stack.client("dynamodb"), stack.table).get(run_key(run_id))
     return run is not None and run["status"] == RunStatus.DONE

@@ -1,6 +1,6 @@
 """Deploys infra/template.yaml on the emulated AWS, as `aws cloudformation package` and `deploy` do on AWS.
 
-What belongs to the shop is made here, as the stack never does: the table and the parameter with the key.
+It also creates the table and the parameter with the key, which belong to the shop and not to the stack.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ from infra.build import (
     list_files,
     write_zip,
 )
-from sandbox.template import emulated
-from testkit.emulator import Clients
+from sandbox.template import remove_unsupported
+from testkit.emulator import AwsClients
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (
@@ -44,8 +44,7 @@ STRIPE_KEY = "sk_test_sandbox"
 
 type Parameters = Mapping[str, str | int | float]
 
-# The emulator leaves <aws.scheduler.scheduled-time> as it is, which no producer understands; the sandbox
-# plays the schedule itself.
+# The emulator does not replace <aws.scheduler.scheduled-time>, so the sandbox invokes the producer itself.
 SANDBOX_PARAMETERS: Parameters = MappingProxyType({"ScheduleState": "DISABLED"})
 
 DEPLOY_SECONDS = 60.0
@@ -53,16 +52,16 @@ POLL_SECONDS = 0.05
 
 
 class StackError(Exception):
-    """The template was refused or a resource of it failed; the message gives each reason."""
+    """CloudFormation refused the template, or a resource failed. The message has each reason."""
 
 
 class InvocationError(Exception):
-    """A function raised or ended; the message is what it answered."""
+    """A function raised an error or ended. The message is its response."""
 
 
 @dataclass(frozen=True)
-class Stack:
-    """One deployed stack with its shop: names, addresses and what one does with them."""
+class SandboxStack:
+    """A deployed stack with its shop."""
 
     name: str
     endpoint: str
@@ -74,19 +73,19 @@ class Stack:
     consumer: str
     mapping_id: str
     schedule: str
-    client: Clients
+    client: AwsClients
 
     def invoke_producer(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The producer's answer. Raises InvocationError if it raised."""
+        """Return the producer's response. Raise InvocationError if it raised."""
         return invoke(self.client, self.producer, event)
 
     def start_producer(self, event: Mapping[str, Any]) -> None:
-        """Invokes the producer as a schedule does: Lambda takes the event and answers nothing."""
+        """Invoke the producer asynchronously, as a schedule does."""
         client = self.client("lambda")
         client.invoke(FunctionName=self.producer, InvocationType="Event", Payload=json.dumps(event))
 
     def logs(self, function: str) -> list[str]:
-        """All lines that the function has logged, oldest first. None after the stack is deleted."""
+        """Return all log lines of a function, oldest first. There are none after the stack is deleted."""
         client = self.client("logs")
         pages = client.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{function}")
         with suppress(client.exceptions.ResourceNotFoundException):
@@ -94,7 +93,7 @@ class Stack:
         return []
 
     def update_environment(self, function: str, changes: Mapping[str, str | None]) -> None:
-        """Sets variables of a deployed function; None removes one. Its next invocation is a cold start."""
+        """Set variables of a deployed function; None removes one. The next invocation is a cold start."""
         client = self.client("lambda")
         now = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
         wanted = {name: value for name, value in (now | dict(changes)).items() if value is not None}
@@ -104,15 +103,15 @@ class Stack:
         put_stripe_key(self.client, self.secret_parameter, key)
 
     def pause_consumer(self) -> None:
-        """Messages stay in the queue until `resume_consumer`."""
+        """Leave messages in the queue until `resume_consumer`."""
         self.client("lambda").update_event_source_mapping(UUID=self.mapping_id, Enabled=False)
 
     def resume_consumer(self) -> None:
         self.client("lambda").update_event_source_mapping(UUID=self.mapping_id, Enabled=True)
 
     def delete(self) -> None:
-        """Deletes the stack and ends its functions' processes, then deletes the shop's table and key."""
-        # First and by name: the emulator lets the processes of a function live that CloudFormation deletes.
+        """Delete the stack, its functions' processes, and the shop's table and key."""
+        # First and by name: the emulator does not end the processes of functions that CloudFormation deletes.
         client = self.client("lambda")
         for function in (self.producer, self.consumer):
             with suppress(client.exceptions.ResourceNotFoundException):
@@ -123,14 +122,14 @@ class Stack:
 
 
 def deploy(
-    client: Clients,
+    client: AwsClients,
     parameters: Parameters = SANDBOX_PARAMETERS,
     name: str | None = None,
     template: Path = TEMPLATE,
-) -> Stack:
-    """Makes a shop (table and key) and deploys the template for it, under a fresh name unless one is given.
+) -> SandboxStack:
+    """Create a shop (table and key) and deploy the template for it, by default with a new name.
 
-    `parameters` are the template's own; CommerceTable and StripeSecretParameter follow from the name.
+    `parameters` are those of the template. CommerceTable and StripeSecretParameter result from the name.
     """
     name = name or f"sync-{uuid.uuid4().hex[:8]}"
     table, secret_parameter = f"{name}-shop", f"/{name}/stripe-key"
@@ -138,10 +137,10 @@ def deploy(
     put_stripe_key(client, secret_parameter, STRIPE_KEY)
     shop = {"CommerceTable": table, "StripeSecretParameter": secret_parameter}
     given = {**SANDBOX_PARAMETERS, **parameters, **shop}
-    outputs = deploy_template(client, name, packaged(client, template), given)
+    outputs = deploy_template(client, name, package_template(client, template), given)
     make_concurrency_a_number(client, outputs["MappingId"])
     allow_recursion(client, outputs["ProducerName"])
-    return Stack(
+    return SandboxStack(
         name=name,
         endpoint=client.endpoint,
         table=table,
@@ -158,9 +157,9 @@ def deploy(
 
 @contextmanager
 def deployed(
-    client: Clients, parameters: Parameters = SANDBOX_PARAMETERS, template: Path = TEMPLATE
-) -> Iterator[Stack]:
-    """A stack that is there inside the block and deleted after it."""
+    client: AwsClients, parameters: Parameters = SANDBOX_PARAMETERS, template: Path = TEMPLATE
+) -> Iterator[SandboxStack]:
+    """Deploy a stack for the block and delete it afterwards."""
     stack = deploy(client, parameters, template=template)
     try:
         yield stack
@@ -168,26 +167,27 @@ def deployed(
         stack.delete()
 
 
-def make_concurrency_a_number(client: Clients, mapping_id: str) -> None:
-    """The emulator keeps a parameter of type Number as text here, where CloudFormation makes it a number; its
-    poller then compares the two and never polls."""
+def make_concurrency_a_number(client: AwsClients, mapping_id: str) -> None:
+    """Convert the maximum concurrency of the mapping to a number, as CloudFormation does.
+
+    The emulator leaves it a text, which its poller compares with a number and then never polls.
+    """
     mappings = client("lambda")
     scaling = mappings.get_event_source_mapping(UUID=mapping_id).get("ScalingConfig", {})
     concurrency = int(scaling.get("MaximumConcurrency", 2))
     mappings.update_event_source_mapping(UUID=mapping_id, ScalingConfig={"MaximumConcurrency": concurrency})
 
 
-def allow_recursion(client: Clients, producer: str) -> None:
-    """The emulator stops a function that goes on calling itself, as Lambda does, and overlooks that the
-    template allows the producer to."""
+def allow_recursion(client: AwsClients, producer: str) -> None:
+    """Allow the producer to invoke itself, which the emulator does not read from the template."""
     if "RecursiveLoop: Allow" in TEMPLATE.read_text():
         client("lambda").put_function_recursion_config(FunctionName=producer, RecursiveLoop="Allow")
 
 
-# --- the shop -----------------------------------------------------------------------------------------------
+# The shop
 
 
-def create_table(client: Clients, table: str) -> None:
+def create_table(client: AwsClients, table: str) -> None:
     client("dynamodb").create_table(
         TableName=table,
         KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
@@ -199,17 +199,17 @@ def create_table(client: Clients, table: str) -> None:
     )
 
 
-def put_stripe_key(client: Clients, parameter: str, key: str) -> None:
-    # Out of band, as on AWS: CloudFormation cannot make a SecureString.
+def put_stripe_key(client: AwsClients, parameter: str, key: str) -> None:
+    # Outside of the stack, since CloudFormation cannot create a SecureString.
     client("ssm").put_parameter(Name=parameter, Value=key, Type="SecureString", Overwrite=True)
 
 
-# --- code ---------------------------------------------------------------------------------------------------
+# Code
 
 
-def packaged(client: Clients, path: Path = TEMPLATE) -> str:
-    """The template as the emulator can deploy it, with each function's code in the emulator's S3."""
-    template = emulated(path.read_text())
+def package_template(client: AwsClients, path: Path = TEMPLATE) -> str:
+    """Return a template that the emulator can deploy, with each function's code in the emulator's S3."""
+    template = remove_unsupported(path.read_text())
     for function in FUNCTIONS:
         local, remote = f"../build/{function}", upload(client, bundle(function))
         if template.count(local) != 1:
@@ -218,15 +218,15 @@ def packaged(client: Clients, path: Path = TEMPLATE) -> str:
     return template
 
 
-def upload(client: Clients, archive: Path) -> str:
+def upload(client: AwsClients, archive: Path) -> str:
     known = client("s3").list_objects_v2(Bucket=bucket(client), Prefix=archive.name).get("KeyCount", 0)
     if not known:
         client("s3").put_object(Bucket=BUCKET, Key=archive.name, Body=archive.read_bytes())
     return f"s3://{BUCKET}/{archive.name}"
 
 
-def bucket(client: Clients) -> str:
-    """The packages' bucket, made when it is first asked for."""
+def bucket(client: AwsClients) -> str:
+    """Return the bucket of the packages, created if needed."""
     s3 = client("s3")
     if BUCKET not in [found["Name"] for found in s3.list_buckets()["Buckets"]]:
         s3.create_bucket(Bucket=BUCKET)
@@ -234,13 +234,13 @@ def bucket(client: Clients) -> str:
 
 
 def bundle(function: str) -> Path:
-    """The zip of a function for this machine, built anew when its sources or the lock file have changed."""
+    """Return the zip of a function for this machine, rebuilt if its sources or the lock file changed."""
     dependencies = install_dependencies(BuildOptions(platform="host"))
     archive = BUNDLES / f"{function}-{sources_hash(function, dependencies.name)}.zip"
     if not archive.exists():
         BUNDLES.mkdir(parents=True, exist_ok=True)
         drop_old_bundles()
-        # Several processes may do this at once: each makes its own and renames it, which is atomic.
+        # Several processes may do this at the same time, so each creates its own and renames it atomically.
         with tempfile.TemporaryDirectory(dir=BUNDLES) as draft:
             folder = assemble(function, Path(draft) / function, dependencies)
             write_zip(folder, Path(draft) / archive.name).rename(archive)
@@ -262,13 +262,13 @@ def drop_old_bundles() -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-# --- CloudFormation -----------------------------------------------------------------------------------------
+# CloudFormation
 
 
-def deploy_template(client: Clients, name: str, template: str, parameters: Parameters) -> dict[str, str]:
-    """The stack's outputs. Raises StackError with every reason CloudFormation gives."""
+def deploy_template(client: AwsClients, name: str, template: str, parameters: Parameters) -> dict[str, str]:
+    """Create a stack and return its outputs. Raise StackError with every reason of CloudFormation."""
     formation = client("cloudformation")
-    # By way of the bucket, as with `--s3-bucket`: it is larger than the 51,200 bytes of a request.
+    # From a bucket, as with `--s3-bucket`, since it is larger than the 51,200 bytes of a request.
     key = f"{hashlib.sha256(template.encode()).hexdigest()[:16]}.yaml"
     client("s3").put_object(Bucket=bucket(client), Key=key, Body=template.encode())
     change = formation.create_change_set(
@@ -276,7 +276,7 @@ def deploy_template(client: Clients, name: str, template: str, parameters: Param
         ChangeSetName="deploy",
         ChangeSetType="CREATE",
         TemplateURL=f"{client.endpoint}/{BUCKET}/{key}",
-        Parameters=as_list(parameters),
+        Parameters=to_parameter_list(parameters),
         Capabilities=["CAPABILITY_IAM"],
     )["Id"]
     await_change_set(client, change)
@@ -284,11 +284,11 @@ def deploy_template(client: Clients, name: str, template: str, parameters: Param
     return await_stack(client, name)
 
 
-def as_list(parameters: Parameters) -> "list[ParameterTypeDef]":
+def to_parameter_list(parameters: Parameters) -> "list[ParameterTypeDef]":
     return [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()]
 
 
-def await_change_set(client: Clients, change: str) -> None:
+def await_change_set(client: AwsClients, change: str) -> None:
     def settled() -> "DescribeChangeSetOutputTypeDef | None":
         described = client("cloudformation").describe_change_set(ChangeSetName=change)
         return described if described["Status"] in {"CREATE_COMPLETE", "FAILED"} else None
@@ -298,7 +298,7 @@ def await_change_set(client: Clients, change: str) -> None:
         raise StackError(described.get("StatusReason", "the change set failed"))
 
 
-def await_stack(client: Clients, name: str) -> dict[str, str]:
+def await_stack(client: AwsClients, name: str) -> dict[str, str]:
     def settled() -> "StackTypeDef | None":
         stack = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         busy = stack["StackStatus"].endswith("_IN_PROGRESS")
@@ -310,29 +310,29 @@ def await_stack(client: Clients, name: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def delete_stack(client: Clients, name: str) -> None:
-    """Deletes what the template made."""
+def delete_stack(client: AwsClients, name: str) -> None:
+    """Delete the stack and wait until it is deleted."""
     client("cloudformation").delete_stack(StackName=name)
     wait_until(lambda: not stack_exists(client, name), f"{name} is deleted")
 
 
-def failures(client: Clients, name: str) -> str:
+def failures(client: AwsClients, name: str) -> str:
     events = client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
     failed = [event for event in reversed(events) if event.get("ResourceStatus", "").endswith("FAILED")]
     return "\n".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}" for event in failed)
 
 
-def stack_exists(client: Clients, name: str) -> bool:
+def stack_exists(client: AwsClients, name: str) -> bool:
     pages = client("cloudformation").get_paginator("list_stacks").paginate()
     stacks = [stack for page in pages for stack in page["StackSummaries"] if stack["StackName"] == name]
     return any(stack["StackStatus"] != "DELETE_COMPLETE" for stack in stacks)
 
 
-# --- functions ----------------------------------------------------------------------------------------------
+# Functions
 
 
-def invoke(client: Clients, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
-    """The function's answer, an object. Raises InvocationError with its error's type, text and trace."""
+def invoke(client: AwsClients, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the function's response. Raise InvocationError with the type, text and trace of its error."""
     response = client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
     answer: dict[str, Any] = json.loads(response["Payload"].read())
     if response.get("FunctionError"):
@@ -341,7 +341,7 @@ def invoke(client: Clients, function: str, event: Mapping[str, Any]) -> dict[str
 
 
 def wait_until[T](probe: Callable[[], T | None], what: str, timeout: float = DEPLOY_SECONDS) -> T:
-    """The first truthy value that `probe` gives. Raises TimeoutError that says what did not happen."""
+    """Return the first truthy value of `probe`. Raise TimeoutError with `what` did not happen."""
     deadline = time.monotonic() + timeout
     while not (value := probe()):
         if time.monotonic() > deadline:

@@ -1,13 +1,13 @@
-"""The template as the emulated AWS can deploy it: the real one without what the emulator does not know.
+"""The template for the emulated AWS: the real one without the resources that the emulator does not support.
 
-Resources are cut out as text, so that nothing else of the file can change on the way.
+Resources are removed from the text, so that nothing else can change.
 """
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-# What a resource's text holds -> why the emulator cannot make it.
+# A part of a resource's text, and why the emulator cannot create the resource.
 NOT_EMULATED: Mapping[str, str] = MappingProxyType(
     {
         "Type: AWS::Logs::QueryDefinition": "the emulator refuses the type as unknown",
@@ -19,10 +19,10 @@ _RESOURCES = re.compile(r"^Resources:\n(.*?)(?=^\S)", re.MULTILINE | re.DOTALL)
 _RESOURCE = re.compile(r"^  (\w+):.*\n(?:(?:    .*| *)\n)*", re.MULTILINE)
 
 
-def emulated(template: str) -> str:
-    """`template` without the resources that the emulator cannot make."""
+def remove_unsupported(template: str) -> str:
+    """Return the template without the resources that the emulator cannot create."""
 
-    def kept(resource: re.Match[str]) -> str:
+    def keep(resource: re.Match[str]) -> str:
         return "" if any(marker in resource[0] for marker in NOT_EMULATED) else resource[0]
 
-    return _RESOURCES.sub(lambda section: _RESOURCE.sub(kept, section[0]), template)
+    return _RESOURCES.sub(lambda section: _RESOURCE.sub(keep, section[0]), template)

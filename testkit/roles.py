@@ -1,13 +1,14 @@
-"""What infra/template.yaml grants to each role, as data."""
+"""The permissions that infra/template.yaml grants to each role, as data."""
 
 import re
 from functools import cache
+from typing import Any
 
 from infra.build import ROOT
 
 PATH = ROOT / "infra" / "template.yaml"
-# What services of AWS do in the name of a function's role; all else its code calls. Logs and traces are
-# Lambda's, keys are used by SSM and SQS, the queue is read by Lambda's poller.
+# What AWS services do with a function's role; its code calls everything else. Lambda writes logs and traces,
+# SSM and SQS use keys, and Lambda's poller reads the queue.
 LAMBDA = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -23,45 +24,47 @@ WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 
 
 @cache
-def template():
-    """With the long forms of all tags."""
-    from cfnlint.decode import decode_str  # noqa: PLC0415 - takes seconds, which not every session has to wait
+def load_template() -> Any:
+    """Return the template with the long forms of all tags."""
+    # The import takes seconds, which most test sessions need not spend.
+    from cfnlint.decode import decode_str  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return decode_str(PATH.read_text())[0]
 
 
-def statements(role):
-    """Those of a role, the optional ones included."""
-    policies = map(wanted, template()["Resources"][role]["Properties"]["Policies"])
-    return [wanted(statement) for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+def list_statements(role: str) -> list[Any]:
+    """Return the policy statements of a role, including the optional ones."""
+    policies = map(resolve_condition, load_template()["Resources"][role]["Properties"]["Policies"])
+    statements = (one for policy in policies for one in policy["PolicyDocument"]["Statement"])
+    return list(map(resolve_condition, statements))
 
 
-def wanted(optional):
-    """What is there when its condition holds."""
+def resolve_condition(optional: Any) -> Any:
+    """Return the value for a true condition."""
     return optional["Fn::If"][1] if "Fn::If" in optional else optional
 
 
-def actions(statement):
+def list_actions(statement: Any) -> list[str]:
     action = statement["Action"]
     return [action] if isinstance(action, str) else action
 
 
-def granted(role):
-    return {action for statement in statements(role) for action in actions(statement)}
+def granted_actions(role: str) -> set[str]:
+    return {action for statement in list_statements(role) for action in list_actions(statement)}
 
 
-def write_patterns(role):
-    """The partition keys that a role may write."""
+def write_patterns(role: str) -> set[str]:
+    """Return the patterns of the partition keys that a role may write."""
     [keys] = {
         tuple(statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
-        for statement in statements(role)
-        if WRITES & set(actions(statement))
+        for statement in list_statements(role)
+        if WRITES & set(list_actions(statement))
     }
     return set(keys)
 
 
-def without(role, action):
-    """The template's text with another name in the place of one action of a role."""
+def template_without(role: str, action: str) -> str:
+    """Return the template's text with one action of a role replaced by a name that does not exist."""
     text = PATH.read_text()
     [block] = re.findall(rf"^  {role}:\n(?:(?:    .*)?\n)+", text, re.MULTILINE)
     changed, count = re.subn(rf"{action}\b", f"{action}Removed", block)

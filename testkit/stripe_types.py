@@ -1,4 +1,4 @@
-"""The pinned stripe library's own types, resolved: what each object has, and of what type."""
+"""The types of the pinned stripe library: the properties of each object and their resolved types."""
 
 import ast
 import importlib
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, get_origin, get_type_hints
 
 
 class NamesForTypeChecking(Mapping[str, Any]):
-    """What a module of the library imports only for type checkers, imported when its annotations are read."""
+    """The names that a module of the library imports only for type checkers, imported on access."""
 
     def __init__(self, module_name: str) -> None:
         tree = ast.parse(inspect.getsource(sys.modules[module_name]))
@@ -38,7 +38,7 @@ _names = cache(NamesForTypeChecking)
 
 @cache
 def properties(cls: type[Any]) -> dict[str, Any]:
-    """The annotated properties of one class of the library, types resolved."""
+    """Return the annotated properties of one class of the library with resolved types."""
     hints = get_type_hints(cls, vars(sys.modules[cls.__module__]), _names(cls.__module__))
     own = {name for base in cls.__mro__ if base.__module__ == cls.__module__ for name in base.__annotations__}
     return {

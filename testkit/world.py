@@ -1,8 +1,8 @@
-"""The two real handlers between doubles of everything they talk to, on a clock that the test moves.
+"""Both handlers with doubles of everything that they call, on a clock that the test controls.
 
-Stripe is the sandbox's server over real HTTP and the real library; DynamoDB and SQS are in memory (or
-whatever client is given); Lambda's poller, batches and redrive behave as on AWS. Time passes only when
-somebody sleeps or the test says so.
+Stripe is the fake server over real HTTP with the real library. DynamoDB and SQS are in memory, unless
+another DynamoDB client is given. Lambda's poller, batches and redrive behave as on AWS. Time passes only when
+the code sleeps or the test advances the clock.
 """
 
 import contextlib
@@ -33,21 +33,21 @@ from recon.stripe.rate_limiter import RateLimiter
 from recon.telemetry import Telemetry
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.faults import Faulty, History
+from testkit.doubles.faults import CallHistory, Faulty
 from testkit.doubles.poller import Delivery, LambdaPoller
 from testkit.doubles.sqs import MemorySQS
 from testkit.fake_stripe import FakeStripe, SessionSpec
+from testkit.shapes import JsonObject
 
 KEY = "sk_test_right"
 SCHEDULED = {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z"}
 FUNCTION_TIMEOUT = 60
-type Item = dict[str, Any]
 _numbers = itertools.count()
 
 
 @dataclass
-class Context:
-    """Lambda's context object, as far as the handlers look at it."""
+class LambdaContext:
+    """The attributes of Lambda's context object that the handlers use."""
 
     clock: FakeTime
     timeout: float = FUNCTION_TIMEOUT
@@ -63,19 +63,19 @@ class Context:
 
 
 class FakeLambda:
-    """Keeps what the producer sends to itself."""
+    """A Lambda client that stores the events that the producer sends to itself."""
 
     def __init__(self) -> None:
-        self.events: list[Item] = []
+        self.events: list[JsonObject] = []
 
-    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: str) -> Item:  # noqa: N803 - boto3's names
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: str) -> JsonObject:  # noqa: N803 - boto3's names
         assert (FunctionName, InvocationType) == ("nightly-producer", "Event")
         self.events.append(json.loads(Payload))
         return {"StatusCode": 202}
 
 
 class FakeSSM:
-    """The one parameter, and how often it was read. `hangs`: seconds until a read fails."""
+    """An SSM client with one parameter. `reads` counts; `hangs` is how many seconds a read takes to fail."""
 
     def __init__(self, value: str = KEY, clock: FakeTime | None = None) -> None:
         self.value = value
@@ -83,7 +83,7 @@ class FakeSSM:
         self.hangs = 0.0
         self.reads = 0
 
-    def get_parameter(self, *, Name: str, WithDecryption: bool) -> Item:  # noqa: N803 - boto3's names
+    def get_parameter(self, *, Name: str, WithDecryption: bool) -> JsonObject:  # noqa: N803 - boto3's names
         assert WithDecryption
         self.reads += 1
         if self.hangs and self.clock:
@@ -93,7 +93,7 @@ class FakeSSM:
 
 
 class World:
-    """A shop at night. `dynamodb` is any client, with a table of that name; `env` overrides settings."""
+    """A shop at night. `dynamodb` is a client with a table of that name; `env` overrides settings."""
 
     def __init__(self, stripe: FakeStripe, dynamodb: Any = None, table: str = TABLE, **env: str) -> None:
         self.table = table
@@ -101,7 +101,7 @@ class World:
         self.rng = random.Random(7)
         self.stripe = stripe
         self.memory = dynamodb or self._memory()
-        self.history = History()
+        self.history = CallHistory()
         self.dynamodb = Faulty(self.memory, history=self.history)
         self.memory_sqs = MemorySQS(self.clock)
         self.sqs = Faulty(self.memory_sqs, history=self.history)
@@ -119,7 +119,7 @@ class World:
         self.pool = ThreadPoolExecutor(8)
         self.rate_limiter = RateLimiter(10_000, self.clock)
         self.connection: StripeConnection | None = None
-        # Long enough for a busy machine; a test that lets Stripe hang makes it shorter.
+        # Long enough for a busy machine. A test in which Stripe hangs makes it shorter.
         self.stripe_timeout = 5.0
 
     @cached_property
@@ -142,7 +142,7 @@ class World:
         return load_settings(base | env)
 
     def connect(self, _timeout: float = 0) -> StripeConnection:
-        """Made when first asked for, as in the functions."""
+        """Return the connection, created on first use as in the functions."""
         if self.connection is None:
             key = StripeKey(self.settings, lambda: self.ssm)  # type: ignore[arg-type, return-value]
             self.connection = StripeConnection(
@@ -158,43 +158,43 @@ class World:
     # Handlers
 
     def produce(self, event: object = SCHEDULED, *, timeout: float = 900) -> Any:
-        """The producer's answer to an event."""
+        """Return the producer's response to an event."""
         with self._wired():
-            context = Context(self.clock, timeout)
+            context = LambdaContext(self.clock, timeout)
             self.clock.limit = self.clock.now + timeout
             return producer_function.lambda_handler(event, context)  # type: ignore[arg-type]
 
-    def body(self, event: object = SCHEDULED) -> Item:
-        """The answer's body, after all invocations that the run takes."""
+    def body(self, event: object = SCHEDULED) -> JsonObject:
+        """Return the body of the response after all invocations of a run."""
         answer = self.produce(event)
         assert answer["statusCode"] == 200, answer
         return self.hop_all() or answer["body"]
 
     @property
-    def hops(self) -> list[Item]:
-        """The events that the producer has sent to itself and that nobody has taken yet."""
-        events: list[Item] = self.lambda_client.events
+    def hops(self) -> list[JsonObject]:
+        """The events that the producer sent to itself and that are not delivered yet."""
+        events: list[JsonObject] = self.lambda_client.events
         return events
 
-    def hop_all(self) -> Item | None:
-        """The producer's invocations of itself, one after the other; the last one's body."""
+    def hop_all(self) -> JsonObject | None:
+        """Deliver the producer's invocations of itself. Return the body of the last response."""
         body = None
         while self.hops:
             body = self.produce(self.hops.pop(0))["body"]
         return body
 
-    def handle(self, event: Item, context: Any = None) -> Any:
+    def handle(self, event: JsonObject, context: Any = None) -> Any:
         with self._wired():
-            context = context or Context(self.clock)
+            context = context or LambdaContext(self.clock)
             self.clock.limit = self.clock.now + context.timeout
             return consumer_function.lambda_handler(event, context)
 
     def deliver(self, batch_size: int = 25) -> Delivery | None:
-        """One invocation of the consumer with what is visible now."""
-        return self.poller.deliver(self.handle, batch_size, Context(self.clock))
+        """Invoke the consumer once with the messages that are visible."""
+        return self.poller.deliver(self.handle, batch_size, LambdaContext(self.clock))
 
     def drain(self, batch_size: int = 25) -> int:
-        """Consumes until the queue is empty, waiting as long as messages have to wait. Answers how often."""
+        """Consume until the queue is empty, waiting for hidden messages. Return how many invocations."""
         invocations = 0
         while self.memory_sqs.messages(self.queue):
             if self.deliver(batch_size):
@@ -204,8 +204,8 @@ class World:
             assert invocations < 1000, "the queue never empties"
         return invocations
 
-    def night(self, event: object = SCHEDULED) -> Item:
-        """A whole run: produced, consumed, and its record."""
+    def night(self, event: object = SCHEDULED) -> JsonObject:
+        """Produce and consume a whole run. Return its record."""
         run_id = self.body(event)["runId"]
         self.drain()
         return self.run(run_id)
@@ -246,8 +246,8 @@ class World:
         self.stripe.store.add(spec)
         return spec
 
-    def webhook_writes(self, session_id: str, user: str, at: int, **changes: Any) -> Item:
-        """The webhook's order: its own sort key, no `source`."""
+    def webhook_writes(self, session_id: str, user: str, at: int, **changes: Any) -> JsonObject:
+        """Put an order as the webhook writes it: with another sort key and without `source`."""
         order = {
             "PK": f"USER#{user}",
             "SK": f"ORDER#{at}#{session_id}",
@@ -264,10 +264,11 @@ class World:
         for _ in range(times):
             self.memory_sqs.send_message(QueueUrl=self.queue, MessageBody=body)
 
-    # What is there
+    # Reading the table and the queues
 
-    def items(self) -> list[Item]:
-        found, request = [], {"TableName": self.table, "ConsistentRead": True}
+    def items(self) -> list[JsonObject]:
+        request: JsonObject = {"TableName": self.table, "ConsistentRead": True}
+        found: list[JsonObject] = []
         while True:
             answer = self.memory.scan(**request)
             found += [plain(item) for item in answer["Items"]]
@@ -275,53 +276,53 @@ class World:
                 return found
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def item(self, pk: str, sk: str) -> Item | None:
+    def item(self, pk: str, sk: str) -> JsonObject | None:
         answer = self.memory.get_item(
             TableName=self.table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True
         )
         return plain(answer["Item"]) if "Item" in answer else None
 
-    def orders(self, session_id: str | None = None) -> list[Item]:
+    def orders(self, session_id: str | None = None) -> list[JsonObject]:
         return [
             item
             for item in self.items()
             if item["SK"].startswith("ORDER#") and session_id in (None, item["orderId"])
         ]
 
-    def run(self, run_id: str = RUN) -> Item:
+    def run(self, run_id: str = RUN) -> JsonObject:
         return self.item("SYSTEM", f"STRIPE_ORDER_SYNC#{run_id}") or {}
 
-    def state(self) -> Item:
+    def state(self) -> JsonObject:
         return self.item("SYSTEM", "STRIPE_ORDER_SYNC") or {}
 
-    def outcome(self, session_id: str, run_id: str = RUN) -> Item | None:
+    def outcome(self, session_id: str, run_id: str = RUN) -> JsonObject | None:
         return self.item(f"SYNC_RUN#{run_id}", f"SESSION#{session_id}")
 
-    def counters(self, run_id: str = RUN) -> tuple[int, int, int, int, int]:
-        """(enqueued, processed, created, skipped, errors) of a run."""
+    def counters(self, run_id: str = RUN) -> tuple[int, ...]:
+        """Return (enqueued, processed, created, skipped, errors) of a run."""
         run = self.run(run_id)
-        return tuple(run.get(name, 0) for name in COUNTERS)  # type: ignore[return-value]
+        return tuple(run.get(name, 0) for name in COUNTERS)
 
-    def state_counters(self) -> tuple[int, int, int, int, int]:
+    def state_counters(self) -> tuple[int, ...]:
         state = self.state()
-        return tuple(state.get(f"lastSync{name.capitalize()}", 0) for name in COUNTERS)  # type: ignore[return-value]
+        return tuple(state.get(f"lastSync{name.capitalize()}", 0) for name in COUNTERS)
 
     def check_books(self, run_id: str = RUN) -> None:
-        """The counters of a run are what its outcomes say."""
+        """Assert that the counters of a run match its outcomes."""
         outcomes = [item["outcome"] for item in self.items() if item["PK"] == f"SYNC_RUN#{run_id}"]
         expected = [len(outcomes), *(outcomes.count(kind) for kind in ("created", "skipped", "error"))]
         assert list(self.counters(run_id)[1:]) == expected
 
-    def dead(self) -> list[Item]:
+    def dead(self) -> list[JsonObject]:
         return [json.loads(body) for body in self.memory_sqs.bodies(self.dlq)]
 
 
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
 
 
-def wire(item: Item) -> Item:
+def wire(item: JsonObject) -> JsonObject:
     return {name: TypeSerializer().serialize(value) for name, value in item.items()}
 
 
-def plain(item: Item) -> Item:
+def plain(item: JsonObject) -> JsonObject:
     return {name: TypeDeserializer().deserialize(value) for name, value in item.items()}

@@ -11,7 +11,7 @@ from threading import Event, Lock
 from typing import Any
 
 from bench.stage.stage import Stage
-from testkit.doubles.faults import Call, Fault, Faulty, conflict
+from testkit.doubles.faults import ClientCall, Fault, Faulty, conflict
 
 type Key = tuple[str, str]
 
@@ -26,7 +26,7 @@ class Contention:
         self._held_until: dict[Key, float] = {}
         self.conflicts = 0
 
-    def __call__(self, call: Call) -> Fault | None:
+    def __call__(self, call: ClientCall) -> Fault | None:
         if call.method != "transact_write_items":
             return None
         keys = list(_keys(call.arguments["TransactItems"]))

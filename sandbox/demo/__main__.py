@@ -16,8 +16,8 @@ from recon.errors import SyncError
 from sandbox.demo.account_story import stripe_key, tell_account_story
 from sandbox.demo.options import HOME, Options, options_from
 from sandbox.demo.scenes import DemoError
-from sandbox.demo.screen import Screen, terminal_screen
-from sandbox.demo.services import ServiceError, Services, is_up, keep_proxies_away, running, stop
+from sandbox.demo.screen import DemoScreen, terminal_screen
+from sandbox.demo.services import DemoServices, ServiceError, is_up, keep_proxies_away, running, stop
 from sandbox.demo.shop_story import tell_shop_story
 from sandbox.stack import InvocationError, StackError
 from testkit.emulator import EmulatorError
@@ -77,7 +77,7 @@ def told(failure: Exception) -> str:
     return str(failure) if isinstance(failure, DemoError) else f"{type(failure).__name__}: {failure}"
 
 
-def run(screen: Screen, options: Options) -> int:
+def run(screen: DemoScreen, options: Options) -> int:
     if options.stop:
         stopped = stop(options.home)
         screen.plain("Stopped: nothing is up any more." if stopped else "Nothing is up.")
@@ -95,7 +95,7 @@ def run(screen: Screen, options: Options) -> int:
     return code
 
 
-def start(screen: Screen, options: Options, up: ExitStack) -> Services:
+def start(screen: DemoScreen, options: Options, up: ExitStack) -> DemoServices:
     """What is up until `up` is closed."""
     home = options.home if options.keep else None
     with screen.step("Start an emulated AWS" + ("" if options.real_stripe else " and a fake Stripe")):
@@ -105,7 +105,7 @@ def start(screen: Screen, options: Options, up: ExitStack) -> Services:
     return services
 
 
-def tell(screen: Screen, services: Services, options: Options) -> int:
+def tell(screen: DemoScreen, services: DemoServices, options: Options) -> int:
     if services.stripe_url is None:
         return tell_account_story(screen, services, options, os.environ, stop_command(options))
     return tell_shop_story(screen, services, options, services.stripe_url, stop_command(options))
@@ -117,7 +117,7 @@ def stop_command(options: Options) -> str:
     return f'make demo ARGS="--stop --home {options.home}"'
 
 
-def ending(services: Services) -> str:
+def ending(services: DemoServices) -> str:
     if services.keep:
         return "AWS and Stripe are left up." if services.stripe else "AWS is left up."
     return "Nothing is left running."

@@ -1,4 +1,4 @@
-"""The pipeline over the user's own Stripe test account: Stripe is only read, the table is the sandbox's."""
+"""The pipeline with the user's own Stripe test account, which is only read, and the sandbox's table."""
 
 from collections.abc import Mapping
 
@@ -15,8 +15,8 @@ from sandbox.demo.scenes import (
     show_summary,
     verdict,
 )
-from sandbox.demo.screen import Screen
-from sandbox.demo.services import Services
+from sandbox.demo.screen import DemoScreen
+from sandbox.demo.services import DemoServices
 
 # Up to 500 sessions, each fetched with its lines at 20 requests a second, and three tries for each.
 RUN_SECONDS = 300.0
@@ -25,8 +25,10 @@ LIVE_KEYS = ("sk_live_", "rk_live_")
 
 
 def stripe_key(environ: Mapping[str, str]) -> str:
-    """The test key of the environment. Raises DemoError for none, for a live one, and for anything else;
-    no message holds any part of it."""
+    """Return the test key in the environment.
+
+    Raise DemoError if there is none or if it is no test key. No message contains any part of it.
+    """
     key = environ.get("STRIPE_SECRET", "").strip()
     if not key:
         raise DemoError("--real-stripe needs your test key (sk_test_… or rk_test_…) in STRIPE_SECRET")
@@ -38,9 +40,13 @@ def stripe_key(environ: Mapping[str, str]) -> str:
 
 
 def tell_account_story(
-    screen: Screen, services: Services, options: Options, environ: Mapping[str, str], stop_command: str
+    screen: DemoScreen,
+    services: DemoServices,
+    options: Options,
+    environ: Mapping[str, str],
+    stop_command: str,
 ) -> int:
-    """The exit code: 1 if a session that a run listed has not come to what it must."""
+    """Run the demo and return the exit code: 1 if a listed session has a wrong result."""
     stage = set_stage(screen, services, {"StripeApiBase": environ.get("STRIPE_API_BASE", "")})
     stage.stack.set_stripe_key(stripe_key(environ))
     client = services.client("dynamodb")

@@ -1,6 +1,6 @@
-"""What the table holds after a run, read with plain boto3 as anybody with read access would.
+"""The results of a run in the table, read with plain boto3 by anyone with read access.
 
-Nothing of a customer is read at all: the projections leave names, addresses and e-mails in the table.
+No personal data is read: the projections omit names, addresses and e-mail addresses.
 """
 
 from collections import Counter
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from testkit.invariants import Violation
+from testkit.shapes import JsonObject
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-type Item = dict[str, Any]
 
 # `source` and `items` are reserved words of DynamoDB.
 _NAMES = {"#source": "source", "#items": "items"}
@@ -23,8 +22,11 @@ _NAMES = {"#source": "source", "#items": "items"}
 
 @dataclass(frozen=True)
 class RecoveredOrder:
-    """An order that the sync wrote. `amount` is in the smallest unit; free orders have neither it nor a
-    currency. `items` are (name, quantity)."""
+    """An order that the sync wrote.
+
+    `amount` is in the smallest unit; free orders have neither an amount nor a currency. `items` are
+    (name, quantity).
+    """
 
     session_id: str
     number: str
@@ -35,11 +37,11 @@ class RecoveredOrder:
 
 
 def recovered_orders(client: "DynamoDBClient", table: str, run_id: str) -> list[RecoveredOrder]:
-    """The orders that a run wrote, by currency, the largest first; free ones come last.
+    """Return the orders that a run wrote, by currency, the largest first and free ones last.
 
-    A scan: right for a sandbox, too dear for a shop.
+    It scans the table, which is acceptable for a sandbox and too expensive for a shop.
     """
-    request: Item = {
+    request: JsonObject = {
         "ProjectionExpression": "orderId, orderNumber, createdAt, amount, currency, #items",
         "FilterExpression": "#source = :sync AND syncRunId = :run",
         "ExpressionAttributeNames": _NAMES,
@@ -53,13 +55,12 @@ def _rank(order: RecoveredOrder) -> tuple[bool, str, int, str]:
 
 
 def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued: int) -> list[Violation]:
-    """What is wrong after a run over an account whose truth nobody knows, in a table that was empty.
+    """Return what is wrong after a run with an unknown account and an empty table.
 
-    Then every session that a run looked at is created, with exactly one order, or skipped for a reason that
-    needs none.
+    Every listed session must have exactly one order, or must be skipped for a reason that needs none.
     """
     outcomes = _outcomes(client, table, run_id)
-    request: Item = {
+    request: JsonObject = {
         "ProjectionExpression": "stripeSessionId",
         "FilterExpression": "attribute_exists(stripeSessionId)",
     }
@@ -77,7 +78,7 @@ def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued:
     return problems
 
 
-def _wrong(outcome: Item, orders: int) -> str | None:
+def _wrong(outcome: JsonObject, orders: int) -> str | None:
     match outcome["outcome"], outcome.get("reason"):
         case "created", _:
             return None if orders == 1 else f"{orders} orders instead of 1"
@@ -89,8 +90,8 @@ def _wrong(outcome: Item, orders: int) -> str | None:
             return f"no order: {outcome.get('errorType', 'unknown')}"
 
 
-def _outcomes(client: "DynamoDBClient", table: str, run_id: str) -> dict[str, Item]:
-    """By session id."""
+def _outcomes(client: "DynamoDBClient", table: str, run_id: str) -> dict[str, JsonObject]:
+    """Return the outcomes of a run by session id."""
     pages = client.get_paginator("query").paginate(
         TableName=table,
         ConsistentRead=True,
@@ -101,12 +102,12 @@ def _outcomes(client: "DynamoDBClient", table: str, run_id: str) -> dict[str, It
     return {item["SK"].removeprefix("SESSION#"): item for item in items}
 
 
-def _scan(client: "DynamoDBClient", table: str, request: Item) -> Iterator[Item]:
+def _scan(client: "DynamoDBClient", table: str, request: JsonObject) -> Iterator[JsonObject]:
     for page in client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True, **request):
         yield from map(_plain, page["Items"])
 
 
-def _order(item: Item) -> RecoveredOrder:
+def _order(item: JsonObject) -> RecoveredOrder:
     amount = item.get("amount")
     return RecoveredOrder(
         session_id=item["orderId"],
@@ -118,6 +119,6 @@ def _order(item: Item) -> RecoveredOrder:
     )
 
 
-def _plain(item: Mapping[str, Any]) -> Item:
+def _plain(item: Mapping[str, Any]) -> JsonObject:
     deserialize = TypeDeserializer().deserialize
     return {name: deserialize(value) for name, value in item.items()}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.build import ROOT
-from sandbox.demo.state import State
+from sandbox.demo.state import SandboxState
 from testkit.emulator.clients import CREDENTIALS
 
 _PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
@@ -25,7 +25,7 @@ def operator_commands(home: Path) -> str:
     )
 
 
-def commands(state: State) -> str:
+def commands(state: SandboxState) -> str:
     """Paragraphs of a comment and a command each; the first one sets the shell up."""
     return "\n\n".join([_set_up(), *(f"# {what}\n{line}" for what, line in _commands(state))])
 
@@ -39,7 +39,7 @@ def _set_up() -> str:
     return "\n".join(lines)
 
 
-def _commands(state: State) -> Iterator[tuple[str, str]]:
+def _commands(state: SandboxState) -> Iterator[tuple[str, str]]:
     names = state.stack
     table = ("--table-name", names["table"])
     yield (
@@ -121,7 +121,7 @@ def _commands(state: State) -> Iterator[tuple[str, str]]:
     )
 
 
-def _invoke(state: State, payload: str) -> str:
+def _invoke(state: SandboxState, payload: str) -> str:
     # Read as bytes: the one form of a payload that both versions of the CLI take as it is.
     call = _aws(
         state,
@@ -135,7 +135,7 @@ def _invoke(state: State, payload: str) -> str:
     return f"echo {shlex.quote(payload)} | {call}\ncat answer.json"
 
 
-def _depth(state: State, url: str) -> str:
+def _depth(state: SandboxState, url: str) -> str:
     attributes = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     return _aws(state, "sqs get-queue-attributes", "--queue-url", url, "--attribute-names", *attributes)
 
@@ -144,7 +144,7 @@ def _key(sort_key: str) -> str:
     return f'{{"PK":{{"S":"SYSTEM"}},"SK":{{"S":"{sort_key}"}}}}'
 
 
-def _aws(state: State, operation: str, *arguments: str) -> str:
+def _aws(state: SandboxState, operation: str, *arguments: str) -> str:
     """One option a line, so that it can be read."""
     parts = [f"aws --endpoint-url {state.endpoint_url} {operation}"]
     for argument in map(shlex.quote, arguments):

@@ -1,10 +1,11 @@
-"""The steps that both stories share: deploy, run, follow, sum up, check, leave."""
+"""The steps that both stories share: deploy, run, follow, summarise, check, keep."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Any
@@ -23,13 +24,13 @@ from recon.dynamodb.table import Table
 from recon.retry import Deadline
 from sandbox.demo.findings import RecoveredOrder, recovered_orders
 from sandbox.demo.look_around import commands, operator_commands
-from sandbox.demo.screen import Screen
-from sandbox.demo.services import Services
-from sandbox.demo.state import names_of
-from sandbox.stack import Parameters, Stack, deploy
+from sandbox.demo.screen import DemoScreen
+from sandbox.demo.services import DemoServices
+from sandbox.demo.state import stack_names
+from sandbox.stack import Parameters, SandboxStack, deploy
 from testkit.invariants import Violation
 
-# As on AWS but for patience: nobody waits an hour here for a second try.
+# As on AWS, but with short waits between tries.
 QUICK: Parameters = MappingProxyType(
     {
         "ConsumerTimeout": 10,
@@ -56,16 +57,16 @@ COUNTERS: Mapping[str, Callable[[RunProgress], int]] = MappingProxyType(
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue. The message is the reason."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A deployed stack, looked at with the operator's tools."""
+class DemoStage:
+    """A deployed stack and the operator's tools for it."""
 
-    screen: Screen
-    services: Services
-    stack: Stack
+    screen: DemoScreen
+    services: DemoServices
+    stack: SandboxStack
     table: Table
     watch: ProgressReader
     box: DeadLetterQueue
@@ -77,7 +78,7 @@ class Stage:
         return list_dead_letters(self.box, self.table, time.time(), no_deadline()).letters
 
     def redrive(self) -> int:
-        """How many messages were moved back."""
+        """Move the dead messages back and return their number."""
         redrive = Redrive(
             self.box,
             MoveTasks(self.box.client, self.box.url, self.box.source_url),
@@ -98,7 +99,7 @@ def no_deadline() -> Deadline:
     return Deadline(math.inf, time.monotonic, time.sleep)
 
 
-def set_stage(screen: Screen, services: Services, parameters: Parameters) -> Stage:
+def set_stage(screen: DemoScreen, services: DemoServices, parameters: Parameters) -> DemoStage:
     with screen.step("Deploy infra/template.yaml with the functions' zips, as CloudFormation does on AWS"):
         stack = deploy(services.client, {**QUICK, **parameters})
         sqs = services.client("sqs")
@@ -109,14 +110,14 @@ def set_stage(screen: Screen, services: Services, parameters: Parameters) -> Sta
             "schedule → producer → SQS queue → consumer → DynamoDB, and a dead-letter queue. "
             "Retries are set to seconds, where AWS gets minutes."
         )
-        return Stage(screen, services, stack, table, watch, box)
+        return DemoStage(screen, services, stack, table, watch, box)
 
 
-def run_producer(stage: Stage, event: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of the producer's answer. Raises DemoError when it refused the event."""
+def run_producer(stage: DemoStage, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of the producer's response. Raise DemoError if it refused the event."""
     answer = stage.stack.invoke_producer(event)
     body: dict[str, Any] = answer["body"]
-    if answer["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
+    if answer["statusCode"] != HTTPStatus.OK:
         raise DemoError(f"the producer refused the event: {body['message']}")
     window = body["lookbackWindow"]
     stage.screen.say(
@@ -129,7 +130,7 @@ def run_producer(stage: Stage, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def follow_run(
-    stage: Stage, run_id: str, *, until: Callable[[RunProgress], bool], timeout: float
+    stage: DemoStage, run_id: str, *, until: Callable[[RunProgress], bool], timeout: float
 ) -> RunProgress:
     look = partial(stage.watch.read, run_id)
     last = stage.screen.watch(
@@ -138,11 +139,11 @@ def follow_run(
         )
     )
     if not until(last):
-        stage.screen.bad(f"not through after {timeout:.0f} s; what follows is how far it got")
+        stage.screen.bad(f"not finished after {timeout:.0f} s; the following is its current state")
     return last
 
 
-def show_summary(stage: Stage, progress: RunProgress, run_id: str) -> None:
+def show_summary(stage: DemoStage, progress: RunProgress, run_id: str) -> None:
     reasons = [f"{describe_stored_skip(reason)}: {count}" for reason, count in stage.reasons(run_id).items()]
     stage.screen.table(
         ["", "sessions", ""],
@@ -156,7 +157,7 @@ def show_summary(stage: Stage, progress: RunProgress, run_id: str) -> None:
     )
 
 
-def show_orders(stage: Stage, orders: Sequence[RecoveredOrder]) -> None:
+def show_orders(stage: DemoStage, orders: Sequence[RecoveredOrder]) -> None:
     if not orders:
         stage.screen.say("No order was missing.")
         return
@@ -172,7 +173,7 @@ def show_orders(stage: Stage, orders: Sequence[RecoveredOrder]) -> None:
 
 
 def some_of_each_currency(orders: Sequence[RecoveredOrder]) -> list[RecoveredOrder]:
-    """The first few of each, in the order they come in."""
+    """Return the first few orders of each currency."""
     each = max(1, SHOWN_ORDERS // len({order.currency for order in orders}))
     groups = groupby(orders, key=lambda order: order.currency)
     return [order for _, group in groups for order in islice(group, each)]
@@ -201,7 +202,7 @@ def recovered_money(orders: Sequence[RecoveredOrder]) -> str:
     return " · ".join(map(str, totals(paid))) or "all of them free"
 
 
-def show_dead(stage: Stage, dead: Sequence[DeadLetter]) -> None:
+def show_dead(stage: DemoStage, dead: Sequence[DeadLetter]) -> None:
     stage.screen.table(
         ["session", "reason", "tries"],
         [
@@ -217,12 +218,12 @@ def show_dead(stage: Stage, dead: Sequence[DeadLetter]) -> None:
 
 
 def short(session_id: str) -> str:
-    """The end of an id is what an order number is made of."""
+    """Return the beginning and the end of an id. Its end is in the order number."""
     shown = 12
     return session_id if len(session_id) <= 2 * shown else f"{session_id[:shown]}…{session_id[-shown:]}"
 
 
-def show_counters(stage: Stage, before: RunProgress, after: RunProgress) -> None:
+def show_counters(stage: DemoStage, before: RunProgress, after: RunProgress) -> None:
     stage.screen.table(
         ["", "before", "after"],
         [[name, str(read(before)), str(read(after))] for name, read in COUNTERS.items()],
@@ -230,8 +231,8 @@ def show_counters(stage: Stage, before: RunProgress, after: RunProgress) -> None
     )
 
 
-def verdict(screen: Screen, problems: Sequence[Violation], right: str) -> int:
-    """The exit code: 0 and what is right, or 1 and everything that is wrong."""
+def verdict(screen: DemoScreen, problems: Sequence[Violation], right: str) -> int:
+    """Print the problems, or `right` if there are none. Return the exit code: 1 if there are problems."""
     if not problems:
         screen.good(right)
         return 0
@@ -241,12 +242,12 @@ def verdict(screen: Screen, problems: Sequence[Violation], right: str) -> int:
     return 1
 
 
-def leave(stage: Stage, run_id: str, stop_command: str) -> None:
-    """Lets the sandbox stay up, notes where it is, and says how to look at it and how to end it."""
+def leave(stage: DemoStage, run_id: str, stop_command: str) -> None:
+    """Keep the sandbox running, store its state, and print how to inspect it and how to stop it."""
     home = stage.services.home
     if home is None:
         return
-    state = replace(stage.services.state(), stack=names_of(stage.stack), run_id=run_id)
+    state = replace(stage.services.state(), stack=stack_names(stage.stack), run_id=run_id)
     state.write(home)
     stage.services.keep = True
     stage.screen.headline("\nLeft up. Look around with these, and end it with the last:\n")

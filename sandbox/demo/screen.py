@@ -1,4 +1,4 @@
-"""What the terminal shows: numbered steps with their times, tables, and a bar that moves while a run does."""
+"""The output on the terminal: numbered steps with durations, tables, and a progress bar of a run."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,13 +17,13 @@ from ops.runs.follow import RunProgress
 
 WIDTH = 100
 INDENT = (0, 0, 0, 4)
-# In a file or a pipe a line a second is enough.
+# In a file or a pipe, one line per second is enough.
 LINE_SECONDS = 1.0
 NOTEWORTHY_SECONDS = 0.1
 
 
-class Screen:
-    """Writes to a Rich console; `clock` gives monotonic seconds."""
+class DemoScreen:
+    """The output on a Rich console. `clock` returns monotonic seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._console = console
@@ -33,7 +33,7 @@ class Screen:
 
     @property
     def seconds(self) -> float:
-        """Since the screen was made."""
+        """The seconds since the screen was created."""
         return self._clock() - self._started
 
     def headline(self, text: str) -> None:
@@ -41,7 +41,7 @@ class Screen:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """A numbered step. Its end says how long it took, if anybody could have noticed."""
+        """Print a numbered step, and at its end its duration if that is noticeable."""
         self._step += 1
         self._show(Text.assemble("\n", (f"{self._step:2}", "bold cyan"), "  ", (title, "bold")))
         started = self._clock()
@@ -60,17 +60,17 @@ class Screen:
         self.say(text, style="bold red")
 
     def complain(self, text: str) -> None:
-        """The last word of a demo that cannot go on."""
+        """Print the error of a demo that cannot continue."""
         self._show(Text(text, style="bold red"))
 
     def plain(self, text: str) -> None:
-        """As it is, from the left edge, never wrapped: to be pasted."""
+        """Print a text unwrapped from the left edge, so that it can be pasted."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()
     ) -> None:
-        """Columns that are named in `right` are aligned to that side."""
+        """Print a table. The columns in `right` are aligned right."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         numbers = set(right)
         for column in columns:
@@ -81,7 +81,7 @@ class Screen:
         self._show(Padding(table, INDENT))
 
     def _show(self, renderable: RenderableType) -> None:
-        """Rich fills lines up with blanks, which nobody wants in a file."""
+        """Print without the blanks with which Rich fills lines."""
         with self._console.capture() as captured:
             self._console.print(renderable)
         lines = captured.get().splitlines()
@@ -89,7 +89,7 @@ class Screen:
         self._console.file.flush()
 
     def watch(self, progresses: Iterable[RunProgress]) -> RunProgress:
-        """Shows a run move and returns the last that was seen of it."""
+        """Show the progress of a run and return the last one."""
         if self._console.is_terminal:
             return self._watch_bar(progresses)
         return self._watch_lines(progresses)
@@ -125,7 +125,7 @@ class Screen:
                 self.say(f"{now - started:4.1f} s  {line}")
                 shown, shown_at = line, now
         if last is None:
-            raise ValueError("nothing was seen")
+            raise ValueError("the run has no progress")
         return last
 
 
@@ -139,7 +139,7 @@ def _numbers(progress: RunProgress) -> list[str]:
         "created": progress.created,
         "skipped": progress.skipped,
         "errors": progress.errors,
-        "in work/retrying": progress.retrying,
+        "in flight": progress.retrying,
         "dead": progress.dead,
     }
     return [f"{name} {number}" for name, number in numbers.items()]
@@ -149,10 +149,10 @@ def _line(progress: RunProgress) -> str:
     return f"enqueued {progress.enqueued}, done {progress.processed}: {', '.join(_numbers(progress))}"
 
 
-def terminal_screen(clock: Callable[[], float]) -> Screen:
-    """For standard output, 100 columns at most: longer lines are hard to read."""
+def terminal_screen(clock: Callable[[], float]) -> DemoScreen:
+    """Return a screen on standard output with at most 100 columns."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # an arrow that a locale lacks is no reason to fail
+        sys.stdout.reconfigure(errors="replace")  # a character that the locale lacks must not fail the demo
     console = Console(highlight=False)
     width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    return Screen(Console(highlight=False, width=width), clock)
+    return DemoScreen(Console(highlight=False, width=width), clock)

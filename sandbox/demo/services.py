@@ -1,4 +1,4 @@
-"""The two servers that the demo needs. Each is a process with a number, and is ended by that number alone."""
+"""The two server processes of the demo, which are stopped by their process ids."""
 
 import json
 import os
@@ -12,16 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 from infra.build import ROOT
-from sandbox.demo.state import State, read_state, remove_state
+from sandbox.demo.state import SandboxState, read_state, remove_state
 from sandbox.stack import STRIPE_KEY
-from testkit.emulator import Clients, Emulator
-from testkit.emulator.process import command_of, end_group, is_emulator, stop_detached
+from testkit.emulator import AwsClients, Emulator
+from testkit.emulator.process import command_line, end_group, is_emulator, stop_detached
 
 MODULE = "sandbox.demo.stripe_process"
 KEY_VARIABLE = "SANDBOX_STRIPE_KEY"
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
-# What a function needs of this shell to reach the real Stripe. The emulator hides everything else from it.
+# The variables of this shell that a function needs to reach the real Stripe. The emulator hides all others.
 NETWORK_VARIABLES = ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 THIS_MACHINE = "127.0.0.1,localhost"
 
@@ -29,12 +29,12 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class ServiceError(Exception):
-    """A server that does not start; the message ends with what it said."""
+    """A server does not start. The message ends with its output."""
 
 
 @dataclass
-class Services:
-    """What is up. `keep` decides whether it stays up after the block that started it."""
+class DemoServices:
+    """The running servers. With `keep` they keep running after the block that started them."""
 
     emulator: Emulator
     stripe: "StripeProcess | None"
@@ -42,22 +42,22 @@ class Services:
     keep: bool = field(default=False, init=False)
 
     @property
-    def client(self) -> Clients:
+    def client(self) -> AwsClients:
         return self.emulator.client
 
     @property
     def stripe_url(self) -> str | None:
         return self.stripe.url if self.stripe else None
 
-    def state(self) -> State:
+    def state(self) -> SandboxState:
         pids = {"emulator": self.emulator.pid}
         if self.stripe:
             pids["fakeStripe"] = self.stripe.pid
-        return State(self.emulator.url, self.stripe_url, pids)
+        return SandboxState(self.emulator.url, self.stripe_url, pids)
 
 
 class StripeProcess:
-    """The fake Stripe. Its log is a file of `folder`."""
+    """The process of the fake Stripe, with its log in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "stripe.log"
@@ -66,7 +66,7 @@ class StripeProcess:
         self.url = ""
 
     def start(self, *, detached: bool) -> None:
-        """Returns when it serves."""
+        """Start the process and return when it answers."""
         command = [sys.executable, "-m", MODULE, "--api-key-env", KEY_VARIABLE]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -76,7 +76,7 @@ class StripeProcess:
                 stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the demo, which then ends this
+                start_new_session=True,  # Ctrl-C goes to the demo, which then stops this process
             )
         self.pid = self._process.pid
         self.url = self._await_url(self._process)
@@ -86,12 +86,12 @@ class StripeProcess:
         while time.monotonic() < deadline and process.poll() is None:
             line, ended, _ = self._log.read_text(errors="replace").partition("\n")
             if ended:
-                return _url_of(line)
+                return _parse_url(line)
             time.sleep(POLL_SECONDS)
         raise ServiceError(f"the fake Stripe does not start:\n{self._log.read_text(errors='replace')}")
 
     def stop(self) -> None:
-        """Ends it. May be called at any time and repeatedly."""
+        """Stop the process. Further calls have no effect."""
         if self._process is None:
             return
         end_group(self._process.pid)
@@ -101,7 +101,7 @@ class StripeProcess:
         self._process = None
 
 
-def _url_of(line: str) -> str:
+def _parse_url(line: str) -> str:
     try:
         return str(json.loads(line)["url"])
     except (ValueError, KeyError, TypeError) as exc:
@@ -109,16 +109,16 @@ def _url_of(line: str) -> str:
 
 
 @contextmanager
-def running(home: Path | None, *, with_stripe: bool) -> Iterator[Services]:
-    """The emulated AWS, and the fake Stripe if wanted, inside the block.
+def running(home: Path | None, *, with_stripe: bool) -> Iterator[DemoServices]:
+    """Run the emulated AWS, and optionally the fake Stripe, inside the block.
 
-    With a `home` they are started so that they can outlive this process, which they do if `keep` is set when
-    the block ends, and only then. Everything else, an error or Ctrl-C, ends them.
+    With a `home` they can outlive this process. They do so only if `keep` is set when the block ends; an
+    error or Ctrl-C stops them.
     """
     with ExitStack() as cleanup:
         if home:
             home.mkdir(parents=True, exist_ok=True)
-            stop(home)  # what a restart of this machine or a violent end has left there
+            stop(home)  # what a crash or a restart of this machine has left
             cleanup.callback(stop, home)
         emulator = Emulator(home, NOTHING if with_stripe else network_variables())
         cleanup.callback(emulator.stop)
@@ -128,9 +128,9 @@ def running(home: Path | None, *, with_stripe: bool) -> Iterator[Services]:
             stripe = StripeProcess(emulator.home)
             cleanup.callback(stripe.stop)
             stripe.start(detached=home is not None)
-        services = Services(emulator, stripe, home)
+        services = DemoServices(emulator, stripe, home)
         if home:
-            # At once: after a violent end of this process `--stop` still finds both.
+            # Stored immediately, so that `--stop` finds both if this process is killed.
             services.state().write(home)
         yield services
         if services.keep:
@@ -139,16 +139,16 @@ def running(home: Path | None, *, with_stripe: bool) -> Iterator[Services]:
 
 
 def is_up(home: Path) -> bool:
-    """Whether anything of what was kept there still runs."""
+    """Return whether a process of a kept sandbox is still running."""
     state = read_state(home)
     return state is not None and any(_is_ours(pid) for pid in state.pids.values())
 
 
 def stop(home: Path) -> bool:
-    """Ends what was kept in this folder and clears up after it. False if nothing was running any more."""
+    """Stop the sandbox kept in this folder and remove its files. Return False if nothing was running."""
     state = read_state(home)
     was_up = is_up(home)
-    # The process numbers may be somebody else's by now, so each is asked first.
+    # Other processes may have these ids now, so each is checked first.
     for pid in state.pids.values() if state else ():
         if _is_ours(pid):
             end_group(pid)
@@ -158,17 +158,17 @@ def stop(home: Path) -> bool:
 
 
 def _is_ours(pid: int) -> bool:
-    return is_emulator(pid) or MODULE in command_of(pid)
+    return is_emulator(pid) or MODULE in command_line(pid)
 
 
 def network_variables() -> dict[str, str]:
     found = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
-    # The functions' AWS is on this machine, whatever stands between it and Stripe.
+    # The functions reach AWS on this machine without the proxy.
     return {**found, "NO_PROXY": THIS_MACHINE, "no_proxy": THIS_MACHINE} if found else {}
 
 
 def keep_proxies_away() -> None:
-    """A proxy of this shell must not stand between this process and its own servers."""
+    """Exclude this machine from the proxies of this shell."""
     for name in ("NO_PROXY", "no_proxy"):
         others = os.environ.get(name)
         os.environ[name] = f"{others},{THIS_MACHINE}" if others else THIS_MACHINE

@@ -1,4 +1,4 @@
-"""A made-up shop whose webhook lost orders, and how the shop gets them back."""
+"""The demo with a generated shop whose webhook lost orders, which the sync recovers."""
 
 import time
 from collections import Counter
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ops.runs.follow import RunProgress
 from sandbox.demo.options import Options
 from sandbox.demo.scenes import (
-    Stage,
+    DemoStage,
     follow_run,
     leave,
     run_producer,
@@ -18,26 +18,29 @@ from sandbox.demo.scenes import (
     show_summary,
     verdict,
 )
-from sandbox.demo.screen import Screen
-from sandbox.demo.services import Services
-from testkit.fake_stripe import FakeStripeAdmin, Fault, FaultKind
+from sandbox.demo.screen import DemoScreen
+from sandbox.demo.services import DemoServices
+from testkit.fake_stripe import FakeStripeAdmin, FaultKind, StripeFault
 from testkit.invariants import verify
 from testkit.shop import Expected, Shop, make_shop, seed_table
 
-# The default of a deployment; a larger shop is run in one go here all the same.
+# The default of a deployment. A larger shop is processed in one run, too.
 MAX_SESSIONS = 500
-# Quicker by far on an idle machine; a busy one gets its time.
+# An idle machine needs much less.
 RUN_SECONDS = 120.0
 REDRIVE_SECONDS = 60.0
-# Stripe's bad night: each of these hits one session that has to be fetched, so many times. Three tries are
-# made at once, so the second session also waits for a later try.
+# Faults of Stripe: each hits one session that has to be fetched, for this number of times. Three tries are
+# made immediately, so that the second session also waits for a later delivery.
 HICCUPS = ((FaultKind.RATE_LIMIT, 2), (FaultKind.SERVER_ERROR, 4), (FaultKind.DROP, 1))
 
 
 def tell_shop_story(
-    screen: Screen, services: Services, options: Options, stripe_url: str, stop_command: str
+    screen: DemoScreen, services: DemoServices, options: Options, stripe_url: str, stop_command: str
 ) -> int:
-    """The exit code: 1 if an order is missing, doubled or changed. A morning is left to the operator."""
+    """Run the demo and return the exit code: 1 if an order is missing, duplicated or changed.
+
+    With `options.morning` the dead messages are left to the operator.
+    """
     limit = max(MAX_SESSIONS, options.sessions)
     stage = set_stage(screen, services, {"StripeApiBase": stripe_url, "MaxSessions": limit})
     stripe = FakeStripeAdmin(stripe_url)
@@ -55,7 +58,7 @@ def tell_shop_story(
     return code
 
 
-def _open_shop(stage: Stage, stripe: FakeStripeAdmin, options: Options) -> Shop:
+def _open_shop(stage: DemoStage, stripe: FakeStripeAdmin, options: Options) -> Shop:
     screen = stage.screen
     with screen.step("Open a shop and lose some of its orders"):
         shop = make_shop(options.sessions, options.seed, int(time.time()))
@@ -77,16 +80,16 @@ def _open_shop(stage: Stage, stripe: FakeStripeAdmin, options: Options) -> Shop:
     return shop
 
 
-def _faults(shop: Shop) -> list[Fault]:
+def _faults(shop: Shop) -> list[StripeFault]:
     lost = [truth.session_id for truth in shop.truth if truth.expected is Expected.ORDER_RECOVERED]
     hiccups = [
-        Fault(kind, session=session, times=times)
+        StripeFault(kind, session=session, times=times)
         for (kind, times), session in zip(HICCUPS, lost, strict=False)
     ]
-    return hiccups + [Fault(FaultKind.MISSING, session=session) for session in shop.dead_sessions]
+    return hiccups + [StripeFault(FaultKind.MISSING, session=session) for session in shop.dead_sessions]
 
 
-def _run(stage: Stage, shop: Shop) -> tuple[str, RunProgress]:
+def _run(stage: DemoStage, shop: Shop) -> tuple[str, RunProgress]:
     with stage.screen.step("The nightly schedule starts the producer; the queue feeds the consumer"):
         scheduled = datetime.fromtimestamp(shop.recipe.now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         run_id = run_producer(stage, {"trigger": "scheduled", "scheduledTime": scheduled})["runId"]
@@ -98,7 +101,7 @@ def _run(stage: Stage, shop: Shop) -> tuple[str, RunProgress]:
     return run_id, settled
 
 
-def _look_at(stage: Stage, run_id: str, progress: RunProgress) -> None:
+def _look_at(stage: DemoStage, run_id: str, progress: RunProgress) -> None:
     screen = stage.screen
     with screen.step("What the run did"):
         show_summary(stage, progress, run_id)
@@ -108,7 +111,7 @@ def _look_at(stage: Stage, run_id: str, progress: RunProgress) -> None:
         show_dead(stage, stage.dead())
 
 
-def _mend(stage: Stage, stripe: FakeStripeAdmin, shop: Shop, run_id: str, before: RunProgress) -> None:
+def _mend(stage: DemoStage, stripe: FakeStripeAdmin, shop: Shop, run_id: str, before: RunProgress) -> None:
     screen = stage.screen
     with screen.step("Stripe finds the sessions again: the dead letters go back to the queue"):
         _heal(stripe, shop)
@@ -128,7 +131,7 @@ def _heal(stripe: FakeStripeAdmin, shop: Shop) -> None:
         stripe.heal(session)
 
 
-def _check(stage: Stage, shop: Shop) -> int:
+def _check(stage: DemoStage, shop: Shop) -> int:
     screen = stage.screen
     with screen.step("Check every session against what the shop knows to be true"):
         screen.say(

@@ -1,20 +1,22 @@
-"""What a kept sandbox is: addresses, names and process numbers, in `state.json` of its folder. No key but the
-made-up credentials that the emulator takes; the operator's command reads the file too."""
+"""The state of a kept sandbox in `state.json`: addresses, names and process ids.
+
+Its only credentials are the invented ones of the emulator. The operator's command reads the file, too.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sandbox.stack import Stack
+from sandbox.stack import SandboxStack
 from testkit.emulator.clients import CREDENTIALS
 
 FILE = "state.json"
 
 
 @dataclass(frozen=True)
-class State:
-    """`pids` are by name of the process. What is not known yet is empty."""
+class SandboxState:
+    """A kept sandbox. `pids` are by the name of the process; unknown values are empty."""
 
     endpoint_url: str
     fake_stripe_url: str | None
@@ -24,16 +26,16 @@ class State:
     credentials: Mapping[str, str] = field(default_factory=lambda: dict(CREDENTIALS))
 
     def write(self, home: Path) -> None:
-        # A second reader never sees half of it.
+        # A rename is atomic, so that no reader sees half of the file.
         draft = home / f"{FILE}.new"
         draft.write_text(json.dumps(asdict(self), indent=2) + "\n")
         draft.rename(home / FILE)
 
 
-def read_state(home: Path) -> State | None:
-    """The state that was written last, or None when there is none, or none that this version can read."""
+def read_state(home: Path) -> SandboxState | None:
+    """Return the stored state, or None if there is none that this version can read."""
     try:
-        return State(**json.loads((home / FILE).read_text()))
+        return SandboxState(**json.loads((home / FILE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
@@ -42,8 +44,8 @@ def remove_state(home: Path) -> None:
     (home / FILE).unlink(missing_ok=True)
 
 
-def names_of(stack: Stack) -> dict[str, str]:
-    """What one needs to know of a stack to look at it."""
+def stack_names(stack: SandboxStack) -> dict[str, str]:
+    """Return the names and addresses with which a stack can be inspected."""
     return {
         "name": stack.name,
         "table": stack.table,

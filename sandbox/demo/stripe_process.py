@@ -1,7 +1,7 @@
-"""Runs the fake Stripe and ends it when whoever started it is gone.
+"""Runs the fake Stripe and ends it when its parent process ends.
 
-The parent holds the other end of standard input; its end, also a violent one, closes it. With `--detached`
-there is nobody to outlive.
+The parent holds the other end of standard input, which closes when the parent ends for any reason. With
+`--detached` it runs until it is stopped.
 """
 
 import os
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from testkit.fake_stripe.__main__ import main
+from testkit.fake_stripe_server import main
 
 
 def end_with_parent() -> None:

@@ -1,15 +1,15 @@
-"""A clock for the doubles, and for whatever takes time as a parameter."""
+"""The clock of the contract suite's in-memory engines."""
 
 
-class Clock:
-    """A time that passes when it is told to: epoch seconds, as `time.time`."""
+class ManualClock:
+    """A clock in epoch seconds that moves only when it is advanced."""
 
     def __init__(self, now: float = 1_732_672_800.0) -> None:
         self.now = now
 
-    def __call__(self) -> float:
+    def time(self) -> float:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Also stands in for `time.sleep`."""
+        """Move the clock forward. It can replace `time.sleep`."""
         self.now += seconds

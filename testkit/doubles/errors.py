@@ -1,4 +1,4 @@
-"""Errors of AWS services exactly as boto3 raises them: the classes botocore makes, the response it parses."""
+"""AWS errors exactly as boto3 raises them: botocore's exception classes and the response that it parses."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -15,8 +15,8 @@ _FACTORY = ClientExceptionsFactory()
 _VALIDATOR = ParamValidator()
 
 
-class Refused(Exception):  # noqa: N818  never leaves the doubles: the client turns it into the service's own error
-    """What a service answers instead of a result: a code, a sentence, and the error's own members."""
+class ServiceRefusal(Exception):  # noqa: N818 - it never leaves the doubles
+    """An error answer: code, message and members of the error shape. Clients convert it to a ClientError."""
 
     def __init__(self, code: str, message: str, **members: Any) -> None:
         super().__init__(message)
@@ -25,8 +25,12 @@ class Refused(Exception):  # noqa: N818  never leaves the doubles: the client tu
         self.members = members
 
 
-def invalid(message: str) -> Refused:
-    return Refused("ValidationException", message)
+class UnsupportedRequest(NotImplementedError):  # noqa: N818 - it says what is wrong with the request
+    """A valid request that the double does not implement, because this project never sends one."""
+
+
+def validation_error(message: str) -> ServiceRefusal:
+    return ServiceRefusal("ValidationException", message)
 
 
 @cache
@@ -35,8 +39,8 @@ def service_model(service: str) -> ServiceModel:
 
 
 @cache
-def exceptions_of(service: str) -> Any:
-    """What a client of `service` carries as `client.exceptions`; one set of classes per process."""
+def client_exceptions(service: str) -> Any:
+    """Return what a client of `service` has as `client.exceptions`, one set of classes per process."""
     return _FACTORY.create_client_exceptions(service_model(service))
 
 
@@ -50,21 +54,24 @@ def client_error(
     status: int = 400,
     members: Mapping[str, Any] | None = None,
 ) -> ClientError:
-    """`query_code` is SQS's: its JSON protocol still answers the older query protocol's code in `Code`."""
+    """Return the error that boto3 raises for an error answer.
+
+    `query_code` is for SQS, whose JSON protocol still answers the code of its older query protocol in `Code`.
+    """
     error = {"Message": message, "Code": code}
     if query_code is not None:
         error["QueryErrorCode"] = query_code
     response: Any = {
         "Error": error,
-        "ResponseMetadata": metadata(0, status=status),
+        "ResponseMetadata": response_metadata(0, status=status),
         **(members or {}),
     }
     raised: ClientError = exceptions.from_code(query_code or code)(response, operation)
     return raised
 
 
-def metadata(number: int, *, status: int = 200) -> dict[str, Any]:
-    """Request ids count up, so that a history is the same each time it is played."""
+def response_metadata(number: int, *, status: int = 200) -> dict[str, Any]:
+    """Return the metadata of the `number`th response. Its request id repeats when a history is repeated."""
     return {
         "RequestId": f"{number:032X}",
         "HTTPStatusCode": status,
@@ -74,15 +81,15 @@ def metadata(number: int, *, status: int = 200) -> dict[str, Any]:
 
 
 def check_parameters(service: str, operation: str, params: Mapping[str, Any]) -> None:
-    """botocore's own check of names, types and lower bounds: what it refuses never reaches a service."""
+    """Raise ParamValidationError where botocore itself rejects a request before it is sent."""
     shape: Any = service_model(service).operation_model(operation).input_shape
     report = _VALIDATOR.validate(dict(params), shape)
     if report.has_errors():
         raise ParamValidationError(report=report.generate_report())
 
 
-class Meta:
-    """What of a boto3 client's `meta` the doubles have."""
+class ClientMeta:
+    """The part of a boto3 client's `meta` that the doubles have."""
 
     def __init__(self, service: str) -> None:
         self.service_model = service_model(service)

@@ -1,10 +1,12 @@
-"""DynamoDB's expression languages: text to a tree. Trees are cached by text and hold no caller's values.
+"""The parser for DynamoDB's expressions. Trees are cached by their text and hold no values of a request.
 
 condition  = or;  or = and (OR and)*;  and = not (AND not)*;  not = NOT not | test
-test       = ( condition ) | function | operand = operand | operand BETWEEN .. AND .. | operand IN (..)
-operand    = path | :value | function(operand, ..)
-update     = (SET path = set, .. | REMOVE path, .. | ADD path :value, .. | DELETE path :value, ..)+
-projection = path, ..
+test       = ( condition ) | function | operand = operand | operand BETWEEN operand AND operand
+operand    = name | :value | function(operand, ..)
+update     = (SET name = operand, .. | REMOVE name, .. | ADD name :value, ..)+
+projection = name, ..
+
+Document paths, IN, arithmetic and DELETE raise UnsupportedRequest.
 """
 
 import re
@@ -12,51 +14,45 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from testkit.doubles.errors import Refused, invalid
+from testkit.doubles.errors import ServiceRefusal, UnsupportedRequest, validation_error
 
 _TOKEN = re.compile(
-    r"\s+|(?P<word>[A-Za-z]\w*|[#:]\w+)|(?P<number>\d+)|(?P<sign><>|<=|>=|[=<>(),.\[\]+-])|(?P<odd>.)",
+    r"\s+|(?P<word>[A-Za-z]\w*|[#:]\w+)|(?P<number>\d+)|(?P<sign><>|<=|>=|[=<>(),.\[\]+-])|(?P<other>.)",
     re.ASCII | re.DOTALL,
 )
 _COMPARATORS = frozenset({"=", "<>", "<", "<=", ">", ">="})
 _KEYWORDS = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN"})
 _MAX_EXPRESSION_BYTES = 4096
-_MAX_IN_OPERANDS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
-    """Attribute names as written (`name` or `#placeholder`) and list indexes, from the item's top down."""
+class AttributeName:
+    """A top-level attribute as written: `name` or `#placeholder`."""
 
-    parts: tuple[str | int, ...]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
+class ValuePlaceholder:
     """A `:placeholder`."""
 
-    name: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
+    """A function and its operands."""
+
     function: str
     operands: "tuple[Operand, ...]"
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    sign: str
-    left: "Operand"
-    right: "Operand"
-
-
-type Operand = Path | Literal | Call | Sum
+type Operand = AttributeName | ValuePlaceholder | FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
-    """One comparison: `=`, `<>`, `<`, `<=`, `>`, `>=`, `BETWEEN` or `IN`."""
+class OperandComparison:
+    """A comparison by `=`, `<>`, `<`, `<=`, `>`, `>=` or `BETWEEN`."""
 
     operator: str
     operands: tuple[Operand, ...]
@@ -64,34 +60,40 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class And:
+    """A condition that holds if all parts hold."""
+
     parts: "tuple[Condition, ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
+    """A condition that holds if one part holds."""
+
     parts: "tuple[Condition, ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """A negated condition."""
+
     part: "Condition"
 
 
-type Condition = And | Or | Not | Test | Call
+type Condition = And | Or | Not | OperandComparison | FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """One clause of an update; `REMOVE` has no operand."""
+class UpdateClause:
+    """One clause of an update; REMOVE has no operand."""
 
     section: str
-    path: Path
-    operand: Operand | None
+    name: AttributeName
+    operand: Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed[Tree]:
-    """A tree and the placeholders its text uses."""
+class ParsedExpression[Tree]:
+    """A tree and the placeholders in its text."""
 
     tree: Tree
     names: frozenset[str]
@@ -99,56 +101,52 @@ class Parsed[Tree]:
 
 
 @lru_cache(maxsize=4096)
-def parse_condition(text: str) -> Parsed[Condition]:
+def parse_condition(text: str) -> ParsedExpression[Condition]:
     return _parse(text, _Parser.condition)
 
 
 @lru_cache(maxsize=4096)
-def parse_update(text: str) -> Parsed[tuple[Action, ...]]:
+def parse_update(text: str) -> ParsedExpression[tuple[UpdateClause, ...]]:
     return _parse(text, _Parser.update)
 
 
 @lru_cache(maxsize=4096)
-def parse_projection(text: str) -> Parsed[tuple[Path, ...]]:
-    return _parse(text, _Parser.paths)
+def parse_projection(text: str) -> ParsedExpression[tuple[AttributeName, ...]]:
+    return _parse(text, _Parser.names)
 
 
-def _parse[Tree](text: str, rule: "Callable[[_Parser], Tree]") -> Parsed[Tree]:
+def _parse[Tree](text: str, rule: "Callable[[_Parser], Tree]") -> ParsedExpression[Tree]:
     if not text.strip():
-        raise invalid("The expression can not be empty;")
+        raise validation_error("The expression can not be empty;")
     if len(text.encode()) > _MAX_EXPRESSION_BYTES:
-        raise invalid(
-            f"Expression size has exceeded the maximum allowed size; expression size: {len(text.encode())}"
-        )
+        raise validation_error(f"Expression size has exceeded the maximum allowed size: {len(text.encode())}")
     tokens = tuple(_tokens(text))
     parser = _Parser(tokens)
     tree = rule(parser)
     parser.expect_end()
-    return Parsed(
-        tree,
-        frozenset(token for token in tokens if token[0] == "#"),
-        frozenset(token for token in tokens if token[0] == ":"),
-    )
+    names, values = (frozenset(token for token in tokens if token[0] == sign) for sign in "#:")
+    return ParsedExpression(tree, names, values)
 
 
 def _tokens(text: str) -> Iterator[str]:
     for match in _TOKEN.finditer(text):
-        if match["odd"]:
-            raise _syntax_error(match["odd"], text[max(0, match.start() - 2) : match.end() + 2])
+        if match["other"]:
+            raise _syntax_error(match["other"], text[max(0, match.start() - 2) : match.end() + 2])
         if not match[0].isspace():
             yield match[0]
 
 
-def _syntax_error(token: str, near: str) -> Refused:
-    return invalid(f'Syntax error; token: "{token}", near: "{near}"')
+def _syntax_error(token: str, near: str) -> ServiceRefusal:
+    return validation_error(f'Syntax error; token: "{token}", near: "{near}"')
 
 
 class _Parser:
+    """A recursive descent over the tokens of one expression."""
+
     def __init__(self, tokens: tuple[str, ...]) -> None:
         self._tokens = tokens
         self._at = 0
-
-    # Reading tokens
+        self._groups: dict[int, int] = {}  # where each parenthesis opens, and the token after it closes
 
     def _peek(self, ahead: int = 0) -> str:
         at = self._at + ahead
@@ -160,7 +158,7 @@ class _Parser:
         return token
 
     def _accept(self, *wanted: str) -> str | None:
-        """The next token, upper case, if it is one of `wanted`: keywords ignore case."""
+        """Take the next token and return it in upper case if it is one of `wanted`. Case does not matter."""
         token = self._peek().upper()
         if token not in wanted:
             return None
@@ -171,8 +169,12 @@ class _Parser:
         if self._accept(wanted) is None:
             raise self._unexpected()
 
-    def _unexpected(self) -> Refused:
+    def _unexpected(self) -> ServiceRefusal:
         return _syntax_error(self._peek(), " ".join(self._tokens[max(0, self._at - 1) : self._at + 2]))
+
+    def _refuse_unsupported(self, *tokens: str) -> None:
+        if (token := self._accept(*tokens)) is not None:
+            raise UnsupportedRequest(f"`{token}` in an expression: {' '.join(self._tokens)}")
 
     def expect_end(self) -> None:
         if self._at < len(self._tokens):
@@ -203,137 +205,86 @@ class _Parser:
 
     def _test(self) -> Condition:
         if self._accept("("):
-            return self._parenthesised()
+            return self._group()
         operand = self._operand()
         if (comparator := self._accept(*_COMPARATORS)) is not None:
-            return Test(comparator, (operand, self._operand()))
+            return OperandComparison(comparator, (operand, self._operand()))
         if self._accept("BETWEEN"):
-            return self._between(operand)
-        if self._accept("IN"):
-            return self._in(operand)
-        if isinstance(operand, Call):
+            low = self._operand()
+            self._expect("AND")
+            return OperandComparison("BETWEEN", (operand, low, self._operand()))
+        self._refuse_unsupported("IN")
+        if isinstance(operand, FunctionCall):
             return operand
         raise self._unexpected()
 
-    def _parenthesised(self) -> Condition:
-        doubled = self._peek() == "("
+    def _group(self) -> Condition:
         start = self._at
         inner = self.condition()
-        if doubled and self._closes(start) == self._at - 1:
-            raise invalid("The expression has redundant parentheses;")
+        if self._groups.get(start) == self._at:
+            raise validation_error("The expression has redundant parentheses;")
         self._expect(")")
+        self._groups[start - 1] = self._at
         return inner
-
-    def _closes(self, opening: int) -> int:
-        """Where the parenthesis that opens at `opening` closes."""
-        depth = 0
-        for at in range(opening, len(self._tokens)):
-            depth += {"(": 1, ")": -1}.get(self._tokens[at], 0)
-            if depth == 0:
-                return at
-        return -1
-
-    def _between(self, operand: Operand) -> Test:
-        low = self._operand()
-        self._expect("AND")
-        return Test("BETWEEN", (operand, low, self._operand()))
-
-    def _in(self, operand: Operand) -> Test:
-        self._expect("(")
-        choices = self._list(self._operand)
-        self._expect(")")
-        if len(choices) > _MAX_IN_OPERANDS:
-            raise invalid(
-                f"The IN operator is provided with too many operands; number of operands: {len(choices)}"
-            )
-        return Test("IN", (operand, *choices))
 
     # Operands
 
     def _operand(self) -> Operand:
         token = self._peek()
         if token[0] == ":":
-            return Literal(self._next())
-        if self._peek(1) == "(" and token[0] != "#":
-            return self._call()
-        return self.path()
+            return ValuePlaceholder(self._next())
+        if self._peek(1) == "(" and token[0].isalpha() and token.upper() not in _KEYWORDS:
+            return self._function_call()
+        return self._name()
 
-    def _call(self) -> Call:
+    def _function_call(self) -> FunctionCall:
         function = self._next()
-        if not function[0].isalpha() or function.upper() in _KEYWORDS:
-            self._at -= 1
-            raise self._unexpected()
         self._expect("(")
         operands = self._list(self._operand)
         self._expect(")")
-        return Call(function, operands)
+        return FunctionCall(function, operands)
 
-    def path(self) -> Path:
-        parts: list[str | int] = [self._name()]
-        while True:
-            if self._accept("."):
-                parts.append(self._name())
-            elif self._accept("["):
-                parts.append(self._index())
-            else:
-                return Path(tuple(parts))
+    def names(self) -> tuple[AttributeName, ...]:
+        return self._list(self._name)
 
-    def paths(self) -> tuple[Path, ...]:
-        return self._list(self.path)
-
-    def _name(self) -> str:
+    def _name(self) -> AttributeName:
         token = self._peek()
         if (token[0] != "#" and not token[0].isalpha()) or token.upper() in _KEYWORDS:
             raise self._unexpected()
-        return self._next()
-
-    def _index(self) -> int:
-        if not self._peek().isdigit():
-            raise self._unexpected()
-        index = int(self._next())
-        self._expect("]")
-        return index
+        name = AttributeName(self._next())
+        self._refuse_unsupported(".", "[")
+        return name
 
     # Updates
 
-    def update(self) -> tuple[Action, ...]:
-        actions: list[Action] = []
+    def update(self) -> tuple[UpdateClause, ...]:
+        rules = {"SET": self._set, "REMOVE": self._remove, "ADD": self._add}
+        clauses: list[UpdateClause] = []
         seen: set[str] = set()
-        while (section := self._accept("SET", "REMOVE", "ADD", "DELETE")) is not None:
+        while (section := self._accept(*rules)) is not None:
             if section in seen:
-                raise invalid(f'The "{section}" section can only be used once in an update expression;')
+                raise validation_error(
+                    f'The "{section}" section can only be used once in an update expression;'
+                )
             seen.add(section)
-            actions += self._list(_CLAUSES[section].__get__(self))
-        if not actions:
+            clauses += self._list(rules[section])
+        self._refuse_unsupported("DELETE")
+        if not clauses:
             raise self._unexpected()
-        return tuple(actions)
+        return tuple(clauses)
 
-    def _set(self) -> Action:
-        path = self.path()
+    def _set(self) -> UpdateClause:
+        name = self._name()
         self._expect("=")
-        left = self._operand()
-        if (sign := self._accept("+", "-")) is not None:
-            return Action("SET", path, Sum(sign, left, self._operand()))
-        return Action("SET", path, left)
+        clause = UpdateClause("SET", name, self._operand())
+        self._refuse_unsupported("+", "-")
+        return clause
 
-    def _remove(self) -> Action:
-        return Action("REMOVE", self.path(), None)
+    def _remove(self) -> UpdateClause:
+        return UpdateClause("REMOVE", self._name())
 
-    def _add(self) -> Action:
-        return Action("ADD", self.path(), self._literal())
-
-    def _delete(self) -> Action:
-        return Action("DELETE", self.path(), self._literal())
-
-    def _literal(self) -> Literal:
+    def _add(self) -> UpdateClause:
+        name = self._name()
         if self._peek()[0] != ":":
             raise self._unexpected()
-        return Literal(self._next())
-
-
-_CLAUSES: dict[str, Callable[[_Parser], Action]] = {
-    "SET": _Parser._set,
-    "REMOVE": _Parser._remove,
-    "ADD": _Parser._add,
-    "DELETE": _Parser._delete,
-}
+        return UpdateClause("ADD", name, ValuePlaceholder(self._next()))

@@ -1,11 +1,11 @@
-"""Faults on the way to a service: before a call, after it took effect, or instead of the process living on.
+"""Faults of calls to a service: before a call, after it took effect, or the end of the process.
 
-    history = History()
+    history = CallHistory()
     table = Faulty(client, on("transact_write_items", conflict(0), nth=1), history)
     queue = Faulty(sqs, randomly(Random(7), {throttled(): 0.05, lost_response(): 0.05}), history)
 
-A plan is a function from a call to a fault or None: plans compose (`first_of`), and tests can write theirs.
-Works on the in-memory doubles, on boto3's clients, and on any object whose methods are its calls.
+A plan is a function from a call to a fault or None. Plans compose (`first_of`), and tests can write their
+own. It works for the in-memory doubles, for boto3's clients, and for any object whose methods are its calls.
 """
 
 import random
@@ -24,18 +24,19 @@ from botocore.exceptions import (
 )
 
 from testkit.doubles.errors import client_error
+from testkit.doubles.transactions import transaction_cancelled
 
 _ENDPOINT = "https://service.test"
 _STATUS = {"InternalServerError": 500, "InternalFailure": 500, "ServiceUnavailable": 503}
 
 
 class Killed(BaseException):
-    """The process died here: nothing that a program catches, as it would not get to catch it."""
+    """The end of the process at a call. No `except Exception` catches it, since a dead process would not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """The `number`th call of a history (from 1), the `nth` to this method of this service."""
+class ClientCall:
+    """The `number`th call of a history (from 1), which is the `nth` of this method of this service."""
 
     number: int
     nth: int
@@ -47,15 +48,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`after` means that the call is done and its effect there when the error is raised. `instead` makes the
-    call itself, in part, and answers what the service says then: no error at all."""
+    """An error that a call raises instead of, or with `after` in addition to, its effect.
+
+    `instead` replaces the call: it can make a part of it, and returns a response instead of an error.
+    """
 
     name: str
-    error: "Callable[[Any, Call], BaseException]" = field(repr=False)
+    error: "Callable[[Any, ClientCall], BaseException]" = field(repr=False)
     after: bool = False
-    instead: "Callable[[Callable[..., Any], Call], Any] | None" = field(default=None, repr=False)
+    instead: "Callable[[Callable[..., Any], ClientCall], Any] | None" = field(default=None, repr=False)
 
-    # One fault is one key of a table of rates, however often its function is called.
+    # Two equal faults are one key in a table of rates.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fault) and (self.name, self.after) == (other.name, other.after)
 
@@ -63,12 +66,14 @@ class Fault:
         return hash((self.name, self.after))
 
 
-type Plan = Callable[[Call], Fault | None]
+type Plan = Callable[[ClientCall], Fault | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    call: Call
+class CallEvent:
+    """A call, and the name of the fault that it met."""
+
+    call: ClientCall
     fault: str | None
 
     def __str__(self) -> str:
@@ -76,33 +81,33 @@ class Event:
         return f"{self.call.number:4} {self.call.service}.{self.call.method} #{self.call.nth}{fault}"
 
 
-class History:
-    """Every call in order, across all clients that share it; printed, it is the trace of a failure."""
+class CallHistory:
+    """Every call in order, of all clients that share it. As text, it is the trace of a failure."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[CallEvent] = []
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._numbered = 0
+        self._total = 0
         self._lock = Lock()
 
-    def numbered(
+    def number_call(
         self, service: str, method: str, arguments: Mapping[str, Any], args: tuple[Any, ...]
-    ) -> Call:
+    ) -> ClientCall:
         with self._lock:
-            self._numbered += 1
+            self._total += 1
             self._counts[service, method] += 1
-            return Call(self._numbered, self._counts[service, method], service, method, arguments, args)
+            return ClientCall(self._total, self._counts[service, method], service, method, arguments, args)
 
-    def record(self, call: Call, fault: Fault | None) -> None:
+    def record(self, call: ClientCall, fault: Fault | None) -> None:
         with self._lock:
-            self.events.append(Event(call, None if fault is None else fault.name))
+            self.events.append(CallEvent(call, None if fault is None else fault.name))
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[ClientCall]:
         return [event.call for event in self.events]
 
     def faults(self) -> Counter[str]:
-        """How many of each kind were injected."""
+        """Count the injected faults by name."""
         return Counter(event.fault for event in self.events if event.fault is not None)
 
     def count(self, method: str) -> int:
@@ -115,31 +120,31 @@ class History:
 # Plans
 
 
-def never(call: Call) -> None:
-    """No fault at all: a recorder."""
+def never(_call: ClientCall) -> None:
+    """Plan no fault, which makes a Faulty a recorder."""
 
 
 def on(method: str, fault: Fault, *, nth: int | Collection[int] | None = None) -> Plan:
-    """At the nth call (from 1) of a method, at several, or at each."""
+    """Plan a fault for the nth call (from 1) of a method, for several calls, or for each."""
     wanted = {nth} if isinstance(nth, int) else nth
 
-    def plan(call: Call) -> Fault | None:
+    def plan(call: ClientCall) -> Fault | None:
         return fault if call.method == method and (wanted is None or call.nth in wanted) else None
 
     return plan
 
 
 def at_call(number: int, fault: Fault) -> Plan:
-    """At one call of the whole history, whatever it is: for trying each in turn."""
+    """Plan a fault for one call of the whole history."""
     return lambda call: fault if call.number == number else None
 
 
 def randomly(
     rng: random.Random, rates: Mapping[Fault, float], *, methods: Collection[str] | None = None
 ) -> Plan:
-    """Each fault at its rate; one draw per call, so that a seed is a history."""
+    """Plan each fault at its rate, with one draw per call, so that a seed determines a history."""
 
-    def plan(call: Call) -> Fault | None:
+    def plan(call: ClientCall) -> Fault | None:
         if methods is not None and call.method not in methods:
             return None
         draw = rng.random()
@@ -153,7 +158,9 @@ def randomly(
 
 
 def first_of(*plans: Plan) -> Plan:
-    def plan(call: Call) -> Fault | None:
+    """Plan the fault of the first plan that has one."""
+
+    def plan(call: ClientCall) -> Fault | None:
         return next((fault for one in plans if (fault := one(call)) is not None), None)
 
     return plan
@@ -165,12 +172,12 @@ def first_of(*plans: Plan) -> Plan:
 def service_error(
     code: str, message: str = "injected", *, after: bool = False, members: Mapping[str, Any] | None = None
 ) -> Fault:
-    """An error that the service answers. With `after` it answers it although the call took effect."""
+    """Return an error answer of the service. With `after` the call took effect nevertheless."""
 
-    def error(client: Any, call: Call) -> BaseException:
+    def error(client: Any, call: ClientCall) -> BaseException:
         return client_error(
             client.exceptions,
-            _operation_of(client, call.method),
+            _operation_name(client, call.method),
             code,
             message,
             status=_STATUS.get(code, 400),
@@ -181,10 +188,10 @@ def service_error(
 
 
 def throttled(code: str | None = None) -> Fault:
-    """By default the code that the called service itself throttles with."""
+    """Return a throttling error, by default with the code of the called service."""
     codes = {"dynamodb": "ProvisionedThroughputExceededException", "sqs": "RequestThrottled"}
 
-    def error(client: Any, call: Call) -> BaseException:
+    def error(client: Any, call: ClientCall) -> BaseException:
         chosen = code or codes.get(call.service, "ThrottlingException")
         return service_error(chosen, "Rate exceeded").error(client, call)
 
@@ -196,33 +203,29 @@ def internal_error(*, after: bool = False) -> Fault:
 
 
 def conflict(*positions: int) -> Fault:
-    """Another transaction holds the items at these positions of the request (default: the first)."""
+    """Return a conflict with another transaction at these positions of the request (default: 0)."""
     return cancelled("TransactionConflict", "Transaction is ongoing for the item", *positions)
 
 
 def cancelled(code: str, message: str, *positions: int) -> Fault:
-    """The transaction is cancelled for this reason at these positions of the request (by default 0)."""
+    """Return the cancellation of a transaction with this reason at these positions (default: 0)."""
     hit = positions or (0,)
     innocent = {"Code": "None"}
 
-    def error(client: Any, call: Call) -> BaseException:
+    def error(client: Any, call: ClientCall) -> BaseException:
         count = len(call.arguments["TransactItems"])
         reasons = [{"Code": code, "Message": message} if at in hit else innocent for at in range(count)]
-        sentence = (
-            "Transaction cancelled, please refer cancellation reasons for specific reasons "
-            f"[{', '.join(reason['Code'] for reason in reasons)}]"
-        )
-        members = {"Message": sentence, "CancellationReasons": reasons}
-        fault = service_error("TransactionCanceledException", sentence, members=members)
+        refusal = transaction_cancelled(reasons)
+        fault = service_error(refusal.code, refusal.message, members=refusal.members)
         return fault.error(client, call)
 
     return Fault(code if hit == (0,) else f"{code} at {', '.join(map(str, hit))}", error)
 
 
 def entries_rejected(last: int | None = None) -> Fault:
-    """SQS answers 200 and says that entries failed: the `last` so many of the batch, or all."""
+    """Return a successful SQS batch in which the `last` entries failed, or all of them."""
 
-    def instead(method: Callable[..., Any], call: Call) -> Any:
+    def instead(method: Callable[..., Any], call: ClientCall) -> Any:
         entries = list(call.arguments["Entries"])
         cut = len(entries) - last if last is not None else 0
         taken = method(**{**call.arguments, "Entries": entries[:cut]}) if cut else {"Successful": []}
@@ -234,9 +237,9 @@ def entries_rejected(last: int | None = None) -> Fault:
 
 
 def keys_unprocessed() -> Fault:
-    """DynamoDB answers half of a BatchGetItem and leaves the rest to be asked for again."""
+    """Return half of the items of a BatchGetItem, and the keys of the rest as unprocessed."""
 
-    def instead(method: Callable[..., Any], call: Call) -> Any:
+    def instead(method: Callable[..., Any], call: ClientCall) -> Any:
         ((table, request),) = call.arguments["RequestItems"].items()
         cut = len(request["Keys"]) // 2
         left = {table: {**request, "Keys": request["Keys"][cut:]}}
@@ -249,57 +252,59 @@ def keys_unprocessed() -> Fault:
     return Fault("half unprocessed", _no_error, instead=instead)
 
 
-def _no_error(client: Any, call: Call) -> BaseException:
-    raise AssertionError("a fault that answers raises nothing")
+def _no_error(_client: Any, _call: ClientCall) -> BaseException:
+    raise AssertionError("a fault with `instead` raises no error")
 
 
 def connection_refused() -> Fault:
-    return Fault("connection refused", lambda client, call: EndpointConnectionError(endpoint_url=_ENDPOINT))
+    return Fault("connection refused", lambda _client, _call: EndpointConnectionError(endpoint_url=_ENDPOINT))
 
 
 def connect_timeout() -> Fault:
-    return Fault("connect timeout", lambda client, call: ConnectTimeoutError(endpoint_url=_ENDPOINT))
+    return Fault("connect timeout", lambda _client, _call: ConnectTimeoutError(endpoint_url=_ENDPOINT))
 
 
 def connection_closed() -> Fault:
-    """The request never arrived."""
-    return Fault("connection closed", lambda client, call: ConnectionClosedError(endpoint_url=_ENDPOINT))
+    """Return a connection that closed before the request arrived."""
+    return Fault("connection closed", lambda _client, _call: ConnectionClosedError(endpoint_url=_ENDPOINT))
 
 
 def lost_response() -> Fault:
-    """The call took effect and the connection closed before the answer came."""
+    """Return a connection that closed after the call took effect."""
     return Fault(
-        "lost response", lambda client, call: ConnectionClosedError(endpoint_url=_ENDPOINT), after=True
+        "lost response", lambda _client, _call: ConnectionClosedError(endpoint_url=_ENDPOINT), after=True
     )
 
 
 def timed_out(*, after: bool = True) -> Fault:
-    """No answer in time. With `after`, the default, the call had taken effect."""
+    """Return a read timeout. With `after`, the default, the call took effect."""
     return Fault(
         "timed out" if after else "timed out before",
-        lambda client, call: ReadTimeoutError(endpoint_url=_ENDPOINT),
+        lambda _client, _call: ReadTimeoutError(endpoint_url=_ENDPOINT),
         after,
     )
 
 
 def killed_before() -> Fault:
-    return Fault("killed before", lambda client, call: Killed(call))
+    return Fault("killed before", lambda _client, call: Killed(call))
 
 
 def killed_after() -> Fault:
-    return Fault("killed after", lambda client, call: Killed(call), after=True)
+    return Fault("killed after", lambda _client, call: Killed(call), after=True)
 
 
 def raising(error: BaseException, *, after: bool = False) -> Fault:
-    """Any other error, for clients that are not botocore's."""
-    return Fault(f"{type(error).__name__}{' after' if after else ''}", lambda client, call: error, after)
+    """Return any other error, for clients that are not botocore's."""
+    return Fault(f"{type(error).__name__}{' after' if after else ''}", lambda _client, _call: error, after)
 
 
-def faults_of(client: Any, method: str) -> list[Fault]:
-    """Everything that may happen at a call: each error that the service's model lists for the operation, what
-    any AWS call may answer, a lost connection or answer, and the end of the process on either side.
+def possible_faults(client: Any, method: str) -> list[Fault]:
+    """Return everything that can happen at a call.
+
+    These are the errors that the service's model lists for the operation, those of every AWS operation, a
+    lost connection or answer, and the end of the process before and after the call.
     """
-    operation = client.meta.service_model.operation_model(_operation_of(client, method))
+    operation = client.meta.service_model.operation_model(_operation_name(client, method))
     listed = [shape.error_code for shape in operation.error_shapes]
     codes = [code for code in listed if code != "TransactionCanceledException"]
     transport = [connection_refused(), connection_closed(), lost_response(), timed_out()]
@@ -310,19 +315,19 @@ def faults_of(client: Any, method: str) -> list[Fault]:
 
 
 class Faulty:
-    """A client behind a plan. What is no operation (`exceptions`, `meta`) is the client's own."""
+    """A client whose operations meet the faults of a plan. Its other attributes are the client's own."""
 
-    def __init__(self, client: Any, plan: Plan = never, history: History | None = None) -> None:
+    def __init__(self, client: Any, plan: Plan = never, history: CallHistory | None = None) -> None:
         self._client = client
         self.plan = plan
-        self.history = history or History()
+        self.history = history or CallHistory()
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)
         return self._guarded(name, attribute) if self._is_operation(name, attribute) else attribute
 
     def get_paginator(self, operation_name: str) -> Any:
-        """A paginator whose pages are calls of this object, not of the client behind it."""
+        """Return a paginator whose pages are calls of this object."""
         return type(self._client).get_paginator(self, operation_name)
 
     def _is_operation(self, name: str, attribute: object) -> bool:
@@ -334,7 +339,7 @@ class Faulty:
     def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
-            made = self.history.numbered(_service_of(self._client), name, kwargs, args)
+            made = self.history.number_call(_service_name(self._client), name, kwargs, args)
             fault = self.plan(made)
             self.history.record(made, fault)
             if fault is None:
@@ -348,10 +353,10 @@ class Faulty:
         return call
 
 
-def _service_of(client: Any) -> str:
+def _service_name(client: Any) -> str:
     meta = getattr(client, "meta", None)
     return type(client).__name__ if meta is None else str(meta.service_model.service_name)
 
 
-def _operation_of(client: Any, method: str) -> str:
+def _operation_name(client: Any, method: str) -> str:
     return str(client.meta.method_to_api_mapping[method])

@@ -1,101 +1,83 @@
 """Query and Scan: which items, in which order, in which pages."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from testkit.doubles.conditions import Placeholders
-from testkit.doubles.errors import invalid
-from testkit.doubles.expressions import And, Call, Condition, Literal, Not, Operand, Or, Path, Test
-from testkit.doubles.operands import Trail, found
-from testkit.doubles.predicates import Predicate
-from testkit.doubles.tables import Key, Table, key_content
-from testkit.doubles.values import Item, Value, copied, copied_item, normalised_item, size_of_item
+from testkit.doubles.conditions import Placeholders, Predicate, check_function, name_parameter
+from testkit.doubles.errors import UnsupportedRequest, validation_error
+from testkit.doubles.expressions import (
+    And,
+    AttributeName,
+    Condition,
+    FunctionCall,
+    Not,
+    OperandComparison,
+    Or,
+    ValuePlaceholder,
+    parse_condition,
+)
+from testkit.doubles.tables import KEY_NAMES, ItemKey, MemoryTable, exact_key, key_string
+from testkit.doubles.values import copy_item, copy_value, item_size, normalize_item
+from testkit.shapes import AttributeMap, AttributeValue, JsonObject
 
-_MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+PAGE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """How much one answer looks at: the caller's Limit, the service's 1 MB, and a test's own smaller page."""
+class PageLimits:
+    """How many items one response reads at most: the request's Limit, and the short pages of a test."""
 
     limit: int | None
     most_items: int | None
-    most_bytes: int
 
-    def full(self, seen: int, size: int) -> bool:
-        bounds = [bound for bound in (self.limit, self.most_items) if bound is not None]
-        return any(seen >= bound for bound in bounds) or size >= self.most_bytes
+    def is_full(self, items: int, size: int) -> bool:
+        bounds = (bound for bound in (self.limit, self.most_items) if bound is not None)
+        return size >= PAGE_BYTES or any(items >= bound for bound in bounds)
 
 
-def answer(
-    table: Table,
-    rows: Iterator[Item],
-    page: Page,
-    wanted: Predicate | None,
-    shown: Callable[[Item], Item] | None,
-) -> dict[str, Any]:
-    """`shown` None means that only the count is asked for."""
-    seen = size = 0
-    matching: list[Item] = []
-    last: Item | None = None
-    for item in rows:
-        seen, size = seen + 1, size + size_of_item(item)
+def read_page(
+    items: Iterator[AttributeMap], limits: PageLimits, wanted: Predicate | None, shown: tuple[str, ...] | None
+) -> JsonObject:
+    """Return the response with one page of `items`, filtered by `wanted` after the limits."""
+    read = size = 0
+    matching: list[AttributeMap] = []
+    last: AttributeMap | None = None
+    for item in items:
+        read, size = read + 1, size + item_size(item)
         if wanted is None or wanted(item):
             matching.append(item)
-        if page.full(seen, size):
+        if limits.is_full(read, size):
             last = item
             break
-    if last is not None and page.limit != seen and next(rows, None) is None:
-        last = None  # the service's own page ends where the results do
-    result: dict[str, Any] = {} if shown is None else {"Items": [shown(item) for item in matching]}
-    result |= {"Count": len(matching), "ScannedCount": seen}
+    if last is not None and limits.limit != read and next(items, None) is None:
+        last = None  # only a page that ends at the request's Limit has a last key with nothing after it
+    response: JsonObject = {
+        "Items": [project(item, shown) for item in matching],
+        "Count": len(matching),
+        "ScannedCount": read,
+    }
     if last is not None:
-        result["LastEvaluatedKey"] = copied_item(table.key_item(last))
-    return result
+        response["LastEvaluatedKey"] = project(last, KEY_NAMES)
+    return response
 
 
-def projected(item: Item, trails: tuple[Trail, ...] | None) -> Item:
-    if trails is None:
-        return copied_item(item)
-    result: Item = {}
-    # In the order of the indexes, so that a list's elements keep their order.
-    for trail in sorted(trails, key=str):
-        value = found(item, trail)
-        if value is not None:
-            _graft(result, trail, copied(value))
-    return result
+def project(item: AttributeMap, names: tuple[str, ...] | None) -> AttributeMap:
+    """Return a copy of the item with these attributes, or with all of them."""
+    if names is None:
+        return copy_item(item)
+    return {name: copy_value(item[name]) for name in names if name in item}
 
 
-def _graft(result: Item, trail: Trail, value: Value) -> None:
-    """Puts `value` at the end of its path, with only the path's own maps and lists around it."""
-    holder: Any = result
-    for part, following in pairwise(trail):
-        shell: Value = {"M": {}} if isinstance(following, str) else {"L": []}
-        if isinstance(holder, dict):
-            holder = holder.setdefault(part, shell)
-        else:
-            holder.append(shell)
-            holder = holder[-1]
-        holder = next(iter(holder.values()))
-    if isinstance(holder, dict):
-        holder[trail[-1]] = value
-    else:
-        holder.append(value)
-
-
-def scanned(table: Table, start: Item | None, segment: int | None, total: int | None) -> Iterator[Item]:
-    after = None if start is None else table.exact_key(start)
-    waiting = after is not None
-    for order, key, item in table.scan_order():
-        if segment is not None and int.from_bytes(order) % (total or 1) != segment:
-            continue
-        if waiting:
-            waiting = key != after
-            continue
-        yield item
+def scan_items(table: MemoryTable, start: Mapping[str, Any] | None) -> Iterator[AttributeMap]:
+    """Yield all items after the key `start`."""
+    after = None if start is None else exact_key(normalize_item(start))
+    started = after is None
+    for key, item in table.scan():
+        if started:
+            yield item
+        started = started or key == after
 
 
 # Key conditions
@@ -103,80 +85,65 @@ def scanned(table: Table, start: Item | None, segment: int | None, total: int | 
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """One partition, and the stretch of sort keys in it."""
+    """One partition and a range of sort keys in it: all, one, a prefix, or from a first to a last."""
 
-    hash_value: Any
+    partition_key: str
     operator: str | None = None
-    bounds: tuple[Any, ...] = ()
+    bounds: tuple[str, ...] = ()
 
-    def stretch(self, keys: list[Any]) -> tuple[int, int]:
-        """Which slice of the sorted `keys` is meant."""
-        if self.operator is None:
-            return 0, len(keys)
-        if self.operator == "begins_with":
-            return self._prefixed(keys)
-        low, high = self.bounds[0], self.bounds[-1]
-        start = {"=": bisect_left, "BETWEEN": bisect_left, ">=": bisect_left, ">": bisect_right}
-        end = {"=": bisect_right, "BETWEEN": bisect_right, "<=": bisect_right, "<": bisect_left}
-        return (
-            start[self.operator](keys, low) if self.operator in start else 0,
-            end[self.operator](keys, high) if self.operator in end else len(keys),
-        )
-
-    def _prefixed(self, keys: list[Any]) -> tuple[int, int]:
-        prefix = self.bounds[0]
-        start = bisect_left(keys, prefix)
-        end = start
-        while end < len(keys) and keys[end].startswith(prefix):
-            end += 1
-        return start, end
+    def slice(self, sort_keys: list[str]) -> tuple[int, int]:
+        """Return the start and the end of the range in a sorted list."""
+        match self.operator:
+            case None:
+                return 0, len(sort_keys)
+            case "begins_with":
+                start = end = bisect_left(sort_keys, self.bounds[0])
+                while end < len(sort_keys) and sort_keys[end].startswith(self.bounds[0]):
+                    end += 1
+                return start, end
+            case _:
+                return bisect_left(sort_keys, self.bounds[0]), bisect_right(sort_keys, self.bounds[-1])
 
 
-def queried(table: Table, within: KeyRange, start: Item | None, *, forward: bool) -> Iterator[Item]:
-    partition = table.partition(within.hash_value)
-    low, high = within.stretch(partition.keys)
+def query_items(
+    table: MemoryTable, within: KeyRange, start: Mapping[str, Any] | None, *, forward: bool
+) -> Iterator[AttributeMap]:
+    """Yield the items in a range, in order or in reverse order, after the key `start`."""
+    partition = table.partition(within.partition_key)
+    low, high = within.slice(partition.sort_keys)
     if start is not None:
-        after = _start_key(table, within, start)[1]
+        _, after = _start_key(within, start)
         if forward:
-            low = max(low, bisect_right(partition.keys, after))
+            low = max(low, bisect_right(partition.sort_keys, after))
         else:
-            high = min(high, bisect_left(partition.keys, after))
-    keys = partition.keys[low:high]
-    return (partition.items[key] for key in (keys if forward else reversed(keys)))
+            high = min(high, bisect_left(partition.sort_keys, after))
+    sort_keys = partition.sort_keys[low:high]
+    return (partition.items[key] for key in (sort_keys if forward else reversed(sort_keys)))
 
 
-def _start_key(table: Table, within: KeyRange, start: Item) -> Key:
-    if set(start) != table.schema.names:
-        raise invalid("The provided starting key is invalid")
-    key = table.exact_key(start)
-    if key[0] != within.hash_value or within.stretch([key[1]]) != (0, 1):
-        raise invalid("The provided starting key is outside query boundaries based on provided conditions")
+def _start_key(within: KeyRange, start: Mapping[str, Any]) -> ItemKey:
+    key = exact_key(normalize_item(start))
+    if key[0] != within.partition_key or within.slice([key[1]]) != (0, 1):
+        raise validation_error("The provided starting key is outside query boundaries")
     return key
 
 
-def key_range(table: Table, placeholders: Placeholders, text: str) -> KeyRange:
-    tests = _key_tests(placeholders, placeholders.key_condition(text))
-    first, second = table.schema.hash, table.schema.range
-    if first.name not in tests or set(tests) - table.schema.names:
-        raise invalid("Query condition missed key schema element")
-    operator, values = tests[first.name]
+def bind_key_condition(placeholders: Placeholders, text: str) -> KeyRange:
+    with name_parameter("KeyConditionExpression"):
+        parsed = parse_condition(text)
+        placeholders.use(parsed)
+        tests: dict[str, tuple[str, tuple[str, ...]]] = {}
+        for part in _conjuncts(parsed.tree):
+            name, operator, bounds = _bind_key_test(placeholders, part)
+            if name in tests:
+                raise validation_error("KeyConditionExpressions must only contain one condition per key")
+            tests[name] = operator, bounds
+    if "PK" not in tests:
+        raise validation_error("Query condition missed key schema element")
+    operator, bounds = tests["PK"]
     if operator != "=":
-        raise invalid("Query key condition not supported")
-    hash_value = key_content(first, values[0])
-    if second is None or second.name not in tests:
-        return KeyRange(hash_value)
-    operator, values = tests[second.name]
-    return KeyRange(hash_value, operator, tuple(key_content(second, value) for value in values))
-
-
-def _key_tests(placeholders: Placeholders, tree: Condition) -> dict[str, tuple[str, list[Value]]]:
-    tests: dict[str, tuple[str, list[Value]]] = {}
-    for part in _conjuncts(tree):
-        name, operator, values = _key_test(placeholders, part)
-        if name in tests:
-            raise invalid("KeyConditionExpressions must only contain one condition per key")
-        tests[name] = (operator, values)
-    return tests
+        raise validation_error("Query key condition not supported")
+    return KeyRange(bounds[0], *tests.get("SK", ()))
 
 
 def _conjuncts(tree: Condition) -> Iterator[Condition]:
@@ -187,48 +154,31 @@ def _conjuncts(tree: Condition) -> Iterator[Condition]:
         yield tree
 
 
-def _key_test(placeholders: Placeholders, tree: Condition) -> tuple[str, str, list[Value]]:
-    """The attribute, the operator and the values of one part of a key condition."""
+def _bind_key_test(placeholders: Placeholders, tree: Condition) -> tuple[str, str, tuple[str, ...]]:
+    """Return the key attribute, the operator and its values."""
     match tree:
-        case Test("=" | "<" | "<=" | ">" | ">=" as mirrored, (Literal() as value, Path() as path)):
-            return _key_name(placeholders, path), _MIRRORED[mirrored], [placeholders.value(value)]
-        case Test("=" | "<" | "<=" | ">" | ">=" | "BETWEEN" as operator, (Path() as path, *operands)) | Call(
-            "begins_with" as operator, (Path() as path, *operands)
-        ):
-            name = _key_name(placeholders, path)
-            return name, operator, [_key_value(placeholders, operand) for operand in operands]
-        case _:
-            raise invalid(f"Invalid operator used in KeyConditionExpression: {_operator_of(tree)}")
+        case OperandComparison("<" | "<=" | ">" | ">=" as operator):
+            raise UnsupportedRequest(f"{operator} in a key condition")
+        case OperandComparison("=" | "BETWEEN" as operator, (AttributeName() as name, *operands)):
+            pass
+        case FunctionCall("begins_with" as operator, (AttributeName() as name, *operands)):
+            check_function(tree)
+        case OperandComparison() | FunctionCall() | Not() | Or() | And():
+            raise validation_error("Invalid operator used in KeyConditionExpression")
+    attribute = placeholders.attribute(name)
+    if attribute not in KEY_NAMES:
+        raise validation_error(f"Query condition on an attribute that is no key: {attribute}")
+    bounds = tuple(key_string(attribute, _constant(placeholders, operand)) for operand in operands)
+    if bounds[-1] < bounds[0]:
+        raise validation_error(
+            "The BETWEEN operator requires upper bound to be greater than or equal to lower bound"
+        )
+    return attribute, operator, bounds
 
 
-def _key_name(placeholders: Placeholders, path: Path) -> str:
-    trail = placeholders.trail(path)
-    if len(trail) > 1:
-        raise invalid("KeyConditionExpressions cannot have conditions on nested attributes")
-    return str(trail[0])
-
-
-def _key_value(placeholders: Placeholders, operand: Operand) -> Value:
-    if not isinstance(operand, Literal):
-        raise invalid(
-            "Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition"
+def _constant(placeholders: Placeholders, operand: object) -> AttributeValue:
+    if not isinstance(operand, ValuePlaceholder):
+        raise validation_error(
+            "Invalid condition in KeyConditionExpression: two attribute names in one condition"
         )
     return placeholders.value(operand)
-
-
-def _operator_of(tree: Condition) -> str:
-    match tree:
-        case Test(operator):
-            return operator
-        case Call(function):
-            return function
-        case Not():
-            return "NOT"
-        case Or():
-            return "OR"
-        case And():
-            return "AND"
-
-
-def start_item(given: Mapping[str, Any] | None) -> Item | None:
-    return None if given is None else normalised_item(given)

@@ -1,28 +1,24 @@
-"""Queues and messages of the in-memory SQS, and what the service shows of them."""
+"""Queues and messages of the in-memory SQS."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from testkit.shapes import JsonObject
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-RUNNING, COMPLETED, CANCELLED, FAILED = "RUNNING", "COMPLETED", "CANCELLED", "FAILED"
-# Why a task fails.
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/troubleshooting-dlq-redrive.html
-NO_SOURCE, NO_QUEUE = "CouldNotDetermineMessageSource", "AWS.SimpleQueueService.NonExistentQueue"
 
 
 @dataclass(slots=True)
 class Message:
-    """`handle` is the receipt handle of the latest receive, the only one that does anything."""
+    """A message. `handle` is the receipt handle of its latest receive, the only one that has an effect."""
 
     message_id: str
     body: str
     sent_at: float
     visible_at: float
-    attributes: dict[str, Any] = field(default_factory=dict)
     receive_count: int = 0
     first_received_at: float | None = None
     received_at: float | None = None
@@ -33,20 +29,34 @@ class Message:
     def md5(self) -> str:
         return hashlib.md5(self.body.encode(), usedforsecurity=False).hexdigest()
 
-    def system_attributes(self) -> dict[str, str]:
+    def to_response(self, system_attributes: Sequence[str]) -> JsonObject:
+        """Return the message as ReceiveMessage returns it, with the system attributes asked for."""
+        response: JsonObject = {
+            "MessageId": self.message_id,
+            "ReceiptHandle": self.handle,
+            "MD5OfBody": self.md5,
+            "Body": self.body,
+        }
+        everything = "All" in system_attributes
+        attributes = {
+            name: value
+            for name, value in self._system_attributes().items()
+            if everything or name in system_attributes
+        }
+        return response | ({"Attributes": attributes} if attributes else {})
+
+    def _system_attributes(self) -> dict[str, str]:
         times = {"SentTimestamp": self.sent_at, "ApproximateFirstReceiveTimestamp": self.first_received_at}
         known = {name: str(int(at * 1000)) for name, at in times.items() if at is not None}
         source = {} if self.source_arn is None else {"DeadLetterQueueSourceArn": self.source_arn}
-        return {
-            "SenderId": ACCOUNT,
-            "ApproximateReceiveCount": str(self.receive_count),
-            **known,
-            **source,
-        }
+        counted = {"SenderId": ACCOUNT, "ApproximateReceiveCount": str(self.receive_count)}
+        return {**counted, **known, **source}
 
 
 @dataclass(slots=True)
 class Queue:
+    """A standard queue and its messages, oldest first."""
+
     name: str
     attributes: dict[str, str]
     created_at: float
@@ -64,82 +74,36 @@ class Queue:
     def seconds(self, attribute: str) -> int:
         return int(self.attributes[attribute])
 
-    def holding(self, handle: str) -> Message | None:
-        """The message that was last received under this handle."""
+    def find_received(self, handle: str) -> Message | None:
+        """Return the message whose latest receive has this receipt handle."""
         return next((message for message in self.messages if message.handle == handle), None)
 
+    def visible_messages(self, now: float) -> list[Message]:
+        return [message for message in self.messages if message.visible_at <= now]
+
+    def drop_expired(self, now: float) -> None:
+        """Delete the messages that are older than the retention period."""
+        oldest = now - self.seconds("MessageRetentionPeriod")
+        if any(message.sent_at < oldest for message in self.messages):
+            self.messages = [message for message in self.messages if message.sent_at >= oldest]
+
     @property
-    def dead_letters(self) -> tuple[str, int] | None:
-        """The dead-letter queue's ARN and the receives after which a message goes there."""
+    def redrive_policy(self) -> tuple[str, int] | None:
+        """The dead-letter queue's ARN, and the receives after which a message is moved there."""
         policy = self.attributes.get("RedrivePolicy")
         if not policy:
             return None
         read = json.loads(policy)
         return read["deadLetterTargetArn"], int(read["maxReceiveCount"])
 
-
-@dataclass(slots=True)
-class MoveTask:
-    """`rate` is in messages a second, None for all at once; `asked_rate` what the caller wanted of it."""
-
-    handle: str
-    source_arn: str
-    destination_arn: str | None
-    rate: float | None
-    asked_rate: int | None
-    to_move: int
-    started_at: float
-    moved: int = 0
-    status: str = RUNNING
-    failure: str | None = None
-
-    @property
-    def is_active(self) -> bool:
-        return self.status == RUNNING
-
-    def is_due(self, now: float) -> bool:
-        """Whether it moves its next message by now, or finds that it was the last."""
-        if not self.is_active:
-            return False
-        return self.rate is None or self.moved < int((now - self.started_at) * self.rate)
-
-
-def shown(message: Message, wanted: set[str], attribute_names: Sequence[str]) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "MessageId": message.message_id,
-        "ReceiptHandle": message.handle,
-        "MD5OfBody": message.md5,
-        "Body": message.body,
-    }
-    system = message.system_attributes()
-    if chosen := {name: text for name, text in system.items() if {"All", name} & wanted}:
-        shown["Attributes"] = chosen
-    named = {name: value for name, value in message.attributes.items() if _asked(name, attribute_names)}
-    if named:
-        shown["MessageAttributes"] = named
-    return shown
-
-
-def _asked(name: str, patterns: Sequence[str]) -> bool:
-    return any(
-        pattern in {"All", ".*", name} or (pattern.endswith(".*") and name.startswith(pattern[:-2]))
-        for pattern in patterns
-    )
-
-
-def shown_task(task: MoveTask) -> dict[str, Any]:
-    """A handle is of use only while the task runs, and only then shown."""
-    optional = {
-        "TaskHandle": task.handle if task.status == RUNNING else None,
-        "DestinationArn": task.destination_arn,
-        "MaxNumberOfMessagesPerSecond": task.asked_rate,
-        "FailureReason": task.failure,
-    }
-    return {
-        "Status": task.status,
-        "SourceArn": task.source_arn,
-        "ApproximateNumberOfMessagesMoved": task.moved,
-        "ApproximateNumberOfMessagesToMove": task.to_move,
-        "StartedTimestamp": int(task.started_at * 1000),
-        **{name: value for name, value in optional.items() if value is not None},
-    }
+    def to_attributes(self, now: float) -> dict[str, str]:
+        """Return all attributes as GetQueueAttributes returns them."""
+        visible = len(self.visible_messages(now))
+        return {
+            **self.attributes,
+            "QueueArn": self.arn,
+            "CreatedTimestamp": str(int(self.created_at)),
+            "ApproximateNumberOfMessages": str(visible),
+            "ApproximateNumberOfMessagesDelayed": "0",
+            "ApproximateNumberOfMessagesNotVisible": str(len(self.messages) - visible),
+        }

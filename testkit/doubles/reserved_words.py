@@ -1,6 +1,6 @@
 """The words that DynamoDB refuses as bare attribute names (Developer Guide, "Reserved words").
 
-The contract suite asks DynamoDB Local about every one of them.
+The contract suite checks each of them with DynamoDB Local.
 """
 
 RESERVED_WORDS = frozenset(
@@ -48,5 +48,5 @@ truncate ttl tuple type under undo union unique unit unknown unlogged unnest unp
 until update upper url usage use user users using uuid vacuum value valued values varchar variable
 variance varint varying view views virtual void wait when whenever where while window with within
 without work wrapped write year zone
-""".split()  # noqa: SIM905  573 words read better as text
+""".split()  # noqa: SIM905  573 words are easier to read as text
 )

@@ -4,22 +4,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from testkit.doubles.errors import Refused
+from testkit.doubles.errors import ServiceRefusal
+from testkit.shapes import JsonObject
 
 MAX_BATCH = 10
 MAX_BYTES = 1024 * 1024
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-type Entry = Mapping[str, Any]
+type BatchEntry = Mapping[str, Any]
 
 
-def no_queue() -> Refused:
-    return Refused("QueueDoesNotExist", "The specified queue does not exist.")
+def no_queue() -> ServiceRefusal:
+    return ServiceRefusal("QueueDoesNotExist", "The specified queue does not exist.")
 
 
-def bad_value(value: object, parameter: str, reason: str) -> Refused:
-    return Refused(
+def bad_value(value: object, parameter: str, reason: str) -> ServiceRefusal:
+    return ServiceRefusal(
         "InvalidParameterValue", f"Value {value} for parameter {parameter} is invalid. Reason: {reason}"
     )
 
@@ -31,39 +32,39 @@ def check_range(parameter: str, value: int, most: int, *, least: int = 0) -> Non
 
 def check_body(body: str) -> None:
     if not body:
-        raise Refused("MissingParameter", "The request must contain the parameter MessageBody.")
+        raise ServiceRefusal("MissingParameter", "The request must contain the parameter MessageBody.")
     if len(body.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise Refused(
+        raise ServiceRefusal(
             "InvalidParameterValue",
             f"One or more parameters are invalid. Reason: Message must be shorter than {MAX_BYTES} bytes.",
         )
     if _FORBIDDEN.search(body):
-        raise Refused("InvalidMessageContents", "Invalid characters found.")
+        raise ServiceRefusal("InvalidMessageContents", "Invalid characters found.")
 
 
-def check_batch(entries: Sequence[Entry]) -> None:
+def check_batch(entries: Sequence[BatchEntry]) -> None:
     ids = [entry["Id"] for entry in entries]
     if not ids:
-        raise Refused("EmptyBatchRequest", "There should be at least one entry in the request.")
+        raise ServiceRefusal("EmptyBatchRequest", "There should be at least one entry in the request.")
     if len(ids) > MAX_BATCH:
-        raise Refused(
+        raise ServiceRefusal(
             "TooManyEntriesInBatchRequest",
             f"Maximum number of entries per request are {MAX_BATCH}. You have sent {len(ids)}.",
         )
     if not all(_ENTRY_ID.fullmatch(one) for one in ids):
-        raise Refused(
+        raise ServiceRefusal(
             "InvalidBatchEntryId",
             "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
             "It can be at most 80 letters long.",
         )
     if repeated := next((one for one in ids if ids.count(one) > 1), None):
-        raise Refused("BatchEntryIdsNotDistinct", f"Id {repeated} repeated.")
+        raise ServiceRefusal("BatchEntryIdsNotDistinct", f"Id {repeated} repeated.")
 
 
 def check_handle(handle: str) -> None:
     if not re.fullmatch(r"[0-9a-f-]{36}#\d+", handle):
-        raise Refused("ReceiptHandleIsInvalid", f'The input receipt handle "{handle}" is invalid.')
+        raise ServiceRefusal("ReceiptHandleIsInvalid", f'The input receipt handle "{handle}" is invalid.')
 
 
-def failure(entry: Entry, code: str, message: str, *, sender: bool) -> dict[str, Any]:
+def failed_entry(entry: BatchEntry, code: str, message: str, *, sender: bool) -> JsonObject:
     return {"Id": entry["Id"], "SenderFault": sender, "Code": code, "Message": message}

@@ -1,6 +1,6 @@
-"""AWS on this machine: the emulator's process, and clients for it."""
+"""AWS on this machine: the process of the emulator, and its clients."""
 
-from testkit.emulator.clients import Clients
+from testkit.emulator.clients import AwsClients
 from testkit.emulator.process import Emulator, EmulatorError
 
-__all__ = ["Clients", "Emulator", "EmulatorError"]
+__all__ = ["AwsClients", "Emulator", "EmulatorError"]

@@ -1,4 +1,4 @@
-"""boto3 clients for an emulated AWS, made once each and closed together."""
+"""boto3 clients of an emulated AWS, created once each and closed together."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-# The emulator takes an access key of twelve digits for the account's number.
+# The emulator uses an access key of twelve digits as the account number.
 CREDENTIALS: Mapping[str, str] = MappingProxyType(
     {"AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_DEFAULT_REGION": REGION}
 )
 
-# A synchronous invocation answers when the function has: at most 15 minutes. Never repeated by the SDK,
-# because an invocation repeated unseen would spoil what is being watched.
+# A synchronous invocation takes as long as the function: at most 15 minutes. The SDK must not retry it, since
+# an unnoticed second invocation would falsify what is measured.
 INVOKE = Config(read_timeout=920, retries={"total_max_attempts": 1})
 OTHERS = Config(retries={"total_max_attempts": 3, "mode": "standard"})
 
 
-class Clients:
-    """`clients("sqs")` is the SQS client of the AWS at `endpoint`. A context manager: closes what it made."""
+class AwsClients:
+    """The clients of the AWS at `endpoint`, for example `clients("sqs")`. The context manager closes them."""
 
     def __init__(self, endpoint: str, trusted: Path | None = None) -> None:
-        """`trusted`: PEM file of the authority behind a TLS endpoint."""
+        """Use the PEM file `trusted` as the certificate authority of a TLS endpoint."""
         self.endpoint = endpoint
         self.trusted = trusted
-        # A session of its own: neither the user's profile nor the user's credentials are looked at.
+        # A separate session, so that the user's profile and credentials have no effect.
         self._session = boto3.Session(
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
@@ -63,7 +63,7 @@ class Clients:
     @overload
     def __call__(self, service: Literal["ssm"]) -> "SSMClient": ...
     @overload
-    def __call__(self, service: str) -> Any: ...  # noqa: ANN401 - a service without installed types
+    def __call__(self, service: str) -> Any: ...
 
     def __call__(self, service: str) -> Any:
         if service not in self._made:

@@ -1,4 +1,4 @@
-"""What the emulator needs to ask policies: a switch, and TLS, without which the queues' own refuse."""
+"""The settings with which the emulator enforces policies, and TLS, which the queue policies demand."""
 
 import subprocess
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Certificate:
-    """PEM files: `chain` and `key` of a server, and the `authority` that its clients trust."""
+    """The PEM files of a certificate: `chain` and `key` of a server, and the `authority` of its clients."""
 
     chain: Path
     key: Path
     authority: Path
 
 
-def certificate_for(host: str, python: Path, folder: Path) -> Certificate:
-    """A fresh one, made by the emulator's `python`. Nobody else trusts it, and it ends with its folder."""
+def create_certificate(host: str, python: Path, folder: Path) -> Certificate:
+    """Create a certificate in `folder` with the emulator's `python`. Only its own clients trust it."""
     made = Certificate(folder / "server.pem", folder / "server.key", folder / "client.pem")
     command = [str(python), "-m", "trustme", "--quiet", "--dir", str(folder), "--identities", host]
     subprocess.run(command, check=True, capture_output=True)
     return made
 
 
-def enforcement(certificate: Certificate) -> dict[str, str]:
-    """The emulator's variables for it. The functions inherit the last one, and so trust the emulator."""
+def enforcement_variables(certificate: Certificate) -> dict[str, str]:
+    """Return the emulator's environment variables. The functions inherit the last one to trust it."""
     return {
         "AUTH": "true",
         "USE_SSL": "1",

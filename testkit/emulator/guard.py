@@ -1,9 +1,10 @@
-"""Runs the emulator in its own environment, and ends it with all its workers when whoever started it is gone.
+"""Runs the emulator in its own environment, and ends it with all its workers when its parent process ends.
 
-The parent holds the other end of standard input; its end, also a violent one, closes it. With `--detached`
-there is nobody to outlive. Imports nothing of the project, which the emulator's environment does not have.
+The parent holds the other end of standard input, which closes when the parent ends for any reason. With
+`--detached` it runs until it is stopped. It imports nothing of the project, which the emulator's environment
+does not have.
 
-It also corrects where the emulator's authorization differs from AWS's; see docs/decisions.md.
+It also corrects the emulator's authorization where it differs from AWS; see docs/decisions.md.
 """
 
 import importlib
@@ -17,21 +18,20 @@ from typing import Any
 
 def end_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
-    # The whole group: the workers that run the functions, too. There is nothing to save.
+    # The whole group, with the workers that run the functions. Nothing has to be saved.
     os.killpg(0, signal.SIGKILL)
 
 
-def stay_on_one_port(app: Any) -> None:  # noqa: ANN401 - a module
-    """With TLS it would listen on 443 as well, wherever it may; that port is not ours to take."""
-    app._port_is_bindable = lambda _host, _port: False  # noqa: SLF001 - it has no setting for it
+def stay_on_one_port(app: Any) -> None:
+    """Keep the emulator from listening on port 443 as well, which it does with TLS."""
+    app._port_is_bindable = lambda _host, _port: False
 
 
-def authorize_as_aws(actions: Any) -> None:  # noqa: ANN401 - a module
-    """On AWS a batch call to SQS needs the permission of the single one, and DynamoDB tells IAM the partition
-    keys of a request (`dynamodb:LeadingKeys`)."""
+def authorize_as_aws(actions: Any) -> None:
+    """Authorize SQS batches by the permission of the single call, and give IAM `dynamodb:LeadingKeys`."""
     its_action, its_context = actions.extract_iam_action, actions.dynamodb_service_context
 
-    def action(service: str, *request: Any) -> str | None:  # noqa: ANN401 - handed on as it is
+    def action(service: str, *request: Any) -> str | None:
         named: str | None = its_action(service, *request)
         return named.removesuffix("Batch") if named and service == "sqs" else named
 
@@ -44,7 +44,7 @@ def authorize_as_aws(actions: Any) -> None:  # noqa: ANN401 - a module
 
 
 def leading_keys(request: dict[str, Any]) -> list[str]:
-    """Of a write, in a transaction or by itself; the sandbox's tables all have the partition key PK."""
+    """Return the partition keys of a write or of a transaction, for tables with the partition key PK."""
     transaction = [one for item in request.get("TransactItems", []) for one in item.values()]
     targets = [write.get("Item") or write.get("Key") or {} for write in (request, *transaction)]
     return [target["PK"]["S"] for target in targets if "PK" in target]

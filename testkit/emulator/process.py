@@ -1,4 +1,4 @@
-"""The emulator's process: installed from its lock file, started on a free port, ended with all it started."""
+"""The process of the emulator: installed from its lock file, started on a free port, and ended."""
 
 import hashlib
 import json
@@ -19,33 +19,34 @@ from urllib.error import URLError
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from infra.build import ROOT, find_uv
-from testkit.emulator.clients import CREDENTIALS, Clients
-from testkit.emulator.enforcement import Certificate, certificate_for, enforcement
+from testkit.emulator.clients import CREDENTIALS, AwsClients
+from testkit.emulator.enforcement import Certificate, create_certificate, enforcement_variables
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".cache" / "emulator-venv"
 HOST = "127.0.0.1"
 
-# It is up in 2 s; a machine busy with other things may take longer.
+# It starts in 2 s, but a busy machine takes longer.
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 30
-# A port that was free may be taken in the moment before the emulator binds it.
+# Another process can take a free port before the emulator binds it.
 PORT_ATTEMPTS = 3
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class EmulatorError(Exception):
-    """The emulator could not be installed or started; the message ends with its log."""
+    """The emulator could not be installed or started. The message ends with its log."""
 
 
 class Emulator:
-    """One emulated AWS. As a context manager it is up inside the block and gone after it.
+    """One emulated AWS. As a context manager it runs inside the block.
 
-    `home` holds its log, which stays, and while it is up its functions' files; without one it is a temporary
-    folder, removed at the end. `environment` adds variables that the functions should see, such as those of a
-    proxy. `enforcing` makes it ask the policies of roles and queues, over TLS, which the queues' demand.
+    `home` contains its log, which remains, and its functions' files while it runs. Without `home` it is a
+    temporary folder, which is removed at the end. `environment` adds variables for the functions, such as
+    those of a proxy. `enforcing` enforces the policies of roles and queues, over TLS, which queue policies
+    demand.
     """
 
     def __init__(
@@ -64,21 +65,21 @@ class Emulator:
         self.url = ""
         self.certificate: Certificate | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._client: Clients | None = None
+        self._client: AwsClients | None = None
 
     @property
-    def client(self) -> Clients:
-        """Clients for this AWS: `emulator.client("sqs")`. Closed by `stop`."""
+    def client(self) -> AwsClients:
+        """The clients of this AWS, for example `emulator.client("sqs")`. `stop` closes them."""
         if self._client is None:
-            self._client = Clients(self.url, self.certificate.authority if self.certificate else None)
+            self._client = AwsClients(self.url, self.certificate.authority if self.certificate else None)
         return self._client
 
     def start(self, *, detached: bool = False) -> Self:
-        """Returns when it answers. Detached, it outlives this process until `stop_detached(home)`."""
-        python = installed()
+        """Return when it answers. A detached emulator runs until `stop_detached(home)`."""
+        python = install()
         files_path(self.home).mkdir(parents=True, exist_ok=True)
         if self._enforcing:
-            self.certificate = certificate_for(HOST, python, files_path(self.home))
+            self.certificate = create_certificate(HOST, python, files_path(self.home))
         try:
             for attempt in range(PORT_ATTEMPTS):
                 if self._try_start(python, free_port(), detached=detached, last=attempt == PORT_ATTEMPTS - 1):
@@ -99,7 +100,7 @@ class Emulator:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
-            # Its own word first: on a port that was taken in the meantime, it is somebody else who answers.
+            # Its log line is needed, since another process may have taken the port and answer.
             if f"Running on {self.url}" in self.log() and answers(self.url, self.certificate):
                 return True
             time.sleep(POLL_SECONDS)
@@ -112,7 +113,7 @@ class Emulator:
         command = [str(python), str(HERE / "guard.py"), *(["--detached"] if detached else [])]
         environment = clean_environment(files_path(self.home), port)
         if self.certificate:
-            environment |= enforcement(self.certificate)
+            environment |= enforcement_variables(self.certificate)
         with self.log_path.open("wb") as log:
             return subprocess.Popen(
                 command,
@@ -134,7 +135,7 @@ class Emulator:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def stop(self) -> None:
-        """Ends the emulator and every function it runs. May be called at any time and repeatedly."""
+        """End the emulator and all its functions. Further calls have no effect."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -158,7 +159,7 @@ class Emulator:
 
 
 def stop_detached(home: Path) -> bool:
-    """Ends the emulator that was started detached with this `home`. False if there is none any more."""
+    """End the emulator that was started detached with this `home`. Return False if none is running."""
     path = note_path(home)
     if not path.exists():
         return False
@@ -176,7 +177,7 @@ def remove_files(home: Path, *, whole: bool) -> None:
 
 
 def files_path(home: Path) -> Path:
-    """Where the emulator and the functions keep whatever they write."""
+    """Return the folder to which the emulator and the functions write."""
     return home / "files"
 
 
@@ -184,11 +185,11 @@ def note_path(home: Path) -> Path:
     return home / "emulator.json"
 
 
-# --- installation -------------------------------------------------------------------------------------------
+# Installation
 
 
-def installed() -> Path:
-    """The Python of the emulator's environment, made from its lock file if it is missing or out of date."""
+def install() -> Path:
+    """Return the Python of the emulator's environment, created or updated from its lock file if needed."""
     python = ENVIRONMENT / "bin" / "python"
     stamp = ENVIRONMENT / "lock.sha256"
     wanted = hashlib.sha256((HERE / "uv.lock").read_bytes()).hexdigest()
@@ -204,16 +205,16 @@ def sync() -> None:
     command = [find_uv(), "sync", "--quiet", "--frozen", "--project", str(HERE)]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise EmulatorError(f"the emulator's environment cannot be made:\n{done.stderr.strip()}")
+        raise EmulatorError(f"the emulator's environment cannot be created:\n{done.stderr.strip()}")
 
 
-# --- process ------------------------------------------------------------------------------------------------
+# Process
 
 
 def clean_environment(files: Path, port: int) -> dict[str, str]:
-    """All that the emulator sees, and with it the functions: they inherit its environment.
+    """Return the environment of the emulator, which the functions inherit.
 
-    A variable of this shell, a proxy or a real AWS key, say, must not decide what a function does.
+    A variable of this shell, such as a proxy or a real AWS key, must not change what a function does.
     """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -222,7 +223,7 @@ def clean_environment(files: Path, port: int) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "STATE_DIR": str(files / "state"),
         "S3_DATA_DIR": str(files / "s3"),
-        "BIND_HOST": HOST,  # it would listen on every address of this machine
+        "BIND_HOST": HOST,  # by default it listens on every address of this machine
         "MINISTACK_HOST": HOST,
         "GATEWAY_PORT": str(port),
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -239,7 +240,7 @@ def free_port() -> int:
 
 def answers(url: str, certificate: Certificate | None = None) -> bool:
     trust = ssl.create_default_context(cafile=certificate.authority if certificate else None)
-    # A proxy of this shell knows nothing about this machine.
+    # A proxy in the environment must not be used for this machine.
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=trust))
     try:
         with opener.open(f"{url}/_ministack/ready", timeout=2) as response:
@@ -249,19 +250,19 @@ def answers(url: str, certificate: Certificate | None = None) -> bool:
 
 
 def is_emulator(pid: int) -> bool:
-    """Whether this process number is still the emulator's and not somebody else's by now."""
-    return str(HERE / "guard.py") in command_of(pid)
+    """Return whether this process is the emulator and not another one that reused its number."""
+    return str(HERE / "guard.py") in command_line(pid)
 
 
-def command_of(pid: int) -> str:
-    """The command line of a process; empty when there is none."""
+def command_line(pid: int) -> str:
+    """Return the command line of a process, empty if there is none."""
     if Path("/proc/self/cmdline").exists():  # slim container images have no ps
         try:
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
         except (FileNotFoundError, ProcessLookupError):
             return ""
     listed = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607 - where ps is differs between systems
+        ["ps", "-o", "command=", "-p", str(pid)],
         check=False,
         capture_output=True,
         text=True,
@@ -270,7 +271,7 @@ def command_of(pid: int) -> str:
 
 
 def end_group(pid: int) -> None:
-    """Ends the process group that `pid` leads. At once, because nothing in it is worth saving."""
+    """Kill the process group that `pid` leads, since nothing in it has to be saved."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:

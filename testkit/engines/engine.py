@@ -1,76 +1,73 @@
-"""The engines a contract suite runs on, and where one of them is known not to do what AWS does."""
+"""The engines that a contract suite runs on, and how it expects their known deviations from AWS."""
 
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from testkit.doubles.clock import Clock
+from testkit.doubles.clock import ManualClock
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.sqs import MemorySQS
-from testkit.engines.dynamodb_local import DynamoDBLocal, Unavailable
+from testkit.emulator.process import Emulator, EmulatorError
+from testkit.engines.dynamodb_local import DynamoDBLocal, EngineUnavailable
 
 MEMORY, LOCAL, EMULATOR = "memory", "dynamodb-local", "emulator"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """`deviations` maps the name of a test to the reason why it fails on this engine, and must fail."""
+    """A running engine: `client` is its client, `wait` lets seconds pass on its clock."""
 
     name: str
     client: Any
-    stop: Callable[[], None]
-    deviations: Mapping[str, str] = field(default_factory=dict)
+    stop: Callable[[], None] = lambda: None
     wait: Callable[[float], None] = time.sleep
 
-    def expect(self, request: pytest.FixtureRequest) -> None:
-        """Marks the test that asks as one that must fail here, if it is known to."""
-        test, _, case = request.node.name.partition(f"[{self.name}")
-        reason = self.deviations.get(test) or self.deviations.get(f"{test}[{case[1:]}")
-        if reason is not None:
-            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    def expect(self, request: pytest.FixtureRequest, deviations: Mapping[str, Mapping[str, str]]) -> None:
+        """Mark the requesting test as one that must fail on this engine if it is in `deviations`.
+
+        These are reasons by engine and by test: `test`, `test[id]` or `test[text of a parameter]`.
+        """
+        node: Any = request.node
+        test = node.originalname
+        cases = [node.callspec.id.removeprefix(f"{self.name}-"), *node.callspec.params.values()]
+        known = deviations[self.name]
+        for name in (test, *(f"{test}[{case}]" for case in cases if isinstance(case, str))):
+            if name in known:
+                request.applymarker(pytest.mark.xfail(reason=known[name], strict=True))
 
 
-def _nothing() -> None:
-    pass
-
-
-def _emulator(service: str, deviations: Mapping[str, str]) -> Engine:
-    try:
-        from testkit.emulator.process import Emulator, EmulatorError  # noqa: PLC0415  only where it is wanted
-    except ImportError as missing:
-        raise Unavailable(f"the emulator is not here: {missing}") from missing
+def _start_emulator(service: str) -> Engine:
     try:
         emulator = Emulator().start()
     except (EmulatorError, OSError) as error:
-        raise Unavailable(str(error)) from error
-    return Engine(EMULATOR, emulator.client(service), emulator.stop, deviations)
+        raise EngineUnavailable(str(error)) from error
+    return Engine(EMULATOR, emulator.client(service), emulator.stop)
 
 
-def dynamodb_engine(name: str, deviations: Mapping[str, Mapping[str, str]]) -> Engine:
-    """Raises Unavailable, with the reason, where this engine cannot run."""
-    known = deviations.get(name, {})
+def start_dynamodb(name: str) -> Engine:
+    """Start an engine. Raise EngineUnavailable with the reason if it cannot run."""
     if name == MEMORY:
-        return Engine(name, MemoryDynamoDB(), _nothing, known)
+        return Engine(name, MemoryDynamoDB())
     if name == LOCAL:
         local = DynamoDBLocal().start()
-        return Engine(name, local.client(), local.stop, known)
-    return _emulator("dynamodb", known)
+        return Engine(name, local.client(), local.stop)
+    return _start_emulator("dynamodb")
 
 
-def sqs_engine(name: str, deviations: Mapping[str, Mapping[str, str]]) -> Engine:
-    known = deviations.get(name, {})
+def start_sqs(name: str) -> Engine:
+    """Start an engine. Raise EngineUnavailable with the reason if it cannot run."""
     if name != MEMORY:
-        return _emulator("sqs", known)
-    clock = Clock()
-    return Engine(name, MemorySQS(clock), _nothing, known, clock.advance)
+        return _start_emulator("sqs")
+    clock = ManualClock()
+    return Engine(name, MemorySQS(clock.time), wait=clock.advance)
 
 
-def created_table(client: Any) -> str:
-    """A new table with the keys of the commerce table, under a name of its own."""
+def create_table(client: Any) -> str:
+    """Create a table with the keys of the commerce table and return its unique name."""
     name = f"commerce-{uuid.uuid4().hex[:12]}"
     keys = {"PK": "HASH", "SK": "RANGE"}
     client.create_table(

@@ -1,21 +1,21 @@
-"""A Stripe-shaped server over real HTTP, for tests and for the demonstration."""
+"""A fake Stripe over real HTTP, for tests and for the demo."""
 
 from testkit.fake_stripe.admin_client import FakeStripeAdmin, FakeStripeAdminError
-from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind
+from testkit.fake_stripe.faults import Endpoint, FaultKind, StripeFault
 from testkit.fake_stripe.server import FakeStripe
 from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec
-from testkit.fake_stripe.traffic import Call, RateLimits
+from testkit.fake_stripe.traffic import LoggedCall, RateLimits
 
 __all__ = [
-    "Call",
     "Endpoint",
     "FakeStripe",
     "FakeStripeAdmin",
     "FakeStripeAdminError",
-    "Fault",
     "FaultKind",
     "LineSpec",
+    "LoggedCall",
     "RateLimits",
     "SessionSpec",
     "ShippingSpec",
+    "StripeFault",
 ]

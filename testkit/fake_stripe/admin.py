@@ -1,100 +1,91 @@
-"""The other side of the counter: seed, break, heal and count from another process, in JSON under `/_admin/`.
+"""The admin endpoints of a fake Stripe, with which another process controls it, in JSON under `/_admin/`.
 
-PUT /_admin/faults              switch one more fault on: the fields of `Fault`
-DELETE /_admin/faults           switch every fault off; with `?session=<id>` those of one session
-GET /_admin/faults              what is switched on
+PUT /_admin/faults              add a fault: the fields of `StripeFault`
+DELETE /_admin/faults           remove all faults; with `?session=<id>` those of one session
+GET /_admin/faults              list the faults
 POST /_admin/sessions           add sessions: a list of specs
-PUT /_admin/keys                the API keys that are right from now on: a list
-PUT /_admin/limits              `{"per_second": …, "per_endpoint": …}`; null lifts one
-GET /_admin/calls               counts of requests; DELETE starts them afresh
+PUT /_admin/keys                replace the valid API keys: a list
+PUT /_admin/limits              `{"per_second": …, "per_endpoint": …}`; null removes a limit
+GET /_admin/calls               counts of requests; DELETE resets them
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from testkit.fake_stripe.faults import fault_from_json, fault_to_json
+from testkit.fake_stripe.faults import Faults, fault_from_json, fault_to_json
 from testkit.fake_stripe.specs import spec_from_json
-
-if TYPE_CHECKING:
-    from testkit.fake_stripe.server import FakeStripe
+from testkit.fake_stripe.store import Store
+from testkit.fake_stripe.traffic import Calls, RateLimits
+from testkit.shapes import JsonObject
 
 PREFIX: Final = "/_admin/"
 
-type Json = dict[str, Any]
+
+class AdminTarget(Protocol):
+    """The parts of a fake Stripe that can be controlled."""
+
+    store: Store
+    faults: Faults
+    calls: Calls
+    limits: RateLimits
+
+    def accept_keys(self, keys: Iterable[str]) -> None: ...
 
 
-def handle(stripe: "FakeStripe", method: str, target: str, content: bytes) -> tuple[int, Json]:
-    """Status and body of the answer to one admin request."""
+def handle(stripe: AdminTarget, method: str, target: str, content: bytes) -> tuple[int, JsonObject]:
+    """Return the status and the body of the response to one admin request."""
     url = urlsplit(target)
-    route = _ROUTES.get((method, url.path.removeprefix(PREFIX)))
-    if route is None:
-        return 404, {"error": f"no such admin endpoint: {method} {url.path}"}
+    query = {name: values[0] for name, values in parse_qs(url.query).items()}
     try:
-        return 200, route(stripe, json.loads(content) if content else None, _first_values(url.query))
+        body = json.loads(content) if content else None
+        answer = _perform(stripe, method, url.path.removeprefix(PREFIX), body, query)
     except (ValueError, TypeError, KeyError) as exc:
         return 400, {"error": str(exc)}
+    if answer is None:
+        return 404, {"error": f"no such admin endpoint: {method} {url.path}"}
+    return 200, answer
 
 
-def _first_values(query: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(query).items()}
-
-
-def _add_fault(stripe: "FakeStripe", body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    stripe.faults.add(fault_from_json(body))
+def _perform(
+    stripe: AdminTarget, method: str, path: str, body: Any, query: Mapping[str, str]
+) -> JsonObject | None:
+    match method, path:
+        case _, "faults":
+            return _perform_on_faults(stripe.faults, method, body, query.get("session"))
+        case "POST", "sessions":
+            specs = [spec_from_json(spec) for spec in body]
+            stripe.store.add_all(specs)
+            return {"added": len(specs)}
+        case "PUT", "keys":
+            if not isinstance(body, list) or not all(isinstance(key, str) and key for key in body):
+                raise ValueError("keys must be a list of strings")
+            stripe.accept_keys(body)
+        case "PUT", "limits":
+            limits = body["per_second"], body["per_endpoint"]
+            if not all(limit is None or isinstance(limit, int) for limit in limits):
+                raise ValueError("a limit must be a number of requests, or null")
+            stripe.limits.per_second, stripe.limits.per_endpoint = limits
+        case "GET", "calls":
+            return stripe.calls.summary()
+        case "DELETE", "calls":
+            stripe.calls.clear()
+        case _:
+            return None
     return {}
 
 
-def _clear_faults(stripe: "FakeStripe", _body: Any, query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    if "session" in query:
-        stripe.faults.heal(query["session"])
-    else:
-        stripe.faults.clear()
+def _perform_on_faults(faults: Faults, method: str, body: Any, session: str | None) -> JsonObject | None:
+    match method:
+        case "PUT":
+            faults.add(fault_from_json(body))
+        case "DELETE" if session is not None:
+            faults.heal(session)
+        case "DELETE":
+            faults.clear()
+        case "GET":
+            return {"faults": [fault_to_json(fault) for fault in faults.active()]}
+        case _:
+            return None
     return {}
-
-
-def _list_faults(stripe: "FakeStripe", _body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    return {"faults": [fault_to_json(fault) for fault in stripe.faults.active()]}
-
-
-def _add_sessions(stripe: "FakeStripe", body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    specs = [spec_from_json(spec) for spec in body]
-    stripe.store.add_all(specs)
-    return {"added": len(specs)}
-
-
-def _accept_keys(stripe: "FakeStripe", body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    if not isinstance(body, list) or not all(isinstance(key, str) and key for key in body):
-        raise ValueError("keys are a list of strings")
-    stripe.accept_keys(body)
-    return {}
-
-
-def _set_limits(stripe: "FakeStripe", body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    per_second, per_endpoint = body["per_second"], body["per_endpoint"]
-    if not all(limit is None or isinstance(limit, int) for limit in (per_second, per_endpoint)):
-        raise ValueError("a limit is a number of requests, or null")
-    stripe.limits.per_second, stripe.limits.per_endpoint = per_second, per_endpoint
-    return {}
-
-
-def _count_calls(stripe: "FakeStripe", _body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    return stripe.calls.summary()
-
-
-def _forget_calls(stripe: "FakeStripe", _body: Any, _query: Mapping[str, str]) -> Json:  # noqa: ANN401 - JSON
-    stripe.calls.clear()
-    return {}
-
-
-_ROUTES: Final[Mapping[tuple[str, str], Callable[["FakeStripe", Any, Mapping[str, str]], Json]]] = {
-    ("PUT", "faults"): _add_fault,
-    ("DELETE", "faults"): _clear_faults,
-    ("GET", "faults"): _list_faults,
-    ("POST", "sessions"): _add_sessions,
-    ("PUT", "keys"): _accept_keys,
-    ("PUT", "limits"): _set_limits,
-    ("GET", "calls"): _count_calls,
-    ("DELETE", "calls"): _forget_calls,
-}

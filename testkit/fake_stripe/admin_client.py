@@ -1,38 +1,39 @@
-"""Drives a fake Stripe that runs in another process."""
+"""The client of a fake Stripe that runs in another process."""
 
 import json
 from collections.abc import Iterable
+from http import HTTPStatus
 from http.client import HTTPConnection
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from testkit.fake_stripe.admin import PREFIX
-from testkit.fake_stripe.faults import Fault, fault_from_json, fault_to_json
+from testkit.fake_stripe.faults import StripeFault, fault_from_json, fault_to_json
 from testkit.fake_stripe.specs import SessionSpec, spec_to_json
+from testkit.shapes import JsonObject
 
 _TIMEOUT_SECONDS = 30
-# A request body of this many sessions is a few megabytes.
+# A request body with this many sessions is a few megabytes.
 _SESSIONS_PER_REQUEST = 5000
 
 
 class FakeStripeAdminError(Exception):
-    """The fake refused an admin request."""
+    """The fake Stripe refused an admin request."""
 
 
 class FakeStripeAdmin:
-    """Seed, break, heal and count. Holds nothing between calls, so it needs no closing."""
+    """Adds sessions and faults, and counts calls. It needs no closing."""
 
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url).netloc
 
     def add_sessions(self, specs: Iterable[SessionSpec]) -> int:
-        """How many were added."""
+        """Add sessions and return their number."""
         bodies = [spec_to_json(spec) for spec in specs]
         starts = range(0, len(bodies), _SESSIONS_PER_REQUEST)
         chunks = [bodies[start : start + _SESSIONS_PER_REQUEST] for start in starts]
         return sum(self._ask("POST", "sessions", chunk)["added"] for chunk in chunks)
 
-    def add_fault(self, fault: Fault) -> None:
+    def add_fault(self, fault: StripeFault) -> None:
         self._ask("PUT", "faults", fault_to_json(fault))
 
     def heal(self, session: str) -> None:
@@ -41,7 +42,7 @@ class FakeStripeAdmin:
     def clear_faults(self) -> None:
         self._ask("DELETE", "faults")
 
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[StripeFault]:
         return [fault_from_json(fault) for fault in self._ask("GET", "faults")["faults"]]
 
     def accept_keys(self, keys: Iterable[str]) -> None:
@@ -50,21 +51,21 @@ class FakeStripeAdmin:
     def set_limits(self, *, per_second: int | None, per_endpoint: int | None) -> None:
         self._ask("PUT", "limits", {"per_second": per_second, "per_endpoint": per_endpoint})
 
-    def calls(self) -> dict[str, Any]:
-        """`{"total": 3, "endpoints": {"list": {"200": 3}}}`; status 0 is a connection without an answer."""
+    def calls(self) -> JsonObject:
+        """Return `{"total": 3, "endpoints": {"list": {"200": 3}}}`; status 0 is a dropped connection."""
         return self._ask("GET", "calls")
 
     def clear_calls(self) -> None:
         self._ask("DELETE", "calls")
 
-    def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: object = None) -> JsonObject:
         connection = HTTPConnection(self._address, timeout=_TIMEOUT_SECONDS)
         try:
             connection.request(method, PREFIX + path, None if body is None else json.dumps(body))
             response = connection.getresponse()
-            answer: dict[str, Any] = json.loads(response.read())
+            answer: JsonObject = json.loads(response.read())
         finally:
             connection.close()
-        if response.status != 200:  # noqa: PLR2004 - HTTP's OK
+        if response.status != HTTPStatus.OK:
             raise FakeStripeAdminError(answer.get("error", f"status {response.status}"))
         return answer

@@ -1,19 +1,16 @@
-"""What customers' banks took back: the dispute of a session's charge, field-complete as `objects` says."""
+"""The dispute of a session's charge, with every field of its type."""
 
-from typing import Any, Final
+from typing import Final
 
-from testkit.fake_stripe.expansion import NOTHING, Expansion
-from testkit.fake_stripe.payments import charge_object, payment_intent_object
 from testkit.fake_stripe.specs import SessionSpec
-
-type Json = dict[str, Any]
+from testkit.shapes import JsonObject
 
 _DAY_SECONDS: Final = 24 * 3600
 _DAYS_TO_ANSWER: Final = 7
-# The money is gone or kept for good; before, a refund still ends the dispute.
+# The decision is final; before it, a refund still ends the dispute.
 _DECIDED: Final = frozenset({"lost", "won", "prevented"})
 
-_EVIDENCE: Final[Json] = {
+_EVIDENCE: Final[JsonObject] = {
     **dict.fromkeys(
         (
             "access_activity_log",
@@ -49,7 +46,7 @@ _EVIDENCE: Final[Json] = {
     "enhanced_evidence": {},
 }
 
-_DISPUTE: Final[Json] = {
+_DISPUTE: Final[JsonObject] = {
     "balance_transactions": [],
     "enhanced_eligibility_types": [],
     "evidence": _EVIDENCE,
@@ -66,15 +63,14 @@ _DISPUTE: Final[Json] = {
 }
 
 
-def dispute_object(spec: SessionSpec, created: int, expand: Expansion = NOTHING) -> Json:
-    """The `dispute` of a disputed session's charge, opened at `created` (epoch seconds)."""
+def dispute_object(spec: SessionSpec, created: int) -> JsonObject:
+    """Return the `dispute` of a disputed session's charge, opened at `created` (epoch seconds)."""
     status = spec.dispute_status
-    within_intent = expand.get("payment_intent")
     return {
         **_DISPUTE,
         "id": spec.dispute_id,
         "amount": spec.amount_total or 0,
-        "charge": charge_object(spec) if "charge" in expand else spec.charge,
+        "charge": spec.charge,
         "created": created,
         "currency": spec.line_currency,
         "evidence_details": {
@@ -86,8 +82,6 @@ def dispute_object(spec: SessionSpec, created: int, expand: Expansion = NOTHING)
             "submission_method": "not_submitted",
         },
         "is_charge_refundable": status not in _DECIDED,
-        "payment_intent": (
-            spec.payment_intent if within_intent is None else payment_intent_object(spec, within_intent)
-        ),
+        "payment_intent": spec.payment_intent,
         "status": status,
     }

@@ -1,13 +1,13 @@
-"""The failures that the fake answers with, in Stripe's words and shape.
+"""The errors of the fake, with Stripe's messages and fields.
 
-StripeFailureError      an HTTP answer with Stripe's error body
-DropConnectionError     no answer at all: the socket is closed
+StripeFailureError      an HTTP response with Stripe's error body
+DropConnectionError     no response: the socket is closed
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-# Stripe shows this much of a key that it does not know, so that a log line tells which one it was.
+# Stripe shows these characters of an unknown key, so that a log line identifies it.
 _SHOWN_KEY_PREFIX = 8
 _SHOWN_KEY_SUFFIX = 4
 
@@ -27,7 +27,7 @@ _OUR_FAULT = (
 
 @dataclass
 class StripeFailureError(Exception):
-    """One error answer. `code` and `param` are absent from the body where Stripe has none."""
+    """One error response. `code` and `param` are absent from the body if they are None."""
 
     status: int
     message: str
@@ -49,7 +49,7 @@ class StripeFailureError(Exception):
 
 
 class DropConnectionError(Exception):
-    """The connection ends without an answer."""
+    """The connection ends without a response."""
 
 
 def missing_key() -> StripeFailureError:
@@ -57,11 +57,11 @@ def missing_key() -> StripeFailureError:
 
 
 def wrong_key(key: str) -> StripeFailureError:
-    return StripeFailureError(401, f"Invalid API Key provided: {masked(key)}")
+    return StripeFailureError(401, f"Invalid API Key provided: {mask_key(key)}")
 
 
-def masked(key: str) -> str:
-    """A key as Stripe repeats it: its kind and its last four characters; all stars when it is short."""
+def mask_key(key: str) -> str:
+    """Return a key as Stripe shows it: its kind and its last four characters; only stars if it is short."""
     hidden = len(key) - _SHOWN_KEY_PREFIX - _SHOWN_KEY_SUFFIX
     if hidden <= 0:
         return "*" * len(key)
@@ -69,10 +69,10 @@ def masked(key: str) -> str:
 
 
 def forbidden(key: str, account: str, permission: str) -> StripeFailureError:
-    """What a restricted key hears that is right and may not do this. Stripe gives it no code."""
+    """Return the error of a valid restricted key without the permission. Stripe gives it no code."""
     return StripeFailureError(
         403,
-        f"The provided key '{masked(key)}' does not have the required permissions for this endpoint on "
+        f"The provided key '{mask_key(key)}' does not have the required permissions for this endpoint on "
         f"account '{account}'. Having the '{permission}' permission would allow this request to continue.",
     )
 
@@ -82,7 +82,7 @@ def no_such_session(session_id: str) -> StripeFailureError:
 
 
 def no_such_cursor(kind: str, item_id: str, param: str) -> StripeFailureError:
-    """400, not 404: what does not exist is named by a parameter and not by the URL."""
+    """Return the error of an unknown object in a parameter, which is 400; one in the URL is 404."""
     return StripeFailureError(400, f"No such {kind}: '{item_id}'", "resource_missing", param)
 
 
@@ -118,7 +118,7 @@ def unknown_url(method: str, path: str) -> StripeFailureError:
 
 
 def rate_limited(reason: str) -> StripeFailureError:
-    """`reason` is what Stripe puts into `Stripe-Rate-Limited-Reason`; there is no Retry-After."""
+    """Return the rate limit error with `Stripe-Rate-Limited-Reason: reason` and without Retry-After."""
     return StripeFailureError(429, _TOO_MANY, "rate_limit", rate_limited_reason=reason)
 
 

@@ -1,4 +1,4 @@
-"""`expand[]`: which paths Stripe follows, how deep, and what it says about the others."""
+"""`expand[]`: the paths that Stripe follows, their greatest depth, and the errors for other paths."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,23 +11,23 @@ type Expansion = Mapping[str, "Expansion"]
 
 NOTHING: Final[Expansion] = {}
 
-# What can be followed from each kind of object, and the kind it leads to. A price stands inside its line
-# item already, so it is only a step on the way to its product. `data` counts as a level.
+# The fields that can be expanded in each kind of object, and the kind of their value; only those that the
+# product expands. A line item contains its price anyway, so that it is only a step to its product. `data`
+# counts as a level.
 _FOLLOWED: Final[Mapping[str, Mapping[str, str]]] = {
-    "sessions": {"data": "checkout.session"},
+    "sessions": {},
     "items": {"data": "item"},
     "events": {},
-    "disputes": {"data": "dispute"},
+    "disputes": {},
     "checkout.session": {"line_items": "items", "payment_intent": "payment_intent"},
     "item": {"price": "price"},
-    "price": {"product": "product", "currency_options": "nothing", "tiers": "nothing"},
+    "price": {"product": "product"},
     "payment_intent": {"latest_charge": "charge"},
-    "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
 }
 
 
-def expansion(paths: Iterable[str], kind: str) -> Expansion:
-    """The paths as a tree, checked against what an answer of this kind can expand."""
+def parse_expansion(paths: Iterable[str], kind: str) -> Expansion:
+    """Return the paths as a tree. Raise an error response if an object of this kind cannot expand them."""
     tree: dict[str, Expansion] = {}
     for path in paths:
         if path.count(".") + 1 > MAX_DEPTH:

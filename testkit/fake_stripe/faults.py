@@ -1,4 +1,4 @@
-"""Everything that can go wrong between a client and Stripe, switched on and off while the server runs."""
+"""Everything that can fail between a client and Stripe, changeable while the server runs."""
 
 import threading
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ HANG_SECONDS = 120.0
 
 
 class Endpoint(StrEnum):
-    """What a request asks for. `UNKNOWN` is a URL that Stripe does not have."""
+    """The endpoint of a request. `UNKNOWN` is a URL that Stripe does not have."""
 
     LIST = "list"
     RETRIEVE = "retrieve"
@@ -22,6 +22,8 @@ class Endpoint(StrEnum):
 
 
 class FaultKind(StrEnum):
+    """What a fault does to a request."""
+
     LATENCY = "latency"
     RATE_LIMIT = "rate_limit"
     SERVER_ERROR = "server_error"
@@ -33,12 +35,11 @@ class FaultKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that goes wrong: for one session or all, one endpoint or all, some times or until cleared.
+class StripeFault:
+    """A fault of one session or all, of one endpoint or all, for a number of times or until it is removed.
 
-    `seconds` is how long latency delays an answer, or how long a hang holds the connection. `expanding` hits
-    only requests that expand this path, or something behind it: what a restricted key may not read may stand
-    inside of what it may.
+    `seconds` is the duration of a latency or of a hang. `expanding` limits the fault to requests that expand
+    this path or a path below it, such as an object that a restricted key may not read.
     """
 
     kind: FaultKind
@@ -50,41 +51,39 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.times is not None and self.times < 1:
-            raise ValueError("a fault happens at least once")
+            raise ValueError("times must be 1 or more")
         if self.seconds < 0:
-            raise ValueError("a fault cannot end before it starts")
+            raise ValueError("seconds must not be negative")
 
-    def concerns(
-        self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
-    ) -> bool:
+    def matches(self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()) -> bool:
         if self.expanding is not None and not any(_leads_through(self.expanding, path) for path in expanded):
             return False
         return self.endpoint in (None, endpoint) and self.session in (None, session)
 
 
 def _leads_through(part: str, path: str) -> bool:
-    """A list's paths begin with `data`."""
+    # The paths of a list begin with `data`.
     return f"{path.removeprefix('data.')}.".startswith(f"{part}.")
 
 
-def fault_to_json(fault: Fault) -> dict[str, Any]:
+def fault_to_json(fault: StripeFault) -> dict[str, Any]:
     return {name: value for name, value in asdict(fault).items() if value is not None}
 
 
-def fault_from_json(body: Mapping[str, Any]) -> Fault:
-    """The reverse of `fault_to_json`. ValueError when it is none."""
+def fault_from_json(body: Mapping[str, Any]) -> StripeFault:
+    """Reverse `fault_to_json`. Raise ValueError if the body is no fault."""
     fields = dict(body)
     try:
         fields["kind"] = FaultKind(fields["kind"])
         if fields.get("endpoint") is not None:
             fields["endpoint"] = Endpoint(fields["endpoint"])
-        return Fault(**fields)
+        return StripeFault(**fields)
     except (KeyError, TypeError) as exc:
         raise ValueError(f"not a fault: {exc}") from exc
 
 
 class Where(TypedDict, total=False):
-    """Whom a fault hits and how often: the fields of `Fault` that every kind has."""
+    """The requests that a fault matches, and how often: the fields that every kind has."""
 
     session: str | None
     endpoint: Endpoint | None
@@ -93,43 +92,43 @@ class Where(TypedDict, total=False):
 
 
 class Faults:
-    """The faults that are switched on. Safe to change while requests are answered."""
+    """The active faults. They can be changed while requests are answered."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._active: list[Fault] = []
+        self._active: list[StripeFault] = []
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: StripeFault) -> None:
         with self._lock:
             self._active.append(fault)
 
     def latency(self, seconds: float, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.LATENCY, seconds=seconds, **where))
+        self.add(StripeFault(FaultKind.LATENCY, seconds=seconds, **where))
 
     def hang(self, seconds: float = HANG_SECONDS, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.HANG, seconds=seconds, **where))
+        self.add(StripeFault(FaultKind.HANG, seconds=seconds, **where))
 
     def drop(self, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.DROP, **where))
+        self.add(StripeFault(FaultKind.DROP, **where))
 
     def rate_limit(self, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.RATE_LIMIT, **where))
+        self.add(StripeFault(FaultKind.RATE_LIMIT, **where))
 
     def server_error(self, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.SERVER_ERROR, **where))
+        self.add(StripeFault(FaultKind.SERVER_ERROR, **where))
 
     def missing(self, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.MISSING, **where))
+        self.add(StripeFault(FaultKind.MISSING, **where))
 
     def unauthorized(self, **where: Unpack[Where]) -> None:
-        self.add(Fault(FaultKind.UNAUTHORIZED, **where))
+        self.add(StripeFault(FaultKind.UNAUTHORIZED, **where))
 
     def forbidden(self, **where: Unpack[Where]) -> None:
-        """A restricted key that may not read this."""
-        self.add(Fault(FaultKind.FORBIDDEN, **where))
+        """Refuse a restricted key that has no permission."""
+        self.add(StripeFault(FaultKind.FORBIDDEN, **where))
 
     def heal(self, session: str) -> None:
-        """Clear what was switched on for one session."""
+        """Remove the faults of one session."""
         with self._lock:
             self._active = [fault for fault in self._active if fault.session != session]
 
@@ -137,24 +136,24 @@ class Faults:
         with self._lock:
             self._active = []
 
-    def active(self) -> list[Fault]:
+    def active(self) -> list[StripeFault]:
         with self._lock:
             return list(self._active)
 
     def take(
         self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
-    ) -> list[Fault]:
-        """What hits this request: every latency, then the first other fault. Each is used up once."""
+    ) -> list[StripeFault]:
+        """Return the faults of a request: every latency, then the first other fault. Each counts once."""
         with self._lock:
-            concerned = [fault for fault in self._active if fault.concerns(endpoint, session, expanded)]
-            slow = [fault for fault in concerned if fault.kind is FaultKind.LATENCY]
-            others = [fault for fault in concerned if fault.kind is not FaultKind.LATENCY]
+            matching = [fault for fault in self._active if fault.matches(endpoint, session, expanded)]
+            slow = [fault for fault in matching if fault.kind is FaultKind.LATENCY]
+            others = [fault for fault in matching if fault.kind is not FaultKind.LATENCY]
             hits = slow + others[:1]
             for fault in hits:
                 self._use_up(fault)
             return hits
 
-    def _use_up(self, fault: Fault) -> None:
+    def _use_up(self, fault: StripeFault) -> None:
         if fault.times is None:
             return
         position = self._active.index(fault)

@@ -1,31 +1,30 @@
-"""Field-complete Stripe objects, built from specs at the moment they are served.
+"""Stripe objects with every field of their types, built from specs when they are served.
 
-Every property that Stripe's specification gives an object is there, null or empty where the fake has nothing
-to say; a contract test holds them against the pinned stripe library's types and lists, with reasons, the few
-that are not: parts that Stripe sends only where they were set, and `line_items` unless it is expanded.
+Fields without content are null or empty. A contract test compares them with the types of the pinned stripe
+library. It lists, with reasons, the few fields that are absent: parts that Stripe sends only if they were
+set, and `line_items` unless it is expanded.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from testkit.fake_stripe.expansion import NOTHING, Expansion
 from testkit.fake_stripe.payments import payment_intent_object, presentment_details
-from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec, made_id
+from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec, stable_id
 from testkit.fake_stripe.store import ASYNC_PAID, EventSpec
-
-type Json = dict[str, Any]
+from testkit.shapes import JsonObject
 
 API_VERSION: Final = "2026-10-28.endive"
 ACCOUNT: Final = "acct_1FakeStripeSandbox"
 
-# Stripe embeds the first handful of lines in an expanded session and says `has_more` for the rest.
+# Stripe embeds only the first lines in an expanded session and sets `has_more` if there are others.
 EMBEDDED_LINES: Final = 10
 
 _SESSION_LIFETIME_SECONDS: Final = 24 * 3600
-# Prices and products were there before any session sold them.
+# Prices and products exist before any session sells them.
 _CATALOGUE_CREATED: Final = 1_577_836_800
 
-_NO_ADDRESS: Final[Json] = {
+_NO_ADDRESS: Final[JsonObject] = {
     "city": None,
     "country": None,
     "line1": None,
@@ -34,8 +33,8 @@ _NO_ADDRESS: Final[Json] = {
     "state": None,
 }
 
-# What is the same for every session of this shop. Shared between answers: never changed, only serialised.
-_SESSION: Final[Json] = {
+# The fields that are the same for every session. They are shared between responses and never changed.
+_SESSION: Final[JsonObject] = {
     "adaptive_pricing": {"enabled": False},
     "after_expiration": None,
     "allow_promotion_codes": None,
@@ -104,7 +103,7 @@ _SESSION: Final[Json] = {
     "wallet_options": None,
 }
 
-_PRICE: Final[Json] = {
+_PRICE: Final[JsonObject] = {
     "active": True,
     "billing_scheme": "per_unit",
     "created": _CATALOGUE_CREATED,
@@ -121,7 +120,7 @@ _PRICE: Final[Json] = {
     "transform_quantity": None,
 }
 
-_MONTHLY: Final[Json] = {
+_MONTHLY: Final[JsonObject] = {
     "interval": "month",
     "interval_count": 1,
     "meter": None,
@@ -129,7 +128,7 @@ _MONTHLY: Final[Json] = {
     "usage_type": "licensed",
 }
 
-_PRODUCT: Final[Json] = {
+_PRODUCT: Final[JsonObject] = {
     "active": True,
     "created": _CATALOGUE_CREATED,
     "default_price": None,
@@ -150,9 +149,9 @@ _PRODUCT: Final[Json] = {
 }
 
 
-def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> Json:
-    """A `checkout.session`. `line_items` is there only when it is expanded."""
-    built: Json = {
+def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject:
+    """Return a `checkout.session`. It has `line_items` only if that is expanded."""
+    built: JsonObject = {
         **_SESSION,
         "id": spec.id,
         "amount_subtotal": spec.amount_subtotal,
@@ -172,7 +171,7 @@ def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> Json:
         "status": spec.status,
         "total_details": _total_details(spec),
         "url": f"https://checkout.stripe.com/c/pay/{spec.id}" if spec.status == "open" else None,
-        **_what_it_made(spec, expand),
+        **_payment_references(spec, expand),
     }
     if spec.shipping is not None and spec.shipping.place == "shipping_details":
         built["shipping_details"] = _shipping_details(spec.shipping)
@@ -185,13 +184,15 @@ def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> Json:
     return built
 
 
-def item_objects(spec: SessionSpec, positions: Sequence[int], expand: Expansion = NOTHING) -> list[Json]:
-    """The `item` objects (line items) at these positions of a session."""
+def item_objects(
+    spec: SessionSpec, positions: Sequence[int], expand: Expansion = NOTHING
+) -> list[JsonObject]:
+    """Return the `item` objects (line items) at these positions of a session."""
     return [_item_object(spec, position, expand.get("price", NOTHING)) for position in positions]
 
 
-def event_object(event: EventSpec, spec: SessionSpec) -> Json:
-    """An `event` with the session as it was then: a delayed payment was unpaid when the session completed."""
+def event_object(event: EventSpec, spec: SessionSpec) -> JsonObject:
+    """Return an `event` with its session, which was unpaid at completion if it was paid later."""
     session = session_object(spec)
     if event.type != ASYNC_PAID and spec.async_paid_at is not None:
         session["payment_status"] = "unpaid"
@@ -210,7 +211,7 @@ def event_object(event: EventSpec, spec: SessionSpec) -> Json:
     }
 
 
-def list_object(data: list[Json], url: str, *, has_more: bool) -> Json:
+def list_object(data: list[JsonObject], url: str, *, has_more: bool) -> JsonObject:
     return {"object": "list", "data": data, "has_more": has_more, "url": url}
 
 
@@ -218,21 +219,21 @@ def line_items_url(session_id: str) -> str:
     return f"/v1/checkout/sessions/{session_id}/line_items"
 
 
-def _what_it_made(spec: SessionSpec, expand: Expansion) -> Json:
-    """The one thing that a session's mode makes, and nulls for the others."""
-    payment_intent: str | Json | None = spec.payment_intent
+def _payment_references(spec: SessionSpec, expand: Expansion) -> JsonObject:
+    """Return the object that a session's mode creates, and null for the others."""
+    payment_intent: str | JsonObject | None = spec.payment_intent
     if payment_intent is not None and "payment_intent" in expand:
         payment_intent = payment_intent_object(spec, expand["payment_intent"])
     subscribed = spec.mode == "subscription" and spec.status == "complete"
     return {
-        "invoice": made_id("in", spec.id) if subscribed else None,
+        "invoice": stable_id("in", spec.id) if subscribed else None,
         "payment_intent": payment_intent,
-        "setup_intent": made_id("seti", spec.id) if spec.mode == "setup" else None,
-        "subscription": made_id("sub", spec.id) if subscribed else None,
+        "setup_intent": stable_id("seti", spec.id) if spec.mode == "setup" else None,
+        "subscription": stable_id("sub", spec.id) if subscribed else None,
     }
 
 
-def _customer_details(spec: SessionSpec) -> Json | None:
+def _customer_details(spec: SessionSpec) -> JsonObject | None:
     if not spec.has_customer_details:
         return None
     return {
@@ -247,7 +248,7 @@ def _customer_details(spec: SessionSpec) -> Json | None:
     }
 
 
-def _collected_information(spec: SessionSpec) -> Json | None:
+def _collected_information(spec: SessionSpec) -> JsonObject | None:
     if spec.shipping is None or spec.shipping.place != "collected_information":
         return None
     return {
@@ -257,7 +258,7 @@ def _collected_information(spec: SessionSpec) -> Json | None:
     }
 
 
-def _shipping_details(shipping: ShippingSpec) -> Json:
+def _shipping_details(shipping: ShippingSpec) -> JsonObject:
     return {
         "address": {
             "city": shipping.city,
@@ -271,7 +272,7 @@ def _shipping_details(shipping: ShippingSpec) -> Json:
     }
 
 
-def _shipping_cost(spec: SessionSpec) -> Json | None:
+def _shipping_cost(spec: SessionSpec) -> JsonObject | None:
     if not spec.shipping_amount:
         return None
     return {
@@ -283,7 +284,7 @@ def _shipping_cost(spec: SessionSpec) -> Json | None:
     }
 
 
-def _total_details(spec: SessionSpec) -> Json | None:
+def _total_details(spec: SessionSpec) -> JsonObject | None:
     if spec.currency is None:
         return None
     return {
@@ -294,7 +295,7 @@ def _total_details(spec: SessionSpec) -> Json | None:
     }
 
 
-def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> Json:
+def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> JsonObject:
     line = spec.lines[position]
     return {
         "id": spec.line_id(position),
@@ -314,7 +315,7 @@ def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> J
     }
 
 
-def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> Json:
+def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> JsonObject:
     recurring = spec.mode == "subscription"
     return {
         **_PRICE,
@@ -328,8 +329,8 @@ def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> Json:
     }
 
 
-def _product_object(line: LineSpec) -> Json:
-    """A product, or of a deleted one what Stripe still knows: that it was there."""
+def _product_object(line: LineSpec) -> JsonObject:
+    """Return a product. Of a deleted one, Stripe returns only that it existed."""
     if line.product == "deleted":
         return {"id": line.product_id, "object": "product", "deleted": True}
     return {

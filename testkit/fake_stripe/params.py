@@ -1,23 +1,23 @@
-"""Query parameters, read as strictly as Stripe reads them: what it does not know, it refuses."""
+"""Query parameters, read as strictly as Stripe reads them: an unknown parameter is an error."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl
 
 from testkit.fake_stripe import errors
-from testkit.fake_stripe.store import Cursor, Window
+from testkit.fake_stripe.store import CreatedRange
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
-PAGING = frozenset({"limit", "starting_after", "ending_before", "expand"})
-CREATED = frozenset({"created", "created[gt]", "created[gte]", "created[lt]", "created[lte]"})
+PAGING = frozenset({"limit", "starting_after", "expand"})
+CREATED = frozenset({"created[gte]", "created[lte]"})
 
 # Clients write a list as `expand[]=a` or as `expand[0]=a`; Stripe takes both.
 _ELEMENT = re.compile(r"^(?P<name>[a-z_]+)\[\d*\]$")
 
 
 class Params:
-    """One request's parameters. A name that is not allowed is refused at once; None allows any."""
+    """The parameters of one request. A name that is not in `allowed` is an error; None allows every name."""
 
     def __init__(self, query: str, allowed: Iterable[str] | None = None) -> None:
         self._values: dict[str, list[str]] = {}
@@ -66,24 +66,5 @@ class Params:
             raise errors.invalid_integer("limit", f"This value must be less than or equal to {MAX_LIMIT}.")
         return limit
 
-    def cursor(self) -> Cursor:
-        cursor = Cursor(self.text("starting_after"), self.text("ending_before"))
-        if cursor.starting_after is not None and cursor.ending_before is not None:
-            raise errors.invalid("You cannot use both starting_after and ending_before.", "ending_before")
-        return cursor
-
-    def window(self) -> Window:
-        """`created` as one inclusive range, whichever of its five spellings were used."""
-        exact = self.integer("created")
-        firsts = [exact, self.integer("created[gte]"), _moved(self.integer("created[gt]"), 1)]
-        lasts = [exact, self.integer("created[lte]"), _moved(self.integer("created[lt]"), -1)]
-        return Window(_tightest(firsts, max), _tightest(lasts, min))
-
-
-def _moved(bound: int | None, by: int) -> int | None:
-    return None if bound is None else bound + by
-
-
-def _tightest(bounds: list[int | None], choose: Callable[[list[int]], int]) -> int | None:
-    given = [bound for bound in bounds if bound is not None]
-    return choose(given) if given else None
+    def created(self) -> CreatedRange:
+        return CreatedRange(self.integer("created[gte]"), self.integer("created[lte]"))

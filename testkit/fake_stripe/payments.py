@@ -1,15 +1,14 @@
-"""What a session charged: its payment intent and the charge of it, field-complete as `objects` says."""
+"""The payment intent and the charge of a session, with every field of their types."""
 
-from typing import Any, Final
+from typing import Final
 
 from testkit.fake_stripe.expansion import Expansion
-from testkit.fake_stripe.specs import SessionSpec, made_id
-
-type Json = dict[str, Any]
+from testkit.fake_stripe.specs import SessionSpec, stable_id
+from testkit.shapes import JsonObject
 
 _RISK_SCORE: Final = 12
 
-_PAYMENT_INTENT: Final[Json] = {
+_PAYMENT_INTENT: Final[JsonObject] = {
     "allowed_payment_method_types": None,
     "amount_capturable": 0,
     "amount_details": {"tip": {"amount": 0}},
@@ -48,7 +47,7 @@ _PAYMENT_INTENT: Final[Json] = {
     "transfer_group": None,
 }
 
-_CHARGE: Final[Json] = {
+_CHARGE: Final[JsonObject] = {
     "application": None,
     "application_fee": None,
     "application_fee_amount": None,
@@ -96,19 +95,19 @@ _CHARGE: Final[Json] = {
     "transfer_group": None,
 }
 
-_NO_ADDRESS: Final[Json] = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+_NO_ADDRESS: Final[JsonObject] = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 
 
-def presentment_details(spec: SessionSpec) -> Json:
-    """What the customer saw: here always the shop's own currency."""
+def presentment_details(spec: SessionSpec) -> JsonObject:
+    """Return what the customer saw, which is always the shop's own currency."""
     return {"presentment_amount": spec.amount_total or 0, "presentment_currency": spec.line_currency}
 
 
-def payment_intent_object(spec: SessionSpec, expand: Expansion) -> Json:
-    """The `payment_intent` of a session that charges; its latest charge is an id unless expanded."""
+def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
+    """Return the `payment_intent` of a session; its latest charge is an id unless expanded."""
     paid = spec.payment_status == "paid"
     intent_id = spec.payment_intent
-    charge: str | Json | None = spec.charge
+    charge: str | JsonObject | None = spec.charge
     if charge is not None and "latest_charge" in expand:
         charge = charge_object(spec)
     return {
@@ -121,14 +120,14 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> Json:
         "currency": spec.line_currency,
         "customer": spec.customer,
         "latest_charge": charge,
-        "payment_method": made_id("pm", spec.id) if paid else None,
+        "payment_method": stable_id("pm", spec.id) if paid else None,
         "presentment_details": presentment_details(spec),
         "status": "succeeded" if paid else "processing",
     }
 
 
-def charge_object(spec: SessionSpec) -> Json:
-    """The `charge` that paid a session; `refunded` only once all of it went back."""
+def charge_object(spec: SessionSpec) -> JsonObject:
+    """Return the `charge` that paid a session. `refunded` is true only after a full refund."""
     amount = spec.amount_total or 0
     return {
         **_CHARGE,
@@ -136,7 +135,7 @@ def charge_object(spec: SessionSpec) -> Json:
         "amount": amount,
         "amount_captured": amount,
         "amount_refunded": spec.amount_refunded,
-        "balance_transaction": made_id("txn", spec.id),
+        "balance_transaction": stable_id("txn", spec.id),
         "billing_details": {
             "address": _NO_ADDRESS,
             "email": spec.email,
@@ -149,7 +148,7 @@ def charge_object(spec: SessionSpec) -> Json:
         "customer": spec.customer,
         "disputed": spec.disputed,
         "payment_intent": spec.payment_intent,
-        "payment_method": made_id("pm", spec.id),
+        "payment_method": stable_id("pm", spec.id),
         "presentment_details": presentment_details(spec),
         "refunded": amount > 0 and spec.amount_refunded >= amount,
     }

@@ -1,4 +1,4 @@
-"""The fake Stripe as an HTTP server: key check, rate limits, faults, and the log of it all."""
+"""The fake Stripe as an HTTP server: API keys, rate limits, faults, and the log of requests."""
 
 import itertools
 import threading
@@ -9,17 +9,17 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from testkit.fake_stripe import admin, errors
-from testkit.fake_stripe.api import Request, answer, understand
+from testkit.fake_stripe.api import StripeRequest, answer, understand
 from testkit.fake_stripe.errors import DropConnectionError, StripeFailureError
-from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
+from testkit.fake_stripe.faults import Endpoint, FaultKind, Faults, StripeFault
 from testkit.fake_stripe.objects import ACCOUNT, API_VERSION
-from testkit.fake_stripe.specs import made_id
+from testkit.fake_stripe.specs import stable_id
 from testkit.fake_stripe.store import Store
-from testkit.fake_stripe.traffic import NO_ANSWER, Call, Calls, RateLimits
+from testkit.fake_stripe.traffic import NO_ANSWER, Calls, LoggedCall, RateLimits
 from testkit.fake_stripe.wire import Answer, HttpServer
 
 _REQUEST_ID_LENGTH = len("req_") + 14
-# What a restricted key needs for each endpoint; for what an answer expands it needs that object's own.
+# The permission that a restricted key needs for each endpoint, and for each expanded object.
 _PERMISSIONS: Final[Mapping[Endpoint, str]] = {
     Endpoint.LIST: "rak_checkout_session_read",
     Endpoint.RETRIEVE: "rak_checkout_session_read",
@@ -34,11 +34,11 @@ _EXPANDED_PERMISSIONS: Final[Mapping[str, str]] = {
 
 
 class FakeStripe:
-    """A Stripe account served on 127.0.0.1, from `with` until its end.
+    """A Stripe account served on 127.0.0.1, as a context manager or from `start` to `stop`.
 
-    `store` is what the account holds, `faults` what goes wrong, `limits` how much is allowed in a second,
-    `calls` what was asked. `accept_keys` rotates the API key. `on_request` is called with every request that
-    key and limits let in, before it is answered and on its own thread; what it raises drops the connection.
+    `store` is the content of the account, `faults` is what fails, `limits` are the rate limits, and `calls`
+    is the log of requests. `on_request` is called with every request that has a valid key and is within the
+    limits, before it is answered, on the thread of the request. If it raises, the connection is dropped.
     """
 
     def __init__(self, api_key: str, *, port: int = 0, limits: RateLimits | None = None) -> None:
@@ -46,7 +46,7 @@ class FakeStripe:
         self.faults = Faults()
         self.calls = Calls()
         self.limits = limits or RateLimits()
-        self.on_request: Callable[[Request], None] | None = None
+        self.on_request: Callable[[StripeRequest], None] | None = None
         self._keys = frozenset({api_key})
         self._request_numbers = itertools.count(1)
         self._stopping = threading.Event()
@@ -61,7 +61,7 @@ class FakeStripe:
         return self
 
     def stop(self) -> None:
-        """End every request, those that hang as well, and close every connection."""
+        """End every request, including those that hang, and close every connection."""
         self._stopping.set()
         self._server.stop()
 
@@ -74,7 +74,7 @@ class FakeStripe:
         self.stop()
 
     def accept_keys(self, keys: Iterable[str]) -> None:
-        """From now on these keys are right and all others wrong."""
+        """Replace the valid API keys."""
         self._keys = frozenset(keys)
 
     def _answer(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Answer:
@@ -83,27 +83,27 @@ class FakeStripe:
         return self._answer_as_stripe(method, target, headers)
 
     def _answer_as_stripe(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
-        """Answer one request of Stripe's API and log it, also where there is no answer."""
+        """Answer one request of Stripe's API and log it, even if its connection is dropped."""
         url = urlsplit(target)
         request = understand(method, url.path, url.query)
-        request_id = made_id("req", next(self._request_numbers))[:_REQUEST_ID_LENGTH]
+        request_id = stable_id("req", next(self._request_numbers))[:_REQUEST_ID_LENGTH]
         try:
             reply = self._reply(request, method, url.path, headers, request_id)
         except DropConnectionError:
-            self._note(request, NO_ANSWER)
+            self._log(request, NO_ANSWER)
             raise
-        self._note(request, reply.status)
+        self._log(request, reply.status)
         return reply
 
     def _reply(
-        self, request: Request, method: str, path: str, headers: Mapping[str, str], request_id: str
+        self, request: StripeRequest, method: str, path: str, headers: Mapping[str, str], request_id: str
     ) -> Answer:
         given = {"Request-Id": request_id, "Stripe-Version": headers.get("stripe-version", API_VERSION)}
         try:
             self._check_key(headers.get("authorization", ""))
             self._check_rate(request)
-            self._tell(request)
-            self._suffer(request, headers.get("authorization", ""))
+            self._notify(request)
+            self._apply_faults(request, headers.get("authorization", ""))
             if request.endpoint is Endpoint.UNKNOWN:
                 raise errors.unknown_url(method, path)
             return Answer(200, answer(self.store, request), given)
@@ -119,12 +119,12 @@ class FakeStripe:
         if key not in self._keys:
             raise errors.wrong_key(key)
 
-    def _check_rate(self, request: Request) -> None:
+    def _check_rate(self, request: StripeRequest) -> None:
         reason = self.limits.refusal(request.endpoint)
         if reason is not None:
             raise errors.rate_limited(reason)
 
-    def _tell(self, request: Request) -> None:
+    def _notify(self, request: StripeRequest) -> None:
         if self.on_request is None:
             return
         try:
@@ -132,11 +132,11 @@ class FakeStripe:
         except Exception as exc:
             raise DropConnectionError from exc
 
-    def _suffer(self, request: Request, authorization: str) -> None:
+    def _apply_faults(self, request: StripeRequest, authorization: str) -> None:
         for fault in self.faults.take(request.endpoint, request.session, request.expanded):
-            self._strike(fault, request, authorization)
+            self._apply_fault(fault, request, authorization)
 
-    def _strike(self, fault: Fault, request: Request, authorization: str) -> None:
+    def _apply_fault(self, fault: StripeFault, request: StripeRequest, authorization: str) -> None:
         match fault.kind:
             case FaultKind.LATENCY:
                 self._stopping.wait(fault.seconds)
@@ -157,10 +157,10 @@ class FakeStripe:
                 _, _, key = authorization.partition(" ")
                 raise errors.forbidden(key, ACCOUNT, _permission(fault, request))
 
-    def _note(self, request: Request, status: int) -> None:
-        self.calls.note(Call(request.endpoint, request.session, status, monotonic()))
+    def _log(self, request: StripeRequest, status: int) -> None:
+        self.calls.record(LoggedCall(request.endpoint, request.session, status, monotonic()))
 
 
-def _permission(fault: Fault, request: Request) -> str:
-    of_endpoint = _PERMISSIONS.get(request.endpoint, "rak_account_read")
-    return _EXPANDED_PERMISSIONS.get(fault.expanding or "", of_endpoint)
+def _permission(fault: StripeFault, request: StripeRequest) -> str:
+    default = _PERMISSIONS.get(request.endpoint, "rak_account_read")
+    return _EXPANDED_PERMISSIONS.get(fault.expanding or "", default)

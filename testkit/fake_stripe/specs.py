@@ -1,4 +1,4 @@
-"""What the fake account holds: one small frozen record per session, made an object when it is served."""
+"""The content of the fake account: one small frozen record per session, from which objects are built."""
 
 import dataclasses
 import hashlib
@@ -27,8 +27,8 @@ DisputeStatus = Literal[
 DEFAULT_CURRENCY = "usd"
 
 
-def made_id(prefix: str, *parts: object) -> str:
-    """A Stripe-looking id that is always the same for the same parts, so nothing has to be stored for it."""
+def stable_id(prefix: str, *parts: object) -> str:
+    """Return an id in Stripe's format, always the same for the same parts, so that none has to be stored."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
     return f"{prefix}_{digest[:24]}"
 
@@ -55,15 +55,15 @@ class LineSpec:
 
     @property
     def product_id(self) -> str:
-        return made_id("prod", self.description, sorted(self.product_metadata.items()), self.product)
+        return stable_id("prod", self.description, sorted(self.product_metadata.items()), self.product)
 
     def price_id(self, currency: str) -> str:
-        return made_id("price", self.product_id, self.unit_amount, currency)
+        return stable_id("price", self.product_id, self.unit_amount, currency)
 
 
 @dataclass(frozen=True, slots=True)
 class ShippingSpec:
-    """Where the parcel goes. Stripe moved it in 2025, so `place` says where this session carries it."""
+    """The shipping address. Stripe moved it in 2025; `place` is the field that this session has it in."""
 
     name: str = "Ada Example"
     line1: str = "1 Example Street"
@@ -77,13 +77,13 @@ class ShippingSpec:
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """One Checkout session, with only what differs from one to the next.
+    """One Checkout session, with the fields that differ between sessions.
 
     `currency=None` is Stripe's free session: amounts and currency are null. `has_customer_details=False`
-    makes `customer_details` null. `completed_at` and `async_paid_at` date the session's events; a session
-    paid by a delayed method was still unpaid when it completed. `event_made=False` is an event that Stripe
-    never made, `event_delivered=False` one that the shop's webhook has not acknowledged. `dispute_status` is
-    where the dispute of its charge stands, None without one.
+    makes `customer_details` null. `completed_at` and `async_paid_at` are the times of the session's events; a
+    session with a delayed payment method was unpaid when it completed. `event_made=False` is an event that
+    Stripe never created, `event_delivered=False` one that the shop's webhook has not acknowledged.
+    `dispute_status` is the status of the dispute of its charge, None without one.
     """
 
     id: str
@@ -110,7 +110,7 @@ class SessionSpec:
 
     @property
     def line_currency(self) -> str:
-        """A line always has a currency, also where its session has none."""
+        """The currency of the lines, which have one even if the session has none."""
         return self.currency or DEFAULT_CURRENCY
 
     @property
@@ -125,15 +125,15 @@ class SessionSpec:
 
     @property
     def payment_intent(self) -> str | None:
-        """Only a payment that is due has one: neither setup, nor subscription, nor a free session."""
+        """The id, None for a setup, a subscription or a free session."""
         charged = self.mode == "payment" and self.payment_status != "no_payment_required"
-        return made_id("pi", self.id) if charged else None
+        return stable_id("pi", self.id) if charged else None
 
     @property
     def charge(self) -> str | None:
-        """What took the money; there is none before it is paid."""
+        """The id of the charge, None before it is paid."""
         paid = self.payment_intent is not None and self.payment_status == "paid"
-        return made_id("ch", self.id) if paid else None
+        return stable_id("ch", self.id) if paid else None
 
     @property
     def disputed(self) -> bool:
@@ -141,34 +141,34 @@ class SessionSpec:
 
     @property
     def dispute_id(self) -> str:
-        return made_id("du", self.id)
+        return stable_id("du", self.id)
 
     @property
     def completion(self) -> int | None:
-        """When the customer finished, in epoch seconds; a minute after it was opened unless the spec says."""
+        """When the session completed, in epoch seconds; by default a minute after its creation."""
         if self.status != "complete":
             return None
         return self.created + 60 if self.completed_at is None else self.completed_at
 
     @property
     def completed_event_id(self) -> str:
-        return made_id("evt", self.id, "completed")
+        return stable_id("evt", self.id, "completed")
 
     @property
     def async_paid_event_id(self) -> str:
-        return made_id("evt", self.id, "async_paid")
+        return stable_id("evt", self.id, "async_paid")
 
     def line_id(self, index: int) -> str:
-        return made_id("li", self.id, index)
+        return stable_id("li", self.id, index)
 
 
 def spec_to_json(spec: SessionSpec) -> dict[str, Any]:
-    """Only what differs from the defaults, so that 100,000 sessions stay a small file."""
+    """Return the fields that differ from the defaults, so that 100,000 sessions are a small file."""
     return _compact(spec)
 
 
 def spec_from_json(body: Mapping[str, Any]) -> SessionSpec:
-    """The reverse of `spec_to_json`. ValueError when a field is unknown or a required one is missing."""
+    """Reverse `spec_to_json`. Raise ValueError if a field is unknown or a required one is missing."""
     fields = dict(body)
     try:
         if "lines" in fields:

@@ -1,8 +1,8 @@
-"""The fake account's state: specs by id, and three time-ordered indexes that pages are cut from."""
+"""The state of the fake account: sessions, events and disputes in indexes ordered by time."""
 
 import threading
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,18 +11,21 @@ from testkit.fake_stripe.specs import SessionSpec
 COMPLETED = "checkout.session.completed"
 ASYNC_PAID = "checkout.session.async_payment_succeeded"
 
-# Sorts after every id, and no id sorts before the empty string: the ends of one second in an index.
+# The first and last key of one second are its time with the empty string and with this one.
 _AFTER_EVERY_ID = chr(0x10FFFF)
 
-# A customer notices on the statement; how much later matters to nobody here.
+# How long after its charge a dispute is opened; any value would do.
 _DISPUTED_AFTER_SECONDS = 3 * 24 * 3600
 
-Key = tuple[int, str]
+# From so many on, items are added with one sort.
+_MANY = 100
+
+type _TimeKey = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class EventSpec:
-    """One event of a session; the object it carries is built when it is served."""
+    """One event of a session. Its object is built when it is served."""
 
     id: str
     created: int
@@ -32,15 +35,16 @@ class EventSpec:
 
 @dataclass(frozen=True, slots=True)
 class DisputeSpec:
-    """The dispute of a session's charge; the object is built when it is served."""
+    """The dispute of a session's charge. Its object is built when it is served."""
 
     id: str
     created: int
     session_id: str
+    charge: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CreatedRange:
     """Bounds on `created`, both inclusive, in epoch seconds."""
 
     first: int | None = None
@@ -48,52 +52,41 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where a page starts: at most one of the two ids is set."""
-
-    starting_after: str | None = None
-    ending_before: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page[T]:
-    """Newest first, as Stripe answers, whichever way it was paged."""
+class StorePage[T]:
+    """One page of a list, newest first, as Stripe returns it."""
 
     items: list[T]
     has_more: bool
 
 
 class UnknownCursorError(LookupError):
-    """The object that a page should start at does not exist."""
+    """There is no object with the id that a page should start after."""
 
 
 class TimeIndex[T]:
-    """Things by (created, id), oldest first inside, newest first outside."""
+    """Items ordered by (created, id)."""
 
-    def __init__(self, key_of: Callable[[T], Key]) -> None:
+    def __init__(self, key_of: Callable[[T], _TimeKey]) -> None:
         self._key_of = key_of
-        self._keys: list[Key] = []
+        self._keys: list[_TimeKey] = []
         self._items: dict[str, T] = {}
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[T]:
-        return (self._items[item_id] for _, item_id in reversed(self._keys))
 
     def get(self, item_id: str) -> T | None:
         return self._items.get(item_id)
 
-    def put(self, item: T) -> None:
-        key = self._key_of(item)
-        self.drop(key[1])
-        insort(self._keys, key)
-        self._items[key[1]] = item
-
     def put_all(self, items: Iterable[T]) -> None:
-        """One sort for all of them: inserting 100,000 one by one would move the whole list each time."""
-        self._items |= {self._key_of(item)[1]: item for item in items}
-        self._keys = sorted(map(self._key_of, self._items.values()))
+        """Add items, or replace those with the same id."""
+        added = list(items)
+        if len(added) > _MANY:
+            # One sort, since inserting 100,000 one after the other would move the whole list each time.
+            self._items |= {self._key_of(item)[1]: item for item in added}
+            self._keys = sorted(map(self._key_of, self._items.values()))
+            return
+        for item in added:
+            key = self._key_of(item)
+            self.drop(key[1])
+            insort(self._keys, key)
+            self._items[key[1]] = item
 
     def clear(self) -> None:
         self._keys.clear()
@@ -105,26 +98,27 @@ class TimeIndex[T]:
             del self._keys[bisect_left(self._keys, self._key_of(old))]
 
     def page(
-        self, limit: int, window: Window, cursor: Cursor, wanted: Callable[[T], bool] = lambda _: True
-    ) -> Page[T]:
-        low, high = self._bounds(window)
-        if cursor.ending_before is not None:
-            newer = self._keys[max(low, self._position(cursor.ending_before) + 1) : high]
-            found = self._first(newer, limit, wanted)
-            return Page(found[:limit][::-1], len(found) > limit)
-        if cursor.starting_after is not None:
-            high = min(high, self._position(cursor.starting_after))
-        found = self._first(_backwards(self._keys, low, high), limit, wanted)
-        return Page(found[:limit], len(found) > limit)
+        self,
+        limit: int,
+        created: CreatedRange,
+        after: str | None = None,
+        wanted: Callable[[T], bool] = lambda _: True,
+    ) -> StorePage[T]:
+        """Return the newest items in a range of time, or those that follow the item with the id `after`."""
+        low, high = self._bounds(created)
+        if after is not None:
+            high = min(high, self._position(after))
+        ids = (self._keys[position][1] for position in range(high - 1, low - 1, -1))
+        matching = (item for item_id in ids if wanted(item := self._items[item_id]))
+        found = list(islice(matching, limit + 1))
+        return StorePage(found[:limit], len(found) > limit)
 
-    def _bounds(self, window: Window) -> tuple[int, int]:
-        low = 0 if window.first is None else bisect_left(self._keys, (window.first, ""))
-        high = (
-            len(self._keys)
-            if window.last is None
-            else bisect_right(self._keys, (window.last, _AFTER_EVERY_ID))
-        )
-        return low, high
+    def _bounds(self, created: CreatedRange) -> tuple[int, int]:
+        low = 0 if created.first is None else bisect_left(self._keys, (created.first, ""))
+        last = len(self._keys)
+        if created.last is not None:
+            last = bisect_right(self._keys, (created.last, _AFTER_EVERY_ID))
+        return low, last
 
     def _position(self, item_id: str) -> int:
         item = self._items.get(item_id)
@@ -132,18 +126,9 @@ class TimeIndex[T]:
             raise UnknownCursorError(item_id)
         return bisect_left(self._keys, self._key_of(item))
 
-    def _first(self, keys: Iterable[Key], limit: int, wanted: Callable[[T], bool]) -> list[T]:
-        """One more than asked for, which is how a page knows that there is another."""
-        matching = (item for _, item_id in keys if wanted(item := self._items[item_id]))
-        return list(islice(matching, limit + 1))
-
-
-def _backwards(keys: Sequence[Key], low: int, high: int) -> Iterator[Key]:
-    return (keys[position] for position in range(high - 1, low - 1, -1))
-
 
 class Store:
-    """Everything the account holds. Safe to change while the server answers."""
+    """Everything in the account. It can be changed while the server answers."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -151,38 +136,25 @@ class Store:
         self._events = TimeIndex[EventSpec](lambda event: (event.created, event.id))
         self._disputes = TimeIndex[DisputeSpec](lambda dispute: (dispute.created, dispute.id))
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
     def add(self, *specs: SessionSpec) -> None:
-        """Add sessions with their events. One whose id is known is replaced, as when it is paid later."""
-        if len(specs) > 1:
-            self.add_all(specs)
-            return
-        with self._lock:
-            for spec in specs:
-                self._forget_what_it_made(spec)
-                self._sessions.put(spec)
-                for event in events_of(spec):
-                    self._events.put(event)
-                for dispute in disputes_of(spec):
-                    self._disputes.put(dispute)
+        """Add sessions with their events, or replace those with the same id, such as when they are paid."""
+        self.add_all(specs)
 
     def add_all(self, specs: Iterable[SessionSpec]) -> None:
-        """As `add`, for many sessions at once."""
+        """Add many sessions at once."""
         added = list(specs)
         with self._lock:
             for spec in added:
-                self._forget_what_it_made(spec)
+                self._remove_events_and_dispute(spec)
             self._sessions.put_all(added)
-            self._events.put_all(event for spec in added for event in events_of(spec))
-            self._disputes.put_all(dispute for spec in added for dispute in disputes_of(spec))
+            self._events.put_all(event for spec in added for event in make_events(spec))
+            self._disputes.put_all(dispute for spec in added for dispute in make_disputes(spec))
 
     def remove(self, session_id: str) -> None:
         with self._lock:
             spec = self._sessions.get(session_id)
             if spec is not None:
-                self._forget_what_it_made(spec)
+                self._remove_events_and_dispute(spec)
                 self._sessions.drop(session_id)
 
     def clear(self) -> None:
@@ -196,32 +168,32 @@ class Store:
             return self._sessions.get(session_id)
 
     def sessions(
-        self, limit: int, window: Window, cursor: Cursor, wanted: Callable[[SessionSpec], bool]
-    ) -> Page[SessionSpec]:
+        self, limit: int, created: CreatedRange, after: str | None, wanted: Callable[[SessionSpec], bool]
+    ) -> StorePage[SessionSpec]:
         with self._lock:
-            return self._sessions.page(limit, window, cursor, wanted)
+            return self._sessions.page(limit, created, after, wanted)
 
     def events(
-        self, limit: int, window: Window, cursor: Cursor, wanted: Callable[[EventSpec], bool]
-    ) -> Page[EventSpec]:
+        self, limit: int, created: CreatedRange, after: str | None, wanted: Callable[[EventSpec], bool]
+    ) -> StorePage[EventSpec]:
         with self._lock:
-            return self._events.page(limit, window, cursor, wanted)
+            return self._events.page(limit, created, after, wanted)
 
     def disputes(
-        self, limit: int, window: Window, cursor: Cursor, wanted: Callable[[DisputeSpec], bool]
-    ) -> Page[DisputeSpec]:
+        self, limit: int, created: CreatedRange, after: str | None, wanted: Callable[[DisputeSpec], bool]
+    ) -> StorePage[DisputeSpec]:
         with self._lock:
-            return self._disputes.page(limit, window, cursor, wanted)
+            return self._disputes.page(limit, created, after, wanted)
 
-    def _forget_what_it_made(self, spec: SessionSpec) -> None:
+    def _remove_events_and_dispute(self, spec: SessionSpec) -> None:
         if self._sessions.get(spec.id) is not None:
             self._events.drop(spec.completed_event_id)
             self._events.drop(spec.async_paid_event_id)
             self._disputes.drop(spec.dispute_id)
 
 
-def events_of(spec: SessionSpec) -> list[EventSpec]:
-    """The events that Stripe made for a session, none where making them failed."""
+def make_events(spec: SessionSpec) -> list[EventSpec]:
+    """Return the events that Stripe created for a session."""
     if not spec.event_made or spec.completion is None:
         return []
     made = [EventSpec(spec.completed_event_id, spec.completion, COMPLETED, spec.id)]
@@ -230,9 +202,9 @@ def events_of(spec: SessionSpec) -> list[EventSpec]:
     return made
 
 
-def disputes_of(spec: SessionSpec) -> list[DisputeSpec]:
-    """At most one: of the charge, where there is one."""
+def make_disputes(spec: SessionSpec) -> list[DisputeSpec]:
+    """Return the dispute of a session's charge, if there is one."""
     if not spec.disputed:
         return []
     charged_at = spec.completion or spec.created
-    return [DisputeSpec(spec.dispute_id, charged_at + _DISPUTED_AFTER_SECONDS, spec.id)]
+    return [DisputeSpec(spec.dispute_id, charged_at + _DISPUTED_AFTER_SECONDS, spec.id, spec.charge)]

@@ -1,4 +1,4 @@
-"""What came in: the log of requests, and the limits on how many may come in a second."""
+"""The log of requests, and the rate limits."""
 
 import threading
 import time
@@ -13,13 +13,13 @@ from testkit.fake_stripe.faults import Endpoint
 GLOBAL_LIMIT = 100
 ENDPOINT_LIMIT = 25
 
-# What the log notes where a connection ended without an answer.
+# The status of a request whose connection ended without an answer.
 NO_ANSWER = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request and how it was answered. `at` is monotonic seconds."""
+class LoggedCall:
+    """One request and the status of its answer. `at` is in monotonic seconds."""
 
     endpoint: Endpoint
     session: str | None
@@ -28,20 +28,20 @@ class Call:
 
 
 class Calls:
-    """Every request so far, for tests that count them."""
+    """The log of every request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._log: list[Call] = []
+        self._log: list[LoggedCall] = []
 
     def __len__(self) -> int:
         return len(self._log)
 
-    def note(self, call: Call) -> None:
+    def record(self, call: LoggedCall) -> None:
         with self._lock:
             self._log.append(call)
 
-    def log(self) -> list[Call]:
+    def log(self) -> list[LoggedCall]:
         with self._lock:
             return list(self._log)
 
@@ -52,7 +52,7 @@ class Calls:
     def count(
         self, endpoint: Endpoint | None = None, *, status: int | None = None, session: str | None = None
     ) -> int:
-        """How many requests fit all that is given; all of them when nothing is."""
+        """Count the requests that match all given arguments."""
         return sum(
             endpoint in (None, call.endpoint)
             and status in (None, call.status)
@@ -61,7 +61,7 @@ class Calls:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Counts by endpoint and by status, as `{"total": 3, "endpoints": {"list": {"200": 3}}}`."""
+        """Return counts by endpoint and status: `{"total": 3, "endpoints": {"list": {"200": 3}}}`."""
         counted = Counter((call.endpoint.value, str(call.status)) for call in self.log())
         endpoints: dict[str, dict[str, int]] = {}
         for (endpoint, status), number in sorted(counted.items()):
@@ -70,7 +70,7 @@ class Calls:
 
 
 class RateLimits:
-    """A sliding second over all requests and over each endpoint. `None` lifts a limit."""
+    """Limits per sliding second, for all requests and for each endpoint. None is no limit."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class RateLimits:
         self._by_endpoint: defaultdict[Endpoint, deque[float]] = defaultdict(deque)
 
     def refusal(self, endpoint: Endpoint) -> str | None:
-        """Why a request is one too many, as Stripe names it; None lets it in. Refused ones do not count."""
+        """Return Stripe's reason for refusing a request, or None. Refused requests do not count."""
         with self._lock:
             now = self._clock()
             if _is_full(self._all, self.per_second, now):

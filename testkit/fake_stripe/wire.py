@@ -1,4 +1,4 @@
-"""HTTP, and nothing of Stripe: kept-alive connections on 127.0.0.1 that can be dropped and end on stop."""
+"""An HTTP server without any Stripe: keep-alive connections on 127.0.0.1 that can be dropped."""
 
 import json
 import socket
@@ -10,13 +10,13 @@ from typing import Any
 
 from testkit.fake_stripe.errors import DropConnectionError
 
-# How soon the accepting thread notices that it is to stop.
+# How soon the accepting thread notices that it has to stop.
 _POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, JSON body, and headers besides those of the body."""
+    """A response: status, JSON body, and headers in addition to those of the body."""
 
     status: int
     body: dict[str, Any]
@@ -28,7 +28,7 @@ type Answering = Callable[[str, str, Mapping[str, str], bytes], Answer]
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Knows its open connections: kept-alive ones would hold their threads as long as the client lives."""
+    """A server that closes its open connections on stop, since keep-alive ones would hold their threads."""
 
     daemon_threads = False
     block_on_close = True
@@ -50,27 +50,29 @@ class HttpServer(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Hang up on everybody, and wait for the last request to end."""
+        """Close every connection and wait for the last request to end."""
         self.shutdown()
         with self._lock:
             for connection in self._open:
-                _hang_up(connection)
+                _shut_down(connection)
         self.server_close()
         self._thread.join()
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's
-        # Noted before its thread starts, so that a server that stops cannot overlook one.
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Added before its thread starts, so that `stop` cannot miss it.
         with self._lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - socketserver's
+    def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._open.discard(request)
         super().shutdown_request(request)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
     protocol_version = "HTTP/1.1"
     # Without these two, an answer leaves in several small packets and waits 40 ms for an acknowledgement.
     disable_nagle_algorithm = True
@@ -84,14 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def finish(self) -> None:
-        # A client that timed out is gone: what is left to flush has nobody to go to.
+        # A client that timed out has closed the connection, so that flushing fails.
         try:
             super().finish()
         except OSError:
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that is overridden
-        """Nothing: requests are counted elsewhere, and a key must never reach a terminal."""
+        """Print nothing: requests are logged elsewhere, and a key must never reach a terminal."""
 
     def _serve(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -100,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self.server.answering(self.command, self.path, headers, content))
         except DropConnectionError:
             self.close_connection = True
-            _hang_up(self.connection)
+            _shut_down(self.connection)
 
     do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
 
@@ -115,9 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def _hang_up(connection: socket.socket) -> None:
-    """Wakes the thread that reads from it; closing alone would not."""
+def _shut_down(connection: socket.socket) -> None:
+    """Shut a connection down, which wakes the thread that reads from it."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the client was faster
+        return  # the client has closed it already

@@ -11,7 +11,7 @@ from producer import run_lister, session_lister
 from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.errors import Meta, exceptions_of
+from testkit.doubles.errors import ClientMeta, client_exceptions
 from testkit.doubles.executor import SerialExecutor
 from testkit.doubles.faults import Faulty
 from testkit.fake_stripe import FakeStripe
@@ -46,8 +46,8 @@ class ModelledClient:
     """A double with the botocore model of its service, from which a test derives its errors."""
 
     def __init__(self, service: str, double: Any) -> None:
-        self.meta = Meta(service)
-        self.exceptions = exceptions_of(service)
+        self.meta = ClientMeta(service)
+        self.exceptions = client_exceptions(service)
         self._double = double
 
     def __getattr__(self, name: str) -> Any:

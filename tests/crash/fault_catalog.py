@@ -15,16 +15,16 @@ import stripe
 from stripe import oauth_error  # noqa: F401 - defines error classes that are found below
 
 from testkit.doubles.faults import (
-    Call,
+    ClientCall,
     Fault,
     cancelled,
     connect_timeout,
     entries_rejected,
-    faults_of,
     internal_error,
     keys_unprocessed,
     killed_after,
     killed_before,
+    possible_faults,
     service_error,
     timed_out,
 )
@@ -69,7 +69,7 @@ BODIES = {
 TELLTALE = "Invalid API Key provided: sk_test_right, customer buyer@example.com"
 
 
-def list_faults(client: Any, call: Call) -> list[Fault]:
+def list_faults(client: Any, call: ClientCall) -> list[Fault]:
     """Return every fault of a call once, deaths first."""
     found = _stripe_faults() if call.service == "Stripe" else _aws_faults(client, call)
     return list({fault.name + str(fault.after): fault for fault in found}.values())
@@ -79,8 +79,8 @@ def is_death(fault: Fault) -> bool:
     return fault.name.startswith("killed")
 
 
-def _aws_faults(client: Any, call: Call) -> Iterator[Fault]:
-    yield from sorted(faults_of(client, call.method), key=lambda fault: not is_death(fault))
+def _aws_faults(client: Any, call: ClientCall) -> Iterator[Fault]:
+    yield from sorted(possible_faults(client, call.method), key=lambda fault: not is_death(fault))
     yield from (service_error(code) for code in COMMON_ERRORS)
     yield from (connect_timeout(), timed_out(after=False), internal_error())
     if call.method == "transact_write_items":
@@ -132,10 +132,10 @@ def _construct(error: type[stripe.StripeError]) -> stripe.StripeError:
 
 
 def _answer(name: str, status: HTTPStatus, body: bytes) -> Fault:
-    def instead(method: Callable[..., Any], call: Call) -> Any:
+    def instead(method: Callable[..., Any], call: ClientCall) -> Any:
         return body, int(status), {"Request-Id": "req_harm"}
 
-    def error(client: Any, call: Call) -> BaseException:
+    def error(client: Any, call: ClientCall) -> BaseException:
         raise AssertionError("an answer raises nothing")
 
     return Fault(name, error, instead=instead)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from recon.errors import SyncError, Unexpected
 from recon.timestamps import DAY
 from testkit.builders import NOW
-from testkit.doubles.faults import Call, Fault, Killed, never
+from testkit.doubles.faults import ClientCall, Fault, Killed, never
 from testkit.invariants import Violation
 from testkit.shop import Record
 from testkit.world import SCHEDULED
@@ -45,7 +45,7 @@ class CrashCase:
         persists = " (persists)" if self.persists else ""
         return f"{self.number} {self.fault.name}{persists} at {self.call_name}"
 
-    def plan(self, call: Call) -> Fault | None:
+    def plan(self, call: ClientCall) -> Fault | None:
         is_alike = self.persists and call.number > self.number and _name(call) == self.call_name
         return self.fault if call.number == self.number or is_alike else None
 
@@ -184,5 +184,5 @@ def recover_by_next_night(start: StartingPoint, shop: CrashShop) -> list[Violati
     return verdict.check_after_next_night(start, shop)
 
 
-def _name(call: Call) -> str:
+def _name(call: ClientCall) -> str:
     return f"{call.service}.{call.method}"

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import stripe as library
 
-from testkit.doubles.faults import Faulty, History
+from testkit.doubles.faults import CallHistory, Faulty
 from testkit.fake_stripe import FakeStripe
 from testkit.fake_stripe.errors import DropConnectionError
 
@@ -43,7 +43,7 @@ class InProcessTransport(library.HTTPClient):
 
     name = "in process"
 
-    def __init__(self, stripe: Stripe, history: History) -> None:
+    def __init__(self, stripe: Stripe, history: CallHistory) -> None:
         super().__init__()
         self.stripe = Faulty(stripe, history=history)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.roles import CALLED_BY_AWS, granted, write_patterns
+from testkit.roles import CALLED_BY_AWS, granted_actions, write_patterns
 
 HERE = Path(__file__).parent
 FOLDER = "RECORDED_CALLS"
@@ -76,7 +76,7 @@ def needed_actions(call):
 
 def find_differences(role, usage):
     """Return a sentence for each call without a grant, and for each grant that nothing uses."""
-    allowed, patterns = granted(role) - CALLED_BY_AWS[role], write_patterns(role)
+    allowed, patterns = granted_actions(role) - CALLED_BY_AWS[role], write_patterns(role)
     sentences = [f"{role} calls {action}, which is not granted" for action in usage.actions - allowed]
     sentences += [f"{role} is granted {action}, which nothing calls" for action in allowed - usage.actions]
     sentences += [

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.demo.state import State, names_of
+from sandbox.demo.state import SandboxState, stack_names
 
 COMMAND = Path(sys.executable).with_name("nightly-sync")
 # Variables of the developer's shell that must not reach the command.
@@ -39,7 +39,7 @@ class Cli:
     """Runs commands on a stack: `cli("status", "--json")`."""
 
     def __init__(self, stack, folder):
-        State(stack.endpoint, None, {}, names_of(stack)).write(folder)
+        SandboxState(stack.endpoint, None, {}, stack_names(stack)).write(folder)
         self.folder = folder
         self.environ = clean_environ()
         if stack.client.trusted:

@@ -14,7 +14,7 @@ import pytest
 
 from infra.build import FUNCTIONS, ROOT
 from sandbox.stack import bundle
-from testkit.emulator.process import installed
+from testkit.emulator.process import install
 from testkit.fake_stripe import FakeStripe
 from testkit.shop import make_shop
 
@@ -112,7 +112,7 @@ def wait_for_end(processes, seconds=10):
 @pytest.fixture(scope="module", autouse=True)
 def set_up():
     """Install and build in advance, since that is not part of the promised time."""
-    installed()
+    install()
     for function in FUNCTIONS:
         bundle(function)
 

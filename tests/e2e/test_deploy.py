@@ -12,7 +12,7 @@ from infra.deploy import __main__ as command
 from infra.deploy import settings, stack
 from infra.deploy.settings import DeploySettings
 from sandbox.stack import STRIPE_KEY, TEMPLATE, bucket, bundle, create_table, put_stripe_key, stack_exists
-from sandbox.template import emulated
+from sandbox.template import remove_unsupported
 from testkit.emulator.clients import ACCOUNT, CREDENTIALS, REGION
 from testkit.fake_stripe import FakeStripe, SessionSpec
 
@@ -60,7 +60,7 @@ def stored(clients, tmp_path):
 
 def test_stack_is_compared_deployed_previewed_and_deleted(clients, stored, tmp_path, capfd):
     template = tmp_path / "template.yaml"
-    template.write_text(emulated(TEMPLATE.read_text()))
+    template.write_text(remove_unsupported(TEMPLATE.read_text()))
     formation = clients("cloudformation")
 
     def run(verb, *options, codes=(0,)):

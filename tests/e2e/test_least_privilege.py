@@ -11,7 +11,7 @@ import pytest
 
 from recon.timestamps import DAY
 from sandbox.stack import InvocationError, wait_until
-from testkit.roles import CALLED_BY_AWS, PATH, granted, without
+from testkit.roles import CALLED_BY_AWS, PATH, granted_actions, template_without
 from tests.e2e.calls import ROLES
 from tests.e2e.shop import PATIENCE
 
@@ -27,7 +27,7 @@ only_in_prove = pytest.mark.skipif("EVERY_ACTION" not in os.environ, reason="mak
 def removed_actions(role):
     if "EVERY_ACTION" not in os.environ:
         return SAMPLE[role]
-    return sorted(granted(role) - CALLED_BY_AWS[role] - {LATER})
+    return sorted(granted_actions(role) - CALLED_BY_AWS[role] - {LATER})
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def wait_for_refusal(shop, action):
 @pytest.mark.parametrize("action", removed_actions(PRODUCER))
 def test_producer_without_a_permission_fails_and_names_it(open_shop_from, action):
     # Enough sessions for a second invocation, which needs another permission.
-    shop = open_shop_from(without(PRODUCER, action), MaxSessions=10)
+    shop = open_shop_from(template_without(PRODUCER, action), MaxSessions=10)
     shop.stack.pause_consumer()
     night = shop.night()
     night.sells_many(120, spacing=600)
@@ -84,7 +84,7 @@ def test_producer_without_a_permission_fails_and_names_it(open_shop_from, action
 
 @pytest.mark.parametrize("action", removed_actions(CONSUMER))
 def test_consumer_without_a_permission_names_it(open_shop_from, action):
-    shop = open_shop_from(without(CONSUMER, action))
+    shop = open_shop_from(template_without(CONSUMER, action))
     night = start_night(shop)
     wait_for_refusal(shop, action)
     assert shop.run(night.run_id)["status"] == "running"
@@ -100,7 +100,7 @@ def test_night_completes_with_all_permissions(open_shop_from):
 
 @only_in_prove
 def test_consumer_without_changing_visibility_completes_the_run(open_shop_from):
-    shop = open_shop_from(without(CONSUMER, LATER))
+    shop = open_shop_from(template_without(CONSUMER, LATER))
     night = start_night(shop)
     wait_for_refusal(shop, LATER)
     wait_until(lambda: night.counters() == (3, 3, 2, 0, 1), "the run is complete", PATIENCE)

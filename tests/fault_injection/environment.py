@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from sandbox.stack import STRIPE_KEY
 from testkit.emulator import Emulator
 from testkit.emulator.clients import CREDENTIALS
-from testkit.engines.dynamodb_local import DynamoDBLocal, Unavailable
-from testkit.engines.engine import created_table
+from testkit.engines.dynamodb_local import DynamoDBLocal, EngineUnavailable
+from testkit.engines.engine import create_table
 from tests.fault_injection.child_process import ChildProcess
 from tests.fault_injection.fault_rules import FaultRule, InjectedFaults, build_rules, parse_kind
 
@@ -167,7 +167,7 @@ def open_environment(home: Path, scale: StormScale) -> Iterator[StormEnvironment
         yield StormEnvironment(
             home=home,
             scale=scale,
-            table=created_table(client),
+            table=create_table(client),
             queue=queue,
             dlq=dlq,
             dynamodb=client,
@@ -183,7 +183,7 @@ def _start_dynamodb(emulator: Emulator, cleanup: ExitStack) -> tuple[Emulator | 
     """Return the engine and a client of it."""
     try:
         local = cleanup.enter_context(DynamoDBLocal())
-    except Unavailable:
+    except EngineUnavailable:
         return emulator, emulator.client("dynamodb")
     return local, local.client(retries={"total_max_attempts": 3})
 

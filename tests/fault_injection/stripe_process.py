@@ -15,7 +15,7 @@ from collections.abc import Collection
 from typing import Any
 
 from testkit.fake_stripe import FakeStripe, RateLimits
-from testkit.fake_stripe.faults import Endpoint, Fault, FaultKind, Faults
+from testkit.fake_stripe.faults import Endpoint, FaultKind, Faults, StripeFault
 from testkit.shop import shop_from_json
 
 # Longer than a consumer waits for an answer, and short enough for a producer.
@@ -35,13 +35,13 @@ class RandomFaults(Faults):
 
     def take(
         self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
-    ) -> list[Fault]:
+    ) -> list[StripeFault]:
         if random.random() >= self.rate:
             return super().take(endpoint, session, expanded)
         (kind,) = random.choices(list(FAULT_WEIGHTS), list(FAULT_WEIGHTS.values()))
         with self._drawing:
             self._drawn[endpoint.value, kind.value] += 1
-        return [Fault(kind, seconds=HANG_SECONDS if kind is FaultKind.HANG else 0.0)]
+        return [StripeFault(kind, seconds=HANG_SECONDS if kind is FaultKind.HANG else 0.0)]
 
     def count_drawn(self) -> list[list[Any]]:
         """Return [endpoint, kind, times] of each kind of fault."""
@@ -57,7 +57,7 @@ def _execute(stripe: FakeStripe, faults: RandomFaults, command: dict[str, Any]) 
             shop = shop_from_json(json.dumps(recipe))
             stripe.store.add_all(shop.sessions)
             for session in shop.dead_sessions:
-                faults.add(Fault(FaultKind.MISSING, session=session))
+                faults.add(StripeFault(FaultKind.MISSING, session=session))
         case {"forget": recipe}:
             for spec in shop_from_json(json.dumps(recipe)).sessions:
                 stripe.store.remove(spec.id)

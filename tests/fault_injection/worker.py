@@ -15,7 +15,7 @@ from typing import Any
 
 from consumer.lambda_function import lambda_handler as consume
 from producer.lambda_function import lambda_handler as produce
-from testkit.emulator import Clients
+from testkit.emulator import AwsClients
 from tests.fault_injection.environment import StormEnvironment
 
 BATCH, RECEIVE = 25, 10
@@ -62,7 +62,7 @@ class ConsumerWorker:
         self._environment = environment
         self._timeout = timeout
         # A client for each process, since two on one connection would read each other's answers.
-        self._sqs = Clients(environment.sqs_url)("sqs")
+        self._sqs = AwsClients(environment.sqs_url)("sqs")
         self._duplicated_share = DUPLICATED_SHARE if duplicates else 0.0
         self._rng = rng
 

@@ -8,7 +8,7 @@ from recon.domain.message import build_message
 from recon.domain.order import SnapshotContext, build_order
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from testkit.builders import NOW, RUN, a_line, a_session
-from testkit.doubles.values import size_of_item
+from testkit.doubles.values import item_size
 from testkit.fake_stripe import LineSpec
 from testkit.invariants import compare_counters, to_wire
 from tests.hostile.hostile_shop import HostileShop, fetch_session, rich_session
@@ -30,7 +30,7 @@ def test_size_of_an_order_is_never_underestimated(metadata, name, amount, lines)
     session = a_session(metadata=metadata, amount_total=amount)
     line = a_line(description=name, unit_amount=amount, amount_total=amount)
     order = build_order(session, [line] * lines, "user-1", SnapshotContext(RUN, NOW))
-    ours, theirs = item_bytes(order), size_of_item(to_wire(order))
+    ours, theirs = item_bytes(order), item_size(to_wire(order))
     # DynamoDB stores no trailing zeros of a number, so an order may be refused this close to the limit.
     assert theirs <= ours <= theirs + 10 * (4 * lines + 5)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from recon.dynamodb.records import STATE_KEY
-from testkit.roles import CALLED_BY_AWS, granted, write_patterns
+from testkit.roles import CALLED_BY_AWS, granted_actions, write_patterns
 from tests.e2e import calls
 from tests.e2e.calls import RoleUsage, find_differences, read_usage
 
@@ -15,7 +15,7 @@ KEYS = {pattern.replace("*", "1") for pattern in write_patterns(CONSUMER)}
 
 def usage(role, *, more=(), less=(), keys=KEYS):
     """Return all that a role is granted, plus `more` and minus `less`."""
-    actions = granted(role) - CALLED_BY_AWS[role]
+    actions = granted_actions(role) - CALLED_BY_AWS[role]
     return RoleUsage(frozenset((actions | set(more)) - set(less)), frozenset(keys))
 
 

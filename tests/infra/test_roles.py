@@ -7,9 +7,17 @@ import pytest
 
 from recon.domain.order import partition_key
 from recon.dynamodb.records import STATE_KEY, marker_key, outcome_key, pending_key, run_key
-from testkit.roles import CALLED_BY_AWS, WRITES, actions, granted, statements, template, write_patterns
+from testkit.roles import (
+    CALLED_BY_AWS,
+    WRITES,
+    granted_actions,
+    list_actions,
+    list_statements,
+    load_template,
+    write_patterns,
+)
 
-RESOURCES = template()["Resources"]
+RESOURCES = load_template()["Resources"]
 ROLES = [name for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"]
 HOLDERS = {"Producer": "ProducerRole", "Consumer": "ConsumerRole"}
 # Actions without a resource: https://docs.aws.amazon.com/service-authorization/latest/reference/
@@ -32,12 +40,12 @@ PRODUCER = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
 @pytest.mark.parametrize("role", ROLES)
 def test_role_allows_named_actions_on_named_resources(role):
-    assert [action for action in granted(role) if "*" in action] == []
-    for statement in statements(role):
+    assert [action for action in granted_actions(role) if "*" in action] == []
+    for statement in list_statements(role):
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys()
         if "*" in json.dumps(statement["Resource"]):
-            assert set(actions(statement)) <= WITHOUT_RESOURCE
+            assert set(list_actions(statement)) <= WITHOUT_RESOURCE
 
 
 def test_role_has_only_inline_policies():
@@ -72,7 +80,7 @@ def test_role_trusts_one_service(role, service, condition):
 
 
 def test_schedule_may_start_the_producer_and_keep_failed_starts():
-    allowed = {name: one["Resource"] for one in statements("ScheduleRole") for name in actions(one)}
+    allowed = {name: one["Resource"] for one in list_statements("ScheduleRole") for name in list_actions(one)}
     key = {"Ref": "QueueKeyArn"}
     assert allowed == {
         "lambda:InvokeFunction": get_arn("Producer"),
@@ -98,16 +106,16 @@ def test_schedule_may_start_the_producer_and_keep_failed_starts():
 )
 def test_action_is_granted_only_on_the_resource_that_needs_it(role, resources):
     resources |= {"dynamodb": TABLE, "ssm": PARAMETER}
-    for statement in statements(role):
-        [service] = {action.partition(":")[0] for action in actions(statement)}
-        if not set(actions(statement)) <= WITHOUT_RESOURCE and service != "kms":
+    for statement in list_statements(role):
+        [service] = {action.partition(":")[0] for action in list_actions(statement)}
+        if not set(list_actions(statement)) <= WITHOUT_RESOURCE and service != "kms":
             assert statement["Resource"] == resources[service]
 
 
 @pytest.mark.parametrize("role", CALLED_BY_AWS)
 def test_actions_that_aws_itself_performs_are_granted(role):
     """No recorded call shows them, and the emulator does not require them."""
-    assert CALLED_BY_AWS[role] <= granted(role)
+    assert CALLED_BY_AWS[role] <= granted_actions(role)
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -120,9 +128,9 @@ def test_actions_that_aws_itself_performs_are_granted(role):
 def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
     """ForAllValues alone also holds for a request without the key, but each of these actions has one."""
     assert write_patterns(role) == keys
-    for statement in statements(role):
-        if WRITES & set(actions(statement)):
-            assert set(actions(statement)) <= WRITES
+    for statement in list_statements(role):
+        if WRITES & set(list_actions(statement)):
+            assert set(list_actions(statement)) <= WRITES
             assert statement["Condition"].keys() == {"ForAllValues:StringLike"}
 
 
@@ -139,8 +147,8 @@ def test_granted_partitions_are_those_that_the_ledger_writes():
 
 @pytest.mark.parametrize("role", HOLDERS.values())
 def test_parameter_is_read_by_its_name(role):
-    [read] = [one for one in statements(role) if "ssm:GetParameter" in actions(one)]
-    assert (actions(read), read["Resource"]) == (["ssm:GetParameter"], PARAMETER)
+    [read] = [one for one in list_statements(role) if "ssm:GetParameter" in list_actions(one)]
+    assert (list_actions(read), read["Resource"]) == (["ssm:GetParameter"], PARAMETER)
 
 
 def via(service):
@@ -150,8 +158,8 @@ def via(service):
 @pytest.mark.parametrize("role", ROLES)
 def test_kms_key_is_used_only_through_its_service(role):
     services = {"StripeSecretKmsKeyArn": via("ssm"), "QueueKeyArn": via("sqs")}
-    for statement in statements(role):
-        if any(action.startswith("kms:") for action in actions(statement)):
+    for statement in list_statements(role):
+        if any(action.startswith("kms:") for action in list_actions(statement)):
             service = statement["Condition"]["StringEquals"]["kms:ViaService"]
             assert service == services[statement["Resource"]["Ref"]]
 
@@ -164,8 +172,8 @@ def test_custom_kms_key_decrypts_only_the_stripe_key(role):
     condition, decrypt, otherwise = optional["Fn::If"]
     assert (condition, otherwise) == ("HasStripeSecretKmsKey", {"Ref": "AWS::NoValue"})
     empty = {"Fn::Equals": [{"Ref": "StripeSecretKmsKeyArn"}, ""]}
-    assert template()["Conditions"][condition] == {"Fn::Not": [empty]}
-    assert (actions(decrypt), decrypt["Resource"]) == (["kms:Decrypt"], {"Ref": "StripeSecretKmsKeyArn"})
+    assert load_template()["Conditions"][condition] == {"Fn::Not": [empty]}
+    assert (list_actions(decrypt), decrypt["Resource"]) == (["kms:Decrypt"], {"Ref": "StripeSecretKmsKeyArn"})
     assert decrypt["Condition"] == {
         "StringEquals": {"kms:ViaService": via("ssm"), "kms:EncryptionContext:PARAMETER_ARN": PARAMETER}
     }

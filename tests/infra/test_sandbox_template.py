@@ -3,7 +3,7 @@
 import pytest
 from cfnlint.decode import decode_str
 
-from sandbox.template import NOT_EMULATED, emulated
+from sandbox.template import NOT_EMULATED, remove_unsupported
 from tests.infra.resolved import PATH, RESOURCES, TEMPLATE
 
 TEXT = PATH.read_text()
@@ -17,7 +17,7 @@ def test_copy_omits_exactly_the_unknown_resources():
         if body["Type"] not in UNKNOWN_TYPES and "Metrics" not in body["Properties"]
     }
     assert len(RESOURCES) - len(known) == 16
-    assert decode_str(emulated(TEXT))[0] == TEMPLATE | {"Resources": known}
+    assert decode_str(remove_unsupported(TEXT))[0] == TEMPLATE | {"Resources": known}
 
 
 @pytest.mark.parametrize("marker", NOT_EMULATED)

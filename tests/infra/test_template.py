@@ -14,7 +14,7 @@ from recon.dynamodb.runs import LISTING_STALE_SECONDS
 from recon.errors import ConfigError
 from recon.telemetry import STACK_VARIABLE
 from recon.timestamps import DAY
-from testkit.roles import actions, statements
+from testkit.roles import list_actions, list_statements
 from tests.infra.resolved import DEFAULT, PARAMETERS, PATH, RESOURCES, STACK, TEMPLATE, ResolvedTemplate
 
 MAPPINGS = TEMPLATE["Mappings"]
@@ -192,7 +192,7 @@ def test_function_runs_the_built_package_and_writes_its_own_log(name):
 def test_only_the_producer_may_call_itself():
     allowed = {name for name, body in RESOURCES.items() if body["Properties"].get("RecursiveLoop") == "Allow"}
     assert allowed == {"Producer"}
-    [own] = [one for one in statements("ProducerRole") if "lambda:InvokeFunction" in actions(one)]
+    [own] = [one for one in list_statements("ProducerRole") if "lambda:InvokeFunction" in list_actions(one)]
     arn = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
     assert own["Resource"] == {"Fn::Sub": arn + properties("Producer")["FunctionName"]["Fn::Sub"]}
 

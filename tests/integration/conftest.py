@@ -1,53 +1,47 @@
-"""Engines for integration tests: the in-memory doubles, DynamoDB Local, and the emulator.
-
-`dynamodb_engine` and `sqs_engine` are parametrised by the contract suites. `real_dynamodb` is for tests that
-need real concurrency and transactions: DynamoDB Local, or where that cannot run the emulator, which it says.
-"""
+"""A DynamoDB engine with real concurrency and transactions, for integration tests."""
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from testkit.engines.dynamodb_local import Unavailable
-from testkit.engines.engine import EMULATOR, LOCAL, Engine, created_table, dynamodb_engine
+from testkit.engines.engine import EMULATOR, LOCAL, Engine, EngineUnavailable, create_table, start_dynamodb
 
 
-class RunsOnTheEmulator(UserWarning):
-    """Said once, not an error: the tests run, on less than they were written for."""
+class RunsOnEmulatorWarning(UserWarning):
+    """Reported once, not an error: the tests run, but on less than they were written for."""
 
 
 @pytest.fixture(scope="session")
 def real_engine() -> Iterator[Engine]:
-    """One process per worker; tests keep apart by tables of their own."""
-    engine = _started()
+    """DynamoDB Local, or the emulator where that cannot run. Each test has a table of its own."""
+    engine = start_real_engine()
     yield engine
     engine.stop()
 
 
-def _started() -> Engine:
+def start_real_engine() -> Engine:
     try:
-        return dynamodb_engine(LOCAL, {})
-    except Unavailable as reason:
+        return start_dynamodb(LOCAL)
+    except EngineUnavailable as reason:
         with warnings.catch_warnings():
-            warnings.simplefilter("default", RunsOnTheEmulator)
-            warnings.warn(f"on the emulator instead: {reason}", RunsOnTheEmulator, stacklevel=2)
+            warnings.simplefilter("default", RunsOnEmulatorWarning)
+            warnings.warn(f"on the emulator instead: {reason}", RunsOnEmulatorWarning, stacklevel=2)
     try:
-        return dynamodb_engine(EMULATOR, {})
-    except Unavailable as reason:
+        return start_dynamodb(EMULATOR)
+    except EngineUnavailable as reason:
         pytest.skip(f"neither DynamoDB Local nor the emulator runs here: {reason}")
 
 
 @pytest.fixture
-def real_dynamodb(real_engine: Engine) -> Any:
-    """A boto3 client; safe to share between threads."""
+def real_dynamodb(real_engine):
+    """Return a boto3 client, which threads may share."""
     return real_engine.client
 
 
 @pytest.fixture
-def real_table(real_engine: Engine) -> Iterator[str]:
-    """A table of the test's own, deleted after it."""
-    name = created_table(real_engine.client)
+def real_table(real_engine) -> Iterator[str]:
+    """Create a table, yield its name and delete it after the test."""
+    name = create_table(real_engine.client)
     yield name
     real_engine.client.delete_table(TableName=name)

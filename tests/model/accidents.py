@@ -10,14 +10,14 @@ from functools import cache
 
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import (
-    Call,
+    ClientCall,
     Fault,
     connection_closed,
     connection_refused,
-    faults_of,
     killed_after,
     killed_before,
     lost_response,
+    possible_faults,
     timed_out,
 )
 from testkit.doubles.sqs import MemorySQS
@@ -59,7 +59,7 @@ _CLIENTS = {"dynamodb": MemoryDynamoDB, "sqs": MemorySQS}
 _DEATHS = [killed_before(), killed_after()]
 
 
-def choose_fault(call: Call, number: int) -> Fault:
+def choose_fault(call: ClientCall, number: int) -> Fault:
     """Return the fault of this number, counted from 1."""
     faults = list_faults(call.service, call.method)
     return faults[(number - 1) % len(faults)]
@@ -69,7 +69,7 @@ def choose_fault(call: Call, number: int) -> Fault:
 def list_faults(service: str, method: str) -> list[Fault]:
     """Return all faults of a call; deaths and lost responses twice, since they can double an effect."""
     if service in _CLIENTS:
-        return [*faults_of(_CLIENTS[service](), method), lost_response(), *_DEATHS]
+        return [*possible_faults(_CLIENTS[service](), method), lost_response(), *_DEATHS]
     if service == "StripeApi":
         return [*_list_stripe_faults(method), *_DEATHS]
     return [connection_refused(), connection_closed(), lost_response(), timed_out(), *_DEATHS]

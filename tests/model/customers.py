@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from recon.timestamps import DAY, MINUTE
 from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
-from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, events_of
+from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, make_events
 from testkit.shop import user_id
 
 # Stripe tries to deliver an event for three days.
@@ -123,7 +123,7 @@ class Customers:
     def _update(self, sale: Sale, spec: SessionSpec, event_type: str | None) -> None:
         sale.spec = spec
         self._store.add(spec)
-        self.in_flight += [SentEvent(event, spec) for event in events_of(spec) if event.type == event_type]
+        self.in_flight += [SentEvent(event, spec) for event in make_events(spec) if event.type == event_type]
 
 
 def _draw_payment_delay(rng: random.Random) -> int | None:

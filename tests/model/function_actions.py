@@ -8,10 +8,10 @@ from dataclasses import replace
 from recon.errors import Unexpected
 from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW
-from testkit.doubles.faults import Call, Fault, Faulty, Killed, connection_closed, never
+from testkit.doubles.faults import ClientCall, Fault, Faulty, Killed, connection_closed, never
 from testkit.doubles.poller import Delivery, LambdaPoller
 from testkit.shop import Record
-from testkit.world import FUNCTION_TIMEOUT, Context
+from testkit.world import FUNCTION_TIMEOUT, LambdaContext
 from tests.model import accidents
 from tests.model.accidents import Accidents
 from tests.model.base_shop import BaseShop, QueuedEvent
@@ -132,7 +132,7 @@ class FunctionActions(BaseShop):
             return False
         sqs = Faulty(self.world.memory_sqs, _fail_deletion if loses_deletion else never)
         poller = LambdaPoller(sqs, self.world.queue)
-        context, size = Context(self.world.clock), rng.randint(1, MOST_RECORDS)
+        context, size = LambdaContext(self.world.clock), rng.randint(1, MOST_RECORDS)
         self._log("consumer began", f"up to {size}, {dict(planned)}")
         if loses_deletion:
             self.happened["deletion lost"] += 1
@@ -174,7 +174,7 @@ class FunctionActions(BaseShop):
         return self._act_on_one(rng, self.paused, resume_one)
 
 
-def _fail_deletion(call: Call) -> Fault | None:
+def _fail_deletion(call: ClientCall) -> Fault | None:
     return connection_closed() if call.method == "delete_message_batch" else None
 
 

@@ -20,10 +20,10 @@ from infra.arguments import ArgumentParser
 from recon.domain.message import dumps
 from recon.dynamodb.outcome_writer import Recheck
 from testkit.builders import RUN, a_message
-from testkit.doubles.faults import Call
-from testkit.fake_stripe.store import events_of
+from testkit.doubles.faults import ClientCall
+from testkit.fake_stripe.store import make_events
 from testkit.shop import build_session
-from testkit.world import FUNCTION_TIMEOUT, Context
+from testkit.world import FUNCTION_TIMEOUT, LambdaContext
 from tests.model.model_world import ModelWorld, ShopConfig
 from tests.model.webhook import Webhook
 
@@ -98,7 +98,7 @@ class _SteppedShop:
         self.world = ModelWorld(0, ShopConfig())
         self.spec = build_session("user1", int(self.world.clock.now))
         self.world.sells(self.spec)
-        (self._event,) = events_of(self.spec)
+        (self._event,) = make_events(self.spec)
         self._fence = rules.fence
         self._webhook = Webhook(self.world)
         self._is_new_event = False
@@ -121,14 +121,14 @@ class _SteppedShop:
         self.world.memory_sqs.send_message(QueueUrl=self.world.queue, MessageBody=dumps(message))
         self.world.invocations.begin(
             "consumer",
-            lambda: self.world.poller.deliver(self.world.handle, 1, Context(self.world.clock)),
+            lambda: self.world.poller.deliver(self.world.handle, 1, LambdaContext(self.world.clock)),
             {},
             FUNCTION_TIMEOUT,
             lambda invocation: None,
         )
         self._take_steps_before(None)
 
-    def _plan(self, call: Call) -> None:
+    def _plan(self, call: ClientCall) -> None:
         self._calls[call.method] += 1
         step = _STEP_BY_CALL.get((call.method, self._calls[call.method]))
         if step in self._steps:

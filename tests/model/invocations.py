@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from recon.stripe.connection import StripeConnection
 from testkit.builders import FakeTime
-from testkit.doubles.faults import Call, Fault, Killed
+from testkit.doubles.faults import ClientCall, Fault, Killed
 from tests.model.accidents import PAUSE, Accidents, choose_fault
 
 CALL_SECONDS = 0.02  # enough for the times of two calls to differ
@@ -129,7 +129,7 @@ class Invocations:
             self.paused[0].died = True
             self.resume(self.paused[0])
 
-    def plan(self, call: Call) -> Fault | None:
+    def plan(self, call: ClientCall) -> Fault | None:
         """Return what a call of the running invocation meets; a dead process makes no call."""
         running = self.running
         if running is None:
@@ -158,6 +158,6 @@ class Invocations:
             running.died = True
             raise Killed
 
-    def _note(self, running: Invocation, call: Call, what: str) -> None:
+    def _note(self, running: Invocation, call: ClientCall, what: str) -> None:
         self.met[f"{call.service}.{call.method}", what] += 1
         running.trace.append(f"{call.service}.{call.method} !! {what}")

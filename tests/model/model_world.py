@@ -27,10 +27,11 @@ from testkit.builders import NOW, TABLE
 from testkit.doubles.executor import SerialExecutor
 from testkit.doubles.faults import Faulty
 from testkit.doubles.queues import Queue
-from testkit.doubles.sqs import Answer, MemorySQS
-from testkit.doubles.sqs_requests import Entry
+from testkit.doubles.sqs import MemorySQS
+from testkit.doubles.sqs_requests import BatchEntry
 from testkit.fake_stripe import api
-from testkit.world import KEY, Context, World
+from testkit.shapes import JsonObject
+from testkit.world import KEY, LambdaContext, World
 from tests.model.in_process_stripe import StripeApi, connect_process
 from tests.model.invocations import Invocations
 from tests.model.ledger_checks import ObservedDynamoDB
@@ -75,7 +76,7 @@ class ObservedSQS(MemorySQS):
 
     observe: Callable[[str], None] | None = None
 
-    def _send_entry(self, queue: Queue, entry: Entry) -> Answer:
+    def _send_entry(self, queue: Queue, entry: BatchEntry) -> JsonObject:
         answer = super()._send_entry(queue, entry)
         if self.observe:
             self.observe(entry["MessageBody"])
@@ -123,7 +124,7 @@ class ModelWorld(World):
         return self.invocations.process
 
     def produce(self, event: object, *, timeout: float = PRODUCER_SECONDS) -> Any:
-        return producer_function.lambda_handler(event, Context(self.clock, timeout))  # type: ignore[arg-type]
+        return producer_function.lambda_handler(event, LambdaContext(self.clock, timeout))  # type: ignore[arg-type]
 
     def handle(self, event: dict[str, Any], context: Any = None) -> Any:
         return consumer_function.lambda_handler(event, context)
@@ -158,5 +159,5 @@ def small_slices() -> Iterator[None]:
 @contextmanager
 def deliveries_by_event(acknowledged: set[str]) -> Iterator[None]:
     """Let the fake Stripe know of each event whether it was acknowledged; its own flag is one a session."""
-    with mock.patch.object(api, "_is_delivered", lambda _store, event: event.id in acknowledged):
+    with mock.patch.object(api, "is_delivered", lambda _store, event: event.id in acknowledged):
         yield

@@ -19,7 +19,7 @@ BUILD, BENCH, COST, WIRE, SOAK = (
     "tests.fault_injection.soak",
 )
 MODEL, MUTATION, BRANCHES = "tests.model.__main__", "tests.mutation.__main__", "tests.mutation.branches"
-STRIPE = "testkit.fake_stripe.__main__"
+STRIPE = "testkit.fake_stripe_server"
 
 
 @pytest.mark.parametrize(

@@ -149,10 +149,10 @@ def test_a_query_is_paid_for_what_it_read_and_not_for_what_it_gave(table):
     answer = table.query(
         TableName=TABLE,
         KeyConditionExpression="PK = :pk",
-        FilterExpression="size(#text) > :least",
+        FilterExpression="#text > :least",
         ProjectionExpression="SK",
         ExpressionAttributeNames={"#text": "text"},
-        ExpressionAttributeValues={":pk": {"S": "A"}, ":least": {"N": "3000"}},
+        ExpressionAttributeValues={":pk": {"S": "A"}, ":least": {"S": "x" * 3000}},
         ConsistentRead=True,
     )
     assert len(answer["Items"]) == 1

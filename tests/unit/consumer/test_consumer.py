@@ -19,7 +19,7 @@ from testkit.doubles.faults import (
     throttled,
 )
 from testkit.fake_stripe import Endpoint, SessionSpec
-from testkit.world import Context, plain
+from testkit.world import LambdaContext, plain
 
 
 def spec(session_id="cs_test_missing1", **changes):
@@ -384,7 +384,7 @@ def test_redelivered_message_stays_hidden_for_the_function_timeout(make_world):
     world.dynamodb.plan = on("batch_get_item", killed_before())
     for _ in range(2):
         world.clock.now += 6 * HOUR
-        event = world.poller.deliver(world.handle, 1, Context(world.clock, timeout=900)).event
+        event = world.poller.deliver(world.handle, 1, LambdaContext(world.clock, timeout=900)).event
     assert event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
     assert world.memory_sqs.next_visible_at(world.queue) == world.clock.now + 900
 

@@ -327,7 +327,7 @@ def test_earlier_and_later_tasks_are_distinguished(world, task_tools):
 
 def test_task_that_is_not_listed_yet_is_starting(world, task_tools):
     started = task_tools.tasks.start()
-    world.memory_sqs._tasks.clear()
+    world.memory_sqs.mover.tasks.clear()
     status = task_tools.tasks.read(started)
     assert (status.status, status.moved, status.is_over) == ("STARTING", 0, False)
 

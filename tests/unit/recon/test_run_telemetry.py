@@ -10,7 +10,7 @@ from testkit.batches import parse_log, parse_metrics
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import killed_after, on
 from testkit.fake_stripe import Endpoint, SessionSpec
-from testkit.world import SCHEDULED, Context
+from testkit.world import SCHEDULED, LambdaContext
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_wrong_settings_are_logged_and_raised(
     monkeypatch.setattr(function, "clients", clients)
     monkeypatch.setattr(function, "telemetry", lambda: world.telemetry)
     with pytest.raises(ConfigError):
-        function.lambda_handler(event, Context(world.clock))
+        function.lambda_handler(event, LambdaContext(world.clock))
     [line] = parse_log(capfd.readouterr().out)
     assert (line["level"], line["message"]) == (
         "ERROR",

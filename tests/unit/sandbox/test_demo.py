@@ -29,11 +29,11 @@ from sandbox.demo.scenes import (
     some_of_each_currency,
     verdict,
 )
-from sandbox.demo.screen import Screen
-from sandbox.demo.state import State, read_state
+from sandbox.demo.screen import DemoScreen
+from sandbox.demo.state import SandboxState, read_state
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.emulator.process import command_of
+from testkit.emulator.process import command_line
 from testkit.invariants import Violation
 
 
@@ -49,7 +49,7 @@ def clock():
 
 @pytest.fixture
 def screen(output, clock):
-    return Screen(Console(file=output, width=100), clock)
+    return DemoScreen(Console(file=output, width=100), clock)
 
 
 def a_run(**changes):
@@ -245,7 +245,9 @@ def test_a_second_ctrl_c_does_not_cut_the_clearing_up_short():
 def test_a_number_that_is_somebody_elses_by_now_is_left_alone(tmp_path):
     other = subprocess.Popen(["sleep", "60"])
     try:
-        State("http://127.0.0.1:1", None, {"emulator": other.pid, "fakeStripe": other.pid}).write(tmp_path)
+        SandboxState("http://127.0.0.1:1", None, {"emulator": other.pid, "fakeStripe": other.pid}).write(
+            tmp_path
+        )
         assert not services.is_up(tmp_path)
         assert not services.stop(tmp_path)
         assert other.poll() is None
@@ -260,8 +262,8 @@ def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
         # An answer: for a moment after its start a process has no command line yet.
         print("up", file=other.stdin, flush=True)
         assert other.stdout.readline() == "up\n"
-        assert command_of(other.pid) == "cat"
-    assert command_of(other.pid) == ""
+        assert command_line(other.pid) == "cat"
+    assert command_line(other.pid) == ""
 
 
 def test_functions_get_a_proxy_for_stripe_and_never_for_their_own_aws(monkeypatch):
@@ -284,7 +286,7 @@ def test_a_proxy_of_the_shell_keeps_its_exceptions(monkeypatch):
     assert os.environ["no_proxy"] == "127.0.0.1,localhost"
 
 
-# State
+# SandboxState
 
 
 @pytest.fixture
@@ -296,7 +298,7 @@ def state():
         "producer": "sync-producer",
         "consumer": "sync-consumer",
     }
-    return State("http://127.0.0.1:1", "http://127.0.0.1:2", {"emulator": 1}, names, RUN)
+    return SandboxState("http://127.0.0.1:1", "http://127.0.0.1:2", {"emulator": 1}, names, RUN)
 
 
 def test_state_is_read_as_it_was_written(tmp_path, state):
@@ -364,14 +366,14 @@ def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, out
     assert screen.watch(seen()).is_settled
     # The second comes within a second of the first and is left out; the last is always shown.
     assert output.getvalue().splitlines() == [
-        "     0.0 s  enqueued 3, done 0: created 0, skipped 0, errors 0, in work/retrying 0, dead 0",
-        "     0.8 s  enqueued 3, done 3: created 1, skipped 1, errors 1, in work/retrying 0, dead 1",
+        "     0.0 s  enqueued 3, done 0: created 0, skipped 0, errors 0, in flight 0, dead 0",
+        "     0.8 s  enqueued 3, done 3: created 1, skipped 1, errors 1, in flight 0, dead 1",
     ]
 
 
 def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
     output = StringIO()
-    screen = Screen(Console(file=output, width=100, force_terminal=True), clock)
+    screen = DemoScreen(Console(file=output, width=100, force_terminal=True), clock)
     run = a_run(status=RunStatus.DONE, enqueued=3, processed=3, created=3)
     assert screen.watch(iter([RunProgress(run, 0, 0, 0)])).created == 3
     assert "3/3 created 3" in output.getvalue()

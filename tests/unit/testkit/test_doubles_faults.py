@@ -1,3 +1,5 @@
+"""Faults, the plans that inject them and the histories that record them."""
+
 import random
 from collections import Counter
 
@@ -7,7 +9,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from testkit.doubles import faults
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.faults import Faulty, History, Killed, at_call, first_of, never, on, randomly
+from testkit.doubles.faults import CallHistory, Faulty, Killed, at_call, first_of, never, on, randomly
 from testkit.doubles.sqs import MemorySQS
 
 TABLE = "commerce"
@@ -29,7 +31,7 @@ def transact(client, count: int = 3) -> None:
     client.transact_write_items(TransactItems=[{"Put": {"TableName": TABLE, "Item": item}} for item in items])
 
 
-def test_a_plan_that_does_nothing_records_every_call(table):
+def test_empty_plan_records_every_call(table):
     client = Faulty(table, never)
     put(client)
     client.get_item(TableName=TABLE, Key={"PK": {"S": "a"}, "SK": {"S": "1"}})
@@ -40,7 +42,7 @@ def test_a_plan_that_does_nothing_records_every_call(table):
     assert client.history.calls[0].arguments["TableName"] == TABLE
 
 
-def test_a_fault_before_a_call_leaves_it_undone(table):
+def test_fault_before_a_call_prevents_it(table):
     client = Faulty(table, on("put_item", faults.connection_closed(), nth=1))
     with pytest.raises(ConnectionClosedError):
         put(client)
@@ -58,28 +60,28 @@ def test_a_fault_before_a_call_leaves_it_undone(table):
         (faults.killed_after(), Killed),
     ],
 )
-def test_a_fault_after_a_call_finds_it_done(table, fault, error):
+def test_fault_after_a_call_leaves_its_effect(table, fault, error):
     client = Faulty(table, on("put_item", fault))
     with pytest.raises(error):
         put(client)
     assert len(table.items(TABLE)) == 1
 
 
-def test_a_killed_process_catches_nothing(table):
+def test_killed_is_not_caught_as_exception(table):
     client = Faulty(table, on("put_item", faults.killed_before()))
 
-    def careful() -> None:
+    def put_catching_exceptions() -> None:
         try:
             put(client)
-        except Exception:  # noqa: BLE001  the point of it
+        except Exception:  # noqa: BLE001 - this is what is tested
             pytest.fail("caught by the program")
 
     with pytest.raises(Killed):
-        careful()
+        put_catching_exceptions()
     assert table.items(TABLE) == []
 
 
-def test_throttling_speaks_the_language_of_the_service(table):
+def test_throttling_has_the_code_of_the_service(table):
     client = Faulty(table, on("put_item", faults.throttled()))
     with pytest.raises(client.exceptions.ProvisionedThroughputExceededException):
         put(client)
@@ -89,7 +91,7 @@ def test_throttling_speaks_the_language_of_the_service(table):
         queue.send_message(QueueUrl=sqs.add_queue("sessions"), MessageBody="x")
 
 
-def test_a_conflict_names_the_actions_that_met_another_transaction(table):
+def test_conflict_has_a_reason_at_its_position(table):
     client = Faulty(table, on("transact_write_items", faults.conflict(1)))
     with pytest.raises(client.exceptions.TransactionCanceledException) as raised:
         transact(client)
@@ -99,7 +101,7 @@ def test_a_conflict_names_the_actions_that_met_another_transaction(table):
     assert table.items(TABLE) == []
 
 
-def test_the_nth_call_of_a_method_or_of_all_can_be_hit(table):
+def test_nth_call_of_a_method_or_of_all_fails(table):
     hit = faults.service_error("ThrottlingException")
     by_method = Faulty(table, on("put_item", hit, nth={2, 3}))
     put(by_method)
@@ -113,7 +115,7 @@ def test_the_nth_call_of_a_method_or_of_all_can_be_hit(table):
         put(by_number)
 
 
-def test_the_first_plan_that_has_a_fault_wins(table):
+def test_first_plan_with_a_fault_wins(table):
     plan = first_of(
         on("get_item", faults.killed_before()),
         on("put_item", faults.connection_closed()),
@@ -123,7 +125,7 @@ def test_the_first_plan_that_has_a_fault_wins(table):
         put(Faulty(table, plan))
 
 
-def test_a_seed_is_a_history_and_rates_are_kept(table):
+def test_seed_determines_the_history_at_its_rates(table):
     traces = []
     rates = {faults.throttled(): 0.2, faults.lost_response(): 0.1}
     for seed in (1, 1, 2):
@@ -140,7 +142,7 @@ def test_a_seed_is_a_history_and_rates_are_kept(table):
     assert traces[0] == traces[1] != traces[2]
 
 
-def test_random_faults_can_be_kept_to_some_methods(table):
+def test_random_faults_hit_only_given_methods(table):
     plan = randomly(random.Random(1), {faults.killed_before(): 1.0}, methods={"get_item"})
     client = Faulty(table, plan)
     put(client)
@@ -148,8 +150,8 @@ def test_random_faults_can_be_kept_to_some_methods(table):
         client.get_item(TableName=TABLE, Key={"PK": {"S": "a"}, "SK": {"S": "1"}})
 
 
-def test_several_clients_share_one_history(table):
-    history = History()
+def test_clients_can_share_a_history(table):
+    history = CallHistory()
     sqs = MemorySQS()
     url = sqs.add_queue("sessions")
     plan = at_call(2, faults.killed_before())
@@ -163,7 +165,7 @@ def test_several_clients_share_one_history(table):
     assert history.faults() == Counter({"killed before": 1})
 
 
-def test_pages_of_a_paginator_are_calls_too(table):
+def test_pages_of_a_paginator_are_calls(table):
     for sk in "123":
         put(table, sk)
     table.page_items = 1
@@ -176,7 +178,7 @@ def test_pages_of_a_paginator_are_calls_too(table):
     assert client.history.count("query") == 2
 
 
-def test_any_object_with_methods_can_fail():
+def test_any_object_can_be_faulty():
     class Source:
         name = "stripe"
 
@@ -191,7 +193,7 @@ def test_any_object_with_methods_can_fail():
     assert [call.positional for call in source.history.calls] == [("x",), ("y",)]
 
 
-def test_boto3_clients_fail_with_their_own_exception_classes():
+def test_boto3_client_raises_its_own_classes():
     client = boto3.client(
         "dynamodb", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
@@ -202,8 +204,8 @@ def test_boto3_clients_fail_with_their_own_exception_classes():
     client.close()
 
 
-def test_every_error_of_an_operation_can_be_raised(table):
-    names = {fault.name for fault in faults.faults_of(table, "transact_write_items")}
+def test_every_listed_fault_can_be_raised(table):
+    names = {fault.name for fault in faults.possible_faults(table, "transact_write_items")}
     assert names >= {
         "IdempotentParameterMismatchException",
         "ProvisionedThroughputExceededException",
@@ -218,6 +220,6 @@ def test_every_error_of_an_operation_can_be_raised(table):
         "lost response",
         "timed out",
     }
-    for fault in faults.faults_of(table, "transact_write_items"):
-        with pytest.raises(BaseException):  # noqa: B017, PT011  any of them
+    for fault in faults.possible_faults(table, "transact_write_items"):
+        with pytest.raises(BaseException):  # noqa: B017, PT011 - any of them
             transact(Faulty(table, on("transact_write_items", fault)))

@@ -1,28 +1,30 @@
+"""The event source mapping: what it sends to a handler, deletes and returns."""
+
 import pytest
 
-from testkit.doubles.clock import Clock
+from testkit.doubles.clock import ManualClock
 from testkit.doubles.faults import Killed
 from testkit.doubles.poller import LambdaPoller, MalformedResponse
 from testkit.doubles.sqs import MemorySQS
 
 
-class Polled:
-    """A queue, its clock and its poller."""
+class PolledQueue:
+    """A queue with messages, its clock and its poller."""
 
-    def __init__(self, *bodies: str, partial: bool = True) -> None:
-        self.clock = Clock()
-        self.sqs = MemorySQS(self.clock)
+    def __init__(self, *bodies):
+        self.clock = ManualClock()
+        self.sqs = MemorySQS(self.clock.time)
         self.url = self.sqs.add_queue("sessions", visibility=30)
         for body in bodies:
             self.sqs.send_message(QueueUrl=self.url, MessageBody=body)
-        self.poller = LambdaPoller(self.sqs, self.url, partial=partial)
+        self.deliver = LambdaPoller(self.sqs, self.url).deliver
 
-    def left(self) -> list[str]:
+    def bodies(self):
         return sorted(self.sqs.bodies(self.url))
 
 
-def failing(*bodies: str):
-    """A handler that reports the messages with these bodies as failed."""
+def fail(*bodies):
+    """Return a handler that reports the messages with these bodies as failed."""
 
     def handler(event, context):
         failed = [record["messageId"] for record in event["Records"] if record["body"] in bodies]
@@ -31,14 +33,9 @@ def failing(*bodies: str):
     return handler
 
 
-def answering(response):
-    return lambda event, context: response
-
-
-def test_an_event_is_what_lambda_sends():
-    polled = Polled("one")
-    delivery = polled.poller.deliver(failing())
-    (record,) = delivery.event["Records"]
+def test_event_is_what_lambda_sends():
+    delivery = PolledQueue("one").deliver(fail())
+    [record] = delivery.event["Records"]
     assert record == {
         "messageId": delivery.deleted[0],
         "receiptHandle": record["receiptHandle"],
@@ -57,81 +54,71 @@ def test_an_event_is_what_lambda_sends():
     }
 
 
-def test_what_succeeded_is_deleted_and_what_failed_comes_back_after_its_timeout():
-    polled = Polled("good", "bad", "fine")
-    delivery = polled.poller.deliver(failing("bad"))
+def test_successes_are_deleted_and_failures_return_after_their_timeout():
+    queue = PolledQueue("good", "bad", "fine")
+    delivery = queue.deliver(fail("bad"))
     assert (len(delivery.deleted), len(delivery.returned), delivery.error) == (2, 1, None)
-    assert polled.left() == ["bad"]
-    assert polled.poller.deliver(failing()) is None
-    polled.clock.advance(30)
-    again = polled.poller.deliver(failing())
+    assert queue.bodies() == ["bad"]
+    assert queue.deliver(fail()) is None
+    queue.clock.advance(30)
+    again = queue.deliver(fail())
     assert again.event["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
-    assert polled.left() == []
+    assert queue.bodies() == []
 
 
-def test_a_batch_may_be_larger_than_one_receive():
-    polled = Polled(*map(str, range(30)))
-    assert polled.poller.deliver(failing(), batch_size=25).size == 25
-    assert len(polled.left()) == 5
+def test_batch_may_be_larger_than_one_receive():
+    queue = PolledQueue(*map(str, range(30)))
+    assert queue.deliver(fail(), batch_size=25).size == 25
+    assert len(queue.bodies()) == 5
 
 
 @pytest.mark.parametrize("response", [None, {}, {"batchItemFailures": []}, {"batchItemFailures": None}])
-def test_empty_answers_are_success(response):
-    polled = Polled("one", "two")
-    assert polled.poller.deliver(answering(response)).error is None
-    assert polled.left() == []
+def test_empty_response_is_success(response):
+    queue = PolledQueue("one", "two")
+    assert queue.deliver(lambda event, context: response).error is None
+    assert queue.bodies() == []
 
 
 @pytest.mark.parametrize(
-    "response",
+    ("response", "error"),
     [
-        "text",
-        {"batchItemFailures": [{"itemIdentifier": "stranger"}]},
-        {"batchItemFailures": [{"itemIdentifier": ""}]},
-        {"batchItemFailures": [{"itemIdentifier": None}]},
-        {"batchItemFailures": [{"wrongKey": "x"}]},
-        {"batchItemFailures": ["x"]},
+        ("text", MalformedResponse),
+        ({"batchItemFailures": [{"itemIdentifier": "stranger"}]}, MalformedResponse),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, MalformedResponse),
+        ({"batchItemFailures": [{"itemIdentifier": None}]}, MalformedResponse),
+        ({"batchItemFailures": [{"wrongKey": "x"}]}, MalformedResponse),
+        ({"batchItemFailures": ["x"]}, MalformedResponse),
+        ({1, 2}, TypeError),
     ],
 )
-def test_an_answer_that_lambda_does_not_understand_fails_the_batch(response):
-    polled = Polled("one", "two")
-    delivery = polled.poller.deliver(answering(response))
-    assert isinstance(delivery.error, MalformedResponse)
+def test_malformed_response_returns_the_batch(response, error):
+    queue = PolledQueue("one", "two")
+    delivery = queue.deliver(lambda event, context: response)
+    assert isinstance(delivery.error, error)
     assert (delivery.deleted, len(delivery.returned)) == ((), 2)
-    assert polled.left() == ["one", "two"]
+    assert queue.bodies() == ["one", "two"]
 
 
-def test_an_answer_that_is_no_json_fails_the_batch():
-    polled = Polled("one")
-    assert isinstance(polled.poller.deliver(answering({1, 2})).error, TypeError)
-    assert polled.left() == ["one"]
-
-
-@pytest.mark.parametrize("error", [ValueError("broken"), Killed("gone")])
-def test_a_handler_that_raises_or_dies_returns_its_batch(error):
+def raise_error(error):
     def handler(event, context):
         raise error
 
-    polled = Polled("one", "two")
-    assert polled.poller.deliver(handler).error is error
-    assert polled.left() == ["one", "two"]
+    return handler
 
 
-def test_an_interrupted_test_run_is_not_taken_for_a_dead_function():
-    def handler(event, context):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("error", [ValueError("broken"), Killed("gone")])
+def test_raising_or_dying_handler_returns_the_batch(error):
+    queue = PolledQueue("one", "two")
+    assert queue.deliver(raise_error(error)).error is error
+    assert queue.bodies() == ["one", "two"]
 
+
+def test_keyboard_interrupt_is_no_dead_function():
     with pytest.raises(KeyboardInterrupt):
-        Polled("one").poller.deliver(handler)
+        PolledQueue("one").deliver(raise_error(KeyboardInterrupt()))
 
 
-def test_without_partial_responses_any_answer_is_success():
-    polled = Polled("one", partial=False)
-    polled.poller.deliver(failing("one"))
-    assert polled.left() == []
-
-
-def test_the_context_is_handed_on():
+def test_context_is_passed_to_the_handler():
     seen = []
-    Polled("one").poller.deliver(lambda event, context: seen.append(context), context="context")
+    PolledQueue("one").deliver(lambda event, context: seen.append(context), context="context")
     assert seen == ["context"]
