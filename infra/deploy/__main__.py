@@ -20,7 +20,7 @@ from infra.deploy.errors import DeployError
 from infra.deploy.packages import build_zips
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
-from infra.deploy.terminal import Terminal
+from infra.deploy.terminal import DeployTerminal
 
 TEMPLATE = ROOT / "infra" / "template.yaml"
 FAILURE = 2
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, template: Path) -> int:
     stack, file, stored = select_stack(options)
     program = find_program(os.environ)
     aws = AwsCli(program, find_region(program, options.region or (stored.region if stored else None)))
-    terminal = Terminal(sys.stdout, None if options.yes else input)
+    terminal = DeployTerminal(sys.stdout, None if options.yes else input)
     terminal.line(f"Stack {stack} in {aws.region}")
     if options.what == "deploy":
         context = DeployContext(

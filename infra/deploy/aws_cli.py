@@ -52,7 +52,7 @@ class AwsCli:
 
         Raise AwsError if the service rejects the call, DeployError if the call does not reach it.
         """
-        done = self._checked(*words, "--region", self.region, "--output", "json")
+        done = self._run_checked(*words, "--region", self.region, "--output", "json")
         return json.loads(done.out) if done.out.strip() else None
 
     def find(self, *words: str, missing: str) -> Any:  # noqa: ANN401
@@ -66,9 +66,9 @@ class AwsCli:
 
     def transfer(self, *words: str) -> None:
         """Run a command without JSON output, such as those of `aws s3`."""
-        self._checked(*words, "--region", self.region)
+        self._run_checked(*words, "--region", self.region)
 
-    def _checked(self, *words: str) -> ProgramResult:
+    def _run_checked(self, *words: str) -> ProgramResult:
         done = self._run(words)
         if done.code:
             raise to_error(done)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.deploy.terminal import BOLD, RED, YELLOW, Terminal
+from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
 
 QUEUE = "AWS::SQS::Queue"
 _HEAD = ("action", "resource", "type", "replaced")
@@ -47,7 +47,7 @@ def parse_changes(described: Mapping[str, Any]) -> list[ResourceChange]:
     ]
 
 
-def show_changes(terminal: Terminal, changes: Sequence[ResourceChange]) -> None:
+def show_changes(terminal: DeployTerminal, changes: Sequence[ResourceChange]) -> None:
     """Print the changes as a table, the most dangerous first."""
     rows = [(_cells(change), _style(change)) for change in sorted(changes, key=_sort_key)]
     terminal.table([(_HEAD, BOLD), *rows])

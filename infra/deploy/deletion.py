@@ -6,8 +6,8 @@ from infra.deploy import preflight
 from infra.deploy.aws_cli import AwsCli
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
-from infra.deploy.stack import CloudFormationStack, Json, Sleep, parse_outputs
-from infra.deploy.terminal import BOLD, RED, Terminal
+from infra.deploy.stack import AwsResponse, CloudFormationStack, Sleep, parse_outputs
+from infra.deploy.terminal import BOLD, RED, DeployTerminal
 
 # The stack's output with a queue's URL -> what the messages in that queue are.
 QUEUES = {
@@ -18,7 +18,7 @@ QUEUES = {
 _COUNTS = ("", "NotVisible", "Delayed")
 
 
-def destroy(aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sleep) -> None:
+def destroy(aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep) -> None:
     """Delete the stack. Raise DeployError if it is missing, not confirmed, or not deleted entirely."""
     stack, found = find_stack(aws, terminal, settings, sleep)
     show_kept(terminal, settings)
@@ -31,7 +31,7 @@ def destroy(aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sl
     show_leftovers(terminal, preflight.list_leftovers(aws, settings.stack))
 
 
-def show_destruction(aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sleep) -> None:
+def show_destruction(aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep) -> None:
     """Show what `destroy` would delete and keep and which messages wait, without deleting anything.
 
     Raise DeployError if there is no such stack.
@@ -50,8 +50,8 @@ def show_destruction(aws: AwsCli, terminal: Terminal, settings: DeploySettings, 
 
 
 def find_stack(
-    aws: AwsCli, terminal: Terminal, settings: DeploySettings, sleep: Sleep
-) -> tuple[CloudFormationStack, Json]:
+    aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep
+) -> tuple[CloudFormationStack, AwsResponse]:
     """Return the stack and its description. Raise DeployError if it is not where the file says."""
     preflight.check_location(settings, preflight.fetch_account(aws), aws.region)
     stack = CloudFormationStack(aws, terminal, settings.stack, sleep)
@@ -61,7 +61,7 @@ def find_stack(
     return stack, found
 
 
-def show_kept(terminal: Terminal, settings: DeploySettings) -> None:
+def show_kept(terminal: DeployTerminal, settings: DeploySettings) -> None:
     terminal.line("These stay, since they belong to the shop and not to the stack:", BOLD)
     terminal.line(f"  table {settings.parameters['CommerceTable']}, with every order and every run")
     terminal.line(f"  parameter {settings.parameters['StripeSecretParameter']}")
@@ -80,13 +80,13 @@ def count_messages(aws: AwsCli, outputs: Mapping[str, str]) -> dict[str, int]:
     return counts
 
 
-def warn_of_messages(terminal: Terminal, counts: Mapping[str, int]) -> None:
+def warn_of_messages(terminal: DeployTerminal, counts: Mapping[str, int]) -> None:
     for output, count in sorted(counts.items()):
         if count:
             terminal.line(f"{count} messages wait: {QUEUES[output]}. They will not be processed.", RED)
 
 
-def show_leftovers(terminal: Terminal, commands: Sequence[str]) -> None:
+def show_leftovers(terminal: DeployTerminal, commands: Sequence[str]) -> None:
     if commands:
         terminal.line("Before you deploy under this name again, check what stayed and delete it:")
         for command in commands:

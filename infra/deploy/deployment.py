@@ -12,7 +12,7 @@ from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, pac
 from infra.deploy.settings import DeploySettings
 from infra.deploy.stack import ChangeSet, CloudFormationStack, Sleep
 from infra.deploy.template import Template
-from infra.deploy.terminal import BOLD, RED, YELLOW, Terminal
+from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
 
 SUCCESS, ACTION_NEEDED = 0, 1
 
@@ -37,7 +37,7 @@ class DeployContext:
     """The services of a deployment. `operator` runs `nightly-sync` and returns its exit code."""
 
     aws: AwsCli
-    terminal: Terminal
+    terminal: DeployTerminal
     template: Template
     build: BuildZips
     operator: Callable[[Sequence[str]], int]
@@ -103,7 +103,7 @@ def upload_packages(context: DeployContext, wanted: DeploySettings) -> str:
     return bucket.upload_template(package_template(context.template.text, bucket.upload_functions(archives)))
 
 
-def confirm_changes(terminal: Terminal, change_set: ChangeSet, options: DeployOptions) -> None:
+def confirm_changes(terminal: DeployTerminal, change_set: ChangeSet, options: DeployOptions) -> None:
     """Show the changes and ask. If the user declines, delete the change set and raise DeployError."""
     terminal.line("What would change", BOLD)
     show_changes(terminal, change_set.changes)
@@ -114,7 +114,7 @@ def confirm_changes(terminal: Terminal, change_set: ChangeSet, options: DeployOp
         raise
 
 
-def require_consent(terminal: Terminal, change_set: ChangeSet, options: DeployOptions) -> None:
+def require_consent(terminal: DeployTerminal, change_set: ChangeSet, options: DeployOptions) -> None:
     if change_set.loses_messages and not may_lose_queue(terminal, options):
         raise DeployError(
             "nothing was deployed, since a queue would be lost (--allow-queue-loss with --yes allows it)"
@@ -123,7 +123,7 @@ def require_consent(terminal: Terminal, change_set: ChangeSet, options: DeployOp
         raise DeployError("nothing was deployed")
 
 
-def may_lose_queue(terminal: Terminal, options: DeployOptions) -> bool:
+def may_lose_queue(terminal: DeployTerminal, options: DeployOptions) -> bool:
     """Return whether the user agrees, in a separate question, to the loss of a queue."""
     terminal.line("A queue would be removed or replaced. Messages in it are paid sessions.", RED)
     return options.allow_queue_loss or (
@@ -132,7 +132,7 @@ def may_lose_queue(terminal: Terminal, options: DeployOptions) -> bool:
 
 
 def store_settings(
-    terminal: Terminal, file: Path, before: DeploySettings | None, wanted: DeploySettings
+    terminal: DeployTerminal, file: Path, before: DeploySettings | None, wanted: DeploySettings
 ) -> None:
     """Write the file before CloudFormation starts, which continues even if this program is stopped."""
     if wanted != before:
@@ -140,7 +140,9 @@ def store_settings(
         terminal.line(f"Stored in {file}. It holds no secret; commit it, so that all deploy the same.")
 
 
-def execute(terminal: Terminal, change_set: ChangeSet, file: Path, before: DeploySettings | None) -> None:
+def execute(
+    terminal: DeployTerminal, change_set: ChangeSet, file: Path, before: DeploySettings | None
+) -> None:
     """Execute the change set and print the outputs.
 
     On a rollback, restore the settings of the stack that is deployed and raise RollbackError. The settings of
@@ -156,7 +158,7 @@ def execute(terminal: Terminal, change_set: ChangeSet, file: Path, before: Deplo
     show_outputs(terminal, outputs)
 
 
-def show_outputs(terminal: Terminal, outputs: Mapping[str, str]) -> None:
+def show_outputs(terminal: DeployTerminal, outputs: Mapping[str, str]) -> None:
     terminal.line("Deployed", BOLD)
     terminal.table([(pair, "") for pair in sorted(outputs.items())])
 

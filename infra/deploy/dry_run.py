@@ -10,7 +10,7 @@ from infra.deploy.packages import PackageBucket, choose_platform, package_templa
 from infra.deploy.settings import DeploySettings
 from infra.deploy.stack import ChangeSet, CloudFormationStack
 from infra.deploy.template import Template
-from infra.deploy.terminal import BOLD, RED, YELLOW, Terminal
+from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
 
 
 def show_deployment(context: DeployContext, options: DeployOptions) -> int:
@@ -37,7 +37,7 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
     return SUCCESS
 
 
-def show_template(terminal: Terminal, template: Template, missing: BucketNotFoundError) -> None:
+def show_template(terminal: DeployTerminal, template: Template, missing: BucketNotFoundError) -> None:
     """List the template's resources, if CloudFormation cannot read it because there is no bucket."""
     terminal.line(f"A deployment would stop here: {missing}", YELLOW)
     terminal.line(
@@ -71,7 +71,7 @@ def compare(
             change_set.delete()
 
 
-def show_change_set(terminal: Terminal, change_set: ChangeSet) -> None:
+def show_change_set(terminal: DeployTerminal, change_set: ChangeSet) -> None:
     terminal.line("What would change", BOLD)
     show_changes(terminal, change_set.changes)
     if change_set.loses_messages:
@@ -82,7 +82,9 @@ def show_change_set(terminal: Terminal, change_set: ChangeSet) -> None:
         )
 
 
-def show_file(terminal: Terminal, file: Path, before: DeploySettings | None, wanted: DeploySettings) -> None:
+def show_file(
+    terminal: DeployTerminal, file: Path, before: DeploySettings | None, wanted: DeploySettings
+) -> None:
     """Print which settings a deployment would write into the file."""
     if changed := settings.list_differences(before, wanted):
         terminal.line(f"Would be stored in {file}: {', '.join(changed)}")

@@ -16,7 +16,7 @@ from infra.build import FUNCTIONS, ROOT, BuildOptions, build, write_zip
 from infra.deploy.aws_cli import AwsCli
 from infra.deploy.errors import DeployError
 from infra.deploy.template import Template
-from infra.deploy.terminal import Terminal
+from infra.deploy.terminal import DeployTerminal
 
 # The values of the template's parameter Architecture.
 PLATFORMS: Mapping[str, BuildOptions] = {"arm64": BuildOptions("aarch64"), "x86_64": BuildOptions("x86_64")}
@@ -42,7 +42,7 @@ def sha256(path: Path) -> str:
 class PackageBucket:
     """The objects of one stack in the bucket."""
 
-    def __init__(self, aws: AwsCli, terminal: Terminal, bucket: str, stack: str) -> None:
+    def __init__(self, aws: AwsCli, terminal: DeployTerminal, bucket: str, stack: str) -> None:
         self._aws = aws
         self._terminal = terminal
         self._bucket = bucket

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.deploy.errors import DeployError
 from infra.deploy.template import Template, TemplateParameter
-from infra.deploy.terminal import Terminal
+from infra.deploy.terminal import DeployTerminal
 
 DEFAULT_STACK = "stripe-nightly-sync"
 # A function is named <stack>-producer or <stack>-consumer, and its name has 64 characters at most.
@@ -68,7 +68,7 @@ def write(path: Path, settings: DeploySettings) -> None:
 
 
 def ask_for_settings(
-    terminal: Terminal,
+    terminal: DeployTerminal,
     template: Template,
     start: DeploySettings,
     *,
@@ -88,7 +88,7 @@ def ask_for_settings(
     return replace(start, bucket=bucket, parameters={**FIRST_TIME, **start.parameters, **answers, **given})
 
 
-def _ask_for(terminal: Terminal, parameter: TemplateParameter, current: str | None) -> str:
+def _ask_for(terminal: DeployTerminal, parameter: TemplateParameter, current: str | None) -> str:
     default = parameter.default if current is None else current
     terminal.line(f"\n{parameter.name}: {parameter.description}")
     while problem := parameter.find_problem(value := terminal.ask(parameter.name, default or "")):

@@ -12,7 +12,7 @@ from infra.deploy.aws_cli import AwsCli
 from infra.deploy.changes import ResourceChange, parse_changes
 from infra.deploy.errors import DeployError, RollbackError
 from infra.deploy.template import find_retained, parse_yaml
-from infra.deploy.terminal import RED, Terminal
+from infra.deploy.terminal import RED, DeployTerminal
 
 STACK_POLICY = ROOT / "infra" / "stack-policy.json"
 _ALLOW_ALL = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"}]}
@@ -28,19 +28,19 @@ _FIRST_STATUSES = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRE
 _CONSEQUENCES = ("cancelled", "canceled")
 
 type Sleep = Callable[[float], None]
-type Json = Mapping[str, Any]
+type AwsResponse = Mapping[str, Any]
 
 
 class CloudFormationStack:
     """One stack by its name. `sleep` is called between two polls of a stack that is in progress."""
 
-    def __init__(self, aws: AwsCli, terminal: Terminal, name: str, sleep: Sleep) -> None:
+    def __init__(self, aws: AwsCli, terminal: DeployTerminal, name: str, sleep: Sleep) -> None:
         self._aws = aws
         self._terminal = terminal
         self.name = name
         self._sleep = sleep
 
-    def describe(self) -> Json | None:
+    def describe(self) -> AwsResponse | None:
         """Return CloudFormation's description, or None if there is no such stack."""
         answer = self._call("describe-stacks", missing="does not exist")
         return answer["Stacks"][0] if answer else None
@@ -96,9 +96,9 @@ class CloudFormationStack:
             unless_changes.pop_all()
         return change_set
 
-    def _wait_for_change_set(self, name: str) -> Json:
+    def _wait_for_change_set(self, name: str) -> AwsResponse:
         while True:
-            described: Json = self._call("describe-change-set", "--change-set-name", name)
+            described: AwsResponse = self._call("describe-change-set", "--change-set-name", name)
             if described["Status"] in {"CREATE_COMPLETE", "FAILED"}:
                 return described
             self._sleep(_POLL_SECONDS)
@@ -130,7 +130,7 @@ class CloudFormationStack:
             raise RollbackError(f"the deployment failed, {self.name} is {status}: {state}")
         return parse_outputs(described)
 
-    def wait(self) -> Json | None:
+    def wait(self) -> AwsResponse | None:
         """Wait until no operation is in progress and return the description, or None if the stack is gone."""
         while (found := self.describe()) and found["StackStatus"].endswith("_IN_PROGRESS"):
             self._sleep(_POLL_SECONDS)
@@ -200,11 +200,11 @@ class ChangeSet:
             self._stack.protect_queues()
 
 
-def parse_outputs(described: Json) -> dict[str, str]:
+def parse_outputs(described: AwsResponse) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", ())}
 
 
-def list_failures(events: Sequence[Json]) -> list[str]:
+def list_failures(events: Sequence[AwsResponse]) -> list[str]:
     """Return why the last operation failed, the cause first. `events` are in AWS's order, newest first."""
     failures: list[str] = []
     for event in takewhile(lambda event: not _is_first(event), events):
@@ -215,6 +215,6 @@ def list_failures(events: Sequence[Json]) -> list[str]:
     return failures
 
 
-def _is_first(event: Json) -> bool:
+def _is_first(event: AwsResponse) -> bool:
     """Return whether it is the stack's own first event of an operation. No local clock is involved."""
     return event.get("PhysicalResourceId") == event["StackId"] and event["ResourceStatus"] in _FIRST_STATUSES

@@ -11,17 +11,17 @@ RED, YELLOW, BOLD = "31", "33", "1"
 
 
 @dataclass(frozen=True)
-class Terminal:
+class DeployTerminal:
     """An output and its user. `read` returns the answer to a question; None means `--yes`: never prompt."""
 
     out: TextIO
     read: Callable[[str], str] | None
 
     def line(self, text: str = "", style: str = "") -> None:
-        self.out.write(f"{self._styled(text, style)}\n")
+        self.out.write(f"{self._apply_style(text, style)}\n")
         self.out.flush()
 
-    def _styled(self, text: str, style: str) -> str:
+    def _apply_style(self, text: str, style: str) -> str:
         plain = not style or not self.out.isatty() or "NO_COLOR" in os.environ
         return text if plain else f"\033[{style}m{text}\033[0m"
 

@@ -116,7 +116,7 @@ def command_line(process):
 
 @pytest.fixture(scope="session")
 def aws_folder(tmp_path_factory):
-    """A folder with a working AWS CLI, to be put on the PATH."""
+    """Return a folder with a working AWS CLI, to be put on the PATH."""
     return install_aws(tmp_path_factory.mktemp("bin"))
 
 

@@ -211,7 +211,7 @@ class DeployedShop:
     def log_lines(self, function):
         return [line for entry in self.stack.logs(function) for line in entry.splitlines()]
 
-    def logged(self, function):
+    def structured_lines(self, function):
         """Return the structured lines of a function, without a line that a kill has truncated."""
         lines = []
         for line in self.log_lines(function):
@@ -227,12 +227,12 @@ class DeployedShop:
         """Check that no line holds a customer or a key, and that every structured one has run and session."""
         for function in (self.stack.producer, self.stack.consumer):
             # The emulator stores a function's lines some time after its response.
-            wait_until(lambda name=function: self.logged(name), f"a line of {function}", 30)
+            wait_until(lambda name=function: self.structured_lines(name), f"a line of {function}", 30)
             text = "\n".join(self.log_lines(function))
             assert EMAIL.findall(text) == []
             assert KEY.findall(text) == []
             assert [secret for secret in secrets if secret in text] == []
-            lines = self.logged(function)
+            lines = self.structured_lines(function)
             assert [line for line in lines if not {"run_id", "session_id"} <= line.keys()] == []
 
 

@@ -198,7 +198,7 @@ class KeptSandbox:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def kept_sandbox(tmp_path_factory):
     home = tmp_path_factory.mktemp("kept") / "sandbox"
     result = run_demo("--morning", "--sessions", SESSIONS, "--home", str(home))
     try:
@@ -215,27 +215,27 @@ def kept(tmp_path_factory):
     assert not (home / "state.json").exists()
 
 
-def test_kept_sandbox_stays_up_without_storing_a_key(kept):
-    alive = {process.pid for process in kept.result.remaining}
-    assert alive >= set(kept.state["pids"].values())
-    assert f'make demo ARGS="--stop --home {kept.home}"' in kept.result.output
-    assert "left up" in kept.result.output
-    assert not KEY.search(json.dumps(kept.state))
-    assert not KEY.search(kept.result.output)
-    assert not MAIL.search(kept.result.output)
+def test_kept_sandbox_stays_up_without_storing_a_key(kept_sandbox):
+    alive = {process.pid for process in kept_sandbox.result.remaining}
+    assert alive >= set(kept_sandbox.state["pids"].values())
+    assert f'make demo ARGS="--stop --home {kept_sandbox.home}"' in kept_sandbox.result.output
+    assert "left up" in kept_sandbox.result.output
+    assert not KEY.search(json.dumps(kept_sandbox.state))
+    assert not KEY.search(kept_sandbox.result.output)
+    assert not MAIL.search(kept_sandbox.result.output)
 
 
-def test_second_sandbox_in_the_same_folder_is_rejected(kept):
-    second = run_demo("--keep", "--home", kept.home)
+def test_second_sandbox_in_the_same_folder_is_rejected(kept_sandbox):
+    second = run_demo("--keep", "--home", kept_sandbox.home)
     assert second.code == 1
     assert "is up already" in second.output
     assert second.processes == []
 
 
 @pytest.fixture(scope="module")
-def mended(kept):
-    """The sandbox after the operator has redriven the dead letters with the printed commands."""
-    comment, variable, status, dead, _help = kept.operator_commands.strip().splitlines()
+def redriven_sandbox(kept_sandbox):
+    """Return the sandbox after redriving its dead letters with the printed commands."""
+    comment, variable, status, dead, _help = kept_sandbox.operator_commands.strip().splitlines()
     assert comment.startswith("#")
     for command, code, shown in (
         (status, 1, "2 in the dead-letter queue"),
@@ -253,7 +253,7 @@ def mended(kept):
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert shown in done.stdout
-    return kept
+    return kept_sandbox
 
 
 # The comment of each printed command, and a pattern of its output.
@@ -271,16 +271,16 @@ ANSWERS = {
 }
 
 
-def test_every_printed_command_is_tested(kept):
-    comments = [paragraph.splitlines()[0] for paragraph in kept.aws_commands[1:]]
+def test_every_printed_command_is_tested(kept_sandbox):
+    comments = [paragraph.splitlines()[0] for paragraph in kept_sandbox.aws_commands[1:]]
     assert len(comments) == len(ANSWERS)
     for comment, start in zip(comments, ANSWERS, strict=True):
         assert comment.startswith(f"# {start}")
 
 
 @pytest.mark.parametrize("position", range(len(ANSWERS)), ids=list(ANSWERS))
-def test_printed_command_works(mended, aws_folder, tmp_path, position):
-    set_up, paragraph = mended.aws_commands[0], mended.aws_commands[1 + position]
+def test_printed_command_works(redriven_sandbox, aws_folder, tmp_path, position):
+    set_up, paragraph = redriven_sandbox.aws_commands[0], redriven_sandbox.aws_commands[1 + position]
     done = subprocess.run(
         ["bash", "-euc", f"{set_up}\n{paragraph}"],
         cwd=tmp_path,

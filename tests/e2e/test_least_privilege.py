@@ -60,7 +60,9 @@ def start_night(shop):
 
 
 def refusals(shop, function, action):
-    return [line for line in shop.logged(function) if f"no permission for {action}" in line["message"]]
+    return [
+        line for line in shop.structured_lines(function) if f"no permission for {action}" in line["message"]
+    ]
 
 
 def wait_for_refusal(shop, action):
@@ -69,7 +71,7 @@ def wait_for_refusal(shop, action):
 
 @pytest.mark.parametrize("action", removed_actions(PRODUCER))
 def test_producer_without_a_permission_fails_and_names_it(open_shop_from, action):
-    # Enough sessions for a second invocation, which needs a permission of its own.
+    # Enough sessions for a second invocation, which needs another permission.
     shop = open_shop_from(template_without(PRODUCER, action), MaxSessions=10)
     shop.stack.pause_consumer()
     night = shop.night()
@@ -81,7 +83,7 @@ def test_producer_without_a_permission_fails_and_names_it(open_shop_from, action
 
 
 @pytest.mark.parametrize("action", removed_actions(CONSUMER))
-def test_consumer_without_a_permission_names_it_and_leaves_the_run_open(open_shop_from, action):
+def test_consumer_without_a_permission_names_it(open_shop_from, action):
     shop = open_shop_from(template_without(CONSUMER, action))
     night = start_night(shop)
     wait_for_refusal(shop, action)

@@ -24,7 +24,7 @@ MEETING_SECONDS = 15
 
 @pytest.fixture(scope="module", autouse=True)
 def crash(open_shop, workers):
-    """A run with a session whose consumer is frozen at each attempt. It mostly waits, so it starts first."""
+    """Start a run with a session that freezes its consumer. It mostly waits, so it starts first."""
     shop = open_shop(ConsumerTimeout=5, MaxReceiveCount=2)
     night = shop.night()
     neighbours = [night.sells(f"neighbour{n}") for n in range(3)]
@@ -63,7 +63,7 @@ def night(shop):
 
 @pytest.fixture(scope="module")
 def story(shop):
-    """A night with a preview and a run: the responses, and the table before, between and after."""
+    """Return the responses of a preview and a run, and the table before, between and after them."""
     night = shop.night()
     sold = sell_everything(night)
     shop.stack.pause_consumer()
@@ -248,7 +248,10 @@ def test_undelivered_event_is_marked_as_handled(story, shop):
 
 def test_logs_have_a_summary_and_no_customer(story, shop):
     shop.check_logs(NAME, PHONE, STREET, "a+b@", "lovelace")
-    consumer, producer = shop.logged(shop.stack.consumer), shop.logged(shop.stack.producer)
+    consumer, producer = (
+        shop.structured_lines(shop.stack.consumer),
+        shop.structured_lines(shop.stack.producer),
+    )
     _, processed, created, skipped, errors = story.night.counters()
     summary = f"Sync completed: processed={processed}, created={created}, skipped={skipped}, errors={errors}"
     assert [line["message"] for line in consumer + producer].count(summary) == 1
@@ -269,7 +272,7 @@ def test_long_run_continues_in_further_invocations(open_shop):
     shop.settled(night.run_id)
     assert first["enqueued"] < 120
     assert (first["status"], first["truncated"]) == ("running", False)
-    lines = shop.logged(shop.stack.producer)
+    lines = shop.structured_lines(shop.stack.producer)
     assert len([line for line in lines if line["run_id"] == night.run_id and "enqueued" in line]) > 1
     assert night.counters() == (120, 120, 108, 12, 0)
     run = shop.run(night.run_id)
@@ -279,7 +282,7 @@ def test_long_run_continues_in_further_invocations(open_shop):
     shop.check_logs()
 
 
-def test_lambda_stops_long_chains_of_the_consumer_but_not_of_the_producer(shop, night):
+def test_lambda_stops_long_chains_except_the_producers(shop, night):
     """Lambda counts a chain's invocations in a header and stops at the sixteenth; so does the emulator."""
     client = shop.stack.client("lambda")
 
@@ -297,7 +300,7 @@ def test_lambda_stops_long_chains_of_the_consumer_but_not_of_the_producer(shop, 
     assert body["status"] == "success"
 
 
-def test_unpaid_session_becomes_an_order_in_the_night_after_its_payment(shop, night):
+def test_unpaid_session_becomes_an_order_after_its_payment(shop, night):
     later, first = night, shop.night()  # nights are numbered backwards
     unpaid = first.sells("later", payment_status="unpaid")
     assert first.play() == (1, 1, 0, 1, 0)
@@ -365,7 +368,7 @@ def test_rotated_key_is_read_from_the_parameter_after_a_401(shop, night):
     assert shop.have_one_order_each(specs)
 
 
-def test_malformed_message_reaches_the_dead_letter_queue_without_its_neighbours(shop, night):
+def test_malformed_message_fails_without_its_neighbours(shop, night):
     """A message with readable ids is recorded as an error of its session, any other one is not."""
     neighbour, ill = night.sells("neighbour"), night.sells("ill")
     shop.stack.pause_consumer()
@@ -406,7 +409,7 @@ def test_message_in_three_consumers_at_once_is_one_order(shop, night):
     assert shop.have_one_order_each([spec])
 
 
-def test_consumer_that_times_out_fails_only_the_session_that_causes_it(crash):
+def test_timeout_of_the_consumer_fails_only_its_cause(crash):
     shop, night, neighbours = crash.shop, crash.night, crash.neighbours
     shop.wait_for_dead_letters(1, timeout=150)
     assert len(crash.frozen) >= 2

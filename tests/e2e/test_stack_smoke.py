@@ -20,8 +20,8 @@ def stack(deploy_module_stack):
 
 
 @pytest.fixture(scope="module")
-def changed(deploy_module_stack):
-    """A stack whose parameters differ from their defaults."""
+def custom_stack(deploy_module_stack):
+    """Return a stack whose parameters differ from their defaults."""
     return deploy_module_stack(
         AlarmEmail="ops@example.com",
         ScheduleState="ENABLED",
@@ -69,7 +69,7 @@ def test_queues_redrive_encrypt_and_retain_messages(stack):
         assert (statement["Effect"], statement["Resource"]) == ("Deny", attributes["QueueArn"])
 
 
-def test_mapping_passes_batches_of_25_with_partial_failures_to_the_consumer(stack):
+def test_mapping_passes_batches_of_25_to_the_consumer(stack):
     described = mapping(stack)
     assert described["EventSourceArn"] == queue_attributes(stack, stack.queue_url)["QueueArn"]
     assert described["FunctionArn"] == function(stack, "consumer")["FunctionArn"]
@@ -97,9 +97,9 @@ def test_function_has_its_size_role_log_and_the_default_settings(stack, name, ti
     )
 
 
-def test_parameters_reach_functions_queue_and_mapping(changed):
-    producer, consumer = (load_settings(environment(changed, name)) for name in ("producer", "consumer"))
-    attributes = queue_attributes(changed, changed.queue_url)
+def test_parameters_reach_functions_queue_and_mapping(custom_stack):
+    producer, consumer = (load_settings(environment(custom_stack, name)) for name in ("producer", "consumer"))
+    attributes = queue_attributes(custom_stack, custom_stack.queue_url)
     assert (producer.lookback_hours, producer.max_sessions, producer.dry_run) == (48, 100, True)
     assert (producer.grace_minutes, producer.webhook_fence) == (25, False)
     assert (consumer.max_receive_count, consumer.backoff_base_seconds) == (3, 1)
@@ -107,34 +107,38 @@ def test_parameters_reach_functions_queue_and_mapping(changed):
         assert settings.stripe_api_base == "http://127.0.0.1:12111"
         assert (settings.order_ttl_days, settings.order_number_prefix) == (90, "XY")
         assert (settings.consumer_concurrency, settings.stripe_max_rps) == (2, 20)
-    assert function(changed, "consumer")["Timeout"] == 2
+    assert function(custom_stack, "consumer")["Timeout"] == 2
     assert attributes["VisibilityTimeout"] == "12"
     assert json.loads(attributes["RedrivePolicy"])["maxReceiveCount"] == "5"
-    assert mapping(changed)["ScalingConfig"] == {"MaximumConcurrency": 2}
+    assert mapping(custom_stack)["ScalingConfig"] == {"MaximumConcurrency": 2}
 
 
-def test_schedule_invokes_the_producer_at_two_with_its_scheduled_time(changed):
-    schedule = changed.client("scheduler").get_schedule(Name=changed.schedule)
+def test_schedule_invokes_the_producer_at_two_with_its_scheduled_time(custom_stack):
+    schedule = custom_stack.client("scheduler").get_schedule(Name=custom_stack.schedule)
     target = schedule["Target"]
     assert (schedule["State"], schedule["ScheduleExpression"]) == ("ENABLED", "cron(0 2 * * ? *)")
     assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
-    assert target["Arn"] == function(changed, "producer")["FunctionArn"]
-    assert target["RoleArn"] != function(changed, "producer")["Role"]
+    assert target["Arn"] == function(custom_stack, "producer")["FunctionArn"]
+    assert target["RoleArn"] != function(custom_stack, "producer")["Role"]
     event = {"trigger": "scheduled", "scheduledTime": "<aws.scheduler.scheduled-time>"}
     assert json.loads(target["Input"]) == event
 
 
-def test_alarms_notify_the_topic_with_the_subscribed_address(changed):
-    described = changed.client("cloudwatch").describe_alarms(AlarmNamePrefix=changed.name)["MetricAlarms"]
+def test_alarms_notify_the_topic_with_the_subscribed_address(custom_stack):
+    described = custom_stack.client("cloudwatch").describe_alarms(AlarmNamePrefix=custom_stack.name)[
+        "MetricAlarms"
+    ]
     [topic] = {action for alarm in described for action in alarm["AlarmActions"]}
-    subscriptions = changed.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    subscriptions = custom_stack.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     watched = {
-        alarm["AlarmName"].removeprefix(f"{changed.name}-"): alarm["Dimensions"][0]["Value"]
+        alarm["AlarmName"].removeprefix(f"{custom_stack.name}-"): alarm["Dimensions"][0]["Value"]
         for alarm in described
     }
     assert len(watched) == 5
-    assert watched["dead-letters"] == f"{changed.name}-dead-letters"
-    assert watched["watermark-old"] == environment(changed, "producer")["SYNC_STACK"] == changed.name
+    assert watched["dead-letters"] == f"{custom_stack.name}-dead-letters"
+    assert (
+        watched["watermark-old"] == environment(custom_stack, "producer")["SYNC_STACK"] == custom_stack.name
+    )
     assert [subscription["Endpoint"] for subscription in subscriptions] == ["ops@example.com"]
 
 

@@ -23,7 +23,7 @@ TREATMENTS = {"no-completed-run": "breaching", "watermark-old": "ignore"}
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_alarm_evaluates_existing_metrics_within_cloudwatchs_limits(name):
-    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"""
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     alarm = Alarm(ALARMS[name])
     assert alarm.terms
     assert all(metric_exists(term.metric) for term in alarm.terms)
@@ -58,7 +58,7 @@ def test_only_alarms_that_end_with_their_cause_mail_their_end():
     assert nightly == ALARMS.keys() - with_end
 
 
-def test_dead_letter_age_alarm_is_raised_within_ten_days_of_the_message():
+def test_dead_letter_age_alarm_is_raised_within_ten_days():
     """Its metric starts when a message is moved; the retries before that take at most so long."""
     receives = max(int(pair["Queue"]) for pair in TEMPLATE["Mappings"]["MaxReceiveCount"].values())
     assert float(ALARMS["dead-letter-age"]["Threshold"]) + receives * BACKOFF_CAP_SECONDS <= 10 * DAY

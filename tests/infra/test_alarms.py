@@ -289,7 +289,7 @@ def test_every_alarm_is_raised_in_a_scenario():
     assert set().union(*(expected for _, expected, _ in SCENARIOS.values())) == ALARMS.keys()
 
 
-def test_alarm_on_a_night_lasts_until_the_morning_and_ends_before_the_next(make_nights):
+def test_nightly_alarm_lasts_until_the_morning(make_nights):
     nights = make_nights()
     sell(nights, lost=26)
     nights.play_night()

@@ -40,7 +40,7 @@ def make_missing_order(session_id, events):
 
 
 @pytest.mark.parametrize("events", [0, 2])
-def test_batch_of_missing_orders_takes_as_few_transactions_as_possible(events):
+def test_batch_of_missing_orders_takes_few_transactions(events):
     table = TransactionLog()
     writer = OutcomeWriter(
         table,

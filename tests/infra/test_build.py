@@ -1,4 +1,4 @@
-"""The zips that Lambda would get, each unzipped elsewhere and imported in an otherwise empty environment."""
+"""The zips that Lambda would get, each task_roots elsewhere and imports in an otherwise empty environment."""
 
 import filecmp
 import os
@@ -34,7 +34,7 @@ def archives(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unzipped(archives, tmp_path_factory):
+def task_roots(archives, tmp_path_factory):
     target = tmp_path_factory.mktemp("var-task")
     for name, archive in archives.items():
         with zipfile.ZipFile(archive) as opened:
@@ -44,7 +44,7 @@ def unzipped(archives, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory):
-    """A folder with the packages that the Lambda runtime has."""
+    """Return a folder with the packages that the Lambda runtime has."""
     folder = tmp_path_factory.mktemp("runtime")
     site = Path(find_spec("boto3").origin).parent.parent
     for name in RUNTIME:
@@ -53,11 +53,11 @@ def runtime(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def imported(unzipped, runtime):
-    """The packages that each function has imported after its first event, by the function's name."""
-    folders = (unzipped / "producer", unzipped / "consumer", runtime)
+def imports(task_roots, runtime):
+    """Return the packages that each function has imported after its first event."""
+    folders = (task_roots / "producer", task_roots / "consumer", runtime)
     packages = {path.name.partition(".")[0] for folder in folders for path in folder.iterdir()}
-    with shop(Built({name: unzipped / name for name in FUNCTIONS}, runtime)) as start:
+    with shop(Built({name: task_roots / name for name in FUNCTIONS}, runtime)) as start:
         answered = {name: start(name).answered.modules for name in FUNCTIONS}
     return {name: packages.intersection(modules) - {name, SHARED} for name, modules in answered.items()}
 
@@ -78,29 +78,29 @@ def import_handler(handler, folder, runtime):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_handler_imports_from_its_zip_and_creates_no_client(unzipped, runtime, name):
-    assert {name, SHARED} <= import_handler(f"{name}.lambda_function", unzipped / name, runtime)
+def test_handler_imports_from_its_zip_and_creates_no_client(task_roots, runtime, name):
+    assert {name, SHARED} <= import_handler(f"{name}.lambda_function", task_roots / name, runtime)
 
 
 @pytest.mark.parametrize(("name", "packages"), [("consumer", NEEDED), ("producer", NEEDED | STRIPE)])
-def test_function_imports_only_what_it_needs(imported, name, packages):
+def test_function_imports_only_what_it_needs(imports, name, packages):
     """The consumer's first event holds known orders, for which it does not need Stripe."""
-    assert imported[name] == packages
+    assert imports[name] == packages
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_zip_holds_one_function_within_lambdas_limits(archives, unzipped, name):
-    shipped = {path.name for path in (unzipped / name).iterdir()}
+def test_zip_holds_one_function_within_lambdas_limits(archives, task_roots, name):
+    shipped = {path.name for path in (task_roots / name).iterdir()}
     [other] = set(FUNCTIONS) - {name}
     assert {name, SHARED, "stripe", "aws_lambda_powertools", "tenacity"} <= shipped
     assert not shipped & {other, *NOT_SHIPPED}
     assert archives[name].stat().st_size < ZIPPED_LIMIT / 2
-    assert builder.total_size(builder.list_files(unzipped / name)) < UNZIPPED_LIMIT / 2
+    assert builder.total_size(builder.list_files(task_roots / name)) < UNZIPPED_LIMIT / 2
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_source_has_bytecode_that_is_valid_at_any_time(unzipped, name):
-    sources = [path for path in builder.list_files(unzipped / name) if path.suffix == ".py"]
+def test_every_source_has_bytecode_that_is_valid_at_any_time(task_roots, name):
+    sources = [path for path in builder.list_files(task_roots / name) if path.suffix == ".py"]
     assert len(sources) > 1000
     for source in sources:
         bytecode = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
@@ -109,9 +109,9 @@ def test_every_source_has_bytecode_that_is_valid_at_any_time(unzipped, name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_no_file_contains_a_path_of_the_build_machine(unzipped, name):
+def test_no_file_contains_a_path_of_the_build_machine(task_roots, name):
     marks = [str(path).encode() for path in (ROOT, Path(sys.prefix), Path.home()) if path != Path("/")]
-    for path in builder.list_files(unzipped / name):
+    for path in builder.list_files(task_roots / name):
         content = path.read_bytes()
         assert not [mark for mark in marks if mark + b"/" in content], path
 
@@ -156,10 +156,10 @@ def test_build_contains_boto3_on_request():
     assert {"boto3", "botocore", "s3transfer"} <= {path.name for path in folder.iterdir()}
 
 
-def test_command_builds_and_prints_the_size_of_each_function(unzipped, capsys, monkeypatch):
+def test_command_builds_and_prints_the_size_of_each_function(task_roots, capsys, monkeypatch):
     def build(out, options):
         assert (out, options) == (Path("here"), BuildOptions("x86_64", with_boto3=True))
-        return {name: unzipped / name for name in FUNCTIONS}
+        return {name: task_roots / name for name in FUNCTIONS}
 
     monkeypatch.setattr(builder, "build", build)
     builder.main(["--out", "here", "--platform", "x86_64", "--with-boto3"])

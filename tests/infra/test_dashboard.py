@@ -25,18 +25,18 @@ GROUPS = [f"/aws/lambda/{STACK}-producer", f"/aws/lambda/{STACK}-consumer"]
 SUMMARY = "Sync completed: processed=2, created=1, skipped=0, errors=1"
 
 
-def widgets_of(kind):
+def find_widgets(kind):
     return [widget["properties"] for widget in WIDGETS if widget["type"] == kind]
 
 
-LINES = [line for widget in widgets_of("metric") for line in widget["metrics"]]
+LINES = [line for widget in find_widgets("metric") for line in widget["metrics"]]
 # (namespace, metric name, dimension, its value) of each line that is no expression.
 METRICS = [tuple(line[:4]) for line in LINES if isinstance(line[0], str)]
 
 
 @pytest.fixture(scope="module")
 def lines():
-    """The output of a night with a created, a skipped and a failed session."""
+    """Return the output of a night with a created and a failed session."""
     with FakeStripe(KEY, limits=RateLimits(per_second=None, per_endpoint=None)) as stripe:
         nights = MonitoredNights(stripe)
         for n, user in enumerate(("u1", "u2")):
@@ -108,7 +108,7 @@ def matches(query, messages):
 
 
 def test_dashboard_query_finds_the_summaries_of_runs(messages):
-    [widget] = widgets_of("log")
+    [widget] = find_widgets("log")
     assert all(f"SOURCE '{group}'" in widget["query"] for group in GROUPS)
     assert matches(widget["query"], messages) == [SUMMARY]
 

@@ -41,7 +41,7 @@ def test_queue_is_encrypted_and_rejects_plain_http(queue):
         ("ScheduleRole", ["kms:GenerateDataKey", "kms:Decrypt"]),
     ],
 )
-def test_role_may_use_the_queue_key_only_through_sqs_and_if_there_is_one(role, needed):
+def test_role_may_use_the_queue_key_only_through_sqs(role, needed):
     through_sqs = {"StringEquals": {"kms:ViaService": "sqs.eu-central-1.amazonaws.com"}}
 
     def find_grants(resolved):
@@ -60,7 +60,7 @@ def test_only_the_main_queue_may_use_the_dead_letter_queue():
     assert all(policy == {"redrivePermission": "denyAll"} for policy in allowed.values())
 
 
-def test_failed_starts_and_events_of_the_producer_are_kept_for_14_days():
+def test_failed_events_of_the_producer_are_kept_for_14_days():
     """Both queue messages have the event as their body, so one procedure restarts either."""
     arn = {"Fn::GetAtt": ["ScheduleDeadLetterQueue", "Arn"]}
     producer = RESOURCES["Producer"]["Properties"]

@@ -28,7 +28,7 @@ def arn(rest):
     return {"Fn::Sub": f"arn:${{AWS::Partition}}:{rest}"}
 
 
-def arn_of(name):
+def get_arn(name):
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
@@ -56,7 +56,7 @@ def test_role_has_only_inline_policies():
 
 @pytest.mark.parametrize(("function", "role"), HOLDERS.items())
 def test_function_does_not_share_its_role(function, role):
-    assert RESOURCES[function]["Properties"]["Role"] == arn_of(role)
+    assert RESOURCES[function]["Properties"]["Role"] == get_arn(role)
     assert [name for name, body in RESOURCES.items() if role in json.dumps(body)] == [function]
 
 
@@ -73,7 +73,7 @@ def test_function_does_not_share_its_role(function, role):
     ],
 )
 def test_role_trusts_one_service(role, service, condition):
-    """https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html"""
+    # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
     [trust] = RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert (trust["Principal"], trust["Action"]) == ({"Service": service}, "sts:AssumeRole")
     assert trust.get("Condition") == condition
@@ -83,8 +83,8 @@ def test_schedule_may_start_the_producer_and_keep_failed_starts():
     allowed = {name: one["Resource"] for one in list_statements("ScheduleRole") for name in list_actions(one)}
     key = {"Ref": "QueueKeyArn"}
     assert allowed == {
-        "lambda:InvokeFunction": arn_of("Producer"),
-        "sqs:SendMessage": arn_of("ScheduleDeadLetterQueue"),
+        "lambda:InvokeFunction": get_arn("Producer"),
+        "sqs:SendMessage": get_arn("ScheduleDeadLetterQueue"),
         "kms:GenerateDataKey": key,
         "kms:Decrypt": key,
     }
@@ -96,12 +96,12 @@ def test_schedule_may_start_the_producer_and_keep_failed_starts():
         (
             "ProducerRole",
             {
-                "sqs": [arn_of("Queue"), arn_of("ScheduleDeadLetterQueue")],
+                "sqs": [get_arn("Queue"), get_arn("ScheduleDeadLetterQueue")],
                 "lambda": PRODUCER,
-                "logs": arn_of("ProducerLogs"),
+                "logs": get_arn("ProducerLogs"),
             },
         ),
-        ("ConsumerRole", {"sqs": arn_of("Queue"), "logs": arn_of("ConsumerLogs")}),
+        ("ConsumerRole", {"sqs": get_arn("Queue"), "logs": get_arn("ConsumerLogs")}),
     ],
 )
 def test_action_is_granted_only_on_the_resource_that_needs_it(role, resources):
@@ -165,8 +165,8 @@ def test_kms_key_is_used_only_through_its_service(role):
 
 
 @pytest.mark.parametrize("role", HOLDERS.values())
-def test_stripe_key_is_decrypted_only_with_a_custom_key_and_for_one_parameter(role):
-    """https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html"""
+def test_custom_kms_key_decrypts_only_the_stripe_key(role):
+    # https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html
     own = RESOURCES[role]["Properties"]["Policies"][0]
     [optional] = [one for one in own["PolicyDocument"]["Statement"] if "Fn::If" in one]
     condition, decrypt, otherwise = optional["Fn::If"]

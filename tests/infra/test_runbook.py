@@ -33,7 +33,7 @@ MENTIONED = re.findall(
 )
 
 
-def test_every_alarm_has_a_complete_section_and_every_section_an_alarm():
+def test_alarms_and_sections_match_one_to_one():
     assert SECTIONS.keys() - GENERAL_SECTIONS == ALL_ALARMS.keys()
     for name in ALL_ALARMS:
         assert all(f"**{part}" in SECTIONS[name] for part in ("Means:**", "Do:**", "Over when**")), name

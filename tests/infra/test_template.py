@@ -72,14 +72,14 @@ def test_queue_and_consumer_take_both_numbers_from_one_parameter():
     assert consumer["Environment"]["Variables"]["SYNC_MAX_RECEIVE_COUNT"] == {"Ref": "MaxReceiveCount"}
 
 
-def test_consumers_limit_their_requests_by_the_concurrency_of_the_mapping():
+def test_consumers_share_requests_by_the_mappings_concurrency():
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     scaling = properties("ConsumerMapping")["ScalingConfig"]
     assert scaling["MaximumConcurrency"] == {"Ref": "ConsumerConcurrency"}
     assert common["SYNC_CONSUMER_CONCURRENCY"] == {"Ref": "ConsumerConcurrency"}
 
 
-def test_message_fails_long_before_it_expires_and_dead_letters_outlive_it():
+def test_message_fails_long_before_it_expires():
     receives = max(int(pair["Queue"]) for pair in MAPPINGS["MaxReceiveCount"].values())
     visibility = max(int(pair["Visibility"]) for pair in MAPPINGS["ConsumerTimeout"].values())
     longest_wait = max(retry.BACKOFF_CAP_SECONDS, visibility)  # staggered messages wait up to visibility, too

@@ -16,7 +16,7 @@ from infra.deploy.dry_run import show_deployment
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
-from infra.deploy.terminal import Terminal
+from infra.deploy.terminal import DeployTerminal
 
 TEXT = (ROOT / "infra" / "template.yaml").read_text()
 TEMPLATE = Template.parse(TEXT)
@@ -57,16 +57,16 @@ def change_set(*changes, status="CREATE_COMPLETE", reason=""):
     return {"Status": status, "StatusReason": reason, "Changes": [{"ResourceChange": one} for one in changes]}
 
 
-def added(name, kind="AWS::SQS::Queue"):
+def addition(name, kind="AWS::SQS::Queue"):
     return {"Action": "Add", "LogicalResourceId": name, "ResourceType": kind}
 
 
-def modified(name, kind, replacement):
-    return added(name, kind) | {"Action": "Modify", "Replacement": replacement}
+def modification(name, kind, replacement):
+    return addition(name, kind) | {"Action": "Modify", "Replacement": replacement}
 
 
-def removed(name, kind="AWS::SQS::Queue"):
-    return added(name, kind) | {"Action": "Remove"}
+def removal(name, kind="AWS::SQS::Queue"):
+    return addition(name, kind) | {"Action": "Remove"}
 
 
 def event(name, status, reason="", kind="AWS::Lambda::Function"):
@@ -87,7 +87,7 @@ RECORDED = {
     "sqs get-queue-attributes": {"Attributes": {"ApproximateNumberOfMessages": "0"}},
     "logs describe-log-groups": {"logGroups": []},
     "cloudformation describe-stacks": [NO_STACK, stacks("CREATE_IN_PROGRESS"), stacks("CREATE_COMPLETE")],
-    "cloudformation describe-change-set": change_set(added("Queue")),
+    "cloudformation describe-change-set": change_set(addition("Queue")),
     "cloudformation describe-stack-events": {"StackEvents": []},
 }
 DEPLOYED = {"cloudformation__describe_stacks": [stacks("UPDATE_COMPLETE")]}
@@ -134,7 +134,7 @@ class RecordedDeployment:
         archive.write_bytes(b"the same bytes")
         self.context = DeployContext(
             AwsCli(self.cli.run, REGION),
-            Terminal(self.out, None if answers is None else self._read),
+            DeployTerminal(self.out, None if answers is None else self._read),
             TEMPLATE,
             lambda options: {"producer": archive, "consumer": archive},
             self._run_operator,
@@ -172,7 +172,7 @@ class RecordedDeployment:
         return str(caught.value)
 
     @property
-    def stored(self):
+    def stored_settings(self):
         return settings.read(self.file)
 
     @property

@@ -12,23 +12,23 @@ from tests.infra.deploy.recorded import (
     POLICY,
     ROLLED_BACK,
     STACK,
-    added,
+    addition,
     change_set,
     event,
-    modified,
-    removed,
+    modification,
+    removal,
     stacks,
 )
 
-LOSS = {"cloudformation__describe_change_set": change_set(removed("DeadLetterQueue")), **DEPLOYED}
+LOSS = {"cloudformation__describe_change_set": change_set(removal("DeadLetterQueue")), **DEPLOYED}
 
 
 def test_change_set_is_shown_with_the_most_dangerous_change_first(make_deployment):
     changes = (
-        added("Alarm", "AWS::CloudWatch::Alarm"),
-        modified("Producer", "AWS::Lambda::Function", "False"),
-        modified("Schedule", "AWS::Scheduler::Schedule", "Conditional"),
-        modified("Queue", "AWS::SQS::Queue", "True"),
+        addition("Alarm", "AWS::CloudWatch::Alarm"),
+        modification("Producer", "AWS::Lambda::Function", "False"),
+        modification("Schedule", "AWS::Scheduler::Schedule", "Conditional"),
+        modification("Queue", "AWS::SQS::Queue", "True"),
     )
     deployment = make_deployment(["n"], **DEPLOYED, cloudformation__describe_change_set=change_set(*changes))
     deployment.error()
@@ -43,11 +43,11 @@ def test_change_set_is_shown_with_the_most_dangerous_change_first(make_deploymen
 def test_only_a_queue_that_is_certainly_deleted_loses_messages():
     changes = parse_changes(
         change_set(
-            removed("A"),
-            modified("B", "AWS::SQS::Queue", "True"),
-            modified("C", "AWS::SQS::Queue", "Conditional"),
-            removed("D", "AWS::CloudWatch::Alarm"),
-            added("E"),
+            removal("A"),
+            modification("B", "AWS::SQS::Queue", "True"),
+            modification("C", "AWS::SQS::Queue", "Conditional"),
+            removal("D", "AWS::CloudWatch::Alarm"),
+            addition("E"),
         )
     )
     assert [change.loses_messages for change in changes] == [True, True, False, False, False]

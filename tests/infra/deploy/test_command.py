@@ -16,7 +16,7 @@ DEFAULT_SETTINGS = replace(SETTINGS, stack="stripe-nightly-sync")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working folder, with an `aws` that fails."""
+    """Return the working folder, with an `aws` that fails."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("AWS_REGION", REGION)
@@ -26,13 +26,13 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def started(folder, monkeypatch):
-    """The actions that the command line has started, each with its second argument."""
-    actions = []
+def actions(folder, monkeypatch):
+    """Return the actions that the command line has started, each with its second argument."""
+    started = []
     for name in ("deploy", "destroy", "show_deployment", "show_destruction"):
-        monkeypatch.setattr(command, name, lambda *given, name=name: actions.append((name, given[1])) or 0)
+        monkeypatch.setattr(command, name, lambda *given, name=name: started.append((name, given[1])) or 0)
     settings.write(folder / "deploy.sync.json", SETTINGS)
-    return actions
+    return started
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_missing_operator_command_is_named(folder, monkeypatch):
         (f"destroy --dry-run --region {REGION} --parameters-file deploy.sync.json", "show_destruction"),
     ],
 )
-def test_options_select_the_action(started, words, action):
+def test_options_select_the_action(actions, words, action):
     assert command.main([*words.split(), "--stack", "sync"]) == 0
-    [(name, chosen)] = started
+    [(name, chosen)] = actions
     assert name == action
     assert getattr(chosen, "preview", False) is ("--preview" in words)
 
@@ -125,12 +125,12 @@ def test_options_select_the_action(started, words, action):
         ("", "required: {deploy,destroy}"),
     ],
 )
-def test_option_without_effect_is_rejected(started, capsys, words, sentence):
+def test_option_without_effect_is_rejected(actions, capsys, words, sentence):
     with pytest.raises(SystemExit) as refused:
         command.main(words.split())
     assert refused.value.code == 2
     assert sentence in capsys.readouterr().err
-    assert started == []
+    assert actions == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_option_without_effect_is_rejected(started, capsys, words, sentence):
         ("deploy", "CloudFormation continues what it has started"),
     ],
 )
-def test_interrupted_command_names_the_state(started, capsys, monkeypatch, words, sentence):
+def test_interrupted_command_names_the_state(actions, capsys, monkeypatch, words, sentence):
     def interrupt(*_):
         raise KeyboardInterrupt
 

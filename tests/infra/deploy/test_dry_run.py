@@ -9,9 +9,9 @@ from tests.infra.deploy.recorded import (
     RAW,
     SETTINGS,
     change_set,
-    modified,
+    modification,
     refusal,
-    removed,
+    removal,
 )
 
 UPDATE = ["cp", "create-change-set", "delete-change-set", "rm"]
@@ -19,12 +19,12 @@ CREATION = ["cp", "create-change-set", "delete-change-set", "delete-stack", "rm"
 
 
 def test_dry_run_of_an_update_shows_and_reverts_the_changes(make_deployment):
-    changes = change_set(modified("Producer", "AWS::Lambda::Function", "False"))
+    changes = change_set(modification("Producer", "AWS::Lambda::Function", "False"))
     deployment = make_deployment([], **DEPLOYED, cloudformation__describe_change_set=changes)
     assert deployment.dry_run(changes=["MaxSessions=100", "AlarmEmail=ops@example.com"]) == 0
     assert deployment.parameters["MaxSessions"] == "100"
     assert deployment.writes == UPDATE
-    assert deployment.stored == SETTINGS
+    assert deployment.stored_settings == SETTINGS
     assert "Producer  AWS::Lambda::Function  no" in deployment.text
     assert f"Would be stored in {deployment.file}: AlarmEmail, MaxSessions" in deployment.text
     assert "ops@example.com" not in deployment.text
@@ -71,7 +71,7 @@ def test_failed_dry_run_reverts_everything(make_deployment):
 
 
 def test_dry_run_warns_of_the_loss_of_a_queue(make_deployment):
-    losing = change_set(removed("DeadLetterQueue"))
+    losing = change_set(removal("DeadLetterQueue"))
     deployment = make_deployment([], **DEPLOYED, cloudformation__describe_change_set=losing)
     assert deployment.dry_run() == 0
     assert "needs --allow-queue-loss with --yes" in deployment.text

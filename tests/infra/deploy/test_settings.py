@@ -122,7 +122,7 @@ def test_first_deployment_asks_and_stores_the_answers(make_deployment):
         "AlarmEmail",
         "Bucket in this region for the packages",
     ]
-    assert first.stored == replace(SETTINGS, bucket=f"stripe-nightly-sync-{ACCOUNT}-{REGION}")
+    assert first.stored_settings == replace(SETTINGS, bucket=f"stripe-nightly-sync-{ACCOUNT}-{REGION}")
     assert RAW["Parameters"]["CommerceTable"]["Description"] in first.text
     assert first.parameters["ScheduleState"] == "DISABLED"
     assert "--set ScheduleState=ENABLED" in first.text
@@ -141,7 +141,7 @@ def test_invalid_answer_is_asked_again(make_deployment):
     answers = ["no", "arn:aws:table", "shop", "key", "/shop/stripe-key", "", "", "y", "n"]
     deployment = make_deployment(answers, stored=None)
     deployment.deploy()
-    assert deployment.stored.parameters["CommerceTable"] == "shop"
+    assert deployment.stored_settings.parameters["CommerceTable"] == "shop"
     assert "StripeSecretParameter must be a parameter name that starts with a slash" in deployment.text
 
 
@@ -149,7 +149,7 @@ def test_all_parameters_are_asked_on_request(make_deployment):
     deployment = make_deployment([""] * (len(TEMPLATE.parameters) + 1) + ["y", "n"])
     deployment.deploy(everything=True)
     defaults = {name: one.default for name, one in TEMPLATE.parameters.items()}
-    assert deployment.stored.parameters == defaults | PARAMETERS
+    assert deployment.stored_settings.parameters == defaults | PARAMETERS
 
 
 def test_first_deployment_without_questions_is_rejected(make_deployment):
@@ -163,7 +163,7 @@ def test_change_on_the_command_line_is_deployed_and_stored(make_deployment):
     deployment = make_deployment(**DEPLOYED)
     deployment.deploy(changes=["ScheduleState=ENABLED", "MaxSessions=100"])
     assert deployment.parameters == PARAMETERS | {"ScheduleState": "ENABLED", "MaxSessions": "100"}
-    assert deployment.stored.parameters == deployment.parameters
+    assert deployment.stored_settings.parameters == deployment.parameters
 
 
 @pytest.mark.parametrize("verb", ["deploy", "dry_run"])
@@ -182,7 +182,7 @@ def test_invalid_change_is_rejected_before_anything_is_written(
 ):
     deployment = make_deployment(**bucket)
     assert problem in deployment.error(verb, changes=changes)
-    assert (deployment.stored, deployment.formation) == (SETTINGS, [])
+    assert (deployment.stored_settings, deployment.formation) == (SETTINGS, [])
 
 
 def test_every_problem_of_a_file_is_named_at_once(make_deployment):
@@ -215,17 +215,17 @@ def test_file_belongs_to_one_account_and_region(make_deployment):
 def test_declined_change_is_not_stored(make_deployment, answers, stored, state):
     deployment = make_deployment(answers, stored=stored, **state)
     deployment.error(changes=["MaxSessions=100"])
-    assert deployment.stored == stored
+    assert deployment.stored_settings == stored
 
 
 def test_rolled_back_change_is_not_stored(make_deployment):
     deployment = make_deployment(**ROLLED_BACK)
     deployment.error(changes=["MaxSessions=100"])
-    assert deployment.stored == SETTINGS
+    assert deployment.stored_settings == SETTINGS
 
 
 def test_change_that_continues_without_the_program_is_stored(make_deployment):
     expired = refusal("ExpiredToken", "DescribeStacks")
     deployment = make_deployment(cloudformation__describe_stacks=[stacks("UPDATE_COMPLETE"), expired])
     assert "credentials have expired" in deployment.error(changes=["MaxSessions=100"])
-    assert deployment.stored.parameters["MaxSessions"] == "100"
+    assert deployment.stored_settings.parameters["MaxSessions"] == "100"
