@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, template: Path) -> int:
     if stored is None:
         raise DeployError(f"there is no {file}, which holds the settings that {stack} was deployed with")
     if options.yes and not options.stack:
-        raise DeployError("--yes asks nothing, so --stack has to name the stack to delete")
+        raise DeployError("--yes never prompts, so --stack has to name the stack to delete")
     if options.dry_run:
         show_destruction(aws, terminal, stored, time.sleep)
     else:
@@ -146,7 +146,7 @@ def _refuse_contradictions(parser: ArgumentParser, options: argparse.Namespace) 
     )
     parser.refuse_if(
         options.all and options.yes,
-        "--all asks for every parameter, and --yes asks nothing; leave one of them out, or use --set",
+        "--all asks for every parameter, and --yes never prompts; leave one of them out, or use --set",
     )
     names = Counter(change.partition("=")[0] for change in options.set)
     repeated = [name for name, count in names.items() if count > 1]

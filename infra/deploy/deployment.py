@@ -83,7 +83,7 @@ def choose_settings(
     if options.everything or not stored:
         if not terminal.is_interactive and not stored:
             raise DeployError(
-                f"there is no {options.file}, and --yes asks nothing: run `make deploy` without it once"
+                f"there is no {options.file}, and --yes never prompts: run `make deploy` without it once"
             )
         changed = {change.partition("=")[0] for change in options.changes}
         given = {name: value for name, value in wanted.parameters.items() if name in changed}

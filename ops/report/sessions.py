@@ -31,7 +31,7 @@ class StoredOutcome:
 
 @dataclass
 class SessionHistory:
-    """What became of each session. Add the runs oldest first."""
+    """Collects the last outcome of each session. Add the runs oldest first."""
 
     _created: dict[str, ReportedOrder] = field(default_factory=dict)
     _existing: dict[str, int] = field(default_factory=dict)  # the day when its order was first found

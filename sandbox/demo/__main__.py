@@ -47,7 +47,7 @@ FAILURES = (
 
 
 class EndedError(BaseException):
-    """A signal asks this process to end. No Exception, so that nothing takes it for a failure of its own."""
+    """Raised if a signal ends this process. No Exception, so that no handler takes it for a failure."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EndedError as ended:
         screen.complain("Stopped. Nothing is left running.")
         return ended.exit_code
-    except BrokenPipeError:  # nobody reads any more; not even the interpreter's last flush gets through
+    except BrokenPipeError:  # the reader has gone; the interpreter's last flush would fail too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNAL_EXIT + signal.SIGPIPE
     except FAILURES as failure:
@@ -96,7 +96,7 @@ def run(screen: DemoScreen, options: Options) -> int:
 
 
 def start(screen: DemoScreen, options: Options, up: ExitStack) -> DemoServices:
-    """What is up until `up` is closed."""
+    """Start the emulated AWS and Stripe, which run until `up` is closed."""
     home = options.home if options.keep else None
     with screen.step("Start an emulated AWS" + ("" if options.real_stripe else " and a fake Stripe")):
         services = up.enter_context(running(home, with_stripe=not options.real_stripe))

@@ -50,7 +50,7 @@ def tell_account_story(
     stage = set_stage(screen, services, {"StripeApiBase": environ.get("STRIPE_API_BASE", "")})
     stage.stack.set_stripe_key(stripe_key(environ))
     client = services.client("dynamodb")
-    with screen.step(f"A run by hand that looks back {options.lookback_hours} hours, into an empty table"):
+    with screen.step(f"A manual run that looks back {options.lookback_hours} hours, into an empty table"):
         run_id = run_producer(stage, {"lookbackHours": options.lookback_hours})["runId"]
         progress = follow_run(stage, run_id, until=lambda seen: seen.is_settled, timeout=RUN_SECONDS)
     with screen.step("What the run did"):

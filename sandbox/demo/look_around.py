@@ -15,7 +15,7 @@ _LOG_LINES = 5
 
 
 def operator_commands(home: Path) -> str:
-    """The operator's own command comes first; a test runs it too."""
+    """Return the commands of `nightly-sync` for the sandbox; a test runs them."""
     tool = Path(sys.executable).with_name("nightly-sync")
     paths = [path.relative_to(ROOT) if path.is_relative_to(ROOT) else path for path in (tool, home)]
     command, folder = (shlex.quote(str(path)) for path in paths)
@@ -26,7 +26,7 @@ def operator_commands(home: Path) -> str:
 
 
 def commands(state: SandboxState) -> str:
-    """Paragraphs of a comment and a command each; the first one sets the shell up."""
+    """Return paragraphs of a comment and a command each; the first one sets up the shell."""
     return "\n\n".join([_set_up(), *(f"# {what}\n{line}" for what, line in _commands(state))])
 
 
@@ -69,7 +69,7 @@ def _commands(state: SandboxState) -> Iterator[tuple[str, str]]:
         ),
     )
     yield (
-        "What became of each session that needed no order, or got none",
+        "The outcome of each session without an order",
         _aws(
             state,
             "dynamodb query",
@@ -86,10 +86,10 @@ def _commands(state: SandboxState) -> Iterator[tuple[str, str]]:
             "text",
         ),
     )
-    yield ("How full the queue is", _depth(state, names["queueUrl"]))
-    yield ("How full the dead-letter queue is", _depth(state, names["deadLetterQueueUrl"]))
+    yield ("Messages in the queue", _depth(state, names["queueUrl"]))
+    yield ("Messages in the dead-letter queue", _depth(state, names["deadLetterQueueUrl"]))
     yield (
-        "What lies in the dead-letter queue (nothing, once it is redriven)",
+        "The dead letters (none after the redrive)",
         _aws(
             state,
             "sqs receive-message",
@@ -105,9 +105,9 @@ def _commands(state: SandboxState) -> Iterator[tuple[str, str]]:
         "A dry run: what would be created now; nothing is written",
         _invoke(state, '{"dryRun":true}'),
     )
-    yield ("A run by hand that looks back further", _invoke(state, '{"lookbackHours":48}'))
+    yield ("A manual run with a longer lookback", _invoke(state, '{"lookbackHours":48}'))
     yield (
-        "What the consumer logged",
+        "The consumer's last log lines",
         _aws(
             state,
             "logs filter-log-events",
@@ -145,7 +145,7 @@ def _key(sort_key: str) -> str:
 
 
 def _aws(state: SandboxState, operation: str, *arguments: str) -> str:
-    """One option a line, so that it can be read."""
+    """Return the command with one option per line."""
     parts = [f"aws --endpoint-url {state.endpoint_url} {operation}"]
     for argument in map(shlex.quote, arguments):
         if argument.startswith("--") or argument == "answer.json":

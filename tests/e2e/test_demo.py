@@ -261,13 +261,13 @@ ANSWERS = {
     "The sync state": r'"lastSyncStatus": \{\s*"S": "done"',
     "The run of this demo": r'"enqueued": \{\s*"N": "100"',
     "The orders that the sync wrote": r"(BC-\w{8}\t(\d+\t[a-z]{3}|None\tNone)\t\d+\n){20}",
-    "What became of each session": r"skipped\tno_user",
-    "How full the queue is": r'"ApproximateNumberOfMessages": "0"',
-    "How full the dead-letter queue is": r'"ApproximateNumberOfMessagesNotVisible": "0"',
-    "What lies in the dead-letter queue": r"^\s*$",
+    "The outcome of each session": r"skipped\tno_user",
+    "Messages in the queue": r'"ApproximateNumberOfMessages": "0"',
+    "Messages in the dead-letter queue": r'"ApproximateNumberOfMessagesNotVisible": "0"',
+    "The dead letters": r"^\s*$",
     "A dry run": r'"dryRun": ?true',
-    "A run by hand": r'"lookbackHours": ?48',
-    "What the consumer logged": r"run_id",
+    "A manual run": r'"lookbackHours": ?48',
+    "The consumer's last log lines": r"run_id",
 }
 
 

@@ -14,7 +14,7 @@ class RunsOnEmulatorWarning(UserWarning):
 
 @pytest.fixture(scope="session")
 def real_engine() -> Iterator[Engine]:
-    """DynamoDB Local, or the emulator where that cannot run. Each test has a table of its own."""
+    """DynamoDB Local, or the emulator if that cannot run. Each test has its own table."""
     engine = start_real_engine()
     yield engine
     engine.stop()

@@ -29,7 +29,7 @@ def check_alarm(alarm_name: str, alarm: AwsReply | None, facts: StackFacts) -> C
         return redeploy(name, "it does not exist any more", facts.shell)
     if sends_mail(alarm_name, facts) and not alarm.get("ActionsEnabled", True):
         enable = f"cloudwatch enable-alarm-actions --alarm-names {alarm_name}"
-        return fix(name, "its actions are off, so it notifies nobody", facts.shell.aws(enable))
+        return fix(name, "its actions are off, so it sends no notification", facts.shell.aws(enable))
     if facts.names.alarm_topic not in alarm.get("AlarmActions", []):
         return redeploy(name, "it does not notify the stack's topic", facts.shell)
     if alarm["StateValue"] == "ALARM":

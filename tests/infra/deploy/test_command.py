@@ -39,7 +39,7 @@ def actions(folder, monkeypatch):
     ("words", "stored", "message"),
     [
         (["destroy"], None, f"destroy: there is no {DEFAULT_FILE}"),
-        (["destroy", "--yes"], DEFAULT_SETTINGS, "destroy: --yes asks nothing, so --stack has to name"),
+        (["destroy", "--yes"], DEFAULT_SETTINGS, "destroy: --yes never prompts, so --stack has to name"),
         (["deploy", "--stack", "1"], None, "deploy: '1' is no stack name"),
         (["deploy", "--stack", "", "--yes"], None, "deploy: '' is no stack name"),
         (["destroy", "--stack", "", "--yes"], None, "destroy: '' is no stack name"),
@@ -115,7 +115,7 @@ def test_options_select_the_action(actions, words, action):
         ("deploy --dry-run --preview", "--preview needs a deployment, and --dry-run makes none"),
         ("deploy --dry-run --yes --allow-queue-loss", "--allow-queue-loss allows nothing with --dry-run"),
         ("deploy --allow-queue-loss", "--allow-queue-loss is for --yes"),
-        ("deploy --all --yes", "--all asks for every parameter, and --yes asks nothing"),
+        ("deploy --all --yes", "--all asks for every parameter, and --yes never prompts"),
         ("deploy --set A=1 --set B=1 --set A=2", "--set A is given more than once"),
         ("deploy --stack a --stack b", "--stack is given twice"),
         ("deploy --region=", "--region is empty"),
