@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.baseline import Baseline, Tally
-from bench.night import stripe_calls
+from bench.baseline import Baseline, BaselineResult
+from bench.night import count_stripe_calls
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -37,7 +37,7 @@ def sells(shop, **fields):
 
 def test_a_missing_order_is_written_whole_and_under_its_own_key(shop):
     sells(shop, lines=(LineSpec("Mug", 2), LineSpec("Poster")), email="a@example.com")
-    assert run(shop) == Tally(listed=1, created=1)
+    assert run(shop) == BaselineResult(listed=1, created=1)
     [order] = shop.orders("cs_1")
     assert (order["PK"], order["SK"]) == ("USER#user-1", SK)
     assert [item["name"] for item in order["items"]] == ["Mug", "Poster"]
@@ -47,8 +47,8 @@ def test_a_missing_order_is_written_whole_and_under_its_own_key(shop):
 def test_run_twice_it_writes_each_order_once(shop):
     for n in range(7):
         sells(shop, id=f"cs_{n}", created=NOW - 3600 + n)
-    assert run(shop) == Tally(listed=7, created=7)
-    assert run(shop) == Tally(listed=7, created=0)
+    assert run(shop) == BaselineResult(listed=7, created=7)
+    assert run(shop) == BaselineResult(listed=7, created=0)
     assert len(shop.orders()) == 7
 
 
@@ -101,7 +101,7 @@ def test_all_pages_of_sessions_are_listed_and_all_of_an_orders_items(shop):
 )
 def test_what_is_no_paid_sale_of_a_known_customer_is_skipped(shop, nothing_to_write):
     sells(shop, **nothing_to_write)
-    assert run(shop) == Tally(listed=1, created=0)
+    assert run(shop) == BaselineResult(listed=1, created=0)
     assert not shop.orders()
 
 
@@ -125,4 +125,4 @@ def test_it_asks_once_for_a_session_and_twice_more_for_a_missing_order(shop):
     seen = Faulty(shop.memory)
     run(shop, seen)
     assert (seen.history.count("query"), seen.history.count("put_item")) == (5, 1)
-    assert stripe_calls(shop) == (1, 1)
+    assert count_stripe_calls(shop) == (1, 1)

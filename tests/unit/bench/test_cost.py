@@ -8,7 +8,7 @@ from cfnlint.decode import decode_str
 
 from bench import cost, model, night
 from bench.meter import MeteredTable
-from bench.night import Counts, counted
+from bench.night import Counts, count_night
 from testkit.builders import TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 
@@ -30,7 +30,7 @@ def a_night(**changes):
 
 
 def test_the_page_says_what_a_night_of_fifty_sessions_needs_now():
-    now = counted(50)
+    now = count_night(50)
     expected = [(f"| {name}", cost.number(value(now))) for name, value in cost.ROWS.items()]
     # The log holds how long things took, so its size differs by some digits.
     assert [row for row in first_column("counts") if "log" not in row[0]] == [
@@ -41,7 +41,7 @@ def test_the_page_says_what_a_night_of_fifty_sessions_needs_now():
 
 
 def test_the_page_says_what_the_template_costs_asleep():
-    made = cost.asleep_table(model.fixed_of(TEMPLATE["Resources"]))
+    made = cost.idle_month_table(model.count_fixed_resources(TEMPLATE["Resources"]))
     assert f"<!-- make cost: asleep -->\n{made}<!-- end -->" in PAGE
 
 
@@ -53,7 +53,7 @@ def test_every_price_on_the_page_is_the_one_that_is_worked_with():
 
 
 def test_the_model_gives_the_counts_of_a_size_that_it_was_not_made_from():
-    modelled, real = model.scaled(counted(100), counted(500), 300), counted(300)
+    modelled, real = model.scale(count_night(100), count_night(500), 300), count_night(300)
     for name in (
         "read_units",
         "write_units",
@@ -80,7 +80,7 @@ def test_an_alarm_on_an_expression_is_paid_for_each_of_its_metrics():
         "Sum": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": [*[{"MetricStat": {}}] * 2, {}]}},
         "All": {"Type": "AWS::CloudWatch::CompositeAlarm", "Properties": {}},
     }
-    assert model.fixed_of(resources) == model.Fixed(alarm_metrics=3, composite_alarms=1, dashboards=0)
+    assert model.count_fixed_resources(resources) == model.FixedResources(alarm_metrics=3, composite_alarms=1, dashboards=0)
 
 
 def test_an_idle_queue_is_asked_fifteen_times_a_minute():
@@ -95,12 +95,12 @@ def test_a_night_lasts_as_long_as_its_slowest_part():
 
 def test_metrics_are_paid_for_the_hours_of_the_night():
     short, long = a_night(metrics=16.0), a_night(metrics=16.0, sessions=50_000.0, stripe_fetches=50_000.0)
-    assert model.used(short)["metric_hours"] == 16
-    assert model.used(long)["metric_hours"] == 32
+    assert model.night_units(short)["metric_hours"] == 16
+    assert model.night_units(long)["metric_hours"] == 32
 
 
 def test_money_is_summed_by_service():
-    assert model.dollars({"read_units": 8_000_000, "write_units": 1_600_000, "schedules": 1}) == {
+    assert model.cost_by_service({"read_units": 8_000_000, "write_units": 1_600_000, "schedules": 1}) == {
         "DynamoDB": pytest.approx(2.0),
         "EventBridge Scheduler": pytest.approx(0.000001),
     }

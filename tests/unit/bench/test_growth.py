@@ -13,8 +13,8 @@ from bench.growth.contention import Contention
 from bench.growth.engine import Simulation
 from bench.growth.night import Night
 from bench.growth.site import Site, Tally
-from bench.growth.trace import Step, Trace, stretched, traced
-from bench.night import BATCH, MISSING_SHARE, counted
+from bench.growth.trace import Step, Trace, stretch, record_trace
+from bench.night import BATCH, MISSING_SHARE, count_night
 from recon.dynamodb.table import Table
 from recon.errors import TableUnavailable
 from recon.retry import TRANSACTION_ATTEMPTS
@@ -26,12 +26,12 @@ TEMPLATE = decode_str(cost.TEMPLATE.read_text())[0]
 SOME = 300
 
 
-def sent(messages, *, begins=True, stripe=1):
+def a_step(messages, *, begins=True, stripe=1):
     return Step(begins, stripe=stripe, abreast=1, reads=1, sends=-(-messages // 10), messages=messages)
 
 
 def a_trace(*messages):
-    return Trace(tuple(map(sent, messages)), gets=1)
+    return Trace(tuple(map(a_step, messages)), gets=1)
 
 
 def a_night(trace, seed=1, **site):
@@ -76,18 +76,18 @@ def test_a_sleeper_goes_on_when_it_is_woken():
 
 
 @pytest.fixture(scope="module")
-def watched():
-    return traced(SOME)
+def trace():
+    return record_trace(SOME)
 
 
-def test_a_trace_sends_every_session_and_asks_for_every_page(watched):
-    assert sum(step.messages for step in watched.steps) == SOME
-    assert sum(step.stripe for step in watched.steps) >= SOME / 100
-    assert watched.steps[0].begins
+def test_a_trace_sends_every_session_and_asks_for_every_page(trace):
+    assert sum(step.messages for step in trace.steps) == SOME
+    assert sum(step.stripe for step in trace.steps) >= SOME / 100
+    assert trace.steps[0].begins
 
 
-def test_the_model_asks_for_as_much_as_the_real_functions_do(watched):
-    modelled, real = a_night(watched, consumers=1), counted(SOME)
+def test_the_model_asks_for_as_much_as_the_real_functions_do(trace):
+    modelled, real = a_night(trace, consumers=1), count_night(SOME)
     assert modelled.sessions == real.sessions
     assert modelled.queue == real.queue_requests
     assert modelled.stripe == real.stripe_lists + real.stripe_fetches
@@ -97,20 +97,20 @@ def test_the_model_asks_for_as_much_as_the_real_functions_do(watched):
 
 
 def test_a_larger_night_repeats_what_lies_between_the_first_invocation_and_the_last():
-    larger = stretched(a_trace(100, 500, 600, 50), 2_000)
+    larger = stretch(a_trace(100, 500, 600, 50), 2_000)
     assert [step.messages for step in larger.steps] == [100, 500, 600, 500, 250, 50]
     assert larger.steps[-2].sends == 25
 
 
 def test_a_stretched_night_has_exactly_as_many_sessions_as_it_should():
     for sessions in (1_000, 12_345, 100_000):
-        steps = stretched(a_trace(100, 501, 607, 53), sessions).steps
+        steps = stretch(a_trace(100, 501, 607, 53), sessions).steps
         assert sum(step.messages for step in steps) == sessions
 
 
 # --- what is worked out -------------------------------------------------------------------------------------
 
-AT_ONCE = Trace((replace(sent(5_000), stripe=0),), gets=1)
+AT_ONCE = Trace((replace(a_step(5_000), stripe=0),), gets=1)
 FREE = {
     "hold": 0.0,
     "partition_units": float("inf"),
@@ -167,7 +167,7 @@ def test_who_gives_up_at_the_counters_comes_back_half_a_minute_later():
 
 
 def test_a_night_ends_no_sooner_than_its_listing():
-    slow = replace(AT_ONCE, steps=(sent(100, stripe=100), sent(100, begins=False, stripe=100)))
+    slow = replace(AT_ONCE, steps=(a_step(100, stripe=100), a_step(100, begins=False, stripe=100)))
     made = a_night(slow, consumers=5)
     assert made.seconds > made.listed_after > 200 * 0.35
 
@@ -201,7 +201,7 @@ def test_the_model_waits_between_tries_as_the_table_does():
 
 
 @pytest.fixture
-def contended():
+def contention_client():
     time = FakeTime(100.0)
     memory = MemoryDynamoDB(time)
     memory.add_table(TABLE)
@@ -217,8 +217,8 @@ def contended():
     return time, contention, move
 
 
-def test_a_transaction_that_meets_another_is_told_at_which_item(contended):
-    _, contention, move = contended
+def test_a_transaction_that_meets_another_is_told_at_which_item(contention_client):
+    _, contention, move = contention_client
     move("counters", "one")
     with pytest.raises(ClientError) as refused:
         move("two", "counters")
@@ -227,8 +227,8 @@ def test_a_transaction_that_meets_another_is_told_at_which_item(contended):
     assert contention.conflicts == 1
 
 
-def test_once_the_hold_is_over_and_on_other_items_nobody_is_met(contended):
-    time, contention, move = contended
+def test_once_the_hold_is_over_and_on_other_items_nobody_is_met(contention_client):
+    time, contention, move = contention_client
     move("counters", "one")
     move("others", "two")
     time.sleep(0.016)
@@ -239,17 +239,17 @@ def test_once_the_hold_is_over_and_on_other_items_nobody_is_met(contended):
 # --- beside what was measured -------------------------------------------------------------------------------
 
 
-def test_the_machine_of_a_measurement_is_found_from_a_small_night(watched):
+def test_the_machine_of_a_measurement_is_found_from_a_small_night(trace):
     known = check.bare(2)
-    made = Night(replace(known, computing=0.2, computing_listed=0.003), watched, Random(5)).run()
-    real = check.Measured(SOME, 2, made.seconds, 0, made.consuming / (SOME / BATCH), made.listed_after)
-    found = check.site_of(real, watched)
+    made = Night(replace(known, computing=0.2, computing_listed=0.003), trace, Random(5)).run()
+    real = check.RealNight(SOME, 2, made.seconds, 0, made.consuming / (SOME / BATCH), made.listed_after)
+    found = check.fit_site(real, trace)
     assert found.computing == pytest.approx(0.2, rel=0.1)
     assert found.computing_listed == pytest.approx(0.003, rel=0.1)
 
 
 def test_the_table_shows_how_far_the_model_is_off():
-    real = check.Measured(1_000, 2, 8.0, 5, 0.2, 2.0)
+    real = check.RealNight(1_000, 2, 8.0, 5, 0.2, 2.0)
     rows = check.check_table([check.Checked(real, Tally(seconds=10.0, conflicts=4))])
     assert rows.splitlines()[-1] == "| 1,000, 2 | 8.0 | 10.0 | +25% | 5 | 4 |"
 
@@ -259,7 +259,7 @@ def test_the_table_shows_how_far_the_model_is_off():
 
 @pytest.fixture(scope="module")
 def small_grid():
-    counts = counted(SOME)
+    counts = count_night(SOME)
     return {
         (sessions, consumers): grid.one(consumers, a_trace(100, 100, 100), replace(counts, sessions=sessions))
         for sessions in grid.SIZES
@@ -278,16 +278,16 @@ def test_a_night_waits_for_its_slowest_part():
 
 
 def test_tries_that_fail_cost_as_much_as_those_that_succeed():
-    counts = counted(50)
+    counts = count_night(50)
     quiet = Tally(seconds=60, commits=10)
     assert grid.cost(replace(quiet, conflicts=100), counts) > grid.cost(quiet, counts)
 
 
 def test_the_page_shows_every_plot_that_is_drawn_and_no_other(small_grid):
-    drawn = {path.name for path, _ in charts.drawn(small_grid)}
-    assert drawn == {path.name for path in charts.DOCS.glob("growth-*.svg")}
-    assert all(PAGE.read_text().count(f"({name})") == 1 for name in drawn)
-    assert len(drawn) == 8
+    draw_plots = {path.name for path, _ in charts.draw_plots(small_grid)}
+    assert draw_plots == {path.name for path in charts.DOCS.glob("growth-*.svg")}
+    assert all(PAGE.read_text().count(f"({name})") == 1 for name in draw_plots)
+    assert len(draw_plots) == 8
 
 
 def test_the_tables_have_a_row_for_each_number_of_consumers(small_grid):
@@ -296,11 +296,11 @@ def test_the_tables_have_a_row_for_each_number_of_consumers(small_grid):
 
 
 def test_the_page_says_what_is_assumed_now():
-    assert f"<!-- make bench: growth assumed -->\n{tables.assumed()}<!-- end -->" in PAGE.read_text()
+    assert f"<!-- make bench: growth assumed -->\n{tables.assumptions_table()}<!-- end -->" in PAGE.read_text()
 
 
 def test_a_length_of_time_is_said_in_its_own_unit():
-    assert [charts.lasting(seconds) for seconds in (9.5, 90, 5_400)] == ["9.5 s", "1.5 min", "1.5 h"]
+    assert [charts.duration(seconds) for seconds in (9.5, 90, 5_400)] == ["9.5 s", "1.5 min", "1.5 h"]
 
 
 def test_as_many_webhooks_are_lost_as_in_the_nights_that_are_counted():

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from bench.http_fakes import BATCH, Services, served
+from bench.http_fakes import BATCH, HttpFakes, serve
 from testkit.builders import RUN, TABLE
 from testkit.world import wire
 
@@ -15,12 +15,12 @@ KEYS = {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
 
 @pytest.fixture
 def services():
-    return Services()
+    return HttpFakes()
 
 
 @pytest.fixture
 def client(services):
-    with served(services) as url:
+    with serve(services) as url:
         made = []
 
         def client(name):
@@ -38,9 +38,9 @@ def test_the_table_is_read_and_written(client, services):
     dynamodb = client("dynamodb")
     dynamodb.put_item(TableName=TABLE, Item=wire({**KEYS, "enqueued": 3}))
     assert dynamodb.get_item(TableName=TABLE, Key=wire(KEYS))["Item"]["enqueued"] == {"N": "3"}
-    services.must_show(enqueued=3)
+    services.check_run(enqueued=3)
     with pytest.raises(RuntimeError, match="the run must have"):
-        services.must_show(enqueued=4)
+        services.check_run(enqueued=4)
 
 
 def test_a_transaction_that_is_cancelled_tells_its_reasons(client):
@@ -54,13 +54,13 @@ def test_a_transaction_that_is_cancelled_tells_its_reasons(client):
 
 
 def test_the_queue_counts_and_keeps_the_last_batch(client, services):
-    counted = []
-    services.on_sent = counted.append
+    count_night = []
+    services.on_sent = count_night.append
     for start in range(0, 40, 10):
         entries = [{"Id": str(n), "MessageBody": f"body {n}"} for n in range(start, start + 10)]
         answer = client("sqs").send_message_batch(QueueUrl="http://queue", Entries=entries)
         assert len(answer["Successful"]) == 10
-    assert counted == [10, 20, 30, 40]
+    assert count_night == [10, 20, 30, 40]
     assert [record["body"] for record in services.event()["Records"]] == [
         f"body {n}" for n in range(40 - BATCH, 40)
     ]

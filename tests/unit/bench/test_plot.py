@@ -4,7 +4,7 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from bench import plot
-from bench.plot import Axis, Line, Plot, svg
+from bench.plot import Axis, Series, Plot, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 LEFT, RIGHT = plot.LEFT, plot.WIDTH - plot.RIGHT
@@ -12,23 +12,23 @@ TOP, BOTTOM = plot.TOP, plot.HEIGHT - plot.BOTTOM
 
 
 def a_plot(*lines, x=None, y=None):
-    lines = lines or (Line("five", [(1, 10), (10, 20)]),)
+    lines = lines or (Series("five", [(1, 10), (10, 20)]),)
     return Plot("name", "The title", x or Axis("sessions"), y or Axis("seconds"), lines)
 
 
-def parsed(made):
+def parse(made):
     # Of our own making, not anybody's upload.
     return ET.fromstring(svg(made))  # noqa: S314
 
 
 def places(made, n=0):
     """Of the points of the nth line."""
-    drawn = parsed(made).findall(f"{SVG}polyline")[n].get("points")
+    drawn = parse(made).findall(f"{SVG}polyline")[n].get("points")
     return [tuple(map(int, point.split(","))) for point in drawn.split()]
 
 
 def texts(made):
-    return [text.text for text in parsed(made).iter(f"{SVG}text")]
+    return [text.text for text in parse(made).iter(f"{SVG}text")]
 
 
 def test_the_same_plot_is_the_same_bytes():
@@ -36,7 +36,7 @@ def test_the_same_plot_is_the_same_bytes():
 
 
 def test_a_linear_axis_begins_at_zero():
-    made = a_plot(Line("five", [(0, 0), (10, 20)]))
+    made = a_plot(Series("five", [(0, 0), (10, 20)]))
     assert places(made) == [(LEFT, BOTTOM), (RIGHT, TOP)]
     assert [text for text in texts(made) if text.isdigit()] == [
         *("0", "2", "4", "6", "8", "10"),
@@ -45,7 +45,7 @@ def test_a_linear_axis_begins_at_zero():
 
 
 def test_on_a_logarithmic_axis_each_tenfold_takes_the_same_room():
-    line = Line("five", [(1, 1), (10, 10), (100, 100), (1000, 1000)])
+    line = Series("five", [(1, 1), (10, 10), (100, 100), (1000, 1000)])
     made = a_plot(line, x=Axis("sessions", log=True), y=Axis("seconds", log=True))
     found = places(made)
     steps = [(right[0] - left[0], left[1] - right[1]) for left, right in pairwise(found)]
@@ -55,34 +55,34 @@ def test_on_a_logarithmic_axis_each_tenfold_takes_the_same_room():
 
 
 def test_what_lies_beyond_the_ticks_is_still_within_the_frame():
-    made = a_plot(Line("five", [(1, 3), (2, 900)]), y=Axis("seconds", log=True, ticks=(10, 100)))
+    made = a_plot(Series("five", [(1, 3), (2, 900)]), y=Axis("seconds", log=True, ticks=(10, 100)))
     assert all(LEFT <= x <= RIGHT and TOP <= y <= BOTTOM for x, y in places(made))
 
 
 def test_nothing_at_all_can_be_drawn():
-    assert places(a_plot(Line("none", [(0, 0), (1, 0)]))) == [(LEFT, BOTTOM), (RIGHT, BOTTOM)]
+    assert places(a_plot(Series("none", [(0, 0), (1, 0)]))) == [(LEFT, BOTTOM), (RIGHT, BOTTOM)]
 
 
 def test_names_of_lines_that_end_together_stand_apart_and_inside():
-    made = a_plot(*(Line(f"line {n}", [(0, 1), (1, 0.001 * n)]) for n in range(5)))
+    made = a_plot(*(Series(f"line {n}", [(0, 1), (1, 0.001 * n)]) for n in range(5)))
     heights = sorted(
-        int(text.get("y")) for text in parsed(made).iter(f"{SVG}text") if text.text.startswith("line ")
+        int(text.get("y")) for text in parse(made).iter(f"{SVG}text") if text.text.startswith("line ")
     )
     assert all(below - above >= plot.LINE_HEIGHT for above, below in pairwise(heights))
     assert heights[-1] <= BOTTOM + 4
 
 
 def test_a_line_to_compare_with_is_dashed_and_takes_no_colour_from_the_others():
-    made = a_plot(Line("if it were linear", [(0, 0), (1, 1)], dashed=True), Line("one", [(0, 0), (1, 2)]))
-    drawn = [line.get("class") for line in parsed(made).findall(f"{SVG}polyline")]
+    made = a_plot(Series("if it were linear", [(0, 0), (1, 1)], dashed=True), Series("one", [(0, 0), (1, 2)]))
+    drawn = [line.get("class") for line in parse(made).findall(f"{SVG}polyline")]
     assert drawn == ["plain dashed", "l0"]
 
 
 def test_who_cannot_see_it_hears_its_title_and_every_point():
     made = a_plot(
-        Line("five", [(1000, 12.5), (2000, 25)]), y=Axis("time", say=lambda seconds: f"{seconds:g} s")
+        Series("five", [(1000, 12.5), (2000, 25)]), y=Axis("time", format=lambda seconds: f"{seconds:g} s")
     )
-    drawing = parsed(made)
+    drawing = parse(made)
     assert drawing.get("role") == "img"
     title, said = (drawing.find(f"{SVG}{part}") for part in ("title", "desc"))
     assert drawing.get("aria-labelledby") == f"{title.get('id')} {said.get('id')}"
@@ -91,12 +91,12 @@ def test_who_cannot_see_it_hears_its_title_and_every_point():
 
 
 def test_text_is_no_markup():
-    made = a_plot(Line("a < b & c", [(0, 0), (1, 1)]))
+    made = a_plot(Series("a < b & c", [(0, 0), (1, 1)]))
     assert "a < b & c" in texts(made)
 
 
 def test_it_has_colours_for_light_and_for_dark():
-    style = parsed(a_plot()).find(f"{SVG}style").text
+    style = parse(a_plot()).find(f"{SVG}style").text
     light, dark = style.split("@media(prefers-color-scheme:dark)")
     tones = [f".{kind}{tone}{{" for kind in "ld" for tone in range(plot.TONES)]
     assert all(tone in light and tone in dark for tone in [*tones, ".plane{", ".grid{", "text{"])

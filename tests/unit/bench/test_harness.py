@@ -12,13 +12,14 @@ from botocore.session import Session
 from cfnlint.decode import decode_str
 
 from bench.cost import TEMPLATE
-from bench.stage import mapping
-from bench.stage.cloud import TABLE, Cloud
-from bench.stage.mapping import Window, polls
-from bench.stage.runner import pipeline
-from bench.stage.shop import Shop, miscounts, wrongs
-from bench.stage.transports import LATENCY, Slow, StripeTransport, Wait, under_botocore, waited
-from bench.stage.wire import Frame, Line, Lines, Switchboard
+from bench.harness import event_source
+from bench.harness.cloud import TABLE, FakeCloud
+from bench.harness.event_source import BatchWindow, poll_queue
+from bench.harness.runner import measure_pipeline
+from bench.harness.table_checks import find_miscounts, find_wrong_orders
+from bench.shops import UniformShop
+from bench.harness.transports import LATENCY, DelayedTransport, StripeTransport, TimedCall, install_in_botocore, waiting_seconds
+from bench.harness.framing import Frame, FrameConnection, ThreadConnections, FrameServer
 from recon.timestamps import to_run_id
 from testkit.builders import NOW, FakeTime
 from testkit.fake_stripe import LineSpec, RateLimits, SessionSpec
@@ -29,7 +30,7 @@ NO_LIMITS = RateLimits(None, None)
 
 @pytest.fixture
 def cloud():
-    return Cloud(RateLimits(None, 2))
+    return FakeCloud(RateLimits(None, 2))
 
 
 @pytest.fixture
@@ -38,54 +39,54 @@ def clock():
 
 
 @pytest.fixture
-def slow(cloud, clock):
-    return Slow(cloud.answers, clock=clock, sleep=clock.sleep)
+def transport(cloud, clock):
+    return DelayedTransport(cloud.handle, clock=clock, sleep=clock.sleep)
 
 
 @pytest.fixture
-def session(slow):
-    return session_over(slow)
+def session(transport):
+    return session_over(transport)
 
 
-def session_over(slow):
+def session_over(transport):
     bare = Session()
-    under_botocore(bare, slow)
+    install_in_botocore(bare, transport)
     return boto3.Session(botocore_session=bare, **KEYS)
 
 
-def stripe_client(slow):
-    return stripe.StripeClient("sk_test_1", http_client=StripeTransport(slow), max_network_retries=0)
+def stripe_client(transport):
+    return stripe.StripeClient("sk_test_1", http_client=StripeTransport(transport), max_network_retries=0)
 
 
 # --- waiting ------------------------------------------------------------------------------------------------
 
 
-def test_each_call_takes_as_long_as_its_service_would(cloud, session, slow, clock):
-    cloud.stripe.store.add(SessionSpec("cs_1", NOW, lines=(LineSpec(),)))
+def test_each_call_takes_as_long_as_its_service_would(cloud, session, transport, clock):
+    cloud.stripe.store.add(SessionSpec("cs_1", NOW, connections=(LineSpec(),)))
     session.client("dynamodb").get_item(TableName=TABLE, Key={"PK": {"S": "a"}, "SK": {"S": "b"}})
     session.client("sqs").send_message(QueueUrl=cloud.queue, MessageBody="hello")
     session.client("lambda").invoke(FunctionName="producer", InvocationType="Event", Payload="{}")
-    stripe_client(slow).v1.checkout.sessions.retrieve("cs_1")
+    stripe_client(transport).v1.checkout.sessions.retrieve("cs_1")
     assert clock.slept == pytest.approx([LATENCY[name] for name in ("dynamodb", "sqs", "lambda", "stripe")])
 
 
 def test_what_the_answer_took_is_not_slept_again():
     clock = FakeTime()
 
-    def answers(frame):
+    def handle(frame):
         clock.now += 0.004 if frame.body else 0.5
         return Frame("200", b"{}")
 
-    slow = Slow(answers, clock=clock, sleep=clock.sleep)
-    slow("dynamodb.Query", b"quick")
-    slow("dynamodb.Query", b"")
+    transport = DelayedTransport(handle, clock=clock, sleep=clock.sleep)
+    transport("dynamodb.Query", b"quick")
+    transport("dynamodb.Query", b"")
     assert clock.slept == pytest.approx([0.001])
 
 
 def test_time_in_which_several_calls_are_waited_for_counts_once():
-    waits = [Wait("a.X", 0, 2), Wait("a.Y", 1, 3), Wait("b.X", 1, 9), Wait("a.X", 5, 6)]
-    assert waited(waits, "a.") == 4
-    assert waited(waits, "") == 9
+    calls = [TimedCall("a.X", 0, 2), TimedCall("a.Y", 1, 3), TimedCall("b.X", 1, 9), TimedCall("a.X", 5, 6)]
+    assert waiting_seconds(calls, "a.") == 4
+    assert waiting_seconds(calls, "") == 9
 
 
 # --- answers and faults -------------------------------------------------------------------------------------
@@ -115,17 +116,17 @@ def test_a_refusal_of_the_double_is_the_clients_own_exception(session):
 
 
 def test_an_answer_of_the_service_that_botocore_retries_is_retried_and_waited_for(clock):
-    answers = [Frame("500", b'{"__type": "InternalServerError"}'), Frame("200", b"{}")]
-    session = session_over(Slow(lambda _: answers.pop(0), clock=clock, sleep=clock.sleep))
+    handle = [Frame("500", b'{"__type": "InternalServerError"}'), Frame("200", b"{}")]
+    session = session_over(DelayedTransport(lambda _: handle.pop(0), clock=clock, sleep=clock.sleep))
     config = Config(retries={"total_max_attempts": 2, "mode": "standard"})
     client = session.client("dynamodb", config=config)
     assert "Item" not in client.get_item(TableName=TABLE, Key={"PK": {"S": "a"}, "SK": {"S": "b"}})
     assert len(clock.slept) == 2
 
 
-def test_stripes_limits_and_refusals_reach_its_library(cloud, slow):
+def test_stripes_limits_and_refusals_reach_its_library(cloud, transport):
     cloud.stripe.store.add(SessionSpec("cs_1", NOW))
-    client = stripe_client(slow)
+    client = stripe_client(transport)
     with pytest.raises(stripe.InvalidRequestError):
         client.v1.checkout.sessions.retrieve("cs_2")
     assert client.v1.checkout.sessions.retrieve("cs_1").id == "cs_1"
@@ -134,17 +135,17 @@ def test_stripes_limits_and_refusals_reach_its_library(cloud, slow):
 
 
 def test_a_line_carries_any_number_of_questions_of_any_size(tmp_path):
-    def answers(frame):
+    def handle(frame):
         return Frame("200", frame.name.encode() + frame.body)
 
-    switchboard = Switchboard(tmp_path / "socket", answers, lambda *_: False)
-    serving = threading.Thread(target=switchboard.serves)
+    server = FrameServer(tmp_path / "socket", handle, lambda *_: False)
+    serving = threading.Thread(target=server.serve)
     serving.start()
-    lines = Lines(tmp_path / "socket")
+    connections = ThreadConnections(tmp_path / "socket")
     for size in (0, 1, 10_000, 3_000_000):
-        assert lines.asks(Frame("name", b"x" * size)) == Frame("200", b"name" + b"x" * size)
-    lines.close()
-    switchboard.close()
+        assert connections.request(Frame("name", b"x" * size)) == Frame("200", b"name" + b"x" * size)
+    connections.close()
+    server.close()
     serving.join()
 
 
@@ -166,33 +167,33 @@ class AtOnce(threading.Event):
 def test_the_mapping_is_the_templates():
     properties = decode_str(TEMPLATE.read_text())[0]["Resources"]["ConsumerMapping"]["Properties"]
     said = (properties["BatchSize"], properties["MaximumBatchingWindowInSeconds"])
-    assert said == (mapping.BATCH_SIZE, mapping.WINDOW_SECONDS)
+    assert said == (event_source.BATCH_SIZE, event_source.WINDOW_SECONDS)
     assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-class Function(Line):
+class Function(FrameConnection):
     """The other end of a line, answered here."""
 
-    def __init__(self, answers):
+    def __init__(self, handle):
         self.events = []
-        self._answers = answers
+        self._handle = handle
 
-    def asks(self, frame):
+    def request(self, frame):
         self.events.append(json.loads(frame.body)["Records"])
-        return Frame("answer", json.dumps(self._answers(self.events[-1])).encode())
+        return Frame("answer", json.dumps(self._handle(self.events[-1])).encode())
 
 
-def polled(cloud, clock, answers, until):
+def polled(cloud, clock, handle, until):
     """The sizes of the batches until so many came, and what failed."""
     stopped, failed = AtOnce(clock), []
 
     def answered(records):
         if len(function.events) == until:
             stopped.set()
-        return answers(records)
+        return handle(records)
 
     function = Function(answered)
-    polls(function, Window(cloud.sqs, 0.01, stopped, clock=clock), cloud.queue, failed)
+    poll_queue(function, BatchWindow(cloud.sqs, 0.01, stopped, clock=clock), cloud.queue, failed)
     return function.events, failed
 
 
@@ -207,7 +208,7 @@ def test_a_full_batch_goes_at_once_and_the_rest_when_its_window_is_over(cloud, c
     began = clock.now
     batches, failed = polled(cloud, clock, lambda _: {}, until=2)
     assert [len(batch) for batch in batches] == [25, 5]
-    assert mapping.WINDOW_SECONDS < clock.now - began < mapping.WINDOW_SECONDS + 0.5
+    assert event_source.WINDOW_SECONDS < clock.now - began < event_source.WINDOW_SECONDS + 0.5
     assert (cloud.sqs.messages(cloud.queue), failed) == ([], [])
 
 
@@ -225,22 +226,22 @@ def test_what_the_function_gives_back_stays_in_the_queue_and_is_told(cloud, cloc
 
 def test_the_pipeline_comes_through_a_small_night_in_processes_of_its_own():
     """It checks what it left, so that to come back is to be right. Full batches, which wait for no window."""
-    played = pipeline(Shop(50, 5, int(time.time())), NO_LIMITS, {"STRIPE_MAX_RPS": "100"}, consumers=2)
-    assert sorted(report.role for report in played.reports) == ["consumer", "consumer", "producer"]
-    assert sum(report.invocations for report in played.reports) >= 3
-    assert len(played.waited) == 50
+    measurement = measure_pipeline(UniformShop(50, 5, int(time.time())), NO_LIMITS, {"STRIPE_MAX_RPS": "100"}, consumers=2)
+    assert sorted(report.role for report in measurement.reports) == ["consumer", "consumer", "producer"]
+    assert sum(report.invocations for report in measurement.reports) >= 3
+    assert len(measurement.waiting_seconds) == 50
 
 
 def test_a_doubled_a_lost_and_a_touched_order_are_each_found():
-    shop = Shop(4, 2, NOW)
+    shop = UniformShop(4, 2, NOW)
     first, second = list(shop.webhook_orders())
     orders = [first, second | {"amount": {"N": "1"}}]
     doubled = first | {"SK": {"S": f"ORDER#1#{first['orderId']['S']}"}}
-    assert len(wrongs(shop, list(shop.webhook_orders()))) == 2
-    assert sum("has 2 orders" in wrong for wrong in wrongs(shop, [*orders, doubled])) == 1
-    assert sum("was touched" in wrong for wrong in wrongs(shop, orders)) == 1
+    assert len(find_wrong_orders(shop, list(shop.webhook_orders()))) == 2
+    assert sum("has 2 orders" in problems for problems in find_wrong_orders(shop, [*orders, doubled])) == 1
+    assert sum("was touched" in problems for problems in find_wrong_orders(shop, orders)) == 1
 
 
 def test_a_run_that_counts_wrong_is_told():
-    shop = Shop(4, 2, NOW)
-    assert "status is None and not done" in miscounts(shop, [], to_run_id(NOW))
+    shop = UniformShop(4, 2, NOW)
+    assert "status is None and not done" in find_miscounts(shop, [], to_run_id(NOW))

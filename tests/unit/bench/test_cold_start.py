@@ -4,11 +4,11 @@ import pytest
 
 from bench.cold import ROUNDS, missed, one_round, times
 from bench.cold_start import BARE, CONSUMER, PRODUCER, Start
-from bench.functions import Told
+from bench.functions import ProcessReport
 
 
 def told(cpu=1.0, peak_mb=100.0, wall=2.0):
-    return Told(wall=wall, cpu=cpu, peak_mb=peak_mb, modules=[], answer=None)
+    return ProcessReport(wall=wall, cpu=cpu, peak_mb=peak_mb, modules=[], answer=None)
 
 
 def a_round(**changes):
