@@ -2,64 +2,66 @@
 
 import pytest
 
-from bench.cold import ROUNDS, missed, one_round, times
-from bench.cold_start import BARE, CONSUMER, PRODUCER, Start
+from bench.cold_start import BARE, CONSUMER, PRODUCER, ROUNDS, ColdStart, find_missed, run_round, times_table
 from bench.functions import ProcessReport
 
 
-def told(cpu=1.0, peak_mb=100.0, wall=2.0):
+def report(cpu=1.0, peak_mb=100.0, wall=2.0):
     return ProcessReport(wall=wall, cpu=cpu, peak_mb=peak_mb, modules=[], answer=None)
 
 
-def a_round(**changes):
-    starts = {
-        BARE: Start(told()),
-        PRODUCER: Start(told(), told()),
-        CONSUMER: Start(told(0.5, 50), told(0.1, 60)),
-    }
-    return starts | changes
-
-
 def rounds(**changes):
-    return [a_round(**changes) for _ in range(ROUNDS)]
-
-
-def test_nothing_is_missed_at_the_limit():
-    assert missed(rounds(producer=Start(told(1.35), told(peak_mb=135)))) == ()
+    starts = {
+        BARE: ColdStart(report()),
+        PRODUCER: ColdStart(report(), report()),
+        CONSUMER: ColdStart(report(0.5, 50), report(0.1, 60)),
+    }
+    return [starts | changes] * ROUNDS
 
 
 @pytest.mark.parametrize(
-    ("kind", "start", "what"),
+    ("kind", "start", "message"),
     [
-        (PRODUCER, Start(told(1.4), told()), "the producer's CPU time at a cold start is 1.4"),
-        (PRODUCER, Start(told(), told(peak_mb=140)), "the producer's peak memory at a cold start is 1.40"),
-        (CONSUMER, Start(told(0.96), told(peak_mb=60)), "the consumer's CPU time at a cold start is 0.96"),
+        (PRODUCER, ColdStart(report(1.4), report()), "the producer's CPU time at a cold start is 1.4"),
+        (
+            PRODUCER,
+            ColdStart(report(), report(peak_mb=140)),
+            "the producer's peak memory at a cold start is 1.40",
+        ),
         (
             CONSUMER,
-            Start(told(0.5, 50), told(peak_mb=96)),
+            ColdStart(report(0.96), report(peak_mb=60)),
+            "the consumer's CPU time at a cold start is 0.96",
+        ),
+        (
+            CONSUMER,
+            ColdStart(report(0.5, 50), report(peak_mb=96)),
             "the consumer's peak memory at a cold start is 0.9",
         ),
     ],
 )
-def test_what_is_above_its_limit_is_missed_with_the_first_event_in_the_memory(kind, start, what):
-    [sentence] = missed(rounds(**{kind: start}))
-    assert sentence.startswith(what)
+def test_figure_above_its_limit_is_missed(kind, start, message):
+    [sentence] = find_missed(rounds(**{kind: start}))
+    assert sentence.startswith(message)
 
 
-def test_a_few_slow_starts_are_no_miss():
-    some = rounds(consumer=Start(told(9.0), told()))[:5] + rounds()[5:]
-    assert missed(some) == ()
+def test_figures_at_their_limits_are_not_missed():
+    assert find_missed(rounds(producer=ColdStart(report(1.35), report(peak_mb=135)))) == ()
 
 
-def test_the_time_by_the_clock_is_told_and_not_judged():
-    slow = rounds(consumer=Start(told(0.5, 50, wall=8.0), told(peak_mb=60)))
-    assert missed(slow) == ()
-    assert "| 8000 ms | 4.00 (4.00 to 4.00) |" in times(slow)
+def test_few_slow_starts_are_not_missed():
+    assert find_missed(rounds(consumer=ColdStart(report(9.0), report()))[:5] + rounds()[5:]) == ()
 
 
-def test_every_other_round_goes_backwards():
+def test_wall_clock_time_is_shown_without_a_limit():
+    slow = rounds(consumer=ColdStart(report(0.5, 50, wall=8.0), report(peak_mb=60)))
+    assert find_missed(slow) == ()
+    assert "| 8000 ms | 4.00 (4.00 to 4.00) |" in times_table(slow)
+
+
+def test_every_other_round_is_reversed():
     order = []
     for number in range(4):
-        one_round(order.append, number)
-    there = [BARE, PRODUCER, CONSUMER]
-    assert order == [*there[::-1], *there, *there[::-1], *there]
+        run_round(order.append, number)
+    forward = [BARE, PRODUCER, CONSUMER]
+    assert order == [*forward[::-1], *forward] * 2

@@ -13,8 +13,9 @@ from bench.growth.contention import Contention
 from bench.growth.engine import Simulation
 from bench.growth.night import Night
 from bench.growth.site import Site, Tally
-from bench.growth.trace import Step, Trace, stretch, record_trace
-from bench.night import BATCH, MISSING_SHARE, count_night
+from bench.growth.trace import Step, Trace, record_trace, stretch
+from bench.night import BATCH, count_night
+from bench.shops import MISSING_SHARE
 from recon.dynamodb.table import Table
 from recon.errors import TableUnavailable
 from recon.retry import TRANSACTION_ATTEMPTS
@@ -296,7 +297,9 @@ def test_the_tables_have_a_row_for_each_number_of_consumers(small_grid):
 
 
 def test_the_page_says_what_is_assumed_now():
-    assert f"<!-- make bench: growth assumed -->\n{tables.assumptions_table()}<!-- end -->" in PAGE.read_text()
+    assert (
+        f"<!-- make bench: growth assumed -->\n{tables.assumptions_table()}<!-- end -->" in PAGE.read_text()
+    )
 
 
 def test_a_length_of_time_is_said_in_its_own_unit():

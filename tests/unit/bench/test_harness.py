@@ -15,11 +15,18 @@ from bench.cost import TEMPLATE
 from bench.harness import event_source
 from bench.harness.cloud import TABLE, FakeCloud
 from bench.harness.event_source import BatchWindow, poll_queue
+from bench.harness.framing import Frame, FrameConnection, FrameServer, ThreadConnections
 from bench.harness.runner import measure_pipeline
 from bench.harness.table_checks import find_miscounts, find_wrong_orders
+from bench.harness.transports import (
+    LATENCY,
+    DelayedTransport,
+    StripeTransport,
+    TimedCall,
+    install_in_botocore,
+    waiting_seconds,
+)
 from bench.shops import UniformShop
-from bench.harness.transports import LATENCY, DelayedTransport, StripeTransport, TimedCall, install_in_botocore, waiting_seconds
-from bench.harness.framing import Frame, FrameConnection, ThreadConnections, FrameServer
 from recon.timestamps import to_run_id
 from testkit.builders import NOW, FakeTime
 from testkit.fake_stripe import LineSpec, RateLimits, SessionSpec
@@ -226,7 +233,9 @@ def test_what_the_function_gives_back_stays_in_the_queue_and_is_told(cloud, cloc
 
 def test_the_pipeline_comes_through_a_small_night_in_processes_of_its_own():
     """It checks what it left, so that to come back is to be right. Full batches, which wait for no window."""
-    measurement = measure_pipeline(UniformShop(50, 5, int(time.time())), NO_LIMITS, {"STRIPE_MAX_RPS": "100"}, consumers=2)
+    measurement = measure_pipeline(
+        UniformShop(50, 5, int(time.time())), NO_LIMITS, {"STRIPE_MAX_RPS": "100"}, consumers=2
+    )
     assert sorted(report.role for report in measurement.reports) == ["consumer", "consumer", "producer"]
     assert sum(report.invocations for report in measurement.reports) >= 3
     assert len(measurement.waiting_seconds) == 50

@@ -4,7 +4,7 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from bench import plot
-from bench.plot import Axis, Series, Plot, svg
+from bench.plot import Axis, Plot, Series, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 LEFT, RIGHT = plot.LEFT, plot.WIDTH - plot.RIGHT
