@@ -17,7 +17,8 @@ from bench.functions import (
     environment,
     start_process,
 )
-from bench.http_fakes import BATCH, HttpFakes, serve
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from bench.page import table
 from bench.sections import SectionResult
 from infra.build import list_files, megabytes, total_size, write_zip

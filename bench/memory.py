@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.functions import BuiltFunctions, build_functions, environment, start_process
-from bench.http_fakes import BATCH, HttpFakes, serve
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from bench.page import number, table
 from bench.sections import SectionResult
 from bench.shops import GRACE

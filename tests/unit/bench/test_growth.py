@@ -5,9 +5,7 @@ from random import Random
 
 import pytest
 from botocore.exceptions import ClientError
-from cfnlint.decode import decode_str
 
-from bench import cost
 from bench.growth import PAGE, charts, check, grid, site, tables
 from bench.growth.contention import Contention
 from bench.growth.engine import Simulation
@@ -15,7 +13,6 @@ from bench.growth.night import Night
 from bench.growth.site import Site, Tally
 from bench.growth.trace import Step, Trace, record_trace, stretch
 from bench.night import BATCH, count_night
-from bench.shops import MISSING_SHARE
 from recon.dynamodb.table import Table
 from recon.errors import TableUnavailable
 from recon.retry import TRANSACTION_ATTEMPTS
@@ -23,7 +20,6 @@ from testkit.builders import TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Faulty, conflict, on
 
-TEMPLATE = decode_str(cost.TEMPLATE.read_text())[0]
 SOME = 300
 
 
@@ -56,23 +52,6 @@ def test_processes_run_in_the_order_of_time():
     assert turns == [("fast", 2), ("slow", 3), ("fast", 3), ("fast", 4), ("slow", 6)]
 
 
-def test_sleeping_process_continues_when_woken():
-    simulation, woken = Simulation(), []
-
-    def sleeper():
-        yield None
-        woken.append(simulation.now)
-
-    def waker():
-        yield 5.0
-        simulation.wake()
-
-    simulation.start(sleeper())
-    simulation.start(waker())
-    simulation.run()
-    assert woken == [5.0]
-
-
 # --- the recorded trace -------------------------------------------------------------------------------------
 
 
@@ -101,9 +80,6 @@ def test_larger_night_repeats_the_middle_invocations():
     larger = stretch(make_trace(100, 500, 600, 50), 2_000)
     assert [step.messages for step in larger.steps] == [100, 500, 600, 500, 250, 50]
     assert larger.steps[-2].sends == 25
-
-
-def test_stretched_night_has_the_exact_number_of_sessions():
     for sessions in (1_000, 12_345, 100_000):
         steps = stretch(make_trace(100, 501, 607, 53), sessions).steps
         assert sum(step.messages for step in steps) == sessions
@@ -175,13 +151,6 @@ def test_night_lasts_at_least_as_long_as_its_listing():
 
 def test_simulation_is_deterministic():
     assert simulate_night(AT_ONCE, consumers=10) == simulate_night(AT_ONCE, consumers=10)
-
-
-def test_model_has_the_templates_settings():
-    parameters, mapping = TEMPLATE["Parameters"], TEMPLATE["Resources"]["ConsumerMapping"]["Properties"]
-    assert mapping["MaximumBatchingWindowInSeconds"] == site.WINDOW_SECONDS
-    assert parameters["ConsumerConcurrency"]["MinValue"] == site.LEAST_CONCURRENCY
-    assert parameters["BackoffBaseSeconds"]["Default"] == site.BACKOFF_BASE
 
 
 def test_model_waits_between_attempts_like_the_table():
@@ -306,8 +275,3 @@ def test_page_shows_the_current_assumptions():
 
 def test_duration_has_a_suitable_unit():
     assert [charts.duration(seconds) for seconds in (9.5, 90, 5_400)] == ["9.5 s", "1.5 min", "1.5 h"]
-
-
-def test_model_loses_the_share_of_webhooks():
-    made = simulate_night(make_trace(1_000), consumers=3)
-    assert made.stripe - 1 == round(1_000 * MISSING_SHARE)

@@ -9,13 +9,10 @@ import pytest
 import stripe
 from botocore.config import Config
 from botocore.session import Session
-from cfnlint.decode import decode_str
 
-from bench.cost import TEMPLATE
-from bench.harness import event_source
 from bench.harness.cloud import TABLE, FakeCloud
-from bench.harness.event_source import BatchWindow, poll_queue
-from bench.harness.framing import Frame, FrameConnection, FrameServer, ThreadConnections
+from bench.harness.event_source import WINDOW_SECONDS, BatchWindow, poll_queue
+from bench.harness.framing import Frame, FrameConnection
 from bench.harness.runner import measure_pipeline
 from bench.harness.table_checks import find_miscounts, find_wrong_orders
 from bench.harness.transports import (
@@ -134,21 +131,6 @@ def test_stripe_errors_and_limits_reach_its_library(cloud, transport):
         sessions.retrieve("cs_1")
 
 
-def test_connection_carries_requests_of_any_size(tmp_path):
-    def handle(frame):
-        return Frame("200", frame.name.encode() + frame.body)
-
-    server = FrameServer(tmp_path / "socket", handle, lambda *_: False)
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    connections = ThreadConnections(tmp_path / "socket")
-    for size in (0, 1, 10_000, 3_000_000):
-        assert connections.request(Frame("name", b"x" * size)) == Frame("200", b"name" + b"x" * size)
-    connections.close()
-    server.close()
-    thread.join()
-
-
 # --- Lambda's poller ----------------------------------------------------------------------------------------
 
 
@@ -191,18 +173,11 @@ def send_messages(cloud, count):
         cloud.sqs.send_message(QueueUrl=cloud.queue, MessageBody=str(n))
 
 
-def test_event_source_has_the_templates_settings():
-    properties = decode_str(TEMPLATE.read_text())[0]["Resources"]["ConsumerMapping"]["Properties"]
-    settings = (properties["BatchSize"], properties["MaximumBatchingWindowInSeconds"])
-    assert settings == (event_source.BATCH_SIZE, event_source.WINDOW_SECONDS)
-    assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-
-
 def test_partial_batch_is_sent_when_its_window_is_over(cloud, clock):
     send_messages(cloud, 30)
     began = clock.now
     assert poll(cloud, clock, lambda _: {}, count=2) == ([25, 5], [])
-    assert event_source.WINDOW_SECONDS < clock.now - began < event_source.WINDOW_SECONDS + 0.5
+    assert WINDOW_SECONDS < clock.now - began < WINDOW_SECONDS + 0.5
     assert cloud.sqs.messages(cloud.queue) == []
 
 
