@@ -1,6 +1,6 @@
-"""`make bench` measures and writes bench/RESULTS.md; `make bench ARGS="nightly polite"` these sections only.
+"""Measure sections of bench/RESULTS.md and write them: all of them, or those that are named.
 
-Ends with 1 where a demand was missed: a figure that got worse is a failure, as a test is one.
+The exit code is 1 if a demand was missed, so that a worse figure fails like a test.
 """
 
 import sys
@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.machine import machine
-from bench.page import put_in
-from bench.sections import SECTIONS, Measured
+from bench.machine import describe_machine
+from bench.page import replace_marked
+from bench.sections import SECTIONS, SectionResult
 from infra.arguments import ArgumentParser
 
 PAGE = Path(__file__).with_name("RESULTS.md")
@@ -22,31 +22,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = parser.parse_args(arguments).sections
     twice = [name for name, count in Counter(names).items() if count > 1]
     parser.refuse_if(bool(twice), f"{', '.join(twice)} is named more than once; name each section once")
-    missed = [sentence for name in names or by_default() for sentence in _section(name).missed]
+    missed = [sentence for name in names or default_sections() for sentence in _run_section(name).missed]
     for sentence in missed:
         sys.stderr.write(f"missed: {sentence}\n")
     return 1 if missed else 0
 
 
-def by_default() -> list[str]:
+def default_sections() -> list[str]:
     return [name for name, section in SECTIONS.items() if not section.on_demand]
 
 
-def _section(name: str) -> Measured:
-    """Measured, shown and written at once: a later section that fails takes no figures along."""
+def _run_section(name: str) -> SectionResult:
+    """Measure a section, print it and write it at once, so that a later failure does not lose it."""
     sys.stderr.write(f"{name} …\n")
     began = time.monotonic()
-    found = SECTIONS[name].measure()
-    sys.stdout.write(f"{found.markdown}\n")
+    result = SECTIONS[name].measure()
+    sys.stdout.write(f"{result.markdown}\n")
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
-    PAGE.write_text(put_in(PAGE.read_text(), f"make bench: {name}", written(name, found)))
-    return found
+    PAGE.write_text(replace_marked(PAGE.read_text(), f"make bench: {name}", render_section(name, result)))
+    return result
 
 
-def written(name: str, found: Measured) -> str:
-    """With the machine and the command: sections may have been measured on different ones."""
-    missed = "".join(f"\n**Missed: {sentence}**\n" for sentence in found.missed)
-    return f'{found.markdown}{missed}\n<sub>`make bench ARGS="{name}"` on {machine()}</sub>\n'
+def render_section(name: str, result: SectionResult) -> str:
+    """Return the section's markdown with its machine and command, since these differ by section."""
+    missed = "".join(f"\n**Missed: {sentence}**\n" for sentence in result.missed)
+    return f'{result.markdown}{missed}\n<sub>`make bench ARGS="{name}"` on {describe_machine()}</sub>\n'
 
 
 def _parser() -> ArgumentParser:

@@ -1,10 +1,9 @@
-"""The baseline: the problem of DESIGN.md solved the plain way, to measure the pipeline against.
+"""The baseline that the pipeline is measured against: the same task, solved in the simplest way.
 
-One process, one session after the other: a Query of the user's orders, and where the session's order is
-missing one call for its line items and one PutItem. It is correct: it finds the webhook's order under any
-key, looks at all pages, and never writes an order twice. And it is nothing more: no run, no counters, no
-retries; a fault ends it, and running it again is safe. What an order looks like is the pipeline's own code,
-so that both do the same work on it.
+One process handles one session after the other: a Query of the user's orders and, if the session's order is
+missing, one request for its line items and one PutItem. It is correct: it finds the webhook's order under any
+key, reads all pages and never writes an order twice. It has no run, counters or retries: a fault ends it, and
+it can be repeated safely. It builds an order with the pipeline's code, so that both do the same work.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # The path and the parameters of one GET; answers Stripe's JSON or raises.
-type Ask = Callable[[str, Json], Json]
+type StripeGet = Callable[[str, Json], Json]
 
 RUN_ID = "baseline"
 # Between Stripe's clock and the webhook's, as in the pipeline.
@@ -29,7 +28,7 @@ _BEHIND_ORDERS = "ORDER$"
 
 
 @dataclass
-class Tally:
+class BaselineResult:
     listed: int = 0
     created: int = 0
 
@@ -39,36 +38,38 @@ class Tally:
 
 
 class Baseline:
-    """`now` gives epoch seconds."""
+    """The simplest program that recovers missing orders. `now` returns epoch seconds."""
 
-    def __init__(self, dynamodb: "DynamoDBClient", table: str, ask: Ask, now: Callable[[], int]) -> None:
+    def __init__(
+        self, dynamodb: "DynamoDBClient", table: str, get: StripeGet, now: Callable[[], int]
+    ) -> None:
         self._dynamodb = dynamodb
         self._table = table
-        self._ask = ask
+        self._get = get
         self._now = now
 
-    def __call__(self, start: int, end: int) -> Tally:
-        """All complete sessions created in [start, end], epoch seconds."""
-        tally = Tally()
+    def run(self, start: int, end: int) -> BaselineResult:
+        """Check all complete sessions created in [start, end] (epoch seconds)."""
+        result = BaselineResult()
         within = {"created": {"gte": start, "lte": end}, "status": "complete"}
-        for session in self._all_of(SESSIONS, within):
-            tally.listed += 1
-            tally.created += self._created(session)
-        return tally
+        for session in self._list_all(SESSIONS, within):
+            result.listed += 1
+            result.created += self._recover(session)
+        return result
 
-    def _created(self, session: Json) -> bool:
-        """Whether its order was missing, and is there now."""
+    def _recover(self, session: Json) -> bool:
+        """Write the session's order if it is missing; return whether it was written."""
         raw = find_raw_user_id(session)
         if raw is None or session["mode"] == "setup" or session["payment_status"] == "unpaid":
             return False
         user = clean_user_id(raw)
         if any(self._has_order(one, session) for one in dict.fromkeys((user, raw))):
             return False
-        lines = self._all_of(f"{SESSIONS}/{session['id']}/line_items", {"expand": ["data.price.product"]})
+        lines = self._list_all(f"{SESSIONS}/{session['id']}/line_items", {"expand": ["data.price.product"]})
         return self._put(build_order(session, list(lines), user, SnapshotContext(RUN_ID, self._now())))
 
     def _has_order(self, user: str, session: Json) -> bool:
-        """The webhook's order lies under a moment of its own, so all of the user's since are looked at."""
+        """Return whether the user has the session's order, under any sort key since the session."""
         values = {
             ":pk": partition_key(user),
             ":since": f"ORDER#{session['created'] - CLOCK_SKEW_SECONDS}",
@@ -91,7 +92,7 @@ class Baseline:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _put(self, order: Json) -> bool:
-        """False where somebody was faster."""
+        """Write the order unless its key exists; return whether it was written."""
         try:
             self._dynamodb.put_item(
                 TableName=self._table,
@@ -102,11 +103,11 @@ class Baseline:
             return False
         return True
 
-    def _all_of(self, path: str, params: Json) -> Iterator[Json]:
-        """Every entry of one of Stripe's lists, page after page."""
+    def _list_all(self, path: str, params: Json) -> Iterator[Json]:
+        """Yield every entry of a Stripe list, page by page."""
         params = params | {"limit": PAGE_SIZE}
         while True:
-            page = self._ask(path, params)
+            page = self._get(path, params)
             yield from page["data"]
             if not page["has_more"]:
                 return

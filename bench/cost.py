@@ -1,4 +1,4 @@
-"""`make cost`: counts what a night requests, works out the cost, and writes the tables of docs/scaling.md."""
+"""Count a night's requests, work out their cost, and write the tables of docs/scaling.md."""
 
 import re
 import sys
@@ -9,19 +9,19 @@ from cfnlint.decode import decode_str  # type: ignore[import-untyped]
 
 from bench.model import (
     NIGHTS,
-    Fixed,
+    FixedResources,
     Limit,
-    asleep,
-    dollars,
-    fixed_of,
+    cost_by_service,
+    count_fixed_resources,
+    idle_month_units,
     idle_requests,
     limits,
-    scaled,
+    night_units,
+    scale,
     seconds,
-    used,
 )
-from bench.night import Counts, counted
-from bench.page import number, put_in, table
+from bench.night import Counts, count_night
+from bench.page import number, replace_marked, table
 from bench.prices import PRICES
 from infra.arguments import ArgumentParser
 
@@ -52,32 +52,32 @@ ROWS: Mapping[str, Callable[[Counts], float]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     ArgumentParser(prog="python -m bench.cost", description=__doc__).parse_args(arguments)
-    made = written(PAGE.read_text())
+    made = update_page(PAGE.read_text())
     PAGE.write_text(made)
-    sys.stdout.write("\n".join(tables_of(made)))
+    sys.stdout.write("\n".join(find_tables(made)))
 
 
-def written(text: str) -> str:
-    """The page with each table between its marks made anew."""
-    nights = {size: counted(size) for size in (SIZES[0], *FIT)}
+def update_page(text: str) -> str:
+    """Return the page with new tables between its marks."""
+    nights = {size: count_night(size) for size in (SIZES[0], *FIT)}
     small, tried, large = (nights[size] for size in FIT)
-    shown = [nights[SIZES[0]], nights[SIZES[1]], scaled(small, large, SIZES[2])]
-    fixed = fixed_of(decode_str(TEMPLATE.read_text())[0]["Resources"])
+    shown = [nights[SIZES[0]], nights[SIZES[1]], scale(small, large, SIZES[2])]
+    fixed = count_fixed_resources(decode_str(TEMPLATE.read_text())[0]["Resources"])
     made = {
         "counts": counts_table(shown),
-        "model": model_table(tried, scaled(small, large, int(tried.sessions))),
+        "model": model_table(tried, scale(small, large, int(tried.sessions))),
         "night": night_table(shown),
         "month": month_table(shown, fixed),
-        "asleep": asleep_table(fixed),
+        "asleep": idle_month_table(fixed),
         "limits": limits_table(shown),
         "prices": prices_table(),
     }
     for name, made_table in made.items():
-        text = put_in(text, f"make cost: {name}", made_table)
+        text = replace_marked(text, f"make cost: {name}", made_table)
     return text
 
 
-def tables_of(text: str) -> list[str]:
+def find_tables(text: str) -> list[str]:
     return re.findall(r"<!-- make cost: \w+ -->\n(.*?)<!-- end -->", text, flags=re.DOTALL)
 
 
@@ -89,22 +89,22 @@ def counts_table(nights: Sequence[Counts]) -> str:
 def model_table(real: Counts, modelled: Counts) -> str:
     rows = []
     for name, value in ROWS.items():
-        is_, says = value(real), value(modelled)
-        off = "" if not is_ else f"{(says - is_) / is_:+.1%}"
-        rows.append((name, number(is_), number(says), off))
+        actual, predicted = value(real), value(modelled)
+        off = "" if not actual else f"{(predicted - actual) / actual:+.1%}"
+        rows.append((name, number(actual), number(predicted), off))
     return table(("of one night", "counted", "by the model", "off by"), rows)
 
 
 def night_table(nights: Sequence[Counts]) -> str:
-    bills = [dollars(used(night)) for night in nights]
+    bills = [cost_by_service(night_units(night)) for night in nights]
     rows = [(service, *(money(bill[service]) for bill in bills)) for service in bills[-1]]
     total = ("**a night**", *(f"**{money(sum(bill.values()))}**" for bill in bills))
     return table(("", *sizes()), [*rows, total])
 
 
-def month_table(nights: Sequence[Counts], fixed: Fixed) -> str:
-    base = sum(dollars(asleep(fixed)).values())
-    sums = [sum(dollars(used(night)).values()) for night in nights]
+def month_table(nights: Sequence[Counts], fixed: FixedResources) -> str:
+    base = sum(cost_by_service(idle_month_units(fixed)).values())
+    sums = [sum(cost_by_service(night_units(night)).values()) for night in nights]
     return table(
         ("", *sizes()),
         [
@@ -116,8 +116,8 @@ def month_table(nights: Sequence[Counts], fixed: Fixed) -> str:
     )
 
 
-def asleep_table(fixed: Fixed) -> str:
-    units = asleep(fixed)
+def idle_month_table(fixed: FixedResources) -> str:
+    units = idle_month_units(fixed)
     labels = {
         "queue_requests": f"{number(idle_requests())} receives of an empty queue",
         "alarm_metrics": f"{fixed.alarm_metrics} metrics in alarms",
@@ -131,14 +131,14 @@ def asleep_table(fixed: Fixed) -> str:
 def limits_table(nights: Sequence[Counts]) -> str:
     columns = [sorted(limits(night), key=lambda limit: limit.rate) for night in nights]
     rows = [
-        (limit.name, rate(limit), *(waited(night, limit.name) for night in nights), limit.knob)
+        (limit.name, rate(limit), *(time_at_limit(night, limit.name) for night in nights), limit.knob)
         for limit in columns[-1]
     ]
     total = ("**the night**", "", *(f"**{duration(seconds(night))}**" for night in nights), "")
     return table(("", "sessions/s", *sizes(), "the knob"), [*rows, total])
 
 
-def waited(night: Counts, name: str) -> str:
+def time_at_limit(night: Counts, name: str) -> str:
     [limit] = [one for one in limits(night) if one.name == name]
     return duration(night.sessions / limit.rate)
 
@@ -165,7 +165,7 @@ def sizes() -> list[str]:
 
 
 def money(value: float) -> str:
-    """Cents where there are any, and what little there is otherwise."""
+    """Format dollars: with cents from one dollar on, otherwise with four decimals."""
     if value < LEAST_DOLLARS:
         return f"< ${LEAST_DOLLARS:.4f}"
     return f"${value:,.2f}" if value >= 1 else f"${value:.4f}"

@@ -1,13 +1,14 @@
-"""The same night through the deployed stack on the emulator: all of it real but AWS and Stripe.
+"""The ordinary night through the deployed stack on the emulator: all is real except AWS and Stripe.
 
-What it takes is mostly the emulator's own CPU, so it says nothing about AWS; it stands beside the other
-figures to show that the measured code is the deployed code.
+The emulator's own CPU dominates, so the figure says nothing about AWS. It shows that the measured code is
+the deployed code.
 """
 
 import time
 
+from bench.harness.table_checks import find_miscounts, find_wrong_orders
 from bench.page import number
-from bench.stage.shop import Shop, miscounts, wrongs
+from bench.shops import UniformShop
 from recon.domain.run import RunStatus
 from recon.dynamodb.records import run_key
 from recon.dynamodb.table import Table
@@ -17,14 +18,14 @@ from testkit.emulator import Emulator
 from testkit.emulator.process import EmulatorError
 from testkit.fake_stripe import FakeStripe, RateLimits
 
-SESSIONS, MISSING_EVERY, CONSUMERS = 1_000, 50, 5
+SESSIONS, CONSUMERS = 1_000, 5
 LONGEST_SECONDS = 300.0
 
 
-def emulated() -> str:
-    """A sentence with the figure, or with the reason for its absence."""
+def describe_emulated_run() -> str:
+    """Return a sentence with the figure, or with the reason why there is none."""
     try:
-        seconds = measured_seconds(Shop(SESSIONS, MISSING_EVERY, int(time.time())))
+        seconds = measure_seconds(UniformShop(SESSIONS, now=int(time.time())))
     except EmulatorError as error:
         return f"Through the emulator: not measured, it cannot start here ({str(error).splitlines()[0]}).\n"
     return (
@@ -33,8 +34,11 @@ def emulated() -> str:
     )
 
 
-def measured_seconds(shop: Shop) -> float:
-    """From the schedule's invocation to the run's end. Raises AssertionError where the table is not right."""
+def measure_seconds(shop: UniformShop) -> float:
+    """Return the seconds from the schedule's event to the run's end.
+
+    Raise AssertionError if the table is wrong afterwards.
+    """
     limits = RateLimits(per_second=None, per_endpoint=None)
     with FakeStripe(STRIPE_KEY, limits=limits) as stripe, Emulator() as emulator:
         stripe.store.add_all(shop.sales())
@@ -53,9 +57,9 @@ def measured_seconds(shop: Shop) -> float:
             seconds = time.monotonic() - began
             pages = dynamodb.get_paginator("scan").paginate(TableName=stack.table, ConsistentRead=True)
             items = [item for page in pages for item in page["Items"]]
-    wrong = wrongs(shop, items) + miscounts(shop, items, to_run_id(shop.now))
+    wrong = find_wrong_orders(shop, items) + find_miscounts(shop, items, to_run_id(shop.now))
     if wrong:
-        raise AssertionError(f"{len(wrong)} wrongs: {'; '.join(wrong[:5])}")
+        raise AssertionError(f"{len(wrong)} problems: {'; '.join(wrong[:5])}")
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""The functions as they are built, each started as Lambda would start it, and told what to do."""
+"""Builds the functions and starts each in a process, as Lambda would."""
 
 import json
 import subprocess
@@ -22,29 +22,31 @@ STOP_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class Built:
-    """`folders` by function; `runtime` is what Lambda's own Python would have beside them."""
+class BuiltFunctions:
+    """The `folders` by function, and the folder with the packages of Lambda's own `runtime`."""
 
     folders: Mapping[str, Path]
     runtime: Path
 
 
 @contextmanager
-def built() -> Iterator[Built]:
-    """For this machine, in a folder that is gone after the block."""
+def build_functions() -> Iterator[BuiltFunctions]:
+    """Build for this machine, in a folder that is deleted after the block."""
     with TemporaryDirectory() as home:
         runtime = Path(home) / "runtime"
         runtime.mkdir()
         locked = install_dependencies(BuildOptions(platform="host", with_boto3=True))
         for name in RUNTIME:
             (runtime / name).symlink_to(locked / name)
-        yield Built(build(Path(home) / "functions", BuildOptions(platform="host")), runtime)
+        yield BuiltFunctions(build(Path(home) / "functions", BuildOptions(platform="host")), runtime)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a process said when it was ready, or had answered: seconds that it took, and by now its peak and
-    the packages that it has imported."""
+class ProcessReport:
+    """What a process reports once it is ready and after each event.
+
+    `wall` and `cpu` are the seconds that this took; `peak_mb` and the imported `modules` are cumulative.
+    """
 
     wall: float
     cpu: float
@@ -53,35 +55,44 @@ class Told:
     answer: Any
 
 
-class Process:
-    """One process of a function, or the bare one."""
+class FunctionProcess:
+    """A process with one function, or with its libraries alone."""
 
-    def __init__(self, built: Built, what: str, env: Mapping[str, str]) -> None:
-        folder = built.folders.get(what, built.folders["producer"])
-        program = [sys.executable, "-I", "-S", "-B", str(_PROCESS), str(folder), str(built.runtime), what]
+    def __init__(self, functions: BuiltFunctions, what: str, env: Mapping[str, str]) -> None:
+        folder = functions.folders.get(what, functions.folders["producer"])
+        program = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-B",
+            str(_PROCESS),
+            str(folder),
+            str(functions.runtime),
+            what,
+        ]
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
             program, env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def peak_mb(self) -> float:
-        """Until now, whatever it is doing."""
+        """Return the peak memory so far, even while the process is busy."""
         return peak_mb(self._process.pid)
 
-    def hears(self) -> Told:
+    def read_report(self) -> ProcessReport:
         assert self._process.stdout is not None  # noqa: S101 - a pipe
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("the function's process ended; see above for why")
-        return Told(**json.loads(line))
+        return ProcessReport(**json.loads(line))
 
-    def asks(self, event: object) -> Told:
+    def invoke(self, event: object) -> ProcessReport:
         assert self._process.stdin is not None  # noqa: S101 - a pipe
         self._process.stdin.write(json.dumps(event) + "\n")
         self._process.stdin.flush()
-        return self.hears()
+        return self.read_report()
 
-    def ends(self) -> None:
-        """By the end of its standard input, or at the latest when nobody wants to wait any longer."""
+    def stop(self) -> None:
+        """Close standard input to end the process, and kill it if it does not end in time."""
         try:
             self._process.communicate(timeout=STOP_SECONDS)
         finally:
@@ -89,17 +100,19 @@ class Process:
 
 
 @contextmanager
-def started(built: Built, what: str, env: Mapping[str, str]) -> Iterator[tuple[Process, Told]]:
-    """The process, and what it told when it was ready; it is gone after the block."""
-    process = Process(built, what, env)
+def start_process(
+    functions: BuiltFunctions, what: str, env: Mapping[str, str]
+) -> Iterator[tuple[FunctionProcess, ProcessReport]]:
+    """Yield a process and its first report; stop the process after the block."""
+    process = FunctionProcess(functions, what, env)
     try:
-        yield process, process.hears()
+        yield process, process.read_report()
     finally:
-        process.ends()
+        process.stop()
 
 
 def environment(aws: str, stripe: str, **settings: str) -> dict[str, str]:
-    """What a function sees, and nothing of this shell."""
+    """Return a function's environment, which inherits nothing from this shell."""
     return {
         "AWS_ACCESS_KEY_ID": "bench",
         "AWS_SECRET_ACCESS_KEY": "bench",

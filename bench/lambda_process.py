@@ -2,9 +2,9 @@
 
     python -I -S -B bench/lambda_process.py FOLDER RUNTIME bare|producer|consumer
 
-It knows nothing of this project but what is in the folder. When everything is imported and the clients are
-made it prints a JSON line, and then one for each event that it is given as a line. Peak memory is from /proc,
-so on Linux only: what getrusage tells includes the process that started this one.
+It imports nothing from this project except what is in the folder. It prints a line of JSON once the clients
+exist, and one for each event, which it reads as a line of JSON. Peak memory is read from /proc (Linux only),
+since getrusage includes the parent process.
 """
 
 import json
@@ -21,8 +21,8 @@ LIFE_SECONDS = {"producer": 900, "consumer": 60}
 STRIPE_TIMEOUT_SECONDS = 10.0
 
 
-class Context:
-    """As much of Lambda's context as the handlers ask for. Its time never runs out."""
+class EndlessContext:
+    """The part of Lambda's context that the handlers use; its time never runs out."""
 
     aws_request_id = "8f3c1d2e-0000-4000-8000-000000000000"
 
@@ -33,8 +33,8 @@ class Context:
         return LIFE_SECONDS[self.function_name] * 1000
 
 
-def bare() -> None:
-    """The same libraries, and the same clients as the producer's, the shortest way."""
+def create_bare_clients() -> None:
+    """Import the same libraries and create the producer's clients, in the shortest way."""
     import boto3  # noqa: PLC0415 - what is measured
     import stripe  # noqa: PLC0415
 
@@ -43,7 +43,7 @@ def bare() -> None:
     stripe.StripeClient(os.environ["STRIPE_SECRET"])
 
 
-def producer() -> "Callable[[Any, Any], Any]":
+def load_producer() -> "Callable[[Any, Any], Any]":
     from producer import lambda_function as function  # noqa: PLC0415 - what is measured
 
     function.clients()
@@ -52,8 +52,8 @@ def producer() -> "Callable[[Any, Any], Any]":
     return function.lambda_handler
 
 
-def consumer() -> "Callable[[Any, Any], Any]":
-    """Without Stripe: a batch of known orders asks it nothing."""
+def load_consumer() -> "Callable[[Any, Any], Any]":
+    """Load the consumer without Stripe, which a batch of known orders does not need."""
     from consumer import lambda_function as function  # noqa: PLC0415 - what is measured
 
     function.clients()
@@ -67,36 +67,36 @@ def peak_mb(pid: int | str = "self") -> float:
     return int(line.split()[1]) / 1024
 
 
-class Watch:
-    """Seconds since it was made: by the clock, and of this process on any core."""
+class ResourceTimer:
+    """Measures wall-clock and CPU seconds of this process since its creation."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def tells(self, to: TextIO, answer: object = None) -> None:
+    def report(self, to: TextIO, answer: object = None) -> None:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         modules = sorted({name.partition(".")[0] for name in sys.modules})
-        told = {"wall": wall, "cpu": cpu, "peak_mb": peak_mb(), "modules": modules, "answer": answer}
-        to.write(json.dumps(told) + "\n")
+        report = {"wall": wall, "cpu": cpu, "peak_mb": peak_mb(), "modules": modules, "answer": answer}
+        to.write(json.dumps(report) + "\n")
         to.flush()
 
 
 def main(folder: str, runtime: str, what: str) -> None:
-    told = os.fdopen(os.dup(1), "w")
-    # The function's own log lines go where nobody reads them.
+    report = os.fdopen(os.dup(1), "w")
+    # Discard the function's own log lines.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.chdir(folder)
     sys.path.insert(0, folder)
     sys.path.append(runtime)
-    made = {"bare": bare, "producer": producer, "consumer": consumer}[what]
-    watch = Watch()
+    made = {"bare": create_bare_clients, "producer": load_producer, "consumer": load_consumer}[what]
+    watch = ResourceTimer()
     handler = made()
-    watch.tells(told)
+    watch.report(report)
     for line in sys.stdin:
         event = json.loads(line)
-        watch = Watch()
-        answer = handler(event, Context(what)) if handler else None
-        watch.tells(told, answer)
+        watch = ResourceTimer()
+        answer = handler(event, EndlessContext(what)) if handler else None
+        watch.report(report, answer)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How much memory the functions take at any volume: `make bench ARGS=memory`, with `VOLUME=1000000` for more.
+"""The section `memory`: the functions' peak memory at several volumes, plus `VOLUME=1000000` if set.
 
-Each function is a process of its own, as built; the services and Stripe are in this one, so that what they
-hold does not count.
+Each function runs as built in its own process. The services and Stripe are in this process, so that their
+memory does not count.
 """
 
 import os
@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.functions import Built, built, environment, started
-from bench.http_fakes import BATCH, Services, served
+from bench.functions import BuiltFunctions, build_functions, environment, start_process
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from bench.page import number, table
-from bench.sections import Measured
+from bench.sections import SectionResult
+from bench.shops import GRACE
 from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec
@@ -21,16 +23,14 @@ from testkit.world import KEY, SCHEDULED
 SIZES = (10_000, 100_000)
 LINES = 100  # of each session in the consumer's batch
 LIMIT_MB = 200.0
-# What the second half of the sessions may add: more than one step of the heap, less than if their messages
-# were kept. Asked of more than the least only: threads' heaps take some ten thousand sessions to settle.
+# The limit of growth in the second half: more than one step of the heap, less than the messages would take.
+# It applies above the smallest size, since the heaps of the threads grow for some ten thousand sessions.
 FLAT_MB = 8.0
-GRACE = 600
 
 
 @dataclass(frozen=True)
 class Peak:
-    """In MB: when the clients were made, when half of the sessions were sent (None: it sends nothing), and in
-    all. `invocations` of one process."""
+    """A process's memory in MB: once its clients exist, after `half` of its messages, and the highest."""
 
     what: str
     sessions: int
@@ -44,10 +44,13 @@ class Peak:
         return None if self.half is None else self.highest - self.half
 
 
-def measured() -> Measured:
-    with built() as functions:
-        peaks = [*(peak for size in sizes() for peak in produced(functions, size)), consumed(functions)]
-    return Measured(f"{INTRODUCTION}\n{peaks_table(peaks)}", missed(peaks))
+def measure() -> SectionResult:
+    with build_functions() as functions:
+        peaks = [
+            *(peak for size in sizes() for peak in measure_producer(functions, size)),
+            measure_consumer(functions),
+        ]
+    return SectionResult(f"{INTRODUCTION}\n{peaks_table(peaks)}", find_missed(peaks))
 
 
 def sizes() -> tuple[int, ...]:
@@ -55,20 +58,20 @@ def sizes() -> tuple[int, ...]:
     return (*SIZES, int(volume)) if volume else SIZES
 
 
-# --- functions at work --------------------------------------------------------------------------------------
+# --- measurements -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Shop:
-    """A shop without orders: every session is missing."""
+class MemoryBench:
+    """Runs functions over a shop without orders, so that every session is missing."""
 
-    functions: Built
-    services: Services
+    functions: BuiltFunctions
+    services: HttpFakes
     stripe: FakeStripe
     aws: str
 
-    def sells(self, count: int, lines: int) -> None:
-        """Evenly over the day before the grace, all completed by then."""
+    def add_sessions(self, count: int, lines: int) -> None:
+        """Add sessions evenly over the day before the grace period, all completed by its start."""
         end = NOW - GRACE
         bought = tuple(LineSpec(f"Poster {n}", product_metadata={"sku": f"P-{n}"}) for n in range(lines))
         self.stripe.store.add_all(
@@ -82,11 +85,11 @@ class Shop:
             for n in range(count)
         )
 
-    def produces(self, what: str, count: int, **settings: str) -> Peak:
-        """All in one process, however often that is invoked."""
+    def run_producer(self, what: str, count: int, **settings: str) -> Peak:
+        """Run all invocations of a run in one process."""
         events, invocations, halves = [SCHEDULED], 0, list[float]()
         env = environment(self.aws, self.stripe.url, **settings)
-        with started(self.functions, "producer", env) as (process, made):
+        with start_process(self.functions, "producer", env) as (process, made):
 
             def note(sent: int) -> None:
                 if sent >= count / 2 and not halves:
@@ -94,38 +97,38 @@ class Shop:
 
             self.services.on_sent = note
             while events or self.services.hops:
-                told = process.asks(events.pop() if events else self.services.hops.popleft())
+                report = process.invoke(events.pop() if events else self.services.hops.popleft())
                 invocations += 1
-        return Peak(what, count, invocations, made.peak_mb, halves[0], told.peak_mb)
+        return Peak(what, count, invocations, made.peak_mb, halves[0], report.peak_mb)
 
 
 @contextmanager
-def shop(functions: Built, count: int, lines: int = 1) -> Iterator[Shop]:
-    services = Services()
-    with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe, served(services) as aws:
-        opened = Shop(functions, services, stripe, aws)
-        opened.sells(count, lines)
-        yield opened
+def open_bench(functions: BuiltFunctions, count: int, lines: int = 1) -> Iterator[MemoryBench]:
+    services = HttpFakes()
+    with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe, serve(services) as aws:
+        bench = MemoryBench(functions, services, stripe, aws)
+        bench.add_sessions(count, lines)
+        yield bench
 
 
-def produced(functions: Built, count: int) -> Iterator[Peak]:
-    """As it is installed, by many invocations; and all in one, which nothing interrupts to clean up."""
+def measure_producer(functions: BuiltFunctions, count: int) -> Iterator[Peak]:
+    """Measure the producer as installed, in many invocations, and with all sessions in one."""
     in_one = {"SYNC_MAX_SESSIONS": str(count)}
     for what, settings in (("producer", {}), ("producer, in one invocation", in_one)):
-        with shop(functions, count) as opened:
-            yield opened.produces(what, count, **settings)
-            opened.services.must_show(enqueued=count, listed=True)
+        with open_bench(functions, count) as bench:
+            yield bench.run_producer(what, count, **settings)
+            bench.services.check_run(enqueued=count, listed=True)
 
 
-def consumed(functions: Built) -> Peak:
-    """One batch, all of it missing, each session with as many line items as a page of Stripe's holds."""
-    with shop(functions, BATCH, LINES) as opened:
-        opened.produces("producer", BATCH)
-        env = environment(opened.aws, opened.stripe.url)
-        with started(functions, "consumer", env) as (process, made):
-            told = process.asks(opened.services.event())
-        opened.services.must_show(created=BATCH)
-    return Peak(f"consumer, {LINES} line items in each session", BATCH, 1, made.peak_mb, None, told.peak_mb)
+def measure_consumer(functions: BuiltFunctions) -> Peak:
+    """Measure one batch of missing orders, each with a full page of line items."""
+    with open_bench(functions, BATCH, LINES) as bench:
+        bench.run_producer("producer", BATCH)
+        env = environment(bench.aws, bench.stripe.url)
+        with start_process(functions, "consumer", env) as (process, made):
+            report = process.invoke(bench.services.batch_event())
+        bench.services.check_run(created=BATCH)
+    return Peak(f"consumer, {LINES} line items in each session", BATCH, 1, made.peak_mb, None, report.peak_mb)
 
 
 # --- what it came to ----------------------------------------------------------------------------------------
@@ -135,7 +138,7 @@ Peak resident memory of a function's process, interpreter and libraries included
 and every service in another process. The producer invokes itself again after `SYNC_MAX_SESSIONS` sessions:
 once as installed, with all invocations in one process, and once with so high a number that one invocation
 does it all. Allowed are {LIMIT_MB:.0f} MB, of which the second half of the sessions may add
-{FLAT_MB:.0f} MB (asked of more than {number(SIZES[0])} sessions: until then the heaps of its threads settle).
+{FLAT_MB:.0f} MB (checked above {number(SIZES[0])} sessions, since the heaps of its threads grow until then).
 """
 
 
@@ -155,18 +158,18 @@ def row(peak: Peak) -> tuple[str, ...]:
     )
 
 
-def missed(peaks: Sequence[Peak]) -> tuple[str, ...]:
-    return (*filter(None, map(too_high, peaks)), *filter(None, map(growing, peaks)))
+def find_missed(peaks: Sequence[Peak]) -> tuple[str, ...]:
+    return (*filter(None, map(check_limit, peaks)), *filter(None, map(check_growth, peaks)))
 
 
-def too_high(peak: Peak) -> str | None:
+def check_limit(peak: Peak) -> str | None:
     if peak.highest <= LIMIT_MB:
         return None
     taken = f"{peak.highest:.0f} MB, of {LIMIT_MB:.0f} at most"
     return f"the {peak.what}, {number(peak.sessions)} sessions: {taken}"
 
 
-def growing(peak: Peak) -> str | None:
+def check_growth(peak: Peak) -> str | None:
     if peak.second_half is None or peak.sessions <= SIZES[0] or peak.second_half <= FLAT_MB:
         return None
     more = f"{peak.second_half:.1f} MB for the second half, of {FLAT_MB:.0f} at most"

@@ -1,4 +1,4 @@
-"""Counts what DynamoDB and SQS would charge for, from the very items that go through.
+"""Counts the units that DynamoDB charges and the calls of any client, from the actual items.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 """
@@ -11,17 +11,16 @@ from typing import Any
 
 from recon.dynamodb.item_size import item_bytes
 from recon.dynamodb.table import from_wire
+from testkit.shapes import JsonObject
 
 _READ_UNIT, _WRITE_UNIT = 4096, 1024
 _TRANSACTIONAL = 2
 
-type Item = dict[str, Any]
-
 
 class MeteredTable:
-    """An in-memory DynamoDB of one table that notes the units of each call. Thread-safe as it is.
+    """An in-memory DynamoDB with one table that counts the units of each call. Thread-safe.
 
-    `calls` counts by the method's name; `reads` and `writes` are request units.
+    `calls` counts by method name; `reads` and `writes` are request units.
     """
 
     def __init__(self, memory: Any, table: str) -> None:  # noqa: ANN401 - the double
@@ -38,55 +37,55 @@ class MeteredTable:
     def reset(self) -> None:
         self.calls, self.reads, self.writes = Counter(), 0, 0
 
-    def get_item(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
-        answer: Item = self._memory.get_item(**request)
+    def get_item(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
+        answer: JsonObject = self._memory.get_item(**request)
         self._note("get_item", reads=_read_units([_size(answer.get("Item"))]))
         return answer
 
-    def batch_get_item(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
-        """Each item is rounded up by itself, also one that is not there."""
+    def batch_get_item(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
+        """Charge each key separately, rounded up, even if it has no item."""
         keys = request["RequestItems"][self._table]["Keys"]
         units = sum(_read_units([self._size_at(key)]) for key in keys)
-        answer: Item = self._memory.batch_get_item(**request)
+        answer: JsonObject = self._memory.batch_get_item(**request)
         self._note("batch_get_item", reads=units)
         return answer
 
-    def query(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
-        """What is read counts, before the filter and whatever is projected, and is rounded up once."""
+    def query(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
+        """Charge what is read before filter and projection, rounded up once."""
         whole = {name: value for name, value in request.items() if name not in _NARROWING}
         # What only the filter names would be refused as unused.
         used = set(re.findall(r"[:#]\w+", request["KeyConditionExpression"]))
         for name in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
             kept = {alias: value for alias, value in whole.pop(name, {}).items() if alias in used}
             whole |= {name: kept} if kept else {}
-        read: Item = self._memory.query(**whole)
-        answer: Item = self._memory.query(**request)
+        read: JsonObject = self._memory.query(**whole)
+        answer: JsonObject = self._memory.query(**request)
         self._note("query", reads=_read_units(map(_size, read["Items"])))
         return answer
 
-    def put_item(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
-        """The larger of the item before and after counts; also where the condition does not hold."""
-        key = _key_of({"Put": request})
+    def put_item(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
+        """Charge the larger of the item before and after, even if the condition fails."""
+        key = _action_key({"Put": request})
         before = self._size_at(key)
         try:
-            answer: Item = self._memory.put_item(**request)
+            answer: JsonObject = self._memory.put_item(**request)
         finally:
             self._note("put_item", writes=_units(max(before, self._size_at(key)), _WRITE_UNIT))
         return answer
 
-    def transact_write_items(self, **request: Any) -> Item:  # noqa: ANN401 - boto3's arguments
-        """The larger of the item before and after counts, twice; also where a condition cancels it."""
-        keys = [_key_of(action) for action in request["TransactItems"]]
+    def transact_write_items(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
+        """Charge twice the larger of each item before and after, even if a condition cancels it."""
+        keys = [_action_key(action) for action in request["TransactItems"]]
         before = [self._size_at(key) for key in keys]
         try:
-            answer: Item = self._memory.transact_write_items(**request)
+            answer: JsonObject = self._memory.transact_write_items(**request)
         finally:
             sizes = zip(before, map(self._size_at, keys), strict=True)
             units = sum(_TRANSACTIONAL * _units(max(pair), _WRITE_UNIT) for pair in sizes)
             self._note("transact_write_items", writes=units)
         return answer
 
-    def _size_at(self, key: Item) -> int:
+    def _size_at(self, key: JsonObject) -> int:
         return _size(self._memory.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item"))
 
     def _note(self, method: str, reads: int = 0, writes: int = 0) -> None:
@@ -99,8 +98,8 @@ class MeteredTable:
 _NARROWING = ("ProjectionExpression", "FilterExpression")
 
 
-class CountedCalls:
-    """Any client, with its calls counted by name."""
+class CallCounter:
+    """A client whose calls are counted by name."""
 
     def __init__(self, client: Any, calls: Counter[str]) -> None:  # noqa: ANN401 - any client
         self._client = client
@@ -109,20 +108,20 @@ class CountedCalls:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any method
         method = getattr(self._client, name)
 
-        def counted(**request: Any) -> Any:  # noqa: ANN401
+        def call(**request: Any) -> Any:  # noqa: ANN401
             self._calls[name] += 1
             return method(**request)
 
-        return counted
+        return call
 
 
-def _key_of(action: Mapping[str, Item]) -> Item:
+def _action_key(action: Mapping[str, JsonObject]) -> JsonObject:
     [body] = action.values()
     source = body.get("Item") or body["Key"]
     return {"PK": source["PK"], "SK": source["SK"]}
 
 
-def _size(item: Item | None) -> int:
+def _size(item: JsonObject | None) -> int:
     return item_bytes(from_wire(item)) if item else 0
 
 
@@ -131,5 +130,5 @@ def _read_units(sizes: Any) -> int:  # noqa: ANN401 - any iterable of sizes
 
 
 def _units(size: int, unit: int) -> int:
-    """At least one: nothing found is charged as the smallest item."""
+    """Return the units of a size, at least one: a missing item costs as much as the smallest."""
     return max(1, -(-size // unit))

@@ -1,4 +1,4 @@
-"""From counted nights to any size, and from counts to money and to limits. Pure."""
+"""Extrapolates counted nights to any size, and turns counts into cost and limits. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ CONCURRENCY, STRIPE_RPS = 5, 12  # the template's defaults; a test holds them to
 CONSTANT = ("metrics",)
 
 
-def scaled(small: Counts, large: Counts, sessions: int) -> Counts:
-    """The night of another size: everything grows with the sessions, from a part that does not."""
+def scale(small: Counts, large: Counts, sessions: int) -> Counts:
+    """Extrapolate to a night of another size: each count is a constant plus a share of the sessions."""
 
     def at(name: str) -> float:
         low, high = float(getattr(small, name)), float(getattr(large, name))
@@ -35,37 +35,37 @@ def scaled(small: Counts, large: Counts, sessions: int) -> Counts:
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """What the template makes that is paid for whether a night comes or not."""
+class FixedResources:
+    """The template's resources that cost the same with and without a night."""
 
     alarm_metrics: int
     composite_alarms: int
     dashboards: int
 
 
-def fixed_of(resources: Mapping[str, Mapping[str, object]]) -> Fixed:
-    """From the template's resources; an alarm on an expression is paid for each metric in it."""
+def count_fixed_resources(resources: Mapping[str, Mapping[str, object]]) -> FixedResources:
+    """Count them in the template's resources; an alarm on an expression costs each of its metrics."""
     kinds = [one["Type"] for one in resources.values()]
     alarms = [one for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
-    return Fixed(
-        sum(_metrics_of(one["Properties"]) for one in alarms),
+    return FixedResources(
+        sum(_count_metrics(one["Properties"]) for one in alarms),
         kinds.count("AWS::CloudWatch::CompositeAlarm"),
         kinds.count("AWS::CloudWatch::Dashboard"),
     )
 
 
-def _metrics_of(properties: object) -> int:
+def _count_metrics(properties: object) -> int:
     assert isinstance(properties, Mapping)  # noqa: S101 - CloudFormation's own shape
     return sum("MetricStat" in one for one in properties.get("Metrics", ())) or 1
 
 
 def idle_requests() -> float:
-    """Receives of a month in which nothing is ever sent."""
+    """Return the receives of a month without a message."""
     return IDLE_POLLERS * MONTH_SECONDS / POLL_SECONDS
 
 
-def asleep(fixed: Fixed) -> dict[str, float]:
-    """Units of a month without a single session."""
+def idle_month_units(fixed: FixedResources) -> dict[str, float]:
+    """Return the units of a month without a session."""
     return {
         "queue_requests": idle_requests(),
         "alarm_metrics": fixed.alarm_metrics,
@@ -74,8 +74,8 @@ def asleep(fixed: Fixed) -> dict[str, float]:
     }
 
 
-def used(night: Counts) -> dict[str, float]:
-    """Units of one night; of what is kept, the part of a month that this night's share is kept."""
+def night_units(night: Counts) -> dict[str, float]:
+    """Return the units of one night; storage counts for the months that it is kept."""
     environments = min(CONCURRENCY, night.batches) + 1
     cold = environments * COLD_START_SECONDS
     return {
@@ -95,8 +95,8 @@ def used(night: Counts) -> dict[str, float]:
     }
 
 
-def dollars(units: Mapping[str, float]) -> dict[str, float]:
-    """By service."""
+def cost_by_service(units: Mapping[str, float]) -> dict[str, float]:
+    """Return the cost in US dollars by service."""
     sums: dict[str, float] = {}
     for name, amount in units.items():
         price = PRICES[name]
@@ -106,7 +106,7 @@ def dollars(units: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Limit:
-    """`rate`: sessions a second, with the template's defaults."""
+    """A limit of `rate` sessions a second with the template's defaults, and the `knob` that changes it."""
 
     name: str
     rate: float
@@ -114,7 +114,7 @@ class Limit:
 
 
 def limits(night: Counts) -> Iterator[Limit]:
-    """What a night waits for, each by itself. The rates of others' services are in docs/scaling.md."""
+    """Yield each limit of a night. The limits of other services are in docs/scaling.md."""
     batch = night.consumer_seconds / night.batches
     yield Limit(
         "consumers",
@@ -151,5 +151,5 @@ COMMITS = 65
 
 
 def seconds(night: Counts) -> float:
-    """How long a night lasts: its slowest part, and the cold start before it."""
+    """Return the duration of a night: its cold start and its slowest part."""
     return COLD_START_SECONDS + night.sessions / min(limit.rate for limit in limits(night))

@@ -1,8 +1,7 @@
-"""One night of a shop, run for real in memory, and everything counted that AWS would charge for.
+"""One night of a shop in memory, with everything counted that AWS would charge for.
 
-The functions are the real ones; DynamoDB, SQS and Lambda's poller are the doubles of the tests, which the
-contract suite holds to what the real engines do. That is why bench imports tests: another set of doubles
-would have to be held to it as well.
+The functions are the real ones. DynamoDB, SQS and Lambda's poller are the doubles of testkit, which the
+contract suite compares with the real engines.
 """
 
 import contextlib
@@ -13,22 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from math import ceil
 
-from bench.meter import CountedCalls, MeteredTable
+from bench.meter import CallCounter, MeteredTable
+from bench.shops import UniformShop, open_world
 from consumer.lambda_function import THREADS
 from recon.config import Settings
 from recon.dynamodb.item_size import item_bytes
-from recon.timestamps import DAY
-from testkit.builders import NOW, RUN, TABLE
-from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.builders import RUN
 from testkit.doubles.poller import LambdaPoller
-from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
-from testkit.fake_stripe.traffic import RateLimits
-from testkit.world import KEY, SCHEDULED, World
+from testkit.world import SCHEDULED, World
 
-MISSING_SHARE = 0.02
 BATCH = 25
 MEMORY_GB = 0.25
-GRACE = 600
 MESSAGES_A_REQUEST = 10
 # Assumed, since only AWS can tell: seconds of one call in the region, and of Stripe's answers from there.
 SECONDS = {
@@ -43,12 +37,13 @@ SECONDS = {
 COLD_START_SECONDS = 1.5
 # Of Lambda's own START, END and REPORT lines, and what CloudWatch adds to each event it takes in.
 LINES_AN_INVOCATION, LINE_BYTES, EVENT_BYTES = 3, 110, 26
+ITEM_OVERHEAD_BYTES = 100  # DynamoDB adds them to each stored item
 STRIPE_REQUEST_BYTES = 1_000  # with headers, and the TLS around it
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one night. The seconds follow from counts by the assumptions above; all others are counted."""
+    """The counts of one night. The seconds follow from the assumptions above; all others are counted."""
 
     sessions: float
     created: float
@@ -69,59 +64,26 @@ class Counts:
     stripe_fetches: float
 
 
-def counted(sessions: int) -> Counts:
-    """A night with so many sessions, of which every fiftieth has lost its webhook."""
-    with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe, told() as log:
-        table = MeteredTable(MemoryDynamoDB(), TABLE)
-        table.add_table(TABLE)
-        world = World(stripe, table)
-        try:
-            open_shop(world, sessions)
-            table.reset()
-            return Night(world, table, log).run()
-        finally:
-            world.close()
+def count_night(sessions: int) -> Counts:
+    """Run a night of so many sessions, of which every fiftieth has lost its webhook."""
+    return run_night(UniformShop(sessions))
+
+
+def run_night(shop: UniformShop) -> Counts:
+    with capture_log() as log, open_world(shop) as (world, table):
+        return NightCounter(world, table, log).run()
 
 
 @contextlib.contextmanager
-def told() -> Iterator[io.StringIO]:
-    """What the functions log, which goes to standard output."""
+def capture_log() -> Iterator[io.StringIO]:
+    """Capture the functions' log lines, which go to standard output."""
     log = io.StringIO()
     with contextlib.redirect_stdout(log):
         yield log
 
 
-def open_shop(world: World, sessions: int) -> None:
-    """One order a customer, evenly over the day; the webhook's orders look like the sync's own."""
-    every = round(1 / MISSING_SHARE)
-    for n in range(sessions):
-        spec = a_sale(n, sessions)
-        world.sells(spec)
-        if n % every:
-            order = {
-                "createdAt": spec.created,
-                "customerEmail": spec.email,
-                "items": [{"name": "Poster"}] * 2,
-            }
-            world.webhook_writes(
-                spec.id, f"user-{n:08}", spec.created + 5, amount=4500, currency="usd", **order
-            )
-
-
-def a_sale(n: int, sessions: int) -> SessionSpec:
-    return SessionSpec(
-        f"cs_live_{n:050}",
-        NOW - GRACE - 60 - n * (DAY - GRACE) // sessions,
-        lines=(LineSpec(product_metadata={"sku": "P-1"}), LineSpec("Mug", 2)),
-        metadata={"userId": f"user-{n:08}"},
-        email=f"customer-{n}@example.com",
-        phone="+15550100",
-        shipping=ShippingSpec(),
-    )
-
-
-class Night:
-    """Counts while it runs the functions one invocation after the other."""
+class NightCounter:
+    """Runs the functions one invocation after the other, and counts."""
 
     def __init__(self, world: World, table: MeteredTable, log: io.StringIO) -> None:
         self._world = world
@@ -130,8 +92,8 @@ class Night:
         self._sqs: Counter[str] = Counter()
         self._invocations = 0
         self._seconds = {"producer": 0.0, "consumer": 0.0}
-        world.sqs = CountedCalls(world.memory_sqs, self._sqs)  # type: ignore[assignment]  # in its place
-        world.poller = LambdaPoller(CountedCalls(world.memory_sqs, Counter()), world.queue)
+        world.sqs = CallCounter(world.memory_sqs, self._sqs)  # type: ignore[assignment]  # in its place
+        world.poller = LambdaPoller(CallCounter(world.memory_sqs, Counter()), world.queue)
 
     def run(self) -> Counts:
         world = self._world
@@ -158,16 +120,16 @@ class Night:
         yield
         made = self._calls() - before
         self._invocations += 1
-        asked = len(self._world.stripe.calls) - stripe
+        stripe_requests = len(self._world.stripe.calls) - stripe
         share = settings.stripe_max_rps / (settings.consumer_concurrency if function == "consumer" else 1)
-        self._seconds[function] += seconds_of(made, asked, share)
+        self._seconds[function] += estimate_seconds(made, stripe_requests, share)
 
     def _calls(self) -> Counter[str]:
         return self._table.calls + self._sqs
 
     def _counts(self, hops: int, batches: int) -> Counts:
         world, lines = self._world, self._log.getvalue().splitlines()
-        lists, fetches = stripe_calls(world)
+        lists, fetches = count_stripe_calls(world)
         run, items = world.run(), world.items()
         outcomes = [item for item in items if item["PK"] == f"SYNC_RUN#{RUN}"]
         return Counts(
@@ -184,30 +146,28 @@ class Night:
             write_units=self._table.writes,
             queue_requests=self._sqs.total(),
             log_bytes=log_bytes(lines, self._invocations),
-            metrics=len(set(metrics_in(lines))),
-            outcome_bytes=sum(
-                item_bytes(item) + 100 for item in outcomes
-            ),  # 100: DynamoDB's own, of each item
+            metrics=len(set(find_metrics(lines))),
+            outcome_bytes=sum(item_bytes(item) + ITEM_OVERHEAD_BYTES for item in outcomes),
             stripe_lists=lists,
             stripe_fetches=fetches,
         )
 
 
-def stripe_calls(world: World) -> tuple[int, int]:
-    """Lists of sessions and events, and what is asked of single sessions."""
+def count_stripe_calls(world: World) -> tuple[int, int]:
+    """Return the number of lists (of sessions and events) and of requests for single sessions."""
     names = Counter(call.endpoint.value for call in world.stripe.calls.log())
     lists = names["list"] + names["events"]
     return lists, names.total() - lists
 
 
-def seconds_of(made: Counter[str], asked: int, share: float) -> float:
-    """How long an invocation takes: what runs in parallel is waited for once, and Stripe's pace is kept."""
+def estimate_seconds(made: Counter[str], stripe_requests: int, share: float) -> float:
+    """Return an invocation's duration: parallel calls wait once, and Stripe's rate limit applies."""
     parallel = ceil(made["query"] / THREADS) + ceil(made["send_message_batch"] / MESSAGES_A_REQUEST)
     waits = SECONDS["invocation"] + SECONDS["query"] * parallel
     waits += sum(
         SECONDS[name] * made[name] for name in ("get_item", "batch_get_item", "transact_write_items")
     )
-    return waits + (SECONDS["stripe"] + (asked - 1) / share if asked else 0.0)
+    return waits + (SECONDS["stripe"] + (stripe_requests - 1) / share if stripe_requests else 0.0)
 
 
 def log_bytes(lines: list[str], invocations: int) -> int:
@@ -215,14 +175,14 @@ def log_bytes(lines: list[str], invocations: int) -> int:
     return ours + invocations * LINES_AN_INVOCATION * (LINE_BYTES + EVENT_BYTES)
 
 
-def metrics_in(lines: list[str]) -> Iterator[tuple[str, str]]:
-    """Each metric with its dimensions' values, which is what CloudWatch charges for."""
+def find_metrics(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield each metric with the values of its dimensions, which is what CloudWatch charges for."""
     for line in lines:
         if '"_aws"' in line:
-            told = json.loads(line)
-            for directive in told["_aws"]["CloudWatchMetrics"]:
+            record = json.loads(line)
+            for directive in record["_aws"]["CloudWatchMetrics"]:
                 for dimensions in directive["Dimensions"]:
-                    values = json.dumps({name: told[name] for name in dimensions}, sort_keys=True)
+                    values = json.dumps({name: record[name] for name in dimensions}, sort_keys=True)
                     yield from ((metric["Name"], values) for metric in directive["Metrics"])
 
 

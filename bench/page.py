@@ -1,18 +1,18 @@
-"""Markdown that a program keeps up to date: tables and figures between marks, in pages that people write."""
+"""Markdown pages with generated parts between marks, and the tables and numbers in them."""
 
 from collections.abc import Sequence
 
 END = "<!-- end -->"
 
 
-def put_in(text: str, mark: str, content: str) -> str:
-    """The page with what stands between `<!-- mark -->` and the next `<!-- end -->` replaced.
+def replace_marked(text: str, mark: str, content: str) -> str:
+    """Return the page with the text between `<!-- mark -->` and the next `<!-- end -->` replaced.
 
-    Raises ValueError where the page does not have the mark exactly once.
+    Raise ValueError unless the page has the mark exactly once.
     """
     begin = f"<!-- {mark} -->\n"
     if text.count(begin) != 1:
-        raise ValueError(f"the page must have the mark {begin.strip()} once")
+        raise ValueError(f"the page must have the mark {begin.strip()} exactly once")
     before, _, rest = text.partition(begin)
     return before + begin + content + END + rest.partition(END)[2]
 

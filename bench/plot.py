@@ -1,4 +1,4 @@
-"""Lines over two axes, as an SVG that stands by itself: light and dark, and told in words too."""
+"""Line plots as self-contained SVG, in light and dark colours and with a description in words."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 78, 150, 52, 56
 LINE_HEIGHT = 16  # between the names of lines that end at the same height
 TONES = 5
 FEW_TICKS = 5
-# Of colours that also those who see no red or green tell apart: https://jfly.uni-koeln.de/color/
+# Colours that people with red-green colour blindness can distinguish: https://jfly.uni-koeln.de/color/
 _STYLE = """
 .plane{fill:#fff}.grid{stroke:#d8dee4}.frame{stroke:#8c959f}
 text{font:13px system-ui,sans-serif;fill:#1f2328}.title{font-size:16px;font-weight:600}
@@ -31,8 +31,8 @@ polyline{fill:none;stroke-width:2.5}.dashed{stroke-dasharray:6 5;stroke-width:1.
 
 
 @dataclass(frozen=True)
-class Line:
-    """`dashed`: what it is to be compared with, and no finding."""
+class Series:
+    """A line of a plot; a `dashed` one is for comparison only."""
 
     name: str
     points: Sequence[Point]
@@ -41,28 +41,28 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """Logarithmic, or linear from zero on. `ticks` are round numbers by default; `say` words one of them."""
+    """A logarithmic axis, or a linear one from zero. `ticks` are round numbers by default."""
 
     label: str
     log: bool = False
     ticks: tuple[float, ...] = ()
-    say: Callable[[float], str] = lambda value: f"{value:,.10g}"
+    format: Callable[[float], str] = lambda value: f"{value:,.10g}"
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Lines of at least one point each; on a logarithmic axis all values are above zero."""
+    """Series of at least one point each; values on a logarithmic axis are above zero."""
 
     name: str
     title: str
     x: Axis
     y: Axis
-    lines: Sequence[Line]
+    lines: Sequence[Series]
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places, from `begin` to `end`."""
+    """Maps values to positions from `begin` to `end`."""
 
     log: bool
     ticks: tuple[float, ...]
@@ -84,7 +84,7 @@ def svg(plot: Plot) -> str:
     return element(
         "svg",
         element("title", plot.title, id=title),
-        element("desc", described(plot), id=description),
+        element("desc", describe_plot(plot), id=description),
         element("style", Html(_STYLE)),
         element("rect", width=WIDTH, height=HEIGHT, rx=6, class_="plane"),
         _text(LEFT, 28, plot.title, class_="title"),
@@ -98,13 +98,13 @@ def svg(plot: Plot) -> str:
     )
 
 
-def described(plot: Plot) -> str:
-    """Every line's points in words."""
-    told = [
-        f"{line.name}: " + ", ".join(f"{plot.y.say(y)} at {plot.x.say(x)}" for x, y in line.points)
+def describe_plot(plot: Plot) -> str:
+    """Return every point of every series in words."""
+    series = [
+        f"{line.name}: " + ", ".join(f"{plot.y.format(y)} at {plot.x.format(x)}" for x, y in line.points)
         for line in plot.lines
     ]
-    return f"{plot.y.label} by {plot.x.label}. " + "; ".join(told) + "."
+    return f"{plot.y.label} by {plot.x.label}. " + "; ".join(series) + "."
 
 
 def _scale(axis: Axis, values: Sequence[float], begin: float, end: float) -> _Scale:
@@ -119,7 +119,7 @@ def _decades(values: Sequence[float]) -> Iterator[float]:
 
 
 def _round_steps(most: float) -> Iterator[float]:
-    """From zero to beyond the most, in steps of one, two or five."""
+    """Yield ticks from zero to at least `most`, in steps of one, two or five."""
     if most <= 0:
         most = 1.0
     unit = 10.0 ** floor(log10(most / FEW_TICKS))
@@ -134,7 +134,7 @@ def _x_axis(axis: Axis, scale: _Scale) -> list[Html]:
         for tick in scale.ticks
         for part in (
             element("line", x1=scale(tick), x2=scale(tick), y1=TOP, y2=bottom, class_="grid"),
-            _text(scale(tick), bottom + 20, axis.say(tick), text_anchor="middle"),
+            _text(scale(tick), bottom + 20, axis.format(tick), text_anchor="middle"),
         )
     ]
     label = _text((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 12, axis.label, text_anchor="middle")
@@ -147,13 +147,13 @@ def _y_axis(axis: Axis, scale: _Scale) -> list[Html]:
         for tick in scale.ticks
         for part in (
             element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=scale(tick), y2=scale(tick), class_="grid"),
-            _text(LEFT - 8, scale(tick) + 4, axis.say(tick), text_anchor="end"),
+            _text(LEFT - 8, scale(tick) + 4, axis.format(tick), text_anchor="end"),
         )
     ]
     return [*ticks, _text(LEFT, TOP - 8, axis.label)]
 
 
-def _lines(lines: Sequence[Line], x: _Scale, y: _Scale) -> Iterator[Html]:
+def _lines(lines: Sequence[Series], x: _Scale, y: _Scale) -> Iterator[Html]:
     tones = iter(range(TONES))
     drawn = [(line, "plain" if line.dashed else str(next(tones))) for line in lines]
     heights = _apart([y(line.points[-1][1]) for line in lines])
@@ -167,7 +167,7 @@ def _lines(lines: Sequence[Line], x: _Scale, y: _Scale) -> Iterator[Html]:
 
 
 def _apart(heights: Sequence[int]) -> list[int]:
-    """The same order, and no two closer than a line of text."""
+    """Return the heights in the same order, moved so that no two are closer than a line of text."""
     order = sorted(range(len(heights)), key=lambda n: heights[n])
     placed = [heights[n] for n in order]
     for above, below in pairwise(range(len(placed))):
@@ -178,5 +178,5 @@ def _apart(heights: Sequence[int]) -> list[int]:
     return [back[n] - over for n in range(len(heights))]
 
 
-def _text(x: int, y: int, said: str, **attributes: str) -> Html:
-    return element("text", said, x=x, y=y, **attributes)
+def _text(x: int, y: int, content: str, **attributes: str) -> Html:
+    return element("text", content, x=x, y=y, **attributes)

@@ -1,7 +1,7 @@
-"""What AWS charges: list prices of us-east-1 in US dollars, without free tiers and discounts.
+"""The list prices of AWS in us-east-1, in US dollars, without free tiers and discounts.
 
-Noted in November 2026; AWS changes them, and other regions cost up to a third more. Look at the pages before
-you rely on a number, and change it here: `make cost` writes the tables anew.
+As of November 2026; AWS changes them, and other regions cost up to a third more. Check the pages before you
+rely on a number, and change it here: `make cost` regenerates the tables.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _PAGE = "https://aws.amazon.com/{}/pricing/"
 
 @dataclass(frozen=True)
 class Price:
-    """`usd` for `per` units. `monthly`: whether that is for a month rather than for the use itself."""
+    """The price of `per` units. If `monthly`, it is for a month rather than for the use itself."""
 
     service: str
     unit: str

@@ -1,4 +1,4 @@
-"""The sections of bench/RESULTS.md: who measures each, and what a measurement answers."""
+"""The sections of bench/RESULTS.md: the module that measures each, and its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from importlib import import_module
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a section found: its markdown, and the demands that it missed, each in a sentence."""
+class SectionResult:
+    """A section's markdown, and a sentence for each demand that it missed."""
 
     markdown: str
     missed: tuple[str, ...] = ()
@@ -15,14 +15,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Section:
-    """`module` has `measured()`. One that is `on_demand` takes long, and runs only when it is named."""
+    """A section whose `module` has a function `measure`. If `on_demand`, it runs only when named."""
 
     module: str
     on_demand: bool = False
 
-    def measure(self) -> Measured:
-        measured: Callable[[], Measured] = import_module(self.module).measured
-        return measured()
+    def measure(self) -> SectionResult:
+        measure: Callable[[], SectionResult] = import_module(self.module).measure
+        return measure()
 
 
 SECTIONS: Mapping[str, Section] = {
@@ -31,6 +31,6 @@ SECTIONS: Mapping[str, Section] = {
     "nightly": Section("bench.throughput"),
     "backfill": Section("bench.backfill"),
     "polite": Section("bench.rate_limit_coexistence"),
-    "cold": Section("bench.cold"),
+    "cold": Section("bench.cold_start"),
     "memory": Section("bench.memory"),
 }

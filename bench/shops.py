@@ -1,44 +1,43 @@
-"""Shops of several kinds, and the requests of a night of each: the pipeline's, the baseline's, the least.
-
-The first two run for real over counted doubles; the least is worked out.
-"""
+"""A shop whose sessions are all alike, as Stripe and the table hold it before a run."""
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
-from bench.baseline import Baseline
 from bench.meter import MeteredTable
-from bench.night import BATCH, GRACE, MESSAGES_A_REQUEST, MISSING_SHARE, Night, a_sale, stripe_calls, told
-from recon.dynamodb.table import MAX_ACTIONS
-from recon.stripe.source import PAGE_SIZE
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.fake_stripe import FakeStripe, LineSpec
-from testkit.fake_stripe.traffic import RateLimits
-from testkit.world import KEY, World
+from testkit.fake_stripe import FakeStripe, LineSpec, RateLimits, SessionSpec, ShippingSpec
+from testkit.shapes import JsonObject
+from testkit.shop import build_webhook_order
+from testkit.world import KEY, World, wire
 
-# Of each commit: the run's record and the sync state. A run begins, is listed and ends.
-HOT_ITEMS, LIFE_OF_A_RUN, TRANSACTIONAL = 2, 3, 2
-EMBEDDED_LINES = 10  # of a session's line items, in its own answer
+MISSING_SHARE = 0.02
+GRACE = 600
+WEBHOOK_SECONDS = 5  # from a session's creation to its order
 
 
 @dataclass(frozen=True)
-class Shop:
-    """A day of a shop. `missing`: the share of webhooks that were lost; `orders`: of each customer, spread
-    over the day unless they are made `in_a_row`; `lines`: items of each order."""
+class UniformShop:
+    """The sessions of the day before `now` (epoch seconds), evenly spaced.
 
-    name: str
-    sessions: int = 1000
+    `missing` is the share of lost webhooks and `lines` the number of items in an order. Each customer has
+    `orders` sessions, spread over the day unless they are `in_a_row`.
+    """
+
+    sessions: int
     missing: float = MISSING_SHARE
     orders: int = 1
     in_a_row: bool = False
     lines: int = 2
+    name: str = ""
+    now: int = NOW
 
     @property
     def lost(self) -> int:
+        """The number of sessions whose webhook was lost."""
         return round(self.sessions * self.missing)
 
     @property
@@ -46,117 +45,45 @@ class Shop:
         return ceil(self.sessions / self.orders)
 
     def customer(self, n: int) -> int:
+        """Return the number of the customer who bought session `n`."""
         return n // self.orders if self.in_a_row else n % self.customers
 
     def is_lost(self, n: int) -> bool:
+        """Return whether the webhook of session `n` was lost."""
         return bool(self.lost) and n % (self.sessions // self.lost) == 0
 
+    def sales(self) -> Iterator[SessionSpec]:
+        lines = tuple(LineSpec(product_metadata={"sku": f"P-{line}"}) for line in range(self.lines))
+        for n in range(self.sessions):
+            yield SessionSpec(
+                f"cs_live_{n:050}",
+                self.now - GRACE - 60 - n * (DAY - GRACE) // self.sessions,
+                lines=lines,
+                metadata={"userId": f"user-{self.customer(n):08}"},
+                email=f"customer-{n}@example.com",
+                phone="+15550100",
+                shipping=ShippingSpec(),
+            )
 
-@dataclass(frozen=True)
-class Requests:
-    """Of one night. `polls`: what Lambda's poller receives and deletes for the consumer."""
-
-    lists: float = 0
-    fetches: float = 0
-    reads: float = 0
-    writes: float = 0
-    sends: float = 0
-    polls: float = 0
-    read_units: float = 0
-    write_units: float = 0
-
-    @property
-    def aws(self) -> float:
-        """DynamoDB and SQS altogether."""
-        return self.reads + self.writes + self.sends + self.polls
-
-
-def of_the_pipeline(shop: Shop) -> Requests:
-    with told() as log, opened(shop) as (world, metered):
-        night = Night(world, metered, log).run()
-    polls = polls_of(shop.sessions)
-    return Requests(
-        night.stripe_lists,
-        night.stripe_fetches,
-        night.reads,
-        night.transactions,
-        night.queue_requests - polls,
-        polls,
-        night.read_units,
-        night.write_units,
-    )
-
-
-def polls_of(sessions: int) -> int:
-    """Each batch is received and deleted by itself, ten messages a request."""
-    full, rest = divmod(sessions, BATCH)
-    return 2 * (full * ceil(BATCH / MESSAGES_A_REQUEST) + ceil(rest / MESSAGES_A_REQUEST))
-
-
-def of_the_baseline(shop: Shop) -> Requests:
-    with opened(shop) as (world, metered):
-        stripe = world.connect()
-        baseline = Baseline(
-            metered,  # type: ignore[arg-type]  # stands for one
-            TABLE,
-            lambda path, params: stripe.get(path, params, KEY),
-            lambda: int(world.clock()),
-        )
-        baseline(NOW - DAY, NOW - GRACE)
-        lists, fetches = stripe_calls(world)
-    calls = metered.calls
-    return Requests(
-        lists,
-        fetches,
-        calls["query"],
-        calls["put_item"],
-        read_units=metered.reads,
-        write_units=metered.writes,
-    )
+    def webhook_orders(self) -> Iterator[JsonObject]:
+        """Yield the orders that the webhook wrote, as boto3's client takes them."""
+        for n, sale in enumerate(self.sales()):
+            if not self.is_lost(n):
+                yield wire(build_webhook_order(sale, sale.created + WEBHOOK_SECONDS))
 
 
 @contextlib.contextmanager
-def opened(shop: Shop) -> Iterator[tuple[World, MeteredTable]]:
-    """The shop's world, over doubles that count from now on."""
+def open_world(shop: UniformShop) -> Iterator[tuple[World, MeteredTable]]:
+    """Yield a world that holds the shop, and its table, which counts from now on."""
     with FakeStripe(KEY, limits=RateLimits(None, None)) as stripe:
-        metered = MeteredTable(MemoryDynamoDB(), TABLE)
-        metered.add_table(TABLE)
-        world = World(stripe, metered)
+        table = MeteredTable(MemoryDynamoDB(), TABLE)
+        table.add_table(TABLE)
+        stripe.store.add_all(shop.sales())
+        for order in shop.webhook_orders():
+            table.put_item(TableName=TABLE, Item=order)
+        table.reset()
+        world = World(stripe, table)
         try:
-            for n in range(shop.sessions):
-                sell(world, shop, n)
-            metered.reset()
-            yield world, metered
+            yield world, table
         finally:
             world.close()
-
-
-def sell(world: World, shop: Shop, n: int) -> None:
-    user = f"user-{shop.customer(n):08}"
-    lines = tuple(LineSpec(product_metadata={"sku": f"P-{line}"}) for line in range(shop.lines))
-    spec = replace(a_sale(n, shop.sessions), metadata={"userId": user}, lines=lines)
-    world.sells(spec)
-    if not shop.is_lost(n):
-        world.webhook_writes(
-            spec.id, user, spec.created + 5, amount=spec.amount_total, currency=spec.currency
-        )
-
-
-def least(shop: Shop, baseline: Requests) -> Requests:
-    """What the services' limits and this system's promises leave; the reasons are in bench/requests.py.
-
-    An order's size in units is taken from what the baseline was charged for it.
-    """
-    lost, tens = shop.lost, ceil(shop.sessions / MESSAGES_A_REQUEST)
-    commits = ceil((shop.sessions + lost) / (MAX_ACTIONS - HOT_ITEMS))
-    hot_units = TRANSACTIONAL * HOT_ITEMS * (commits + LIFE_OF_A_RUN)
-    return Requests(
-        lists=ceil(shop.sessions / PAGE_SIZE) + 1,
-        fetches=lost,
-        reads=shop.customers + lost + 1,
-        writes=commits + LIFE_OF_A_RUN,
-        sends=tens,
-        polls=2 * tens,
-        read_units=shop.customers + lost + 1,
-        write_units=TRANSACTIONAL * (shop.sessions + baseline.write_units) + hot_units,
-    )

@@ -1,72 +1,73 @@
-"""A shop's ordinary night: the baseline and the pipeline over the same shop, one after the other."""
+"""The section `nightly`: the baseline and the pipeline over the same shop, one after the other."""
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median
 
-from bench.emulated import emulated
+from bench.emulated import describe_emulated_run
+from bench.harness.event_source import WINDOW_SECONDS
+from bench.harness.programs import Report
+from bench.harness.runner import RunMeasurement, measure_baseline, measure_pipeline
+from bench.harness.transports import LATENCY
 from bench.page import number, table
-from bench.sections import Measured
-from bench.stage.mapping import WINDOW_SECONDS
-from bench.stage.programs import Report
-from bench.stage.runner import Played, baseline, pipeline
-from bench.stage.shop import Shop
-from bench.stage.transports import LATENCY
+from bench.sections import SectionResult
+from bench.shops import UniformShop
 from testkit.fake_stripe import RateLimits
 
-SESSIONS, MISSING_EVERY, CONSUMERS = 5_000, 50, 5
+SESSIONS, CONSUMERS = 5_000, 5
 SETTINGS = {"STRIPE_MAX_RPS": "100"}
 TIMES_FASTER = 6.0
 # The pipeline keeps all cores busy, so what else runs on them shows; the baseline mostly sleeps.
 ROUNDS = 3
 
 
-def measured() -> Measured:
-    shops = [Shop(SESSIONS, MISSING_EVERY, int(time.time()) + n) for n in range(ROUNDS + 1)]
-    plain = baseline(shops[0], _limits(), SETTINGS)
-    rounds = [pipeline(shop, _limits(), SETTINGS, CONSUMERS) for shop in shops[1:]]
-    rounds.sort(key=lambda played: played.seconds)
+def measure() -> SectionResult:
+    shops = [UniformShop(SESSIONS, now=int(time.time()) + n) for n in range(ROUNDS + 1)]
+    plain = measure_baseline(shops[0], _limits(), SETTINGS)
+    rounds = [measure_pipeline(shop, _limits(), SETTINGS, CONSUMERS) for shop in shops[1:]]
+    rounds.sort(key=lambda measurement: measurement.seconds)
     faster = plain.seconds / rounds[ROUNDS // 2].seconds
     demand = (
         f"the pipeline is at least {TIMES_FASTER:g} times as fast as the baseline; it is {faster:.1f} times"
     )
-    return Measured(
-        "\n".join([written(plain, rounds, faster), emulated()]),
+    return SectionResult(
+        "\n".join([render(plain, rounds, faster), describe_emulated_run()]),
         () if faster >= TIMES_FASTER else (demand,),
     )
 
 
-def written(plain: Played, rounds: Sequence[Played], faster: float) -> str:
+def render(plain: RunMeasurement, rounds: Sequence[RunMeasurement], faster: float) -> str:
     ours = rounds[ROUNDS // 2]
-    spread = ", ".join(f"{played.seconds:.1f}" for played in rounds)
-    missing, rps, load = SESSIONS // MISSING_EVERY, SETTINGS["STRIPE_MAX_RPS"], os.getloadavg()[0]
-    lay = f"{mean(ours.waited):.1f} s (median {median(ours.waited):.1f}, at most {max(ours.waited):.1f})"
+    spread = ", ".join(f"{measurement.seconds:.1f}" for measurement in rounds)
+    missing, rps, load = UniformShop(SESSIONS).lost, SETTINGS["STRIPE_MAX_RPS"], os.getloadavg()[0]
+    waits = ours.queue_seconds
+    lay = f"{mean(waits):.1f} s (median {median(waits):.1f}, at most {max(waits):.1f})"
     return f"""{number(SESSIONS)} sessions, {missing} of them without an order, {CONSUMERS} consumers,
 {rps} Stripe requests a second at most on both sides; {latencies()}.
 All processes are warm. All tables were checked afterwards: every session has exactly one order, and every
 counter is exact.
 
-{compared(plain, ours)}
+{comparison_table(plain, ours)}
 **{faster:.1f} times as fast** (demanded: {TIMES_FASTER:g}), by the median of {ROUNDS} rounds: {spread} s.
-The load of the machine was {load:.1f} in the last minute. What is not of this bench slows the pipeline,
-which uses all cores, more than the baseline, which sleeps.
+The load of the machine was {load:.1f} in the last minute. Other programs slow the pipeline, which
+uses all cores, more than the baseline, which mostly waits.
 
-Where the time goes, in seconds in which at least one such call was waited for:
+Where the time goes, in seconds in which at least one such call was pending:
 
-{where_it_goes(plain, ours)}
-The last message was sent after {ours.sent_after:.1f} s. A message lay in the queue for {lay}, the
+{time_table(plain, ours)}
+The last message was sent after {ours.sent_after:.1f} s. A message waited in the queue for {lay}, the
 batching window of {WINDOW_SECONDS:g} s included.
 """
 
 
-def compared(plain: Played, ours: Played) -> str:
+def comparison_table(plain: RunMeasurement, ours: RunMeasurement) -> str:
     rows = [
         ("seconds, end to end", f"{plain.seconds:.1f}", f"{ours.seconds:.1f}"),
         ("sessions a second", *(number(SESSIONS / one.seconds) for one in (plain, ours))),
         ("requests to Stripe", *(number(one.stripe.total()) for one in (plain, ours))),
         ("requests to DynamoDB", *(number(_calls(one, "dynamodb")) for one in (plain, ours))),
-        ("requests to SQS, without Lambda's own", *(number(_calls(one, "sqs")) for one in (plain, ours))),
+        ("requests to SQS, without those of Lambda", *(number(_calls(one, "sqs")) for one in (plain, ours))),
         ("CPU seconds of the programs", *(f"{_cpu(one):.1f}" for one in (plain, ours))),
         (
             "CPU seconds of the services, on the same cores",
@@ -76,8 +77,8 @@ def compared(plain: Played, ours: Played) -> str:
     return table(("", "baseline", "pipeline"), rows)
 
 
-def where_it_goes(plain: Played, ours: Played) -> str:
-    """A consumer is the mean of all. What overlaps counts in each of its rows."""
+def time_table(plain: RunMeasurement, ours: RunMeasurement) -> str:
+    """Return where the time goes; a consumer is the mean of all, and overlapping calls count in each row."""
     groups = [
         [report for report in one.reports if report.role == role]
         for one, role in ((plain, "baseline"), (ours, "producer"), (ours, "consumer"))
@@ -108,12 +109,12 @@ def _limits() -> RateLimits:
     return RateLimits(per_second=None, per_endpoint=None)
 
 
-def _calls(played: Played, service: str) -> int:
-    return sum(count for name, count in played.calls.items() if name.startswith(f"{service}."))
+def _calls(measurement: RunMeasurement, service: str) -> int:
+    return sum(count for name, count in measurement.calls.items() if name.startswith(f"{service}."))
 
 
-def _cpu(played: Played) -> float:
-    return sum(report.cpu for report in played.reports)
+def _cpu(measurement: RunMeasurement) -> float:
+    return sum(report.cpu for report in measurement.reports)
 
 
 def latencies() -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from bench.growth.grid import CONSUMERS, SIZES, Grid, Grown, by_consumers, by_sessions
 from bench.page import number
-from bench.plot import Axis, Line, Plot, svg
+from bench.plot import Axis, Plot, Series, svg
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _MINUTE, _HOUR = 60, 3600
 
 
-def lasting(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.3g} s"
     return f"{seconds / _MINUTE:.3g} min" if seconds < _HOUR else f"{seconds / _HOUR:.3g} h"
@@ -20,7 +20,7 @@ def lasting(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the four that grow. `linear`: twice the sessions, or half the consumers, should double it."""
+    """One quantity to plot. If `linear`, twice the sessions or half the consumers should double it."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ FIGURES = (
     Figure(
         "time",
         "How long a night takes",
-        Axis("time", log=True, ticks=(10, _MINUTE, 600, _HOUR, 6 * _HOUR), say=lasting),
+        Axis("time", log=True, ticks=(10, _MINUTE, 600, _HOUR, 6 * _HOUR), format=duration),
         lambda night: night.tally.seconds,
         linear=True,
     ),
@@ -46,7 +46,7 @@ FIGURES = (
     Figure(
         "cost",
         "What a night costs",
-        Axis("US dollars for 1,000 sessions", say=lambda dollars: f"${dollars:.3g}"),
+        Axis("US dollars for 1,000 sessions", format=lambda dollars: f"${dollars:.3g}"),
         lambda night: 1000 * night.cost / night.sessions,
     ),
     Figure(
@@ -60,8 +60,8 @@ OVER_CONSUMERS = Axis("consumers at a time", log=True, ticks=CONSUMERS)
 OVER_SESSIONS = Axis("sessions", log=True)
 
 
-def drawn(grid: Grid) -> Iterator[tuple[Path, str]]:
-    """Each file and what it holds."""
+def draw_plots(grid: Grid) -> Iterator[tuple[Path, str]]:
+    """Yield each file and its content."""
     for figure in FIGURES:
         for plot in (over_consumers(figure, grid), over_sessions(figure, grid)):
             yield DOCS / f"{plot.name}.svg", svg(plot) + "\n"
@@ -69,7 +69,7 @@ def drawn(grid: Grid) -> Iterator[tuple[Path, str]]:
 
 def over_consumers(figure: Figure, grid: Grid) -> Plot:
     lines = [
-        Line(
+        Series(
             f"{number(sessions)} sessions",
             [(night.consumers, figure.of(night)) for night in by_consumers(grid, sessions)],
         )
@@ -77,13 +77,13 @@ def over_consumers(figure: Figure, grid: Grid) -> Plot:
     ]
     if figure.linear:
         first = figure.of(grid[SIZES[-1], 1])
-        lines.append(Line("if it were linear", [(n, first / n) for n in CONSUMERS], dashed=True))
+        lines.append(Series("if it were linear", [(n, first / n) for n in CONSUMERS], dashed=True))
     return _plot(figure, "consumers", OVER_CONSUMERS, lines)
 
 
 def over_sessions(figure: Figure, grid: Grid) -> Plot:
     lines = [
-        Line(
+        Series(
             f"{consumers} consumer{'s' * (consumers > 1)}",
             [(night.sessions, figure.of(night)) for night in by_sessions(grid, consumers)],
         )
@@ -92,10 +92,10 @@ def over_sessions(figure: Figure, grid: Grid) -> Plot:
     if figure.linear:
         last = grid[SIZES[-1], CONSUMERS[0]]
         lines.append(
-            Line("if it were linear", [(n, figure.of(last) * n / SIZES[-1]) for n in SIZES], dashed=True)
+            Series("if it were linear", [(n, figure.of(last) * n / SIZES[-1]) for n in SIZES], dashed=True)
         )
     return _plot(figure, "sessions", OVER_SESSIONS, lines)
 
 
-def _plot(figure: Figure, over: str, x: Axis, lines: list[Line]) -> Plot:
+def _plot(figure: Figure, over: str, x: Axis, lines: list[Series]) -> Plot:
     return Plot(f"growth-{figure.name}-by-{over}", f"{figure.title}, by {over}", x, figure.axis, lines)

@@ -1,4 +1,4 @@
-"""The model beside what was measured: real processes and real time, at sizes that can be waited for."""
+"""The model compared with measurements: real processes in real time, at sizes that take minutes."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,13 +9,13 @@ from random import Random
 from bench.growth.contention import Contention
 from bench.growth.night import Night
 from bench.growth.site import Site, Tally
-from bench.growth.trace import Trace, traced
+from bench.growth.trace import Trace, record_trace
+from bench.harness.runner import measure_pipeline
+from bench.harness.transports import LATENCY
 from bench.model import COMMITS, STRIPE_RPS
-from bench.night import BATCH, MISSING_SHARE
+from bench.night import BATCH
 from bench.page import number, table
-from bench.stage.runner import pipeline
-from bench.stage.shop import Shop
-from bench.stage.transports import LATENCY
+from bench.shops import UniformShop
 from testkit.fake_stripe import RateLimits
 
 CONSUMERS = (1, 2, 5)
@@ -34,8 +34,8 @@ LOCAL: Mapping[str, float] = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One real night; `conflicts`: how often transactions met at an item."""
+class RealNight:
+    """One measured night; `conflicts` counts transactions that met at an item."""
 
     sessions: int
     consumers: int
@@ -47,21 +47,21 @@ class Measured:
 
 @dataclass(frozen=True)
 class Checked:
-    real: Measured
+    real: RealNight
     modelled: Tally
 
 
-def checked() -> Iterator[Checked]:
-    small, large = traced(FITTED), traced(PREDICTED)
+def check_model() -> Iterator[Checked]:
+    small, large = record_trace(FITTED), record_trace(PREDICTED)
     for consumers in CONSUMERS:
-        fitted = measured(FITTED, consumers)
-        site = site_of(fitted, small)
-        yield Checked(fitted, simulated(site, small))
-        yield Checked(measured(PREDICTED, consumers), simulated(site, large))
+        fitted = measure(FITTED, consumers)
+        site = fit_site(fitted, small)
+        yield Checked(fitted, simulate(site, small))
+        yield Checked(measure(PREDICTED, consumers), simulate(site, large))
 
 
 def bare(consumers: int) -> Site:
-    """The transports that real nights are measured over, on a machine that computes in no time."""
+    """Return a site with the transports of a measured night, and with a machine that computes in no time."""
     return Site(
         consumers,
         LOCAL,
@@ -74,10 +74,10 @@ def bare(consumers: int) -> Site:
     )
 
 
-def site_of(real: Measured, trace: Trace) -> Site:
-    """With the machine that a night was measured on: it computed in what the model's own waits leave."""
+def fit_site(real: RealNight, trace: Trace) -> Site:
+    """Return the site of a measured night: its computing time is what the model's waits do not explain."""
     site = bare(real.consumers)
-    waits = simulated(site, trace)
+    waits = simulate(site, trace)
     batches = ceil(real.sessions / BATCH)
     return replace(
         site,
@@ -86,24 +86,26 @@ def site_of(real: Measured, trace: Trace) -> Site:
     )
 
 
-def simulated(site: Site, trace: Trace) -> Tally:
+def simulate(site: Site, trace: Trace) -> Tally:
     return Night(site, trace, Random(SEED)).run()  # noqa: S311 - for the jitter of retries
 
 
-def measured(sessions: int, consumers: int) -> Measured:
-    """With the counters' item as on AWS."""
+def measure(sessions: int, consumers: int) -> RealNight:
+    """Measure a night in which the counters' item conflicts as on AWS."""
     contention = Contention(HOLD)
-    shop = Shop(sessions, round(1 / MISSING_SHARE), int(time.time()))
+    shop = UniformShop(sessions, now=int(time.time()))
     settings = {"STRIPE_MAX_RPS": str(STRIPE_RPS)}
-    played = pipeline(shop, RateLimits(None, None), settings, consumers, beside=contention.enters)
-    batches = played.of("consumer", lambda report: report.invocations)
-    return Measured(
+    measurement = measure_pipeline(
+        shop, RateLimits(None, None), settings, consumers, background=contention.enters
+    )
+    batches = measurement.total("consumer", lambda report: report.invocations)
+    return RealNight(
         sessions,
         consumers,
-        played.seconds,
+        measurement.seconds,
         contention.conflicts,
-        played.of("consumer", lambda report: report.busy) / batches,
-        played.sent_after,
+        measurement.total("consumer", lambda report: report.busy) / batches,
+        measurement.sent_after,
     )
 
 

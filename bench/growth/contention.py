@@ -1,7 +1,7 @@
-"""An item that takes one transaction at a time, in real time: what the doubles by themselves do not know.
+"""An item that takes one transaction at a time, which the in-memory doubles do not simulate.
 
-They answer each request whole, so no two transactions ever meet in them. On AWS a transaction holds its items
-from its first phase to its second, and another one that comes meanwhile is cancelled.
+They handle each request whole, so no two transactions ever meet in them. On AWS a transaction holds its items
+from its first phase to its second, and a second transaction in between is cancelled.
 https://www.usenix.org/conference/atc23/presentation/idziorek
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Lock
 from typing import Any
 
-from bench.stage.stage import Stage
+from bench.harness.harness import Harness
 from testkit.doubles.faults import ClientCall, Fault, Faulty, conflict
 
-type Key = tuple[str, str]
+type LockedKey = tuple[str, str]
 
 
 class Contention:
@@ -23,7 +23,7 @@ class Contention:
         self._hold = hold
         self._clock = clock
         self._lock = Lock()
-        self._held_until: dict[Key, float] = {}
+        self._held_until: dict[LockedKey, float] = {}
         self.conflicts = 0
 
     def __call__(self, call: ClientCall) -> Fault | None:
@@ -39,12 +39,12 @@ class Contention:
             self._held_until |= dict.fromkeys(keys, now + self._hold)
         return None
 
-    def enters(self, stage: Stage, _: Event) -> None:
-        """Before the table of a stage: for what goes on beside its pipeline."""
-        stage.cloud.dynamodb = Faulty(stage.cloud.dynamodb, self)  # type: ignore[assignment]  # in its place
+    def enters(self, harness: Harness, _: Event) -> None:
+        """Put the contention in front of the harness's table."""
+        harness.cloud.dynamodb = Faulty(harness.cloud.dynamodb, self)  # type: ignore[assignment]  # in its place
 
 
-def _keys(actions: Iterator[Mapping[str, Mapping[str, Any]]]) -> Iterator[Key]:
+def _keys(actions: Iterator[Mapping[str, Mapping[str, Any]]]) -> Iterator[LockedKey]:
     for action in actions:
         [body] = action.values()
         at = body.get("Item") or body["Key"]

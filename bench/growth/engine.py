@@ -1,4 +1,4 @@
-"""Time that passes only when somebody waits: processes are generators that yield how long, in seconds."""
+"""Discrete-event simulation: processes are generators that yield how many seconds they wait."""
 
 from collections.abc import Generator
 from heapq import heappop, heappush
@@ -7,9 +7,9 @@ type Process = Generator[float | None]
 
 
 class Simulation:
-    """Runs its processes in the order of their time, and at the same moment in that of their coming.
+    """Runs processes in the order of their time, and in the order of their start at equal times.
 
-    A process that yields None sleeps until somebody calls `wake`.
+    A process that yields None sleeps until `wake` is called.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Simulation:
             self.start(process)
 
     def run(self) -> None:
-        """Until no process has a turn left."""
+        """Run until no process is due."""
         while self._turns:
             self.now, _, process = heappop(self._turns)
             try:

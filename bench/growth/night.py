@@ -1,8 +1,8 @@
-"""A night in simulated time: the producer of the trace, and so many consumers beside it.
+"""A night in simulated time: the producer of a trace, with a number of consumers.
 
-What the functions ask for is the trace's; how long it takes, and what they do to each other, is worked out
-here: one pace of Stripe for all, one item of counters that takes a transaction at a time, one partition of
-outcomes that takes so many units a second, and retries as recon/retry.py says.
+The trace says what the functions request. This module works out how long that takes and how the functions
+affect each other: one rate of Stripe for all, one item of counters that takes one transaction at a time, one
+partition of outcomes with a limit of units a second, and the retries of recon/retry.py.
 """
 
 from collections.abc import Generator
@@ -15,12 +15,12 @@ from bench.growth.site import (
     FIRST_WAIT,
     LONGEST_WAIT,
     POLL_SECONDS,
-    WINDOW_SECONDS,
     Pace,
     Site,
     Tally,
 )
 from bench.growth.trace import Step, Trace
+from bench.harness.event_source import WINDOW_SECONDS
 from bench.model import OUTCOME_UNITS
 from bench.night import BATCH, MESSAGES_A_REQUEST
 from consumer.lambda_function import THREADS as CONSUMER_THREADS
@@ -29,7 +29,7 @@ from recon.retry import TRANSACTION_ATTEMPTS, backoff_seconds
 
 
 class Night:
-    """`rng` draws the jitter of retries."""
+    """A simulated night. `rng` draws the jitter of retries."""
 
     def __init__(self, site: Site, trace: Trace, rng: Random) -> None:
         self.tally = Tally()
@@ -99,7 +99,7 @@ class Night:
             cold = 0.0
 
     def _receive(self) -> Generator[float | None, None, int]:
-        """Ten at a time until the batch is full, or the window over that begins with its first message."""
+        """Receive ten at a time until the batch is full or a window after its first message is over."""
         taken, ends = 0, inf
         while taken < BATCH and self._simulation.now < ends:
             if now := min(MESSAGES_A_REQUEST, BATCH - taken, self._fresh):
@@ -114,7 +114,7 @@ class Night:
         return taken
 
     def _batch(self, sessions: int, pace: Pace, commits: int) -> Process:
-        """What was received before is committed session by session."""
+        """Process a batch; redelivered sessions are committed one by one."""
         site, lost = self._site, self._lost(sessions)
         self.tally.reads += 1 + sessions
         yield self._takes("batch_get_item") + ceil(sessions / CONSUMER_THREADS) * self._takes("query")
@@ -131,7 +131,7 @@ class Night:
         yield self._trace.gets * self._takes("get_item")
 
     def _lost(self, sessions: int) -> int:
-        """Evenly among them."""
+        """Return how many of these sessions lost their order, evenly among all."""
         before, self._seen = self._seen, self._seen + sessions
         return int(self._seen * self._site.missing) - int(before * self._site.missing)
 
@@ -151,7 +151,7 @@ class Night:
     # What they share
 
     def _commit(self, sessions: int, lost: int) -> Generator[float | None, None, bool]:
-        """Whether it succeeded within the attempts of one invocation."""
+        """Return whether a commit succeeded within the attempts of one invocation."""
         for attempt in range(TRANSACTION_ATTEMPTS):
             if lost:
                 self.tally.reads += lost
@@ -170,8 +170,8 @@ class Night:
             self.tally.conflicts += 1
             return False
         # What a second leaves unused is kept no longer: DynamoDB promises none of it.
-        grown = self._units + (now - self._units_at) * site.partition_units
-        self._units, self._units_at = min(grown, site.partition_units), now
+        available = self._units + (now - self._units_at) * site.partition_units
+        self._units, self._units_at = min(available, site.partition_units), now
         if self._units < sessions * OUTCOME_UNITS:
             self.tally.throttled += 1
             return False
@@ -180,6 +180,6 @@ class Night:
         return True
 
     def _takes(self, call: str) -> float:
-        """No two calls take exactly as long: what begins together would meet at the counters for ever."""
+        """Return a call's seconds with some variation, so that simultaneous calls do not conflict forever."""
         vary = 1 + self._site.spread * (2 * self._rng.random() - 1)
         return self._site.seconds[call] * vary

@@ -1,17 +1,18 @@
-"""What a simulated night takes for granted, and what it comes to."""
+"""The assumptions of a simulated night, and its results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.harness.event_source import LEAST_CONCURRENCY
 from bench.model import COMMITS, CONCURRENCY, PARTITION_UNITS, STRIPE_RPS
-from bench.night import COLD_START_SECONDS, MEMORY_GB, MISSING_SHARE, SECONDS
+from bench.night import COLD_START_SECONDS, MEMORY_GB, SECONDS
+from bench.shops import MISSING_SHARE
 
 # Seconds of a core that `make bench ARGS=nightly` measures, and how much of one a function of 256 MB has:
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 CPU_OF_A_BATCH, CPU_OF_A_LISTED = 0.03, 0.0002
 CORE_SHARE = MEMORY_GB * 1024 / 1769
-# As infra/template.yaml says; a test holds them to it.
-WINDOW_SECONDS, BACKOFF_BASE, LEAST_CONCURRENCY = 1.0, 30, 2
+BACKOFF_BASE = 30  # as in infra/template.yaml; a test compares them
 POLL_SECONDS = 0.1  # between looks of a poller that waits for the rest of its batch
 # Of tenacity's random exponential wait in recon/dynamodb/table.py.
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0
@@ -19,9 +20,12 @@ FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0
 
 @dataclass(frozen=True)
 class Site:
-    """`seconds` of one call of each kind; `poll` those of a receive or a delete; `hold` those in which a
-    transaction keeps others from the counters. A consumer computes `computing` seconds a batch, the producer
-    `computing_listed` a session. `spread`: how much calls differ, as a share."""
+    """The assumptions of a night.
+
+    `seconds` is the time of one call of each kind, `poll` that of a receive or a delete, and `hold` that in
+    which a transaction locks the counters. A consumer computes for `computing` seconds a batch, the producer
+    for `computing_listed` a session. `spread` is the share by which calls differ.
+    """
 
     consumers: int = CONCURRENCY
     seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
@@ -37,15 +41,18 @@ class Site:
 
     @property
     def pace(self) -> float:
-        """Requests to Stripe a second of each consumer; the mapping's least concurrency is two."""
+        """The requests to Stripe a second of each consumer; the mapping's least concurrency is two."""
         return self.stripe_rps / max(LEAST_CONCURRENCY, self.consumers)
 
 
 @dataclass
 class Tally:
-    """What a night took. `seconds` until the last outcome is written; `listed_after` until the last message
-    is sent; `producing` and `consuming`: seconds of all invocations; `conflicts` and `throttled` are tries of
-    a commit, and `came_back` sessions whose batch gave up."""
+    """The results of a night.
+
+    `seconds` is the time until the last outcome, `listed_after` that until the last message is sent.
+    `producing` and `consuming` sum the seconds of all invocations. `conflicts` and `throttled` count
+    failed commits, and `came_back` the sessions that were delivered again.
+    """
 
     seconds: float = 0.0
     listed_after: float = 0.0
@@ -72,13 +79,13 @@ class Tally:
 
 @dataclass
 class Pace:
-    """Stripe's, of one consumer: evenly spaced, as recon/stripe/rate_limiter.py does it."""
+    """The rate limiter of one consumer: evenly spaced requests, as in recon/stripe/rate_limiter.py."""
 
     per_second: float
     turn: float = 0.0
 
     def wait(self, now: float, requests: int) -> float:
-        """Seconds until the last of so many requests has its turn."""
+        """Return the seconds until the last of these requests may be sent."""
         last = max(self.turn, now) + (requests - 1) / self.per_second
         self.turn = last + 1 / self.per_second
         return last - now

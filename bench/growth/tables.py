@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-from bench.growth.charts import lasting
+from bench.growth.charts import duration
 from bench.growth.grid import SIZES, Grid, Grown, by_consumers
 from bench.growth.site import CORE_SHARE, CPU_OF_A_BATCH, Site
 from bench.page import number, table
 
 
 def grid_table(grid: Grid) -> str:
-    """How long each night takes, and at the largest what it waits for."""
+    """Return the duration of each night and, for the largest size, its limits."""
     rows = [
         (
             str(night.consumers),
-            *(lasting(grid[sessions, night.consumers].tally.seconds) for sessions in SIZES),
+            *(duration(grid[sessions, night.consumers].tally.seconds) for sessions in SIZES),
             *_speed(night),
         )
         for night in by_consumers(grid, SIZES[-1])
@@ -40,8 +40,8 @@ def _speed(night: Grown) -> tuple[str, ...]:
     )
 
 
-def assumed() -> str:
-    """What the model takes for granted, from the code that it uses."""
+def assumptions_table() -> str:
+    """Return the model's assumptions, from the values that it uses."""
     site = Site()
     rows = [
         ("answers of Stripe", _ms(site.seconds["stripe"])),

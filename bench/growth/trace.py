@@ -1,4 +1,4 @@
-"""What the real functions ask for, in which order: the model repeats it, and knows them by nothing else."""
+"""Records which requests the real functions make, in order, for the model to repeat."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,8 +8,8 @@ from math import ceil
 from threading import Lock
 from typing import Any
 
-from bench.night import BATCH, told
-from bench.shops import Shop, opened
+from bench.night import BATCH, capture_log
+from bench.shops import UniformShop, open_world
 from recon.domain.stripe_objects import Json
 from testkit.world import SCHEDULED, World
 
@@ -21,8 +21,10 @@ LONG_ENOUGH = 0.005  # seconds
 
 @dataclass(frozen=True)
 class Step:
-    """A stretch of an invocation of the producer up to a transaction: so many requests of each kind, then so
-    many messages in the queue. `begins`: with an invocation; `abreast`: requests to Stripe at a time."""
+    """A part of a producer's invocation up to a transaction: its requests of each kind, then its messages.
+
+    `begins` marks the first step of an invocation; `abreast` is the number of concurrent requests to Stripe.
+    """
 
     begins: bool
     stripe: int
@@ -34,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """`steps` of a night's producer; `gets`: what a batch of the consumer reads after its commit."""
+    """The `steps` of a night's producer, and the number of `gets` after the commit of a consumer's batch."""
 
     steps: tuple[Step, ...]
     gets: int
@@ -42,7 +44,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Note:
-    """A call of DynamoDB or SQS, and what was asked of Stripe since the transaction before it."""
+    """A call of DynamoDB or SQS, with the requests to Stripe since the previous transaction."""
 
     method: str
     messages: int
@@ -50,8 +52,8 @@ class Note:
     abreast: int
 
 
-class Asked:
-    """Requests to Stripe: how many, and how many at a time. Each lasts long enough to meet the others."""
+class RequestCounter:
+    """Counts requests to Stripe and how many of them overlap; each lasts long enough to overlap."""
 
     def __init__(self, get: Get) -> None:
         self._get = get
@@ -75,36 +77,36 @@ class Asked:
         self.count = self.abreast = 0
 
 
-class Noting:
-    """A client whose calls are noted in order."""
+class CallRecorder:
+    """A client that records its calls in order."""
 
-    def __init__(self, client: Any, notes: list[Note], asked: Asked) -> None:  # noqa: ANN401 - any client
+    def __init__(self, client: Any, notes: list[Note], counter: RequestCounter) -> None:  # noqa: ANN401 - any client
         self._client = client
         self._notes = notes
-        self._asked = asked
+        self._asked = counter
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any method
         method = getattr(self._client, name)
 
-        def noted(**request: Any) -> Any:  # noqa: ANN401 - boto3's arguments and answer
+        def call(**request: Any) -> Any:  # noqa: ANN401 - boto3's arguments and answer
             messages = len(request.get("Entries", ()))
             self._notes.append(Note(name, messages, self._asked.count, self._asked.abreast))
             if name == COMMIT:
                 self._asked.forget()
             return method(**request)
 
-        return noted
+        return call
 
 
-def traced(sessions: int) -> Trace:
-    """The real functions over doubles, through a night of so many sessions."""
-    with told(), opened(Shop("traced", sessions)) as (world, _):
+def record_trace(sessions: int) -> Trace:
+    """Run the real functions over doubles through a night of that many sessions."""
+    with capture_log(), open_world(UniformShop(sessions)) as (world, _):
         notes: list[Note] = []
         stripe = world.connect()
-        asked = Asked(stripe.get)
-        stripe.get = asked  # type: ignore[method-assign]  # in its place
+        counter = RequestCounter(stripe.get)
+        stripe.get = counter  # type: ignore[method-assign]  # in its place
         for name in ("sqs", "dynamodb"):
-            setattr(world, name, Noting(getattr(world, name), notes, asked))
+            setattr(world, name, CallRecorder(getattr(world, name), notes, counter))
         steps: list[Step] = []
         for event in _invocations(world):
             notes.clear()
@@ -122,7 +124,7 @@ def _invocations(world: World) -> Iterator[object]:
 
 
 def _steps(notes: Sequence[Note]) -> Iterator[Step]:
-    """Of one invocation; what it reads after its last transaction ends it."""
+    """Yield the steps of one invocation; requests after its last transaction belong to none."""
     start = 0
     for end, note in enumerate(notes):
         if note.method == COMMIT:
@@ -133,8 +135,8 @@ def _steps(notes: Sequence[Note]) -> Iterator[Step]:
             start = end + 1
 
 
-def stretched(trace: Trace, sessions: int) -> Trace:
-    """The trace of a larger night: the invocations between its first and its last again and again."""
+def stretch(trace: Trace, sessions: int) -> Trace:
+    """Return the trace of a larger night: repeat the invocations between the first and the last."""
     first, *full, last = _by_invocation(trace.steps)
     rest = sessions - _messages([*first, *last])
     more: list[Step] = []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cold_start import shop
-from bench.functions import RUNTIME, Built
+from bench.cold_start import open_starter
+from bench.functions import RUNTIME, BuiltFunctions
 from infra import build as builder
 from infra.build import FUNCTIONS, ROOT, SHARED, UNZIPPED_LIMIT, ZIPPED_LIMIT, BuildError, BuildOptions
 
@@ -57,8 +57,8 @@ def imports(task_roots, runtime):
     """Return the packages that each function has imported after its first event."""
     folders = (task_roots / "producer", task_roots / "consumer", runtime)
     packages = {path.name.partition(".")[0] for folder in folders for path in folder.iterdir()}
-    with shop(Built({name: task_roots / name for name in FUNCTIONS}, runtime)) as start:
-        answered = {name: start(name).answered.modules for name in FUNCTIONS}
+    with open_starter(BuiltFunctions({name: task_roots / name for name in FUNCTIONS}, runtime)) as starter:
+        answered = {name: starter.start(name).answered.modules for name in FUNCTIONS}
     return {name: packages.intersection(modules) - {name, SHARED} for name, modules in answered.items()}
 
 

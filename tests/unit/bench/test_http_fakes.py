@@ -1,4 +1,4 @@
-"""The services of the benchmarks' functions: what boto3 sends them and reads from them."""
+"""The HTTP fakes of AWS, called with boto3."""
 
 import json
 
@@ -6,67 +6,57 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from bench.http_fakes import BATCH, Services, served
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from testkit.builders import RUN, TABLE
 from testkit.world import wire
 
 KEYS = {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
+ACCESS = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
 
 
 @pytest.fixture
 def services():
-    return Services()
+    return HttpFakes()
 
 
 @pytest.fixture
 def client(services):
-    with served(services) as url:
-        made = []
+    clients = []
 
-        def client(name):
-            config = Config(retries={"total_max_attempts": 1})
-            access = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
-            made.append(boto3.Session(**access).client(name, endpoint_url=url, config=config))
-            return made[-1]
+    def make_client(name):
+        config = Config(retries={"total_max_attempts": 1})
+        clients.append(boto3.Session(**ACCESS).client(name, endpoint_url=url, config=config))
+        return clients[-1]
 
-        yield client
-        for each in made:
+    with serve(services) as url:
+        yield make_client
+        for each in clients:
             each.close()
 
 
-def test_the_table_is_read_and_written(client, services):
+def test_table_is_read_and_written(client, services):
     dynamodb = client("dynamodb")
     dynamodb.put_item(TableName=TABLE, Item=wire({**KEYS, "enqueued": 3}))
     assert dynamodb.get_item(TableName=TABLE, Key=wire(KEYS))["Item"]["enqueued"] == {"N": "3"}
-    services.must_show(enqueued=3)
+    services.check_run(enqueued=3)
     with pytest.raises(RuntimeError, match="the run must have"):
-        services.must_show(enqueued=4)
+        services.check_run(enqueued=4)
 
 
-def test_a_transaction_that_is_cancelled_tells_its_reasons(client):
-    dynamodb = client("dynamodb")
-    put = {"TableName": TABLE, "Item": wire(KEYS), "ConditionExpression": "attribute_exists(PK)"}
-    with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as raised:
-        dynamodb.transact_write_items(TransactItems=[{"Put": put}])
-    assert [reason["Code"] for reason in raised.value.response["CancellationReasons"]] == [
-        "ConditionalCheckFailed"
-    ]
-
-
-def test_the_queue_counts_and_keeps_the_last_batch(client, services):
-    counted = []
-    services.on_sent = counted.append
+def test_queue_counts_messages_and_keeps_the_last_batch(client, services):
+    counts = []
+    services.on_sent = counts.append
     for start in range(0, 40, 10):
         entries = [{"Id": str(n), "MessageBody": f"body {n}"} for n in range(start, start + 10)]
         answer = client("sqs").send_message_batch(QueueUrl="http://queue", Entries=entries)
         assert len(answer["Successful"]) == 10
-    assert counted == [10, 20, 30, 40]
-    assert [record["body"] for record in services.event()["Records"]] == [
-        f"body {n}" for n in range(40 - BATCH, 40)
-    ]
+    assert counts == [10, 20, 30, 40]
+    bodies = [record["body"] for record in services.batch_event()["Records"]]
+    assert bodies == [f"body {n}" for n in range(40 - BATCH, 40)]
 
 
-def test_what_the_producer_sends_itself_is_kept(client, services):
+def test_producers_own_event_is_kept(client, services):
     payload = json.dumps({"hop": 1})
     answer = client("lambda").invoke(FunctionName="bench", InvocationType="Event", Payload=payload)
     assert (answer["StatusCode"], list(services.hops)) == (202, [{"hop": 1}])

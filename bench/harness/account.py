@@ -1,4 +1,4 @@
-"""The fake Stripe without its sockets: a target in, a status and a body out, behind Stripe's own limits."""
+"""A Stripe account without sockets: takes a target, returns a status and a body, and limits the rate."""
 
 import json
 import threading
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 OK, THROTTLED = 200, 429
 
 
-class Account:
-    """`limits` in requests a second, as Stripe limits an account. `counts`: answers by endpoint and status.
-    Thread-safe."""
+class StripeAccount:
+    """A thread-safe account. `counts` are its responses by endpoint and status."""
 
     def __init__(self, limits: RateLimits) -> None:
         self.store = Store()
@@ -27,8 +26,8 @@ class Account:
         self._limits = limits
         self._counting = threading.Lock()
 
-    def answers(self, target: str) -> tuple[int, bytes]:
-        """`target` is the path and the query of a GET."""
+    def handle(self, target: str) -> tuple[int, bytes]:
+        """Return the status and body of a GET; `target` is its path and query."""
         url = urlsplit(target)
         request = understand("GET", url.path, url.query)
         try:

@@ -1,7 +1,7 @@
-"""What stands in for HTTP under botocore and Stripe's library: it waits as long as the service would take.
+"""Transports below botocore and Stripe's library that take as long as the real service.
 
-Everything above stays as it is: botocore and Stripe's library write their requests, sign them and parse the
-answers, and their own retries see what comes back. So their CPU time counts as the program's.
+Everything above is unchanged: both libraries build, sign and parse their requests and retry as usual, so
+their CPU time counts as the program's.
 """
 
 import time
@@ -14,7 +14,7 @@ import stripe
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.session import Session
 
-from bench.stage.wire import Frame
+from bench.harness.framing import Frame
 
 # Seconds of one answer, of services in the same region and of Stripe from there.
 LATENCY: Mapping[str, float] = {"dynamodb": 0.005, "sqs": 0.010, "lambda": 0.010, "stripe": 0.100}
@@ -24,8 +24,8 @@ _SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs"}
 
 
 @dataclass(frozen=True)
-class Wait:
-    """One call that was waited for, in seconds of the monotonic clock."""
+class TimedCall:
+    """One call, with its times on the monotonic clock."""
 
     name: str
     began: float
@@ -33,30 +33,30 @@ class Wait:
 
 
 @dataclass
-class Slow:
-    """Asks, and answers no sooner than the service would. What the answer itself took counts towards it.
+class DelayedTransport:
+    """Sends requests and returns no sooner than the service would. Thread-safe.
 
-    `waits` are all calls so far. Thread-safe.
+    The time that `send` takes counts towards the latency. `calls` are all calls so far.
     """
 
-    asks: Callable[[Frame], Frame]
+    send: Callable[[Frame], Frame]
     latency: Mapping[str, float] = field(default_factory=lambda: LATENCY)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    waits: list[Wait] = field(default_factory=list)
+    calls: list[TimedCall] = field(default_factory=list)
 
-    def __call__(self, name: str, body: bytes) -> tuple[int, bytes]:
+    def call(self, name: str, body: bytes) -> tuple[int, bytes]:
         began = self.clock()
-        answer = self.asks(Frame(name, body))
+        answer = self.send(Frame(name, body))
         left = began + self.latency[name.partition(".")[0]] - self.clock()
         if left > 0:
             self.sleep(left)
-        self.waits.append(Wait(name, began, self.clock()))
+        self.calls.append(TimedCall(name, began, self.clock()))
         return int(answer.name), answer.body
 
 
 class _Body:
-    """As much of urllib3's answer as botocore reads."""
+    """The part of urllib3's response that botocore reads."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -65,12 +65,14 @@ class _Body:
         yield self._content
 
 
-def under_botocore(session: Session, slow: Slow) -> None:
-    """Every client that this session makes from now on."""
+def install_in_botocore(session: Session, transport: DelayedTransport) -> None:
+    """Use the transport for every client that this session creates from now on."""
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         content: Any = request.body or b""
-        status, body = slow(_operation(request), content.encode() if isinstance(content, str) else content)
+        status, body = transport.call(
+            _operation(request), content.encode() if isinstance(content, str) else content
+        )
         headers: Any = {"content-type": "application/x-amz-json-1.0", "content-length": str(len(body))}
         return AWSResponse(request.url, status, headers, _Body(body))
 
@@ -79,7 +81,7 @@ def under_botocore(session: Session, slow: Slow) -> None:
 
 
 def _operation(request: AWSPreparedRequest) -> str:
-    """`dynamodb.Query`; `lambda.Invoke`, which alone has no such header."""
+    """Return `dynamodb.Query` or the like; `lambda.Invoke` is the only one without a target header."""
     target: Any = request.headers.get(_TARGET)
     if target is None:
         return "lambda.Invoke"
@@ -90,29 +92,29 @@ def _operation(request: AWSPreparedRequest) -> str:
 class StripeTransport(stripe.HTTPClient):
     name = "bench"
 
-    def __init__(self, slow: Slow) -> None:
+    def __init__(self, transport: DelayedTransport) -> None:
         super().__init__()
-        self._slow = slow
+        self._transport = transport
 
     def request(self, method: str, url: str, *_: object, **__: object) -> Any:  # noqa: ANN401 - as there
-        """The content, the status and the headers, as the library's own transports answer them."""
+        """Return the content, status and headers, as the library's own transports do."""
         assert method.lower() == "get"  # noqa: S101 - nothing here writes to Stripe
         parts = urlsplit(url)
-        status, body = self._slow("stripe", f"{parts.path}?{parts.query}".encode())
+        status, body = self._transport.call("stripe", f"{parts.path}?{parts.query}".encode())
         return body, status, {}
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing: there is nothing to close."""
 
 
-def under_stripe(slow: Slow) -> None:
-    """Every connection of this process from now on."""
-    stripe.RequestsClient = lambda **_: StripeTransport(slow)  # type: ignore[misc, assignment]
+def install_in_stripe(transport: DelayedTransport) -> None:
+    """Use the transport for every Stripe connection of this process from now on."""
+    stripe.RequestsClient = lambda **_: StripeTransport(transport)  # type: ignore[misc, assignment]
 
 
-def waited(waits: list[Wait], *prefixes: str) -> float:
-    """Seconds in which at least one call of these names was waited for."""
-    spans = sorted((wait.began, wait.ended) for wait in waits if wait.name.startswith(prefixes))
+def waiting_seconds(calls: list[TimedCall], *prefixes: str) -> float:
+    """Return the seconds in which at least one call with such a name was pending."""
+    spans = sorted((wait.began, wait.ended) for wait in calls if wait.name.startswith(prefixes))
     total, until = 0.0, float("-inf")
     for began, ended in spans:
         total += max(0.0, ended - max(began, until))
