@@ -27,9 +27,10 @@ from testkit.builders import NOW, TABLE
 from testkit.doubles.executor import SerialExecutor
 from testkit.doubles.faults import Faulty
 from testkit.doubles.queues import Queue
-from testkit.doubles.sqs import Answer, MemorySQS
+from testkit.doubles.sqs import MemorySQS
 from testkit.doubles.sqs_requests import BatchEntry
 from testkit.fake_stripe import api
+from testkit.shapes import JsonObject
 from testkit.world import KEY, LambdaContext, World
 from tests.model.in_process_stripe import StripeApi, connect_process
 from tests.model.invocations import Invocations
@@ -75,7 +76,7 @@ class ObservedSQS(MemorySQS):
 
     observe: Callable[[str], None] | None = None
 
-    def _send_entry(self, queue: Queue, entry: BatchEntry) -> Answer:
+    def _send_entry(self, queue: Queue, entry: BatchEntry) -> JsonObject:
         answer = super()._send_entry(queue, entry)
         if self.observe:
             self.observe(entry["MessageBody"])

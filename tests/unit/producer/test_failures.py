@@ -16,10 +16,10 @@ from recon.errors import (
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import on, service_error, throttled
 from testkit.fake_stripe import Endpoint
-from testkit.world import SCHEDULED, Context
+from testkit.world import SCHEDULED, LambdaContext
 from tests.unit.producer.nights import MANUAL_RUN, at_first_listing, delay_requests, scheduled, sell
 
-REQUEST = Context.aws_request_id
+REQUEST = LambdaContext.aws_request_id
 FAILURE_FIELDS = {"failureType", "failureMessage", "failedAt", "failedRequestId", "syncCompletedAt"}
 
 

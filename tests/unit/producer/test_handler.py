@@ -13,7 +13,7 @@ from testkit.builders import NOW, RUN
 from testkit.doubles.faults import on, throttled
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.runs import a_run
-from testkit.world import Context
+from testkit.world import LambdaContext
 from tests.unit.producer.nights import GRACE, MANUAL_RUN, delay_requests, scheduled, sell, session_spec
 
 WINDOW = {"from": "2024-11-26T01:00:00Z", "to": "2024-11-27T01:50:00Z"}
@@ -134,7 +134,7 @@ def test_incomplete_environment_names_each_variable(monkeypatch, world):
         monkeypatch.delenv(name, raising=False)
     function.clients.cache_clear()
     with pytest.raises(ConfigError, match="COMMERCE_TABLE, SYNC_QUEUE_URL, STRIPE_SECRET or"):
-        function.lambda_handler({}, Context(world.clock))
+        function.lambda_handler({}, LambdaContext(world.clock))
 
 
 def test_request_that_could_outlast_the_invocation_is_not_started(world):
