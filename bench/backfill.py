@@ -27,7 +27,7 @@ def measure() -> SectionResult:
             f"a backfill takes at most {MOST_OVER:.0%} more than the limit's own time; it took {over:.1%}"
         )
     if share >= MOST_THROTTLED:
-        missed.append(f"less than {MOST_THROTTLED:.0%} of the requests are answered 429; it were {share:.2%}")
+        missed.append(f"less than {MOST_THROTTLED:.0%} of the requests are answered 429; it was {share:.2%}")
     rows = [
         ("the limit's own time", f"{least:.0f} s", ""),
         ("the run, end to end", f"{measurement.seconds:.1f} s, {over:+.1%}", f"at most {MOST_OVER:+.0%}"),
@@ -37,8 +37,8 @@ def measure() -> SectionResult:
     busy = measurement.total("consumer", lambda report: report.busy) / CONSUMERS
     text = f"""{number(SESSIONS)} sessions, all without an order; Stripe takes {PER_ENDPOINT} requests a
 second on an endpoint, `STRIPE_MAX_RPS` is {PER_ENDPOINT}, and {CONSUMERS} consumers have a share each.
-Checked as the night is. Each consumer was at work for {busy:.0f} s, and no message lay in the queue for more
-than {max(measurement.queue_seconds):.0f} s.
+The table is checked as above. Each consumer was busy for {busy:.0f} s, and no message waited in the queue
+for more than {max(measurement.queue_seconds):.0f} s.
 
 {table(("", "measured", "demanded"), rows)}"""
     return SectionResult(text, tuple(missed))

@@ -17,7 +17,8 @@ from bench.functions import (
     environment,
     start_process,
 )
-from bench.http_fakes import BATCH, HttpFakes, serve
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from bench.page import table
 from bench.sections import SectionResult
 from infra.build import list_files, megabytes, total_size, write_zip
@@ -111,11 +112,11 @@ def run_round(start: Callable[[str], ColdStart], number: int) -> Round:
 INTRODUCTION = f"""\
 Fresh interpreters, started as Lambda does it: the function's own folder first on the path and boto3 from
 the runtime's, all with bytecode. Bare: `import boto3, stripe`, `boto3.client` for DynamoDB and SQS, and a
-`StripeClient`, by their defaults. The functions make the same clients with their own settings, and whatever
-else they keep; the consumer makes none for Stripe, since a batch of known orders asks Stripe nothing.
-Medians of {ROUNDS} rounds, in brackets the middle half of the rounds' ratios. Judged by CPU time: other
-programs on the machine hardly change it, and it is what a cold start waits for in Lambda, where 256 MB come
-with a seventh of a core. The first event comes on top, answered over HTTP by services in another process: a
+`StripeClient`, with their defaults. The functions create the same clients with their own settings, and the
+rest of what they keep; the consumer creates none for Stripe, which a batch of known orders does not need.
+Medians of {ROUNDS} rounds, in brackets the middle half of the rounds' ratios. The limits are on CPU
+time: other programs on the machine hardly change it, and a cold start in Lambda depends on it, since 256 MB
+have a seventh of a core. The first event is additional, with services over HTTP in another process: a
 whole run of {BATCH} sessions for the producer, a batch of {BATCH} known orders for the consumer; peak
 memory includes it.
 """

@@ -89,9 +89,9 @@ def counts_table(nights: Sequence[Counts]) -> str:
 def model_table(real: Counts, modelled: Counts) -> str:
     rows = []
     for name, value in ROWS.items():
-        is_, says = value(real), value(modelled)
-        off = "" if not is_ else f"{(says - is_) / is_:+.1%}"
-        rows.append((name, number(is_), number(says), off))
+        actual, predicted = value(real), value(modelled)
+        off = "" if not actual else f"{(predicted - actual) / actual:+.1%}"
+        rows.append((name, number(actual), number(predicted), off))
     return table(("of one night", "counted", "by the model", "off by"), rows)
 
 

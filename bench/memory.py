@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench.functions import BuiltFunctions, build_functions, environment, start_process
-from bench.http_fakes import BATCH, HttpFakes, serve
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from bench.page import number, table
 from bench.sections import SectionResult
 from bench.shops import GRACE
@@ -22,8 +23,8 @@ from testkit.world import KEY, SCHEDULED
 SIZES = (10_000, 100_000)
 LINES = 100  # of each session in the consumer's batch
 LIMIT_MB = 200.0
-# What the second half of the sessions may add: more than one step of the heap, less than if their messages
-# were kept. Asked of more than the least only: threads' heaps take some ten thousand sessions to settle.
+# The limit of growth in the second half: more than one step of the heap, less than the messages would take.
+# It applies above the smallest size, since the heaps of the threads grow for some ten thousand sessions.
 FLAT_MB = 8.0
 
 
@@ -57,7 +58,7 @@ def sizes() -> tuple[int, ...]:
     return (*SIZES, int(volume)) if volume else SIZES
 
 
-# --- functions at work --------------------------------------------------------------------------------------
+# --- measurements -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ Peak resident memory of a function's process, interpreter and libraries included
 and every service in another process. The producer invokes itself again after `SYNC_MAX_SESSIONS` sessions:
 once as installed, with all invocations in one process, and once with so high a number that one invocation
 does it all. Allowed are {LIMIT_MB:.0f} MB, of which the second half of the sessions may add
-{FLAT_MB:.0f} MB (asked of more than {number(SIZES[0])} sessions: until then the heaps of its threads settle).
+{FLAT_MB:.0f} MB (checked above {number(SIZES[0])} sessions, since the heaps of its threads grow until then).
 """
 
 

@@ -120,9 +120,9 @@ class NightCounter:
         yield
         made = self._calls() - before
         self._invocations += 1
-        asked = len(self._world.stripe.calls) - stripe
+        stripe_requests = len(self._world.stripe.calls) - stripe
         share = settings.stripe_max_rps / (settings.consumer_concurrency if function == "consumer" else 1)
-        self._seconds[function] += estimate_seconds(made, asked, share)
+        self._seconds[function] += estimate_seconds(made, stripe_requests, share)
 
     def _calls(self) -> Counter[str]:
         return self._table.calls + self._sqs
@@ -160,14 +160,14 @@ def count_stripe_calls(world: World) -> tuple[int, int]:
     return lists, names.total() - lists
 
 
-def estimate_seconds(made: Counter[str], asked: int, share: float) -> float:
+def estimate_seconds(made: Counter[str], stripe_requests: int, share: float) -> float:
     """Return an invocation's duration: parallel calls wait once, and Stripe's rate limit applies."""
     parallel = ceil(made["query"] / THREADS) + ceil(made["send_message_batch"] / MESSAGES_A_REQUEST)
     waits = SECONDS["invocation"] + SECONDS["query"] * parallel
     waits += sum(
         SECONDS[name] * made[name] for name in ("get_item", "batch_get_item", "transact_write_items")
     )
-    return waits + (SECONDS["stripe"] + (asked - 1) / share if asked else 0.0)
+    return waits + (SECONDS["stripe"] + (stripe_requests - 1) / share if stripe_requests else 0.0)
 
 
 def log_bytes(lines: list[str], invocations: int) -> int:

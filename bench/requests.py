@@ -43,7 +43,7 @@ KINDS = (
         "Stripe: lists",
         lambda made: made.lists,
         "pages of 100, and one of events: a session does not say when it was completed, nor whether its "
-        "webhook is still at work",
+        "webhook is still running",
     ),
     RequestKind(
         "Stripe: single sessions",
@@ -54,7 +54,7 @@ KINDS = (
         "DynamoDB: reads",
         lambda made: made.reads,
         "a Query a customer (the webhook's sort key is not known, and no request asks two partitions), one "
-        "more right before an order is written, one to see that all is done",
+        "more right before an order is written, one to see that the run is complete",
     ),
     RequestKind(
         "DynamoDB: writes",
@@ -65,7 +65,7 @@ KINDS = (
     RequestKind(
         "SQS: receives and deletes, by Lambda's poller", lambda made: made.polls, "ten messages a request"
     ),
-    RequestKind("**DynamoDB and SQS altogether**", lambda made: made.aws, ""),
+    RequestKind("**DynamoDB and SQS in total**", lambda made: made.aws, ""),
     RequestKind("read units", lambda made: made.read_units, "one a Query that reads up to 4 KB"),
     RequestKind(
         "write units",
@@ -108,11 +108,11 @@ def render_page(nights: Sequence[ShopComparison]) -> str:
     return (
         f"{sessions} sessions, every customer once, {first.shop.missing:.0%} of the webhooks lost, two items "
         f"an order.\n\n{kind_table(first)}\n"
-        f"DynamoDB and SQS a session: **{first.a_session:.2f}**, with what Lambda's poller requests of SQS, "
-        f"which the account pays for too; without it {without:.2f}. The demand is judged with it.\n\n"
+        f"DynamoDB and SQS a session: **{first.a_session:.2f}**, with the requests of Lambda's poller, "
+        f"which are charged too; without them {without:.2f}. The demand includes it.\n\n"
         "The baseline needs fewer requests since it keeps orders and nothing else: no outcome of a session, "
-        "no counters, no second look before an order is written, no queue. It is one process that begins "
-        f"anew after a fault.\n\nOther shops, each of {sessions} sessions:\n\n{shop_table(nights)}"
+        "no counters, no second look before an order is written, no queue. It is one process that starts "
+        f"again after a fault.\n\nOther shops, each of {sessions} sessions:\n\n{shop_table(nights)}"
     )
 
 
@@ -146,7 +146,7 @@ def shop_table(nights: Sequence[ShopComparison]) -> str:
         "Stripe: lists",
         "Stripe: single sessions",
         "DynamoDB and SQS a session",
-        "altogether",
+        "total",
         "read units",
         "write units",
     )

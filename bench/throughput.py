@@ -50,13 +50,13 @@ counter is exact.
 
 {comparison_table(plain, ours)}
 **{faster:.1f} times as fast** (demanded: {TIMES_FASTER:g}), by the median of {ROUNDS} rounds: {spread} s.
-The load of the machine was {load:.1f} in the last minute. What is not of this bench slows the pipeline,
-which uses all cores, more than the baseline, which sleeps.
+The load of the machine was {load:.1f} in the last minute. Other programs slow the pipeline, which
+uses all cores, more than the baseline, which mostly waits.
 
-Where the time goes, in seconds in which at least one such call was waited for:
+Where the time goes, in seconds in which at least one such call was pending:
 
 {time_table(plain, ours)}
-The last message was sent after {ours.sent_after:.1f} s. A message lay in the queue for {lay}, the
+The last message was sent after {ours.sent_after:.1f} s. A message waited in the queue for {lay}, the
 batching window of {WINDOW_SECONDS:g} s included.
 """
 
@@ -67,7 +67,7 @@ def comparison_table(plain: RunMeasurement, ours: RunMeasurement) -> str:
         ("sessions a second", *(number(SESSIONS / one.seconds) for one in (plain, ours))),
         ("requests to Stripe", *(number(one.stripe.total()) for one in (plain, ours))),
         ("requests to DynamoDB", *(number(_calls(one, "dynamodb")) for one in (plain, ours))),
-        ("requests to SQS, without Lambda's own", *(number(_calls(one, "sqs")) for one in (plain, ours))),
+        ("requests to SQS, without those of Lambda", *(number(_calls(one, "sqs")) for one in (plain, ours))),
         ("CPU seconds of the programs", *(f"{_cpu(one):.1f}" for one in (plain, ours))),
         (
             "CPU seconds of the services, on the same cores",

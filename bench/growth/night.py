@@ -15,12 +15,12 @@ from bench.growth.site import (
     FIRST_WAIT,
     LONGEST_WAIT,
     POLL_SECONDS,
-    WINDOW_SECONDS,
     Pace,
     Site,
     Tally,
 )
 from bench.growth.trace import Step, Trace
+from bench.harness.event_source import WINDOW_SECONDS
 from bench.model import OUTCOME_UNITS
 from bench.night import BATCH, MESSAGES_A_REQUEST
 from consumer.lambda_function import THREADS as CONSUMER_THREADS

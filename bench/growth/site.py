@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.harness.event_source import LEAST_CONCURRENCY
 from bench.model import COMMITS, CONCURRENCY, PARTITION_UNITS, STRIPE_RPS
 from bench.night import COLD_START_SECONDS, MEMORY_GB, SECONDS
 from bench.shops import MISSING_SHARE
@@ -11,8 +12,7 @@ from bench.shops import MISSING_SHARE
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 CPU_OF_A_BATCH, CPU_OF_A_LISTED = 0.03, 0.0002
 CORE_SHARE = MEMORY_GB * 1024 / 1769
-# As infra/template.yaml says; a test holds them to it.
-WINDOW_SECONDS, BACKOFF_BASE, LEAST_CONCURRENCY = 1.0, 30, 2
+BACKOFF_BASE = 30  # as in infra/template.yaml; a test compares them
 POLL_SECONDS = 0.1  # between looks of a poller that waits for the rest of its batch
 # Of tenacity's random exponential wait in recon/dynamodb/table.py.
 FIRST_WAIT, LONGEST_WAIT = 0.02, 1.0

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.harness.framing import Frame, FrameConnection
+from bench.night import BATCH
 from testkit.doubles.poller import LambdaPoller
 
 if TYPE_CHECKING:
     import queue
 
-# As infra/template.yaml says; a test holds them to it.
-BATCH_SIZE, WINDOW_SECONDS = 25, 1.0
+# As in infra/template.yaml; a test compares them.
+WINDOW_SECONDS, LEAST_CONCURRENCY = 1.0, 2
 
 
 @dataclass
@@ -74,7 +75,7 @@ def poll_queue(connection: FrameConnection, window: BatchWindow, queue_url: str,
     poller = LambdaPoller(window, queue_url)
     while not window.stopped.is_set():
         window.reset()
-        delivery = poller.deliver(lambda event, _: invoke(connection, event), BATCH_SIZE)
+        delivery = poller.deliver(lambda event, _: invoke(connection, event), BATCH)
         if delivery and (delivery.error or delivery.returned):
             failed.append(f"a batch came back: {delivery.error!r}")
 

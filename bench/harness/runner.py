@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.harness.cloud import TABLE
-from bench.harness.event_source import BatchWindow, invoke, poll_queue, run_producer
+from bench.harness.event_source import LEAST_CONCURRENCY, BatchWindow, invoke, poll_queue, run_producer
 from bench.harness.harness import Harness, open_harness
 from bench.harness.programs import Report
 from bench.harness.table_checks import find_miscounts, find_wrong_orders
@@ -22,8 +22,6 @@ from testkit.fake_stripe.faults import Endpoint
 
 LOOKBACK = 25 * 3600
 LONGEST_SECONDS = 900
-# Of the mapping, and so of the functions' settings; one consumer alone paces itself as one of two.
-LEAST_CONCURRENCY = 2
 TICK_SECONDS = 0.005
 
 
@@ -76,6 +74,7 @@ def measure_pipeline(
 
     `background` runs on another thread until its event is set.
     """
+    # A single consumer limits its rate as one of two, since the mapping's least concurrency is two.
     settings = {**settings, "SYNC_CONSUMER_CONCURRENCY": str(max(LEAST_CONCURRENCY, consumers))}
     with open_harness(shop, limits, settings) as harness:
         stopped, queue_seconds = threading.Event(), list[float]()

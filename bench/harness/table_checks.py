@@ -19,7 +19,7 @@ def find_wrong_orders(shop: UniformShop, items: list[JsonObject]) -> list[str]:
     problems += [f"{session} is no session of the shop" for session in orders.keys() - wanted]
     for order in shop.webhook_orders():
         if found.get((order["PK"]["S"], order["SK"]["S"])) != order:
-            problems.append(f"the webhook's order of {order['orderId']['S']} was touched")
+            problems.append(f"the webhook's order of {order['orderId']['S']} was changed")
     return problems
 
 
@@ -40,7 +40,7 @@ def find_miscounts(shop: UniformShop, items: list[JsonObject], run_id: str) -> l
         "errors": 0,
     }
     problems = [
-        f"{name} is {run.get(name)} and not {value}"
+        f"{name} is {run.get(name)}, not {value}"
         for name, value in expected.items()
         if run.get(name) != value
     ]

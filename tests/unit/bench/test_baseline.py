@@ -3,7 +3,6 @@
 import pytest
 
 from bench.baseline import Baseline, BaselineResult
-from bench.night import count_stripe_calls
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -104,14 +103,3 @@ def test_order_written_since_the_query_is_kept(shop):
     stale.query = lambda **_: {"Items": []}
     assert run(shop, stale).created == 0
     assert len(shop.orders("cs_1")) == 1
-
-
-def test_requests_are_one_a_session_and_two_more_a_missing_order(shop):
-    for n in range(5):
-        sell(shop, id=f"cs_{n}", metadata={"userId": f"user-{n}"})
-    for n in range(4):
-        shop.webhook_writes(f"cs_{n}", f"user-{n}", at=NOW - 3500)
-    client = Faulty(shop.memory)
-    run(shop, client)
-    assert (client.history.count("query"), client.history.count("put_item")) == (5, 1)
-    assert count_stripe_calls(shop) == (1, 1)

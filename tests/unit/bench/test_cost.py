@@ -7,6 +7,8 @@ from botocore.exceptions import ClientError
 from cfnlint.decode import decode_str
 
 from bench import cost, model, night
+from bench.growth import site
+from bench.harness import event_source
 from bench.meter import MeteredTable
 from bench.night import Counts, count_night
 from testkit.builders import TABLE
@@ -52,13 +54,18 @@ def test_model_predicts_the_counts_of_another_size():
         assert getattr(modelled, name) == pytest.approx(getattr(real, name), rel=0.02), name
 
 
-def test_model_uses_the_templates_defaults():
-    parameters = {name: one["Default"] for name, one in TEMPLATE["Parameters"].items() if "Default" in one}
-    assert parameters["ConsumerConcurrency"] == model.CONCURRENCY
-    assert parameters["StripeMaxRps"] == model.STRIPE_RPS
+def test_models_use_the_templates_settings():
+    parameters, resources = TEMPLATE["Parameters"], TEMPLATE["Resources"]
+    assert parameters["ConsumerConcurrency"]["Default"] == model.CONCURRENCY
+    assert parameters["ConsumerConcurrency"]["MinValue"] == event_source.LEAST_CONCURRENCY
+    assert parameters["StripeMaxRps"]["Default"] == model.STRIPE_RPS
+    assert parameters["BackoffBaseSeconds"]["Default"] == site.BACKOFF_BASE
+    assert parameters["LogRetentionDays"]["Default"] == model.LOG_NIGHTS
     assert TEMPLATE["Globals"]["Function"]["MemorySize"] == model.MEMORY_GB * 1024
-    assert TEMPLATE["Resources"]["ConsumerMapping"]["Properties"]["BatchSize"] == night.BATCH
-    assert parameters["LogRetentionDays"] == model.LOG_NIGHTS
+    mapping = resources["ConsumerMapping"]["Properties"]
+    assert mapping["BatchSize"] == night.BATCH
+    assert mapping["MaximumBatchingWindowInSeconds"] == event_source.WINDOW_SECONDS
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
 def test_alarm_on_an_expression_costs_each_of_its_metrics():

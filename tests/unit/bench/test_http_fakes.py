@@ -6,7 +6,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from bench.http_fakes import BATCH, HttpFakes, serve
+from bench.http_fakes import HttpFakes, serve
+from bench.night import BATCH
 from testkit.builders import RUN, TABLE
 from testkit.world import wire
 

@@ -12,16 +12,8 @@ TOO_HIGH = "the producer, 25 sessions: 201 MB, of 200 at most"
 GROWING = "the producer, 100,000 sessions: 10.0 MB for the second half, of 8 at most"
 
 
-def make_peak(**changes):
-    fields = {
-        "what": "producer",
-        "sessions": 100_000,
-        "invocations": 3,
-        "made": 50,
-        "half": 78,
-        "highest": 80,
-    }
-    return Peak(**fields | changes)
+def make_peak(sessions=100_000, half=78, highest=80):
+    return Peak("producer", sessions, 3, 50, half, highest)
 
 
 @pytest.mark.parametrize(

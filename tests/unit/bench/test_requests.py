@@ -110,5 +110,5 @@ def test_page_shows_pipeline_baseline_and_minimum():
     page = requests.render_page([night])
     assert "| DynamoDB: reads | 1,200 | 1,000 | 1,021 |" in page
     assert "**1.44**" in page
-    assert "without it 1.20" in page
+    assert "without them 1.20" in page
     assert "| every customer once | 0 / 0 / 11 |" in page
