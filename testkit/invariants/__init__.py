@@ -17,14 +17,14 @@ from testkit.invariants.checks import (
 )
 from testkit.invariants.first_run import compare_outcomes, verify, verify_records
 from testkit.invariants.logs import find_leaked_secrets, find_unexpected_errors
-from testkit.invariants.table_records import COUNTERS, RecordKey, TableRecords, WireItem, to_plain, to_wire
+from testkit.invariants.table_records import COUNTERS, RawItem, RecordKey, TableRecords, to_plain, to_wire
 
 __all__ = [
     "COUNTERS",
+    "RawItem",
     "RecordKey",
     "TableRecords",
     "Violation",
-    "WireItem",
     "check_run_done",
     "compare_counters",
     "compare_order",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from testkit.invariants.table_records import COUNTERS, TableRecords, WireItem
+from testkit.invariants.table_records import COUNTERS, RawItem, TableRecords
 from testkit.shop.records import Record
 
 # A recovered order has these attributes beyond those of the truth: the times of writing, and the run.
@@ -52,7 +52,7 @@ def find_surplus_orders(records: TableRecords, wanted: Mapping[str, int]) -> Ite
             yield Violation(session_id, f"{len(orders)} orders instead of {allowed}")
 
 
-def find_changed_items(records: TableRecords, written: Iterable[WireItem]) -> Iterator[Violation]:
+def find_changed_items(records: TableRecords, written: Iterable[RawItem]) -> Iterator[Violation]:
     """Yield the webhook's items that are not byte for byte as they were `written`."""
     for item in written:
         pk, sk = item["PK"]["S"], item["SK"]["S"]

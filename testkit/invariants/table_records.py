@@ -11,7 +11,7 @@ from testkit.shop.records import Record
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-type WireItem = Mapping[str, Any]
+type RawItem = Mapping[str, Any]
 type RecordKey = tuple[str, str]  # PK, SK
 
 # The counters of a run's record; the state has them as `lastSync<Name>`.
@@ -30,9 +30,9 @@ class TableRecords:
     by run, `pending` the sessions of the pending entries.
     """
 
-    def __init__(self, items: Iterable[WireItem] = ()) -> None:
-        self.items: dict[RecordKey, WireItem] = {}
-        self.orders: defaultdict[str, dict[RecordKey, WireItem]] = defaultdict(dict)
+    def __init__(self, items: Iterable[RawItem] = ()) -> None:
+        self.items: dict[RecordKey, RawItem] = {}
+        self.orders: defaultdict[str, dict[RecordKey, RawItem]] = defaultdict(dict)
         self.outcomes: defaultdict[str, dict[str, Record]] = defaultdict(dict)
         self.runs: dict[str, Record] = {}
         self.pending: set[str] = set()
@@ -49,7 +49,7 @@ class TableRecords:
         """The run that holds the sync state; empty if there is none."""
         return str(self.state.get("lastSyncRunId", ""))
 
-    def put(self, item: WireItem) -> None:
+    def put(self, item: RawItem) -> None:
         """Add an item, or replace the one with its key."""
         key = pk, sk = item["PK"]["S"], item["SK"]["S"]
         self.remove(key)
@@ -89,22 +89,22 @@ class TableRecords:
         return [to_plain(item) for item in self.orders.get(session_id, {}).values()]
 
 
-def to_wire(item: Record) -> WireItem:
+def to_wire(item: Record) -> RawItem:
     serialize = TypeSerializer().serialize
     return {name: serialize(value) for name, value in item.items()}
 
 
-def to_plain(item: WireItem) -> Record:
+def to_plain(item: RawItem) -> Record:
     deserialize = TypeDeserializer().deserialize
     return {name: deserialize(value) for name, value in item.items()}
 
 
-def _scan(client: "DynamoDBClient", table_name: str) -> Iterator[WireItem]:
+def _scan(client: "DynamoDBClient", table_name: str) -> Iterator[RawItem]:
     for page in client.get_paginator("scan").paginate(TableName=table_name, ConsistentRead=True):
         yield from page["Items"]
 
 
-def _order_sessions(key: RecordKey, item: WireItem) -> set[str]:
+def _order_sessions(key: RecordKey, item: RawItem) -> set[str]:
     """Return the sessions that an item is an order of, by its attributes and by its key."""
     sessions = {item[name]["S"] for name in ("orderId", "stripeSessionId") if "S" in item.get(name, {})}
     return sessions | ({key[1].rpartition("#")[2]} if key[1].startswith("ORDER#") else set())

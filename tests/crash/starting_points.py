@@ -11,7 +11,7 @@ from typing import Any
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
-from testkit.invariants import WireItem, to_wire
+from testkit.invariants import RawItem, to_wire
 from testkit.shop import Record, build_event_record, build_session, build_webhook_order
 from tests.crash.crash_shop import MAX_RECEIVES, CrashShop
 
@@ -106,7 +106,7 @@ class StartingPoint:
         return shop
 
     @property
-    def foreign_items(self) -> list[WireItem]:
+    def foreign_items(self) -> list[RawItem]:
         """The items that the sync did not write and must not change."""
         return [to_wire(item) for scenario in self.scenarios for item in scenario.items]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.invariants import (
+    RawItem,
     RecordKey,
     TableRecords,
-    WireItem,
     compare_counters,
     compare_order,
     compare_state,
@@ -21,7 +21,7 @@ from testkit.shop import Record, build_recovered_order
 from tests.model.customers import Sale
 from tests.model.sendings import Sendings
 
-type ItemChange = tuple[RecordKey, WireItem | None, WireItem | None]  # key, before, after
+type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, before, after
 
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
 FINAL_OUTCOMES = ("created", "skipped")
@@ -68,7 +68,7 @@ class LedgerChecks:
         if runs or any(key == STATE for key, *_ in changes):
             self.violations += map(str, compare_state(self.records))
 
-    def _check_change(self, key: RecordKey, before: WireItem | None, after: WireItem | None) -> Iterator[str]:
+    def _check_change(self, key: RecordKey, before: RawItem | None, after: RawItem | None) -> Iterator[str]:
         if after is None:
             self.records.remove(key)
         else:
@@ -82,7 +82,7 @@ class LedgerChecks:
         elif sk.startswith(RUN):
             yield from self._check_run(sk.removeprefix(RUN), _plain(before), _plain(after))
 
-    def _check_order(self, key: str, before: WireItem | None, order: Record) -> Iterator[str]:
+    def _check_order(self, key: str, before: RawItem | None, order: Record) -> Iterator[str]:
         if before is not None or not order:
             yield f"the order {key} is changed"
             return
@@ -164,7 +164,7 @@ def is_from_sync(order: Record) -> bool:
     return order.get("source") == "nightly_sync"
 
 
-def _plain(item: WireItem | None) -> Record:
+def _plain(item: RawItem | None) -> Record:
     return {} if item is None else to_plain(item)
 
 

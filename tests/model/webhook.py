@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from testkit.fake_stripe.specs import SessionSpec
 from testkit.fake_stripe.store import EventSpec
-from testkit.invariants import WireItem, to_wire
+from testkit.invariants import RawItem, to_wire
 from testkit.shop import Record, build_event_record, build_webhook_order, user_id
 from testkit.world import World
 
@@ -29,7 +29,7 @@ class Webhook:
 
     world: World
     acknowledged: set[str] = field(default_factory=set)
-    written: list[WireItem] = field(default_factory=list)
+    written: list[RawItem] = field(default_factory=list)
 
     def receive(self, event: EventSpec, session: SessionSpec, handling: Handling) -> str:
         """Handle an event and return a text about it for the story."""
