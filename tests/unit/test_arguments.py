@@ -18,7 +18,7 @@ BUILD, BENCH, COST, WIRE, SOAK = (
     "tests.fault_injection.__main__",
     "tests.fault_injection.soak",
 )
-MODEL, MUTATION, BRANCHES = "tests.model.__main__", "tests.mutation.__main__", "tests.mutation.branches"
+MODEL = "tests.model.__main__"
 STRIPE = "testkit.fake_stripe_server"
 
 
@@ -34,24 +34,6 @@ STRIPE = "testkit.fake_stripe_server"
         (MODEL, ["--nights", "0"], "--nights: must be a whole number of 1 or more"),
         (MODEL, ["--workers", "0"], "--workers: must be a whole number of 1 or more"),
         (MODEL, ["--night", "3"], "--night is unknown"),
-        (MUTATION, ["--tests", "--look"], "--tests only prints which tests are asked; give it alone"),
-        (MUTATION, ["--tests", "recon.stripe.rate_limiter"], "--tests only prints which tests are asked"),
-        (MUTATION, ["--tests", "--workers", "2"], "--workers runs nothing with --tests"),
-        (MUTATION, ["--look", "--resume"], "--resume runs mutants, and --look runs nothing"),
-        (MUTATION, ["--look", "--workers", "2"], "--workers runs nothing with --look"),
-        (
-            MUTATION,
-            ["--look", "--write", "recon.stripe.rate_limiter"],
-            "--write writes the table of all modules",
-        ),
-        (
-            MUTATION,
-            ["recon.stripe.rate_limiter", "recon.pace*"],
-            "recon.pace* matches no module; name one such as",
-        ),
-        (MUTATION, ["--workers", "0"], "--workers: must be a whole number"),
-        (BRANCHES, [], "required: report"),
-        (BRANCHES, ["a.json", "b.json"], "b.json is unknown"),
         (
             WIRE,
             ["--rates", "0", "--kill-seconds", "2"],
@@ -86,10 +68,9 @@ def test_storm_refuses_a_folder_that_is_in_use(tmp_path, capsys):
 @pytest.mark.parametrize(
     "command",
     [
-        ["-m", "bench.hotpath", "--quick"],
         ["-m", "tests.model.interleavings", "--quick"],
         ["-m", "tests.fault_injection.proxy", "--dynamodb=a", "--sqs=b", "--invocations=c", "--quick"],
-        ["sandbox/emulator/guard.py", "--detached", "--quick"],
+        ["testkit/emulator/guard.py", "--detached", "--quick"],
     ],
 )
 def test_program_without_options_refuses_one(command):
@@ -104,19 +85,6 @@ def test_program_without_options_refuses_one(command):
     assert done.returncode in {1, 2}
     assert "--quick" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    "command", [["--look", "--write"], ["recon.stripe.rate_limiter", "recon.dynamodb.*"], ["--resume"]]
-)
-def test_mutation_accepts_what_its_page_names(command, monkeypatch):
-    program = importlib.import_module(MUTATION)
-    for name in ("_run", "_told"):
-        monkeypatch.setattr(program, name, lambda _: 0)
-    monkeypatch.setattr(program.page, "write", lambda _: None)
-    monkeypatch.setattr(program, "mutants", lambda _: iter(()))
-    monkeypatch.setattr(program.os, "chdir", lambda _: None)
-    assert program.main(command) == 0
 
 
 def test_parser_can_be_used_twice():
