@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.build import BuildError
 from recon.errors import SyncError
 from sandbox.demo.account_story import stripe_key, tell_account_story
-from sandbox.demo.options import HOME, Options, options_from
+from sandbox.demo.options import HOME, Options, parse_options
 from sandbox.demo.scenes import DemoError
 from sandbox.demo.screen import DemoScreen, terminal_screen
 from sandbox.demo.services import DemoServices, ServiceError, is_up, keep_proxies_away, running, stop
@@ -55,7 +55,7 @@ class EndedError(BaseException):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = options_from(arguments)
+    options = parse_options(arguments)
     screen = terminal_screen(time.monotonic)
     keep_proxies_away()
     try:

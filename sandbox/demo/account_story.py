@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sandbox.demo.findings import problems_of_run
+from sandbox.demo.findings import find_problems
 from sandbox.demo.options import Options
 from sandbox.demo.scenes import (
     DemoError,
@@ -61,7 +61,7 @@ def tell_account_story(
         with screen.step("What it could not do: the dead-letter queue"):
             show_dead(stage, stage.dead())
     with screen.step("Check that each paid session that was listed has one order"):
-        problems = problems_of_run(client, stage.stack.table, run_id, progress.enqueued)
+        problems = find_problems(client, stage.stack.table, run_id, progress.enqueued)
         right = f"All {progress.enqueued} sessions are right: one order for each that needs one."
         code = verdict(screen, problems, right)
     if options.keep:

@@ -54,7 +54,7 @@ def _rank(order: RecoveredOrder) -> tuple[bool, str, int, str]:
     return order.currency is None, order.currency or "", -(order.amount or 0), order.number
 
 
-def problems_of_run(client: "DynamoDBClient", table: str, run_id: str, enqueued: int) -> list[Violation]:
+def find_problems(client: "DynamoDBClient", table: str, run_id: str, enqueued: int) -> list[Violation]:
     """Return what is wrong after a run with an unknown account and an empty table.
 
     Every listed session must have exactly one order, or must be skipped for a reason that needs none.

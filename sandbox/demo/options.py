@@ -28,7 +28,7 @@ class Options:
     home: Path = HOME
 
 
-def options_from(arguments: Sequence[str] | None) -> Options:
+def parse_options(arguments: Sequence[str] | None) -> Options:
     """Return what the command line asks for. Exit with status 2 for an option that would have no effect."""
     parser = _parser()
     options = Options(**vars(parser.parse_args(arguments)))

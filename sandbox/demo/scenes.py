@@ -164,7 +164,7 @@ def show_orders(stage: DemoStage, orders: Sequence[RecoveredOrder]) -> None:
     shown = some_of_each_currency(orders)
     stage.screen.table(
         ["order", "created", "amount", "items"],
-        [[order.number, order.created_at, amount_of(order), items_of(order)] for order in shown],
+        [[order.number, order.created_at, describe_amount(order), describe_items(order)] for order in shown],
         right=["amount"],
     )
     if len(orders) > len(shown):
@@ -179,13 +179,13 @@ def some_of_each_currency(orders: Sequence[RecoveredOrder]) -> list[RecoveredOrd
     return [order for _, group in groups for order in islice(group, each)]
 
 
-def amount_of(order: RecoveredOrder) -> str:
+def describe_amount(order: RecoveredOrder) -> str:
     if order.amount is None or order.currency is None:
         return "free"
     return str(Money(order.currency, order.amount))
 
 
-def items_of(order: RecoveredOrder) -> str:
+def describe_items(order: RecoveredOrder) -> str:
     shown = [
         name if quantity == 1 else f"{quantity} x {name}" for name, quantity in order.items[:SHOWN_ITEMS]
     ]

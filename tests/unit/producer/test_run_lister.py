@@ -63,7 +63,7 @@ def test_both_ends_of_the_window_are_listed(harness, cursor, ids):
     assert harness.record()["cursor"] == END
 
 
-def test_window_that_ends_before_its_start_is_listed_without_a_request(harness):
+def test_empty_window_is_listed_without_a_request(harness):
     run = harness.begin(a_run(lookback_end=START - 1))
     assert (run.status, run.enqueued, harness.record()["cursor"]) == ("done", 0, START - 1)
     assert harness.account.page_requests == []

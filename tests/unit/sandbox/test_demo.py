@@ -16,14 +16,14 @@ from recon.dynamodb.records import parse_run, run_key
 from sandbox.demo import services
 from sandbox.demo.__main__ import EndedError, main, signals_as_errors, stop_command
 from sandbox.demo.account_story import stripe_key
-from sandbox.demo.findings import RecoveredOrder, problems_of_run, recovered_orders
+from sandbox.demo.findings import RecoveredOrder, find_problems, recovered_orders
 from sandbox.demo.look_around import commands
-from sandbox.demo.options import HOME, Options, options_from
+from sandbox.demo.options import HOME, Options, parse_options
 from sandbox.demo.scenes import (
     SHOWN_ORDERS,
     DemoError,
-    amount_of,
-    items_of,
+    describe_amount,
+    describe_items,
     recovered_money,
     short,
     some_of_each_currency,
@@ -64,12 +64,12 @@ def an_order(**changes):
 # The verdict
 
 
-def test_no_problem_is_exit_code_0_and_what_is_right(screen, output):
+def test_result_without_problems_is_exit_code_0(screen, output):
     assert verdict(screen, [], "All is well.") == 0
     assert output.getvalue() == "    All is well.\n"
 
 
-def test_each_problem_is_listed_and_makes_exit_code_1(screen, output):
+def test_problems_are_listed_with_exit_code_1(screen, output):
     problems = [Violation("cs_1", "the order is missing"), Violation("cs_2", "2 orders instead of 1")]
     assert verdict(screen, problems, "All is well.") == 1
     assert "2 problems:" in output.getvalue()
@@ -82,7 +82,7 @@ def test_each_problem_is_listed_and_makes_exit_code_1(screen, output):
 
 
 @pytest.mark.parametrize("key", ["sk_test_51abc", "rk_test_51abc", " sk_test_51abc\n"])
-def test_test_keys_are_taken(key):
+def test_test_key_is_accepted(key):
     assert stripe_key({"STRIPE_SECRET": key}) == key.strip()
 
 
@@ -99,13 +99,13 @@ def test_test_keys_are_taken(key):
         ("sk_test_51\nabc", "no test key"),
     ],
 )
-def test_no_other_key_is_taken_and_none_is_shown(key, says):
+def test_other_key_is_refused_and_not_shown(key, says):
     with pytest.raises(DemoError, match=says) as refused:
         stripe_key({"STRIPE_SECRET": key})
     assert "51abc" not in str(refused.value)
 
 
-def test_a_live_key_is_refused_before_anything_is_started(monkeypatch, capsys):
+def test_live_key_is_refused_before_the_start(monkeypatch, capsys):
     monkeypatch.setenv("STRIPE_SECRET", "sk_live_51abc")
     monkeypatch.setattr("sandbox.demo.__main__.running", lambda *_, **__: pytest.fail("started"))
     assert main(["--real-stripe"]) == 1
@@ -114,7 +114,7 @@ def test_a_live_key_is_refused_before_anything_is_started(monkeypatch, capsys):
     assert "51abc" not in said
 
 
-def test_no_key_at_all_is_said(monkeypatch, capsys):
+def test_missing_key_is_refused(monkeypatch, capsys):
     monkeypatch.delenv("STRIPE_SECRET", raising=False)
     assert main(["--real-stripe"]) == 1
     assert "STRIPE_SECRET" in capsys.readouterr().out
@@ -123,8 +123,8 @@ def test_no_key_at_all_is_said(monkeypatch, capsys):
 # The command line
 
 
-def test_the_defaults_are_a_made_up_shop_that_ends_with_the_demo():
-    assert options_from([]) == Options()
+def test_defaults_are_a_fake_shop_that_ends_with_the_demo():
+    assert parse_options([]) == Options()
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_the_defaults_are_a_made_up_shop_that_ends_with_the_demo():
         ["--unknown"],
     ],
 )
-def test_wrong_arguments_are_refused(wrong, capsys):
+def test_wrong_argument_is_refused(wrong, capsys):
     with pytest.raises(SystemExit) as refused:
-        options_from(wrong)
+        parse_options(wrong)
     assert refused.value.code == 2
     assert wrong[0] in capsys.readouterr().err
 
@@ -173,9 +173,9 @@ def test_wrong_arguments_are_refused(wrong, capsys):
         (["--keep", "extra"], "extra is unknown; `python -m sandbox.demo --help` lists what is accepted"),
     ],
 )
-def test_option_without_effect_is_refused_with_what_would_be_right(words, sentence, capsys):
+def test_option_without_effect_is_refused(words, sentence, capsys):
     with pytest.raises(SystemExit) as refused:
-        options_from(words)
+        parse_options(words)
     assert refused.value.code == 2
     assert sentence in capsys.readouterr().err
 
@@ -190,26 +190,26 @@ def test_option_without_effect_is_refused_with_what_would_be_right(words, senten
         ["--real-stripe", "--keep", "--lookback-hours", "24", "--home", "kept"],
     ],
 )
-def test_options_that_go_together_are_accepted(words):
-    options_from(words)
+def test_compatible_options_are_accepted(words):
+    parse_options(words)
 
 
-def test_a_morning_is_left_up():
-    assert options_from(["--morning"]) == Options(morning=True, keep=True)
+def test_morning_keeps_the_sandbox():
+    assert parse_options(["--morning"]) == Options(morning=True, keep=True)
 
 
-def test_the_command_that_ends_a_kept_sandbox_names_its_folder_where_it_is_another(tmp_path):
+def test_stop_command_names_another_folder(tmp_path):
     assert stop_command(Options()) == "make demo ARGS=--stop"
     assert stop_command(Options(home=tmp_path)) == f'make demo ARGS="--stop --home {tmp_path}"'
-    assert options_from(["--stop"]).home == HOME
+    assert parse_options(["--stop"]).home == HOME
 
 
-def test_a_folder_is_meant_from_where_the_command_is_given(monkeypatch, tmp_path):
+def test_folder_is_relative_to_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert options_from(["--keep", "--home", "kept"]).home == tmp_path / "kept"
+    assert parse_options(["--keep", "--home", "kept"]).home == tmp_path / "kept"
 
 
-def test_stopping_when_nothing_is_up_is_no_failure(tmp_path, capsys):
+def test_stop_without_a_sandbox_succeeds(tmp_path, capsys):
     assert main(["--stop", "--home", str(tmp_path)]) == 0
     assert "Nothing is up." in capsys.readouterr().out
 
@@ -218,7 +218,7 @@ def test_stopping_when_nothing_is_up_is_no_failure(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_becomes_an_error_with_the_shells_exit_code(number):
+def test_signal_becomes_an_error_with_its_exit_code(number):
     before = signal.getsignal(number)
     with pytest.raises(EndedError) as ended, signals_as_errors():
         os.kill(os.getpid(), number)
@@ -226,7 +226,7 @@ def test_a_signal_becomes_an_error_with_the_shells_exit_code(number):
     assert signal.getsignal(number) == before
 
 
-def test_a_second_ctrl_c_does_not_cut_the_clearing_up_short():
+def test_second_interrupt_does_not_end_the_cleanup():
     cleared = []
 
     def work():
@@ -242,7 +242,7 @@ def test_a_second_ctrl_c_does_not_cut_the_clearing_up_short():
     assert cleared == ["up"]
 
 
-def test_a_number_that_is_somebody_elses_by_now_is_left_alone(tmp_path):
+def test_reused_process_id_is_left_alone(tmp_path):
     other = subprocess.Popen(["sleep", "60"])
     try:
         SandboxState("http://127.0.0.1:1", None, {"emulator": other.pid, "fakeStripe": other.pid}).write(
@@ -257,7 +257,7 @@ def test_a_number_that_is_somebody_elses_by_now_is_left_alone(tmp_path):
         other.wait()
 
 
-def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
+def test_command_line_of_a_process_is_read():
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         # An answer: for a moment after its start a process has no command line yet.
         print("up", file=other.stdin, flush=True)
@@ -266,7 +266,7 @@ def test_the_command_of_a_process_is_known_and_that_of_no_process_is_empty():
     assert command_line(other.pid) == ""
 
 
-def test_functions_get_a_proxy_for_stripe_and_never_for_their_own_aws(monkeypatch):
+def test_functions_use_a_proxy_for_stripe_only(monkeypatch):
     for name in services.NETWORK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert services.network_variables() == {}
@@ -278,7 +278,7 @@ def test_functions_get_a_proxy_for_stripe_and_never_for_their_own_aws(monkeypatc
     }
 
 
-def test_a_proxy_of_the_shell_keeps_its_exceptions(monkeypatch):
+def test_proxy_of_the_shell_keeps_its_exceptions(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "intranet.example")
     monkeypatch.setenv("no_proxy", "")
     services.keep_proxies_away()
@@ -301,31 +301,31 @@ def state():
     return SandboxState("http://127.0.0.1:1", "http://127.0.0.1:2", {"emulator": 1}, names, RUN)
 
 
-def test_state_is_read_as_it_was_written(tmp_path, state):
+def test_state_is_read_back(tmp_path, state):
     state.write(tmp_path)
     assert read_state(tmp_path) == state
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"unknown": 1}'])
-def test_a_state_that_cannot_be_read_is_none(tmp_path, text):
+def test_unreadable_state_is_none(tmp_path, text):
     (tmp_path / "state.json").write_text(text)
     assert read_state(tmp_path) is None
 
 
-def test_the_commands_to_look_around_are_a_shell_script(state):
+def test_printed_commands_are_a_shell_script(state):
     checked = subprocess.run(
         ["bash", "-n"], input=commands(state), capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_every_command_goes_to_the_emulator(state):
+def test_printed_command_uses_the_emulator(state):
     lines = [line for line in commands(state).splitlines() if line.startswith("aws ")]
     assert len(lines) > 5
     assert all(line.startswith("aws --endpoint-url http://127.0.0.1:1 ") for line in lines)
 
 
-def test_a_shell_with_a_proxy_is_told_to_go_around_it(state, monkeypatch):
+def test_printed_commands_bypass_a_proxy(state, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert "NO_PROXY" not in commands(state)
@@ -336,25 +336,25 @@ def test_a_shell_with_a_proxy_is_told_to_go_around_it(state, monkeypatch):
 # What is shown
 
 
-def test_a_step_says_how_long_it_took(screen, output, clock):
+def test_step_shows_its_duration(screen, output, clock):
     with screen.step("Wait [a bit]"):
         clock.sleep(1.25)
     assert output.getvalue() == "\n 1  Wait [a bit]\n    1.2 s\n"
 
 
-def test_nothing_that_is_shown_is_taken_for_markup(screen, output):
+def test_shown_text_is_not_markup(screen, output):
     screen.say("[bold]one[/bold]")
     screen.table(["order", "items"], [["BC-1", "[red]Mug"]])
     assert "[bold]one[/bold]" in output.getvalue()
     assert "[red]Mug" in output.getvalue()
 
 
-def test_what_is_to_be_pasted_is_never_wrapped(screen, output):
+def test_commands_are_not_wrapped(screen, output):
     screen.plain("x" * 300)
     assert output.getvalue() == "x" * 300 + "\n"
 
 
-def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, output, clock):
+def test_progress_is_plain_lines_without_a_terminal(screen, output, clock):
     run = a_run(enqueued=3)
     done = dataclasses.replace(run, status=RunStatus.DONE, processed=3, created=1, skipped=1, errors=1)
 
@@ -371,7 +371,7 @@ def test_a_run_is_followed_in_plain_lines_where_there_is_no_terminal(screen, out
     ]
 
 
-def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
+def test_progress_is_a_bar_in_a_terminal(clock):
     output = StringIO()
     screen = DemoScreen(Console(file=output, width=100, force_terminal=True), clock)
     run = a_run(status=RunStatus.DONE, enqueued=3, processed=3, created=3)
@@ -379,18 +379,18 @@ def test_a_run_is_followed_by_a_bar_in_a_terminal(clock):
     assert "3/3 created 3" in output.getvalue()
 
 
-def test_an_order_shows_its_first_items_and_how_many_follow():
+def test_order_shows_its_first_items_and_the_rest_as_a_number():
     items = (("Mug", 1), ("Poster", 3), ("Pen", 1), ("Pencil", 2))
-    assert items_of(an_order(items=items)) == "Mug, 3 x Poster and 2 more"
-    assert items_of(an_order(items=items[:1])) == "Mug"
+    assert describe_items(an_order(items=items)) == "Mug, 3 x Poster and 2 more"
+    assert describe_items(an_order(items=items[:1])) == "Mug"
 
 
-def test_an_order_without_amount_is_free():
-    assert amount_of(an_order(amount=None, currency=None)) == "free"
-    assert amount_of(an_order(amount=1980, currency="jpy")) == "1,980 JPY"
+def test_order_without_amount_is_free():
+    assert describe_amount(an_order(amount=None, currency=None)) == "free"
+    assert describe_amount(an_order(amount=1980, currency="jpy")) == "1,980 JPY"
 
 
-def test_recovered_money_is_told_for_each_currency():
+def test_recovered_money_is_summed_by_currency():
     orders = [
         an_order(),
         an_order(),
@@ -401,7 +401,7 @@ def test_recovered_money_is_told_for_each_currency():
     assert recovered_money([an_order(amount=None, currency=None)]) == "all of them free"
 
 
-def test_no_currency_hides_the_others():
+def test_every_currency_has_an_example_order():
     orders = [an_order(currency="eur")] * 50 + [an_order(currency="usd")] * 50
     shown = some_of_each_currency(orders)
     assert [order.currency for order in shown] == ["eur"] * (SHOWN_ORDERS // 2) + ["usd"] * (
@@ -409,7 +409,7 @@ def test_no_currency_hides_the_others():
     )
 
 
-def test_a_long_id_shows_its_end_which_the_order_number_comes_from():
+def test_long_id_shows_its_end():
     assert short("cs_test_" + "a" * 50 + "ENDS1234").endswith("ENDS1234")
     assert short("cs_test_1") == "cs_test_1"
 
@@ -449,7 +449,7 @@ def writes_outcome(dynamodb, session, outcome, **fields):
     writes(dynamodb, PK=f"SYNC_RUN#{RUN}", SK=f"SESSION#{session}", outcome=outcome, **fields)
 
 
-def test_orders_of_this_run_are_found_by_currency_and_size(dynamodb):
+def test_orders_of_the_run_are_found_by_currency_and_size(dynamodb):
     writes_order(dynamodb, "small")
     writes_order(dynamodb, "large", amount=9000)
     writes_order(dynamodb, "euro", currency="eur")
@@ -462,11 +462,11 @@ def test_orders_of_this_run_are_found_by_currency_and_size(dynamodb):
     assert found[1].items == (("Mug", 2),)
 
 
-def test_every_session_with_its_outcome_and_its_order_is_right(dynamodb):
+def test_account_with_matching_outcomes_and_orders_is_right(dynamodb):
     writes_order(dynamodb, "one")
     writes_outcome(dynamodb, "one", "created")
     writes_outcome(dynamodb, "two", "skipped", reason="unpaid")
-    assert problems_of_run(dynamodb, TABLE, RUN, 2) == []
+    assert find_problems(dynamodb, TABLE, RUN, 2) == []
 
 
 @pytest.mark.parametrize(
@@ -479,16 +479,16 @@ def test_every_session_with_its_outcome_and_its_order_is_right(dynamodb):
         ({"outcome": "error", "errorType": "SessionNotFound"}, 0, "no order: SessionNotFound"),
     ],
 )
-def test_a_session_that_is_not_what_it_must_be_is_a_problem(dynamodb, outcome, orders, says):
+def test_session_with_a_wrong_outcome_is_a_problem(dynamodb, outcome, orders, says):
     for user in range(orders):
         writes_order(dynamodb, "one", user=f"user-{user}")
     writes_outcome(dynamodb, "one", **outcome)
-    assert problems_of_run(dynamodb, TABLE, RUN, 1) == [Violation("one", says)]
+    assert find_problems(dynamodb, TABLE, RUN, 1) == [Violation("one", says)]
 
 
-def test_an_order_without_an_outcome_and_an_outcome_that_is_missing_are_problems(dynamodb):
+def test_missing_outcome_is_a_problem(dynamodb):
     writes_order(dynamodb, "one")
-    assert [str(problem) for problem in problems_of_run(dynamodb, TABLE, RUN, 1)] == [
+    assert [str(problem) for problem in find_problems(dynamodb, TABLE, RUN, 1)] == [
         "one: an order that no outcome speaks of",
         "the run: 1 sessions were enqueued, 0 have an outcome",
     ]

@@ -54,7 +54,7 @@ def test_event_is_what_lambda_sends():
     }
 
 
-def test_successes_are_deleted_and_failures_return_after_their_timeout():
+def test_successes_are_deleted_and_failures_return():
     queue = PolledQueue("good", "bad", "fine")
     delivery = queue.deliver(fail("bad"))
     assert (len(delivery.deleted), len(delivery.returned), delivery.error) == (2, 1, None)
