@@ -129,7 +129,7 @@ def _describe_action(facts: SessionFacts) -> str:
 
 def describe_predicted_skip(prospect: PredictedOutcome) -> str:
     """Return why the consumer would skip the session."""
-    return describe_skip(prospect.reason) if prospect.reason else "for an unknown reason"
+    return describe_skip(prospect.reason) if prospect.reason else "the reason is unknown"
 
 
 def describe_failure(facts: SessionFacts) -> str:

@@ -15,7 +15,7 @@ from testkit.invariants.checks import (
     find_surplus_orders,
     find_unfinished_runs,
 )
-from testkit.invariants.first_run import compare_outcomes, verify, verify_records
+from testkit.invariants.demo_check import compare_outcomes, verify, verify_records
 from testkit.invariants.logs import find_leaked_secrets, find_unexpected_errors
 from testkit.invariants.table_records import COUNTERS, RawItem, RecordKey, TableRecords, to_plain, to_wire
 
