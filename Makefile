@@ -28,7 +28,7 @@ demo: $(UV) ## run the whole pipeline on this machine, emulated; ARGS=--keep lea
 	@$(RUN) python -m sandbox.demo $(ARGS)
 
 test-fast: $(UV) ## run the unit tests in under a minute: no engine, emulator or browser; ARGS="-k name" for some
-	@$(RUN) python -m pytest -n 2 --dist load -m "not slow" tests/unit $(ARGS)
+	@$(RUN) python -m pytest -n 2 --dist load -m "not slow" tests/unit --ignore tests/unit/bench $(ARGS)
 
 # Three workers for two cores, since tests against the emulator mostly wait; those begin first, so that none of
 # them runs alone at the end.

@@ -151,6 +151,7 @@ def test_failed_redrive_releases_everything(world, tools, method):
     assert len(list_visible(world)) == MANY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [killed_before(), lost_response()], ids=lambda fault: fault.name)
 def test_redrive_interrupted_at_any_call_loses_and_doubles_nothing(make_world, fault):
     for number in itertools.count(1):

@@ -21,6 +21,8 @@ from testkit.doubles.faults import (
 from testkit.world import wire
 from tests.unit.producer.nights import at_first_listing, run_id, scheduled, sell
 
+pytestmark = pytest.mark.slow
+
 COUNT = 130
 
 

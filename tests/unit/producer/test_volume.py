@@ -26,6 +26,8 @@ from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.listings import a_run
 from tests.unit.producer.nights import scheduled
 
+pytestmark = pytest.mark.slow
+
 END = NOW - 600
 VOLUME = int(os.environ.get("VOLUME", "10000"))
 MANY = int(os.environ.get("VOLUME", "40000"))
