@@ -43,7 +43,7 @@ class Scenario:
 
     @property
     def orders(self) -> int:
-        """The number of orders that the session must have in the end, whoever wrote them."""
+        """The number of orders that the session must have in the end, from the webhook or the sync."""
         return int(self.outcome == "created" or self.reason == "exists")
 
 

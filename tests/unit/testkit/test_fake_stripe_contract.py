@@ -1,10 +1,12 @@
-"""The objects that the fake serves are those of the pinned stripe library: by its types, and in use."""
+"""The fake serves the objects of the pinned stripe library: by its types, by Stripe's schemas, and in use."""
 
 import inspect
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -22,6 +24,7 @@ from testkit.stripe_types import properties
 
 KEY = "sk_test_contract"
 NOW = 1_732_672_800
+SCHEMAS = Path(__file__).parents[4] / "shared" / "stripe" / "schemas.json"
 
 # Properties without a type in the library, each with its reason.
 UNTYPED = {
@@ -99,6 +102,7 @@ def pages(fake, path, **params):
 SESSIONS = "/v1/checkout/sessions"
 DISPUTES = "/v1/disputes"
 WITH_PRODUCTS = {"expand[]": ["line_items.data.price.product"]}
+WITH_INTENT = {"expand[]": ["payment_intent"]}
 WITH_CHARGE = {"expand[]": ["payment_intent.latest_charge"]}
 
 
@@ -287,6 +291,108 @@ def test_type_check_reports_an_absent_property(sessions):
 
 def test_version_is_that_of_the_library():
     assert API_VERSION == _ApiVersion.CURRENT
+
+
+# Compared with Stripe's JSON schemas, if they are beside this repository
+
+JSON_TYPES = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "null": (type(None),),
+}
+
+
+@pytest.fixture(scope="module")
+def schemas():
+    if not SCHEMAS.exists():
+        pytest.skip("Stripe's JSON schemas are not beside this repository")
+    return json.loads(SCHEMAS.read_text())["components"]["schemas"]
+
+
+def schema_mismatches(value, schema, schemas, path) -> Iterator[str]:
+    """Yield each deviation from an OpenAPI schema, which must have every property, not only required ones."""
+    if "$ref" in schema:
+        yield from schema_mismatches(value, schemas[schema["$ref"].rpartition("/")[2]], schemas, path)
+    elif "anyOf" in schema:
+        tried = [list(schema_mismatches(value, choice, schemas, path)) for choice in schema["anyOf"]]
+        if all(tried):
+            yield nearest(tried)
+    elif "enum" in schema and value not in schema["enum"]:
+        yield f"{path}: {value!r} is not in {schema['enum']}"
+    elif type(value) not in JSON_TYPES[schema["type"]]:
+        yield f"{path}: {value!r} is no {schema['type']}"
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from schema_mismatches(part, schema["items"], schemas, f"{path}[{position}]")
+    elif isinstance(value, dict):
+        yield from schema_object_mismatches(value, schema, schemas, path)
+
+
+def schema_object_mismatches(value, schema, schemas, path):
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    for name in known.keys() - value.keys():
+        if (value.get("object"), name) not in LEFT_OUT and not partly_filled(path):
+            yield f"{path}.{name}: absent"
+    for name in value:
+        if inner := known.get(name, others if isinstance(others, dict) else None):
+            yield from schema_mismatches(value[name], inner, schemas, f"{path}.{name}")
+
+
+@pytest.fixture(scope="module")
+def check(schemas):
+    return lambda served, kind: list(schema_mismatches(served, schemas[kind], schemas, kind))
+
+
+def without_deleted_products(items):
+    """Return the items with the id of each deleted product, for which there is no schema."""
+    for item in items:
+        with suppress(TypeError, KeyError):
+            if item["price"]["product"]["deleted"]:
+                item["price"]["product"] = item["price"]["product"]["id"]
+    return items
+
+
+def test_sessions_fit_the_schema(check, fake):
+    for spec, expand in product(awkward_sessions(), ({}, WITH_PRODUCTS)):
+        served = get(fake, f"{SESSIONS}/{spec.id}", **expand)
+        without_deleted_products(served.get("line_items", {"data": []})["data"])
+        assert not check(served, "checkout.session")
+
+
+def test_payment_intents_fit_the_schema(check, fake):
+    served = [get(fake, f"{SESSIONS}/{spec.id}", **WITH_INTENT) for spec in awkward_sessions()]
+    intents = [session["payment_intent"] for session in served if session["payment_intent"]]
+    assert intents
+    assert [wrong for intent in intents for wrong in check(intent, "payment_intent")] == []
+
+
+def test_line_items_fit_the_schema(check, fake):
+    for spec in awkward_sessions():
+        for page in pages(fake, f"{SESSIONS}/{spec.id}/line_items", **{"expand[]": ["data.price.product"]}):
+            for served in without_deleted_products(page["data"]):
+                assert not check(served, "item")
+
+
+def test_events_fit_the_schema(check, fake):
+    for page in pages(fake, "/v1/events"):
+        for served in page["data"]:
+            assert not check(served, "event")
+            assert not check(served["data"]["object"], "checkout.session")
+
+
+@pytest.mark.parametrize("change", [{"created": "today"}, {"mode": "gift"}, {"metadata": {"a": 1}}])
+def test_schema_check_reports_a_wrong_property(check, fake, change):
+    assert check(get(fake, f"{SESSIONS}/cs_test_open") | change, "checkout.session")
+
+
+def test_schema_check_reports_an_absent_property(check, fake):
+    served = get(fake, f"{SESSIONS}/cs_test_open")
+    del served["invoice"]
+    assert check(served, "checkout.session") == ["checkout.session.invoice: absent"]
 
 
 # The library in use
