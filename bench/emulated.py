@@ -10,7 +10,7 @@ from bench.harness.table_checks import find_miscounts, find_wrong_orders
 from bench.page import number
 from bench.shops import UniformShop
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import run_key
+from recon.dynamodb.keys import run_key
 from recon.dynamodb.table import Table
 from recon.timestamps import to_iso, to_run_id
 from sandbox.stack import STRIPE_KEY, Parameters, SandboxStack, deployed, wait_until

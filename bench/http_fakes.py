@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.aws_json import call_double
 from bench.night import BATCH
-from recon.dynamodb.records import run_key
+from recon.dynamodb.keys import run_key
 from testkit.builders import RUN, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.fake_stripe.wire import Answer, HttpServer

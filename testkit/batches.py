@@ -18,9 +18,9 @@ from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
+from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
 from recon.dynamodb.orders import find_orders_by_user
 from recon.dynamodb.outcomes import PriorState
-from recon.dynamodb.records import STATE_KEY, outcome_key, run_key
 from recon.dynamodb.table import Table
 from recon.stripe.source import FetchedSession
 from recon.telemetry import Telemetry

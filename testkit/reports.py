@@ -3,7 +3,8 @@
 from typing import Any
 
 from ops.report import SyncReport, collect_report
-from recon.dynamodb.records import Run, outcome_key, run_fields, run_key
+from recon.dynamodb.keys import outcome_key, run_key
+from recon.dynamodb.records import Run, run_fields
 from recon.dynamodb.table import Table, to_wire
 from recon.timestamps import DAY, to_iso, to_run_id
 from testkit.builders import NOW, TABLE

@@ -14,7 +14,7 @@ from bench.harness.table_checks import find_miscounts, find_wrong_orders
 from bench.harness.transports import LATENCY
 from bench.shops import GRACE, UniformShop
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import run_key
+from recon.dynamodb.keys import run_key
 from recon.dynamodb.table import to_wire
 from recon.timestamps import to_iso, to_run_id
 from testkit.fake_stripe import RateLimits

@@ -19,7 +19,7 @@ from producer.window import MARGIN, SESSION_LIFE
 from recon.config import Settings
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.records import pending_key
+from recon.dynamodb.keys import pending_key
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.retry import Deadline

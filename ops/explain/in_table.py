@@ -9,9 +9,10 @@ from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingE
 from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
+from recon.dynamodb.keys import marker_key, pending_key
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
-from recon.dynamodb.records import OutcomeRecord, Run, marker_key, pending_key
+from recon.dynamodb.records import OutcomeRecord, Run
 from recon.dynamodb.table import Item, Table
 from recon.errors import MalformedMessage
 from recon.retry import Deadline

@@ -7,7 +7,8 @@ from ops.format.money import Money
 from ops.report.model import RunLine, SyncReport, find_midnight
 from ops.report.sessions import SessionHistory, StoredOutcome
 from ops.report.summary import build_report
-from recon.dynamodb.records import RUN_PREFIX, OutcomeRecord, Run, outcome_partition, parse_outcome, parse_run
+from recon.dynamodb.keys import RUN_PREFIX, outcome_partition
+from recon.dynamodb.records import OutcomeRecord, Run, parse_outcome, parse_run
 from recon.dynamodb.table import Table
 from recon.timestamps import DAY
 

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import outcome_partition, parse_outcome
+from recon.dynamodb.keys import outcome_partition
+from recon.dynamodb.records import parse_outcome
 from recon.dynamodb.table import Table
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ops.format.links import session_url
 from ops.format.money import Money
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import OutcomeRecord, outcome_partition, parse_outcome
+from recon.dynamodb.keys import outcome_partition
+from recon.dynamodb.records import OutcomeRecord, parse_outcome
 from recon.dynamodb.table import Table
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import RUN_DAYS, STATE_KEY, run_key
+from recon.dynamodb.keys import STATE_KEY, run_key
+from recon.dynamodb.records import RUN_DAYS
 from recon.dynamodb.table import Action, Item, Table
 from recon.timestamps import DAY, to_iso
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.counters import counter_actions
+from recon.dynamodb.keys import outcome_key
 from recon.dynamodb.outcomes import load_prior_state
-from recon.dynamodb.records import OUTCOME_DAYS, OutcomeRecord, outcome_key
+from recon.dynamodb.records import OUTCOME_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
 from recon.errors import TableRefused
 from recon.retry import Deadline

@@ -11,7 +11,8 @@ from functools import partial, reduce
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.counters import COUNTED, counter_actions
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
-from recon.dynamodb.records import STATE_KEY, OutcomeRecord, marker_key, outcome_key, parse_outcome
+from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key
+from recon.dynamodb.records import OutcomeRecord, parse_outcome
 from recon.dynamodb.session_result import SessionResult, outcome_action, side_record_actions
 from recon.dynamodb.table import (
     MAX_ACTIONS,

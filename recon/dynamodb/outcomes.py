@@ -4,15 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.records import (
-    SESSION_PREFIX,
-    STATE_KEY,
-    OutcomeRecord,
-    outcome_key,
-    outcome_partition,
-    parse_outcome,
-    parse_state,
-)
+from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, outcome_key, outcome_partition
+from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
 

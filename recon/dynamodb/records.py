@@ -1,4 +1,4 @@
-"""Keys of the sync's own items, and the records read from them: the sync state, runs and outcomes.
+"""The records that are read from the sync's own items: the sync state, runs and outcomes.
 
 Every reader of these items parses them here. A parser accepts items of other versions: an attribute that is
 absent or has an unexpected type gets the default of its field, and an unknown word stays as it is.
@@ -8,13 +8,10 @@ from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
-from recon.dynamodb.table import Item, Key
+from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
+from recon.dynamodb.table import Item
 from recon.timestamps import DAY, parse_epoch, to_iso
 
-STATE_KEY: Key = ("SYSTEM", "STRIPE_ORDER_SYNC")
-RUN_PREFIX = "STRIPE_ORDER_SYNC#"
-PENDING_PREFIX = "PENDING#"
-SESSION_PREFIX = "SESSION#"
 RUN_DAYS = 90
 # Longer than any payment method takes; a payment that has not settled by then never will.
 PENDING_DAYS = 90
@@ -24,31 +21,6 @@ MARKER_DAYS = 90
 OUTCOME_DAYS = 30
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
 UNKNOWN_OUTCOME = "unknown"
-
-
-def run_key(run_id: str) -> Key:
-    """Return the key of a run's record."""
-    return ("SYSTEM", f"{RUN_PREFIX}{run_id}")
-
-
-def pending_key(session_id: str) -> Key:
-    """Return the key of the entry of a session whose payment is pending."""
-    return ("SYSTEM", f"{PENDING_PREFIX}{session_id}")
-
-
-def marker_key(event_id: str) -> Key:
-    """Return the key of the webhook's record of an event that it has handled."""
-    return (f"EVENT#{event_id}", "METADATA")
-
-
-def outcome_partition(run_id: str) -> str:
-    """Return the partition key of all outcomes of a run."""
-    return f"SYNC_RUN#{run_id}"
-
-
-def outcome_key(run_id: str, session_id: str) -> Key:
-    """Return the key of the outcome of one session in one run."""
-    return (outcome_partition(run_id), f"{SESSION_PREFIX}{session_id}")
 
 
 @dataclass(frozen=True)

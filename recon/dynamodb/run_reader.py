@@ -5,17 +5,9 @@ from itertools import islice
 from typing import Any
 
 from recon.domain.run import Trigger
+from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, run_key
 from recon.dynamodb.outcomes import find_settled_pending
-from recon.dynamodb.records import (
-    PENDING_PREFIX,
-    RUN_PREFIX,
-    STATE_KEY,
-    Run,
-    State,
-    parse_run,
-    parse_state,
-    run_key,
-)
+from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.table import Item, Table
 from recon.retry import Deadline
 from recon.timestamps import to_run_id

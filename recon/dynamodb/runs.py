@@ -4,15 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import (
-    COUNTERS,
-    RUN_PREFIX,
-    Failure,
-    Run,
-    parse_run,
-    run_fields,
-    run_key,
-)
+from recon.dynamodb.keys import RUN_PREFIX, run_key
+from recon.dynamodb.records import COUNTERS, Failure, Run, parse_run, run_fields
 from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.state_actions import (
     advance_state,

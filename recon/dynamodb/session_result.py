@@ -6,15 +6,8 @@ from dataclasses import dataclass, replace
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
 from recon.domain.reconcile import Outcome, SkipReason
-from recon.dynamodb.records import (
-    MARKER_DAYS,
-    OUTCOME_DAYS,
-    PENDING_DAYS,
-    OutcomeRecord,
-    marker_key,
-    outcome_key,
-    pending_key,
-)
+from recon.dynamodb.keys import marker_key, outcome_key, pending_key
+from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, PENDING_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso

@@ -4,7 +4,8 @@ Each is conditional on the state as the run knows it, since another run may take
 """
 
 from recon.domain.run import RunStatus, Trigger
-from recon.dynamodb.records import STATE_KEY, Run, State
+from recon.dynamodb.keys import STATE_KEY
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.table import Action, Item, Table
 from recon.timestamps import to_iso
 

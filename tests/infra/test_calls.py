@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recon.dynamodb.records import STATE_KEY
+from recon.dynamodb.keys import STATE_KEY
 from testkit.roles import CALLED_BY_AWS, granted_actions, write_patterns
 from tests.e2e import calls
 from tests.e2e.calls import RoleUsage, find_differences, read_usage

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from recon.domain.order import partition_key
-from recon.dynamodb.records import STATE_KEY, marker_key, outcome_key, pending_key, run_key
+from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key, run_key
 from testkit.roles import (
     CALLED_BY_AWS,
     WRITES,

@@ -13,9 +13,10 @@ import pytest
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
+from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import load_prior_state
-from recon.dynamodb.records import STATE_KEY, OutcomeRecord, outcome_key, run_key
+from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.runs import CursorConflict, Progress, Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table

@@ -12,8 +12,9 @@ from producer import webhook_events, window
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
 from recon.dynamodb import orders
+from recon.dynamodb.keys import STATE_KEY
 from recon.dynamodb.outcome_writer import Recheck
-from recon.dynamodb.records import STATE_KEY, Run
+from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Action, Item, Key, Table

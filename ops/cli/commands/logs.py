@@ -21,7 +21,7 @@ from ops.runs.logs import (
     search_period,
 )
 from ops.stack.stack import Stack
-from recon.dynamodb.records import outcome_key
+from recon.dynamodb.keys import outcome_key
 
 EXAMPLES = [
     "nightly-sync logs last --level WARNING",

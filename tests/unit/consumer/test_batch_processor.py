@@ -2,8 +2,8 @@
 
 import pytest
 
+from recon.dynamodb.keys import outcome_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
-from recon.dynamodb.records import outcome_key
 from recon.errors import StripeUnavailable
 from testkit.batches import TIMEOUT, ConsumerHarness, a_fetched_session
 from testkit.builders import RUN

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recon.dynamodb.records import outcome_key, run_key
+from recon.dynamodb.keys import outcome_key, run_key
 from recon.errors import KeyRejected, SessionNotFound, StripeUnavailable
 from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS
 from testkit.batches import USER, a_fetched_session, parse_log, parse_metrics

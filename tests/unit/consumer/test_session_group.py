@@ -5,8 +5,9 @@ import pytest
 from consumer.batch import SessionTask
 from consumer.session_group import NO_CHARGES
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
-from recon.dynamodb.records import STATE_KEY, OutcomeRecord, marker_key, outcome_key, pending_key
+from recon.dynamodb.records import OutcomeRecord
 from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
 from testkit.batches import USER, a_fetched_session
 from testkit.builders import NOW, RUN, a_message

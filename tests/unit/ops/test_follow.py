@@ -6,7 +6,8 @@ import pytest
 
 from ops.runs.follow import ProgressReader, RunProgress, follow
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import parse_run, run_key
+from recon.dynamodb.keys import run_key
+from recon.dynamodb.records import parse_run
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from testkit.builders import RUN, FakeTime

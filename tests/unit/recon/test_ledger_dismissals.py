@@ -3,7 +3,8 @@
 import pytest
 
 from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.records import outcome_key, parse_outcome
+from recon.dynamodb.keys import outcome_key
+from recon.dynamodb.records import parse_outcome
 from recon.errors import OutOfTime, TableRefused
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN

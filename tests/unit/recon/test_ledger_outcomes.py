@@ -6,8 +6,9 @@ import pytest
 
 from recon.domain.message import dumps
 from recon.domain.reconcile import Outcome, SkipReason
+from recon.dynamodb.keys import outcome_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
-from recon.dynamodb.records import OutcomeRecord, outcome_key
+from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import MalformedSession, TableRefused, TableUnavailable
 from recon.timestamps import DAY

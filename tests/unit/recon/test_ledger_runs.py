@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from recon.dynamodb.records import State, run_key
+from recon.dynamodb.keys import run_key
+from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS, CursorConflict, Progress
 from recon.errors import TableRefused, TableUnavailable
 from recon.timestamps import DAY, HOUR

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from ops.runs.follow import RunProgress
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import parse_run, run_key
+from recon.dynamodb.keys import run_key
+from recon.dynamodb.records import parse_run
 from sandbox.demo import services
 from sandbox.demo.__main__ import EndedError, main, signals_as_errors, stop_command
 from sandbox.demo.account_story import stripe_key

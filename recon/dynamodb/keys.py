@@ -1,0 +1,53 @@
+"""The keys of all items that the sync reads and writes, besides the orders (`recon.domain.order`)."""
+
+from recon.dynamodb.table import Key
+
+SYSTEM = "SYSTEM"
+STATE_KEY: Key = (SYSTEM, "STRIPE_ORDER_SYNC")
+# Apart from the state, which the Lambda that this system replaces puts whole, and so erases.
+WATERMARK_KEY: Key = (SYSTEM, "STRIPE_SYNC_WATERMARK")
+RUN_PREFIX = "STRIPE_ORDER_SYNC#"
+PENDING_PREFIX = "PENDING#"
+ATTENTION_PREFIX = "ATTENTION#"
+DISMISSED_PREFIX = "DISMISSED#"
+SESSION_PREFIX = "SESSION#"
+
+
+def run_key(run_id: str) -> Key:
+    """Return the key of a run's record."""
+    return (SYSTEM, f"{RUN_PREFIX}{run_id}")
+
+
+def pending_key(session_id: str) -> Key:
+    """Return the key of the entry of a session whose payment is pending."""
+    return (SYSTEM, f"{PENDING_PREFIX}{session_id}")
+
+
+def attention_key(session_id: str) -> Key:
+    """Return the key of the item that says what a person has to look at about a session."""
+    return (SYSTEM, f"{ATTENTION_PREFIX}{session_id}")
+
+
+def dismissed_key(session_id: str) -> Key:
+    """Return the key of an operator's decision that no order of this session is ever written."""
+    return (SYSTEM, f"{DISMISSED_PREFIX}{session_id}")
+
+
+def guard_key(session_id: str) -> Key:
+    """Return the key of the record that the sync wrote the order of this session once."""
+    return (f"{SESSION_PREFIX}{session_id}", "SYNC_ORDER")
+
+
+def marker_key(event_id: str) -> Key:
+    """Return the key of the webhook's record of an event that it has handled."""
+    return (f"EVENT#{event_id}", "METADATA")
+
+
+def outcome_partition(run_id: str) -> str:
+    """Return the partition key of all outcomes of a run."""
+    return f"SYNC_RUN#{run_id}"
+
+
+def outcome_key(run_id: str, session_id: str) -> Key:
+    """Return the key of the outcome of one session in one run."""
+    return (outcome_partition(run_id), f"{SESSION_PREFIX}{session_id}")
