@@ -9,7 +9,7 @@ from ops.runs.prediction import PredictedAction
 from recon.domain.reconcile import SkipReason
 
 
-def explain_skip(facts: SessionFacts) -> SessionVerdict | None:
+def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, PLR0911 - one case per reason
     """Return the verdict on a session that the consumer would skip although its order does not exist."""
     prospect = facts.prospect
     reason = prospect.reason if prospect and prospect.would is PredictedAction.SKIP else None
@@ -24,6 +24,18 @@ def explain_skip(facts: SessionFacts) -> SessionVerdict | None:
         case SkipReason.REFUNDED:
             why = "It was refunded in full or lost in a dispute before its order existed, so none is written."
             return SessionVerdict(VerdictCase.REFUNDED, why, describe_next(facts))
+        case SkipReason.PAYMENT_FAILED:
+            why = "Its payment failed or was cancelled, so nothing was taken and no order is written."
+            return SessionVerdict(VerdictCase.PAYMENT_FAILED, why, describe_next(facts))
+        case SkipReason.AWAITING_CAPTURE:
+            why = "Its payment is authorised and not captured, so its order is written after the capture."
+            return SessionVerdict(VerdictCase.AWAITING_CAPTURE, why, describe_next(facts))
+        case SkipReason.GONE:
+            why = "Stripe no longer finds it with the shop's key, so no order can be written."
+            return SessionVerdict(VerdictCase.NOT_AT_STRIPE, why, describe_next(facts))
+        case SkipReason.REMOVED:
+            why = "The sync wrote its order once and the order was removed since, so it is not written again."
+            return SessionVerdict(VerdictCase.REMOVED, why, describe_next(facts))
         case SkipReason.EXPIRED:
             why = "It is older than orders are kept (ORDER_TTL_DAYS), so its order is not written any more."
             return SessionVerdict(VerdictCase.EXPIRED, why, describe_next(facts))

@@ -8,7 +8,7 @@ from typing import assert_never
 from recon.domain.reconcile import SkipReason
 
 
-def describe_skip(reason: SkipReason) -> str:  # noqa: PLR0911 - one return per reason
+def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911 - one case per reason
     """Return why a session is skipped, as a clause such as `it is not paid yet`."""
     match reason:
         case SkipReason.EXISTS:
@@ -23,6 +23,14 @@ def describe_skip(reason: SkipReason) -> str:  # noqa: PLR0911 - one return per 
             return "it is older than orders are kept"
         case SkipReason.REFUNDED:
             return "it was refunded or lost in a dispute"
+        case SkipReason.PAYMENT_FAILED:
+            return "its payment failed or was cancelled"
+        case SkipReason.AWAITING_CAPTURE:
+            return "its payment is authorised and not captured yet"
+        case SkipReason.GONE:
+            return "Stripe no longer finds it"
+        case SkipReason.REMOVED:
+            return "its order was written once and removed since"
         case SkipReason.DISMISSED:
             return "an operator dismissed it"
     assert_never(reason)

@@ -31,6 +31,10 @@ class SkipReason(StrEnum):
     NOT_A_SALE = "not_a_sale"
     EXPIRED = "expired"
     REFUNDED = "refunded"
+    PAYMENT_FAILED = "payment_failed"
+    AWAITING_CAPTURE = "awaiting_capture"
+    GONE = "gone"
+    REMOVED = "removed"
     DISMISSED = "dismissed"  # by an operator, see recon/dynamodb/dismissals.py
 
 

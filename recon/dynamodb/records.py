@@ -198,7 +198,8 @@ class OutcomeRecord:
 
     `outcome` is an `Outcome` and `reason` a `SkipReason`, or a word of another version. `amount` is in the
     smallest unit of `currency`. `message_id` is the id of the SQS message that the outcome was written for.
-    `drift` lists the differences between an existing order and Stripe. `updated_at` is ISO 8601.
+    `drift` lists the differences between an existing order and Stripe, `attention` the words of
+    `recon.domain.attention` or of another version. `updated_at` is ISO 8601.
     """
 
     session_id: str
@@ -215,6 +216,7 @@ class OutcomeRecord:
     updated_at: str | None = None
     dismissed_by: str | None = None
     dismissed_because: str | None = None
+    attention: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -239,6 +241,7 @@ def parse_outcome(item: Item) -> OutcomeRecord:
         updated_at=_text(item, "updatedAt"),
         dismissed_by=_text(item, "dismissedBy"),
         dismissed_because=_text(item, "dismissedBecause"),
+        attention=_texts(item, "attention"),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
 from recon.domain.reconcile import Outcome, SkipReason
@@ -20,8 +21,9 @@ class SessionResult:
     `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
     may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
-    `was_pending` is True for a session from before the run's window. `amount` and `currency` are the
-    message's; those of an order take precedence.
+    `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
+    and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
+    `amount` and `currency` are the message's; those of an order take precedence.
     """
 
     session_id: str
@@ -37,6 +39,8 @@ class SessionResult:
     pending: SessionMessage | None = None
     ends_pending: bool = False
     was_pending: bool = False
+    attention: tuple[Attention, ...] = ()
+    attention_until: int | None = None
     amount: int | None = None
     currency: str | None = None
 
@@ -104,6 +108,7 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "attempts": result.attempts,
         "messageId": result.message_id,
         "drift": list(result.drift) or None,
+        "attention": list(result.attention) or None,
         # The session is outside the run's window: a recount of the window would not find it.
         "pending": True if result.was_pending else None,
         "updatedAt": to_iso(now),

@@ -148,6 +148,13 @@ ROWS = {
     VerdictCase.NO_USER: [
         (facts(prospect=skip(SkipReason.NO_USER)), "names the user", "skips it", "metadata.userId")
     ],
+    VerdictCase.PAYMENT_FAILED: [
+        (facts(prospect=skip(SkipReason.PAYMENT_FAILED)), "failed or was cancelled", "skips it", None)
+    ],
+    VerdictCase.AWAITING_CAPTURE: [
+        (facts(prospect=skip(SkipReason.AWAITING_CAPTURE)), "not captured", "skips it", None)
+    ],
+    VerdictCase.REMOVED: [(facts(prospect=skip(SkipReason.REMOVED)), "removed since", "skips it", None)],
     VerdictCase.REFUNDED: [(facts(prospect=skip(SkipReason.REFUNDED)), "refunded in full", "skips it", None)],
     VerdictCase.EXPIRED: [
         (facts(prospect=skip(SkipReason.EXPIRED)), "ORDER_TTL_DAYS", "skips it", None),

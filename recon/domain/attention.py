@@ -1,0 +1,18 @@
+"""The words for what a person has to look at. They are stored on outcomes, orders and attention items."""
+
+from enum import StrEnum
+
+
+class Attention(StrEnum):
+    """What about a session needs a person, although the sync has done all that it can."""
+
+    PARTLY_CAPTURED = "partly_captured"
+    PARTLY_REFUNDED = "partly_refunded"
+    DISPUTED = "disputed"
+    UNDER_REVIEW = "under_review"
+    FRAUD_REPORTED = "fraud_reported"
+    AWAITING_CAPTURE = "awaiting_capture"
+    GAVE_UP_WAITING = "gave_up_waiting"
+    GONE = "gone"
+    ORDER_SAYS_UNPAID = "order_says_unpaid"
+    NO_USER_PAID = "no_user_paid"
