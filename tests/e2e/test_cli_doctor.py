@@ -252,7 +252,7 @@ def test_logs_show_the_lines_of_one_run_in_order(cli, shop):
 
 
 def test_logs_are_filtered_by_level_and_session(cli, shop):
-    run_id = cli.data("runs", "--limit", "1")["runs"][0]["runId"]
+    run_id = cli("run", "--json").json["run"]["runId"]
     every = cli.data("logs", run_id)["lines"]
     session = next(line["sessionId"] for line in every if line["sessionId"])
     narrowed = cli.data("logs", run_id, "--session", session)["lines"]
