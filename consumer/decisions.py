@@ -67,7 +67,13 @@ def _build_order_or_skip(
     if not fetched.line_items:
         raise LineItemsMissing("Stripe lists no line items for a paid session")
     context = SnapshotContext(message.run_id, now(), settings.order_number_prefix, settings.order_ttl_days)
-    order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], context)
+    order = build_order(
+        fetched.session,
+        fetched.line_items,
+        user_ids(message)[0],
+        context,
+        raw_user_id=message.user_id,
+    )
     if (size := item_bytes(order)) > MAX_ITEM_BYTES:
         raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order

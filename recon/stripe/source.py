@@ -32,6 +32,13 @@ DISPUTES = "/v1/disputes"
 # The permissions of a restricted key that requests need.
 READ_SESSIONS, READ_EVENTS, READ_CHARGES, READ_DISPUTES = "sessions", "events", "charges", "disputes"
 ANY_PERMISSION = ""
+# What an order is written with if the key may read it, in the same request. Stripe follows four levels.
+_DETAILS = (
+    "shipping_cost.shipping_rate",
+    "discounts.promotion_code",
+    "total_details.breakdown",
+    "payment_intent.latest_charge.balance_transaction",
+)
 _EMPTY_PAGE = "Stripe: an empty page with has_more set"
 
 
@@ -167,7 +174,7 @@ class StripeSource:
         """Return the session, and whether the key may read its charge. If so, the charge is included."""
         expand = ["line_items", "line_items.data.price.product"]
         try:
-            with_charge = [*expand, "payment_intent.latest_charge"]
+            with_charge = [*expand, "payment_intent.latest_charge", *_DETAILS]
             return self._get(path, {"expand": with_charge}, READ_CHARGES), True
         except KeyNotAllowed:
             return self._get(path, {"expand": expand}, READ_SESSIONS), False

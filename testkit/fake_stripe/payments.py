@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from testkit.fake_stripe.expansion import Expansion
+from testkit.fake_stripe.balance import balance_transaction_id, balance_transaction_object
+from testkit.fake_stripe.expansion import NOTHING, Expansion
 from testkit.fake_stripe.specs import SessionSpec, stable_id
 from testkit.shapes import JsonObject
 
@@ -99,8 +100,11 @@ _NO_ADDRESS: Final[JsonObject] = dict.fromkeys(("city", "country", "line1", "lin
 
 
 def presentment_details(spec: SessionSpec) -> JsonObject:
-    """Return what the customer saw, which is always the shop's own currency."""
-    return {"presentment_amount": spec.amount_total or 0, "presentment_currency": spec.line_currency}
+    """Return the `presentment_details` of an object, which has them if the customer saw another currency."""
+    if spec.details.presented is None:
+        return {}
+    amount, currency = spec.details.presented
+    return {"presentment_details": {"presentment_amount": amount, "presentment_currency": currency}}
 
 
 def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
@@ -109,7 +113,7 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
     intent_id = spec.payment_intent
     charge: str | JsonObject | None = spec.charge
     if charge is not None and "latest_charge" in expand:
-        charge = charge_object(spec)
+        charge = charge_object(spec, expand["latest_charge"])
     return {
         **_PAYMENT_INTENT,
         "id": intent_id,
@@ -121,21 +125,24 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
         "customer": spec.customer,
         "latest_charge": charge,
         "payment_method": stable_id("pm", spec.id) if paid else None,
-        "presentment_details": presentment_details(spec),
+        **presentment_details(spec),
         "status": "succeeded" if paid else "processing",
     }
 
 
-def charge_object(spec: SessionSpec) -> JsonObject:
+def charge_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject:
     """Return the `charge` that paid a session. `refunded` is true only after a full refund."""
     amount = spec.amount_total or 0
+    transaction: str | JsonObject = balance_transaction_id(spec)
+    if "balance_transaction" in expand:
+        transaction = balance_transaction_object(spec)
     return {
         **_CHARGE,
         "id": spec.charge,
         "amount": amount,
         "amount_captured": amount,
         "amount_refunded": spec.amount_refunded,
-        "balance_transaction": stable_id("txn", spec.id),
+        "balance_transaction": transaction,
         "billing_details": {
             "address": _NO_ADDRESS,
             "email": spec.email,
@@ -149,6 +156,6 @@ def charge_object(spec: SessionSpec) -> JsonObject:
         "disputed": spec.disputed,
         "payment_intent": spec.payment_intent,
         "payment_method": stable_id("pm", spec.id),
-        "presentment_details": presentment_details(spec),
+        **presentment_details(spec),
         "refunded": amount > 0 and spec.amount_refunded >= amount,
     }

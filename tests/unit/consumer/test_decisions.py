@@ -41,9 +41,11 @@ def a_response(lines=None, *, refunded=False, charges_known=True, **changes):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_missing_order_is_built_from_response_and_settings(known):
-    order = build_order(a_session(), [a_line()], "ab@example.com", SnapshotContext(RUN, NOW, "SHOP", 30))
+    context = SnapshotContext(RUN, NOW, "SHOP", 30)
+    order = build_order(a_session(), [a_line()], "ab@example.com", context, raw_user_id="a+b@example.com")
     assert decide(a_response(charges_known=known)) == StripeDecision(order, known)
     assert order["expiresAt"] == NOW + 30 * DAY
+    assert order["rawUserId"] == "a+b@example.com"
     assert order["syncRunId"] == RUN
 
 

@@ -17,7 +17,14 @@ from testkit.builders import FakeTime
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 EXPANDED = ["line_items", "line_items.data.price.product"]
-WITH_CHARGE = [*EXPANDED, "payment_intent.latest_charge"]
+WITH_CHARGE = [
+    *EXPANDED,
+    "payment_intent.latest_charge",
+    "shipping_cost.shipping_rate",
+    "discounts.promotion_code",
+    "total_details.breakdown",
+    "payment_intent.latest_charge.balance_transaction",
+]
 DENIED = KeyNotAllowed("denied")
 EMPTY_PAGE = r"^Stripe: an empty page with has_more set$"
 
