@@ -72,8 +72,19 @@ def kill_sessions(shop, specs):
 
 
 @pytest.fixture(scope="module")
-def night(shop):
-    return FailedNight(shop)
+def failed_shop(open_shop):
+    """Return a separate shop for the failed night, whose dead letters would disturb the other tests."""
+    return open_shop()
+
+
+@pytest.fixture(scope="module")
+def night(failed_shop):
+    return FailedNight(failed_shop)
+
+
+@pytest.fixture(scope="module")
+def night_cli(night, tmp_path_factory):
+    return Cli(night.shop.stack, tmp_path_factory.mktemp("sandbox"))
 
 
 def read_order_ids(shop, specs):
@@ -88,51 +99,51 @@ def predictions(cli):
     return [one["prospect"]["would"] for one in cli.data("dlq", "list", "--check")["letters"]]
 
 
-def test_commands_lead_from_a_failed_night_to_a_clean_status(shop, cli, night):
-    status = cli("status", "--json")
+def test_commands_lead_from_a_failed_night_to_a_clean_status(night_cli, night):
+    status = night_cli("status", "--json")
     assert (status.code, status.json["dead"]) == (1, DEAD)
     last = status.json["lastRun"]
     assert (last["created"], last["errors"], last["drifted"]) == (RECOVERED, DEAD, 1)
     show_drift = f"nightly-sync show {night.run_id} --drift"
     show_errors = f"nightly-sync show {night.run_id} --outcome error"
-    assert next_commands(cli) == ["nightly-sync dlq list --check", show_errors, show_drift]
-    listed = cli("dlq", "list", "--check")
+    assert next_commands(night_cli) == ["nightly-sync dlq list --check", show_errors, show_drift]
+    listed = night_cli("dlq", "list", "--check")
     assert listed.code == 1
     for spec in night.dead:
         assert "SessionNotFound" in listed.lines[listed.lines.index(spec.id) + 2]
-    assert predictions(cli) == ["fail"] * DEAD
-    drift = cli("show", night.run_id, "--drift")
+    assert predictions(night_cli) == ["fail"] * DEAD
+    drift = night_cli("show", night.run_id, "--drift")
     assert drift.code == 0
     assert f"Showing 1 of {len(night.paid)}." in drift.out
     assert night.drifted.id in drift.out
     assert f"Stripe {night.drifted.amount_total}" in drift.out
     night.repair()
-    assert predictions(cli) == ["create"] * DEAD
-    redriven = cli("dlq", "redrive", "--json")
+    assert predictions(night_cli) == ["create"] * DEAD
+    redriven = night_cli("dlq", "redrive", "--json")
     assert (redriven.code, redriven.json["moved"]) == (0, DEAD)
     assert sorted(one["sessionId"] for one in redriven.json["fates"]) == sorted(s.id for s in night.dead)
     assert {one["fate"] for one in redriven.json["fates"]} == {"created"}
     # The drift of the night remains until a run has covered the same window.
     for hours, remaining in (("1", [show_drift]), ("48", [])):
-        assert next_commands(cli) == [show_drift]
-        ran = cli("run", "--lookback-hours", hours)
+        assert next_commands(night_cli) == [show_drift]
+        ran = night_cli("run", "--lookback-hours", hours)
         assert ran.code == 0, ran
-        assert next_commands(cli) == remaining
+        assert next_commands(night_cli) == remaining
     assert "exists" in ran.out
-    clean = cli("status")
+    clean = night_cli("status")
     assert (clean.code, clean.lines[-1]) == (0, "All is well.")
-    assert read_order_ids(shop, night.paid) == sorted(spec.id for spec in night.paid)
+    assert read_order_ids(night.shop, night.paid) == sorted(spec.id for spec in night.paid)
 
 
-def test_show_lists_sessions_and_filters_them(cli, night):
-    assert len(cli.data("show", night.run_id)["sessions"]) == len(night.paid)
-    created = cli.data("show", night.run_id, "--outcome", "created")["sessions"]
+def test_show_lists_sessions_and_filters_them(night_cli, night):
+    assert len(night_cli.data("show", night.run_id)["sessions"]) == len(night.paid)
+    created = night_cli.data("show", night.run_id, "--outcome", "created")["sessions"]
     amounts = {one["sessionId"]: one["amount"] for one in created}
     for spec in night.missing:
         assert amounts[spec.id] == {"currency": spec.currency, "amount": spec.amount_total}
     assert all(one["orderNumber"].startswith("BC-") and one["attempts"] >= 1 for one in created)
     assert all(one["url"].startswith("https://dashboard.stripe.com/test/") for one in created)
-    exists = cli.data("show", night.run_id, "--reason", "exists")["sessions"]
+    exists = night_cli.data("show", night.run_id, "--reason", "exists")["sessions"]
     assert {one["sessionId"] for one in exists} == {night.known.id, night.drifted.id}
 
 
@@ -251,11 +262,11 @@ def test_unusable_credentials_are_named(options, message):
     assert message in error_line(result)
 
 
-def test_missing_stack_and_run_are_named(cli, night):
-    line = error_line(cli("status", "--stack", "no-such-stack"))
+def test_missing_stack_and_run_are_named(night_cli):
+    line = error_line(night_cli("status", "--stack", "no-such-stack"))
     assert "no-such-stack" in line
     assert "--stack" in line
-    line = error_line(cli("show", "20200101T000000Z"))
+    line = error_line(night_cli("show", "20200101T000000Z"))
     assert "there is no run 20200101T000000Z; the latest are" in line
 
 
@@ -278,9 +289,9 @@ def test_missing_permission_is_named(shop, cli):
     [("status",), ("runs",), ("show", "last"), ("dlq", "list", "--check"), ("run", "--dry-run")],
     ids=" ".join,
 )
-def test_output_contains_no_address_and_no_key(cli, night, arguments):
+def test_output_contains_no_address_and_no_key(night_cli, arguments):
     for options in ((), ("--json",)):
-        result = cli(*arguments, *options)
+        result = night_cli(*arguments, *options)
         output = result.out + result.err
         assert EMAIL.findall(output) == []
         assert KEY.findall(output) == []
