@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recon.config import Settings
-from recon.domain.order import SnapshotContext, build_order
+from recon.domain.order import SnapshotContext, build_order, without_item_metadata
 from recon.domain.reconcile import SkipReason, user_ids
 from recon.domain.stripe_objects import UNPAID, Json
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
@@ -74,6 +74,9 @@ def _build_order_or_skip(
         context,
         raw_user_id=message.user_id,
     )
+    if item_bytes(order) > MAX_ITEM_BYTES:
+        # An order without these notes can be shipped, and no order cannot.
+        order = without_item_metadata(order)
     if (size := item_bytes(order)) > MAX_ITEM_BYTES:
         raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order

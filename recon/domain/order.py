@@ -120,6 +120,11 @@ def build_order(
     )
 
 
+def without_item_metadata(order: Json) -> Json:
+    """Return the order without the metadata of its items, which is the only part that can be that large."""
+    return order | {"items": [_without(item, ("metadata",)) for item in order["items"]]}
+
+
 def order_number(session_id: str, prefix: str) -> str:
     """Return the prefix, a dash, and the alphanumerics of the id's last 8 characters in upper case."""
     return f"{prefix}-{_NOT_ALPHANUMERIC.sub('', session_id[-8:]).upper()}"
