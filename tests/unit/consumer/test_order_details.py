@@ -2,6 +2,7 @@
 
 import pytest
 
+from recon.timestamps import to_iso
 from testkit.builders import NOW
 from testkit.fake_stripe import DetailSpec, DiscountSpec, Endpoint, LineSpec, PriceSpec, SessionSpec
 from testkit.invariants import TableRecords, verify_records
@@ -79,3 +80,8 @@ def test_price_in_another_currency_is_converted(sell, currency):
     line = CASE_LINES[currency]
     [item] = sell(currency=currency, lines=(line,))["items"]
     assert (item["unitPrice"], item["currency"]) == (line.unit_amount, currency)
+
+
+def test_delayed_payment_was_paid_when_the_money_moved(sell):
+    order = sell(completed_at=CREATED + 60, async_paid_at=CREATED + 1800)
+    assert order["paidAt"] == to_iso(CREATED + 1800)
