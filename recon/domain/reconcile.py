@@ -48,7 +48,10 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True)
 class ExistingOrder:
-    """One order in the table. Its values are None if the item lacks them."""
+    """One order in the table. Its values are None if the item lacks them.
+
+    Only an order that this sync wrote has `sync_run_id`.
+    """
 
     pk: str
     sk: str
@@ -57,6 +60,7 @@ class ExistingOrder:
     amount: int | None = None
     currency: str | None = None
     payment_status: str | None = None
+    sync_run_id: str | None = None
 
     def belongs_to(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)

@@ -42,6 +42,14 @@ def find_orders_by_user(
     return dict(zip(since, pool.map(find, since.keys(), since.values()), strict=True))
 
 
+def is_proof(message: SessionMessage, orders: dict[Users, Orders]) -> bool:
+    """Return True if the session has an order that this sync did not write."""
+    found = orders.get(user_ids(message), [])
+    if isinstance(found, SyncError):
+        return False
+    return any(order.belongs_to(message.session_id) and not order.sync_run_id for order in found)
+
+
 def find_orders(
     table: Table, user_ids: Iterable[str], since: int, deadline: Deadline | None = None
 ) -> list[ExistingOrder]:
@@ -60,7 +68,7 @@ def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) 
     items = table.query(
         "PK = :pk AND SK BETWEEN :since AND :behind",
         {":pk": pk, ":since": _lower_bound(since - CLOCK_SKEW_SECONDS), ":behind": _BEHIND_ORDERS},
-        projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus",
+        projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus, syncRunId",
         deadline=deadline,
     )
     return [
@@ -72,6 +80,7 @@ def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) 
             item.get("amount"),
             item.get("currency"),
             item.get("stripePaymentStatus"),
+            item.get("syncRunId"),
         )
         for item in items
     ]

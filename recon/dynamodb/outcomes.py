@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recon.domain.reconcile import Outcome
-from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, outcome_key, outcome_partition
+from recon.domain.reconcile import Outcome, SkipReason
+from recon.dynamodb.attribute_readers import read_integer
+from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, WATERMARK_KEY, outcome_key, outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -15,18 +16,25 @@ type Outcomes = dict[RunSession, OutcomeRecord]
 
 @dataclass(frozen=True)
 class PriorState:
-    """The outcomes of a batch's sessions, and the run that holds the sync state, before processing."""
+    """The outcomes of a batch's sessions, and the run that holds the sync state, before processing.
+
+    `proven_created` is when the stored proof session was created (epoch seconds), or None.
+    """
 
     outcomes: Outcomes
     state_run_id: str | None
+    proven_created: int | None = None
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the outcomes of these sessions and the sync state in one consistent batch read."""
+    """Read the outcomes of these sessions, the sync state and the watermark in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
-    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY], deadline)}
+    items = {
+        (item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, WATERMARK_KEY], deadline)
+    }
     outcomes = {session: parse_outcome(items[key]) for key, session in keys.items() if key in items}
-    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id)
+    proven_created = read_integer(items.get(WATERMARK_KEY, {}), "provenCreated")
+    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id, proven_created)
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:
@@ -46,6 +54,19 @@ def find_settled_pending(table: Table, run_id: str, deadline: Deadline) -> set[s
         deadline=deadline,
     )
     return {item["SK"].removeprefix(SESSION_PREFIX) for item in items}
+
+
+def find_found_sessions(table: Table, run_id: str, deadline: Deadline) -> list[str]:
+    """Return the sessions whose order a run found in the table, the last one first."""
+    items = table.query(
+        "PK = :run",
+        {":run": outcome_partition(run_id), ":exists": SkipReason.EXISTS},
+        projection="SK, updatedAt",
+        only="reason = :exists",
+        deadline=deadline,
+    )
+    found = sorted(items, key=lambda item: str(item.get("updatedAt")), reverse=True)
+    return [item["SK"].removeprefix(SESSION_PREFIX) for item in found]
 
 
 def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadline) -> list[str]:

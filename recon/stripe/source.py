@@ -24,6 +24,7 @@ from recon.errors import (
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
+    SessionNotFound,
     StripeThrottled,
     StripeUnavailable,
     SyncError,
@@ -179,6 +180,14 @@ class StripeSource:
         charges_known = payment_known and all(each.is_detail for each in denied)
         details_known = not any(each.is_detail for each in denied)
         return FetchedSession(session, items, payment, charges_known, details_known)
+
+    def has_session(self, session_id: str) -> bool:
+        """Return True if the key can read the session, False if Stripe does not know it (404)."""
+        try:
+            self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
+        except SessionNotFound:
+            return False
+        return True
 
     def _fetch_payment(self, session: Json) -> tuple[Payment, bool]:
         """Return the payment, and whether the key may read the invoice and the disputes that it needs."""

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from testkit.builders import TABLE
 from testkit.shop import Record
+from testkit.world import confirm_table
 from tests.model.customers import Customers
 from tests.model.invocations import Invocation
 from tests.model.ledger_checks import LedgerChecks
@@ -44,6 +46,7 @@ class BaseShop:
         # Apart from the history's own random numbers, so that the other program changes no history.
         self._other_program = random.Random(f"other program {seed}")
         self.world.memory.observe = self.checks.observe
+        confirm_table(self.world.memory, TABLE)
         self.world.memory_sqs.observe = self.sendings.record
 
     @property

@@ -14,7 +14,7 @@ from testkit.doubles.faults import cancelled, never, on
 from testkit.runs import AFTER_A_MINUTE, BEGAN, LATER, OTHER, RECORD, STATE, a_run, by_hand
 from testkit.world import wire
 
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing")
 A_PAGE = Progress(NOW - 500, 7, listed=False)
 LATER_START = {"run_id": OTHER, "started_at": "2024-11-28T02:00:00Z"}
 
