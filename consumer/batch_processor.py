@@ -208,7 +208,7 @@ class BatchProcessor:
                 return
             if done := runs.finish(run, now):
                 self._telemetry.record_completed_run(done, done.seconds(now))
-                self._telemetry.record_watermark(runs.state(), now)
+                self._telemetry.record_watermark(runs.watermark(), now)
             elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.record_open_run(run, now)
         except SyncError as error:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,13 @@ from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
 from recon.domain.run import Trigger
 from recon.dynamodb.outcomes import find_created_orders
-from recon.dynamodb.records import Failure, Run, State
+from recon.dynamodb.records import Failure, Run
 from recon.dynamodb.runs import Runs
+from recon.dynamodb.watermark import Watermark, describe_owner
 from recon.errors import InvalidRequest, SyncError, Unexpected
 from recon.retry import LISTING_ATTEMPTS, Deadline, listing_seconds, stripe_timeout
 from recon.telemetry import DEFAULT_STACK, STACK_VARIABLE, Telemetry, frames
-from recon.timestamps import to_iso
+from recon.timestamps import MINUTE, to_iso
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -37,6 +39,8 @@ RETRY_SECONDS = 6 * 3600
 FAILURE_SECONDS = 10.0
 # Two pages are twenty batches of ten messages, all sent concurrently.
 THREADS = 20
+# How far the caller's clock may be ahead.
+CLOCK_SKEW_SECONDS = 5 * MINUTE
 
 
 @cache
@@ -150,16 +154,28 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         if (resumed := sync_run.resume(request)) is None:
             raise InvalidRequest(f"runId must be the id of an existing run; there is no {request.run_id}")
         return _build_body(resumed, deadline)
-    state = runs.state()
-    run = _plan_run(request, runs, state, context.aws_request_id)
+    _refuse_future(request)
+    state, watermark = runs.state(), runs.watermark()
+    run = _plan_run(request, runs, watermark, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
         dry_run = DryRun(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
+        if watermark.stack_name not in (None, kept.settings.stack):
+            owner = describe_owner(watermark.stack_name, kept.settings.stack)
+            run = replace(run, warnings=(*run.warnings, f"other_stack: {owner}"))
         predicted, numbers = dry_run.predict(run, request.max_sessions)
         _log_prediction(predicted)
         return build_response(predicted, numbers, dry_run=True)
     if request.trigger == Trigger.SCHEDULED and request.at is not None:
-        telemetry().record_watermark(state, request.at)
-    return _build_body(sync_run.begin(run, state), deadline)
+        telemetry().record_watermark(watermark, request.at)
+    return _build_body(sync_run.begin(run, state, watermark), deadline)
+
+
+def _refuse_future(request: Request) -> None:
+    """Raise InvalidRequest for a future time: its run would use up the name of that night's run."""
+    if request.at is None or request.at <= _now() + CLOCK_SKEW_SECONDS:
+        return
+    name = "scheduledTime" if request.trigger == Trigger.SCHEDULED else "requestedAt"
+    raise InvalidRequest(f"{name} must not be later than now; {to_iso(request.at)} is in the future")
 
 
 def _log_prediction(predicted: Run) -> None:
@@ -178,10 +194,10 @@ def _build_body(run: Run, deadline: Deadline) -> Body:
     return build_response(run, numbers)
 
 
-def _plan_run(request: Request, runs: Runs, state: State, request_id: str) -> Run:
+def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: str) -> Run:
     """Return the requested run as it would start now."""
     started, settings = _now(), clients().settings
-    planned = plan(request, settings, started, state)
+    planned = plan(request, settings, started, watermark)
     return Run(
         run_id=_find_run_id(request, runs, started, request_id),
         trigger=request.trigger,

@@ -10,12 +10,18 @@ from producer.webhook_events import WebhookEvents
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
+from recon.dynamodb.watermark import Watermark
 from recon.errors import TooManyHops
 from recon.telemetry import Metric
 
 # Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
 MOST_HOPS = 5000
 SCHEDULED_COMPARED = 7
+STATE_OVERWRITTEN = (
+    "state_overwritten: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
+    "is lost, since the watermark is a separate item, but find that program (the Lambda that this system "
+    "replaces?) and switch it off"
+)
 NO_SESSIONS = (
     "no_sessions: no completed session at all, where the scheduled runs before found some; check the key's "
     "account and mode, and whether the shop still sells through Checkout"
@@ -29,32 +35,39 @@ class SyncRun:
     context: RunContext
     continue_async: Callable[[Continuation], None]
 
-    def begin(self, planned: Run, state: State) -> Run:
+    def begin(self, planned: Run, state: State, watermark: Watermark) -> Run:
         """Start a run, or continue it in its own window if its record exists already.
 
-        `state` is the sync state before the run. Return the run's latest record.
+        `state` and `watermark` are those before the run. Return the run's latest record. Raises LedgerInUse
+        if the ledger belongs to another stack.
         """
+        context, stack = self.context, self.context.settings.stack
+        watermark.check_owner(stack)
         # The record first, since later failures are stored on it.
-        run = self.context.runs.start(planned, self.context.now())
-        self.context.attempt.track(run)
+        run = context.runs.start(planned, context.now(), watermark, stack)
+        context.attempt.track(run)
+        if context.runs.is_state_foreign(state, new_run=run.run_id):
+            context.warn(run.run_id, STATE_OVERWRITTEN)
         self._close_stale_runs(run.run_id)
         for warning in planned.warnings:
             self.context.warn(run.run_id, warning)
-        return self._process(run, state, number=0)
+        return self._process(run, state, watermark, number=0)
 
     def resume(self, continuation: Continuation) -> Run | None:
         """Continue a run from its cursor. Return its latest record, or None if there is no such run."""
+        watermark = self.context.runs.watermark()
+        watermark.check_owner(self.context.settings.stack)
         run = self.context.runs.get(continuation.run_id)
         if run is None:
             return None
         run = self.context.runs.resume(run, self.context.now())
         self.context.attempt.track(run)
-        return self._process(run, self.context.runs.state(), continuation.number)
+        return self._process(run, self.context.runs.state(), watermark, continuation.number)
 
-    def _process(self, run: Run, state: State, number: int) -> Run:
+    def _process(self, run: Run, state: State, watermark: Watermark, number: int) -> Run:
         if run.status == RunStatus.RUNNING and not run.listed:
             try:
-                run = self._list(run, state)
+                run = self._list(run, state, watermark)
             except CursorConflict:
                 # Both invocations sent the same messages, and they are counted once.
                 self.context.attempt.release()
@@ -77,9 +90,9 @@ class SyncRun:
         self.continue_async(Continuation(run.run_id, number + 1))
         self.context.attempt.release()
 
-    def _list(self, run: Run, state: State) -> Run:
+    def _list(self, run: Run, state: State, watermark: Watermark) -> Run:
         """Enqueue the rest of the run, or as much as one invocation should."""
-        lister = RunLister(self.context, run, state, self._webhook_events(run, state))
+        lister = RunLister(self.context, run, state, self._webhook_events(run, watermark))
         if run.cursor is None:
             lister.send_pending()
         lister.send_listed()
@@ -88,8 +101,8 @@ class SyncRun:
         )
         return lister.run
 
-    def _webhook_events(self, run: Run, state: State) -> WebhookEvents:
-        since = min(run.lookback_start, state.covered_through or run.lookback_start)
+    def _webhook_events(self, run: Run, watermark: Watermark) -> WebhookEvents:
+        since = min(run.lookback_start, watermark.covered_through or run.lookback_start)
         return WebhookEvents(
             self.context.stripe,
             self.context.now,
@@ -130,4 +143,4 @@ class SyncRun:
     def _record_completed(self, run: Run) -> None:
         now = self.context.now()
         self.context.telemetry.record_completed_run(run, run.seconds(now))
-        self.context.telemetry.record_watermark(self.context.runs.state(), now)
+        self.context.telemetry.record_watermark(self.context.runs.watermark(), now)

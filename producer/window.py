@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from producer.request import Request
 from recon.domain.run import Trigger
-from recon.dynamodb.records import State
+from recon.dynamodb.watermark import Watermark
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(request: Request, settings: "Settings", started: int, state: State) -> Plan:
+def plan(request: Request, settings: "Settings", started: int, watermark: Watermark) -> Plan:
     """Return what a run has to check. `started` is in epoch seconds.
 
     A manual run uses its window exactly. A scheduled run without `lookbackHours` starts from the watermark.
@@ -56,26 +56,27 @@ def plan(request: Request, settings: "Settings", started: int, state: State) -> 
     hours = request.lookback_hours or settings.lookback_hours
     warnings: tuple[str, ...] = ()
     scheduled = request.trigger == Trigger.SCHEDULED
+    required = _required_start(watermark)
     if request.period:
         window = Window(*request.period)
-    elif scheduled and request.lookback_hours is None:
-        window, warnings = _from_watermark(at, hours, grace, _required_start(state))
+    elif scheduled and (request.lookback_hours is None or required is None):
+        window, warnings = _from_watermark(at, hours, grace, required)
     else:
         window = Window(at - hours * HOUR, at - grace if scheduled else at)
     through = min(window.end if scheduled else window.end - grace, started - grace)
-    required = _required_start(state)
     if required is None:
-        # There is no watermark yet. A manual run may set it only if it reaches as far as a scheduled one.
-        whole = scheduled or (request.period is None and hours >= settings.lookback_hours)
+        # There is no watermark yet. The window may set it if it reaches as far as that of a scheduled run.
+        reaches_back = request.period is None and window.start <= _first_start(at, settings.lookback_hours)
+        whole = scheduled or reaches_back
     else:
         whole = window.start <= required or bool(warnings)
     return Plan(window, through if whole else None, window.end if scheduled else None, warnings)
 
 
 def _from_watermark(at: int, hours: int, grace: int, required: int | None) -> tuple[Window, tuple[str, ...]]:
-    start = at - hours * HOUR
-    if required is not None:
-        start = min(start, required)
+    if required is None:
+        return Window(_first_start(at, hours), at - grace), ()
+    start = min(at - hours * HOUR, required)
     if start >= at - FURTHEST_BACK:
         return Window(start, at - grace), ()
     gap = (
@@ -85,12 +86,17 @@ def _from_watermark(at: int, hours: int, grace: int, required: int | None) -> tu
     return Window(at - FURTHEST_BACK, at - grace), (gap,)
 
 
-def _required_start(state: State) -> int | None:
+def _first_start(at: int, hours: int) -> int:
+    """Return the start of the first window: a session paid within its hours was opened up to a day before."""
+    return max(at - hours * HOUR - SESSION_LIFE - MARGIN, at - FURTHEST_BACK)
+
+
+def _required_start(watermark: Watermark) -> int | None:
     """Return the latest start of a window that leaves no session out.
 
     That is a session's life before the watermark. Before the first scheduled run is done, it is the start of
     that run's window.
     """
-    if state.covered_through is None:
-        return state.first_lookback_start
-    return state.covered_through - SESSION_LIFE - MARGIN
+    if watermark.covered_through is None:
+        return watermark.first_lookback_start
+    return watermark.covered_through - SESSION_LIFE - MARGIN

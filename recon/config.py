@@ -32,6 +32,7 @@ class Settings:
     stripe_max_rps: float = 12.0
     grace_minutes: int = 10
     webhook_fence: bool = True
+    stack: str = "stripe-nightly-sync"
 
     @property
     def consumer_rps(self) -> float:
@@ -95,6 +96,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         grace_minutes=read(
             "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
         ),
+        stack=env.get("SYNC_STACK", d.stack),
         webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
     )
     if missing or wrong:

@@ -25,6 +25,7 @@
         TooManyHops            a run that does not end after thousands of producer invocations
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment variables; lists all of them
+        LedgerInUse            the ledger belongs to another stack; names both
       InvalidRequest         a producer event with a wrong value; 400 is the response to a manual one
 
 Messages are logged and stored, so they never contain Stripe's text, a key, a name or an address.
@@ -137,6 +138,10 @@ class MalformedMessage(Permanent):
 
 class ConfigError(SyncError):
     """Environment variables are missing or wrong."""
+
+
+class LedgerInUse(ConfigError):
+    """The ledger belongs to another stack."""
 
 
 class InvalidRequest(SyncError):

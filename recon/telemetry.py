@@ -15,7 +15,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from recon.dynamodb.records import Run, State
+from recon.dynamodb.records import Run
+from recon.dynamodb.watermark import Watermark
 from recon.errors import KeyRejected, KeyUnavailable
 
 NAMESPACE = "StripeNightlySync"
@@ -91,12 +92,13 @@ class Telemetry:
     def record_open_run(self, run: Run, now: int) -> None:
         self._add_seconds(Metric.OPEN_RUN_SECONDS, run.seconds(now))
 
-    def record_watermark(self, state: State, at: int) -> None:
+    def record_watermark(self, watermark: Watermark, at: int) -> None:
         """Record the watermark's age at `at` (epoch seconds).
 
         Without a watermark, record the age of the first scheduled run's window; before that run, nothing.
         """
-        since = state.first_lookback_start if state.covered_through is None else state.covered_through
+        covered = watermark.covered_through
+        since = watermark.first_lookback_start if covered is None else covered
         if since is not None:
             self._add_seconds(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
 

@@ -110,7 +110,8 @@ class ProducerHarness:
 
     def begin(self, run: Run | None = None, **settings: Any) -> Run:
         sync_run = self.sync_run(**settings)
-        return sync_run.begin(run or a_run(), sync_run.context.runs.state())
+        runs = sync_run.context.runs
+        return sync_run.begin(run or a_run(), runs.state(), runs.watermark())
 
     def put_open_run(self, cursor: int | None = None, **changes: Any) -> None:
         """Put the record of a run that another invocation started and listed up to `cursor`."""

@@ -88,7 +88,7 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
         pending=pending.entry if pending else None,
         events=attach_markers(table, events, deadline),
         dead_letters=dead.letters,
-        next_run=plan_next_run(timing, sources.schedule, sources.producer, runs.state(), now),
+        next_run=plan_next_run(timing, sources.schedule, sources.producer, runs.watermark(), now),
         prospect=_predict(sources, lookup, now) if is_complete else None,
         missing=(*_list_missing(lookup, message, sources.schedule), *events.missing, *dead.missing),
     )

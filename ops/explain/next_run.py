@@ -11,7 +11,8 @@ from producer.request import Request
 from producer.window import Plan, plan
 from recon.config import Settings
 from recon.domain.run import Trigger
-from recon.dynamodb.records import Run, State
+from recon.dynamodb.records import Run
+from recon.dynamodb.watermark import Watermark
 from recon.timestamps import DAY, to_iso
 
 # The window of a run for one session; both ends are included.
@@ -45,12 +46,12 @@ class SessionTiming:
 
 
 def plan_next_run(
-    timing: SessionTiming, schedule: Schedule | None, producer: Settings, state: State, now: int
+    timing: SessionTiming, schedule: Schedule | None, producer: Settings, watermark: Watermark, now: int
 ) -> NextRun:
     """Return the next scheduled run; a schedule without a next time is taken as due in one day."""
     due = schedule.next_due if schedule else None
     at = int(due.timestamp()) if due else now + DAY
-    planned = plan(Request(Trigger.SCHEDULED, at=at), producer, at, state)
+    planned = plan(Request(Trigger.SCHEDULED, at=at), producer, at, watermark)
     return NextRun(
         enabled=schedule.enabled if schedule else None,
         due=due,

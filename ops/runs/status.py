@@ -40,7 +40,8 @@ class StatusFacts:
 
     `waiting`, `retrying` and `dead` are approximate message counts. `pending_payments` counts complete
     sessions that are not paid. `night` is the latest scheduled run if newer runs exist and none of them
-    covers its window.
+    covers its window. `state_overwritten` is True if another program has put the sync state since the last
+    run.
     """
 
     stack: str
@@ -56,6 +57,7 @@ class StatusFacts:
     covered_through: datetime | None
     night: PastRun | None = None
     is_sandbox: bool = False
+    state_overwritten: bool = False
 
     @property
     def watermark_lag_seconds(self) -> int | None:
@@ -67,7 +69,7 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
     """Read the state of a stack. `now` is in epoch seconds."""
     runs, outputs = stack.runs, stack.outputs
     latest = [past_run(run, now) for run in runs.latest(_LATEST_RUNS)]
-    state = runs.state()
+    state, watermark = runs.state(), runs.watermark()
     queue, dead = read_depth(stack.sqs, outputs.queue_url), read_depth(stack.sqs, outputs.dlq_url)
     return StatusFacts(
         stack=stack.name,
@@ -80,7 +82,8 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         retrying=queue.hidden,
         dead=dead.visible + dead.hidden,
         pending_payments=sum(1 for _ in runs.pending()),
-        covered_through=None if state.covered_through is None else _from_epoch(state.covered_through),
+        covered_through=None if watermark.covered_through is None else _from_epoch(watermark.covered_through),
+        state_overwritten=runs.is_state_foreign(state),
         night=find_uncovered_night(latest),
         is_sandbox=stack.is_sandbox,
     )
@@ -164,6 +167,11 @@ def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
     if (facts.watermark_lag_seconds or 0) > OLD_WATERMARK_SECONDS:
         yield StatusFinding(
             "the watermark is older than 49 hours: no scheduled run has covered the days since",
+            "nightly-sync doctor",
+        )
+    if facts.state_overwritten:
+        yield StatusFinding(
+            "another program has overwritten the sync state (SYSTEM / STRIPE_ORDER_SYNC) since the last run",
             "nightly-sync doctor",
         )
     if not facts.schedule.enabled and not facts.is_sandbox:

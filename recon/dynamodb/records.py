@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
+from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
 from recon.dynamodb.table import Item
 from recon.timestamps import DAY, parse_epoch, to_iso
@@ -123,28 +124,28 @@ def parse_run(item: Item) -> Run:
     """Return the run of an item. Only its sort key must be present."""
     return Run(
         run_id=item["SK"].removeprefix(RUN_PREFIX),
-        trigger=_text(item, "trigger") or "",
-        started_at=_text(item, "syncStartedAt") or "",
-        lookback_hours=_integer(item, "lookbackHours") or 0,
-        lookback_start=_integer(item, "lookbackStart") or 0,
-        lookback_end=_integer(item, "lookbackEnd") or 0,
-        max_sessions=_integer(item, "maxSessions"),
-        covers_through=_integer(item, "coversThrough"),
-        drifted=_integer(item, "drifted") or 0,
-        slice_seconds=_integer(item, "sliceSeconds"),
-        livemode=_boolean(item, "livemode"),
-        status=_text(item, "status") or RunStatus.RUNNING,
-        completed_at=_text(item, "syncCompletedAt"),
-        enqueued=_integer(item, "enqueued") or 0,
-        processed=_integer(item, "processed") or 0,
-        created=_integer(item, "created") or 0,
-        skipped=_integer(item, "skipped") or 0,
-        errors=_integer(item, "errors") or 0,
-        listed=_boolean(item, "listed") or False,
-        truncated=_boolean(item, "truncated") or False,
-        cursor=_integer(item, "cursor"),
-        listing_moved_at=_integer(item, "listingMovedAt") or 0,
-        warnings=_texts(item, "warnings"),
+        trigger=read_text(item, "trigger") or "",
+        started_at=read_text(item, "syncStartedAt") or "",
+        lookback_hours=read_integer(item, "lookbackHours") or 0,
+        lookback_start=read_integer(item, "lookbackStart") or 0,
+        lookback_end=read_integer(item, "lookbackEnd") or 0,
+        max_sessions=read_integer(item, "maxSessions"),
+        covers_through=read_integer(item, "coversThrough"),
+        drifted=read_integer(item, "drifted") or 0,
+        slice_seconds=read_integer(item, "sliceSeconds"),
+        livemode=read_boolean(item, "livemode"),
+        status=read_text(item, "status") or RunStatus.RUNNING,
+        completed_at=read_text(item, "syncCompletedAt"),
+        enqueued=read_integer(item, "enqueued") or 0,
+        processed=read_integer(item, "processed") or 0,
+        created=read_integer(item, "created") or 0,
+        skipped=read_integer(item, "skipped") or 0,
+        errors=read_integer(item, "errors") or 0,
+        listed=read_boolean(item, "listed") or False,
+        truncated=read_boolean(item, "truncated") or False,
+        cursor=read_integer(item, "cursor"),
+        listing_moved_at=read_integer(item, "listingMovedAt") or 0,
+        warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
     )
 
@@ -155,15 +156,15 @@ def _parse_failure(item: Item) -> Failure | None:
     A version that does not know these attributes leaves them in place when it reopens a run, so they count
     only while the run is `failed`.
     """
-    error_type = _text(item, "failureType")
+    error_type = read_text(item, "failureType")
     if item.get("status") != RunStatus.FAILED or error_type is None:
         return None
     return Failure(
         error_type=error_type,
-        message=_text(item, "failureMessage") or "",
-        at=_text(item, "failedAt") or "",
-        attempts=_integer(item, "failedAttempts") or 1,
-        request_id=_text(item, "failedRequestId") or "",
+        message=read_text(item, "failureMessage") or "",
+        at=read_text(item, "failedAt") or "",
+        attempts=read_integer(item, "failedAttempts") or 1,
+        request_id=read_text(item, "failedRequestId") or "",
     )
 
 
@@ -171,8 +172,8 @@ def _parse_failure(item: Item) -> Failure | None:
 class State:
     """The attributes of the sync state that decisions depend on.
 
-    `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
-    window, from which later runs list until a scheduled run is done. Both are epoch seconds.
+    `covered_through` and `first_lookback_start` (epoch seconds) mirror the watermark item for versions that
+    know the state only. They are absent if another program has put the state.
     """
 
     run_id: str | None = None
@@ -185,10 +186,10 @@ def parse_state(item: Item | None) -> State:
     """Return the sync state of an item, or an empty one if there is no item yet."""
     item = item or {}
     return State(
-        _text(item, "lastSyncRunId"),
-        _integer(item, "lastCoveredThrough"),
-        _boolean(item, "lastLivemode"),
-        _integer(item, "firstLookbackStart"),
+        read_text(item, "lastSyncRunId"),
+        read_integer(item, "lastCoveredThrough"),
+        read_boolean(item, "lastLivemode"),
+        read_integer(item, "firstLookbackStart"),
     )
 
 
@@ -228,42 +229,21 @@ def parse_outcome(item: Item) -> OutcomeRecord:
     """Return the outcome of an item. Only its sort key must be present."""
     return OutcomeRecord(
         session_id=item["SK"].removeprefix(SESSION_PREFIX),
-        outcome=_text(item, "outcome") or UNKNOWN_OUTCOME,
-        reason=_text(item, "reason"),
-        order_number=_text(item, "orderNumber"),
-        amount=_integer(item, "amount"),
-        currency=_text(item, "currency"),
-        error_type=_text(item, "errorType"),
-        error_message=_text(item, "errorMessage"),
-        attempts=_integer(item, "attempts"),
-        message_id=_text(item, "messageId"),
-        drift=_texts(item, "drift"),
-        updated_at=_text(item, "updatedAt"),
-        dismissed_by=_text(item, "dismissedBy"),
-        dismissed_because=_text(item, "dismissedBecause"),
-        attention=_texts(item, "attention"),
+        outcome=read_text(item, "outcome") or UNKNOWN_OUTCOME,
+        reason=read_text(item, "reason"),
+        order_number=read_text(item, "orderNumber"),
+        amount=read_integer(item, "amount"),
+        currency=read_text(item, "currency"),
+        error_type=read_text(item, "errorType"),
+        error_message=read_text(item, "errorMessage"),
+        attempts=read_integer(item, "attempts"),
+        message_id=read_text(item, "messageId"),
+        drift=read_texts(item, "drift"),
+        updated_at=read_text(item, "updatedAt"),
+        dismissed_by=read_text(item, "dismissedBy"),
+        dismissed_because=read_text(item, "dismissedBecause"),
+        attention=read_texts(item, "attention"),
     )
-
-
-def _text(item: Item, name: str) -> str | None:
-    value = item.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _texts(item: Item, name: str) -> tuple[str, ...]:
-    values = item.get(name)
-    return tuple(map(str, values)) if isinstance(values, list) else ()
-
-
-def _integer(item: Item, name: str) -> int | None:
-    # type() and not isinstance: a boolean is not a number here.
-    value = item.get(name)
-    return value if type(value) is int else None
-
-
-def _boolean(item: Item, name: str) -> bool | None:
-    value = item.get(name)
-    return value if isinstance(value, bool) else None
 
 
 def _epoch(text: str | None) -> int | None:

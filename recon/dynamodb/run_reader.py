@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from recon.domain.run import Trigger
-from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, run_key
+from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
 from recon.dynamodb.outcomes import find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.table import Item, Table
+from recon.dynamodb.watermark import Watermark, parse_watermark
 from recon.retry import Deadline
 from recon.timestamps import to_run_id
 
@@ -28,6 +29,34 @@ class RunReader:
     def state(self) -> State:
         """Return the sync state by a consistent read."""
         return parse_state(self._table.get(STATE_KEY, self._deadline))
+
+    def watermark(self) -> Watermark:
+        """Return the watermark item by a consistent read, or what a new one takes over.
+
+        That is what earlier versions kept on the sync state. If another program has erased it there, it is
+        the newest watermark of a done scheduled run, or the earliest start of a scheduled run.
+        """
+        item = self._table.get(WATERMARK_KEY, self._deadline)
+        if item is not None:
+            return parse_watermark(item)
+        state = self.state()
+        covered, first = state.covered_through, state.first_lookback_start
+        if covered is None and first is None:
+            runs = list(self._scheduled())
+            done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
+            covered = max(done, default=0) or None
+            first = min((run.lookback_start for run in runs), default=None)
+        return Watermark(covered, first)
+
+    def is_state_foreign(self, state: State, new_run: str | None = None) -> bool:
+        """Return True if another program has put the sync state since the latest run of this one.
+
+        Every run takes over the state, so the state names a run whose record exists. `new_run` is the id of a
+        run that was started after `state` was read.
+        """
+        if all(run.run_id == new_run for run in self.latest(2)):
+            return False
+        return state.run_id is None or self.get(state.run_id) is None
 
     def pending(self) -> Iterator[Item]:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""
@@ -54,6 +83,10 @@ class RunReader:
 
     def scheduled_before(self, run_id: str, count: int) -> list[Run]:
         """Return the latest scheduled runs except this one, newest first."""
+        others = (run for run in self._scheduled() if run.run_id != run_id)
+        return list(islice(others, count))
+
+    def _scheduled(self) -> Iterator[Run]:
         items = self._query(
             RUN_PREFIX,
             {":scheduled": Trigger.SCHEDULED},
@@ -61,8 +94,7 @@ class RunReader:
             only="#trigger = :scheduled",
             newest_first=True,
         )
-        others = (run for run in map(parse_run, items) if run.run_id != run_id)
-        return list(islice(others, count))
+        return map(parse_run, items)
 
     def latest(self, count: int) -> list[Run]:
         """Return the latest runs of both triggers, newest first."""

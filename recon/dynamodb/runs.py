@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from recon.domain.run import RunStatus
+from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.keys import RUN_PREFIX, run_key
 from recon.dynamodb.records import COUNTERS, Failure, Run, parse_run, run_fields
 from recon.dynamodb.run_reader import RunReader
@@ -11,10 +11,10 @@ from recon.dynamodb.state_actions import (
     advance_state,
     close_state,
     reopen_state,
-    store_origin,
     take_over_state,
 )
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
+from recon.dynamodb.watermark import Watermark, advance_watermark, claim_watermark
 from recon.errors import TableRefused, TableUnavailable
 from recon.timestamps import parse_epoch, to_iso
 
@@ -24,6 +24,7 @@ LISTING_STALE_SECONDS = 20 * 60
 _FORGET_FAILURE = "REMOVE syncCompletedAt, failureType, failureMessage, failedAt, failedRequestId"
 # The texts of the project's own errors are far shorter.
 _MAX_MESSAGE = 1000
+_NO_WATERMARK = Watermark()
 _UNCHANGED = "#status = :running AND listed = :no AND listingMovedAt = :moved"
 
 
@@ -58,16 +59,25 @@ def is_stalled(run: Run, now: int) -> bool:
 class Runs(RunReader):
     """The runs of one table, read and written."""
 
-    def start(self, run: Run, now: int) -> Run:
+    def start(
+        self, run: Run, now: int, watermark: Watermark = _NO_WATERMARK, stack: str | None = None
+    ) -> Run:
         """Create the record of a run and take over the sync state. Resume the run if its record exists.
 
-        If a run that started later owns the state, create the record only. Raises TableUnavailable if an
-        existing record disappears.
+        If a run that started later owns the state, create the record only. `watermark` is the item as it was
+        read: the same transaction stores what it lacks, with `stack` as the owner of the ledger. Raises
+        LedgerInUse if another stack owns it, TableUnavailable if an existing record disappears.
         """
-        origin = store_origin(self._table, run)
+        if run.trigger == Trigger.SCHEDULED and watermark.first_lookback_start is None:
+            claimed = replace(watermark, first_lookback_start=run.lookback_start)
+        else:
+            claimed = watermark
+        claim = claim_watermark(self._table, watermark, claimed, stack, now) if stack else []
         created = _create(self._table, run, now)
-        if self._transact_with_state(created, take_over_state(self._table, run, now), origin):
+        if self._transact_with_state(created, take_over_state(self._table, run, claimed, now), claim):
             return replace(run, listing_moved_at=now)
+        if stack:
+            self.watermark().check_owner(stack)
         existing = self.get(run.run_id)
         if existing is None:
             raise TableUnavailable(f"the record of run {run.run_id} disappeared")
@@ -226,37 +236,38 @@ class Runs(RunReader):
             names={"#status": "status"} | (names or {}),
         )
         while True:
-            state = self.state()
-            state_actions = close_state(self._table, run, status, state, at)
+            through = run.covers_through if status == RunStatus.DONE else None
+            move = advance_watermark(self._table, self.watermark(), through, at) if through else []
+            state_actions = close_state(self._table, run, status, self.state(), at)
             try:
-                self._table.transact([close, *state_actions], self._deadline)
+                self._table.transact([close, *move, *state_actions], self._deadline)
             except TransactionCancelled as cancelled:
                 if cancelled.reasons[0].failed:
                     return None
                 _raise_if_refused(cancelled)
-                # The state changed after it was read: decide again from its new content.
+                # The state or the watermark changed after it was read: decide again from its new content.
                 self._deadline.check()
             else:
                 return replace(run, status=status, completed_at=at)
 
     def _transact_with_state(
-        self, run_action: Action, state_action: Action, fallback: Sequence[Action] = ()
+        self, run_action: Action, state_action: Action, others: Sequence[Action] = ()
     ) -> bool:
-        """Apply `run_action` and `state_action` in one transaction.
+        """Apply `run_action`, `state_action` and `others` in one transaction.
 
-        If another run owns the sync state, apply `run_action` with `fallback` instead. Return False if the
-        condition of `run_action` failed. Raises TableRefused.
+        If another run owns the sync state, leave `state_action` out. Return False if the condition of another
+        action failed. Raises TableRefused.
         """
         try:
-            self._table.transact([run_action, state_action], self._deadline)
+            self._table.transact([run_action, state_action, *others], self._deadline)
         except TransactionCancelled as cancelled:
-            if cancelled.reasons[0].failed:
-                return False
             _raise_if_refused(cancelled)
+            if any(reason.failed for reason in (cancelled.reasons[0], *cancelled.reasons[2:])):
+                return False
         else:
             return True
         try:
-            self._table.transact([run_action, *fallback], self._deadline)
+            self._table.transact([run_action, *others], self._deadline)
         except TransactionCancelled as cancelled:
             _raise_if_refused(cancelled)
             return False

@@ -3,26 +3,35 @@
 Each is conditional on the state as the run knows it, since another run may take it over at any time.
 """
 
-from recon.domain.run import RunStatus, Trigger
+from recon.domain.run import RunStatus
 from recon.dynamodb.keys import STATE_KEY
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.table import Action, Item, Table
+from recon.dynamodb.watermark import Watermark
 from recon.timestamps import to_iso
 
 
-def take_over_state(table: Table, run: Run, now: int) -> Action:
-    """Return the action that gives the state to a new run, unless a run that started later owns it."""
+def take_over_state(table: Table, run: Run, watermark: Watermark, now: int) -> Action:
+    """Return the action that gives the state to a new run, unless a run that started later owns it.
+
+    It copies the watermark to the state, where versions without the watermark item look for it.
+    """
     # A state without a run id is from the single-function system before this one; ignore its times.
     no_later_run = "attribute_not_exists(lastSyncRunId) OR lastSyncStartedAt <= :started"
-    origin = ""
-    if run.trigger == Trigger.SCHEDULED:
-        origin = ", firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
+    mirrored: Item = {}
+    mirror = ""
+    if watermark.first_lookback_start is not None:
+        mirror += ", firstLookbackStart = if_not_exists(firstLookbackStart, :first)"
+        mirrored[":first"] = watermark.first_lookback_start
+    if watermark.covered_through is not None:
+        mirror += ", lastCoveredThrough = :covered"
+        mirrored[":covered"] = watermark.covered_through
     return table.update(
         STATE_KEY,
         "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
         "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
         "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        f"lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now{origin} "
+        f"lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now{mirror} "
         "REMOVE lastSyncCompletedAt",
         {
             ":run": run.run_id,
@@ -32,17 +41,10 @@ def take_over_state(table: Table, run: Run, now: int) -> Action:
             ":to": run.lookback_end,
             ":zero": 0,
             ":now": to_iso(now),
-        },
+        }
+        | mirrored,
         condition=no_later_run,
     )
-
-
-def store_origin(table: Table, run: Run) -> list[Action]:
-    """Return the action that stores the start of the first scheduled run while another run owns the state."""
-    if run.trigger != Trigger.SCHEDULED:
-        return []
-    expression = "SET firstLookbackStart = if_not_exists(firstLookbackStart, :from)"
-    return [table.update(STATE_KEY, expression, {":from": run.lookback_start})]
 
 
 def reopen_state(table: Table, run: Run) -> Action:
@@ -79,7 +81,7 @@ def advance_state(table: Table, run: Run, sent: int, livemode: bool | None, now:
 def close_state(table: Table, run: Run, status: RunStatus, state: State, at: str) -> list[Action]:
     """Return the update of the state at the end of a run, on the condition that `state` is still current.
 
-    The state gets the end of the run if it still belongs to the run. It gets the watermark in any case.
+    The state gets the end of the run if it still belongs to the run. It mirrors the watermark in any case.
     """
     sets = ["updatedAt = :at"]
     values: Item = {":at": at, ":owner": state.run_id}

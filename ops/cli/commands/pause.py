@@ -87,7 +87,7 @@ def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Swi
     """Switch the schedule first, so that no run starts while the consumer stops."""
     stack = context.stack
     # Read everything that may be denied before anything is switched.
-    covered = stack.runs.state().covered_through
+    covered = stack.runs.watermark().covered_through
     deployed = read_stack_parameter(stack.client("cloudformation"), stack.name, STATE_PARAMETER)
     changes: list[StateChange] = []
     if SCHEDULE in parts:

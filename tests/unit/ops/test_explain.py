@@ -235,6 +235,7 @@ def test_dismissed_session_has_operator_and_reason(world, sell, explain, fail_ni
 def test_outcomes_of_all_runs_are_newest_first(world, sell, explain):
     sell()
     world.night()
+    world.clock.now = NOW + HOUR
     world.night({"requestedAt": "2024-11-27T03:00:00Z", "lookbackHours": 10})
     assert [(run.run_id, run.outcome) for run in explain()[0].runs] == [
         ("20241127T030000Z-8f3c1d", "skipped"),

@@ -18,7 +18,7 @@ COUNT = 600
 def large(make_world):
     """Return the world of a shop whose run takes several invocations."""
     world = make_world(SYNC_MAX_SESSIONS="150")
-    sell_without_user(world, COUNT, every=140)
+    sell_without_user(world, COUNT, every=280)
     return world
 
 

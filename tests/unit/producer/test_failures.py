@@ -13,11 +13,12 @@ from recon.errors import (
     TableUnavailable,
     Unexpected,
 )
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import on, service_error, throttled
 from testkit.fake_stripe import Endpoint
 from testkit.world import SCHEDULED, LambdaContext
-from tests.unit.producer.nights import MANUAL_RUN, at_first_listing, delay_requests, scheduled, sell
+from tests.unit.producer.nights import MANUAL_RUN, at_first_listing, delay_requests, run_id, scheduled, sell
 
 REQUEST = LambdaContext.aws_request_id
 FAILURE_FIELDS = {"failureType", "failureMessage", "failedAt", "failedRequestId", "syncCompletedAt"}
@@ -27,7 +28,7 @@ FAILURE_FIELDS = {"failureType", "failureMessage", "failedAt", "failedRequestId"
 def large(make_world):
     """Return the world of a shop whose run takes several invocations."""
     world = make_world(SYNC_MAX_SESSIONS="120")
-    sell(world, 800, every=100, metadata={})
+    sell(world, 800, every=200, metadata={})
     return world
 
 
@@ -105,12 +106,14 @@ def test_bug_is_located_without_its_text(capfd, make_world, monkeypatch, place, 
 
 
 def test_missing_permission_is_named_on_the_record(world):
+    world.produce()
+    world.clock.now = NOW + DAY
     text = "User: x is not authorized to perform: dynamodb:Query on resource: y"
     world.dynamodb.plan = on("query", service_error("AccessDeniedException", text))
     with pytest.raises(NotAllowed):
-        world.produce()
-    assert failure(world)[:2] == ("failed", "NotAllowed")
-    assert "no permission for dynamodb:Query" in world.run()["failureMessage"]
+        world.produce(scheduled(1))
+    assert failure(world, run_id(1))[:2] == ("failed", "NotAllowed")
+    assert "no permission for dynamodb:Query" in world.run(run_id(1))["failureMessage"]
 
 
 def test_failed_continuation_is_recorded_on_its_run(large, read_log):
@@ -132,7 +135,7 @@ def test_failed_dry_run_is_logged_under_its_id_and_writes_nothing(world, read_lo
 
 
 def test_failure_after_some_ranges_is_recorded(world):
-    sell(world, 1200, every=60, metadata={})
+    sell(world, 1200, every=120, metadata={})
     delay_requests(world, 3)
     advance = world.stripe.on_request
 

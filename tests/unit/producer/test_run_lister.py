@@ -9,6 +9,7 @@ from producer.run_lister import HURRY_SECONDS, MOST_PARTS, PAGE, RunLister, _cur
 from producer.session_lister import ListedRange
 from producer.webhook_events import DELIVERY, NO_EVENTS, UNREADABLE
 from recon.dynamodb.records import State
+from recon.dynamodb.watermark import Watermark
 from recon.errors import OutOfTime
 from recon.stripe.source import SessionEvent
 from testkit.builders import NOW, RUN, FakeTime, a_message, a_session
@@ -290,7 +291,7 @@ def test_only_a_scheduled_run_defers_sessions_completed_in_the_grace(harness):
 )
 def test_fence_reaches_back_to_the_window_or_the_watermark(harness, covered, start, since):
     harness.account.add_sessions(NOW - HOUR)
-    harness.sync_run().begin(a_run(lookback_start=start), State(covered_through=covered))
+    harness.sync_run().begin(a_run(lookback_start=start), State(), Watermark(covered))
     assert [at for at, undelivered in harness.account.event_requests if undelivered] == [since]
 
 

@@ -6,6 +6,7 @@ from producer.request import Continuation
 from producer.sync_run import NO_SESSIONS, SCHEDULED_COMPARED
 from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS
+from recon.dynamodb.watermark import Watermark
 from recon.timestamps import to_iso
 from testkit.builders import NOW, RUN, TABLE, a_message
 from testkit.listings import END, HOUR, START, a_run
@@ -18,6 +19,7 @@ def test_stale_runs_are_closed_and_logged(harness):
     harness.put("SYSTEM", "STRIPE_ORDER_SYNC#20241101-dead", **begun, listed=False, listingMovedAt=stale)
     harness.put("SYSTEM", "STRIPE_ORDER_SYNC#20241102-done", **begun, listed=True, enqueued=3, processed=3)
     harness.put("SYSTEM", "STRIPE_ORDER_SYNC#20241103-open", **begun, listed=True, enqueued=3, processed=2)
+    harness.put("SYSTEM", "STRIPE_ORDER_SYNC", lastSyncRunId="20241103-open")
     harness.begin()
     lines, metrics = harness.read_output()
     statuses = [harness.record(f"2024110{n}")["status"] for n in ("1-dead", "2-done", "3-open")]
@@ -106,7 +108,7 @@ def test_warning_of_the_plan_is_recorded_and_logged(harness):
 )
 def test_changed_mode_of_the_key_is_a_warning(harness, before, now, warning):
     harness.account.add_sessions(NOW - HOUR, livemode=now)
-    harness.sync_run().begin(a_run(), State(livemode=before))
+    harness.sync_run().begin(a_run(), State(livemode=before), Watermark())
     assert harness.record()["warnings"] == ([f"livemode: {warning}"] if warning else [])
     assert harness.record()["livemode"] is now
 
@@ -138,6 +140,7 @@ def test_run_without_sessions_warns_if_recent_runs_had_some(harness, modes, run,
     for number, mode in enumerate(modes):
         fields = {"trigger": "scheduled", "status": "done"} | ({} if mode is None else {"livemode": mode})
         harness.put("SYSTEM", f"STRIPE_ORDER_SYNC#202411{25 - number}T020000Z", **fields)
+    harness.put("SYSTEM", "STRIPE_ORDER_SYNC", lastSyncRunId="20241125T020000Z")
     if sessions == [None]:
         harness.put_pending(a_message(created=START - 1))
     else:

@@ -136,7 +136,7 @@ def enqueue(count):
         sync_run = SyncRun(context, continue_async=None)
         tracemalloc.start()
         try:
-            run = sync_run.begin(a_run(), context.runs.state())
+            run = sync_run.begin(a_run(), context.runs.state(), context.runs.watermark())
             return tracemalloc.get_traced_memory()[1], run, queue.sent
         finally:
             tracemalloc.stop()

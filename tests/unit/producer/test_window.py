@@ -6,7 +6,7 @@ from producer.request import Request
 from producer.window import Plan, Window, plan
 from recon.config import Settings
 from recon.domain.run import Trigger
-from recon.dynamodb.records import State
+from recon.dynamodb.watermark import Watermark
 from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.builders import NOW as S
 
@@ -19,13 +19,14 @@ JANUARY = (S - 330 * DAY, S - 300 * DAY)
 
 def plan_run(request=NIGHTLY, covered=None, *, first=None, started=S + 30, grace_minutes=10):
     settings = Settings("t", "q", grace_minutes=grace_minutes)
-    return plan(request, settings, started, State(covered_through=covered, first_lookback_start=first))
+    return plan(request, settings, started, Watermark(covered, first))
 
 
 @pytest.mark.parametrize(
     ("covered", "first", "start"),
     [
-        (None, None, S - 25 * HOUR),
+        # At first a session's life and the margin before the lookback.
+        (None, None, S - 49 * HOUR - 10 * MINUTE),
         # Before the first scheduled run is done, each starts where that one did.
         (None, S - 3 * DAY, S - 3 * DAY),
         # A session's life and the margin before the watermark, or the lookback if it is longer.
@@ -57,8 +58,8 @@ def test_grace_is_a_setting(minutes):
     [
         (Request(MANUAL, lookback_hours=1), None),
         (Request(MANUAL, period=JANUARY), None),
-        (Request(MANUAL), THROUGH),
-        (Request(MANUAL, lookback_hours=168), THROUGH),
+        (Request(MANUAL, lookback_hours=49), None),
+        (Request(MANUAL, lookback_hours=50), THROUGH),
     ],
 )
 def test_first_manual_run_sets_the_watermark_if_it_reaches_far_enough(request_, covers):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from recon.dynamodb.keys import run_key
+from recon.dynamodb.keys import WATERMARK_KEY, run_key
 from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS, CursorConflict, Progress
 from recon.errors import TableRefused, TableUnavailable
@@ -177,11 +177,16 @@ def test_overtaken_run_loses_its_cursor_between_two_tries(runs, memory, item):
 
 
 def test_first_scheduled_run_sets_the_origin_once(runs, item):
-    runs.start(by_hand(started_at="2024-11-28T02:00:00Z"), NOW + DAY)
-    assert "firstLookbackStart" not in item(STATE)
-    runs.start(a_run(), NOW)
-    assert item(STATE)["firstLookbackStart"] == NOW - 25 * HOUR
-    runs.start(a_run(run_id=OTHER, started_at="2024-11-29T02:00:00Z", lookback_start=NOW), NOW)
+    def start(run):
+        runs.start(run, NOW, runs.watermark(), "a-stack")
+
+    start(by_hand(started_at="2024-11-28T02:00:00Z"))
+    assert "firstLookbackStart" not in item(WATERMARK_KEY)
+    # The state belongs to the run that started later.
+    start(a_run())
+    assert item(WATERMARK_KEY)["firstLookbackStart"] == NOW - 25 * HOUR
+    start(a_run(run_id=OTHER, started_at="2024-11-29T02:00:00Z", lookback_start=NOW))
+    assert item(WATERMARK_KEY)["firstLookbackStart"] == NOW - 25 * HOUR
     assert item(STATE)["firstLookbackStart"] == NOW - 25 * HOUR
 
 

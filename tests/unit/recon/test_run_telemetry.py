@@ -5,7 +5,7 @@ import pytest
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from recon.errors import ConfigError, KeyRejected, StripeUnavailable
-from recon.timestamps import DAY, HOUR, to_iso
+from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 from testkit.batches import parse_log, parse_metrics
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import killed_after, on
@@ -130,12 +130,13 @@ def test_watermark_age_before_the_first_completed_run(read_metrics, world):
     assert "WatermarkAgeSeconds" not in read_metrics()
     world.clock.now = NOW + DAY
     fail_at_stripe(world, a_scheduled_event(1))
-    assert read_metrics()["WatermarkAgeSeconds"] == [DAY + 25 * HOUR]
+    assert read_metrics()["WatermarkAgeSeconds"] == [2 * DAY + 25 * HOUR + 10 * MINUTE]
 
 
 def test_dry_run_records_no_watermark_age(read_metrics, world):
     run_night(world)
     read_metrics()
+    world.clock.now = NOW + DAY
     world.body(a_scheduled_event(1, dryRun=True))
     assert "WatermarkAgeSeconds" not in read_metrics()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recon.errors import KeyNotAllowed
+from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.fake_stripe import Endpoint, SessionSpec
 
@@ -115,6 +116,7 @@ def test_run_without_sessions_fails_and_the_next_covers_its_time(shop):
         shop.produce()
     assert read_orders(shop) == {"known"}
     shop.stripe.faults.clear()
+    shop.clock.now = NOW + 2 * DAY
     shop.night({"trigger": "scheduled", "scheduledTime": "2024-11-29T02:00:00Z"})
     assert read_orders(shop) == PAID
 
@@ -156,6 +158,7 @@ def test_rotated_key_is_read_once_and_costs_no_attempt(world):
     world.stripe.accept_keys({"rk_test_new"})
     world.ssm.value = "rk_test_new"
     reads = world.ssm.reads
+    world.clock.now = NOW + DAY
     world.night({"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"})
     assert read_orders(world) == {"first", "second"}
     assert world.outcome("cs_test_second", "20241128T020000Z")["attempts"] == 1

@@ -1,0 +1,100 @@
+"""The watermark item: up to when all sessions are checked, and which stack the ledger belongs to.
+
+It is apart from the sync state, because the Lambda that this system replaces puts the state whole and so
+erases what it does not know.
+"""
+
+from dataclasses import dataclass
+
+from recon.dynamodb.attribute_readers import read_integer, read_text
+from recon.dynamodb.keys import WATERMARK_KEY
+from recon.dynamodb.table import Action, Item, Table
+from recon.errors import LedgerInUse
+from recon.timestamps import to_iso
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """What the watermark item says, or what a new one takes over (`is_stored` is False then).
+
+    `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
+    window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
+    is the session that proves the key's account and mode, `confirmed_by` the operator who accepted a ledger
+    without proof. `session_filter` is the text of the filter of the run that moved the watermark.
+    """
+
+    covered_through: int | None = None
+    first_lookback_start: int | None = None
+    proven_by: str | None = None
+    confirmed_by: str | None = None
+    stack_name: str | None = None
+    session_filter: str | None = None
+    is_stored: bool = False
+
+    def check_owner(self, stack: str) -> None:
+        """Raise LedgerInUse if the ledger belongs to another stack."""
+        if self.stack_name not in (None, stack):
+            raise LedgerInUse(describe_owner(str(self.stack_name), stack))
+
+
+def describe_owner(owner: str, stack: str) -> str:
+    """Return why a stack may not use the ledger, and what to do."""
+    return (
+        f"the ledger belongs to stack {owner}, and this is stack {stack}: two stacks on one table would move "
+        f"each other's watermark. Delete the stack {owner}, or take its ledger over with make deploy ARGS=\""
+        f'--stack {stack} --adopt"'
+    )
+
+
+def parse_watermark(item: Item) -> Watermark:
+    """Return the watermark of an item. An attribute that is absent or of another type is None."""
+    return Watermark(
+        covered_through=read_integer(item, "lastCoveredThrough"),
+        first_lookback_start=read_integer(item, "firstLookbackStart"),
+        proven_by=read_text(item, "provenBy"),
+        confirmed_by=read_text(item, "confirmedBy"),
+        stack_name=read_text(item, "stackName"),
+        session_filter=read_text(item, "sessionFilter"),
+        is_stored=True,
+    )
+
+
+def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: str, now: int) -> list[Action]:
+    """Return the action that stores the owner, the first start, and what a new item takes over.
+
+    `read` is the item as it was read and `claimed` the same with the first start. The condition is that the
+    ledger belongs to no other stack. Return no action if nothing is missing. `now` is in epoch seconds.
+    """
+    if read.is_stored and read.stack_name is not None and claimed == read:
+        return []
+    values: Item = {
+        "stackName": stack,
+        "lastCoveredThrough": claimed.covered_through,
+        "firstLookbackStart": claimed.first_lookback_start,
+    }
+    values = {name: value for name, value in values.items() if value is not None}
+    # What another start has stored since stays.
+    sets = [f"{name} = if_not_exists({name}, :{name})" for name in values]
+    action = table.update(
+        WATERMARK_KEY,
+        "SET updatedAt = :now, " + ", ".join(sets),
+        {f":{name}": value for name, value in values.items()} | {":now": to_iso(now)},
+        condition="attribute_not_exists(stackName) OR stackName = :stackName",
+    )
+    return [action]
+
+
+def advance_watermark(table: Table, read: Watermark, through: int | None, at: str) -> list[Action]:
+    """Return the action that moves the watermark forward to `through` if it is still the one that was read.
+
+    It returns none if `through` is None or not later. `at` is ISO 8601.
+    """
+    if through is None or through <= (read.covered_through or 0):
+        return []
+    values: Item = {":through": through, ":at": at}
+    unchanged = "attribute_not_exists(lastCoveredThrough)"
+    if read.is_stored and read.covered_through is not None:
+        unchanged = "lastCoveredThrough = :covered"
+        values[":covered"] = read.covered_through
+    expression = "SET lastCoveredThrough = :through, updatedAt = :at"
+    return [table.update(WATERMARK_KEY, expression, values, condition=unchanged)]
