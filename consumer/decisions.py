@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recon.config import Settings
 from recon.domain.attention import Attention
-from recon.domain.order import SnapshotContext, build_order
+from recon.domain.order import SnapshotContext, build_order, without_item_metadata
 from recon.domain.payment_state import PaymentState, read_payment_state
 from recon.domain.reconcile import SkipReason, user_ids
 from recon.domain.stripe_objects import UNPAID, Json
@@ -84,13 +84,23 @@ def _build_order(
     if not fetched.line_items:
         raise LineItemsMissing("Stripe lists no line items for a paid session")
     context = SnapshotContext(message.run_id, now, settings.order_number_prefix, settings.order_ttl_days)
-    order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], context)
+    order = build_order(
+        fetched.session,
+        fetched.line_items,
+        user_ids(message)[0],
+        context,
+        raw_user_id=message.user_id,
+        charge=fetched.payment.charge,
+    )
     payment = {
         "amountCaptured": state.amount_captured,
         "amountRefunded": state.amount_refunded,
         "attention": list(state.attention) or None,
     }
     order |= {name: value for name, value in payment.items() if value is not None}
+    if item_bytes(order) > MAX_ITEM_BYTES:
+        # An order without these notes can be shipped, and no order cannot.
+        order = without_item_metadata(order)
     if (size := item_bytes(order)) > MAX_ITEM_BYTES:
         raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order
