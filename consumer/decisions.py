@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order, without_item_metadata
-from recon.domain.payment_state import PaymentState, read_payment_state
+from recon.domain.payment_state import PaymentState, payment_attributes, read_payment_state
 from recon.domain.reconcile import SkipReason, user_ids
 from recon.domain.stripe_objects import UNPAID, Json
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
@@ -92,12 +92,7 @@ def _build_order(
         raw_user_id=message.user_id,
         charge=fetched.payment.charge,
     )
-    payment = {
-        "amountCaptured": state.amount_captured,
-        "amountRefunded": state.amount_refunded,
-        "attention": list(state.attention) or None,
-    }
-    order |= {name: value for name, value in payment.items() if value is not None}
+    order |= payment_attributes(state)
     if item_bytes(order) > MAX_ITEM_BYTES:
         # An order without these notes can be shipped, and no order cannot.
         order = without_item_metadata(order)
