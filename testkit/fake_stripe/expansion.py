@@ -22,7 +22,12 @@ _FOLLOWED: Final[Mapping[str, Mapping[str, str]]] = {
     "checkout.session": {"line_items": "items", "payment_intent": "payment_intent"},
     "item": {"price": "price"},
     "price": {"product": "product"},
-    "payment_intent": {"latest_charge": "charge"},
+    "payment_intent": {"latest_charge": "charge", "review": "review"},
+    "charge": {"balance_transaction": "balance_transaction"},
+    "invoice_payments": {"data": "invoice_payment"},
+    # An invoice payment contains what it was paid with anyway, so that it is only a step.
+    "invoice_payment": {"payment": "payment"},
+    "payment": {"payment_intent": "payment_intent", "charge": "charge"},
 }
 
 

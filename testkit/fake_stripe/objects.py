@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from testkit.fake_stripe.expansion import NOTHING, Expansion
+from testkit.fake_stripe.overrides import merge
 from testkit.fake_stripe.payments import payment_intent_object, presentment_details
 from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec, stable_id
 from testkit.fake_stripe.store import ASYNC_PAID, EventSpec
@@ -181,14 +182,18 @@ def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject
         built["line_items"] = list_object(
             shown, line_items_url(spec.id), has_more=len(spec.lines) > EMBEDDED_LINES
         )
-    return built
+    return merge(built, spec.objects.get("session"))
 
 
 def item_objects(
     spec: SessionSpec, positions: Sequence[int], expand: Expansion = NOTHING
 ) -> list[JsonObject]:
     """Return the `item` objects (line items) at these positions of a session."""
-    return [_item_object(spec, position, expand.get("price", NOTHING)) for position in positions]
+    given = dict(enumerate(spec.objects.get("line_items", ())))
+    return [
+        merge(_item_object(spec, position, expand.get("price", NOTHING)), given.get(position))
+        for position in positions
+    ]
 
 
 def event_object(event: EventSpec, spec: SessionSpec) -> JsonObject:
@@ -226,7 +231,7 @@ def _payment_references(spec: SessionSpec, expand: Expansion) -> JsonObject:
         payment_intent = payment_intent_object(spec, expand["payment_intent"])
     subscribed = spec.mode == "subscription" and spec.status == "complete"
     return {
-        "invoice": stable_id("in", spec.id) if subscribed else None,
+        "invoice": spec.invoice,
         "payment_intent": payment_intent,
         "setup_intent": stable_id("seti", spec.id) if spec.mode == "setup" else None,
         "subscription": stable_id("sub", spec.id) if subscribed else None,

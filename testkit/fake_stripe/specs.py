@@ -24,6 +24,28 @@ DisputeStatus = Literal[
     "won",
 ]
 
+IntentStatus = Literal[
+    "canceled",
+    "processing",
+    "requires_action",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_payment_method",
+    "succeeded",
+]
+# `open`, or why it was closed.
+ReviewStatus = Literal[
+    "open",
+    "acknowledged",
+    "approved",
+    "canceled",
+    "disputed",
+    "payment_never_settled",
+    "redacted",
+    "refunded",
+    "refunded_as_fraud",
+]
+
 DEFAULT_CURRENCY = "usd"
 
 
@@ -83,7 +105,12 @@ class SessionSpec:
     makes `customer_details` null. `completed_at` and `async_paid_at` are the times of the session's events; a
     session with a delayed payment method was unpaid when it completed. `event_made=False` is an event that
     Stripe never created, `event_delivered=False` one that the shop's webhook has not acknowledged.
-    `dispute_status` is the status of the dispute of its charge, None without one.
+    `dispute_status` is the status of the dispute of its charge, None without one; it is about
+    `dispute_amount`, by default all of the charge. `intent_status` is by default what follows from
+    `payment_status`. `amount_captured` is by default all of a succeeded payment, and `capture_before` is when
+    a hold lapses. `objects` replaces parts of the served `session`, `payment_intent`, `charge` or
+    `line_items`, for what Stripe may say without a field here: objects are merged, unless they have a true
+    `__replace__`.
     """
 
     id: str
@@ -107,6 +134,13 @@ class SessionSpec:
     event_delivered: bool = True
     amount_refunded: int = 0
     dispute_status: DisputeStatus | None = None
+    dispute_amount: int | None = None
+    intent_status: IntentStatus | None = None
+    amount_captured: int | None = None
+    capture_before: int | None = None
+    review: ReviewStatus | None = None
+    is_fraud_reported: bool = False
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def line_currency(self) -> str:
@@ -125,15 +159,40 @@ class SessionSpec:
 
     @property
     def payment_intent(self) -> str | None:
-        """The id, None for a setup, a subscription or a free session."""
-        charged = self.mode == "payment" and self.payment_status != "no_payment_required"
-        return stable_id("pi", self.id) if charged else None
+        """The session's own payment intent, None for a setup, a subscription or a free session."""
+        return self.intent_id if self.mode == "payment" else None
+
+    @property
+    def intent_id(self) -> str | None:
+        """The payment intent of the session, or of the first invoice of its subscription."""
+        is_charged = self.mode != "setup" and self.payment_status != "no_payment_required"
+        is_made = self.mode == "payment" or self.status == "complete"
+        return stable_id("pi", self.id) if is_charged and is_made else None
+
+    @property
+    def intent_state(self) -> IntentStatus:
+        if self.intent_status is not None:
+            return self.intent_status
+        return "succeeded" if self.payment_status == "paid" else "processing"
+
+    @property
+    def invoice(self) -> str | None:
+        """The first invoice of the subscription."""
+        is_subscribed = self.mode == "subscription" and self.status == "complete"
+        return stable_id("in", self.id) if is_subscribed else None
 
     @property
     def charge(self) -> str | None:
-        """The id of the charge, None before it is paid."""
-        paid = self.payment_intent is not None and self.payment_status == "paid"
-        return stable_id("ch", self.id) if paid else None
+        """The id of the latest charge, None before one is made."""
+        is_made = self.payment_status == "paid" or self.intent_status not in (None, "processing")
+        return stable_id("ch", self.id) if self.intent_id is not None and is_made else None
+
+    @property
+    def captured(self) -> int:
+        """How much of the charge was captured."""
+        if self.amount_captured is not None:
+            return self.amount_captured
+        return (self.amount_total or 0) if self.intent_state == "succeeded" else 0
 
     @property
     def disputed(self) -> bool:
