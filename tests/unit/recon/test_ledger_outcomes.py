@@ -104,7 +104,7 @@ def test_result_is_stored_with_its_order_and_counters(result, outcome, counts, w
     keys = {"PK": f"SYNC_RUN#{RUN}", "SK": "SESSION#cs_1"}
     assert item(outcome_key(RUN, "cs_1")) == keys | {"messageId": "m-1"} | EXPIRES | outcome
     keys = {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
-    assert item(RECORD) == keys | counts | {"updatedAt": BEGAN, "expiresAt": NOW + 90 * DAY}
+    assert item(RECORD) == keys | counts | {"updatedAt": BEGAN, "expiresAt": message.created + 460 * DAY}
     keys = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": RUN, "updatedAt": BEGAN}
     assert item(STATE) == keys | {f"lastSync{name.capitalize()}": count for name, count in counts.items()}
 
@@ -181,11 +181,13 @@ def test_unpaid_session_is_stored_with_its_message(write, item):
     }
 
 
-def test_pending_entry_keeps_its_message_and_expiry(write, item, put):
+def test_pending_entry_keeps_its_message_and_outlives_the_wait(write, item, put):
     put(PENDING, message="the first", expiresAt=NOW + DAY)
-    write(skipped(reason=SkipReason.UNPAID, pending=a_message(session_id="cs_1")))
+    message = a_message(session_id="cs_1")
+    write(skipped(reason=SkipReason.UNPAID, pending=message))
     entry = item(PENDING)
-    assert (entry["message"], entry["expiresAt"], entry["updatedAt"]) == ("the first", NOW + DAY, BEGAN)
+    assert (entry["message"], entry["updatedAt"]) == ("the first", BEGAN)
+    assert entry["expiresAt"] == message.created + 460 * DAY
 
 
 def test_order_deletes_the_pending_entry(write, item, put):
