@@ -9,6 +9,7 @@ from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingE
 from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
+from recon.domain.waiting import LONGEST_WAIT
 from recon.dynamodb.keys import marker_key, pending_key
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
@@ -88,9 +89,9 @@ def load_pending(table: Table, session_id: str) -> PendingSession | None:
     item = table.get(pending_key(session_id))
     if item is None:
         return None
-    expires = item.get("expiresAt")
-    until = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int) else None
-    return PendingSession(PendingEntry(item.get("updatedAt"), until), _parse_message(item))
+    message = _parse_message(item)
+    until = datetime.fromtimestamp(message.created + LONGEST_WAIT, UTC) if message else None
+    return PendingSession(PendingEntry(item.get("updatedAt"), until), message)
 
 
 def _parse_message(item: Item) -> SessionMessage | None:

@@ -104,7 +104,7 @@ def test_result_is_stored_with_its_order_and_counters(result, outcome, counts, w
     keys = {"PK": f"SYNC_RUN#{RUN}", "SK": "SESSION#cs_1"}
     assert item(outcome_key(RUN, "cs_1")) == keys | {"messageId": "m-1"} | EXPIRES | outcome
     keys = {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
-    assert item(RECORD) == keys | counts | {"updatedAt": BEGAN, "expiresAt": message.created + 460 * DAY}
+    assert item(RECORD) == keys | counts | {"updatedAt": BEGAN, "expiresAt": NOW + 90 * DAY}
     keys = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": RUN, "updatedAt": BEGAN}
     assert item(STATE) == keys | {f"lastSync{name.capitalize()}": count for name, count in counts.items()}
 
@@ -177,7 +177,7 @@ def test_unpaid_session_is_stored_with_its_message(write, item):
         "sessionId": "cs_1",
         "sessionCreated": message.created,
         "updatedAt": BEGAN,
-        "expiresAt": NOW + 90 * DAY,
+        "expiresAt": message.created + 460 * DAY,
     }
 
 

@@ -92,15 +92,6 @@ def test_unpaid_session_waits_if_its_order_is_unpaid(order_status, reason):
     assert decide(orders, payment_status="unpaid") is reason
 
 
-@pytest.mark.parametrize(
-    ("orders", "ttl_days", "age", "reason"),
-    [
-        ([], 1, 2 * DAY + 600, SkipReason.EXPIRED),
-        ([], 1, 2 * DAY + 599, None),
-        ([], 0, 1000 * DAY, None),
-        ([ORDER], 1, DAY, SkipReason.EXISTS),
-    ],
-)
 def test_unpaid_session_is_not_expired_before_stripe_is_asked():
     late = {"ttl_days": 1, "now": MESSAGE.created + 90 * DAY}
     assert decide(payment_status="unpaid", **late) is None
@@ -113,6 +104,15 @@ def test_unpaid_order_does_not_end_the_wait(status, pending):
     assert decide(orders, payment_status=status, pending=pending) is None
 
 
+@pytest.mark.parametrize(
+    ("orders", "ttl_days", "age", "reason"),
+    [
+        ([], 1, 2 * DAY + 600, SkipReason.EXPIRED),
+        ([], 1, 2 * DAY + 599, None),
+        ([], 0, 1000 * DAY, None),
+        ([ORDER], 1, DAY, SkipReason.EXISTS),
+    ],
+)
 def test_expired_order_is_not_written_again(orders, ttl_days, age, reason):
     assert decide(orders, ttl_days=ttl_days, now=MESSAGE.created + age) is reason
 
