@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from recon.config import Settings
 from recon.domain.attention import Attention
-from recon.domain.order import SnapshotContext, build_order
+from recon.domain.order import SnapshotContext, build_order, without_item_metadata
+from recon.domain.order_details import find_paid_at
 from recon.domain.payment_state import PaymentState, read_payment_state
 from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
 from recon.domain.stripe_objects import PAID, UNPAID, Json
@@ -25,7 +26,7 @@ from recon.errors import (
     SyncError,
     Unexpected,
 )
-from recon.timestamps import DAY
+from recon.timestamps import DAY, parse_epoch
 
 if TYPE_CHECKING:
     from recon.domain.message import SessionMessage
@@ -110,7 +111,7 @@ def _decide(
         return StripeDecision(SkipReason.UNPAID, waits=True)
     if facts.orders:
         return describe_unpaid_orders(message, facts.orders, now())
-    if _is_expired(state, message, settings, now()):
+    if _is_expired(fetched, message, settings, now()):
         return StripeDecision(SkipReason.EXPIRED)
     order = _build_order(fetched, state, message, settings, now())
     return StripeDecision(order, attention=state.attention)
@@ -173,13 +174,14 @@ def _decide_about_missing(
     )
 
 
-def _is_expired(state: PaymentState, message: "SessionMessage", settings: Settings, now: int) -> bool:
+def _is_expired(fetched: "FetchedSession", message: "SessionMessage", settings: Settings, now: int) -> bool:
     """Return whether an order that the webhook wrote at the payment would have expired by now.
 
     If the time of the payment is unknown, the payment of a session that waited has just settled.
     """
     waited = message.pending is not None or message.payment_status == UNPAID
-    paid_at = state.paid_at or (now if waited else message.created)
+    known = find_paid_at(fetched.payment.charge or {})
+    paid_at = parse_epoch(known) if known else now if waited else message.created
     return bool(settings.order_ttl_days) and paid_at + settings.order_ttl_days * DAY <= now
 
 
@@ -189,13 +191,23 @@ def _build_order(
     if not fetched.line_items:
         raise LineItemsMissing("Stripe lists no line items for a paid session")
     context = SnapshotContext(message.run_id, now, settings.order_number_prefix, settings.order_ttl_days)
-    order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], context)
+    order = build_order(
+        fetched.session,
+        fetched.line_items,
+        user_ids(message)[0],
+        context,
+        raw_user_id=message.user_id,
+        charge=fetched.payment.charge,
+    )
     payment = {
         "amountCaptured": state.amount_captured,
         "amountRefunded": state.amount_refunded,
         "attention": list(state.attention) or None,
     }
     order |= {name: value for name, value in payment.items() if value is not None}
+    if item_bytes(order) > MAX_ITEM_BYTES:
+        # An order without these notes can be shipped, and no order cannot.
+        order = without_item_metadata(order)
     if (size := item_bytes(order)) > MAX_ITEM_BYTES:
         raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order

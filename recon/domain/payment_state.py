@@ -20,7 +20,6 @@ from recon.domain.stripe_fields import (
 )
 from recon.domain.stripe_objects import (
     COMPLETE,
-    FREE,
     MODES,
     PAYMENT_STATUSES,
     SETUP,
@@ -71,9 +70,8 @@ class PaymentState:
     """What follows from a payment: the order is due, or `skip` says why it is not.
 
     `waits` is True if that may change, so that later runs have to check the session again. `until` is when a
-    hold lapses, if it is known, and `paid_at` when the money moved, both in epoch seconds. `amount_captured`
-    and `amount_refunded` are set where they differ from the session's amount and from 0, in the session's
-    currency.
+    hold lapses (epoch seconds), if it is known. `amount_captured` and `amount_refunded` are set where they
+    differ from the session's amount and from 0, in the session's currency.
     """
 
     skip: SkipReason | None = None
@@ -82,7 +80,6 @@ class PaymentState:
     until: int | None = None
     amount_captured: int | None = None
     amount_refunded: int | None = None
-    paid_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,6 @@ def _read_paid(session: Json, payment: Payment, amounts: _Amounts) -> PaymentSta
         attention=tuple(word for word, applies in words.items() if applies),
         amount_captured=None if captured in (0, session.get("amount_total")) else captured,
         amount_refunded=(amounts.refunded or None) if is_comparable else None,
-        paid_at=_find_paid_at(charge) if read_word(session, "payment_status") != FREE else None,
     )
 
 
@@ -250,13 +246,6 @@ def _is_under_review(intent: Json) -> bool:
 
 def _is_fraud_reported(charge: Json) -> bool:
     return "fraudulent" in read_object(charge, "fraud_details", parent="latest_charge.").values()
-
-
-def _find_paid_at(charge: Json) -> int | None:
-    """Return when the money moved; without the balance transaction, when the charge was made."""
-    balance = read_expanded(charge, "balance_transaction")
-    moved = read_count(balance, "created", parent="balance_transaction.") if balance else None
-    return moved if moved is not None else read_count(charge, "created", parent="latest_charge.")
 
 
 def _choose_invoice_payment(session: Json, payments: Sequence[Json]) -> Json:

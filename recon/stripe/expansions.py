@@ -30,7 +30,8 @@ class Expansion:
 
 
 PAYMENT_INTENTS, CHARGES, REVIEWS = "payment_intents", "charges", "reviews"
-BALANCE_TRANSACTIONS = "balance_transactions"
+BALANCE_TRANSACTIONS, SHIPPING_RATES = "balance_transactions", "shipping_rates"
+PROMOTION_CODES, COUPONS = "promotion_codes", "coupons"
 
 # Without these there is no order.
 REQUIRED = ("line_items", "line_items.data.price.product")
@@ -39,6 +40,10 @@ SESSION_EXPANSIONS = (
     Expansion(CHARGES, ("payment_intent.latest_charge",)),
     Expansion(BALANCE_TRANSACTIONS, ("payment_intent.latest_charge.balance_transaction",), is_detail=True),
     Expansion(REVIEWS, ("payment_intent.review",), is_detail=True),
+    Expansion(SHIPPING_RATES, ("shipping_cost.shipping_rate",), is_detail=True),
+    Expansion(PROMOTION_CODES, ("discounts.promotion_code",), is_detail=True),
+    # Sessions from before `discounts` have theirs here.
+    Expansion(COUPONS, ("total_details.breakdown",), is_detail=True),
 )
 # A subscription's session has no payment intent. It belongs to a payment of the first invoice, and from the
 # session it would be five levels away.

@@ -101,8 +101,11 @@ _NO_ADDRESS: Final[JsonObject] = dict.fromkeys(("city", "country", "line1", "lin
 
 
 def presentment_details(spec: SessionSpec) -> JsonObject:
-    """Return what the customer saw, which is always the shop's own currency."""
-    return {"presentment_amount": spec.amount_total or 0, "presentment_currency": spec.line_currency}
+    """Return the `presentment_details` of an object, which has them if the customer saw another currency."""
+    if spec.details.presented is None:
+        return {}
+    amount, currency = spec.details.presented
+    return {"presentment_details": {"presentment_amount": amount, "presentment_currency": currency}}
 
 
 def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
@@ -132,7 +135,7 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
             "customer": spec.customer,
             "latest_charge": charge,
             "payment_method": stable_id("pm", spec.id) if spec.charge else None,
-            "presentment_details": presentment_details(spec),
+            **presentment_details(spec),
             "review": review,
             "status": spec.intent_state,
         },
@@ -173,7 +176,7 @@ def charge_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject:
             "payment_intent": spec.intent_id,
             "payment_method": stable_id("pm", spec.id),
             "payment_method_details": {"type": "card", "card": card} if card else {"type": "card"},
-            "presentment_details": presentment_details(spec),
+            **presentment_details(spec),
             "refunded": captured > 0 and spec.amount_refunded >= captured,
             "status": "failed" if has_failed else "succeeded",
         },

@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
+
+from testkit.fake_stripe.details import NO_DETAILS, DetailSpec, PriceSpec, details_from_json
 
 Mode = Literal["payment", "setup", "subscription"]
 Status = Literal["open", "complete", "expired"]
@@ -57,23 +60,28 @@ def stable_id(prefix: str, *parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LineSpec:
-    """One line of a session. Amounts are in the currency's smallest unit."""
+    """One line of a session. Amounts are in the currency's smallest unit; `tax` is added to them."""
 
     description: str | None = "Poster"
     quantity: int = 1
     unit_amount: int = 1500
     discount: int = 0
+    tax: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    price: PriceSpec = field(default_factory=PriceSpec)
     product_metadata: Mapping[str, str] = field(default_factory=dict)
     product: ProductState = "active"
     has_price: bool = True
 
     @property
     def amount_subtotal(self) -> int:
+        if self.price.decimal is not None:
+            return round(Decimal(self.price.decimal) * self.quantity)
         return self.unit_amount * self.quantity
 
     @property
     def amount_total(self) -> int:
-        return self.amount_subtotal - self.discount
+        return self.amount_subtotal - self.discount + self.tax
 
     @property
     def product_id(self) -> str:
@@ -141,6 +149,7 @@ class SessionSpec:
     review: ReviewStatus | None = None
     is_fraud_reported: bool = False
     objects: Mapping[str, Any] = field(default_factory=dict)
+    details: DetailSpec = NO_DETAILS
 
     @property
     def line_currency(self) -> str:
@@ -155,7 +164,8 @@ class SessionSpec:
     def amount_total(self) -> int | None:
         if self.currency is None:
             return None
-        return sum(line.amount_total for line in self.lines) + self.shipping_amount
+        shipping = self.shipping_amount + self.details.shipping_tax
+        return sum(line.amount_total for line in self.lines) + shipping
 
     @property
     def payment_intent(self) -> str | None:
@@ -231,15 +241,22 @@ def spec_from_json(body: Mapping[str, Any]) -> SessionSpec:
     fields = dict(body)
     try:
         if "lines" in fields:
-            fields["lines"] = tuple(LineSpec(**line) for line in fields["lines"])
+            fields["lines"] = tuple(map(_line_from_json, fields["lines"]))
         if fields.get("shipping") is not None:
             fields["shipping"] = ShippingSpec(**fields["shipping"])
+        if "details" in fields:
+            fields["details"] = details_from_json(fields["details"])
         return SessionSpec(**fields)
     except TypeError as exc:
         raise ValueError(f"not a session: {exc}") from exc
 
 
-def _compact(record: SessionSpec | LineSpec | ShippingSpec) -> dict[str, Any]:
+def _line_from_json(body: Mapping[str, Any]) -> LineSpec:
+    price = {"price": PriceSpec(**body["price"])} if "price" in body else {}
+    return LineSpec(**{**body, **price})
+
+
+def _compact(record: Any) -> dict[str, Any]:
     return {
         item.name: _plain(value)
         for item in dataclasses.fields(record)
@@ -254,7 +271,7 @@ def _default(item: dataclasses.Field[Any]) -> object:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, LineSpec | ShippingSpec):
+    if dataclasses.is_dataclass(value):
         return _compact(value)
     if isinstance(value, tuple):
         return [_plain(part) for part in value]

@@ -55,10 +55,12 @@ HELD = a_payment(
 @pytest.mark.parametrize("known", [(True, True), (True, False), (False, True)])
 def test_missing_order_is_built_from_response_and_settings(known):
     charges, details = known
-    order = build_order(a_session(), [a_line()], "ab@example.com", SnapshotContext(RUN, NOW, "SHOP", 30))
+    context = SnapshotContext(RUN, NOW, "SHOP", 30)
+    order = build_order(a_session(), [a_line()], "ab@example.com", context, raw_user_id="a+b@example.com")
     decision = decide(a_response(charges_known=charges, details_known=details))
     assert decision == StripeDecision(order, charges_known=charges, details_known=details)
     assert order["expiresAt"] == NOW + 30 * DAY
+    assert order["rawUserId"] == "a+b@example.com"
     assert order["syncRunId"] == RUN
 
 

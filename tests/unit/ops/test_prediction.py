@@ -124,7 +124,7 @@ def test_malformed_message_fails_permanently(world):
 
 
 def test_unexpected_error_is_reported_without_its_text(world, monkeypatch):
-    def broken(*_):
+    def broken(*_, **_named):
         raise RuntimeError("jane@example.com")
 
     sell(world)

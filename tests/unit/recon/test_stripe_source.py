@@ -21,7 +21,8 @@ COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_
 EXPANDED = ["line_items", "line_items.data.price.product"]
 CORE = ["payment_intent", "payment_intent.latest_charge"]
 BALANCE, REVIEW = "payment_intent.latest_charge.balance_transaction", "payment_intent.review"
-WITH_ALL = [*EXPANDED, *CORE, BALANCE, REVIEW]
+DETAILS = ["shipping_cost.shipping_rate", "discounts.promotion_code", "total_details.breakdown"]
+WITH_ALL = [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS]
 MISSING = SessionNotFound("no")
 DENIED = KeyNotAllowed("denied")
 EMPTY_PAGE = r"^Stripe: an empty page with has_more set$"
@@ -314,13 +315,35 @@ def fetch(source):
     source.fetch("cs_1")
 
 
+def add_details(expanded):
+    """Return the requests that find out which of the details can be read."""
+    return [[*expanded, *DETAILS[:number]] for number in range(len(DETAILS) + 1)]
+
+
 @pytest.mark.parametrize(
     ("denied", "requests", "charges_known", "details_known"),
     [
         ((), [WITH_ALL], True, True),
         (
+            (DETAILS[2],),
+            [
+                WITH_ALL,
+                [*EXPANDED, *CORE],
+                [*EXPANDED, *CORE, BALANCE],
+                *add_details([*EXPANDED, *CORE, BALANCE, REVIEW]),
+                [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS[:2]],
+            ],
+            True,
+            False,
+        ),
+        (
             (BALANCE,),
-            [WITH_ALL, [*EXPANDED, *CORE], [*EXPANDED, *CORE, BALANCE], [*EXPANDED, *CORE, REVIEW]],
+            [
+                WITH_ALL,
+                [*EXPANDED, *CORE],
+                [*EXPANDED, *CORE, BALANCE],
+                *add_details([*EXPANDED, *CORE, REVIEW]),
+            ],
             True,
             False,
         ),
@@ -331,19 +354,19 @@ def fetch(source):
                 [*EXPANDED, *CORE],
                 [*EXPANDED, CORE[0]],
                 [*EXPANDED, *CORE],
-                [*EXPANDED, CORE[0], REVIEW],
+                *add_details([*EXPANDED, CORE[0], REVIEW]),
             ],
             False,
             True,
         ),
         (
             (CORE[0],),
-            [WITH_ALL, [*EXPANDED, *CORE], [*EXPANDED, CORE[0]], EXPANDED],
+            [WITH_ALL, [*EXPANDED, *CORE], [*EXPANDED, CORE[0]], *add_details(EXPANDED)[1:]],
             False,
             True,
         ),
     ],
-    ids=["nothing", "balance transactions", "charges", "intents"],
+    ids=["nothing", "discounts", "balance transactions", "charges", "intents"],
 )
 def test_missing_permission_is_found_once_and_costs_only_its_objects(
     denied, requests, charges_known, details_known
@@ -420,9 +443,9 @@ def test_two_simultaneous_rejections_search_one_replacement():
 @pytest.mark.parametrize(
     ("responses", "first", "second"),
     [
-        ([*[KeyNotAllowed("charges")] * 3, DENIED], fetch, list_sessions),
+        ([*[KeyNotAllowed("charges")] * 6, DENIED], fetch, list_sessions),
         ([FIRST_ITEMS, DENIED], fetch, list_sessions),
-        ([DENIED, *[KeyNotAllowed("charges")] * 3], list_sessions, fetch),
+        ([DENIED, *[KeyNotAllowed("charges")] * 6], list_sessions, fetch),
     ],
     ids=["fetched", "further items", "listed"],
 )
