@@ -10,7 +10,7 @@ from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, Time
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, decide_from_table, user_ids
+from recon.domain.reconcile import Outcome, decide_from_table, find_own_orders, user_ids
 from recon.domain.run import RunStatus, Trigger
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
@@ -143,7 +143,11 @@ class DryRun:
         decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
         match decision:
             case None:
-                return Outcome.SKIPPED if message.payment_status == UNPAID else Outcome.CREATED
+                # Stripe decides. The order of a session listed as paid would be written, unless it exists
+                # and says unpaid.
+                has_order = isinstance(found, list) and find_own_orders(message.session_id, found)
+                is_unpaid = message.payment_status == UNPAID
+                return Outcome.SKIPPED if has_order or is_unpaid else Outcome.CREATED
             case UnknownState():
                 return Outcome.ERROR
             case SyncError():

@@ -89,6 +89,7 @@ def _to_current_session(fetched: "FetchedSession", message: SessionMessage | Non
         attention=state.attention,
         capture_before=_to_time(state.until),
         payment_intent_status=_read_intent_status(fetched),
+        skip_reason=state.skip,
     )
 
 

@@ -33,7 +33,8 @@ class CurrentSession:
     `refunded` is True if it was refunded in full or lost in a dispute, None if the key may not read that.
     `attention` are the words for what a person has to know of its payment, `capture_before` is when a hold
     lapses, and `payment_intent_status` is Stripe's word for the payment; None if there is none or it is not
-    known. `user_id` is the cleaned one that its order is stored under.
+    known. `skip_reason` is why its payment alone gives no order. `user_id` is the cleaned one that its order
+    is stored under.
     """
 
     status: str
@@ -49,6 +50,7 @@ class CurrentSession:
     attention: tuple[str, ...] = ()
     capture_before: datetime | None = None
     payment_intent_status: str | None = None
+    skip_reason: str | None = None
 
 
 @dataclass(frozen=True)

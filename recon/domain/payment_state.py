@@ -143,6 +143,16 @@ def attention_beside_order(state: PaymentState, now: int) -> tuple[Attention, ..
     return state.attention if lapses_soon else ()
 
 
+def payment_attributes(state: PaymentState) -> Json:
+    """Return the attributes of an order that say what became of its payment."""
+    attributes = {
+        "amountCaptured": state.amount_captured,
+        "amountRefunded": state.amount_refunded,
+        "attention": list(state.attention) or None,
+    }
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
 def _read_unpaid(intent: str | None, payment: Payment) -> PaymentState:
     if intent is None:
         return PaymentState(SkipReason.UNPAID, waits=True)

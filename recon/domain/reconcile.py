@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from recon.domain.message import SessionMessage
@@ -17,8 +18,10 @@ from recon.domain.stripe_objects import (
     require_known,
 )
 from recon.errors import SyncError, UnknownState
-from recon.timestamps import DAY
+from recon.timestamps import DAY, MINUTE
 
+# A session stays open for 24 hours; the clocks of Stripe and Lambda may differ.
+_LONGEST_CHECKOUT = DAY + 10 * MINUTE
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
@@ -57,7 +60,7 @@ class ExistingOrder:
     sk: str
     order_id: str | None
     stripe_session_id: str | None
-    amount: int | None = None
+    amount: int | Decimal | None = None
     currency: str | None = None
     payment_status: str | None = None
     sync_run_id: str | None = None
@@ -78,19 +81,26 @@ def decide_from_table(
         return reason
     if isinstance(orders, SyncError):
         return orders
-    own = [order for order in orders if order.belongs_to(message.session_id)]
-    if own and message.payment_status == UNPAID and message.pending is None:
-        # A session listed as unpaid may have been paid since. An order that the webhook wrote for an unpaid
-        # session carries that status, and the session keeps waiting.
-        is_paid = any(order.payment_status == PAID for order in own)
-        return SkipReason.EXISTS if is_paid else SkipReason.UNPAID
-    if own:
+    own = find_own_orders(message.session_id, orders)
+    if any(order.payment_status != UNPAID for order in own):
         return SkipReason.EXISTS
-    if unknown := _find_unknown_word(message):
+    waits = message.pending is not None
+    if own:
+        # The webhook wrote the order of an unpaid session, which does not end the wait. In the nights after
+        # its window, Stripe is asked whether it is paid by now.
+        return SkipReason.UNPAID if message.payment_status == UNPAID and not waits else None
+    unknown = _find_unknown_word(message)
+    if unknown or waits or message.payment_status == UNPAID:
         return unknown
-    # The webhook's order may have expired, and an expired order must not be written again.
-    expired = ttl_days and message.created + ttl_days * DAY <= now
+    # The webhook's order may have expired, and an expired order must not be written again. Before that, the
+    # time of the payment decides, which only Stripe knows.
+    expired = ttl_days and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
     return SkipReason.EXPIRED if expired else None
+
+
+def find_own_orders(session_id: str, orders: Iterable[ExistingOrder]) -> list[ExistingOrder]:
+    """Return the orders of the session among those of its user."""
+    return [order for order in orders if order.belongs_to(session_id)]
 
 
 def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:

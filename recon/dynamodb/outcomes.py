@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome, SkipReason
-from recon.dynamodb.attribute_readers import read_integer
+from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, WATERMARK_KEY, outcome_key, outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
+
+# Sorts right after every `SESSION#…`.
+_BEHIND_SESSIONS = "SESSION$"
 
 type RunSession = tuple[str, str]  # a run's id and a session's id
 type Outcomes = dict[RunSession, OutcomeRecord]
@@ -44,16 +47,23 @@ def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadli
     return {keys[item["PK"], item["SK"]]: parse_outcome(item) for item in items}
 
 
-def find_settled_pending(table: Table, run_id: str, deadline: Deadline) -> set[str]:
-    """Return the ids of the pending sessions, older than its window, that a run has an outcome of."""
+def find_settled_pending(
+    table: Table, run_id: str, deadline: Deadline, after: str = "", through: str | None = None
+) -> set[str]:
+    """Return the ids of the pending sessions, older than its window, that a run has an outcome of.
+
+    They are those in the range (after, through], without an upper end if `through` is None.
+    """
+    first = f"{SESSION_PREFIX}{after}"
+    last = _BEHIND_SESSIONS if through is None else f"{SESSION_PREFIX}{through}"
     items = table.query(
-        "PK = :run",
-        {":run": outcome_partition(run_id), ":yes": True},
+        "PK = :run AND SK BETWEEN :first AND :last",
+        {":run": outcome_partition(run_id), ":yes": True, ":first": first, ":last": last},
         projection="SK",
         only="pending = :yes",
         deadline=deadline,
     )
-    return {item["SK"].removeprefix(SESSION_PREFIX) for item in items}
+    return {item["SK"].removeprefix(SESSION_PREFIX) for item in items} - {after}
 
 
 def find_found_sessions(table: Table, run_id: str, deadline: Deadline) -> list[str]:
@@ -78,4 +88,5 @@ def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadlin
         only="outcome = :created",
         deadline=deadline,
     )
-    return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
+    numbers = (read_text(item, "orderNumber") for item, _ in zip(items, range(limit), strict=False))
+    return [number for number in numbers if number is not None]

@@ -15,8 +15,6 @@ from recon.dynamodb.table import Item
 from recon.timestamps import DAY, parse_epoch, to_iso
 
 RUN_DAYS = 90
-# Longer than any payment method takes; a payment that has not settled by then never will.
-PENDING_DAYS = 90
 # As long as any record of the sync is kept; Stripe delivers an event for three days.
 MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.

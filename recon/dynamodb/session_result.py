@@ -7,8 +7,9 @@ from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
 from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.waiting import ENTRY_LIFE
 from recon.dynamodb.keys import marker_key, outcome_key, pending_key
-from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, PENDING_DAYS, OutcomeRecord
+from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso
@@ -144,17 +145,21 @@ def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int
 
 
 def _pending_action(table: Table, message: SessionMessage, now: int) -> Action:
-    """Return the action that stores a pending session; an existing entry keeps its message and expiry."""
+    """Return the action that stores a pending session; an existing entry keeps its message.
+
+    `updatedAt` is when a run last checked it. The entry outlives the longest wait, also one that an earlier
+    version stored for a shorter time.
+    """
     values = {
         ":message": dumps(replace(message, pending=message.created)),
         ":created": message.created,
         ":session": message.session_id,
         ":now": to_iso(now),
-        ":expires": now + PENDING_DAYS * DAY,
+        ":expires": message.created + ENTRY_LIFE,
     }
     return table.update(
         pending_key(message.session_id),
         "SET message = if_not_exists(message, :message), sessionId = :session, "
-        "sessionCreated = :created, updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires)",
+        "sessionCreated = :created, updatedAt = :now, expiresAt = :expires",
         values,
     )

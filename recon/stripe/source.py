@@ -103,6 +103,8 @@ class StripeSource:
         self._paid: dict[int, frozenset[str]] = {}
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
+        self._proofs: set[tuple[str, str]] = set()
+        self._proof_lock = threading.Lock()
         self._expanded = ExpandedRequests(self._get)
 
     def list_sessions(
@@ -180,6 +182,19 @@ class StripeSource:
         charges_known = payment_known and all(each.is_detail for each in denied)
         details_known = not any(each.is_detail for each in denied)
         return FetchedSession(session, items, payment, charges_known, details_known)
+
+    def is_gone(self, session_id: str, proof_id: str) -> bool:
+        """Return whether the key cannot find a session, and can find `proof_id` of the same account and mode.
+
+        It is False if the key was replaced in between: then the two responses prove nothing.
+        """
+        key = self._connection.key.read()
+        with self._proof_lock:
+            if (key, proof_id) not in self._proofs:
+                if not self.has_session(proof_id):
+                    return False
+                self._proofs.add((key, proof_id))
+        return not self.has_session(session_id) and self._connection.key.read() == key
 
     def has_session(self, session_id: str) -> bool:
         """Return True if the key can read the session, False if Stripe does not know it (404)."""

@@ -256,6 +256,31 @@ def _payments(shop: _ShopBuilder) -> None:
     )
 
 
+def _payment_states(shop: _ShopBuilder) -> None:
+    """Add payments that are more than paid or unpaid."""
+    held: Record = {"payment_status": "unpaid", "intent_status": "requires_capture"}
+    recovered: tuple[Record, ...] = (
+        {"amount_captured": 1000},
+        {"amount_refunded": 500},
+        {"mode": "subscription", "amount_refunded": 500},
+        {"dispute_status": "needs_response"},
+        {"dispute_status": "won"},
+        {"review": "open"},
+        {"is_fraud_reported": True},
+    )
+    for fields in recovered:
+        shop.add_missing(metadata={"userId": "paid_in_part"}, **fields)
+    skipped: tuple[tuple[str, Record], ...] = (
+        ("awaiting_capture", held),
+        ("payment_failed", held | {"intent_status": "canceled"}),
+        ("payment_failed", {"payment_status": "unpaid", "intent_status": "requires_payment_method"}),
+        ("refunded", {"mode": "subscription", "amount_refunded": 1500}),
+        ("refunded", {"dispute_status": "lost"}),
+    )
+    for reason, fields in skipped:
+        shop.add_skipped(reason, metadata={"userId": "not_paid"}, **fields)
+
+
 def _deliveries(shop: _ShopBuilder) -> None:
     express = DetailSpec(shipping_rate="Express", shipping_tax=93, billing=BillingSpec(line2="Unit 4"))
     parcel: Record = {"shipping": ShippingSpec(), "shipping_amount": 490, "details": express}
@@ -287,6 +312,7 @@ _AWKWARD: Final = (
     _prices,
     _checkout_pages,
     _payments,
+    _payment_states,
     _deliveries,
     _dead,
 )

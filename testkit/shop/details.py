@@ -37,6 +37,24 @@ def order_details(spec: SessionSpec) -> Details:
     }
 
 
+def payment_details(spec: SessionSpec) -> Details:
+    """Return what an order says of its payment; a value of None is one that must be absent."""
+    amount, captured = spec.amount_total or 0, spec.captured if spec.charge else None
+    part_of_hold = captured is not None and 0 < captured < amount
+    words = {
+        "partly_captured": part_of_hold,
+        "partly_refunded": spec.amount_refunded > 0,
+        "disputed": spec.dispute_status not in (None, "won", "warning_closed"),
+        "under_review": spec.review == "open",
+        "fraud_reported": spec.is_fraud_reported,
+    }
+    return {
+        "amountCaptured": captured if part_of_hold else None,
+        "amountRefunded": spec.amount_refunded or None,
+        "attention": [word for word, applies in words.items() if applies] or None,
+    }
+
+
 def item_details(line: LineSpec) -> Details:
     """Return the details of an item, without those that must be absent."""
     price = line.price if line.has_price else None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec
-from testkit.shop.details import find_unit_price, item_details, order_details
+from testkit.shop.details import find_unit_price, item_details, order_details, payment_details
 
 type Record = dict[str, Any]
 
@@ -50,7 +50,9 @@ def build_recovered_order(spec: SessionSpec) -> Record:
     order = _order(spec) | {"SK": f"ORDER#{spec.created}#{spec.id}", "source": "nightly_sync"}
     items = [item | item_details(line) for item, line in zip(order["items"], spec.lines, strict=True)]
     raw = raw_user_id(spec)
-    details = order_details(spec) | {"rawUserId": raw if raw != order["userId"] else None}
+    details = (
+        order_details(spec) | payment_details(spec) | {"rawUserId": raw if raw != order["userId"] else None}
+    )
     return _without_nones(order | details | {"items": items})
 
 

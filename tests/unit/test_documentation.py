@@ -7,7 +7,9 @@ import pytest
 import typer
 
 from ops.cli.app import app
+from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
+from recon.domain.payment_state import PaymentState, payment_attributes
 from recon.domain.reconcile import SkipReason
 from recon.telemetry import Metric
 from testkit.builders import NOW, RUN, a_detailed_line, a_detailed_session
@@ -23,7 +25,7 @@ ORDER = build_order(
     "user-1",
     SnapshotContext(RUN, NOW, ttl_days=1),
     raw_user_id="user 1",
-)
+) | payment_attributes(PaymentState(attention=(Attention.DISPUTED,), amount_captured=1, amount_refunded=1))
 # A price has a whole amount or decimals.
 LINE = ORDER["items"][0] | {"unitPriceDecimal": "0.25"}
 

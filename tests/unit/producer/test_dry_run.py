@@ -76,7 +76,7 @@ def test_dry_run_leaves_sessions_to_the_next_run(predict):
 
 
 def test_dry_run_skips_expired_sessions(predict):
-    run, _ = predict(OnePageStripe(a_session(created=NOW - 24 * HOUR)), order_ttl_days=1)
+    run, _ = predict(OnePageStripe(a_session(created=NOW - 49 * HOUR)), order_ttl_days=1)
     assert (run.created, run.skipped) == (0, 1)
 
 

@@ -29,7 +29,7 @@ from testkit.fake_stripe import (
     ShippingSpec,
 )
 from testkit.fake_stripe.objects import API_VERSION
-from testkit.fake_stripe.specs import DisputeStatus
+from testkit.fake_stripe.specs import DisputeStatus, IntentStatus, ReviewStatus
 from testkit.shop import make_shop
 from testkit.stripe_types import properties
 
@@ -55,6 +55,10 @@ LEFT_OUT = {
     **{
         ("Session.CustomField", kind): "Stripe includes the part of the field's own type"
         for kind in ("dropdown", "numeric", "text")
+    },
+    **{
+        ("InvoicePayment.Payment", kind): "Stripe includes the object of the payment's own type"
+        for kind in ("charge", "payment_record")
     },
     ("coupon", "deleted"): "true of a deleted object, and absent from every other",
     ("discount", "deleted"): "true of a deleted object, and absent from every other",
@@ -86,6 +90,17 @@ def awkward_sessions():
     )
     for status in get_args(DisputeStatus):
         yield SessionSpec(f"cs_test_{status}", NOW, dispute_status=status)
+    unpaid = {"payment_status": "unpaid"}
+    for status in get_args(IntentStatus):
+        yield SessionSpec(f"cs_test_intent_{status}", NOW, intent_status=status, **unpaid)
+        yield SessionSpec(
+            f"cs_test_invoice_{status}", NOW, mode="subscription", intent_status=status, **unpaid
+        )
+    for status in get_args(ReviewStatus):
+        yield SessionSpec(f"cs_test_review_{status}", NOW, review=status, is_fraud_reported=True)
+    yield SessionSpec("cs_test_held", NOW, intent_status="requires_capture", capture_before=NOW, **unpaid)
+    yield SessionSpec("cs_test_captured", NOW, amount_captured=5, amount_refunded=2, dispute_amount=3)
+    yield SessionSpec("cs_test_invoiced", NOW, mode="subscription", dispute_status="won", review="open")
     yield SessionSpec("cs_test_async", NOW, async_paid_at=NOW + 86_400, event_delivered=False)
     yield SessionSpec("cs_test_unnamed", NOW, lines=(LineSpec(None), LineSpec(product="deleted")))
     yield SessionSpec("cs_test_old", NOW, shipping=ShippingSpec(place="shipping_details"))
@@ -153,9 +168,13 @@ def pages(fake, path, **params):
 
 SESSIONS = "/v1/checkout/sessions"
 DISPUTES = "/v1/disputes"
+INVOICE_PAYMENTS = "/v1/invoice_payments"
 WITH_PRODUCTS = {"expand[]": ["line_items.data.price.product"]}
 WITH_INTENT = {"expand[]": ["payment_intent"]}
-WITH_CHARGE = {"expand[]": ["payment_intent.latest_charge"]}
+WITH_CHARGE = {"expand[]": ["payment_intent.latest_charge.balance_transaction", "payment_intent.review"]}
+WITH_INVOICED = {
+    "expand[]": ["data.payment.payment_intent.latest_charge", "data.payment.payment_intent.review"]
+}
 WITH_BREAKDOWN = {"expand[]": ["total_details.breakdown"]}
 WITH_DETAILS = {
     "expand[]": [
@@ -175,6 +194,9 @@ def lists(fake):
     for spec in awkward_sessions():
         path = f"{SESSIONS}/{spec.id}/line_items"
         served += [*pages(fake, path), *pages(fake, path, **{"expand[]": ["data.price.product"]})]
+        if spec.invoice:
+            served += pages(fake, INVOICE_PAYMENTS, invoice=spec.invoice)
+            served += pages(fake, INVOICE_PAYMENTS, invoice=spec.invoice, **WITH_INVOICED)
     return served
 
 
@@ -281,6 +303,7 @@ CLASS_OF = {
     "item": stripe.LineItem,
     "event": stripe.Event,
     "dispute": stripe.Dispute,
+    "invoice_payment": stripe.InvoicePayment,
 }
 
 
@@ -353,9 +376,32 @@ def test_totals_add_up(fake, name):
     assert session["amount_subtotal"] + added == session["amount_total"]
 
 
-def test_dispute_statuses_are_those_of_the_library():
-    known = [get_args(hint) for hint in get_args(properties(stripe.Dispute)["status"]) if hint is not str]
-    assert [get_args(DisputeStatus)] == known
+def test_payments_and_their_parts_are_served(sessions, lists):
+    intents = [served["payment_intent"] for served in sessions if isinstance(served["payment_intent"], dict)]
+    assert {intent["status"] for intent in intents} == set(get_args(IntentStatus))
+    assert {intent["review"]["open"] for intent in intents if isinstance(intent["review"], dict)} == {
+        True,
+        False,
+    }
+    charges = [intent["latest_charge"] for intent in intents if isinstance(intent["latest_charge"], dict)]
+    assert any(isinstance(charge["balance_transaction"], dict) for charge in charges)
+    payments = [row for page in lists for row in page["data"] if row["object"] == "invoice_payment"]
+    assert {payment["status"] for payment in payments} == {"paid", "open", "canceled"}
+    expanded = [row["payment"]["payment_intent"] for row in payments]
+    assert {type(intent) for intent in expanded} == {str, dict}
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "ours"),
+    [
+        (stripe.Dispute, "status", get_args(DisputeStatus)),
+        (stripe.PaymentIntent, "status", get_args(IntentStatus)),
+        (stripe.Review, "closed_reason", tuple(set(get_args(ReviewStatus)) - {"open"})),
+    ],
+)
+def test_words_are_those_of_the_library(cls, name, ours):
+    literals = [hint for hint in get_args(properties(cls)[name]) if get_origin(hint) is Literal]
+    assert {word for hint in literals for word in get_args(hint)} == set(ours)
 
 
 @pytest.mark.parametrize(
