@@ -12,6 +12,7 @@ from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table, user_ids
 from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.guards import find_guards
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
@@ -131,13 +132,22 @@ class DryRun:
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
-        missing = [message for message in messages if not self._is_skipped(message, orders)]
+        guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
+        missing = [message for message in messages if not self._is_skipped(message, orders, guarded)]
         counts[Outcome.SKIPPED] += len(messages) - len(missing)
         return missing
 
-    def _is_skipped(self, message: SessionMessage, orders: dict[Users, Orders]) -> bool:
+    def _is_skipped(
+        self, message: SessionMessage, orders: dict[Users, Orders], guarded: frozenset[str]
+    ) -> bool:
         found = orders.get(user_ids(message), [])
-        decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
+        decision = decide_from_table(
+            message,
+            found,
+            now=self.now(),
+            ttl_days=self.settings.order_ttl_days,
+            is_guarded=message.session_id in guarded,
+        )
         if isinstance(decision, SyncError):
             raise decision
         return decision is not None

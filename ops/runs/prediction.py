@@ -14,6 +14,7 @@ from recon.domain.reconcile import (
     find_drift,
     user_ids,
 )
+from recon.dynamodb.keys import guard_key
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, Permanent, SyncError
@@ -72,7 +73,10 @@ def predict(
     except MalformedMessage as error:
         return predict_failure(error)
     orders = _find_orders(message, table)
-    decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
+    is_guarded = table.get(guard_key(message.session_id)) is not None
+    decision = decide_from_table(
+        message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
+    )
     amount, currency = amount_and_currency(message)
     match decision:
         case SyncError():

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
+from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import marker_key, outcome_key, pending_key
 from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, PENDING_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
@@ -21,8 +22,9 @@ class SessionResult:
     `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
     may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
-    `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
-    and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
+    `unguarded` is an order of this sync that was found without its guard. `was_pending` is True for a
+    session from before the run's window. `attention` are the words for a person, and `attention_until` is the
+    date (epoch seconds) that goes with `awaiting_capture`, if it is known.
     `amount` and `currency` are the message's; those of an order take precedence.
     """
 
@@ -37,6 +39,7 @@ class SessionResult:
     drift: tuple[str, ...] = ()
     markers: tuple[tuple[str, str], ...] = ()
     pending: SessionMessage | None = None
+    unguarded: ExistingOrder | None = None
     ends_pending: bool = False
     was_pending: bool = False
     attention: tuple[Attention, ...] = ()
@@ -57,7 +60,8 @@ class SessionResult:
     @property
     def action_count(self) -> int:
         """Return the number of actions that storing the result takes, without the counters."""
-        return 1 + bool(self.order) + len(self.markers) + bool(self.pending) + self.ends_pending
+        guarded_order = 2 * bool(self.order) + bool(self.unguarded)
+        return 1 + guarded_order + len(self.markers) + bool(self.pending) + self.ends_pending
 
     def to_error(self, error: SyncError) -> "SessionResult":
         """Return an error in place of this result, without its order and markers."""
@@ -68,6 +72,10 @@ class SessionResult:
     def to_skipped_existing(self) -> "SessionResult":
         """Return a skip with reason `exists` in place of this result."""
         return replace(self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=())
+
+    def to_removed(self) -> "SessionResult":
+        """Return a skip with reason `removed` in place of this result."""
+        return replace(self.to_skipped_existing(), reason=SkipReason.REMOVED)
 
     def without_marker(self, event_id: str) -> "SessionResult":
         """Return this result without the marker of one event."""
@@ -80,6 +88,14 @@ def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -
     if result.previous is None:
         return table.put(item, "attribute_not_exists(PK)")
     return table.put(item, "outcome = :read", {":read": result.previous.outcome})
+
+
+def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) -> Iterator[Action]:
+    """Yield the action that guards the order to write, or the order that was found without a guard."""
+    if result.order:
+        yield guard_written(table, result.session_id, result.order, run_id, now)
+    if result.unguarded:
+        yield guard_found(table, result.session_id, result.unguarded, now)
 
 
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
