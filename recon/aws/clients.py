@@ -41,7 +41,8 @@ def transaction_client() -> "DynamoDBClient":
 
     `Table.transact` has to check for new orders before each try, also of one whose response was lost.
     """
-    return session().create_client("dynamodb", config=_config(attempts=1))
+    made: DynamoDBClient = session().create_client("dynamodb", config=_config(attempts=1))  # type: ignore[assignment]  # botocore's stub names no service
+    return made
 
 
 def _config(attempts: int) -> Config:

@@ -14,6 +14,9 @@ from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso
 
+# More copies of one session than any redrive or repeated listing makes.
+MAX_FAILED_MESSAGES = 20
+
 
 @dataclass(frozen=True)
 class SessionResult:
@@ -123,6 +126,7 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "errorMessage": str(result.error) if result.error else None,
         "attempts": result.attempts,
         "messageId": result.message_id,
+        "failedMessages": _list_failed_messages(result) or None,
         "drift": list(result.drift) or None,
         "attention": list(result.attention) or None,
         # The session is outside the run's window: a recount of the window would not find it.
@@ -131,6 +135,16 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "expiresAt": now + OUTCOME_DAYS * DAY,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _list_failed_messages(result: SessionResult) -> list[str]:
+    """Return the other messages under which the session has failed, so that each copy is tried once only."""
+    previous = result.previous
+    if previous is None or result.outcome is not Outcome.ERROR:
+        return []
+    ids = [*previous.failed_messages, *([previous.message_id] if previous.message_id else [])]
+    failed = [name for name in ids if previous.has_failed_under(name) and name != result.message_id]
+    return failed[-MAX_FAILED_MESSAGES:]
 
 
 def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int) -> Item:
