@@ -12,11 +12,12 @@ from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table, user_ids
 from recon.domain.run import RunStatus, Trigger
+from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.guards import find_guards
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
-from recon.errors import MalformedMessage, OutOfTime, SyncError
+from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
 from recon.retry import Deadline
 from recon.timestamps import to_iso
 
@@ -133,13 +134,15 @@ class DryRun:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
-        missing = [message for message in messages if not self._is_skipped(message, orders, guarded)]
-        counts[Outcome.SKIPPED] += len(messages) - len(missing)
-        return missing
+        outcomes = [self._predict_outcome(message, orders, guarded) for message in messages]
+        counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
+        pairs = zip(messages, outcomes, strict=True)
+        return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _is_skipped(
+    def _predict_outcome(
         self, message: SessionMessage, orders: dict[Users, Orders], guarded: frozenset[str]
-    ) -> bool:
+    ) -> Outcome:
+        """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
         found = orders.get(user_ids(message), [])
         decision = decide_from_table(
             message,
@@ -148,6 +151,11 @@ class DryRun:
             ttl_days=self.settings.order_ttl_days,
             is_guarded=message.session_id in guarded,
         )
-        if isinstance(decision, SyncError):
-            raise decision
-        return decision is not None
+        match decision:
+            case None:
+                return Outcome.SKIPPED if message.payment_status == UNPAID else Outcome.CREATED
+            case UnknownState():
+                return Outcome.ERROR
+            case SyncError():
+                raise decision
+        return Outcome.SKIPPED

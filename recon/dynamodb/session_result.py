@@ -69,12 +69,21 @@ class SessionResult:
     def to_error(self, error: SyncError) -> "SessionResult":
         """Return an error in place of this result, without its order and markers."""
         return replace(
-            self, outcome=Outcome.ERROR, reason=None, order=None, error=error, markers=(), ends_pending=False
+            self,
+            outcome=Outcome.ERROR,
+            reason=None,
+            order=None,
+            error=error,
+            markers=(),
+            ends_pending=False,
+            attention=(),
         )
 
     def to_skipped_existing(self) -> "SessionResult":
         """Return a skip with reason `exists` in place of this result."""
-        return replace(self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=())
+        return replace(
+            self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=(), attention=()
+        )
 
     def to_removed(self) -> "SessionResult":
         """Return a skip with reason `removed` in place of this result."""
