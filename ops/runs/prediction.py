@@ -15,7 +15,7 @@ from recon.domain.reconcile import (
     find_own_orders,
     user_ids,
 )
-from recon.dynamodb.keys import WATERMARK_KEY, pending_key
+from recon.dynamodb.keys import WATERMARK_KEY, guard_key, pending_key
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.dynamodb.watermark import parse_watermark
@@ -80,7 +80,10 @@ def predict(
     except MalformedMessage as error:
         return predict_failure(error)
     orders = _find_orders(message, table)
-    decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
+    is_guarded = table.get(guard_key(message.session_id)) is not None
+    decision = decide_from_table(
+        message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
+    )
     amount, currency = amount_and_currency(message)
     if decision is SkipReason.EXPIRED and table.get(pending_key(message.session_id)):
         decision = None

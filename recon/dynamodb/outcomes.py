@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.attribute_readers import read_text
-from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, outcome_key, outcome_partition
+from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, guard_key, outcome_key, outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -19,18 +19,25 @@ type Outcomes = dict[RunSession, OutcomeRecord]
 
 @dataclass(frozen=True)
 class PriorState:
-    """The outcomes of a batch's sessions, and the run that holds the sync state, before processing."""
+    """What the table holds about a batch's sessions before processing.
+
+    These are the outcomes, the run that holds the sync state, and the sessions whose order this sync has
+    written once.
+    """
 
     outcomes: Outcomes
     state_run_id: str | None
+    guarded: frozenset[str] = frozenset()
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the outcomes of these sessions and the sync state in one consistent batch read."""
+    """Read the outcomes and guards of these sessions and the sync state in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
-    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY], deadline)}
+    guards = {guard_key(session_id): session_id for _, session_id in keys.values()}
+    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, *guards, STATE_KEY], deadline)}
     outcomes = {session: parse_outcome(items[key]) for key, session in keys.items() if key in items}
-    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id)
+    guarded = frozenset(session_id for key, session_id in guards.items() if key in items)
+    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id, guarded)
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:
