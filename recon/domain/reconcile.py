@@ -71,7 +71,7 @@ class ExistingOrder:
         return session_id in (self.stripe_session_id, self.order_id)
 
 
-def decide_from_table(
+def decide_from_table(  # noqa: PLR0911 - one return per rule
     message: SessionMessage,
     orders: Sequence[ExistingOrder] | SyncError,
     *,
