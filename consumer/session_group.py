@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from consumer.batch import SessionTask
 from consumer.decisions import decide_from_stripe, to_unexpected
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.reconcile import (
     ExistingOrder,
     Outcome,
@@ -17,7 +18,7 @@ from recon.domain.reconcile import (
     find_drift,
     user_ids,
 )
-from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED, PAID, UNPAID, Json
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
@@ -108,6 +109,8 @@ class SessionGroup:
         return GroupResult(self._outcome_writer().write(results), delayed, warning)
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
+        if task.session_id in self._prior.dismissed:
+            return SkipReason.DISMISSED
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
@@ -218,6 +221,15 @@ class SessionGroup:
             return result
         if reason is SkipReason.UNPAID:
             return replace(result, pending=message)
+        if (
+            reason is SkipReason.NO_USER
+            and message.payment_status == PAID
+            and (message.amount_total or 0) > 0
+        ):
+            result = replace(result, attention=(Attention.NO_USER_PAID,))
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            own = (order for order in orders if order.belongs_to(message.session_id))
+            result = replace(result, order_says_paid=any(order.payment_status == PAID for order in own))
         drift = (
             find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
         )
@@ -252,6 +264,7 @@ class SessionGroup:
             order=order,
             error=error,
             previous=self._prior.outcomes.get(task.key),
+            prior_attention=self._prior.attention.get(task.session_id),
             was_pending=task.message is not None and task.message.pending is not None,
             amount=amount,
             currency=currency,

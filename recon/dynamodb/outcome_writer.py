@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.counters import COUNTED, counter_actions
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
-from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key
+from recon.dynamodb.keys import STATE_KEY, attention_key, dismissed_key, marker_key, outcome_key
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
 from recon.dynamodb.session_result import SessionResult, outcome_action, side_record_actions
 from recon.dynamodb.table import (
@@ -159,8 +160,13 @@ class OutcomeWriter:
         order = reasons[result.order_key] if result.order_key else None
         if outcome.failed:
             return self._resolve_outcome_conflict(result, outcome.item)
-        if order and order.failed:
-            return [result.to_skipped_existing()]
+        is_dismissed = bool(order) and reasons[dismissed_key(result.session_id)].failed
+        if is_dismissed or (order and order.failed):
+            return [result.to_dismissed() if is_dismissed else result.to_skipped_existing()]
+        attention = reasons.get(attention_key(result.session_id))
+        if attention and attention.failed:
+            # Another run or a person changed the item after it was read: decide again from its new content.
+            return [replace(result, prior_attention=parse_attention(attention.item or {}))]
         # A marker of the webhook does not prove that the order exists: the webhook writes one even if its
         # write of the order failed. The recheck before the next try decides.
         if handled := [event for event, _ in result.markers if reasons[marker_key(event)].stops]:
@@ -184,10 +190,15 @@ class OutcomeWriter:
         outcomes = [outcome_action(table, self._run_id, result, now) for result in results]
         # An order is written only if its key is free, so no order is ever overwritten.
         orders = [table.put(result.order, "attribute_not_exists(PK)") for result in results if result.order]
+        checks = [
+            table.check(dismissed_key(result.session_id), "attribute_not_exists(PK)")
+            for result in results
+            if result.order
+        ]
         side_records = [action for result in results for action in side_record_actions(table, result, now)]
         deltas = _counter_deltas(results)
         counters = counter_actions(table, self._run_id, deltas, now, holds_state=self._holds_state)
-        return outcomes + orders + side_records + counters
+        return outcomes + orders + checks + side_records + counters
 
 
 def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:

@@ -365,15 +365,15 @@ def with_size(number, count):
 @pytest.mark.parametrize(
     ("results", "sizes"),
     [
-        # An outcome, an order and a pending entry each: 32 of them and two counters are 98 actions.
-        ([created(n, ends_pending=True) for n in range(33)], [98, 5]),
+        # An outcome, an order, its check and a pending entry each: 24 of them with the counters are 98.
+        ([created(n, ends_pending=True) for n in range(25)], [98, 6]),
         ([skipped(n) for n in range(197)], [100, 100, 3]),
         ([skipped(n, pending=a_message(session_id=f"cs_{n}")) for n in range(50)], [100, 4]),
         (
-            [with_markers(1, 46), with_markers(2, 46), skipped(3, pending=a_message(session_id="cs_3"))],
+            [with_markers(1, 45), with_markers(2, 45), skipped(3, pending=a_message(session_id="cs_3"))],
             [100, 4],
         ),
-        ([with_size(n, 390_000) for n in range(12)], [22, 6]),
+        ([with_size(n, 390_000) for n in range(12)], [32, 8]),
         ([], []),
     ],
     ids=["orders", "outcomes", "pending entries", "markers", "large orders", "nothing"],
