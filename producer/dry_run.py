@@ -12,6 +12,7 @@ from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table, user_ids
 from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
@@ -75,13 +76,14 @@ class DryRun:
         counts: Counter[Outcome] = Counter()
         numbers: list[str] = []
         events = self._read_events(planned)
+        dismissed = find_dismissed_ids(self.table, self.deadline)
         budget = SessionBudget(limit)
         prefix = self.settings.order_number_prefix
         try:
             with closing(self._list_ranges(planned, budget)) as ranges:
                 for listed in ranges:
                     sessions = budget.take(list(reversed(listed.items)))
-                    missing = self._find_missing(sessions, events, planned.run_id, counts)
+                    missing = self._find_missing(sessions, events, planned.run_id, counts, dismissed)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
                         break
@@ -120,7 +122,12 @@ class DryRun:
         return lister.list_ranges(TimeRange(planned.lookback_start, planned.lookback_end))
 
     def _find_missing(
-        self, sessions: "list[Json]", events: WebhookEvents, run_id: str, counts: Counter[Outcome]
+        self,
+        sessions: "list[Json]",
+        events: WebhookEvents,
+        run_id: str,
+        counts: Counter[Outcome],
+        dismissed: set[str],
     ) -> list[SessionMessage]:
         """Return the sessions whose orders are missing. Count the skipped and the malformed ones."""
         messages = []
@@ -131,7 +138,11 @@ class DryRun:
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
-        missing = [message for message in messages if not self._is_skipped(message, orders)]
+        missing = [
+            message
+            for message in messages
+            if message.session_id not in dismissed and not self._is_skipped(message, orders)
+        ]
         counts[Outcome.SKIPPED] += len(messages) - len(missing)
         return missing
 

@@ -14,6 +14,7 @@ from recon.domain.reconcile import (
     find_drift,
     user_ids,
 )
+from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, Permanent, SyncError
@@ -71,9 +72,15 @@ def predict(
         message = loads(dumps(message))
     except MalformedMessage as error:
         return predict_failure(error)
+    amount, currency = amount_and_currency(message)
+    try:
+        is_dismissed = find_dismissal(table, message.session_id) is not None
+    except SyncError as error:
+        return predict_failure(error, amount, currency)
+    if is_dismissed:
+        return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=SkipReason.DISMISSED)
     orders = _find_orders(message, table)
     decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
-    amount, currency = amount_and_currency(message)
     match decision:
         case SyncError():
             return predict_failure(decision, amount, currency)

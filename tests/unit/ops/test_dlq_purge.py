@@ -277,7 +277,6 @@ def test_purge_gives_up_for_good_what_has_no_order(outcome, verdict, is_dismisse
     assert (world.item("SYSTEM", f"DISMISSED#{message.session_id}") is not None) is is_dismissed
 
 
-
 def test_dismissed_old_session_is_not_listed_again(world, tools):
     put_dead(world, a_message(created=NOW - 10 * DAY))
     assert tools.purge("cs_1").purged[0].listed_again_until is None
