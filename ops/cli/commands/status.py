@@ -76,7 +76,7 @@ def _queue_lines(facts: StatusFacts) -> list[FactLine]:
         ("queue", queue, "" if facts.consuming else TROUBLE),
         ("dead letters", str(facts.dead), TROUBLE if facts.dead else ""),
         ("awaiting payment", str(facts.pending_payments), ""),
-        ("need a person", str(open_sessions), NOTICE if open_sessions else ""),
+        *([("need a person", quantity(open_sessions, "session"), NOTICE)] if open_sessions else []),
     ]
 
 
