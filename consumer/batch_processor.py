@@ -139,7 +139,8 @@ class BatchProcessor:
                 self._retry_later(failed, task, Unexpected(f"{type(error).__name__} in the batch"))
         else:
             self._apply_results(group, result, failed)
-            self._record_warning(group[0].run_id, result.warning)
+            for warning in result.warnings:
+                self._record_warning(group[0].run_id, warning)
 
     def _apply_results(self, group: list[SessionTask], result: GroupResult, failed: FailedSessions) -> None:
         for task in group:
@@ -155,10 +156,10 @@ class BatchProcessor:
                     failed, task, error or Unexpected("the commit returned no result for the session")
                 )
 
-    def _record_warning(self, run_id: str, warning: str | None) -> None:
+    def _record_warning(self, run_id: str, warning: str) -> None:
         """Record a warning once per run. Failures are only logged: no session depends on it."""
         try:
-            if warning and Runs(self._context.table, self._context.deadline).warn(run_id, warning):
+            if Runs(self._context.table, self._context.deadline).warn(run_id, warning):
                 self._telemetry.warning(warning, run_id=run_id)
                 self._telemetry.count(Metric.RUN_WARNINGS)
         except SyncError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consumer.batch import SessionTask
-from consumer.decisions import decide_from_stripe, to_unexpected
+from consumer.decisions import StripeDecision, decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
 NO_CHARGES = (
     "no_charges: the Stripe key may not read charges or disputes, so orders that were refunded or lost in a "
-    "dispute before the run are written like all others; give the key read access to Charges, PaymentIntents "
-    "and Disputes"
+    "dispute before the run are written like all others; give the key read access to Charges, "
+    "PaymentIntents, Disputes and, for subscriptions, Invoices"
+)
+NO_DETAILS = (
+    "no_details: the Stripe key may not read all optional objects, so orders are written without the data of "
+    "those that it may not read; see docs/stripe-key.md for the permissions"
 )
 
 
@@ -59,11 +63,14 @@ class InvocationContext:
 
 @dataclass(frozen=True)
 class GroupResult:
-    """The committed results of a group, and the errors of sessions to retry later, by session id."""
+    """The committed results of a group, and the errors of sessions to retry later, by session id.
+
+    `warnings` name what the Stripe key may not read.
+    """
 
     committed: Committed
     delayed: dict[str, SyncError]
-    warning: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class SessionGroup:
@@ -74,7 +81,6 @@ class SessionGroup:
         self._run_id = run_id
         self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
-        self._charges_unknown = False
 
     def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
@@ -91,22 +97,23 @@ class SessionGroup:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        for task, fetched in zip(missing, self._fetch_all(missing), strict=True):
-            match fetched:
-                case SkipReason() as reason:
-                    results.append(self._to_skipped(task, reason))
+        decisions = self._fetch_all(missing)
+        for task, decision in zip(missing, decisions, strict=True):
+            match decision.result:
+                case SkipReason():
+                    results.append(self._to_skipped_by_stripe(task, decision))
                 case SyncError() as error:
                     failures.append((task, error))
                 case order:
-                    results.append(self._to_created(task, order))
+                    created = self._to_created(task, order)
+                    results.append(replace(created, attention=decision.attention))
         delayed = {}
         for task, error in failures:
             if self._gives_up(task, error):
                 results.append(self._to_result(task, Outcome.ERROR, error=error))
             else:
                 delayed[task.session_id] = error
-        warning = NO_CHARGES if self._charges_unknown else None
-        return GroupResult(self._outcome_writer().write(results), delayed, warning)
+        return GroupResult(self._outcome_writer().write(results), delayed, _list_warnings(decisions))
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
         if task.session_id in self._prior.dismissed:
@@ -116,21 +123,21 @@ class SessionGroup:
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
         return decide_from_table(task.message, orders, now=now, ttl_days=ttl_days)
 
-    def _fetch_all(self, missing: Sequence[SessionTask]) -> list[Json | SkipReason | SyncError]:
-        """Fetch in parallel and return one result per task, in the order of the tasks."""
+    def _fetch_all(self, missing: Sequence[SessionTask]) -> list[StripeDecision]:
+        """Fetch in parallel and return one decision per task, in the order of the tasks."""
         if not missing:
             return []
         try:
             stripe = self._context.stripe()
         except SyncError as error:
-            return [error] * len(missing)
+            return [StripeDecision(error)] * len(missing)
         return list(self._context.pool.map(lambda task: self._fetch(stripe, task), missing))
 
-    def _fetch(self, stripe: "StripeSource", task: SessionTask) -> Json | SkipReason | SyncError:
+    def _fetch(self, stripe: "StripeSource", task: SessionTask) -> StripeDecision:
         message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
-            decision = decide_from_stripe(stripe, message, self._context.settings, self._context.now)
+            return decide_from_stripe(stripe, message, self._context.settings, self._context.now)
         except Exception as error:  # noqa: BLE001 - a bug in one session must not fail the others
             self._context.telemetry.error(
                 f"Unexpected {type(error).__name__}",
@@ -138,10 +145,7 @@ class SessionGroup:
                 session_id=task.session_id,
                 frames=frames(error),
             )
-            return to_unexpected(error)
-        if not decision.charges_known:
-            self._charges_unknown = True
-        return decision.result
+            return StripeDecision(to_unexpected(error))
 
     def _recheck_orders(self, results: Sequence[SessionResult]) -> Recheck:
         """Look up the orders again right before a commit, and skip sessions that have one by now.
@@ -207,9 +211,7 @@ class SessionGroup:
     def _is_last_attempt(self, task: SessionTask) -> bool:
         return task.receive_count >= self._context.settings.max_receive_count
 
-    def _to_skipped(
-        self, task: SessionTask, reason: SkipReason, orders: Orders | None = None
-    ) -> SessionResult:
+    def _to_skipped(self, task: SessionTask, reason: SkipReason, orders: Orders) -> SessionResult:
         """Return a skip that also updates the session's pending entry.
 
         If the session is unpaid, store the entry so that later runs check the session again. For any other
@@ -235,6 +237,20 @@ class SessionGroup:
         )
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         return replace(result, drift=drift, ends_pending=may_be_pending)
+
+    def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:
+        """Return a skip that stores the pending entry if Stripe's state may change, and else deletes it.
+
+        An earlier run may have stored the entry of a hold, whatever its message says about the payment.
+        """
+        assert isinstance(decision.result, SkipReason)  # noqa: S101 - the caller has checked it
+        return replace(
+            self._to_result(task, Outcome.SKIPPED, reason=decision.result),
+            attention=decision.attention,
+            attention_until=decision.attention_until,
+            pending=task.message if decision.waits else None,
+            ends_pending=not decision.waits,
+        )
 
     def _to_created(self, task: SessionTask, order: Json) -> SessionResult:
         """Return a created order that marks undelivered events as handled and deletes the pending entry."""
@@ -269,6 +285,12 @@ class SessionGroup:
             amount=amount,
             currency=currency,
         )
+
+
+def _list_warnings(decisions: Iterable[StripeDecision]) -> tuple[str, ...]:
+    """Return what the key may not read, as far as these decisions needed it."""
+    warnings = {NO_CHARGES: "charges_known", NO_DETAILS: "details_known"}
+    return tuple(text for text, known in warnings.items() if not all(getattr(d, known) for d in decisions))
 
 
 def _user_orders(task: SessionTask, orders_by_user: Mapping[Users, Orders]) -> Orders:

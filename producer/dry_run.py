@@ -12,11 +12,12 @@ from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table, user_ids
 from recon.domain.run import RunStatus, Trigger
+from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
-from recon.errors import MalformedMessage, OutOfTime, SyncError
+from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
 from recon.retry import Deadline
 from recon.timestamps import to_iso
 
@@ -138,17 +139,23 @@ class DryRun:
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
-        missing = [
-            message
+        outcomes = [
+            Outcome.SKIPPED if message.session_id in dismissed else self._predict_outcome(message, orders)
             for message in messages
-            if message.session_id not in dismissed and not self._is_skipped(message, orders)
         ]
-        counts[Outcome.SKIPPED] += len(messages) - len(missing)
-        return missing
+        counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
+        pairs = zip(messages, outcomes, strict=True)
+        return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _is_skipped(self, message: SessionMessage, orders: dict[Users, Orders]) -> bool:
+    def _predict_outcome(self, message: SessionMessage, orders: dict[Users, Orders]) -> Outcome:
+        """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
         found = orders.get(user_ids(message), [])
         decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
-        if isinstance(decision, SyncError):
-            raise decision
-        return decision is not None
+        match decision:
+            case None:
+                return Outcome.SKIPPED if message.payment_status == UNPAID else Outcome.CREATED
+            case UnknownState():
+                return Outcome.ERROR
+            case SyncError():
+                raise decision
+        return Outcome.SKIPPED

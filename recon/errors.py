@@ -19,6 +19,7 @@
         SessionNotFound        404: Stripe does not know the session
         StripeRejected         Stripe rejects the request itself (400, 402, …)
         MalformedSession       Stripe's response lacks a field that an order needs, or has a wrong type
+        UnknownState           Stripe uses a word for a session's or payment's state that has no meaning here
         OrderTooLarge          the snapshot exceeds DynamoDB's 400 KB
         TableRefused           DynamoDB rejects the request itself: a value it cannot store
         TooManyHops            a run that does not end after thousands of producer invocations
@@ -105,6 +106,10 @@ class StripeRejected(Permanent):
 
 class MalformedSession(Permanent):
     """A session or line item that cannot become an order; the message names the field."""
+
+
+class UnknownState(Permanent):
+    """Stripe uses an unknown word for the state of a session or payment; the message names field and word."""
 
 
 class OrderTooLarge(Permanent):

@@ -15,6 +15,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.records import Run
 from recon.dynamodb.watermark import Watermark
 from recon.errors import KeyRejected, KeyUnavailable
@@ -98,10 +99,12 @@ class Telemetry:
     def record_watermark(self, watermark: Watermark, at: int) -> None:
         """Record the watermark's age at `at` (epoch seconds).
 
-        Without a watermark, record the age of the first scheduled run's window; before that run, nothing.
+        Without a watermark, record the time since the first scheduled run's lookback began, which is a
+        session's life after the start of its window; before that run, nothing.
         """
-        covered = watermark.covered_through
-        since = watermark.first_lookback_start if covered is None else covered
+        since = watermark.covered_through
+        if since is None and watermark.first_lookback_start is not None:
+            since = watermark.first_lookback_start + SESSION_LIFE
         if since is not None:
             self._add_seconds(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
 

@@ -18,6 +18,7 @@ from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
+from recon.domain.payment_state import find_payment
 from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
 from recon.dynamodb.orders import find_orders_by_user
 from recon.dynamodb.outcomes import PriorState
@@ -34,8 +35,17 @@ USER = "u1"
 TIMEOUT = 60
 
 
-def a_fetched_session(session_id: str, *, charges_known: bool = True, **changes: Any) -> FetchedSession:
-    return FetchedSession(a_session(id=session_id, **changes), [a_line()], charges_known=charges_known)
+def a_fetched_session(
+    session_id: str, *, charges_known: bool = True, details_known: bool = True, **changes: Any
+) -> FetchedSession:
+    session = a_session(id=session_id, **changes)
+    return FetchedSession(
+        session,
+        [a_line()],
+        find_payment(session),
+        charges_known=charges_known,
+        details_known=details_known,
+    )
 
 
 class ConsumerHarness:

@@ -15,9 +15,10 @@ from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.queue import DeadLetterQueue
 from ops.format.masking import mask_emails, mask_keys
-from producer.window import MARGIN, SESSION_LIFE
+from producer.window import MARGIN
 from recon.config import Settings
 from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.dismissals import Dismissal, dismiss, dismiss_session
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table

@@ -33,7 +33,10 @@ class CurrentSession:
     """The session as Stripe returns it now.
 
     `refunded` is True if it was refunded in full or lost in a dispute, None if the key may not read that.
-    `user_id` is the cleaned one that its order is stored under.
+    `attention` are the words for what a person has to know of its payment, `capture_before` is when a hold
+    lapses, and `payment_intent_status` is Stripe's word for the payment; None if there is none or it is not
+    known. `skip_reason` is why its payment alone gives no order. `user_id` is the cleaned one that its order
+    is stored under.
     """
 
     status: str
@@ -46,6 +49,10 @@ class CurrentSession:
     line_items: int
     refunded: bool | None
     disputed: bool
+    attention: tuple[str, ...] = ()
+    capture_before: datetime | None = None
+    payment_intent_status: str | None = None
+    skip_reason: str | None = None
 
 
 @dataclass(frozen=True)

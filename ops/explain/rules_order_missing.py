@@ -9,6 +9,7 @@ from ops.explain.next_run import (
     format_utc,
     will_be_processed,
 )
+from ops.explain.payment_words import describe_attention
 from ops.explain.skip_rules import explain_skip
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
@@ -153,7 +154,8 @@ def _explain_missing(facts: SessionFacts) -> SessionVerdict:
         why = "There is no order, and no run has an outcome of it."
     to_do = _advise_missing(facts)
     case = VerdictCase.OVERLOOKED if to_do else VerdictCase.WRITTEN_NEXT
-    return SessionVerdict(case, why + diagnose_webhook(facts), describe_next(facts), to_do)
+    why += diagnose_webhook(facts) + describe_attention(facts.stripe)
+    return SessionVerdict(case, why, describe_next(facts), to_do)
 
 
 def _advise_missing(facts: SessionFacts) -> str | None:

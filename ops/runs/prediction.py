@@ -1,6 +1,6 @@
 """A prediction of what the consumer would do with a session, by its own code and without writes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ from recon.errors import MalformedMessage, Permanent, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recon.domain.stripe_objects import Json
     from recon.stripe.source import StripeSource
 
 
@@ -40,7 +39,9 @@ class PredictedOutcome:
 
     The amount is that of the order if one would be written, otherwise that of the message, in the currency's
     smallest unit. The consumer does not retry a failure that is `is_permanent`. `charges_known` is False if
-    the key may not read refunds and disputes.
+    the key may not read refunds and disputes, `details_known` if it may not read what an order can lack.
+    `waits` is True for a skip that later runs check again. `attention` are the words for a person, and
+    `attention_until` is the date (epoch seconds) that goes with them.
     """
 
     would: PredictedAction
@@ -53,6 +54,10 @@ class PredictedOutcome:
     error_message: str | None = None
     is_permanent: bool = False
     charges_known: bool = True
+    details_known: bool = True
+    waits: bool = False
+    attention: tuple[str, ...] = ()
+    attention_until: int | None = None
 
 
 def predict(
@@ -127,19 +132,19 @@ def _predict_from_stripe(
         case SyncError() as failure:
             return predict_failure(failure, amount, currency)
         case SkipReason() as reason:
-            known = answer.charges_known
-            return PredictedOutcome(
-                PredictedAction.SKIP, amount, currency, reason=reason, charges_known=known
-            )
+            predicted = PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=reason)
         case order:
-            return _predict_order(order, charges_known=answer.charges_known)
-
-
-def _predict_order(order: "Json", *, charges_known: bool) -> PredictedOutcome:
-    return PredictedOutcome(
-        PredictedAction.CREATE,
-        order.get("amount"),
-        order.get("currency"),
-        order_number=order["orderNumber"],
-        charges_known=charges_known,
+            predicted = PredictedOutcome(
+                PredictedAction.CREATE,
+                order.get("amount"),
+                order.get("currency"),
+                order_number=order["orderNumber"],
+            )
+    return replace(
+        predicted,
+        charges_known=answer.charges_known,
+        details_known=answer.details_known,
+        waits=answer.waits,
+        attention=answer.attention,
+        attention_until=answer.attention_until,
     )

@@ -7,8 +7,16 @@ from enum import StrEnum
 
 from recon.domain.message import SessionMessage
 from recon.domain.order import clean_user_id
-from recon.domain.stripe_objects import MAX_NUMBER, PAID, UNPAID
-from recon.errors import SyncError
+from recon.domain.stripe_objects import (
+    MAX_NUMBER,
+    MODES,
+    PAID,
+    PAYMENT_STATUSES,
+    SETUP,
+    UNPAID,
+    require_known,
+)
+from recon.errors import SyncError, UnknownState
 from recon.timestamps import DAY
 
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
@@ -57,24 +65,25 @@ class ExistingOrder:
 def decide_from_table(
     message: SessionMessage, orders: Sequence[ExistingOrder] | SyncError, *, now: int, ttl_days: int
 ) -> SkipReason | SyncError | None:
-    """Return the reason to skip the session, the error of the lookup, or None if its order is missing.
+    """Return the reason to skip the session, an error, or None if its order is missing and Stripe decides.
 
     `orders` are those of the session's user under every id of `user_ids`, or the error that their lookup
-    raised. `now` is in epoch seconds.
+    raised. `now` is in epoch seconds. A word of the message without a meaning here is the error UnknownState.
     """
-    reason = skip_reason_from_message(message)
-    if reason and reason is not SkipReason.UNPAID:
+    if reason := skip_reason_from_message(message):
         return reason
     if isinstance(orders, SyncError):
-        # An unpaid session waits for a later run whether or not its orders are known.
-        return reason or orders
+        return orders
     own = [order for order in orders if order.belongs_to(message.session_id)]
-    if reason:
+    if own and message.payment_status == UNPAID and message.pending is None:
         # A session listed as unpaid may have been paid since. An order that the webhook wrote for an unpaid
         # session carries that status, and the session keeps waiting.
-        return SkipReason.EXISTS if any(order.payment_status == PAID for order in own) else reason
+        is_paid = any(order.payment_status == PAID for order in own)
+        return SkipReason.EXISTS if is_paid else SkipReason.UNPAID
     if own:
         return SkipReason.EXISTS
+    if unknown := _find_unknown_word(message):
+        return unknown
     # The webhook's order may have expired, and an expired order must not be written again.
     expired = ttl_days and message.created + ttl_days * DAY <= now
     return SkipReason.EXPIRED if expired else None
@@ -82,12 +91,17 @@ def decide_from_table(
 
 def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:
     """Return the reason to skip the session that the message alone gives, if any."""
-    if message.mode == "setup":
+    if message.mode == SETUP:
         return SkipReason.NOT_A_SALE
-    if not user_ids(message):
-        return SkipReason.NO_USER
-    if message.payment_status == UNPAID and message.pending is None:
-        return SkipReason.UNPAID
+    return None if user_ids(message) else SkipReason.NO_USER
+
+
+def _find_unknown_word(message: SessionMessage) -> UnknownState | None:
+    try:
+        require_known("mode", message.mode, MODES)
+        require_known("payment_status", message.payment_status, PAYMENT_STATUSES)
+    except UnknownState as error:
+        return error
     return None
 
 

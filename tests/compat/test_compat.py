@@ -148,6 +148,7 @@ def test_unprocessed_messages_get_the_outcomes_of_their_version(make_world, samp
     store(world, [*webhooks, state, run])
     for name in SOLD.keys() - {"error"}:
         sell(world, name)
+    sell(world, "unpaid", metadata={"userId": "u5"}, payment_status="unpaid")
     for body in sample["messages"]:
         if json.loads(body)["runId"] == RUN:
             world.sends(body)

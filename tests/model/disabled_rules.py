@@ -12,12 +12,14 @@ from producer import webhook_events, window
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
 from recon.dynamodb import orders
-from recon.dynamodb.keys import STATE_KEY
+from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
+from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Action, Item, Key, Table
+from recon.dynamodb.watermark import Watermark
 from recon.retry import Deadline
 from recon.timestamps import DAY
 
@@ -88,10 +90,10 @@ def _count_separately(self: Table, actions: Sequence[Action], *args: Any, **kwar
         _transact(self, counters, *args, **kwargs)
 
 
-def _move_watermark_at_start(self: Runs, run: Run, now: int) -> Run:
-    started = _start(self, run, now)
+def _move_watermark_at_start(self: Runs, run: Run, now: int, watermark: Watermark, stack: str) -> Run:
+    started = _start(self, run, now, watermark, stack)
     if run.covers_through:
-        move = self._table.update(STATE_KEY, "SET lastCoveredThrough = :to", {":to": run.covers_through})
+        move = self._table.update(WATERMARK_KEY, "SET lastCoveredThrough = :to", {":to": run.covers_through})
         self._table.transact([move], self._deadline)
     return started
 
@@ -130,6 +132,11 @@ def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None) -
     return _from_watermark(at, hours, grace, needed and at - DAY - grace)
 
 
+def _read_watermark_from_state(self: RunReader) -> Watermark:
+    state = self.state()
+    return Watermark(state.covered_through, state.first_lookback_start)
+
+
 DISABLED_RULES = (
     DisabledRule(
         "the order's key is free", "is changed", 1, [(Table, "put", put_without_condition(" ORDER#"))]
@@ -156,6 +163,15 @@ DISABLED_RULES = (
         [(Table, "update", _update_without_condition("cursor"))],
     ),
     DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
+    DisabledRule(
+        "the watermark is apart from the state",
+        BEHIND,
+        0,
+        [
+            (RunReader, "watermark", _read_watermark_from_state),
+            (Table, "update", _update_without_condition("lastCoveredThrough")),
+        ],
+    ),
     DisabledRule(
         "messages are sent before they are counted",
         ENDLESS,

@@ -24,6 +24,7 @@ from tests.model.sendings import Sendings
 type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, before, after
 
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
+WATERMARK = ("SYSTEM", "STRIPE_SYNC_WATERMARK")
 FINAL_OUTCOMES = ("created", "skipped")
 
 
@@ -61,7 +62,7 @@ class LedgerChecks:
             self.violations += self._check_change(*change)
         runs = {run_id for key, *_ in changes if (run_id := _find_run(*key))}
         for key, before, _ in changes:
-            if key == STATE:
+            if key == WATERMARK:
                 self.violations += self._check_watermark(_plain(before), runs)
         for run_id in runs:
             self.violations += map(str, compare_counters(self.records, run_id))
@@ -118,9 +119,9 @@ class LedgerChecks:
             yield f"run {run_id} is done with work left"
 
     def _check_watermark(self, before: Record, runs: set[str]) -> Iterator[str]:
-        """Check a move of the watermark; `runs` are those whose records changed together with the state."""
+        """Check a move of the watermark; `runs` are those whose records changed together with it."""
         was = before.get("lastCoveredThrough", 0)
-        now = self.records.state.get("lastCoveredThrough", 0)
+        now = self.records.watermark.get("lastCoveredThrough", 0)
         if now < was:
             yield f"the watermark goes back from {was} to {now}"
         if now <= was:

@@ -156,9 +156,16 @@ def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
     yield "amount", str(session.amount or "free"), ""
     yield "user", session.user_id or "none", "" if session.user_id else NOTICE
     yield "line items", str(session.line_items), ""
-    money = "refunded, or lost in a dispute" if session.refunded else "disputed" if session.disputed else ""
+    if session.payment_intent_status:
+        until = (
+            f", capture before {format_time(session.capture_before)} UTC" if session.capture_before else ""
+        )
+        yield "payment", f"{session.payment_intent_status}{until}", NOTICE if until else ""
+    disputed = ["disputed"] if session.disputed and "disputed" not in session.attention else []
+    words = [*(word.replace("_", " ") for word in session.attention), *disputed]
+    money = ["refunded, or lost in a dispute"] if session.refunded else words
     if money:
-        yield "money", money, NOTICE
+        yield "money", ", ".join(money), NOTICE
 
 
 def _show_orders(screen: Screen, facts: SessionFacts) -> None:

@@ -12,7 +12,7 @@ from recon.domain.reconcile import (
     find_drift,
     user_ids,
 )
-from recon.errors import TableUnavailable
+from recon.errors import TableUnavailable, UnknownState
 from recon.timestamps import DAY
 from testkit.builders import a_message
 
@@ -43,17 +43,38 @@ def test_order_is_recognised_by_either_id_among_others(order):
         ({"mode": "setup", "user_id": None}, SkipReason.NOT_A_SALE),
         ({"user_id": None}, SkipReason.NO_USER),
         ({"user_id": "+++"}, SkipReason.NO_USER),
-        ({"payment_status": "unpaid"}, SkipReason.UNPAID),
     ],
 )
 def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, reason):
     assert decide(orders, **changes) is reason
 
 
-@pytest.mark.parametrize("changes", [{"payment_status": "no_payment_required"}, {"pending": 1}, {}])
+@pytest.mark.parametrize(
+    "changes", [{"payment_status": "no_payment_required"}, {"payment_status": "unpaid"}, {"pending": 1}, {}]
+)
 def test_sale_without_order_is_missing_unless_the_lookup_failed(changes):
     assert decide(**changes) is None
     assert decide(BUSY, **changes) is BUSY
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"payment_status": "processing"},
+            'payment_status has the unknown value "processing"; known are no_payment_required, paid, unpaid',
+        ),
+        (
+            {"mode": "reservation"},
+            'mode has the unknown value "reservation"; known are payment, setup, subscription',
+        ),
+        ({"mode": "of Jane"}, "mode has the unknown value; known are payment, setup, subscription"),
+    ],
+)
+def test_unknown_word_is_an_error_if_the_order_is_missing(changes, message):
+    unknown = decide(**changes, ttl_days=1, now=NOW + DAY)
+    assert (type(unknown), str(unknown)) == (UnknownState, message)
+    assert decide([ORDER], **changes) is SkipReason.EXISTS
 
 
 def test_pending_session_is_decided_by_its_order():

@@ -130,7 +130,7 @@ def test_watermark_age_before_the_first_completed_run(read_metrics, world):
     assert "WatermarkAgeSeconds" not in read_metrics()
     world.clock.now = NOW + DAY
     fail_at_stripe(world, a_scheduled_event(1))
-    assert read_metrics()["WatermarkAgeSeconds"] == [2 * DAY + 25 * HOUR + 10 * MINUTE]
+    assert read_metrics()["WatermarkAgeSeconds"] == [DAY + 25 * HOUR + 10 * MINUTE]
 
 
 def test_dry_run_records_no_watermark_age(read_metrics, world):
