@@ -121,7 +121,8 @@ class SessionGroup:
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
-        return decide_from_table(task.message, orders, now=now, ttl_days=ttl_days)
+        is_guarded = task.session_id in self._prior.guarded
+        return decide_from_table(task.message, orders, now=now, ttl_days=ttl_days, is_guarded=is_guarded)
 
     def _fetch_all(self, missing: Sequence[SessionTask]) -> list[StripeDecision]:
         """Fetch in parallel and return one decision per task, in the order of the tasks."""
@@ -235,8 +236,17 @@ class SessionGroup:
         drift = (
             find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
         )
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            result = replace(result, unguarded=self._find_unguarded(task, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         return replace(result, drift=drift, ends_pending=may_be_pending)
+
+    def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
+        """Return the session's order that this sync wrote without a guard, as earlier versions did."""
+        if task.session_id in self._prior.guarded:
+            return None
+        own = (order for order in orders if order.belongs_to(task.session_id) and order.sync_run_id)
+        return next(own, None)
 
     def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:
         """Return a skip that stores the pending entry if Stripe's state may change, and else deletes it.

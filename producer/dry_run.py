@@ -14,6 +14,7 @@ from recon.domain.reconcile import Outcome, decide_from_table, user_ids
 from recon.domain.run import RunStatus, Trigger
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
+from recon.dynamodb.guards import find_guards
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
@@ -139,18 +140,29 @@ class DryRun:
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
+        guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
         outcomes = [
-            Outcome.SKIPPED if message.session_id in dismissed else self._predict_outcome(message, orders)
+            Outcome.SKIPPED
+            if message.session_id in dismissed
+            else self._predict_outcome(message, orders, guarded)
             for message in messages
         ]
         counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
         pairs = zip(messages, outcomes, strict=True)
         return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _predict_outcome(self, message: SessionMessage, orders: dict[Users, Orders]) -> Outcome:
+    def _predict_outcome(
+        self, message: SessionMessage, orders: dict[Users, Orders], guarded: frozenset[str]
+    ) -> Outcome:
         """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
         found = orders.get(user_ids(message), [])
-        decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
+        decision = decide_from_table(
+            message,
+            found,
+            now=self.now(),
+            ttl_days=self.settings.order_ttl_days,
+            is_guarded=message.session_id in guarded,
+        )
         match decision:
             case None:
                 return Outcome.SKIPPED if message.payment_status == UNPAID else Outcome.CREATED

@@ -15,6 +15,7 @@ from recon.domain.reconcile import (
     user_ids,
 )
 from recon.dynamodb.dismissals import find_dismissal
+from recon.dynamodb.keys import guard_key
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, Permanent, SyncError
@@ -85,7 +86,10 @@ def predict(
     if is_dismissed:
         return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=SkipReason.DISMISSED)
     orders = _find_orders(message, table)
-    decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
+    is_guarded = table.get(guard_key(message.session_id)) is not None
+    decision = decide_from_table(
+        message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
+    )
     match decision:
         case SyncError():
             return predict_failure(decision, amount, currency)

@@ -48,7 +48,10 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True)
 class ExistingOrder:
-    """One order in the table. Its values are None if the item lacks them."""
+    """One order in the table. Its values are None if the item lacks them.
+
+    Only an order that this sync wrote has `sync_run_id`. `expires_at` is in epoch seconds.
+    """
 
     pk: str
     sk: str
@@ -57,18 +60,27 @@ class ExistingOrder:
     amount: int | None = None
     currency: str | None = None
     payment_status: str | None = None
+    order_number: str | None = None
+    sync_run_id: str | None = None
+    expires_at: int | None = None
 
     def belongs_to(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)
 
 
 def decide_from_table(
-    message: SessionMessage, orders: Sequence[ExistingOrder] | SyncError, *, now: int, ttl_days: int
+    message: SessionMessage,
+    orders: Sequence[ExistingOrder] | SyncError,
+    *,
+    now: int,
+    ttl_days: int,
+    is_guarded: bool = False,
 ) -> SkipReason | SyncError | None:
     """Return the reason to skip the session, an error, or None if its order is missing and Stripe decides.
 
     `orders` are those of the session's user under every id of `user_ids`, or the error that their lookup
     raised. `now` is in epoch seconds. A word of the message without a meaning here is the error UnknownState.
+    `is_guarded` is True if this sync has written the order once.
     """
     if reason := skip_reason_from_message(message):
         return reason
@@ -82,11 +94,10 @@ def decide_from_table(
         return SkipReason.EXISTS if is_paid else SkipReason.UNPAID
     if own:
         return SkipReason.EXISTS
-    if unknown := _find_unknown_word(message):
-        return unknown
     # The webhook's order may have expired, and an expired order must not be written again.
-    expired = ttl_days and message.created + ttl_days * DAY <= now
-    return SkipReason.EXPIRED if expired else None
+    is_expired = bool(ttl_days) and message.created + ttl_days * DAY <= now
+    gone = SkipReason.EXPIRED if is_expired else SkipReason.REMOVED if is_guarded else None
+    return gone if is_guarded else _find_unknown_word(message) or gone
 
 
 def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:

@@ -10,6 +10,7 @@ from recon.dynamodb.keys import (
     STATE_KEY,
     attention_key,
     dismissed_key,
+    guard_key,
     outcome_key,
     outcome_partition,
 )
@@ -26,20 +27,22 @@ class PriorState:
     """What the table holds about the sessions of a batch before they are processed.
 
     `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
-    ids of sessions whose order an operator decided never to write.
+    ids of sessions whose order an operator decided never to write. `guarded` holds
+    those whose order this sync has written once.
     """
 
     outcomes: Outcomes
     state_run_id: str | None
     attention: dict[str, AttentionRecord] = field(default_factory=dict)
     dismissed: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
     """Read the items about these sessions and the sync state in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
-    about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key)]
+    about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
     items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, *about], deadline)}
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
@@ -48,6 +51,7 @@ def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Dea
             name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
         },
         dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
+        guarded=frozenset(name for name in ids if guard_key(name) in items),
     )
 
 

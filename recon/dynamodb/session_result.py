@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, attention_action, is_same_attention, update_attention
+from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import marker_key, outcome_key, pending_key
 from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, PENDING_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso
+
+# More copies of one session than any redrive or repeated listing makes.
+MAX_FAILED_MESSAGES = 20
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class SessionResult:
     `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
     may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
+    `unguarded` is an order of this sync that was found without its guard.
     `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
     and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
     `prior_attention` is what a person had to look at before, and `order_says_paid` is True if the existing
@@ -39,6 +44,7 @@ class SessionResult:
     drift: tuple[str, ...] = ()
     markers: tuple[tuple[str, str], ...] = ()
     pending: SessionMessage | None = None
+    unguarded: ExistingOrder | None = None
     ends_pending: bool = False
     was_pending: bool = False
     attention: tuple[Attention, ...] = ()
@@ -61,8 +67,9 @@ class SessionResult:
     @property
     def action_count(self) -> int:
         """Return the number of actions that storing the result takes, without the counters."""
-        # An order needs a second action: the check that nobody has dismissed its session.
-        actions = 1 + 2 * bool(self.order) + len(self.markers) + bool(self.pending) + self.ends_pending
+        # With an order go its guard and the check that nobody has dismissed its session.
+        orders = 3 * bool(self.order) + bool(self.unguarded)
+        actions = 1 + orders + len(self.markers) + bool(self.pending) + self.ends_pending
         return actions + (not is_same_attention(self.prior_attention, self.next_attention(0)))
 
     @property
@@ -105,6 +112,10 @@ class SessionResult:
         """Return a skip with reason `dismissed` in place of this result."""
         return replace(self.to_skipped_existing(), reason=SkipReason.DISMISSED)
 
+    def to_removed(self) -> "SessionResult":
+        """Return a skip with reason `removed` in place of this result."""
+        return replace(self.to_skipped_existing(), reason=SkipReason.REMOVED)
+
     def without_marker(self, event_id: str) -> "SessionResult":
         """Return this result without the marker of one event."""
         return replace(self, markers=tuple(m for m in self.markers if m[0] != event_id))
@@ -116,6 +127,14 @@ def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -
     if result.previous is None:
         return table.put(item, "attribute_not_exists(PK)")
     return table.put(item, "outcome = :read", {":read": result.previous.outcome})
+
+
+def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) -> Iterator[Action]:
+    """Yield the action that guards the order to write, or the order that was found without a guard."""
+    if result.order:
+        yield guard_written(table, result.session_id, result.order, run_id, now)
+    if result.unguarded:
+        yield guard_found(table, result.session_id, result.unguarded, now)
 
 
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
@@ -143,6 +162,7 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "errorMessage": str(result.error) if result.error else None,
         "attempts": result.attempts,
         "messageId": result.message_id,
+        "failedMessages": _list_failed_messages(result) or None,
         "drift": list(result.drift) or None,
         "attention": list(result.attention) or None,
         # The session is outside the run's window: a recount of the window would not find it.
@@ -151,6 +171,16 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "expiresAt": now + OUTCOME_DAYS * DAY,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _list_failed_messages(result: SessionResult) -> list[str]:
+    """Return the other messages under which the session has failed, so that each copy is tried once only."""
+    previous = result.previous
+    if previous is None or result.outcome is not Outcome.ERROR:
+        return []
+    ids = [*previous.failed_messages, *([previous.message_id] if previous.message_id else [])]
+    failed = [name for name in ids if previous.has_failed_under(name) and name != result.message_id]
+    return failed[-MAX_FAILED_MESSAGES:]
 
 
 def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int) -> Item:

@@ -54,8 +54,8 @@ def create_writer(table):
 def test_batch_of_missing_orders_takes_few_transactions(events):
     table = TransactionLog()
     create_writer(table).write([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
-    # An outcome, an order, the check that nobody dismissed it, the end of a pending entry, and the events.
-    needed = BATCH_SIZE * (4 + events)
+    # An outcome, an order, its guard, its check for a dismissal, the end of a pending entry, and the events.
+    needed = BATCH_SIZE * (5 + events)
     sizes = [len(transaction) for transaction in table.transactions]
     assert len(sizes) == -(-needed // (MAX_ACTIONS - RUN_AND_STATE))
     assert max(sizes) <= MAX_ACTIONS
