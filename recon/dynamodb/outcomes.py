@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.attention import AttentionRecord, parse_attention
+from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (
     SESSION_PREFIX,
     STATE_KEY,
@@ -83,4 +84,5 @@ def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadlin
         only="outcome = :created",
         deadline=deadline,
     )
-    return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
+    numbers = (read_text(item, "orderNumber") for item, _ in zip(items, range(limit), strict=False))
+    return [number for number in numbers if number is not None]
