@@ -209,6 +209,7 @@ class BatchProcessor:
             if done := runs.finish(run, now):
                 self._telemetry.record_completed_run(done, done.seconds(now))
                 self._telemetry.record_watermark(runs.watermark(), now)
+                self._telemetry.record_open_attention(runs.count_open_attention())
             elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.record_open_run(run, now)
         except SyncError as error:

@@ -1,11 +1,20 @@
 """Reading outcomes: of a batch of sessions, and of a whole run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.attention import AttentionRecord, parse_attention
 from recon.dynamodb.attribute_readers import read_text
-from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, guard_key, outcome_key, outcome_partition
+from recon.dynamodb.keys import (
+    SESSION_PREFIX,
+    STATE_KEY,
+    attention_key,
+    dismissed_key,
+    guard_key,
+    outcome_key,
+    outcome_partition,
+)
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -19,25 +28,35 @@ type Outcomes = dict[RunSession, OutcomeRecord]
 
 @dataclass(frozen=True)
 class PriorState:
-    """What the table holds about a batch's sessions before processing.
+    """What the table holds about the sessions of a batch before they are processed.
 
-    These are the outcomes, the run that holds the sync state, and the sessions whose order this sync has
-    written once.
+    `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
+    ids of sessions whose order an operator decided never to write. `guarded` holds
+    those whose order this sync has written once.
     """
 
     outcomes: Outcomes
     state_run_id: str | None
+    attention: dict[str, AttentionRecord] = field(default_factory=dict)
+    dismissed: frozenset[str] = frozenset()
     guarded: frozenset[str] = frozenset()
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the outcomes and guards of these sessions and the sync state in one consistent batch read."""
+    """Read the items about these sessions and the sync state in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
-    guards = {guard_key(session_id): session_id for _, session_id in keys.values()}
-    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, *guards, STATE_KEY], deadline)}
-    outcomes = {session: parse_outcome(items[key]) for key, session in keys.items() if key in items}
-    guarded = frozenset(session_id for key, session_id in guards.items() if key in items)
-    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id, guarded)
+    ids = dict.fromkeys(session_id for _, session_id in keys.values())
+    about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
+    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, *about], deadline)}
+    return PriorState(
+        outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
+        state_run_id=parse_state(items.get(STATE_KEY)).run_id,
+        attention={
+            name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
+        },
+        dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
+        guarded=frozenset(name for name in ids if guard_key(name) in items),
+    )
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:

@@ -8,6 +8,7 @@ from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
 from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
 from recon.domain.waiting import ENTRY_LIFE
+from recon.dynamodb.attention import AttentionRecord, attention_action, is_same_attention, update_attention
 from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import marker_key, outcome_key, pending_key
 from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, OutcomeRecord
@@ -26,10 +27,11 @@ class SessionResult:
     `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
     may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
-    `unguarded` is an order of this sync that was found without its guard. `was_pending` is True for a
-    session from before the run's window. `attention` are the words for a person, and `attention_until` is the
-    date (epoch seconds) that goes with `awaiting_capture`, if it is known.
-    `amount` and `currency` are the message's; those of an order take precedence.
+    `unguarded` is an order of this sync that was found without its guard.
+    `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
+    and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
+    `prior_attention` is what a person had to look at before, and `order_says_paid` is True if the existing
+    order says that it is paid. `amount` and `currency` are the message's; those of an order take precedence.
     """
 
     session_id: str
@@ -48,6 +50,8 @@ class SessionResult:
     was_pending: bool = False
     attention: tuple[Attention, ...] = ()
     attention_until: int | None = None
+    prior_attention: AttentionRecord | None = None
+    order_says_paid: bool = False
     amount: int | None = None
     currency: str | None = None
 
@@ -64,8 +68,27 @@ class SessionResult:
     @property
     def action_count(self) -> int:
         """Return the number of actions that storing the result takes, without the counters."""
-        guarded_order = 2 * bool(self.order) + bool(self.unguarded)
-        return 1 + guarded_order + len(self.markers) + bool(self.pending) + self.ends_pending
+        # With an order go its guard and the check that nobody has dismissed its session.
+        orders = 3 * bool(self.order) + bool(self.unguarded)
+        actions = 1 + orders + len(self.markers) + bool(self.pending) + self.ends_pending
+        return actions + (not is_same_attention(self.prior_attention, self.next_attention(0)))
+
+    @property
+    def worth(self) -> Item:
+        """Return amount and currency of the order, or of the message if there is no order."""
+        source = self.order or {"amount": self.amount, "currency": self.currency}
+        return {"amount": source.get("amount"), "currency": source.get("currency")}
+
+    def next_attention(self, now: int) -> AttentionRecord | None:
+        """Return what a person has to look at after this result, or None. `now` is in epoch seconds."""
+        if self.outcome is Outcome.ERROR:
+            return self.prior_attention
+        if self.reason is SkipReason.DISMISSED:
+            return None
+        said = AttentionRecord(
+            self.session_id, self.attention, **self.worth, since=to_iso(now), until=self.attention_until
+        )
+        return update_attention(self.prior_attention, said, order_says_paid=self.order_says_paid)
 
     def to_error(self, error: SyncError) -> "SessionResult":
         """Return an error in place of this result, without its order and markers."""
@@ -85,6 +108,10 @@ class SessionResult:
         return replace(
             self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=(), attention=()
         )
+
+    def to_dismissed(self) -> "SessionResult":
+        """Return a skip with reason `dismissed` in place of this result."""
+        return replace(self.to_skipped_existing(), reason=SkipReason.DISMISSED)
 
     def to_removed(self) -> "SessionResult":
         """Return a skip with reason `removed` in place of this result."""
@@ -112,26 +139,26 @@ def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) ->
 
 
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
-    """Yield the actions on event markers and on the pending entry of a session."""
+    """Yield the actions on event markers, on the pending entry and on the attention item of a session."""
     for event_id, event_type in result.markers:
         yield table.put(_marker_item(result, event_id, event_type, now), "attribute_not_exists(PK)")
     if result.pending:
         yield _pending_action(table, result.pending, now)
     if result.ends_pending:
         yield table.delete(pending_key(result.session_id))
+    if action := attention_action(table, result.prior_attention, result.next_attention(now)):
+        yield action
 
 
 def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
     pk, sk = outcome_key(run_id, result.session_id)
-    worth = result.order or {"amount": result.amount, "currency": result.currency}
     fields: Item = {
         "PK": pk,
         "SK": sk,
         "outcome": result.outcome,
         "reason": result.reason,
         "orderNumber": result.order_number,
-        "amount": worth.get("amount"),
-        "currency": worth.get("currency"),
+        **result.worth,
         "errorType": type(result.error).__name__ if result.error else None,
         "errorMessage": str(result.error) if result.error else None,
         "attempts": result.attempts,

@@ -60,7 +60,7 @@ class TransactionCancelled(Exception):  # noqa: N818 - a signal between ledger m
 class Action:
     """One action of a transaction; `body` is its request without the table's name."""
 
-    kind: str  # Put, Update or Delete
+    kind: str  # Put, Update, Delete or ConditionCheck
     key: Key
     body: Item
 
@@ -103,9 +103,15 @@ class Table:
         body |= {"ConditionExpression": condition} if condition else {}
         return Action("Update", key, body | _values(values) | _names(names))
 
-    def delete(self, key: Key) -> Action:
+    def delete(self, key: Key, condition: str | None = None, values: Item | None = None) -> Action:
         """Return an action that deletes an item, and has no effect if the item is absent."""
-        return Action("Delete", key, {"Key": _key(key)})
+        body: Item = {"Key": _key(key)}
+        body |= {"ConditionExpression": condition} if condition else {}
+        return Action("Delete", key, body | _values(values))
+
+    def check(self, key: Key, condition: str) -> Action:
+        """Return an action that writes nothing, and cancels the transaction unless its condition holds."""
+        return Action("ConditionCheck", key, {"Key": _key(key), "ConditionExpression": condition})
 
     def get(self, key: Key, deadline: Deadline | None = None) -> Item | None:
         """Return an item by a consistent read, or None. Retry a failed read until the deadline, if any."""
