@@ -17,7 +17,7 @@ from recon.dynamodb.orders import Orders, Users, find_orders_by_user, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
-from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
+from recon.errors import OutOfTime, SyncError, Unexpected
 from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames
 from recon.timestamps import DAY
@@ -134,7 +134,7 @@ class BatchProcessor:
         if outcome.is_final:
             return True
         # A redriven message has a new id and is tried; the old one is on its way to the dead-letter queue.
-        has_failed = outcome.message_id == task.message_id and outcome.error_type != Unfinished.__name__
+        has_failed = outcome.has_failed_under(task.message_id)
         if has_failed:
             failed.immediate.add(task.key)
         return has_failed
@@ -230,6 +230,7 @@ class BatchProcessor:
             if done := runs.finish(run, now):
                 self._telemetry.record_completed_run(done, done.seconds(now))
                 self._telemetry.record_watermark(runs.watermark(), now)
+                self._telemetry.record_open_attention(runs.count_open_attention())
             elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.record_open_run(run, now)
         except SyncError as error:

@@ -15,6 +15,7 @@ from consumer.decisions import (
     to_unexpected,
 )
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.reconcile import (
     ExistingOrder,
     Outcome,
@@ -25,7 +26,7 @@ from recon.domain.reconcile import (
     find_own_orders,
     user_ids,
 )
-from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED, PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
@@ -126,10 +127,18 @@ class SessionGroup:
         return GroupResult(self._outcome_writer().write(results), delayed, _list_warnings(decisions))
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
+        if task.session_id in self._prior.dismissed:
+            return SkipReason.DISMISSED
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
-        decision = decide_from_table(task.message, orders, now=now, ttl_days=ttl_days)
+        decision = decide_from_table(
+            task.message,
+            orders,
+            now=now,
+            ttl_days=ttl_days,
+            is_guarded=task.session_id in self._prior.guarded,
+        )
         if decision is not SkipReason.EXPIRED:
             return decision
         try:
@@ -264,11 +273,29 @@ class SessionGroup:
         if reason is SkipReason.UNPAID:
             waits = may_wait(reason, message.created, self._context.now())
             return replace(result, pending=message if waits else None)
+        if (
+            reason is SkipReason.NO_USER
+            and message.payment_status == PAID
+            and (message.amount_total or 0) > 0
+        ):
+            result = replace(result, attention=(Attention.NO_USER_PAID,))
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            own = find_own_orders(message.session_id, orders)
+            result = replace(result, order_says_paid=any(order.payment_status == PAID for order in own))
         drift = (
             find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
         )
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            result = replace(result, unguarded=self._find_unguarded(task, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         return replace(result, drift=drift, ends_pending=may_be_pending)
+
+    def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
+        """Return the session's order that this sync wrote without a guard, as earlier versions did."""
+        if task.session_id in self._prior.guarded:
+            return None
+        own = (order for order in orders if order.belongs_to(task.session_id) and order.sync_run_id)
+        return next(own, None)
 
     def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:
         """Return a skip that stores the pending entry if Stripe's state may change, and else deletes it.
@@ -313,6 +340,7 @@ class SessionGroup:
             order=order,
             error=error,
             previous=self._prior.outcomes.get(task.key),
+            prior_attention=self._prior.attention.get(task.session_id),
             was_pending=task.message is not None and task.message.pending is not None,
             amount=amount,
             currency=currency,

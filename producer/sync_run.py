@@ -151,3 +151,4 @@ class SyncRun:
         now = self.context.now()
         self.context.telemetry.record_completed_run(run, run.seconds(now))
         self.context.telemetry.record_watermark(self.context.runs.watermark(), now)
+        self.context.telemetry.record_open_attention(self.context.runs.count_open_attention())

@@ -53,6 +53,8 @@ class Metric(StrEnum):
     OPEN_RUN_SECONDS = "OpenRunSeconds"
     # The age of the first moment that no run has covered yet.
     WATERMARK_AGE_SECONDS = "WatermarkAgeSeconds"
+    # How many sessions wait for a person who acts or acknowledges, when a run ends.
+    NEEDS_ACTION = "NeedsAction"
 
 
 class Telemetry:
@@ -63,6 +65,7 @@ class Telemetry:
         self._stack = stack
         self._logger = Logger(service=self._service, level="INFO")
         self._counts: Counter[Metric] = Counter()
+        self._open_attention = 0
         self._seconds: defaultdict[Metric, list[int]] = defaultdict(list)
         self._money: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -109,6 +112,11 @@ class Telemetry:
         if since is not None:
             self._add_seconds(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
 
+    def record_open_attention(self, sessions: int) -> None:
+        """Record how many sessions wait for a person; the latest number counts."""
+        with self._lock:
+            self._open_attention = sessions
+
     def record_completed_run(self, run: Run, seconds: int) -> None:
         """Log the line that the shop's Log Insights queries search for, and count the run."""
         self.info(
@@ -132,6 +140,7 @@ class Telemetry:
         """Print the metrics counted since the last flush, if any."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
+            counts[Metric.NEEDS_ACTION], self._open_attention = self._open_attention, 0
             seconds_by_metric, self._seconds = self._seconds, defaultdict(list)
             money, self._money = self._money, Counter()
         metrics = self._new_metrics({})

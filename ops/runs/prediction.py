@@ -15,7 +15,8 @@ from recon.domain.reconcile import (
     find_own_orders,
     user_ids,
 )
-from recon.dynamodb.keys import WATERMARK_KEY, pending_key
+from recon.dynamodb.dismissals import find_dismissal
+from recon.dynamodb.keys import WATERMARK_KEY, guard_key, pending_key
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.dynamodb.watermark import parse_watermark
@@ -79,9 +80,18 @@ def predict(
         message = loads(dumps(message))
     except MalformedMessage as error:
         return predict_failure(error)
-    orders = _find_orders(message, table)
-    decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
     amount, currency = amount_and_currency(message)
+    try:
+        is_dismissed = find_dismissal(table, message.session_id) is not None
+    except SyncError as error:
+        return predict_failure(error, amount, currency)
+    if is_dismissed:
+        return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=SkipReason.DISMISSED)
+    orders = _find_orders(message, table)
+    is_guarded = table.get(guard_key(message.session_id)) is not None
+    decision = decide_from_table(
+        message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
+    )
     if decision is SkipReason.EXPIRED and table.get(pending_key(message.session_id)):
         decision = None
     match decision:

@@ -53,7 +53,7 @@ class SkipReason(StrEnum):
 class ExistingOrder:
     """One order in the table. Its values are None if the item lacks them.
 
-    Only an order that this sync wrote has `sync_run_id`.
+    Only an order that this sync wrote has `sync_run_id`. `expires_at` is in epoch seconds.
     """
 
     pk: str
@@ -63,19 +63,27 @@ class ExistingOrder:
     amount: int | Decimal | None = None
     currency: str | None = None
     payment_status: str | None = None
+    order_number: str | None = None
     sync_run_id: str | None = None
+    expires_at: int | None = None
 
     def belongs_to(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)
 
 
-def decide_from_table(
-    message: SessionMessage, orders: Sequence[ExistingOrder] | SyncError, *, now: int, ttl_days: int
+def decide_from_table(  # noqa: PLR0911 - one return per rule
+    message: SessionMessage,
+    orders: Sequence[ExistingOrder] | SyncError,
+    *,
+    now: int,
+    ttl_days: int,
+    is_guarded: bool = False,
 ) -> SkipReason | SyncError | None:
     """Return the reason to skip the session, an error, or None if its order is missing and Stripe decides.
 
     `orders` are those of the session's user under every id of `user_ids`, or the error that their lookup
     raised. `now` is in epoch seconds. A word of the message without a meaning here is the error UnknownState.
+    `is_guarded` is True if this sync has written the order once.
     """
     if reason := skip_reason_from_message(message):
         return reason
@@ -89,13 +97,15 @@ def decide_from_table(
         # The webhook wrote the order of an unpaid session, which does not end the wait. In the nights after
         # its window, Stripe is asked whether it is paid by now.
         return SkipReason.UNPAID if message.payment_status == UNPAID and not waits else None
+    # The webhook's order may have expired, and an expired order must not be written again. Before that, the
+    # time of the payment decides, which only Stripe knows.
+    is_expired = bool(ttl_days) and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
+    if is_guarded:
+        return SkipReason.EXPIRED if is_expired else SkipReason.REMOVED
     unknown = _find_unknown_word(message)
     if unknown or waits or message.payment_status == UNPAID:
         return unknown
-    # The webhook's order may have expired, and an expired order must not be written again. Before that, the
-    # time of the payment decides, which only Stripe knows.
-    expired = ttl_days and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
-    return SkipReason.EXPIRED if expired else None
+    return SkipReason.EXPIRED if is_expired else None
 
 
 def find_own_orders(session_id: str, orders: Iterable[ExistingOrder]) -> list[ExistingOrder]:

@@ -1,11 +1,21 @@
 """Reading outcomes: of a batch of sessions, and of a whole run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome, SkipReason
+from recon.dynamodb.attention import AttentionRecord, parse_attention
 from recon.dynamodb.attribute_readers import read_integer, read_text
-from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, WATERMARK_KEY, outcome_key, outcome_partition
+from recon.dynamodb.keys import (
+    SESSION_PREFIX,
+    STATE_KEY,
+    WATERMARK_KEY,
+    attention_key,
+    dismissed_key,
+    guard_key,
+    outcome_key,
+    outcome_partition,
+)
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -19,25 +29,39 @@ type Outcomes = dict[RunSession, OutcomeRecord]
 
 @dataclass(frozen=True)
 class PriorState:
-    """The outcomes of a batch's sessions, and the run that holds the sync state, before processing.
+    """What the table holds about the sessions of a batch before they are processed.
 
-    `proven_created` is when the stored proof session was created (epoch seconds), or None.
+    `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
+    ids of sessions whose order an operator decided never to write. `guarded` holds
+    those whose order this sync has written once. `proven_created` is when the stored proof session was
+    created (epoch seconds), or None.
     """
 
     outcomes: Outcomes
     state_run_id: str | None
+    attention: dict[str, AttentionRecord] = field(default_factory=dict)
+    dismissed: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
     proven_created: int | None = None
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the outcomes of these sessions, the sync state and the watermark in one consistent batch read."""
+    """Read the items about these sessions, the sync state and the watermark in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
-    items = {
-        (item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, WATERMARK_KEY], deadline)
-    }
-    outcomes = {session: parse_outcome(items[key]) for key, session in keys.items() if key in items}
-    proven_created = read_integer(items.get(WATERMARK_KEY, {}), "provenCreated")
-    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id, proven_created)
+    ids = dict.fromkeys(session_id for _, session_id in keys.values())
+    about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
+    found = table.get_many([*keys, STATE_KEY, WATERMARK_KEY, *about], deadline)
+    items = {(item["PK"], item["SK"]): item for item in found}
+    return PriorState(
+        outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
+        state_run_id=parse_state(items.get(STATE_KEY)).run_id,
+        attention={
+            name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
+        },
+        dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
+        guarded=frozenset(name for name in ids if guard_key(name) in items),
+        proven_created=read_integer(items.get(WATERMARK_KEY, {}), "provenCreated"),
+    )
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
 from recon.dynamodb.outcomes import find_found_sessions, find_outcomes, find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
@@ -91,6 +92,10 @@ class RunReader:
     def pending(self) -> Iterator[Item]:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""
         return self._query(PENDING_PREFIX)
+
+    def count_open_attention(self) -> int:
+        """Return how many sessions wait for a person who acts or acknowledges."""
+        return sum(1 for _ in find_attention(self._table, self._deadline, only_open=True))
 
     def find_settled_pending(self, run_id: str, after: str = "", through: str | None = None) -> set[str]:
         """Return the pending sessions in (after, through] that a run has an outcome of already."""

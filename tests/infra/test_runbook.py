@@ -14,13 +14,16 @@ GENERAL_SECTIONS = {"How the alarms behave", "Stopping and protecting it"}
 # Command -> the options that the runbook may mention.
 COMMANDS = {
     "status": set(),
-    "run": {"--lookback-hours", "--from", "--to", "--dry-run"},
+    "run": {"--lookback-hours", "--from", "--to", "--dry-run", "--confirm-empty"},
     "runs": set(),
     "show": {"--outcome"},
     "explain": set(),
     "dlq list": {"--check"},
     "dlq redrive": {"--session", "--error-type", "--max"},
     "dlq purge": {"--session"},
+    "ack": set(),
+    "dismiss": {"--because"},
+    "allow": {"--because"},
     "pause": set(),
     "resume": set(),
     "doctor": set(),

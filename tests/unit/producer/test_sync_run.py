@@ -107,7 +107,7 @@ def test_warning_of_the_plan_is_recorded_and_logged(harness):
 )
 def test_changed_mode_of_the_key_is_a_warning(harness, before, now, warning):
     harness.account.add_sessions(NOW - HOUR, livemode=now)
-    harness.sync_run().begin(a_run(), State(livemode=before), Watermark())
+    harness.sync_run().begin(a_run(), State(livemode=before), Watermark(confirmed_by="tests"))
     assert harness.record()["warnings"] == ([f"livemode: {warning}"] if warning else [])
     assert harness.record()["livemode"] is now
 

@@ -49,6 +49,17 @@ def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, 
     assert decide(orders, **changes) is reason
 
 
+def test_order_that_this_sync_wrote_once_is_not_written_again():
+    def decide_guarded(orders, ttl_days=0):
+        now = MESSAGE.created + DAY
+        return decide_from_table(MESSAGE, orders, now=now, ttl_days=ttl_days, is_guarded=True)
+
+    assert decide_guarded([]) == "removed"
+    assert decide_guarded([ORDER]) == "exists"
+    assert decide_guarded([], ttl_days=1) == "expired"
+    assert decide_guarded(BUSY) is BUSY
+
+
 @pytest.mark.parametrize(
     "changes", [{"payment_status": "no_payment_required"}, {"payment_status": "unpaid"}, {"pending": 1}, {}]
 )
