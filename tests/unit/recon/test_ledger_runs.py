@@ -52,7 +52,7 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "lastLookbackEnd": NOW - 600,
         "firstLookbackStart": NOW - 25 * HOUR,
         "updatedAt": BEGAN,
-    } | dict.fromkeys((f"lastSync{name.capitalize()}" for name in COUNTERS), 0)
+    } | dict.fromkeys((f"lastSync{name.capitalize()}" for name in COUNTERS if name != "existing"), 0)
 
 
 def test_absent_run_and_state_are_read_as_such(runs):
