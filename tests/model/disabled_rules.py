@@ -117,7 +117,7 @@ def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) 
 
 
 def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
-    return _orders_under(table, pk, since, deadline)[:1]
+    return list(_orders_under(table, pk, since, deadline))[:1]
 
 
 def _see_nothing(self: SessionGroup, results: Sequence[SessionResult]) -> Recheck:
