@@ -17,7 +17,7 @@ from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
-from recon.retry import backoff_seconds, stagger_seconds
+from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames
 
 _METRICS = {
@@ -85,11 +85,11 @@ class BatchProcessor:
                 self._retry_later(failed, task, error)
             return failed
         open_tasks = [task for task in tasks if not self._already_settled(task, prior, failed)]
-        messages = [task.message for task in open_tasks if task.message]
-        orders = find_orders_by_user(
-            self._context.table, messages, self._context.pool, self._context.deadline
-        )
+        # Before anything that can take long or kill the function.
         self._announce_last_attempts(open_tasks, prior)
+        messages = [task.message for task in open_tasks if task.message]
+        deadline = self._context.deadline.share(LOOKUP_SHARE)
+        orders = find_orders_by_user(self._context.table, messages, self._context.pool, deadline)
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
         for run_id in sorted({task.run_id for task in tasks}):

@@ -6,7 +6,7 @@ randomness and time are parameters.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tenacity
@@ -42,6 +42,9 @@ BACKOFF_JITTER = 0.25
 MAX_VISIBILITY_SECONDS = 43_200
 # The share of an invocation that is reserved for committing the fetched sessions and responding.
 COMMIT_SHARE = 0.15
+# The lookups of a batch may take this share of the time that is left, so that one user whose lookup hangs, or
+# who has very many orders, leaves the others of the batch their turn.
+LOOKUP_SHARE = 0.5
 # Reserved at the end of a producer's invocation: enough to commit a cursor and to invoke the next one.
 HAND_OVER_SECONDS = 30.0
 # One request may take this share of an invocation, so that the rest of the batch still gets its turn.
@@ -91,6 +94,10 @@ class Deadline:
 
     def remaining(self) -> float:
         return self.at - self.clock()
+
+    def share(self, part: float) -> "Deadline":
+        """Return an earlier deadline, after this part of the remaining time."""
+        return replace(self, at=self.clock() + max(0.0, self.remaining()) * part)
 
     def check(self) -> None:
         """Raise OutOfTime if the deadline has passed."""

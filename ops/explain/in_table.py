@@ -9,6 +9,7 @@ from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingE
 from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
+from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
 from recon.dynamodb.keys import marker_key, pending_key
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
@@ -48,13 +49,13 @@ def load_orders(
 def _parse_order(item: Item) -> StoredOrder:
     return StoredOrder(
         key=f"{item['PK']}/{item['SK']}",
-        order_number=item.get("orderNumber"),
-        source=item.get("source", WEBHOOK),
-        run_id=item.get("syncRunId"),
-        status=item.get("status"),
+        order_number=read_text(item, "orderNumber"),
+        source=read_text(item, "source") or WEBHOOK,
+        run_id=read_text(item, "syncRunId"),
+        status=read_text(item, "status"),
         amount=to_money(item.get("amount"), item.get("currency")),
-        created_at=item.get("createdAt"),
-        updated_at=item.get("updatedAt"),
+        created_at=read_time(item, "createdAt"),
+        updated_at=read_time(item, "updatedAt"),
     )
 
 
@@ -88,14 +89,14 @@ def load_pending(table: Table, session_id: str) -> PendingSession | None:
     item = table.get(pending_key(session_id))
     if item is None:
         return None
-    expires = item.get("expiresAt")
-    until = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int) else None
-    return PendingSession(PendingEntry(item.get("updatedAt"), until), _parse_message(item))
+    expires = read_time(item, "expiresAt")
+    until = datetime.fromisoformat(expires) if expires else None
+    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), _parse_message(item))
 
 
 def _parse_message(item: Item) -> SessionMessage | None:
     try:
-        return loads(item.get("message", ""))
+        return loads(read_text(item, "message") or "")
     except MalformedMessage:
         return None
 
@@ -118,8 +119,8 @@ def attach_markers(table: Table, lookup: "EventLookup", deadline: Deadline) -> t
 
 def _parse_marker(item: Item) -> EventMarker:
     return EventMarker(
-        source=item.get("source", WEBHOOK),
-        status=item.get("status"),
-        order_created=item.get("orderCreated"),
-        at=item.get("processedAt"),
+        source=read_text(item, "source") or WEBHOOK,
+        status=read_text(item, "status"),
+        order_created=read_boolean(item, "orderCreated"),
+        at=read_time(item, "processedAt"),
     )

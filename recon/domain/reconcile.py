@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from recon.domain.message import SessionMessage
@@ -54,7 +55,7 @@ class ExistingOrder:
     sk: str
     order_id: str | None
     stripe_session_id: str | None
-    amount: int | None = None
+    amount: int | Decimal | None = None
     currency: str | None = None
     payment_status: str | None = None
 

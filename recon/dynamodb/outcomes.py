@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, outcome_key, outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
@@ -57,4 +58,5 @@ def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadlin
         only="outcome = :created",
         deadline=deadline,
     )
-    return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
+    numbers = (read_text(item, "orderNumber") for item, _ in zip(items, range(limit), strict=False))
+    return [number for number in numbers if number is not None]

@@ -137,7 +137,8 @@ class Table:
     ) -> Iterator[Item]:
         """Yield all items under a key condition by consistent reads of all pages.
 
-        `only` is a filter expression. A failed read of a page is retried until the deadline, if any.
+        `only` is a filter expression. A failed read of a page is retried until the deadline, if any. Raises
+        OutOfTime if the deadline passes between two pages.
         """
         request: Item = {
             "TableName": self._name,
@@ -153,6 +154,8 @@ class Table:
             yield from (from_wire(item) for item in answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
+            if deadline:
+                deadline.check()
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def transact(
