@@ -12,6 +12,8 @@ SERVICES = {
     "list": "StripeApi",
     "events": "StripeApi",
     "retrieve": "StripeApi",
+    "invoice_payments": "StripeApi",
+    "disputes": "StripeApi",
     "get_parameter": "FakeSSM",
     "invoke": "FakeLambda",
     "send_message_batch": "sqs",
