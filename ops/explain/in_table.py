@@ -9,6 +9,7 @@ from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingE
 from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
+from recon.domain.waiting import LONGEST_WAIT
 from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
 from recon.dynamodb.keys import marker_key, pending_key
 from recon.dynamodb.orders import find_orders
@@ -89,9 +90,9 @@ def load_pending(table: Table, session_id: str) -> PendingSession | None:
     item = table.get(pending_key(session_id))
     if item is None:
         return None
-    expires = read_time(item, "expiresAt")
-    until = datetime.fromisoformat(expires) if expires else None
-    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), _parse_message(item))
+    message = _parse_message(item)
+    until = datetime.fromtimestamp(message.created + LONGEST_WAIT, UTC) if message else None
+    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), message)
 
 
 def _parse_message(item: Item) -> SessionMessage | None:

@@ -62,9 +62,9 @@ class RunReader:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""
         return self._query(PENDING_PREFIX)
 
-    def find_settled_pending(self, run_id: str) -> set[str]:
-        """Return the ids of the pending sessions that a run has an outcome of already."""
-        return find_settled_pending(self._table, run_id, self._deadline)
+    def find_settled_pending(self, run_id: str, after: str = "", through: str | None = None) -> set[str]:
+        """Return the pending sessions in (after, through] that a run has an outcome of already."""
+        return find_settled_pending(self._table, run_id, self._deadline, after, through)
 
     def find_by_request(self, request: str, since: int) -> str | None:
         """Return the id of the manual run with this suffix that started at `since` (epoch) or later."""

@@ -6,12 +6,17 @@ from dataclasses import dataclass, replace
 from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
+from recon.domain.waiting import ENTRY_LIFE
+from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import marker_key, outcome_key, pending_key
-from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, PENDING_DAYS, OutcomeRecord
+from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso
+
+# More copies of one session than any redrive or repeated listing makes.
+MAX_FAILED_MESSAGES = 20
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,9 @@ class SessionResult:
     `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
     may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
-    `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
-    and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
+    `unguarded` is an order of this sync that was found without its guard. `was_pending` is True for a
+    session from before the run's window. `attention` are the words for a person, and `attention_until` is the
+    date (epoch seconds) that goes with `awaiting_capture`, if it is known.
     `amount` and `currency` are the message's; those of an order take precedence.
     """
 
@@ -37,6 +43,7 @@ class SessionResult:
     drift: tuple[str, ...] = ()
     markers: tuple[tuple[str, str], ...] = ()
     pending: SessionMessage | None = None
+    unguarded: ExistingOrder | None = None
     ends_pending: bool = False
     was_pending: bool = False
     attention: tuple[Attention, ...] = ()
@@ -57,7 +64,8 @@ class SessionResult:
     @property
     def action_count(self) -> int:
         """Return the number of actions that storing the result takes, without the counters."""
-        return 1 + bool(self.order) + len(self.markers) + bool(self.pending) + self.ends_pending
+        guarded_order = 2 * bool(self.order) + bool(self.unguarded)
+        return 1 + guarded_order + len(self.markers) + bool(self.pending) + self.ends_pending
 
     def to_error(self, error: SyncError) -> "SessionResult":
         """Return an error in place of this result, without its order and markers."""
@@ -78,6 +86,10 @@ class SessionResult:
             self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=(), attention=()
         )
 
+    def to_removed(self) -> "SessionResult":
+        """Return a skip with reason `removed` in place of this result."""
+        return replace(self.to_skipped_existing(), reason=SkipReason.REMOVED)
+
     def without_marker(self, event_id: str) -> "SessionResult":
         """Return this result without the marker of one event."""
         return replace(self, markers=tuple(m for m in self.markers if m[0] != event_id))
@@ -89,6 +101,14 @@ def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -
     if result.previous is None:
         return table.put(item, "attribute_not_exists(PK)")
     return table.put(item, "outcome = :read", {":read": result.previous.outcome})
+
+
+def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) -> Iterator[Action]:
+    """Yield the action that guards the order to write, or the order that was found without a guard."""
+    if result.order:
+        yield guard_written(table, result.session_id, result.order, run_id, now)
+    if result.unguarded:
+        yield guard_found(table, result.session_id, result.unguarded, now)
 
 
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
@@ -116,6 +136,7 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "errorMessage": str(result.error) if result.error else None,
         "attempts": result.attempts,
         "messageId": result.message_id,
+        "failedMessages": _list_failed_messages(result) or None,
         "drift": list(result.drift) or None,
         "attention": list(result.attention) or None,
         # The session is outside the run's window: a recount of the window would not find it.
@@ -124,6 +145,16 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "expiresAt": now + OUTCOME_DAYS * DAY,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _list_failed_messages(result: SessionResult) -> list[str]:
+    """Return the other messages under which the session has failed, so that each copy is tried once only."""
+    previous = result.previous
+    if previous is None or result.outcome is not Outcome.ERROR:
+        return []
+    ids = [*previous.failed_messages, *([previous.message_id] if previous.message_id else [])]
+    failed = [name for name in ids if previous.has_failed_under(name) and name != result.message_id]
+    return failed[-MAX_FAILED_MESSAGES:]
 
 
 def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int) -> Item:
@@ -144,17 +175,21 @@ def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int
 
 
 def _pending_action(table: Table, message: SessionMessage, now: int) -> Action:
-    """Return the action that stores a pending session; an existing entry keeps its message and expiry."""
+    """Return the action that stores a pending session; an existing entry keeps its message.
+
+    `updatedAt` is when a run last checked it. The entry outlives the longest wait, also one that an earlier
+    version stored for a shorter time.
+    """
     values = {
         ":message": dumps(replace(message, pending=message.created)),
         ":created": message.created,
         ":session": message.session_id,
         ":now": to_iso(now),
-        ":expires": now + PENDING_DAYS * DAY,
+        ":expires": message.created + ENTRY_LIFE,
     }
     return table.update(
         pending_key(message.session_id),
         "SET message = if_not_exists(message, :message), sessionId = :session, "
-        "sessionCreated = :created, updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires)",
+        "sessionCreated = :created, updatedAt = :now, expiresAt = :expires",
         values,
     )

@@ -66,12 +66,21 @@ class Action:
 
 
 class Table:
-    """A DynamoDB table with the string keys PK and SK. It is thread-safe, like its client."""
+    """A DynamoDB table with the string keys PK and SK. It is thread-safe, like its clients.
+
+    Transactions go through `transactions`, a client that must not retry by itself; the default is `client`.
+    """
 
     def __init__(
-        self, client: "DynamoDBClient", name: str, new_token: Callable[[], str] = lambda: uuid.uuid4().hex
+        self,
+        client: "DynamoDBClient",
+        name: str,
+        new_token: Callable[[], str] = lambda: uuid.uuid4().hex,
+        *,
+        transactions: "DynamoDBClient | None" = None,
     ) -> None:
         self._client = client
+        self._transactions = transactions or client
         self._name = name
         self._new_token = new_token
 
@@ -184,7 +193,7 @@ class Table:
         if check:
             check()
         try:
-            self._client.transact_write_items(TransactItems=wire, ClientRequestToken=token)
+            self._transactions.transact_write_items(TransactItems=wire, ClientRequestToken=token)
         except ClientError as exc:
             reasons: list[Item] = exc.response.get("CancellationReasons") or []  # type: ignore[assignment]  # botocore's type knows only some operations
             codes = {reason.get("Code") for reason in reasons}

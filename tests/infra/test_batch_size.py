@@ -51,9 +51,11 @@ def test_batch_of_missing_orders_takes_few_transactions(events):
         look_again=lambda results: Recheck(results, {}),
     )
     writer.write([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
-    needed = BATCH_SIZE * (3 + events)  # an outcome, an order, the end of a pending entry, and the events
+    # An outcome, an order, its guard, the end of a pending entry, and the events.
+    needed = BATCH_SIZE * (4 + events)
+    # an outcome, an order, its guard, the end of a pending entry, and the events
     sizes = [len(transaction) for transaction in table.transactions]
     assert len(sizes) == -(-needed // (MAX_ACTIONS - RUN_AND_STATE))
     assert max(sizes) <= MAX_ACTIONS
     assert sum(sizes) == needed + RUN_AND_STATE * len(sizes)
-    assert events or len(sizes) == 1
+    assert events or len(sizes) == 2

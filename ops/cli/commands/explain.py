@@ -127,7 +127,9 @@ def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
         yield "answer", f"{facts.stripe_problem.error_type}: {facts.stripe_problem.message}", NOTICE
     if facts.pending:
         seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
-        yield "pending", f"waits for its payment{seen}", ""
+        until = facts.pending.asked_until
+        end = f", until {format_time(until)} UTC at most" if until else ""
+        yield "pending", f"waits for its payment{seen}{end}", ""
 
 
 def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
