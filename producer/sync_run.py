@@ -12,7 +12,7 @@ from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
 from recon.dynamodb.watermark import Watermark
 from recon.errors import TooManyHops
-from recon.telemetry import Metric
+from recon.telemetry import Metric, report_completed_run
 
 # Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
 MOST_HOPS = 5000
@@ -127,7 +127,7 @@ class SyncRun:
                     "Run failed: its listing stopped before the end of its window", run_id=run.run_id
                 )
             elif run.status == RunStatus.DONE:
-                self._record_completed(run)
+                self._report_completed(run)
             self._record_if_open(run)
 
     def _record_if_open(self, run: Run) -> None:
@@ -136,11 +136,11 @@ class SyncRun:
 
     def _finish(self, run: Run) -> Run:
         """Mark the run done if it is complete. Return its latest record."""
-        if done := self.context.runs.finish(run, self.context.now()):
-            self._record_completed(done)
+        now = self.context.now()
+        done = self.context.runs.finish(run, now)
+        if done or run.must_be_reported(now):
+            self._report_completed(done or run)
         return done or run
 
-    def _record_completed(self, run: Run) -> None:
-        now = self.context.now()
-        self.context.telemetry.record_completed_run(run, run.seconds(now))
-        self.context.telemetry.record_watermark(self.context.runs.watermark(), now)
+    def _report_completed(self, run: Run) -> None:
+        report_completed_run(self.context.telemetry, self.context.runs, run, self.context.now())
