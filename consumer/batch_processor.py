@@ -16,7 +16,7 @@ from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
-from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
+from recon.errors import OutOfTime, SyncError, Unexpected
 from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames, report_completed_run
 
@@ -113,7 +113,7 @@ class BatchProcessor:
         if outcome.is_final:
             return True
         # A redriven message has a new id and is tried; the old one is on its way to the dead-letter queue.
-        has_failed = outcome.message_id == task.message_id and outcome.error_type != Unfinished.__name__
+        has_failed = outcome.has_failed_under(task.message_id)
         if has_failed:
             failed.immediate.add(task.key)
         return has_failed

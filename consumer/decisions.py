@@ -3,19 +3,30 @@
 It writes nothing, so that the consumer and the operator's prediction share it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order, without_item_metadata
+from recon.domain.order_details import find_paid_at
 from recon.domain.payment_state import PaymentState, payment_attributes, read_payment_state
-from recon.domain.reconcile import SkipReason, user_ids
-from recon.domain.stripe_objects import UNPAID, Json
+from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
+from recon.domain.stripe_objects import PAID, UNPAID, Json
+from recon.domain.waiting import is_wait_over, may_wait
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
-from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SyncError, Unexpected
-from recon.timestamps import DAY
+from recon.errors import (
+    KeyUnproven,
+    LineItemsMissing,
+    MalformedSession,
+    OrderTooLarge,
+    Permanent,
+    SessionNotFound,
+    SyncError,
+    Unexpected,
+)
+from recon.timestamps import DAY, parse_epoch
 
 if TYPE_CHECKING:
     from recon.domain.message import SessionMessage
@@ -28,30 +39,53 @@ class StripeDecision:
 
     `waits` is True for a skip that may become an order, so that later runs have to check the session again.
     `attention` are the words for a person, and `attention_until` is the date (epoch seconds) that goes with
-    them, if there is one. `charges_known` is False if the key may not read all of the payment,
-    `details_known` if it may not read what an order can lack.
+    them, if there is one. `drift` are the differences between existing orders and Stripe. `charges_known` is
+    False if the key may not read all of the payment, `details_known` if it may not read what an order can
+    lack.
     """
 
     result: Json | SkipReason | SyncError
     waits: bool = False
     attention: tuple[Attention, ...] = ()
     attention_until: int | None = None
+    drift: tuple[str, ...] = ()
     charges_known: bool = True
     details_known: bool = True
 
 
+@dataclass(frozen=True)
+class TableFacts:
+    """What the table says about a session that Stripe decides about.
+
+    `orders` are its own, all of them unpaid. `find_proof` returns the session that proves the key's account
+    and mode, if one is known.
+    """
+
+    orders: Sequence[ExistingOrder] = ()
+    find_proof: Callable[[], str | None] = lambda: None
+
+
+_NOTHING_KNOWN = TableFacts()
+
+
 def decide_from_stripe(
-    stripe: "StripeSource", message: "SessionMessage", settings: Settings, now: Callable[[], int]
+    stripe: "StripeSource",
+    message: "SessionMessage",
+    settings: Settings,
+    now: Callable[[], int],
+    facts: TableFacts = _NOTHING_KNOWN,
 ) -> StripeDecision:
-    """Fetch a session whose order is missing and build the order. `now` returns epoch seconds."""
+    """Fetch a session without a paid order and build its order if it has none. `now` is in epoch seconds."""
     try:
         fetched = stripe.fetch(message.session_id)
+    except SessionNotFound as error:
+        return _decide_about_missing(stripe, message, error, now(), facts)
     except SyncError as error:
-        return StripeDecision(error)
+        return _give_up_if_permanent(error, message, now())
     try:
-        decision = _decide(stripe, fetched, message, settings, now)
+        decision = _decide(stripe, fetched, message, settings, now, facts)
     except SyncError as error:
-        decision = StripeDecision(error)
+        decision = _give_up_if_permanent(error, message, now())
     return replace(decision, charges_known=fetched.charges_known, details_known=fetched.details_known)
 
 
@@ -66,16 +100,89 @@ def _decide(
     message: "SessionMessage",
     settings: Settings,
     now: Callable[[], int],
+    facts: TableFacts,
 ) -> StripeDecision:
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
     state = read_payment_state(fetched.session, fetched.payment)
     if state.skip:
-        return StripeDecision(state.skip, state.waits, state.attention, state.until)
+        return _skip(state.skip, state, message, now())
     if _must_wait_for_next_run(stripe, message, now()):
         return StripeDecision(SkipReason.UNPAID, waits=True)
+    if facts.orders:
+        return describe_unpaid_orders(message, facts.orders, now())
+    if _is_expired(fetched, message, settings, now()):
+        return StripeDecision(SkipReason.EXPIRED)
     order = _build_order(fetched, state, message, settings, now())
     return StripeDecision(order, attention=state.attention)
+
+
+def describe_unpaid_orders(
+    message: "SessionMessage", orders: Sequence[ExistingOrder], now: int
+) -> StripeDecision:
+    """Return the skip of a session that Stripe says is paid, while its orders in the table are unpaid.
+
+    It waits until an order says paid, so that a later run finds that out.
+    """
+    return StripeDecision(
+        SkipReason.EXISTS,
+        waits=may_wait(SkipReason.EXISTS, message.created, now),
+        attention=(Attention.ORDER_SAYS_UNPAID,),
+        drift=find_drift(replace(message, payment_status=PAID), orders),
+    )
+
+
+def _skip(reason: SkipReason, state: PaymentState, message: "SessionMessage", now: int) -> StripeDecision:
+    if not state.waits or may_wait(reason, message.created, now):
+        return StripeDecision(reason, state.waits, state.attention, state.until)
+    return StripeDecision(reason) if reason is SkipReason.PAYMENT_FAILED else _give_up(message)
+
+
+def _give_up(message: "SessionMessage") -> StripeDecision:
+    """Return the end of a wait. Nobody waited for a session that is this old when it is first listed."""
+    waited = message.pending is not None
+    return StripeDecision(SkipReason.UNPAID, attention=(Attention.GAVE_UP_WAITING,) if waited else ())
+
+
+def _give_up_if_permanent(error: SyncError, message: "SessionMessage", now: int) -> StripeDecision:
+    """Return the error, or the end of the wait if the session is too old and no retry can help."""
+    if isinstance(error, Permanent) and message.pending is not None and is_wait_over(message.created, now):
+        return _give_up(message)
+    return StripeDecision(error)
+
+
+def _decide_about_missing(
+    stripe: "StripeSource", message: "SessionMessage", error: SessionNotFound, now: int, facts: TableFacts
+) -> StripeDecision:
+    """Decide about a session that Stripe does not find.
+
+    One that was just listed is an error. One that waited is gone, but only if the key finds another session
+    of the same account and mode: with a wrong key, all of them would seem to be gone.
+    """
+    if message.pending is None:
+        return StripeDecision(error)
+    try:
+        proof = facts.find_proof()
+        if proof is not None and stripe.is_gone(message.session_id, proof):
+            return StripeDecision(SkipReason.GONE, attention=(Attention.GONE,))
+    except SyncError as failure:
+        return StripeDecision(failure)
+    if is_wait_over(message.created, now):
+        return _give_up(message)
+    return StripeDecision(
+        KeyUnproven("Stripe does not find the session, and the key is not proven to be of its account")
+    )
+
+
+def _is_expired(fetched: "FetchedSession", message: "SessionMessage", settings: Settings, now: int) -> bool:
+    """Return whether an order that the webhook wrote at the payment would have expired by now.
+
+    If the time of the payment is unknown, the payment of a session that waited has just settled.
+    """
+    waited = message.pending is not None or message.payment_status == UNPAID
+    known = find_paid_at(fetched.payment.charge or {})
+    paid_at = parse_epoch(known) if known else now if waited else message.created
+    return bool(settings.order_ttl_days) and paid_at + settings.order_ttl_days * DAY <= now
 
 
 def _build_order(

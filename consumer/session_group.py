@@ -3,11 +3,19 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.batch import SessionTask
-from consumer.decisions import StripeDecision, decide_from_stripe, to_unexpected
+from consumer.decisions import (
+    StripeDecision,
+    TableFacts,
+    decide_from_stripe,
+    describe_unpaid_orders,
+    to_unexpected,
+)
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.reconcile import (
     ExistingOrder,
     Outcome,
@@ -15,15 +23,19 @@ from recon.domain.reconcile import (
     amount_and_currency,
     decide_from_table,
     find_drift,
+    find_own_orders,
     user_ids,
 )
-from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED, PAID, UNPAID, Json
+from recon.domain.waiting import may_wait
+from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
+from recon.dynamodb.watermark import parse_watermark
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
 from recon.retry import Deadline
 from recon.telemetry import Telemetry, frames
@@ -96,7 +108,7 @@ class SessionGroup:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        decisions = self._fetch_all(missing)
+        decisions = self._fetch_all(missing, orders_by_user)
         for task, decision in zip(missing, decisions, strict=True):
             match decision.result:
                 case SkipReason():
@@ -115,12 +127,30 @@ class SessionGroup:
         return GroupResult(self._outcome_writer().write(results), delayed, _list_warnings(decisions))
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
+        if task.session_id in self._prior.dismissed:
+            return SkipReason.DISMISSED
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
-        return decide_from_table(task.message, orders, now=now, ttl_days=ttl_days)
+        decision = decide_from_table(
+            task.message,
+            orders,
+            now=now,
+            ttl_days=ttl_days,
+            is_guarded=task.session_id in self._prior.guarded,
+        )
+        if decision is not SkipReason.EXPIRED:
+            return decision
+        try:
+            # A session that waits counts from its payment, also if a run lists it again.
+            waits = self._context.table.get(pending_key(task.session_id), self._context.deadline)
+        except SyncError as error:
+            return error
+        return None if waits else decision
 
-    def _fetch_all(self, missing: Sequence[SessionTask]) -> list[StripeDecision]:
+    def _fetch_all(
+        self, missing: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]
+    ) -> list[StripeDecision]:
         """Fetch in parallel and return one decision per task, in the order of the tasks."""
         if not missing:
             return []
@@ -128,13 +158,16 @@ class SessionGroup:
             stripe = self._context.stripe()
         except SyncError as error:
             return [StripeDecision(error)] * len(missing)
-        return list(self._context.pool.map(lambda task: self._fetch(stripe, task), missing))
+        orders = [_user_orders(task, orders_by_user) for task in missing]
+        return list(self._context.pool.map(partial(self._fetch, stripe), missing, orders))
 
-    def _fetch(self, stripe: "StripeSource", task: SessionTask) -> StripeDecision:
+    def _fetch(self, stripe: "StripeSource", task: SessionTask, orders: Orders) -> StripeDecision:
         message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
-            return decide_from_stripe(stripe, message, self._context.settings, self._context.now)
+            found = [] if isinstance(orders, SyncError) else orders
+            facts = TableFacts(find_own_orders(task.session_id, found), self._find_proof)
+            return decide_from_stripe(stripe, message, self._context.settings, self._context.now, facts)
         except Exception as error:  # noqa: BLE001 - a bug in one session must not fail the others
             self._context.telemetry.error(
                 f"Unexpected {type(error).__name__}",
@@ -143,6 +176,11 @@ class SessionGroup:
                 frames=frames(error),
             )
             return StripeDecision(to_unexpected(error))
+
+    def _find_proof(self) -> str | None:
+        """Return the session that proves the account and mode of the key, if one is known."""
+        item = self._context.table.get(WATERMARK_KEY, self._context.deadline)
+        return parse_watermark(item).proven_by if item else None
 
     def _recheck_orders(self, results: Sequence[SessionResult]) -> Recheck:
         """Look up the orders again right before a commit, and skip sessions that have one by now.
@@ -160,11 +198,25 @@ class SessionGroup:
             orders = orders_by_user[user_ids(messages[result.session_id])] if result.order else []
             if isinstance(orders, SyncError):
                 recheck.failed[result.session_id] = orders
-            elif any(order.belongs_to(result.session_id) and not _is_ours(order, result) for order in orders):
-                recheck.results.append(result.to_skipped_existing())
-            else:
-                recheck.results.append(result)
+                continue
+            own = find_own_orders(result.session_id, orders)
+            others = [order for order in own if not _is_ours(order, result)]
+            recheck.results.append(self._skip_existing(result, others) if others else result)
         return recheck
+
+    def _skip_existing(self, result: SessionResult, orders: Sequence[ExistingOrder]) -> SessionResult:
+        """Return the skip of a paid session whose order another writer wrote, which may say unpaid."""
+        skipped, message = result.to_skipped_existing(), self._messages[result.session_id]
+        if any(order.payment_status != UNPAID for order in orders):
+            return skipped
+        decision = describe_unpaid_orders(message, orders, self._context.now())
+        return replace(
+            skipped,
+            drift=decision.drift,
+            attention=decision.attention,
+            pending=message if decision.waits else None,
+            ends_pending=not decision.waits,
+        )
 
     def announce_last_attempts(self, tasks: Iterable[SessionTask]) -> int:
         """Write the errors of last attempts before these start, so that a crash is counted too.
@@ -219,12 +271,31 @@ class SessionGroup:
         if message is None:
             return result
         if reason is SkipReason.UNPAID:
-            return replace(result, pending=message)
+            waits = may_wait(reason, message.created, self._context.now())
+            return replace(result, pending=message if waits else None)
+        if (
+            reason is SkipReason.NO_USER
+            and message.payment_status == PAID
+            and (message.amount_total or 0) > 0
+        ):
+            result = replace(result, attention=(Attention.NO_USER_PAID,))
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            own = find_own_orders(message.session_id, orders)
+            result = replace(result, order_says_paid=any(order.payment_status == PAID for order in own))
         drift = (
             find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
         )
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            result = replace(result, unguarded=self._find_unguarded(task, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         return replace(result, drift=drift, ends_pending=may_be_pending)
+
+    def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
+        """Return the session's order that this sync wrote without a guard, as earlier versions did."""
+        if task.session_id in self._prior.guarded:
+            return None
+        own = (order for order in orders if order.belongs_to(task.session_id) and order.sync_run_id)
+        return next(own, None)
 
     def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:
         """Return a skip that stores the pending entry if Stripe's state may change, and else deletes it.
@@ -236,6 +307,7 @@ class SessionGroup:
             self._to_result(task, Outcome.SKIPPED, reason=decision.result),
             attention=decision.attention,
             attention_until=decision.attention_until,
+            drift=decision.drift,
             pending=task.message if decision.waits else None,
             ends_pending=not decision.waits,
         )
@@ -268,6 +340,7 @@ class SessionGroup:
             order=order,
             error=error,
             previous=self._prior.outcomes.get(task.key),
+            prior_attention=self._prior.attention.get(task.session_id),
             was_pending=task.message is not None and task.message.pending is not None,
             amount=amount,
             currency=currency,

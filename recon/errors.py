@@ -10,6 +10,7 @@
         LineItemsMissing       a paid session without line items: never written as an empty order
         TableUnavailable       DynamoDB throttled or conflicted, or is unreachable
         QueueUnavailable       SQS rejected the request, or is unreachable
+        KeyUnproven            404 for a waiting session, while the key cannot read the session that proves it
         NotAllowed             a role lacks a permission for the table or the queue; the message names it
         HopFailed              the producer could not invoke itself to continue a run
         OutOfTime              the invocation has too little time left for the next step
@@ -58,6 +59,10 @@ class KeyNotAllowed(KeyRejected):
 
 class KeyUnavailable(Retryable):
     """The SSM parameter that holds the key could not be read."""
+
+
+class KeyUnproven(Retryable):
+    """Stripe answered 404 for a waiting session to a key that is not proven to be of the same account."""
 
 
 class LineItemsMissing(Retryable):

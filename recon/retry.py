@@ -23,7 +23,8 @@ STRIPE_ATTEMPTS = 3
 # A producer needs many pages in a row and has minutes for them, but Lambda retries it only twice.
 LISTING_ATTEMPTS = 6
 # botocore's standard mode retries lost connections, 5xx and throttled calls with jitter. A call that times
-# out twice takes about 7 s, less than the share of a minute that is reserved for the commit.
+# out twice takes about 7 s, less than the share of a minute that is reserved for the commit. A
+# transaction has one attempt: `Table.transact` owns its retry, since it checks for new orders before each.
 AWS_ATTEMPTS = 2
 AWS_CONNECT_TIMEOUT_SECONDS = 1.0
 AWS_READ_TIMEOUT_SECONDS = 3.0
@@ -139,11 +140,11 @@ class _StopBeforeDeadline(tenacity.stop.stop_base):
         return self._deadline.remaining() <= retry_state.upcoming_sleep
 
 
-def aws_config() -> dict[str, Any]:
-    """Return the keyword arguments of botocore's Config, the same for every client."""
+def aws_config(attempts: int = AWS_ATTEMPTS) -> dict[str, Any]:
+    """Return the keyword arguments of botocore's Config; `attempts` is the number of tries of one call."""
     return {
         "connect_timeout": AWS_CONNECT_TIMEOUT_SECONDS,
         "read_timeout": AWS_READ_TIMEOUT_SECONDS,
-        "retries": {"total_max_attempts": AWS_ATTEMPTS, "mode": "standard"},
+        "retries": {"total_max_attempts": attempts, "mode": "standard"},
         "max_pool_connections": 32,
     }

@@ -52,6 +52,8 @@ class Metric(StrEnum):
     OPEN_RUN_SECONDS = "OpenRunSeconds"
     # The age of the first moment that no run has covered yet.
     WATERMARK_AGE_SECONDS = "WatermarkAgeSeconds"
+    # How many sessions wait for a person who acts or acknowledges, when a run ends.
+    NEEDS_ACTION = "NeedsAction"
 
 
 class Telemetry:
@@ -62,6 +64,7 @@ class Telemetry:
         self._stack = stack
         self._logger = Logger(service=self._service, level="INFO")
         self._counts: Counter[Metric] = Counter()
+        self._open_attention = 0
         self._seconds: defaultdict[Metric, list[int]] = defaultdict(list)
         self._money: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -108,6 +111,11 @@ class Telemetry:
         if since is not None:
             self._add_seconds(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
 
+    def record_open_attention(self, sessions: int) -> None:
+        """Record how many sessions wait for a person; the latest number counts."""
+        with self._lock:
+            self._open_attention = sessions
+
     def record_completed_run(self, run: Run, seconds: int) -> None:
         """Log the line that the shop's Log Insights queries search for, and count the run."""
         self.info(
@@ -127,6 +135,7 @@ class Telemetry:
         """Print the metrics counted since the last flush, if any."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
+            counts[Metric.NEEDS_ACTION], self._open_attention = self._open_attention, 0
             seconds_by_metric, self._seconds = self._seconds, defaultdict(list)
             money, self._money = self._money, Counter()
         metrics = self._new_metrics({})
@@ -160,6 +169,7 @@ def report_completed_run(telemetry: Telemetry, runs: Runs, run: Run, now: int) -
     telemetry.record_completed_run(run, run.seconds(run.completed_epoch or now))
     try:
         telemetry.record_watermark(runs.watermark(), now)
+        telemetry.record_open_attention(runs.count_open_attention())
         telemetry.flush()
         runs.mark_reported(run.run_id)
     except (SyncError, TransactionCancelled) as error:

@@ -62,7 +62,9 @@ class ConsumerHarness:
         self.sqs = Faulty(self._memory_sqs)
         self.answers: dict[str, FetchedSession | BaseException] = {}
         self.asked: list[str] = []
-        self.stripe: Any = SimpleNamespace(fetch=self._fetch, find_paid_after=lambda _moment: frozenset())
+        self.stripe: Any = SimpleNamespace(
+            fetch=self._fetch, find_paid_after=lambda _moment: frozenset(), is_gone=self._is_gone
+        )
         self.connect: Any = lambda: self.stripe
         self.pool = ThreadPoolExecutor(1)
 
@@ -70,6 +72,10 @@ class ConsumerHarness:
     def telemetry(self) -> Telemetry:
         """A logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"batches-{uuid.uuid4().hex}")
+
+    def _is_gone(self, session_id: str, proof_id: str) -> bool:
+        self.asked.append(proof_id)
+        return session_id not in self.answers or isinstance(self.answers[session_id], BaseException)
 
     def _fetch(self, session_id: str) -> FetchedSession:
         self.asked.append(session_id)

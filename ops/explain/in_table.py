@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.runs.attention import OpenAttention, to_open_attention
 from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
+from recon.domain.waiting import LONGEST_WAIT
+from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
-from recon.dynamodb.keys import marker_key, pending_key
+from recon.dynamodb.keys import attention_key, marker_key, pending_key
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
 from recon.dynamodb.records import OutcomeRecord, Run
@@ -84,14 +87,20 @@ def _to_outcome_in_run(run_id: str, outcome: OutcomeRecord) -> OutcomeInRun:
     )
 
 
+def load_attention(table: Table, session_id: str) -> OpenAttention | None:
+    """Return what a person has to look at about a session, or None."""
+    item = table.get(attention_key(session_id))
+    return to_open_attention(parse_attention(item)) if item else None
+
+
 def load_pending(table: Table, session_id: str) -> PendingSession | None:
     """Return the pending entry of a session, or None if it has none."""
     item = table.get(pending_key(session_id))
     if item is None:
         return None
-    expires = read_time(item, "expiresAt")
-    until = datetime.fromisoformat(expires) if expires else None
-    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), _parse_message(item))
+    message = _parse_message(item)
+    until = datetime.fromtimestamp(message.created + LONGEST_WAIT, UTC) if message else None
+    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), message)
 
 
 def _parse_message(item: Item) -> SessionMessage | None:

@@ -61,6 +61,12 @@ def _advise_dead(facts: SessionFacts) -> str:
 
 
 def _explain_dismissed(facts: SessionFacts) -> SessionVerdict | None:
+    if one := facts.dismissal:
+        by = f" by {one.by}" if one.by else ""
+        because = f": {one.because}" if one.because else ""
+        why = f"It was dismissed{by}{because}. No run writes its order."
+        coming = f"Runs skip it. To write its order after all: nightly-sync allow {facts.session_id}"
+        return SessionVerdict(VerdictCase.DISMISSED, why, f"{coming} --because TEXT")
     latest = facts.latest_run
     if latest is None or latest.reason != SkipReason.DISMISSED:
         return None

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from recon.domain.message import SessionMessage
 from recon.domain.order import partition_key
 from recon.domain.reconcile import ExistingOrder, user_ids
-from recon.dynamodb.attribute_readers import read_number, read_text
+from recon.dynamodb.attribute_readers import read_integer, read_number, read_text
 from recon.dynamodb.table import Table
 from recon.errors import SyncError, Unexpected
 from recon.retry import Deadline
@@ -73,7 +73,8 @@ def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) 
     items = table.query(
         "PK = :pk AND SK BETWEEN :since AND :behind",
         {":pk": pk, ":since": _lower_bound(since - CLOCK_SKEW_SECONDS), ":behind": _BEHIND_ORDERS},
-        projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus",
+        projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus, orderNumber, "
+        "syncRunId, expiresAt",
         deadline=deadline,
     )
     for item in items:
@@ -85,6 +86,9 @@ def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) 
             read_number(item, "amount"),
             read_text(item, "currency"),
             read_text(item, "stripePaymentStatus"),
+            read_text(item, "orderNumber"),
+            read_text(item, "syncRunId"),
+            read_integer(item, "expiresAt"),
         )
 
 

@@ -11,11 +11,10 @@ from recon.domain.run import RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
 from recon.dynamodb.table import Item
+from recon.errors import Unfinished
 from recon.timestamps import DAY, parse_epoch, to_iso
 
 RUN_DAYS = 90
-# Longer than any payment method takes; a payment that has not settled by then never will.
-PENDING_DAYS = 90
 # As long as any record of the sync is kept; Stripe delivers an event for three days.
 MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
@@ -208,6 +207,7 @@ class OutcomeRecord:
 
     `outcome` is an `Outcome` and `reason` a `SkipReason`, or a word of another version. `amount` is in the
     smallest unit of `currency`. `message_id` is the id of the SQS message that the outcome was written for.
+    `failed_messages` are the ids of earlier messages under which the session failed too.
     `drift` lists the differences between an existing order and Stripe, `attention` the words of
     `recon.domain.attention` or of another version. `updated_at` is ISO 8601.
     """
@@ -227,11 +227,17 @@ class OutcomeRecord:
     dismissed_by: str | None = None
     dismissed_because: str | None = None
     attention: tuple[str, ...] = ()
+    failed_messages: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
         """Return True unless the outcome is an error, which a later attempt may still correct."""
         return self.outcome != Outcome.ERROR
+
+    def has_failed_under(self, message_id: str) -> bool:
+        """Return whether an attempt under this message ended with an error."""
+        ended = self.outcome == Outcome.ERROR and self.error_type != Unfinished.__name__
+        return (ended and self.message_id == message_id) or message_id in self.failed_messages
 
 
 def parse_outcome(item: Item) -> OutcomeRecord:
@@ -252,6 +258,7 @@ def parse_outcome(item: Item) -> OutcomeRecord:
         dismissed_by=read_text(item, "dismissedBy"),
         dismissed_because=read_text(item, "dismissedBecause"),
         attention=read_texts(item, "attention"),
+        failed_messages=read_texts(item, "failedMessages"),
     )
 
 

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
 from recon.dynamodb.outcomes import find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
@@ -62,9 +63,13 @@ class RunReader:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""
         return self._query(PENDING_PREFIX)
 
-    def find_settled_pending(self, run_id: str) -> set[str]:
-        """Return the ids of the pending sessions that a run has an outcome of already."""
-        return find_settled_pending(self._table, run_id, self._deadline)
+    def count_open_attention(self) -> int:
+        """Return how many sessions wait for a person who acts or acknowledges."""
+        return sum(1 for _ in find_attention(self._table, self._deadline, only_open=True))
+
+    def find_settled_pending(self, run_id: str, after: str = "", through: str | None = None) -> set[str]:
+        """Return the pending sessions in (after, through] that a run has an outcome of already."""
+        return find_settled_pending(self._table, run_id, self._deadline, after, through)
 
     def find_by_request(self, request: str, since: int) -> str | None:
         """Return the id of the manual run with this suffix that started at `since` (epoch) or later."""

@@ -24,6 +24,7 @@ from recon.errors import (
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
+    SessionNotFound,
     StripeThrottled,
     StripeUnavailable,
     SyncError,
@@ -102,6 +103,8 @@ class StripeSource:
         self._paid: dict[int, frozenset[str]] = {}
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
+        self._proofs: set[tuple[str, str]] = set()
+        self._proof_lock = threading.Lock()
         self._expanded = ExpandedRequests(self._get)
 
     def list_sessions(
@@ -179,6 +182,26 @@ class StripeSource:
         charges_known = payment_known and all(each.is_detail for each in denied)
         details_known = not any(each.is_detail for each in denied)
         return FetchedSession(session, items, payment, charges_known, details_known)
+
+    def is_gone(self, session_id: str, proof_id: str) -> bool:
+        """Return whether the key cannot find a session, and can find `proof_id` of the same account and mode.
+
+        It is False if the key was replaced in between: then the two responses prove nothing.
+        """
+        key = self._connection.key.read()
+        with self._proof_lock:
+            if (key, proof_id) not in self._proofs:
+                if not self._can_find(proof_id):
+                    return False
+                self._proofs.add((key, proof_id))
+        return not self._can_find(session_id) and self._connection.key.read() == key
+
+    def _can_find(self, session_id: str) -> bool:
+        try:
+            self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
+        except SessionNotFound:
+            return False
+        return True
 
     def _fetch_payment(self, session: Json) -> tuple[Payment, bool]:
         """Return the payment, and whether the key may read the invoice and the disputes that it needs."""

@@ -11,7 +11,7 @@ from consumer.session_group import SessionGroup
 from producer import webhook_events, window
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
-from recon.dynamodb import orders
+from recon.dynamodb import orders, outcome_writer
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
@@ -195,6 +195,12 @@ DISABLED_RULES = (
     ),
     DisabledRule(
         "look again before the commit", BY_SYNC, 39, [(SessionGroup, "_recheck_orders", _see_nothing)]
+    ),
+    DisabledRule(
+        "the order is guarded",
+        "has no guard",
+        0,
+        [(outcome_writer, "guard_actions", lambda *_: iter(()))],
     ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),

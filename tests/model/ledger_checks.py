@@ -104,9 +104,15 @@ class LedgerChecks:
         self.examined.add(session_id)
         if was in FINAL_OUTCOMES or not now:
             yield f"the outcome of {session_id} in {run_id} goes from {was} to {now}"
+        yield from self._check_guard(run_id, session_id, now)
         runs = [order.get("syncRunId") for order in self.records.read_orders(session_id)]
         if now == "created" and run_id not in runs:
             yield f"{session_id} is created in {run_id} and has no order of that run"
+
+    def _check_guard(self, run_id: str, session_id: str, outcome: str) -> Iterator[str]:
+        guard = self.records.get(f"SESSION#{session_id}", "SYNC_ORDER") or {}
+        if outcome == "created" and guard.get("syncRunId") != run_id:
+            yield f"{session_id} is created in {run_id} and has no guard of that run"
 
     def _check_run(self, run_id: str, before: Record, after: Record) -> Iterator[str]:
         if before and any(before.get(name) != after.get(name) for name in ("cursor", "listed", "enqueued")):

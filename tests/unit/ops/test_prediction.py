@@ -56,7 +56,7 @@ def test_missing_order_is_predicted_as_the_consumer_writes_it(world):
         ({"payment_status": "unpaid"}, {"payment_status": "unpaid"}, SkipReason.UNPAID),
         ({}, {"intent_status": "requires_capture"}, SkipReason.AWAITING_CAPTURE),
         ({}, {"intent_status": "canceled"}, SkipReason.PAYMENT_FAILED),
-        ({"created": TWO_DAYS_AGO}, None, SkipReason.EXPIRED),
+        ({"created": TWO_DAYS_AGO - 600}, None, SkipReason.EXPIRED),
         ({}, {"amount_refunded": 1500}, SkipReason.REFUNDED),
         # Paid since the run listed it: left to the next run
         ({"payment_status": "unpaid", "pending": TWO_DAYS_AGO}, {}, SkipReason.UNPAID),

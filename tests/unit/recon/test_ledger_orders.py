@@ -39,11 +39,14 @@ def test_order_is_read_with_the_compared_attributes_only(table, order, memory):
         "amount": 1,
         "currency": "eur",
         "stripePaymentStatus": "paid",
+        "orderNumber": "BC-1",
+        "syncRunId": "run",
+        "expiresAt": 5,
     }
     order("u1", NOW, **fields, customerEmail="jane@example.com")
     order("u1", NOW + 1)
     assert find_orders(table, ["u1"], NOW) == [
-        ExistingOrder("USER#u1", f"ORDER#{NOW}#x", "o", "s", 1, "eur", "paid"),
+        ExistingOrder("USER#u1", f"ORDER#{NOW}#x", "o", "s", 1, "eur", "paid", "BC-1", "run", 5),
         ExistingOrder("USER#u1", f"ORDER#{NOW + 1}#x", None, None),
     ]
     [query] = [call.arguments for call in memory.history.calls if call.method == "query"]

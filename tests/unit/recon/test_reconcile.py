@@ -49,6 +49,17 @@ def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, 
     assert decide(orders, **changes) is reason
 
 
+def test_order_that_this_sync_wrote_once_is_not_written_again():
+    def decide_guarded(orders, ttl_days=0):
+        now = MESSAGE.created + DAY
+        return decide_from_table(MESSAGE, orders, now=now, ttl_days=ttl_days, is_guarded=True)
+
+    assert decide_guarded([]) == "removed"
+    assert decide_guarded([ORDER]) == "exists"
+    assert decide_guarded([], ttl_days=1) == "expired"
+    assert decide_guarded(BUSY) is BUSY
+
+
 @pytest.mark.parametrize(
     "changes", [{"payment_status": "no_payment_required"}, {"payment_status": "unpaid"}, {"pending": 1}, {}]
 )
@@ -84,19 +95,31 @@ def test_pending_session_is_decided_by_its_order():
 
 @pytest.mark.parametrize(
     ("order_status", "reason"),
-    [("paid", SkipReason.EXISTS), ("unpaid", SkipReason.UNPAID), (None, SkipReason.UNPAID)],
+    [("paid", SkipReason.EXISTS), ("unpaid", SkipReason.UNPAID), (None, SkipReason.EXISTS)],
 )
-def test_unpaid_session_waits_unless_its_order_is_paid(order_status, reason):
+def test_unpaid_session_waits_if_its_order_is_unpaid(order_status, reason):
     other = replace(ORDER, order_id="x", stripe_session_id="x", payment_status="paid")
     orders = [other, replace(ORDER, payment_status=order_status)]
     assert decide(orders, payment_status="unpaid") is reason
 
 
+def test_unpaid_session_is_not_expired_before_stripe_is_asked():
+    late = {"ttl_days": 1, "now": MESSAGE.created + 90 * DAY}
+    assert decide(payment_status="unpaid", **late) is None
+    assert decide(pending=1, **late) is None
+
+
+@pytest.mark.parametrize(("status", "pending"), [("paid", None), ("paid", 1), ("unpaid", 1)])
+def test_unpaid_order_does_not_end_the_wait(status, pending):
+    orders = [replace(ORDER, payment_status="unpaid")]
+    assert decide(orders, payment_status=status, pending=pending) is None
+
+
 @pytest.mark.parametrize(
     ("orders", "ttl_days", "age", "reason"),
     [
-        ([], 1, DAY, SkipReason.EXPIRED),
-        ([], 1, DAY - 1, None),
+        ([], 1, 2 * DAY + 600, SkipReason.EXPIRED),
+        ([], 1, 2 * DAY + 599, None),
         ([], 0, 1000 * DAY, None),
         ([ORDER], 1, DAY, SkipReason.EXISTS),
     ],

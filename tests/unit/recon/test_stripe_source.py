@@ -10,6 +10,7 @@ from recon.errors import (
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
+    SessionNotFound,
     StripeRejected,
     StripeUnavailable,
 )
@@ -22,6 +23,7 @@ CORE = ["payment_intent", "payment_intent.latest_charge"]
 BALANCE, REVIEW = "payment_intent.latest_charge.balance_transaction", "payment_intent.review"
 DETAILS = ["shipping_cost.shipping_rate", "discounts.promotion_code", "total_details.breakdown"]
 WITH_ALL = [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS]
+MISSING = SessionNotFound("no")
 DENIED = KeyNotAllowed("denied")
 EMPTY_PAGE = r"^Stripe: an empty page with has_more set$"
 
@@ -201,6 +203,31 @@ def test_session_with_unreadable_items_is_malformed(responses, problem):
 
 
 LOST = {"id": "dp_1", "status": "lost"}
+
+
+# A session that Stripe does not find
+
+
+def test_session_is_gone_if_the_same_key_finds_the_proof():
+    source, connection = connect({"id": "cs_proof"}, MISSING, MISSING)
+    assert source.is_gone("cs_1", "cs_proof")
+    assert source.is_gone("cs_2", "cs_proof")
+    paths = [path for path, _ in connection.asked]
+    assert paths == [f"checkout/sessions/{name}" for name in ("cs_proof", "cs_1", "cs_2")]
+
+
+@pytest.mark.parametrize("responses", [(MISSING,), ({"id": "cs_proof"}, {"id": "cs_1"})])
+def test_session_is_not_gone_without_proof_or_if_it_is_found(responses):
+    source, connection = connect(*responses)
+    assert not source.is_gone("cs_1", "cs_proof")
+    assert connection.responses == []
+
+
+def test_session_is_not_gone_if_the_key_was_replaced_in_between():
+    source, connection = connect({"id": "cs_proof"}, MISSING)
+    keys = iter(["sk_test_1", "sk_test_1", "sk_test_1", "sk_test_2"])
+    connection.key.read = lambda: next(keys)
+    assert not source.is_gone("cs_1", "cs_proof")
 
 
 @pytest.mark.parametrize(

@@ -136,12 +136,6 @@ def test_update_it_does_not_implement_is_refused(expression):
         )
 
 
-def test_action_it_does_not_implement_is_refused():
-    check = {"TableName": TABLE, "Key": key("1"), "ConditionExpression": "attribute_exists(PK)"}
-    with pytest.raises(UnsupportedRequest):
-        new_client().transact_write_items(TransactItems=[{"ConditionCheck": check}])
-
-
 def test_argument_it_does_not_implement_is_refused():
     with pytest.raises(TypeError):
         new_client().query(**QUERY, ReturnConsumedCapacity="TOTAL")
