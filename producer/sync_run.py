@@ -17,8 +17,9 @@ from recon.telemetry import Metric, report_completed_run
 # Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
 MOST_HOPS = 5000
 SCHEDULED_COMPARED = 7
+STATE_WARNING = "state_overwritten"
 STATE_OVERWRITTEN = (
-    "state_overwritten: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
+    f"{STATE_WARNING}: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
     "is lost, since the watermark is a separate item, but find that program (the Lambda that this system "
     "replaces?) and switch it off"
 )
