@@ -19,6 +19,8 @@ RUN_DAYS = 90
 MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
+# Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
+REPORT_SECONDS = 60
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
 UNKNOWN_OUTCOME = "unknown"
 
@@ -46,7 +48,8 @@ class Run:
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
     `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
-    and its producer could store the cause.
+    and its producer could store the cause. `unreported` is True from the end of a done run until its metrics
+    are printed.
     """
 
     run_id: str
@@ -73,6 +76,7 @@ class Run:
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+    unreported: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -88,6 +92,10 @@ class Run:
     def completed_epoch(self) -> int | None:
         """Return the end in epoch seconds, or None if the run is open or the time is invalid."""
         return _epoch(self.completed_at)
+
+    def must_be_reported(self, now: int) -> bool:
+        """Return True if the function that closed the run was killed before it printed the run's metrics."""
+        return self.unreported and (self.completed_epoch or 0) <= now - REPORT_SECONDS
 
     def seconds(self, now: int) -> int:
         """Return the seconds from the start until `now`, or 0 if the start is unknown."""
@@ -146,6 +154,7 @@ def parse_run(item: Item) -> Run:
         listing_moved_at=read_integer(item, "listingMovedAt") or 0,
         warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
+        unreported=read_boolean(item, "unreported") or False,
     )
 
 

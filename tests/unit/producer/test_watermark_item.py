@@ -145,7 +145,7 @@ def test_first_window_reaches_back_thirty_days_at_most(make_world):
     ("event", "name"),
     [
         ({"trigger": "scheduled", "scheduledTime": to_iso(NOW + 301)}, "scheduledTime"),
-        ({"source": "aws.events", "time": to_iso(NOW + DAY)}, "scheduledTime"),
+        ({"source": "aws.events", "time": to_iso(NOW + DAY)}, "time"),
         ({"requestedAt": to_iso(NOW + 301)}, "requestedAt"),
     ],
 )
