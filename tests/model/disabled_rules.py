@@ -56,12 +56,12 @@ class DisabledRule:
             yield
 
 
-def put_without_condition(prefix: str) -> Callable[..., Action]:
-    """Return a put without its condition for keys with this prefix."""
+def put_without_condition(*prefixes: str) -> Callable[..., Action]:
+    """Return a put without its condition for keys with one of these prefixes."""
 
     def put(self: Table, item: Item, condition: str, values: Item | None = None) -> Action:
         key = f"{item['PK']} {item['SK']}"
-        if prefix in key:
+        if any(prefix in key for prefix in prefixes):
             condition = f"({condition}) OR attribute_not_exists(neverThere)"
         return _put(self, item, condition, values)
 
@@ -154,7 +154,10 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
 
 DISABLED_RULES = (
     DisabledRule(
-        "the order's key is free", "is changed", 1, [(Table, "put", put_without_condition(" ORDER#"))]
+        "the order's key and its guard are free",
+        "is changed",
+        1,
+        [(Table, "put", put_without_condition(" ORDER#", "SYNC_ORDER"))],
     ),
     DisabledRule(
         "the outcome is the one that was read",
