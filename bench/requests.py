@@ -16,7 +16,7 @@ from bench.shops import MISSING_SHARE, UniformShop
 
 # The demands: lists of Stripe for 1,000 sessions (a page each hundred, and twelve), and requests to AWS for
 # each session.
-MAX_STRIPE_LISTS, MAX_REQUESTS_A_SESSION = 22, 1.5
+MAX_STRIPE_LISTS, MAX_REQUESTS_A_SESSION = 22, 1.6
 
 SESSIONS = 1_000
 SHOPS = (
