@@ -1,6 +1,7 @@
 """Reading the records of runs, the sync state and the pending entries."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -35,11 +36,13 @@ class RunReader:
         """Return the watermark item by a consistent read, or what a new one takes over.
 
         That is what earlier versions kept on the sync state. If another program has erased it there, it is
-        the newest watermark of a done scheduled run, or the earliest start of a scheduled run.
+        the newest watermark of a done scheduled run, or the earliest start of a scheduled run. An item
+        without times takes them over too: scheduled runs of an earlier version may have followed it.
         """
         item = self._table.get(WATERMARK_KEY, self._deadline)
-        if item is not None:
-            return parse_watermark(item)
+        stored = parse_watermark(item) if item is not None else Watermark()
+        if stored.has_times:
+            return stored
         state = self.state()
         covered, first = state.covered_through, state.first_lookback_start
         if covered is None and first is None:
@@ -47,7 +50,7 @@ class RunReader:
             done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
             covered = max(done, default=0) or None
             first = min((run.lookback_start for run in runs), default=None)
-        return Watermark(covered, first)
+        return replace(stored, covered_through=covered, first_lookback_start=first, is_stored=False)
 
     def is_state_foreign(self, state: State, new_run: str | None = None) -> bool:
         """Return True if another program has put the sync state since the latest run of this one.

@@ -15,7 +15,7 @@ from recon.timestamps import to_iso
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the watermark item says, or what a new one takes over (`is_stored` is False then).
+    """What the watermark item says. If `is_stored` is False, its times are not stored yet but taken over.
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
@@ -30,6 +30,11 @@ class Watermark:
     stack_name: str | None = None
     session_filter: str | None = None
     is_stored: bool = False
+
+    @property
+    def has_times(self) -> bool:
+        """Return True if a scheduled run has stored where its window began, or a watermark."""
+        return self.covered_through is not None or self.first_lookback_start is not None
 
     def check_owner(self, stack: str) -> None:
         """Raise LedgerInUse if the ledger belongs to another stack."""
@@ -92,9 +97,12 @@ def advance_watermark(table: Table, read: Watermark, through: int | None, at: st
     if through is None or through <= (read.covered_through or 0):
         return []
     values: Item = {":through": through, ":at": at}
-    unchanged = "attribute_not_exists(lastCoveredThrough)"
     if read.is_stored and read.covered_through is not None:
         unchanged = "lastCoveredThrough = :covered"
         values[":covered"] = read.covered_through
+    else:
+        # Neither absent attributes nor those of another type are compared with a number.
+        unchanged = "NOT lastCoveredThrough >= :zero"
+        values[":zero"] = 0
     expression = "SET lastCoveredThrough = :through, updatedAt = :at"
     return [table.update(WATERMARK_KEY, expression, values, condition=unchanged)]

@@ -39,6 +39,8 @@ HAPPENINGS = frozenset(
         "schedule fired once",
         "schedule fired twice",
         "schedule never fired",
+        "state overwritten",
+        "second stack started",
         "manual run: hours",
         "manual run: backfill",
         "manual run: limit",
