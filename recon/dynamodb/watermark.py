@@ -19,16 +19,13 @@ class Watermark:
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
-    is the session that proves the key's account and mode, `confirmed_by` the operator who accepted a ledger
-    without proof. `session_filter` is the text of the filter of the run that moved the watermark.
+    is the session that proves the key's account and mode.
     """
 
     covered_through: int | None = None
     first_lookback_start: int | None = None
     proven_by: str | None = None
-    confirmed_by: str | None = None
     stack_name: str | None = None
-    session_filter: str | None = None
     is_stored: bool = False
 
     @property
@@ -57,9 +54,7 @@ def parse_watermark(item: Item) -> Watermark:
         covered_through=read_integer(item, "lastCoveredThrough"),
         first_lookback_start=read_integer(item, "firstLookbackStart"),
         proven_by=read_text(item, "provenBy"),
-        confirmed_by=read_text(item, "confirmedBy"),
         stack_name=read_text(item, "stackName"),
-        session_filter=read_text(item, "sessionFilter"),
         is_stored=True,
     )
 
