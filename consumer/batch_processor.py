@@ -19,7 +19,7 @@ from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected
 from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
-from recon.telemetry import Metric, frames
+from recon.telemetry import Metric, frames, report_completed_run
 from recon.timestamps import DAY
 
 _METRICS = {
@@ -227,10 +227,9 @@ class BatchProcessor:
             run = runs.get(run_id)
             if run is None:
                 return
-            if done := runs.finish(run, now):
-                self._telemetry.record_completed_run(done, done.seconds(now))
-                self._telemetry.record_watermark(runs.watermark(), now)
-                self._telemetry.record_open_attention(runs.count_open_attention())
+            done = runs.finish(run, now)
+            if done or run.must_be_reported(now):
+                report_completed_run(self._telemetry, runs, done or run, now)
             elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.record_open_run(run, now)
         except SyncError as error:

@@ -11,7 +11,12 @@ from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order, without_item_metadata
 from recon.domain.order_details import find_paid_at
-from recon.domain.payment_state import PaymentState, payment_attributes, read_payment_state
+from recon.domain.payment_state import (
+    PaymentState,
+    attention_beside_order,
+    payment_attributes,
+    read_payment_state,
+)
 from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import is_wait_over, may_wait
@@ -105,8 +110,10 @@ def _decide(
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
     state = read_payment_state(fetched.session, fetched.payment)
-    if state.skip:
-        return _skip(state.skip, state, message, now())
+    if reason := state.skip:
+        if facts.orders:
+            state = replace(state, attention=attention_beside_order(state, now()))
+        return _skip(reason, state, message, now())
     if _must_wait_for_next_run(stripe, message, now()):
         return StripeDecision(SkipReason.UNPAID, waits=True)
     if facts.orders:
@@ -139,7 +146,7 @@ def _skip(reason: SkipReason, state: PaymentState, message: "SessionMessage", no
 
 
 def _give_up(message: "SessionMessage") -> StripeDecision:
-    """Return the end of a wait. Nobody waited for a session that is this old when it is first listed."""
+    """Return the end of a wait, which needs a person only if the session has waited for a run before."""
     waited = message.pending is not None
     return StripeDecision(SkipReason.UNPAID, attention=(Attention.GAVE_UP_WAITING,) if waited else ())
 

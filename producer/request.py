@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from recon.config import MAX_LOOKBACK_HOURS
@@ -27,8 +27,9 @@ class Request:
     """A request to start a run. None means the value of the settings.
 
     `at` is the end of the window and the time in the run's id: the scheduled time, `requestedAt`, or None for
-    the start of the invocation. `period` is the window of a backfill, with both ends inclusive. All times are
-    in epoch seconds. `confirm_empty` accepts a table in which no order proves the key's account and mode.
+    the start of the invocation. `at_field` is its field in the event. `period` is the window of a backfill,
+    with both ends inclusive. All times are in epoch seconds. `confirm_empty` accepts a table in which no
+    order proves the key's account and mode.
     """
 
     trigger: str
@@ -38,6 +39,7 @@ class Request:
     dry_run: bool | None = None
     period: tuple[int, int] | None = None
     confirm_empty: bool = False
+    at_field: str = field(default="requestedAt", compare=False)
 
     def run_id(self, started: int, request_id: str) -> str:
         """Return the run's id, which is the same for all invocations of one scheduled time.
@@ -65,7 +67,7 @@ def parse_request(event: object) -> Request | Continuation:
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == EVENTBRIDGE:
-        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"))
+        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"), at_field="time")
     if event.get("trigger") == CONTINUE:
         return _parse_continuation(event)
     scheduled = "trigger" in event
@@ -83,6 +85,7 @@ def parse_request(event: object) -> Request | Continuation:
         dry_run=dry_run,
         period=_parse_period(event),
         confirm_empty=confirm_empty or False,
+        at_field="scheduledTime" if scheduled else "requestedAt",
     )
 
 

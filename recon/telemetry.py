@@ -17,9 +17,10 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.records import Run
-from recon.dynamodb.runs import NOTHING_FOUND
+from recon.dynamodb.runs import NOTHING_FOUND, Runs
+from recon.dynamodb.table import TransactionCancelled
 from recon.dynamodb.watermark import Watermark
-from recon.errors import KeyRejected, KeyUnavailable
+from recon.errors import KeyRejected, KeyUnavailable, SyncError
 
 NAMESPACE = "StripeNightlySync"
 SERVICE = "stripe-nightly-sync"
@@ -42,7 +43,8 @@ class Metric(StrEnum):
     HELD_RUNS = "HeldRuns"
     NOTHING_FOUND = "NothingFound"
     ORDERS_DRIFTED = "OrdersDrifted"
-    # Counted once per run, by the function that completes it. Manual runs count, dry and failed runs do not.
+    # Counted once per run, by the function that completes it, or by a later one if that was killed before it
+    # printed. Manual runs count, dry and failed runs do not.
     RUNS_COMPLETED = "RunsCompleted"
     TRUNCATED_RUNS = "TruncatedRuns"
     # Calls that failed because of the key. A rotated key or a missing optional permission does not count.
@@ -164,6 +166,21 @@ class Telemetry:
             metrics.add_dimension(name=name, value=value)
         metrics.add_dimensions(**dimensions)
         return metrics
+
+
+def report_completed_run(telemetry: Telemetry, runs: Runs, run: Run, now: int) -> None:
+    """Print the metrics of a done run, and then store that they are printed.
+
+    In this order a function that is killed in between reports a run twice and never not at all.
+    """
+    telemetry.record_completed_run(run, run.seconds(run.completed_epoch or now))
+    try:
+        telemetry.record_watermark(runs.watermark(), now)
+        telemetry.record_open_attention(runs.count_open_attention())
+        telemetry.flush()
+        runs.mark_reported(run.run_id)
+    except (SyncError, TransactionCancelled) as error:
+        telemetry.warning(f"It could not be stored that the run is reported: {error}", run_id=run.run_id)
 
 
 def frames(error: BaseException) -> list[str]:

@@ -81,6 +81,14 @@ class FunctionFacts:
 
 
 @dataclass(frozen=True)
+class LedgerFacts:
+    """The stack that owns the ledger, and whether another program has put the sync state."""
+
+    owner: str | None
+    is_state_overwritten: bool
+
+
+@dataclass(frozen=True)
 class StackFacts:
     """Everything known of a stack.
 
@@ -106,6 +114,7 @@ class StackFacts:
     table: Fetched[AwsReply]
     time_to_live: Fetched[AwsReply]
     backups: Fetched[AwsReply]
+    ledger: Fetched[LedgerFacts]
     queue: Fetched[Mapping[str, str]]
     dead_letters: Fetched[Mapping[str, str]]
     mapping: Fetched[AwsReply]

@@ -44,7 +44,8 @@ class StatusFacts:
     `waiting`, `retrying` and `dead` are approximate message counts. `pending_payments` counts complete
     sessions that are not paid. `night` is the latest scheduled run if newer runs exist and none of them
     covers its window. `state_overwritten` is True if another program has put the sync state since the last
-    run. `attention` has the sessions that wait for a person, by the word that says why.
+    run. `attention` has the sessions that wait for a person, by the word that says why. `other_owner` is
+    the stack that owns the ledger, if it is another one.
     """
 
     stack: str
@@ -61,6 +62,7 @@ class StatusFacts:
     night: PastRun | None = None
     is_sandbox: bool = False
     state_overwritten: bool = False
+    other_owner: str | None = None
     attention: tuple[AttentionGroup, ...] = ()
 
     @property
@@ -88,6 +90,7 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         pending_payments=sum(1 for _ in runs.pending()),
         covered_through=None if watermark.covered_through is None else _from_epoch(watermark.covered_through),
         state_overwritten=runs.is_state_foreign(state),
+        other_owner=None if watermark.stack_name == stack.name else watermark.stack_name,
         night=find_uncovered_night(latest),
         is_sandbox=stack.is_sandbox,
         attention=group_by_word(find_attention(stack.table, stack.deadline, only_open=True)),
@@ -184,6 +187,11 @@ def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
     if (facts.watermark_lag_seconds or 0) > OLD_WATERMARK_SECONDS:
         yield StatusFinding(
             "the watermark is older than 49 hours: no scheduled run has covered the days since",
+            "nightly-sync doctor",
+        )
+    if facts.other_owner:
+        yield StatusFinding(
+            f"the ledger belongs to stack {facts.other_owner}: every run of this stack is refused",
             "nightly-sync doctor",
         )
     if facts.state_overwritten:

@@ -18,8 +18,8 @@ class Attention(StrEnum):
     NO_USER_PAID = "no_user_paid"
 
 
-# Said of a session without an order: its next outcome without the word ends it. What is said of an order ends
-# when a person acts on it, `order_says_unpaid` also once the order says paid.
+# Words about a session without an order: its next outcome without the word ends it. Words about an order end
+# when a person acts on them, `order_says_unpaid` also once the order says paid.
 ENDED_BY_NEXT_OUTCOME = frozenset(
     {Attention.AWAITING_CAPTURE, Attention.GAVE_UP_WAITING, Attention.GONE, Attention.NO_USER_PAID}
 )

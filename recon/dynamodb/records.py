@@ -20,6 +20,8 @@ RUN_DAYS = 90
 MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
+# Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
+REPORT_SECONDS = 60
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing")
 UNKNOWN_OUTCOME = "unknown"
 
@@ -61,7 +63,7 @@ class Run:
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
     `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
     and its producer could store the cause, `sample` if the run is held. `existing` counts the skips with the
-    reason `exists`.
+    reason `exists`. `unreported` is True from the end of a done run until its metrics are printed.
     """
 
     run_id: str
@@ -90,6 +92,7 @@ class Run:
     failure: Failure | None = None
     existing: int = 0
     sample: Sample | None = None
+    unreported: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -105,6 +108,10 @@ class Run:
     def completed_epoch(self) -> int | None:
         """Return the end in epoch seconds, or None if the run is open or the time is invalid."""
         return _epoch(self.completed_at)
+
+    def must_be_reported(self, now: int) -> bool:
+        """Return True if the function that closed the run was killed before it printed the run's metrics."""
+        return self.unreported and (self.completed_epoch or 0) <= now - REPORT_SECONDS
 
     def seconds(self, now: int) -> int:
         """Return the seconds from the start until `now`, or 0 if the start is unknown."""
@@ -165,6 +172,7 @@ def parse_run(item: Item) -> Run:
         failure=_parse_failure(item),
         existing=read_integer(item, "existing") or 0,
         sample=_parse_sample(item),
+        unreported=read_boolean(item, "unreported") or False,
     )
 
 

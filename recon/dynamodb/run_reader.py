@@ -42,12 +42,12 @@ class RunReader:
         """Return the watermark item by a consistent read, or what a new one takes over.
 
         That is what earlier versions kept on the sync state. If another program has erased it there, it is
-        the newest watermark of a done scheduled run, or the earliest start of a scheduled run. An item that
-        holds only a proof, without an owner, takes over the rest too.
+        the newest watermark of a done scheduled run, or the earliest start of a scheduled run. An item
+        without times takes them over too: scheduled runs of an earlier version may have followed it.
         """
         item = self._table.get(WATERMARK_KEY, self._deadline)
         stored = parse_watermark(item) if item is not None else Watermark()
-        if stored.is_claimed:
+        if stored.has_times:
             return stored
         state = self.state()
         covered, first = state.covered_through, state.first_lookback_start

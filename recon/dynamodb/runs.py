@@ -183,13 +183,19 @@ class Runs(RunReader):
         if run.status != RunStatus.RUNNING or not run.is_complete:
             return None
         complete = "#status = :running AND listed = :yes AND #processed >= enqueued"
-        names, warning = {"#processed": "processed"}, ""
+        names, extra = {"#processed": "processed"}, ", unreported = :yes"
         values: Item = {":yes": True}
         if found_nothing(run):
-            warning = ", warnings = list_append(if_not_exists(warnings, :none), :warning)"
+            extra += ", warnings = list_append(if_not_exists(warnings, :none), :warning)"
             values |= {":none": [], ":warning": [NOTHING_FOUND]}
             run = replace(run, warnings=(*run.warnings, NOTHING_FOUND))
-        return self._close(run, RunStatus.DONE, complete, values, now, names, more=warning)
+        done = self._close(run, RunStatus.DONE, complete, values, now, names, extra=extra)
+        return done and replace(done, unreported=True)
+
+    def mark_reported(self, run_id: str) -> None:
+        """Store that the metrics of a done run are printed."""
+        mark = self._table.update(run_key(run_id), "REMOVE unreported", {}, condition="attribute_exists(PK)")
+        self._table.transact([mark], self._deadline)
 
     def hold(self, run: Run, sample: Sample, now: int) -> Run | None:
         """Mark a run held on its record and on the state, and store what it would have created.
@@ -199,8 +205,8 @@ class Runs(RunReader):
         fields = sample_fields(sample)
         values: Item = {":no": False, ":moved": run.listing_moved_at}
         values |= {f":{name}": value for name, value in fields.items()}
-        more = "".join(f", {name} = :{name}" for name in fields)
-        held = self._close(run, RunStatus.HELD, _UNCHANGED, values, now, more=more)
+        extra = "".join(f", {name} = :{name}" for name in fields)
+        held = self._close(run, RunStatus.HELD, _UNCHANGED, values, now, extra=extra)
         return replace(held, sample=sample) if held else None
 
     def prove(self, session_id: str, created: int, now: int) -> None:
@@ -220,16 +226,18 @@ class Runs(RunReader):
     def close_stale_runs(self, run_id: str, now: int) -> list[Run]:
         """Close the other open runs: done if they are complete, failed if their producer is dead.
 
-        Return all of them as they are now. A run that stays open has the status `running`.
+        Return all of them as they are now, and the done ones that still have to be reported. A run that stays
+        open has the status `running`.
         """
         items = self._query(
             RUN_PREFIX,
-            {":running": RunStatus.RUNNING},
+            {":running": RunStatus.RUNNING, ":yes": True},
             names={"#status": "status"},
-            only="#status = :running",
+            only="#status = :running OR unreported = :yes",
         )
         others = [run for run in map(parse_run, items) if run.run_id != run_id]
-        return [self._close_stale(run, now) or run for run in others]
+        stale = [self._close_stale(run, now) or run for run in others if run.status == RunStatus.RUNNING]
+        return stale + [run for run in others if run.must_be_reported(now)]
 
     def _close_stale(self, run: Run, now: int) -> Run | None:
         if run.is_complete:
@@ -257,7 +265,7 @@ class Runs(RunReader):
             ", failureType = :type, failureMessage = :message, failedAt = :at, failedRequestId = :request "
             "ADD failedAttempts :one"
         )
-        return self._close(run, RunStatus.FAILED, _UNCHANGED, values, parse_epoch(failure.at), more=cause)
+        return self._close(run, RunStatus.FAILED, _UNCHANGED, values, parse_epoch(failure.at), extra=cause)
 
     def _close(
         self,
@@ -268,12 +276,12 @@ class Runs(RunReader):
         now: int,
         names: dict[str, str] | None = None,
         *,
-        more: str = "",
+        extra: str = "",
     ) -> Run | None:
         at = to_iso(now)
         close = self._table.update(
             run_key(run.run_id),
-            f"SET #status = :status, syncCompletedAt = :at, updatedAt = :at{more}",
+            f"SET #status = :status, syncCompletedAt = :at, updatedAt = :at{extra}",
             {":status": status, ":running": RunStatus.RUNNING, ":at": at} | values,
             condition=condition,
             names={"#status": "status"} | (names or {}),

@@ -15,14 +15,13 @@ from recon.timestamps import to_iso
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the watermark item says, or what a new one takes over (`is_stored` is False then).
+    """What the watermark item says. If `is_stored` is False, its times are not stored yet but taken over.
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
     is the newest session, created at `proven_created` (epoch seconds), that was found with an order which
     this sync did not write: a key that can read it has the right account and mode. `confirmed_by` is the run
-    with which an operator accepted a table without such an order. `session_filter` is the text of the filter
-    of the run that moved the watermark.
+    with which an operator accepted a table without such an order.
     """
 
     covered_through: int | None = None
@@ -31,14 +30,12 @@ class Watermark:
     proven_created: int | None = None
     confirmed_by: str | None = None
     stack_name: str | None = None
-    session_filter: str | None = None
     is_stored: bool = False
 
     @property
-    def is_claimed(self) -> bool:
-        """Return True if a run has stored the watermark, not only a proof or a confirmation."""
-        kept = (self.stack_name, self.covered_through, self.first_lookback_start)
-        return any(each is not None for each in kept)
+    def has_times(self) -> bool:
+        """Return True if a scheduled run has stored where its window began, or a watermark."""
+        return self.covered_through is not None or self.first_lookback_start is not None
 
     def check_owner(self, stack: str) -> None:
         """Raise LedgerInUse if the ledger belongs to another stack."""
@@ -64,7 +61,6 @@ def parse_watermark(item: Item) -> Watermark:
         proven_created=read_integer(item, "provenCreated"),
         confirmed_by=read_text(item, "confirmedBy"),
         stack_name=read_text(item, "stackName"),
-        session_filter=read_text(item, "sessionFilter"),
         is_stored=True,
     )
 
@@ -121,9 +117,12 @@ def advance_watermark(table: Table, read: Watermark, through: int | None, at: st
     if through is None or through <= (read.covered_through or 0):
         return []
     values: Item = {":through": through, ":at": at}
-    unchanged = "attribute_not_exists(lastCoveredThrough)"
     if read.is_stored and read.covered_through is not None:
         unchanged = "lastCoveredThrough = :covered"
         values[":covered"] = read.covered_through
+    else:
+        # Neither absent attributes nor those of another type are compared with a number.
+        unchanged = "NOT lastCoveredThrough >= :zero"
+        values[":zero"] = 0
     expression = "SET lastCoveredThrough = :through, updatedAt = :at"
     return [table.update(WATERMARK_KEY, expression, values, condition=unchanged)]

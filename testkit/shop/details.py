@@ -33,8 +33,16 @@ def order_details(spec: SessionSpec) -> Details:
         "stripeInvoiceId": stable_id("in", spec.id) if subscribed else None,
         "stripePaymentLinkId": details.payment_link,
         "recoveredFrom": details.recovered_from,
-        "paidAt": _iso(spec.async_paid_at or spec.completion or spec.created) if spec.charge else None,
+        "paidAt": _find_paid_at(spec),
     }
+
+
+def _find_paid_at(spec: SessionSpec) -> str | None:
+    """Return when the money moved; of a subscription, only when the charge was made is known."""
+    if not spec.charge:
+        return None
+    moved = None if spec.mode == "subscription" else spec.async_paid_at
+    return _iso(moved or spec.completion or spec.created)
 
 
 def payment_details(spec: SessionSpec) -> Details:

@@ -25,6 +25,7 @@ WEIGHTS: dict[str, tuple[int, int, int]] = {
     "open_sessions": (9, 2, 0),
     "complete_session": (8, 2, 4),
     "settle_payment": (3, 1, 2),
+    "cancel_payment": (1, 0, 0),
     "deliver_event": (3, 3, 6),
     "repeat_event": (1, 1, 1),
     "run_manually": (1, 1, 0),

@@ -46,6 +46,7 @@ def test_session_without_a_user_is_no_news_the_next_night(consumer):
 def test_order_that_says_paid_ends_the_words_about_it(status, left, consumer):
     consumer.put(KEY, words=["order_says_unpaid"])
     consumer.put_webhook_order("cs_1", stripePaymentStatus=status)
+    consumer.answers["cs_1"] = a_fetched_session("cs_1")
     consumer.process(consumer.receive(message()))
     assert consumer.outcome("cs_1")["reason"] == "exists"
     item = consumer.item(KEY)

@@ -6,7 +6,7 @@ import pytest
 
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.errors import SessionNotFound, StripeUnavailable, UnknownState
-from recon.timestamps import DAY
+from recon.timestamps import DAY, HOUR
 from testkit.batches import USER, a_fetched_session
 from testkit.builders import NOW, a_message
 
@@ -49,6 +49,24 @@ def test_waiting_session_with_an_unpaid_order_is_asked_about(consumer, look):
     outcome, entry = look(answer=UNPAID, payment_status="unpaid")
     assert (outcome["reason"], bool(entry), consumer.asked) == ("unpaid", True, [CS])
     assert "attention" not in outcome
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(47, ["awaiting_capture"]), (49, None), (None, None)],
+    ids=["soon", "later", "unknown"],
+)
+def test_hold_beside_an_order_is_reported_shortly_before_it_lapses(consumer, look, hours, words):
+    says_unpaid(consumer)
+    card = {} if hours is None else {"capture_before": NOW + hours * HOUR}
+    charge = {"id": "ch_1", "amount": 4999, "amount_captured": 0, "payment_method_details": {"card": card}}
+    outcome, entry = look(
+        answer=UNPAID
+        | {"payment_intent": {"id": "pi_1", "status": "requires_capture", "latest_charge": charge}},
+        payment_status="unpaid",
+    )
+    assert (outcome["reason"], bool(entry)) == ("awaiting_capture", True)
+    assert outcome.get("attention") == words
 
 
 @pytest.mark.parametrize(("waits", "listed_as"), [(True, "unpaid"), (True, "paid"), (False, "paid")])

@@ -195,14 +195,14 @@ def test_unreadable_schedule_is_missing_and_due_in_a_day(world, sell, explain):
     assert facts.next_run.window_to == datetime.fromtimestamp(MORNING + DAY - 600, UTC)
 
 
-def test_deleted_order_is_gone(world, sell, explain):
+def test_deleted_order_is_not_written_again(world, sell, explain):
     sell()
     world.night()
     [order] = world.orders(SESSION)
     key = {name: {"S": order[name]} for name in ("PK", "SK")}
     world.memory.delete_item(TableName=world.table, Key=key)
     facts, case = explain()
-    assert (facts.orders, facts.runs[0].order_number, case) == ((), order["orderNumber"], VerdictCase.GONE)
+    assert (facts.orders, facts.runs[0].order_number, case) == ((), order["orderNumber"], VerdictCase.REMOVED)
 
 
 def test_two_orders_are_a_duplicate(world, sell, explain):

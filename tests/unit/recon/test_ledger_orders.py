@@ -142,7 +142,19 @@ def test_lookup_ends_between_two_pages_at_its_deadline(table, order, time, memor
 @pytest.mark.parametrize(
     "value",
     [5, Decimal("12.5"), True, None, b"x", {"a", "b"}, {1, 2}, ["x"], {"k": "v"}, "text", ""],
-    ids=str,
+    ids=[
+        "integer",
+        "decimal",
+        "boolean",
+        "null",
+        "binary",
+        "texts",
+        "numbers",
+        "list",
+        "map",
+        "text",
+        "empty",
+    ],
 )
 def test_order_with_any_value_in_any_attribute_can_be_compared(value, order, put, find_by_user):
     """Another program writes these items, so nothing is certain about them but their keys."""

@@ -51,7 +51,7 @@ def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, 
 
 def test_order_that_this_sync_wrote_once_is_not_written_again():
     def decide_guarded(orders, ttl_days=0):
-        now = MESSAGE.created + DAY
+        now = MESSAGE.created + 3 * DAY
         return decide_from_table(MESSAGE, orders, now=now, ttl_days=ttl_days, is_guarded=True)
 
     assert decide_guarded([]) == "removed"
