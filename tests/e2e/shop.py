@@ -25,7 +25,7 @@ from testkit.world import confirm_table
 FIRST_NIGHT = int(time.time()) // DAY * DAY - 3 * DAY + 2 * HOUR
 GRACE = 600  # seconds between the end of a scheduled run's window and its scheduled time
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
-STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
+STATE, WATERMARK = ("SYSTEM", "STRIPE_ORDER_SYNC"), ("SYSTEM", "STRIPE_SYNC_WATERMARK")
 # Enough for a machine whose cores are busy with other tests; a free one needs a few seconds.
 PATIENCE = 60.0
 
