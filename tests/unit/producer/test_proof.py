@@ -172,13 +172,26 @@ def test_error_of_the_proof_request_fails_the_run_and_does_not_hold_it(shop):
     assert shop.run()["status"] == "failed"
 
 
-def test_continuation_of_a_run_that_has_begun_is_not_checked(make_world):
+def test_continuation_with_another_key_is_held(make_world):
+    """It would list the rest of the window at another account, and move the watermark past the shop's."""
     shop = make_world(is_confirmed=False, SYNC_MAX_SESSIONS="1")
     sessions = sell_sessions(shop, 150, every=60)
     shop.webhook_writes(sessions[0], "u1", NOW - HOUR)
+    shop.produce(scheduled())
+    sent = shop.run()["enqueued"]
+    assert shop.hops
+    shop.stripe.store = Store()
+    shop.hop_all()
+    assert (shop.run()["status"], shop.run()["enqueued"]) == ("held", sent)
+    assert warnings(shop, run_id()) == ["wrong_key"]
+    assert "lastCoveredThrough" not in read_watermark(shop)
+
+
+def test_continuation_without_a_proof_goes_on(make_world):
+    shop = make_world(SYNC_MAX_SESSIONS="1")
+    sell_sessions(shop, 150, every=60)
     shop.produce()
     assert shop.hops
-    store_proof(shop, "cs_live_gone")
     assert shop.hop_all()["status"] != "held"
 
 
