@@ -6,12 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
+from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table, user_ids
-from recon.domain.run import RunStatus, Trigger
+from recon.domain.run import Listing, Part, RunStatus, Trigger
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
@@ -38,9 +38,10 @@ class SessionBudget:
     truncated: bool = False
     unreadable: int = 0
 
-    def count_unreadable(self, page: "Page") -> "Page":
+    def read(self, page: "Page") -> "list[Json]":
+        """Return the sessions of a page. Count the unreadable ones."""
         self.unreadable += page.unreadable
-        return page
+        return page.sessions
 
     def take(self, sessions: "list[Json]") -> "list[Json]":
         """Return the sessions within the budget. Set `truncated` if there were more."""
@@ -50,10 +51,6 @@ class SessionBudget:
         self.remaining -= len(taken)
         self.truncated = len(taken) < len(sessions)
         return taken
-
-    def demand(self) -> int:
-        """Return how many sessions to list: one more than the limit shows whether there are more."""
-        return AIM * AHEAD if self.remaining is None else self.remaining + 1
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ class DryRun:
         budget = SessionBudget(limit)
         prefix = self.settings.order_number_prefix
         try:
-            with closing(self._list_ranges(planned, budget)) as ranges:
-                for listed in ranges:
-                    sessions = budget.take(list(reversed(listed.items)))
+            with closing(self._list_sessions(planned, budget)) as batches:
+                for listed in batches:
+                    sessions = budget.take(listed)
                     missing = self._find_missing(sessions, events, planned.run_id, counts)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
@@ -105,19 +102,24 @@ class DryRun:
     def _read_events(self, planned: Run) -> WebhookEvents:
         """Return the events for what the run would leave to the next one. Only writing needs the fence."""
         defer_after = planned.lookback_end if planned.trigger == Trigger.SCHEDULED else None
-        events = WebhookEvents(self.stripe, self.now, self.pool, defer_after=defer_after, fence_since=None)
+        events = WebhookEvents(self.stripe, self.now, self.pool, defer_after=defer_after, fence=None)
         events.refresh()
         return events
 
-    def _list_ranges(self, planned: Run, budget: "SessionBudget") -> "Generator[ListedRange[Json]]":
-        stripe = self.stripe()
-        lister: SessionLister[Json] = SessionLister(
-            lambda start, end, after: budget.count_unreadable(stripe.list_sessions(start, end, after=after)),
-            lambda session: session,
-            self.pool,
-            demand=budget.demand,
-        )
-        return lister.list_ranges(TimeRange(planned.lookback_start, planned.lookback_end))
+    def _list_sessions(self, planned: Run, budget: SessionBudget) -> "Generator[list[Json]]":
+        """Yield the sessions of the window, or the oldest and one more than the budget, oldest first."""
+        window = Part(planned.lookback_start, planned.lookback_end)
+        if budget.remaining is not None:
+            parts = list_oldest(self._list_page, self.pool, window, budget.remaining, budget.read)
+            yield from (sessions for _, sessions in parts)
+            return
+        lister = SessionLister(self._list_page, self.pool, Listing((window,), 1), lambda: float("inf"))
+        with closing(lister.list_pages()) as batches:
+            for pages in batches:
+                yield [session for page in pages for session in budget.read(page)]
+
+    def _list_page(self, start: int, end: int, after: str | None) -> "Page":
+        return self.stripe().list_sessions(start, end, after=after)
 
     def _find_missing(
         self, sessions: "list[Json]", events: WebhookEvents, run_id: str, counts: Counter[Outcome]

@@ -13,9 +13,12 @@ from recon.dynamodb.runs import CursorConflict
 from recon.dynamodb.watermark import Watermark
 from recon.errors import TooManyHops
 from recon.telemetry import Metric
+from recon.timestamps import DAY, HOUR
 
 # Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
 MOST_HOPS = 5000
+# Stripe tries to deliver an event for three days, those of pending sessions too.
+DELIVERY = 3 * DAY + HOUR
 SCHEDULED_COMPARED = 7
 STATE_OVERWRITTEN = (
     "state_overwritten: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
@@ -102,13 +105,17 @@ class SyncRun:
         return lister.run
 
     def _webhook_events(self, run: Run, watermark: Watermark) -> WebhookEvents:
-        since = min(run.lookback_start, watermark.covered_through or run.lookback_start)
+        since = min(
+            run.lookback_start,
+            watermark.covered_through or run.lookback_start,
+            self.context.now() - DELIVERY,
+        )
         return WebhookEvents(
             self.context.stripe,
             self.context.now,
             self.context.pool,
             defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
-            fence_since=since if self.context.settings.webhook_fence else None,
+            fence=(since, run.lookback_end + DAY) if self.context.settings.webhook_fence else None,
         )
 
     def _warn_if_nothing_was_listed(self, run: Run) -> None:

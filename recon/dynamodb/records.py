@@ -7,7 +7,7 @@ absent or has an unexpected type gets the default of its field, and an unknown w
 from dataclasses import dataclass
 
 from recon.domain.reconcile import Outcome
-from recon.domain.run import RunStatus
+from recon.domain.run import Listing, Part, RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
 from recon.dynamodb.table import Item
@@ -45,9 +45,9 @@ class Run:
 
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
-    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
-    `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
-    and its producer could store the cause.
+    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent, and those
+    after it as far as `listing` tells, which is None unless they are listed in several parts. `failure` is
+    set if the run failed and its producer could store the cause.
     """
 
     run_id: str
@@ -69,7 +69,7 @@ class Run:
     truncated: bool = False
     drifted: int = 0
     cursor: int | None = None
-    slice_seconds: int | None = None
+    listing: Listing | None = None
     livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
@@ -117,11 +117,12 @@ def run_fields(run: Run, now: int) -> Item:
         "updatedAt": to_iso(now),
         "expiresAt": now + RUN_DAYS * DAY,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    return _known(fields)
 
 
 def parse_run(item: Item) -> Run:
     """Return the run of an item. Only its sort key must be present."""
+    listing = _parse_listing(item)
     return Run(
         run_id=item["SK"].removeprefix(RUN_PREFIX),
         trigger=read_text(item, "trigger") or "",
@@ -132,11 +133,11 @@ def parse_run(item: Item) -> Run:
         max_sessions=read_integer(item, "maxSessions"),
         covers_through=read_integer(item, "coversThrough"),
         drifted=read_integer(item, "drifted") or 0,
-        slice_seconds=read_integer(item, "sliceSeconds"),
+        listing=listing,
         livemode=read_boolean(item, "livemode"),
         status=read_text(item, "status") or RunStatus.RUNNING,
         completed_at=read_text(item, "syncCompletedAt"),
-        enqueued=read_integer(item, "enqueued") or 0,
+        enqueued=(read_integer(item, "enqueued") or 0) + (listing.sent if listing else 0),
         processed=read_integer(item, "processed") or 0,
         created=read_integer(item, "created") or 0,
         skipped=read_integer(item, "skipped") or 0,
@@ -148,6 +149,42 @@ def parse_run(item: Item) -> Run:
         warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
     )
+
+
+def listing_field(listing: Listing, cursor: int) -> Item:
+    """Return the attribute `listing` of a run whose cursor is at `cursor`."""
+    parts = [
+        {"from": part.start, "to": part.end, "after": part.after, "reached": part.reached}
+        for part in listing.parts
+    ]
+    return {"cursor": cursor, "made": listing.made, "sent": listing.sent, "parts": list(map(_known, parts))}
+
+
+def _known(item: Item) -> Item:
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def _parse_listing(item: Item) -> Listing | None:
+    """Return the parts that a run still has to list, or None if it lists from its cursor.
+
+    A version that does not know them leaves them in place and moves the cursor, so they count only with the
+    cursor that they were written with.
+    """
+    stored = item.get("listing")
+    if not isinstance(stored, dict) or item.get("listed") is not False:
+        return None
+    parts = [_parse_part(part) for part in stored.get("parts") or [] if isinstance(part, dict)]
+    if not parts or None in parts or read_integer(stored, "cursor") != read_integer(item, "cursor"):
+        return None
+    made, sent = read_integer(stored, "made") or len(parts), read_integer(stored, "sent") or 0
+    return Listing(tuple(filter(None, parts)), made, sent)
+
+
+def _parse_part(item: Item) -> Part | None:
+    start, end = read_integer(item, "from"), read_integer(item, "to")
+    if start is None or end is None:
+        return None
+    return Part(start, end, read_text(item, "after"), read_integer(item, "reached"))
 
 
 def _parse_failure(item: Item) -> Failure | None:

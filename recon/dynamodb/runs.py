@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from recon.domain.run import RunStatus, Trigger
+from recon.domain.run import Listing, RunStatus, Trigger
 from recon.dynamodb.keys import RUN_PREFIX, run_key
-from recon.dynamodb.records import COUNTERS, Failure, Run, parse_run, run_fields
+from recon.dynamodb.records import COUNTERS, Failure, Run, listing_field, parse_run, run_fields
 from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.state_actions import (
     advance_state,
@@ -37,7 +37,8 @@ class Progress:
     """The progress of a listing since the last update.
 
     `sent` more sessions were sent, and all that were created up to `cursor` (epoch seconds) are sent now.
-    `listed` is True if they were the last. `slice_seconds` and `livemode` are for the next invocation.
+    `listing` tells what else is sent, if the window is listed in several parts. `listed` is True if these
+    were the last. `livemode` is for the next invocation.
     `covers_through` replaces the watermark that the run sets when it is done (0 for none).
     """
 
@@ -45,7 +46,7 @@ class Progress:
     sent: int
     listed: bool
     truncated: bool = False
-    slice_seconds: int | None = None
+    listing: Listing | None = None
     livemode: bool | None = None
     covers_through: int | None = None
 
@@ -99,17 +100,20 @@ class Runs(RunReader):
         return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now, failure=None)
 
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
-        """Move the cursor and `enqueued` together if the cursor is still the one that was read.
+        """Move the cursor and `enqueued` together if the listing is still as it was read.
 
-        Raises CursorConflict if it is not, so that a session that two invocations sent is counted once.
+        Raises CursorConflict if it is not, so that a session that two invocations sent is counted once. What
+        is sent beyond the cursor is counted in `listing` until the cursor gets there: an earlier version that
+        continues the run lists from the cursor, and counts these sessions too.
         """
+        counted = progress.sent + _sent_beyond(run.listing) - _sent_beyond(progress.listing)
         # Progress reopens a run that was marked failed in the meantime.
         fields = {
             "status": RunStatus.RUNNING,
             "cursor": progress.cursor,
             "listed": progress.listed,
             "truncated": run.truncated or progress.truncated,
-            "sliceSeconds": progress.slice_seconds or run.slice_seconds,
+            "listing": progress.listing and listing_field(progress.listing, progress.cursor),
             "livemode": run.livemode if progress.livemode is None else progress.livemode,
             "coversThrough": progress.covers_through,
             "listingMovedAt": now,
@@ -117,20 +121,25 @@ class Runs(RunReader):
         }
         fields = {name: value for name, value in fields.items() if value is not None}
         values: Item = {f":{name}": value for name, value in fields.items()}
-        values |= {":sent": progress.sent, ":no": False}
-        values |= {":read": run.cursor} if run.cursor is not None else {}
-        cursor_unchanged = "attribute_not_exists(#cursor)" if run.cursor is None else "#cursor = :read"
+        values |= {":sent": counted, ":no": False}
+        unchanged = "attribute_not_exists(#cursor)"
+        if run.cursor is not None:
+            values[":read"] = run.cursor
+            # A listing of another cursor is left over from before an earlier version moved it.
+            unchanged = "#cursor = :read AND (attribute_not_exists(#listing) OR #listing.#cursor <> :read)"
+            if run.listing:
+                values[":listing_read"] = listing_field(run.listing, run.cursor)
+                unchanged = "#cursor = :read AND #listing = :listing_read"
+        forget = _FORGET_FAILURE if progress.listing else f"{_FORGET_FAILURE}, #listing"
         move = self._table.update(
             run_key(run.run_id),
-            "SET "
-            + ", ".join(f"#{name} = :{name}" for name in fields)
-            + f" {_FORGET_FAILURE} ADD enqueued :sent",
+            "SET " + ", ".join(f"#{name} = :{name}" for name in fields) + f" {forget} ADD enqueued :sent",
             values,
-            condition=f"{cursor_unchanged} AND #listed = :no",
-            names={f"#{name}": name for name in fields},
+            condition=f"{unchanged} AND #listed = :no",
+            names={f"#{name}": name for name in (*fields, "listing")},
         )
         if not self._transact_with_state(
-            move, advance_state(self._table, run, progress.sent, progress.livemode, now)
+            move, advance_state(self._table, run, counted, progress.livemode, now)
         ):
             raise CursorConflict
         return replace(
@@ -139,7 +148,7 @@ class Runs(RunReader):
             enqueued=run.enqueued + progress.sent,
             listed=progress.listed,
             truncated=run.truncated or progress.truncated,
-            slice_seconds=progress.slice_seconds or run.slice_seconds,
+            listing=progress.listing,
             livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
         )
@@ -278,6 +287,10 @@ def _raise_if_refused(cancelled: TransactionCancelled) -> None:
     """Raise TableRefused if DynamoDB refused an action; then no other writer was faster."""
     if any(reason.refused for reason in cancelled.reasons):
         raise TableRefused("DynamoDB refuses an item of a run") from cancelled
+
+
+def _sent_beyond(listing: Listing | None) -> int:
+    return listing.sent if listing else 0
 
 
 def _create(table: Table, run: Run, now: int) -> Action:
