@@ -1,6 +1,7 @@
 """One invocation's part of a run: it lists sessions, sends them and counts them with the cursor."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -92,8 +93,13 @@ class RunLister:
         """Send sessions as they are listed. `cursor` moves at the end, when all parts are listed."""
         cursor = listing.parts[0].start - 1 if self.run.cursor is None else self.run.cursor
         lister = SessionLister(self._list_page, self._context.pool, listing, self._demand)
-        lister.request_first()
-        self._events.read_undelivered()
+        undelivered = self._context.pool.submit(self._events.read_undelivered)
+        try:
+            lister.list_first()
+        finally:
+            # Before an error is raised, so that no thread keeps calling Stripe.
+            wait([undelivered])
+        undelivered.result()
         width = 1 if self._events.need_order else WIDTH
         # Close it also on early exit, so that no thread keeps calling Stripe.
         with closing(lister.list_pages(width)) as batches:

@@ -54,6 +54,7 @@ class SessionLister:
         self._open = [_OpenPart(part) for part in reversed(listing.parts)]  # newest first
         self._requests: dict[Future[Page], _OpenPart] = {}
         self._pages: list[Page] = []
+        self._first: Page | None = None
 
     @property
     def listing(self) -> Listing:
@@ -61,9 +62,10 @@ class SessionLister:
         parts = tuple(left.part for left in reversed(self._open))
         return replace(self._start, parts=parts, made=self._made)
 
-    def request_first(self) -> None:
-        """Request one page, so that the caller can work until it is listed."""
-        self._request(self._open[0])
+    def list_first(self) -> None:
+        """List the first page in the calling thread, before it is known how many to request at a time."""
+        part = self._open[0].part
+        self._first = self._list_page(part.start, part.end, part.after)
 
     def list_pages(self, width: int = WIDTH) -> "Generator[list[Page]]":
         """Yield pages until the window is listed or the demand is met, newest parts first.
@@ -72,17 +74,21 @@ class SessionLister:
         """
         enough = 1  # The first page is not held back, since the consumers wait for it.
         try:
-            if not self._requests:
-                self.request_first()
-            while self._requests:
-                done, _ = wait(self._requests, return_when=FIRST_COMPLETED)
-                for future in [future for future in self._requests if future in done]:
-                    self._add(self._requests.pop(future), future.result(), width)
+            if self._first is None:
+                self.list_first()
+            if self._first is not None:
+                self._add(self._open[0], self._first, width)
+            while True:
                 self._request_more(width)
                 if len(self._pages) >= enough or not self._requests:
                     pages, self._pages, enough = self._pages, [], WIDTH
                     yield pages
                     self._request_more(width)
+                if not self._requests:
+                    return
+                done, _ = wait(self._requests, return_when=FIRST_COMPLETED)
+                for future in [future for future in self._requests if future in done]:
+                    self._add(self._requests.pop(future), future.result(), width)
         finally:
             # Cancel or await requests in flight, so that no thread keeps calling Stripe.
             wait([future for future in self._requests if not future.cancel()])

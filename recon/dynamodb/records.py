@@ -46,8 +46,8 @@ class Run:
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent, and those
-    after it as far as `listing` tells, which is None unless they are listed in several parts. `failure` is
-    set if the run failed and its producer could store the cause.
+    after it as far as `listing` tells, which is None unless they are listed in several parts; `stored_listing` is its attribute as it was read,
+    also where it belongs to an earlier cursor. `failure` is set if the run failed and its producer could store the cause.
     """
 
     run_id: str
@@ -70,6 +70,7 @@ class Run:
     drifted: int = 0
     cursor: int | None = None
     listing: Listing | None = None
+    stored_listing: Item | None = None
     livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
@@ -134,6 +135,7 @@ def parse_run(item: Item) -> Run:
         covers_through=read_integer(item, "coversThrough"),
         drifted=read_integer(item, "drifted") or 0,
         listing=listing,
+        stored_listing=item.get("listing"),
         livemode=read_boolean(item, "livemode"),
         status=read_text(item, "status") or RunStatus.RUNNING,
         completed_at=read_text(item, "syncCompletedAt"),

@@ -107,13 +107,14 @@ class Runs(RunReader):
         continues the run lists from the cursor, and counts these sessions too.
         """
         counted = progress.sent + _sent_beyond(run.listing) - _sent_beyond(progress.listing)
+        stored_listing = progress.listing and listing_field(progress.listing, progress.cursor)
         # Progress reopens a run that was marked failed in the meantime.
         fields = {
             "status": RunStatus.RUNNING,
             "cursor": progress.cursor,
             "listed": progress.listed,
             "truncated": run.truncated or progress.truncated,
-            "listing": progress.listing and listing_field(progress.listing, progress.cursor),
+            "listing": stored_listing,
             "livemode": run.livemode if progress.livemode is None else progress.livemode,
             "coversThrough": progress.covers_through,
             "listingMovedAt": now,
@@ -122,14 +123,12 @@ class Runs(RunReader):
         fields = {name: value for name, value in fields.items() if value is not None}
         values: Item = {f":{name}": value for name, value in fields.items()}
         values |= {":sent": counted, ":no": False}
-        unchanged = "attribute_not_exists(#cursor)"
-        if run.cursor is not None:
-            values[":read"] = run.cursor
-            # A listing of another cursor is left over from before an earlier version moved it.
-            unchanged = "#cursor = :read AND (attribute_not_exists(#listing) OR #listing.#cursor <> :read)"
-            if run.listing:
-                values[":listing_read"] = listing_field(run.listing, run.cursor)
-                unchanged = "#cursor = :read AND #listing = :listing_read"
+        unchanged = "attribute_not_exists(#cursor)" if run.cursor is None else "#cursor = :read"
+        values |= {":read": run.cursor} if run.cursor is not None else {}
+        unchanged += " AND " + (
+            "#listing = :stored" if run.stored_listing else "attribute_not_exists(#listing)"
+        )
+        values |= {":stored": run.stored_listing} if run.stored_listing else {}
         forget = _FORGET_FAILURE if progress.listing else f"{_FORGET_FAILURE}, #listing"
         move = self._table.update(
             run_key(run.run_id),
@@ -149,6 +148,7 @@ class Runs(RunReader):
             listed=progress.listed,
             truncated=run.truncated or progress.truncated,
             listing=progress.listing,
+            stored_listing=stored_listing,
             livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
         )
