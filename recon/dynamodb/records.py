@@ -46,8 +46,9 @@ class Run:
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent, and those
-    after it as far as `listing` tells, which is None unless they are listed in several parts; `stored_listing` is its attribute as it was read,
-    also where it belongs to an earlier cursor. `failure` is set if the run failed and its producer could store the cause.
+    after it as far as `listing` tells, which is None unless they are listed in several parts.
+    `stored_listing` is its attribute as it was read, also where it belongs to an earlier cursor. `failure` is
+    set if the run failed and its producer could store the cause.
     """
 
     run_id: str

@@ -107,7 +107,9 @@ class Runs(RunReader):
         continues the run lists from the cursor, and counts these sessions too.
         """
         counted = progress.sent + _sent_beyond(run.listing) - _sent_beyond(progress.listing)
-        stored_listing = progress.listing and listing_field(progress.listing, progress.cursor)
+        stored_listing = None
+        if progress.listing:
+            stored_listing = listing_field(progress.listing, progress.cursor)
         # Progress reopens a run that was marked failed in the meantime.
         fields = {
             "status": RunStatus.RUNNING,
