@@ -16,9 +16,9 @@ from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
-from recon.errors import OutOfTime, SyncError, Unexpected, Unfinished
-from recon.retry import backoff_seconds, stagger_seconds
-from recon.telemetry import Metric, frames
+from recon.errors import OutOfTime, SyncError, Unexpected
+from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
+from recon.telemetry import Metric, frames, report_completed_run
 
 _METRICS = {
     Outcome.CREATED: Metric.ORDERS_CREATED,
@@ -85,11 +85,11 @@ class BatchProcessor:
                 self._retry_later(failed, task, error)
             return failed
         open_tasks = [task for task in tasks if not self._already_settled(task, prior, failed)]
-        messages = [task.message for task in open_tasks if task.message]
-        orders = find_orders_by_user(
-            self._context.table, messages, self._context.pool, self._context.deadline
-        )
+        # Before anything that can take long or kill the function.
         self._announce_last_attempts(open_tasks, prior)
+        messages = [task.message for task in open_tasks if task.message]
+        deadline = self._context.deadline.share(LOOKUP_SHARE)
+        orders = find_orders_by_user(self._context.table, messages, self._context.pool, deadline)
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
         for run_id in sorted({task.run_id for task in tasks}):
@@ -113,7 +113,7 @@ class BatchProcessor:
         if outcome.is_final:
             return True
         # A redriven message has a new id and is tried; the old one is on its way to the dead-letter queue.
-        has_failed = outcome.message_id == task.message_id and outcome.error_type != Unfinished.__name__
+        has_failed = outcome.has_failed_under(task.message_id)
         if has_failed:
             failed.immediate.add(task.key)
         return has_failed
@@ -139,7 +139,8 @@ class BatchProcessor:
                 self._retry_later(failed, task, Unexpected(f"{type(error).__name__} in the batch"))
         else:
             self._apply_results(group, result, failed)
-            self._record_warning(group[0].run_id, result.warning)
+            for warning in result.warnings:
+                self._record_warning(group[0].run_id, warning)
 
     def _apply_results(self, group: list[SessionTask], result: GroupResult, failed: FailedSessions) -> None:
         for task in group:
@@ -155,10 +156,10 @@ class BatchProcessor:
                     failed, task, error or Unexpected("the commit returned no result for the session")
                 )
 
-    def _record_warning(self, run_id: str, warning: str | None) -> None:
+    def _record_warning(self, run_id: str, warning: str) -> None:
         """Record a warning once per run. Failures are only logged: no session depends on it."""
         try:
-            if warning and Runs(self._context.table, self._context.deadline).warn(run_id, warning):
+            if Runs(self._context.table, self._context.deadline).warn(run_id, warning):
                 self._telemetry.warning(warning, run_id=run_id)
                 self._telemetry.count(Metric.RUN_WARNINGS)
         except SyncError as error:
@@ -205,9 +206,9 @@ class BatchProcessor:
             run = runs.get(run_id)
             if run is None:
                 return
-            if done := runs.finish(run, now):
-                self._telemetry.record_completed_run(done, done.seconds(now))
-                self._telemetry.record_watermark(runs.watermark(), now)
+            done = runs.finish(run, now)
+            if done or run.must_be_reported(now):
+                report_completed_run(self._telemetry, runs, done or run, now)
             elif run.status == RunStatus.RUNNING and not run.is_complete:
                 self._telemetry.record_open_run(run, now)
         except SyncError as error:

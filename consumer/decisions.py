@@ -3,17 +3,35 @@
 It writes nothing, so that the consumer and the operator's prediction share it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recon.config import Settings
-from recon.domain.order import SnapshotContext, build_order
-from recon.domain.reconcile import SkipReason, user_ids
-from recon.domain.stripe_objects import UNPAID, Json
+from recon.domain.attention import Attention
+from recon.domain.order import SnapshotContext, build_order, without_item_metadata
+from recon.domain.order_details import find_paid_at
+from recon.domain.payment_state import (
+    PaymentState,
+    attention_beside_order,
+    payment_attributes,
+    read_payment_state,
+)
+from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
+from recon.domain.stripe_objects import PAID, UNPAID, Json
+from recon.domain.waiting import is_wait_over, may_wait
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
-from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SyncError, Unexpected
-from recon.timestamps import DAY
+from recon.errors import (
+    KeyUnproven,
+    LineItemsMissing,
+    MalformedSession,
+    OrderTooLarge,
+    Permanent,
+    SessionNotFound,
+    SyncError,
+    Unexpected,
+)
+from recon.timestamps import DAY, parse_epoch
 
 if TYPE_CHECKING:
     from recon.domain.message import SessionMessage
@@ -24,26 +42,56 @@ if TYPE_CHECKING:
 class StripeDecision:
     """The order to write, the reason to write none, or the error of the attempt.
 
-    `charges_known` is False if the key may not read whether the payment was refunded or disputed.
+    `waits` is True for a skip that may become an order, so that later runs have to check the session again.
+    `attention` are the words for a person, and `attention_until` is the date (epoch seconds) that goes with
+    them, if there is one. `drift` are the differences between existing orders and Stripe. `charges_known` is
+    False if the key may not read all of the payment, `details_known` if it may not read what an order can
+    lack.
     """
 
     result: Json | SkipReason | SyncError
+    waits: bool = False
+    attention: tuple[Attention, ...] = ()
+    attention_until: int | None = None
+    drift: tuple[str, ...] = ()
     charges_known: bool = True
+    details_known: bool = True
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What the table says about a session that Stripe decides about.
+
+    `orders` are its own, all of them unpaid. `find_proof` returns the session that proves the key's account
+    and mode, if one is known.
+    """
+
+    orders: Sequence[ExistingOrder] = ()
+    find_proof: Callable[[], str | None] = lambda: None
+
+
+_NOTHING_KNOWN = TableFacts()
 
 
 def decide_from_stripe(
-    stripe: "StripeSource", message: "SessionMessage", settings: Settings, now: Callable[[], int]
+    stripe: "StripeSource",
+    message: "SessionMessage",
+    settings: Settings,
+    now: Callable[[], int],
+    facts: TableFacts = _NOTHING_KNOWN,
 ) -> StripeDecision:
-    """Fetch a session whose order is missing and build the order. `now` returns epoch seconds."""
+    """Fetch a session without a paid order and build its order if it has none. `now` is in epoch seconds."""
     try:
         fetched = stripe.fetch(message.session_id)
+    except SessionNotFound as error:
+        return _decide_about_missing(stripe, message, error, now(), facts)
     except SyncError as error:
-        return StripeDecision(error)
+        return _give_up_if_permanent(error, message, now())
     try:
-        result = _build_order_or_skip(stripe, fetched, message, settings, now)
+        decision = _decide(stripe, fetched, message, settings, now, facts)
     except SyncError as error:
-        return StripeDecision(error, fetched.charges_known)
-    return StripeDecision(result, fetched.charges_known)
+        decision = _give_up_if_permanent(error, message, now())
+    return replace(decision, charges_known=fetched.charges_known, details_known=fetched.details_known)
 
 
 def to_unexpected(error: Exception) -> Unexpected:
@@ -51,46 +99,128 @@ def to_unexpected(error: Exception) -> Unexpected:
     return Unexpected(f"{type(error).__name__} while the order was built")
 
 
-def _build_order_or_skip(
+def _decide(
     stripe: "StripeSource",
     fetched: "FetchedSession",
     message: "SessionMessage",
     settings: Settings,
     now: Callable[[], int],
-) -> Json | SkipReason:
+    facts: TableFacts,
+) -> StripeDecision:
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
-    if reason := _current_skip_reason(fetched):
-        return reason
-    if message.pending is not None and _must_wait_for_next_run(stripe, message, now()):
-        return SkipReason.UNPAID
+    state = read_payment_state(fetched.session, fetched.payment)
+    if reason := state.skip:
+        if facts.orders:
+            state = replace(state, attention=attention_beside_order(state, now()))
+        return _skip(reason, state, message, now())
+    if _must_wait_for_next_run(stripe, message, now()):
+        return StripeDecision(SkipReason.UNPAID, waits=True)
+    if facts.orders:
+        return describe_unpaid_orders(message, facts.orders, now())
+    if _is_expired(fetched, message, settings, now()):
+        return StripeDecision(SkipReason.EXPIRED)
+    order = _build_order(fetched, state, message, settings, now())
+    return StripeDecision(order, attention=state.attention)
+
+
+def describe_unpaid_orders(
+    message: "SessionMessage", orders: Sequence[ExistingOrder], now: int
+) -> StripeDecision:
+    """Return the skip of a session that Stripe says is paid, while its orders in the table are unpaid.
+
+    It waits until an order says paid, so that a later run finds that out.
+    """
+    return StripeDecision(
+        SkipReason.EXISTS,
+        waits=may_wait(SkipReason.EXISTS, message.created, now),
+        attention=(Attention.ORDER_SAYS_UNPAID,),
+        drift=find_drift(replace(message, payment_status=PAID), orders),
+    )
+
+
+def _skip(reason: SkipReason, state: PaymentState, message: "SessionMessage", now: int) -> StripeDecision:
+    if not state.waits or may_wait(reason, message.created, now):
+        return StripeDecision(reason, state.waits, state.attention, state.until)
+    return StripeDecision(reason) if reason is SkipReason.PAYMENT_FAILED else _give_up(message)
+
+
+def _give_up(message: "SessionMessage") -> StripeDecision:
+    """Return the end of a wait, which needs a person only if the session has waited for a run before."""
+    waited = message.pending is not None
+    return StripeDecision(SkipReason.UNPAID, attention=(Attention.GAVE_UP_WAITING,) if waited else ())
+
+
+def _give_up_if_permanent(error: SyncError, message: "SessionMessage", now: int) -> StripeDecision:
+    """Return the error, or the end of the wait if the session is too old and no retry can help."""
+    if isinstance(error, Permanent) and message.pending is not None and is_wait_over(message.created, now):
+        return _give_up(message)
+    return StripeDecision(error)
+
+
+def _decide_about_missing(
+    stripe: "StripeSource", message: "SessionMessage", error: SessionNotFound, now: int, facts: TableFacts
+) -> StripeDecision:
+    """Decide about a session that Stripe does not find.
+
+    One that was just listed is an error. One that waited is gone, but only if the key finds another session
+    of the same account and mode: with a wrong key, all of them would seem to be gone.
+    """
+    if message.pending is None:
+        return StripeDecision(error)
+    try:
+        proof = facts.find_proof()
+        if proof is not None and stripe.is_gone(message.session_id, proof):
+            return StripeDecision(SkipReason.GONE, attention=(Attention.GONE,))
+    except SyncError as failure:
+        return StripeDecision(failure)
+    if is_wait_over(message.created, now):
+        return _give_up(message)
+    return StripeDecision(
+        KeyUnproven("Stripe does not find the session, and the key is not proven to be of its account")
+    )
+
+
+def _is_expired(fetched: "FetchedSession", message: "SessionMessage", settings: Settings, now: int) -> bool:
+    """Return whether an order that the webhook wrote at the payment would have expired by now.
+
+    If the time of the payment is unknown, the payment of a session that waited has just settled.
+    """
+    waited = message.pending is not None or message.payment_status == UNPAID
+    known = find_paid_at(fetched.payment.charge or {})
+    paid_at = parse_epoch(known) if known else now if waited else message.created
+    return bool(settings.order_ttl_days) and paid_at + settings.order_ttl_days * DAY <= now
+
+
+def _build_order(
+    fetched: "FetchedSession", state: PaymentState, message: "SessionMessage", settings: Settings, now: int
+) -> Json:
     if not fetched.line_items:
         raise LineItemsMissing("Stripe lists no line items for a paid session")
-    context = SnapshotContext(message.run_id, now(), settings.order_number_prefix, settings.order_ttl_days)
-    order = build_order(fetched.session, fetched.line_items, user_ids(message)[0], context)
+    context = SnapshotContext(message.run_id, now, settings.order_number_prefix, settings.order_ttl_days)
+    order = build_order(
+        fetched.session,
+        fetched.line_items,
+        user_ids(message)[0],
+        context,
+        raw_user_id=message.user_id,
+        charge=fetched.payment.charge,
+    )
+    order |= payment_attributes(state)
+    if item_bytes(order) > MAX_ITEM_BYTES:
+        # An order without these notes can be shipped, and no order cannot.
+        order = without_item_metadata(order)
     if (size := item_bytes(order)) > MAX_ITEM_BYTES:
         raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order
 
 
 def _must_wait_for_next_run(stripe: "StripeSource", message: "SessionMessage", now: int) -> bool:
-    """Return whether the session was paid after the run listed the events.
+    """Return whether the session was paid after the run listed its sessions and events.
 
     The webhook may still be processing such a payment, and only the next run knows its event. A message
     older than a day always waits for the next run.
     """
-    listed_until = message.pending or 0
-    return now - listed_until > DAY or message.session_id in stripe.find_paid_after(listed_until)
-
-
-def _current_skip_reason(fetched: "FetchedSession") -> SkipReason | None:
-    """Return why the session needs no order now; it may have changed since it was listed."""
-    session = fetched.session
-    if session.get("status") != "complete":
-        raise MalformedSession("status must be complete")
-    if session.get("mode") == "setup":
-        return SkipReason.NOT_A_SALE
-    if session.get("payment_status") == UNPAID:
-        return SkipReason.UNPAID
-    # The customer got the money back, so nothing must be shipped.
-    return SkipReason.REFUNDED if fetched.refunded else None
+    if message.pending is None:
+        return message.payment_status == UNPAID
+    return now - message.pending > DAY or message.session_id in stripe.find_paid_after(message.pending)

@@ -3,11 +3,19 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.batch import SessionTask
-from consumer.decisions import decide_from_stripe, to_unexpected
+from consumer.decisions import (
+    StripeDecision,
+    TableFacts,
+    decide_from_stripe,
+    describe_unpaid_orders,
+    to_unexpected,
+)
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.reconcile import (
     ExistingOrder,
     Outcome,
@@ -15,15 +23,19 @@ from recon.domain.reconcile import (
     amount_and_currency,
     decide_from_table,
     find_drift,
+    find_own_orders,
     user_ids,
 )
-from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID, Json
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED, PAID, UNPAID, Json
+from recon.domain.waiting import may_wait
+from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Table
+from recon.dynamodb.watermark import parse_watermark
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
 from recon.retry import Deadline
 from recon.telemetry import Telemetry, frames
@@ -35,8 +47,12 @@ if TYPE_CHECKING:
 
 NO_CHARGES = (
     "no_charges: the Stripe key may not read charges or disputes, so orders that were refunded or lost in a "
-    "dispute before the run are written like all others; give the key read access to Charges, PaymentIntents "
-    "and Disputes"
+    "dispute before the run are written like all others; give the key read access to Charges, "
+    "PaymentIntents, Disputes and, for subscriptions, Invoices"
+)
+NO_DETAILS = (
+    "no_details: the Stripe key may not read all optional objects, so orders are written without the data of "
+    "those that it may not read; see docs/stripe-key.md for the permissions"
 )
 
 
@@ -58,11 +74,14 @@ class InvocationContext:
 
 @dataclass(frozen=True)
 class GroupResult:
-    """The committed results of a group, and the errors of sessions to retry later, by session id."""
+    """The committed results of a group, and the errors of sessions to retry later, by session id.
+
+    `warnings` name what the Stripe key may not read.
+    """
 
     committed: Committed
     delayed: dict[str, SyncError]
-    warning: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class SessionGroup:
@@ -73,7 +92,6 @@ class SessionGroup:
         self._run_id = run_id
         self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
-        self._charges_unknown = False
 
     def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
@@ -90,44 +108,66 @@ class SessionGroup:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        for task, fetched in zip(missing, self._fetch_all(missing), strict=True):
-            match fetched:
-                case SkipReason() as reason:
-                    results.append(self._to_skipped(task, reason))
+        decisions = self._fetch_all(missing, orders_by_user)
+        for task, decision in zip(missing, decisions, strict=True):
+            match decision.result:
+                case SkipReason():
+                    results.append(self._to_skipped_by_stripe(task, decision))
                 case SyncError() as error:
                     failures.append((task, error))
                 case order:
-                    results.append(self._to_created(task, order))
+                    created = self._to_created(task, order)
+                    results.append(replace(created, attention=decision.attention))
         delayed = {}
         for task, error in failures:
             if self._gives_up(task, error):
                 results.append(self._to_result(task, Outcome.ERROR, error=error))
             else:
                 delayed[task.session_id] = error
-        warning = NO_CHARGES if self._charges_unknown else None
-        return GroupResult(self._outcome_writer().write(results), delayed, warning)
+        return GroupResult(self._outcome_writer().write(results), delayed, _list_warnings(decisions))
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
+        if task.session_id in self._prior.dismissed:
+            return SkipReason.DISMISSED
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
-        return decide_from_table(task.message, orders, now=now, ttl_days=ttl_days)
+        decision = decide_from_table(
+            task.message,
+            orders,
+            now=now,
+            ttl_days=ttl_days,
+            is_guarded=task.session_id in self._prior.guarded,
+        )
+        if decision is not SkipReason.EXPIRED:
+            return decision
+        try:
+            # A session that waits counts from its payment, also if a run lists it again.
+            waits = self._context.table.get(pending_key(task.session_id), self._context.deadline)
+        except SyncError as error:
+            return error
+        return None if waits else decision
 
-    def _fetch_all(self, missing: Sequence[SessionTask]) -> list[Json | SkipReason | SyncError]:
-        """Fetch in parallel and return one result per task, in the order of the tasks."""
+    def _fetch_all(
+        self, missing: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]
+    ) -> list[StripeDecision]:
+        """Fetch in parallel and return one decision per task, in the order of the tasks."""
         if not missing:
             return []
         try:
             stripe = self._context.stripe()
         except SyncError as error:
-            return [error] * len(missing)
-        return list(self._context.pool.map(lambda task: self._fetch(stripe, task), missing))
+            return [StripeDecision(error)] * len(missing)
+        orders = [_user_orders(task, orders_by_user) for task in missing]
+        return list(self._context.pool.map(partial(self._fetch, stripe), missing, orders))
 
-    def _fetch(self, stripe: "StripeSource", task: SessionTask) -> Json | SkipReason | SyncError:
+    def _fetch(self, stripe: "StripeSource", task: SessionTask, orders: Orders) -> StripeDecision:
         message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
-            decision = decide_from_stripe(stripe, message, self._context.settings, self._context.now)
+            found = [] if isinstance(orders, SyncError) else orders
+            facts = TableFacts(find_own_orders(task.session_id, found), self._find_proof)
+            return decide_from_stripe(stripe, message, self._context.settings, self._context.now, facts)
         except Exception as error:  # noqa: BLE001 - a bug in one session must not fail the others
             self._context.telemetry.error(
                 f"Unexpected {type(error).__name__}",
@@ -135,10 +175,12 @@ class SessionGroup:
                 session_id=task.session_id,
                 frames=frames(error),
             )
-            return to_unexpected(error)
-        if not decision.charges_known:
-            self._charges_unknown = True
-        return decision.result
+            return StripeDecision(to_unexpected(error))
+
+    def _find_proof(self) -> str | None:
+        """Return the session that proves the account and mode of the key, if one is known."""
+        item = self._context.table.get(WATERMARK_KEY, self._context.deadline)
+        return parse_watermark(item).proven_by if item else None
 
     def _recheck_orders(self, results: Sequence[SessionResult]) -> Recheck:
         """Look up the orders again right before a commit, and skip sessions that have one by now.
@@ -156,11 +198,25 @@ class SessionGroup:
             orders = orders_by_user[user_ids(messages[result.session_id])] if result.order else []
             if isinstance(orders, SyncError):
                 recheck.failed[result.session_id] = orders
-            elif any(order.belongs_to(result.session_id) and not _is_ours(order, result) for order in orders):
-                recheck.results.append(result.to_skipped_existing())
-            else:
-                recheck.results.append(result)
+                continue
+            own = find_own_orders(result.session_id, orders)
+            others = [order for order in own if not _is_ours(order, result)]
+            recheck.results.append(self._skip_existing(result, others) if others else result)
         return recheck
+
+    def _skip_existing(self, result: SessionResult, orders: Sequence[ExistingOrder]) -> SessionResult:
+        """Return the skip of a paid session whose order another writer wrote, which may say unpaid."""
+        skipped, message = result.to_skipped_existing(), self._messages[result.session_id]
+        if any(order.payment_status != UNPAID for order in orders):
+            return skipped
+        decision = describe_unpaid_orders(message, orders, self._context.now())
+        return replace(
+            skipped,
+            drift=decision.drift,
+            attention=decision.attention,
+            pending=message if decision.waits else None,
+            ends_pending=not decision.waits,
+        )
 
     def announce_last_attempts(self, tasks: Iterable[SessionTask]) -> int:
         """Write the errors of last attempts before these start, so that a crash is counted too.
@@ -204,9 +260,7 @@ class SessionGroup:
     def _is_last_attempt(self, task: SessionTask) -> bool:
         return task.receive_count >= self._context.settings.max_receive_count
 
-    def _to_skipped(
-        self, task: SessionTask, reason: SkipReason, orders: Orders | None = None
-    ) -> SessionResult:
+    def _to_skipped(self, task: SessionTask, reason: SkipReason, orders: Orders) -> SessionResult:
         """Return a skip that also updates the session's pending entry.
 
         If the session is unpaid, store the entry so that later runs check the session again. For any other
@@ -217,12 +271,46 @@ class SessionGroup:
         if message is None:
             return result
         if reason is SkipReason.UNPAID:
-            return replace(result, pending=message)
+            waits = may_wait(reason, message.created, self._context.now())
+            return replace(result, pending=message if waits else None)
+        if (
+            reason is SkipReason.NO_USER
+            and message.payment_status == PAID
+            and (message.amount_total or 0) > 0
+        ):
+            result = replace(result, attention=(Attention.NO_USER_PAID,))
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            own = find_own_orders(message.session_id, orders)
+            result = replace(result, order_says_paid=any(order.payment_status == PAID for order in own))
         drift = (
             find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
         )
+        if reason is SkipReason.EXISTS and isinstance(orders, list):
+            result = replace(result, unguarded=self._find_unguarded(task, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         return replace(result, drift=drift, ends_pending=may_be_pending)
+
+    def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
+        """Return the session's order that this sync wrote without a guard, as earlier versions did."""
+        if task.session_id in self._prior.guarded:
+            return None
+        own = (order for order in orders if order.belongs_to(task.session_id) and order.sync_run_id)
+        return next(own, None)
+
+    def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:
+        """Return a skip that stores the pending entry if Stripe's state may change, and else deletes it.
+
+        An earlier run may have stored the entry of a hold, whatever its message says about the payment.
+        """
+        assert isinstance(decision.result, SkipReason)  # noqa: S101 - the caller has checked it
+        return replace(
+            self._to_result(task, Outcome.SKIPPED, reason=decision.result),
+            attention=decision.attention,
+            attention_until=decision.attention_until,
+            drift=decision.drift,
+            pending=task.message if decision.waits else None,
+            ends_pending=not decision.waits,
+        )
 
     def _to_created(self, task: SessionTask, order: Json) -> SessionResult:
         """Return a created order that marks undelivered events as handled and deletes the pending entry."""
@@ -252,10 +340,17 @@ class SessionGroup:
             order=order,
             error=error,
             previous=self._prior.outcomes.get(task.key),
+            prior_attention=self._prior.attention.get(task.session_id),
             was_pending=task.message is not None and task.message.pending is not None,
             amount=amount,
             currency=currency,
         )
+
+
+def _list_warnings(decisions: Iterable[StripeDecision]) -> tuple[str, ...]:
+    """Return what the key may not read, as far as these decisions needed it."""
+    warnings = {NO_CHARGES: "charges_known", NO_DETAILS: "details_known"}
+    return tuple(text for text, known in warnings.items() if not all(getattr(d, known) for d in decisions))
 
 
 def _user_orders(task: SessionTask, orders_by_user: Mapping[Users, Orders]) -> Orders:

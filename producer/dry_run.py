@@ -10,12 +10,15 @@ from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, decide_from_table, user_ids
+from recon.domain.reconcile import Outcome, decide_from_table, find_own_orders, user_ids
 from recon.domain.run import Listing, Part, RunStatus, Trigger
+from recon.domain.stripe_objects import UNPAID
+from recon.dynamodb.dismissals import find_dismissed_ids
+from recon.dynamodb.guards import find_guards
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
-from recon.errors import MalformedMessage, OutOfTime, SyncError
+from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
 from recon.retry import Deadline
 from recon.timestamps import to_iso
 
@@ -72,13 +75,14 @@ class DryRun:
         counts: Counter[Outcome] = Counter()
         numbers: list[str] = []
         events = self._read_events(planned)
+        dismissed = find_dismissed_ids(self.table, self.deadline)
         budget = SessionBudget(limit)
         prefix = self.settings.order_number_prefix
         try:
             with closing(self._list_sessions(planned, budget)) as batches:
                 for listed in batches:
                     sessions = budget.take(listed)
-                    missing = self._find_missing(sessions, events, planned.run_id, counts)
+                    missing = self._find_missing(sessions, events, planned.run_id, counts, dismissed)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
                         break
@@ -122,7 +126,12 @@ class DryRun:
         return self.stripe().list_sessions(start, end, after=after)
 
     def _find_missing(
-        self, sessions: "list[Json]", events: WebhookEvents, run_id: str, counts: Counter[Outcome]
+        self,
+        sessions: "list[Json]",
+        events: WebhookEvents,
+        run_id: str,
+        counts: Counter[Outcome],
+        dismissed: set[str],
     ) -> list[SessionMessage]:
         """Return the sessions whose orders are missing. Count the skipped and the malformed ones."""
         messages = []
@@ -133,13 +142,38 @@ class DryRun:
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
         orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
-        missing = [message for message in messages if not self._is_skipped(message, orders)]
-        counts[Outcome.SKIPPED] += len(messages) - len(missing)
-        return missing
+        guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
+        outcomes = [
+            Outcome.SKIPPED
+            if message.session_id in dismissed
+            else self._predict_outcome(message, orders, guarded)
+            for message in messages
+        ]
+        counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
+        pairs = zip(messages, outcomes, strict=True)
+        return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _is_skipped(self, message: SessionMessage, orders: dict[Users, Orders]) -> bool:
+    def _predict_outcome(
+        self, message: SessionMessage, orders: dict[Users, Orders], guarded: frozenset[str]
+    ) -> Outcome:
+        """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
         found = orders.get(user_ids(message), [])
-        decision = decide_from_table(message, found, now=self.now(), ttl_days=self.settings.order_ttl_days)
-        if isinstance(decision, SyncError):
-            raise decision
-        return decision is not None
+        decision = decide_from_table(
+            message,
+            found,
+            now=self.now(),
+            ttl_days=self.settings.order_ttl_days,
+            is_guarded=message.session_id in guarded,
+        )
+        match decision:
+            case None:
+                # Stripe decides. The order of a session listed as paid would be written, unless it exists
+                # and says unpaid.
+                has_order = isinstance(found, list) and find_own_orders(message.session_id, found)
+                is_unpaid = message.payment_status == UNPAID
+                return Outcome.SKIPPED if has_order or is_unpaid else Outcome.CREATED
+            case UnknownState():
+                return Outcome.ERROR
+            case SyncError():
+                raise decision
+        return Outcome.SKIPPED

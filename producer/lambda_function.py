@@ -174,8 +174,8 @@ def _refuse_future(request: Request) -> None:
     """Raise InvalidRequest for a future time: its run would use up the name of that night's run."""
     if request.at is None or request.at <= _now() + CLOCK_SKEW_SECONDS:
         return
-    name = "scheduledTime" if request.trigger == Trigger.SCHEDULED else "requestedAt"
-    raise InvalidRequest(f"{name} must not be later than now; {to_iso(request.at)} is in the future")
+    at = to_iso(request.at)
+    raise InvalidRequest(f"{request.at_field} must not be later than now; {at} is in the future")
 
 
 def _log_prediction(predicted: Run) -> None:

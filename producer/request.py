@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from recon.config import MAX_LOOKBACK_HOURS
@@ -27,8 +27,8 @@ class Request:
     """A request to start a run. None means the value of the settings.
 
     `at` is the end of the window and the time in the run's id: the scheduled time, `requestedAt`, or None for
-    the start of the invocation. `period` is the window of a backfill, with both ends inclusive. All times are
-    in epoch seconds.
+    the start of the invocation. `at_field` is its field in the event. `period` is the window of a backfill,
+    with both ends inclusive. All times are in epoch seconds.
     """
 
     trigger: str
@@ -37,6 +37,7 @@ class Request:
     max_sessions: int | None = None
     dry_run: bool | None = None
     period: tuple[int, int] | None = None
+    at_field: str = field(default="requestedAt", compare=False)
 
     def run_id(self, started: int, request_id: str) -> str:
         """Return the run's id, which is the same for all invocations of one scheduled time.
@@ -64,7 +65,7 @@ def parse_request(event: object) -> Request | Continuation:
     if not isinstance(event, Mapping):
         raise InvalidRequest("the event must be an object such as {}")
     if event.get("source") == EVENTBRIDGE:
-        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"))
+        return Request(Trigger.SCHEDULED, at=read_time(event.get("time"), "time"), at_field="time")
     if event.get("trigger") == CONTINUE:
         return _parse_continuation(event)
     scheduled = "trigger" in event
@@ -78,6 +79,7 @@ def parse_request(event: object) -> Request | Continuation:
         max_sessions=_parse_integer(event, "maxSessions", 1, None),
         dry_run=_parse_boolean(event, "dryRun"),
         period=_parse_period(event),
+        at_field="scheduledTime" if scheduled else "requestedAt",
     )
 
 

@@ -1,23 +1,24 @@
 """One invocation's part of a run: it lists sessions, sends them and counts them with the cursor."""
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from producer.pending_sender import PendingSender
 from producer.run_context import RunContext
 from producer.session_lister import WIDTH, SessionLister, list_oldest
 from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE, WebhookEvents
-from recon.domain.message import SessionMessage, build_message, loads
+from recon.domain.message import SessionMessage, build_message
 from recon.domain.run import Listing, Part, Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import Progress
-from recon.errors import MalformedMessage, OutOfTime
+from recon.errors import OutOfTime
 from recon.telemetry import Metric
 
 if TYPE_CHECKING:
-    from recon.dynamodb.table import Item
+    from collections.abc import Sequence
+
     from recon.stripe.source import Page
 
 # No page is requested with less time left. It is enough to list and send those in flight.
@@ -42,32 +43,13 @@ class RunLister:
         run = self.run
         if run.trigger != Trigger.SCHEDULED:
             return
-        messages = list(self._pending_messages(list(self._context.runs.pending())))
-        # An earlier invocation may have died after it sent some. The consumer deletes their entries.
-        waiting = {message.session_id for message in messages}
-        settled = len(self._context.runs.find_settled_pending(run.run_id) - waiting)
-        room = len(messages) if run.max_sessions is None else max(0, run.max_sessions - settled)
-        if messages or settled:
-            cut = len(messages) > room
-            progress = Progress(run.lookback_start - 1, 0, listed=False, truncated=cut)
-            self._send(messages[:room], self._truncate(progress) if cut else progress, counted=settled)
-
-    def _pending_messages(self, entries: "Sequence[Item]") -> Iterator[SessionMessage]:
-        if entries:
-            self._refresh_events()
-        for entry in entries:
-            try:
-                message = loads(entry["message"])
-            except (KeyError, MalformedMessage) as error:
-                self._context.telemetry.error(
-                    f"A pending entry cannot be read: {type(error).__name__}", run_id=self.run.run_id
-                )
-                continue
-            if self.run.lookback_start <= message.created <= self.run.lookback_end:
-                continue
-            renewed = replace(message, run_id=self.run.run_id, pending=self._events.known_until)
-            if filtered := self._events.filter_message(renewed):
-                yield filtered
+        pending = PendingSender(self._context, run, self._events)
+        pending.send(self._refresh_events, _group_by_customer)
+        self.sent += pending.sent
+        self._context.telemetry.count(Metric.SESSIONS_ENQUEUED, pending.sent)
+        if pending.counted or pending.is_cut:
+            progress = Progress(run.lookback_start - 1, 0, listed=False, truncated=pending.is_cut)
+            self._send([], self._truncate(progress) if pending.is_cut else progress, counted=pending.counted)
 
     def send_listed(self) -> None:
         """List and send sessions, to the end of the window or of this invocation's part.

@@ -12,7 +12,7 @@ from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
 from recon.dynamodb.watermark import Watermark
 from recon.errors import TooManyHops
-from recon.telemetry import Metric
+from recon.telemetry import Metric, report_completed_run
 from recon.timestamps import DAY, HOUR
 
 # Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
@@ -20,8 +20,9 @@ MOST_HOPS = 5000
 # Stripe tries to deliver an event for three days, those of pending sessions too.
 DELIVERY = 3 * DAY + HOUR
 SCHEDULED_COMPARED = 7
+STATE_WARNING = "state_overwritten"
 STATE_OVERWRITTEN = (
-    "state_overwritten: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
+    f"{STATE_WARNING}: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
     "is lost, since the watermark is a separate item, but find that program (the Lambda that this system "
     "replaces?) and switch it off"
 )
@@ -134,7 +135,7 @@ class SyncRun:
                     "Run failed: its listing stopped before the end of its window", run_id=run.run_id
                 )
             elif run.status == RunStatus.DONE:
-                self._record_completed(run)
+                self._report_completed(run)
             self._record_if_open(run)
 
     def _record_if_open(self, run: Run) -> None:
@@ -143,11 +144,11 @@ class SyncRun:
 
     def _finish(self, run: Run) -> Run:
         """Mark the run done if it is complete. Return its latest record."""
-        if done := self.context.runs.finish(run, self.context.now()):
-            self._record_completed(done)
+        now = self.context.now()
+        done = self.context.runs.finish(run, now)
+        if done or run.must_be_reported(now):
+            self._report_completed(done or run)
         return done or run
 
-    def _record_completed(self, run: Run) -> None:
-        now = self.context.now()
-        self.context.telemetry.record_completed_run(run, run.seconds(now))
-        self.context.telemetry.record_watermark(self.context.runs.watermark(), now)
+    def _report_completed(self, run: Run) -> None:
+        report_completed_run(self.context.telemetry, self.context.runs, run, self.context.now())

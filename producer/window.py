@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from producer.request import Request
 from recon.domain.run import Trigger
+from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.watermark import Watermark
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 
 if TYPE_CHECKING:
     from recon.config import Settings
 
-# A session stays open for 24 hours. One completed at the watermark was created up to a day earlier.
-SESSION_LIFE = DAY
 # Tolerance for clock skew between Stripe and Lambda. Overlapping windows cost little, a gap loses orders.
 MARGIN = 10 * MINUTE
 # Stripe keeps events for 30 days. Older sessions need a manual run with `from` and `to`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from recon.aws.clients import client
+from recon.aws.clients import client, transaction_client
 from recon.aws.queue import SessionQueue
 from recon.config import Settings, load_settings
 from recon.dynamodb.table import Table
@@ -44,7 +44,7 @@ def build_clients(environ: Mapping[str, str], threads: int) -> Clients:
     settings = load_settings(environ)
     return Clients(
         settings=settings,
-        table=Table(client("dynamodb"), settings.table),
+        table=Table(client("dynamodb"), settings.table, transactions=transaction_client()),
         queue=SessionQueue(client("sqs"), settings.queue_url),
         pool=ThreadPoolExecutor(threads),
     )

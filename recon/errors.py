@@ -10,6 +10,7 @@
         LineItemsMissing       a paid session without line items: never written as an empty order
         TableUnavailable       DynamoDB throttled or conflicted, or is unreachable
         QueueUnavailable       SQS rejected the request, or is unreachable
+        KeyUnproven            404 for a waiting session, while the key cannot read the session that proves it
         NotAllowed             a role lacks a permission for the table or the queue; the message names it
         HopFailed              the producer could not invoke itself to continue a run
         OutOfTime              the invocation has too little time left for the next step
@@ -19,6 +20,7 @@
         SessionNotFound        404: Stripe does not know the session
         StripeRejected         Stripe rejects the request itself (400, 402, …)
         MalformedSession       Stripe's response lacks a field that an order needs, or has a wrong type
+        UnknownState           Stripe uses a word for a session's or payment's state that has no meaning here
         OrderTooLarge          the snapshot exceeds DynamoDB's 400 KB
         TableRefused           DynamoDB rejects the request itself: a value it cannot store
         TooManyHops            a run that does not end after thousands of producer invocations
@@ -57,6 +59,10 @@ class KeyNotAllowed(KeyRejected):
 
 class KeyUnavailable(Retryable):
     """The SSM parameter that holds the key could not be read."""
+
+
+class KeyUnproven(Retryable):
+    """Stripe answered 404 for a waiting session to a key that is not proven to be of the same account."""
 
 
 class LineItemsMissing(Retryable):
@@ -105,6 +111,10 @@ class StripeRejected(Permanent):
 
 class MalformedSession(Permanent):
     """A session or line item that cannot become an order; the message names the field."""
+
+
+class UnknownState(Permanent):
+    """Stripe uses an unknown word for the state of a session or payment; the message names field and word."""
 
 
 class OrderTooLarge(Permanent):

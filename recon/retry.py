@@ -6,7 +6,7 @@ randomness and time are parameters.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tenacity
@@ -23,7 +23,8 @@ STRIPE_ATTEMPTS = 3
 # A producer needs many pages in a row and has minutes for them, but Lambda retries it only twice.
 LISTING_ATTEMPTS = 6
 # botocore's standard mode retries lost connections, 5xx and throttled calls with jitter. A call that times
-# out twice takes about 7 s, less than the share of a minute that is reserved for the commit.
+# out twice takes about 7 s, less than the share of a minute that is reserved for the commit. A
+# transaction has one attempt: `Table.transact` owns its retry, since it checks for new orders before each.
 AWS_ATTEMPTS = 2
 AWS_CONNECT_TIMEOUT_SECONDS = 1.0
 AWS_READ_TIMEOUT_SECONDS = 3.0
@@ -42,6 +43,9 @@ BACKOFF_JITTER = 0.25
 MAX_VISIBILITY_SECONDS = 43_200
 # The share of an invocation that is reserved for committing the fetched sessions and responding.
 COMMIT_SHARE = 0.15
+# The lookups of a batch may take this share of the time that is left, so that one user whose lookup hangs, or
+# who has very many orders, leaves the others of the batch their turn.
+LOOKUP_SHARE = 0.5
 # Reserved at the end of a producer's invocation: enough to commit a cursor and to invoke the next one.
 HAND_OVER_SECONDS = 30.0
 # One request may take this share of an invocation, so that the rest of the batch still gets its turn.
@@ -92,6 +96,10 @@ class Deadline:
     def remaining(self) -> float:
         return self.at - self.clock()
 
+    def share(self, part: float) -> "Deadline":
+        """Return an earlier deadline, after this part of the remaining time."""
+        return replace(self, at=self.clock() + max(0.0, self.remaining()) * part)
+
     def check(self) -> None:
         """Raise OutOfTime if the deadline has passed."""
         if self.remaining() <= 0:
@@ -132,11 +140,11 @@ class _StopBeforeDeadline(tenacity.stop.stop_base):
         return self._deadline.remaining() <= retry_state.upcoming_sleep
 
 
-def aws_config() -> dict[str, Any]:
-    """Return the keyword arguments of botocore's Config, the same for every client."""
+def aws_config(attempts: int = AWS_ATTEMPTS) -> dict[str, Any]:
+    """Return the keyword arguments of botocore's Config; `attempts` is the number of tries of one call."""
     return {
         "connect_timeout": AWS_CONNECT_TIMEOUT_SECONDS,
         "read_timeout": AWS_READ_TIMEOUT_SECONDS,
-        "retries": {"total_max_attempts": AWS_ATTEMPTS, "mode": "standard"},
+        "retries": {"total_max_attempts": attempts, "mode": "standard"},
         "max_pool_connections": 32,
     }

@@ -15,9 +15,12 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.records import Run
+from recon.dynamodb.runs import Runs
+from recon.dynamodb.table import TransactionCancelled
 from recon.dynamodb.watermark import Watermark
-from recon.errors import KeyRejected, KeyUnavailable
+from recon.errors import KeyRejected, KeyUnavailable, SyncError
 
 NAMESPACE = "StripeNightlySync"
 SERVICE = "stripe-nightly-sync"
@@ -37,7 +40,8 @@ class Metric(StrEnum):
     RUN_WARNINGS = "RunWarnings"
     NO_SESSIONS = "NoSessions"
     ORDERS_DRIFTED = "OrdersDrifted"
-    # Counted once per run, by the function that completes it. Manual runs count, dry and failed runs do not.
+    # Counted once per run, by the function that completes it, or by a later one if that was killed before it
+    # printed. Manual runs count, dry and failed runs do not.
     RUNS_COMPLETED = "RunsCompleted"
     TRUNCATED_RUNS = "TruncatedRuns"
     # Calls that failed because of the key. A rotated key or a missing optional permission does not count.
@@ -48,6 +52,8 @@ class Metric(StrEnum):
     OPEN_RUN_SECONDS = "OpenRunSeconds"
     # The age of the first moment that no run has covered yet.
     WATERMARK_AGE_SECONDS = "WatermarkAgeSeconds"
+    # How many sessions wait for a person who acts or acknowledges, when a run ends.
+    NEEDS_ACTION = "NeedsAction"
 
 
 class Telemetry:
@@ -58,6 +64,7 @@ class Telemetry:
         self._stack = stack
         self._logger = Logger(service=self._service, level="INFO")
         self._counts: Counter[Metric] = Counter()
+        self._open_attention = 0
         self._seconds: defaultdict[Metric, list[int]] = defaultdict(list)
         self._money: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -95,12 +102,19 @@ class Telemetry:
     def record_watermark(self, watermark: Watermark, at: int) -> None:
         """Record the watermark's age at `at` (epoch seconds).
 
-        Without a watermark, record the age of the first scheduled run's window; before that run, nothing.
+        Without a watermark, record the time since the first scheduled run's lookback began, which is a
+        session's life after the start of its window; before that run, nothing.
         """
-        covered = watermark.covered_through
-        since = watermark.first_lookback_start if covered is None else covered
+        since = watermark.covered_through
+        if since is None and watermark.first_lookback_start is not None:
+            since = watermark.first_lookback_start + SESSION_LIFE
         if since is not None:
             self._add_seconds(Metric.WATERMARK_AGE_SECONDS, max(0, at - since))
+
+    def record_open_attention(self, sessions: int) -> None:
+        """Record how many sessions wait for a person; the latest number counts."""
+        with self._lock:
+            self._open_attention = sessions
 
     def record_completed_run(self, run: Run, seconds: int) -> None:
         """Log the line that the shop's Log Insights queries search for, and count the run."""
@@ -121,6 +135,7 @@ class Telemetry:
         """Print the metrics counted since the last flush, if any."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
+            counts[Metric.NEEDS_ACTION], self._open_attention = self._open_attention, 0
             seconds_by_metric, self._seconds = self._seconds, defaultdict(list)
             money, self._money = self._money, Counter()
         metrics = self._new_metrics({})
@@ -144,6 +159,21 @@ class Telemetry:
             metrics.add_dimension(name=name, value=value)
         metrics.add_dimensions(**dimensions)
         return metrics
+
+
+def report_completed_run(telemetry: Telemetry, runs: Runs, run: Run, now: int) -> None:
+    """Print the metrics of a done run, and then store that they are printed.
+
+    In this order a function that is killed in between reports a run twice and never not at all.
+    """
+    telemetry.record_completed_run(run, run.seconds(run.completed_epoch or now))
+    try:
+        telemetry.record_watermark(runs.watermark(), now)
+        telemetry.record_open_attention(runs.count_open_attention())
+        telemetry.flush()
+        runs.mark_reported(run.run_id)
+    except (SyncError, TransactionCancelled) as error:
+        telemetry.warning(f"It could not be stored that the run is reported: {error}", run_id=run.run_id)
 
 
 def frames(error: BaseException) -> list[str]:

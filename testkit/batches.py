@@ -18,6 +18,7 @@ from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
+from recon.domain.payment_state import find_payment
 from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
 from recon.dynamodb.orders import find_orders_by_user
 from recon.dynamodb.outcomes import PriorState
@@ -34,8 +35,17 @@ USER = "u1"
 TIMEOUT = 60
 
 
-def a_fetched_session(session_id: str, *, charges_known: bool = True, **changes: Any) -> FetchedSession:
-    return FetchedSession(a_session(id=session_id, **changes), [a_line()], charges_known=charges_known)
+def a_fetched_session(
+    session_id: str, *, charges_known: bool = True, details_known: bool = True, **changes: Any
+) -> FetchedSession:
+    session = a_session(id=session_id, **changes)
+    return FetchedSession(
+        session,
+        [a_line()],
+        find_payment(session),
+        charges_known=charges_known,
+        details_known=details_known,
+    )
 
 
 class ConsumerHarness:
@@ -52,7 +62,9 @@ class ConsumerHarness:
         self.sqs = Faulty(self._memory_sqs)
         self.answers: dict[str, FetchedSession | BaseException] = {}
         self.asked: list[str] = []
-        self.stripe: Any = SimpleNamespace(fetch=self._fetch, find_paid_after=lambda _moment: frozenset())
+        self.stripe: Any = SimpleNamespace(
+            fetch=self._fetch, find_paid_after=lambda _moment: frozenset(), is_gone=self._is_gone
+        )
         self.connect: Any = lambda: self.stripe
         self.pool = ThreadPoolExecutor(1)
 
@@ -60,6 +72,10 @@ class ConsumerHarness:
     def telemetry(self) -> Telemetry:
         """A logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"batches-{uuid.uuid4().hex}")
+
+    def _is_gone(self, session_id: str, proof_id: str) -> bool:
+        self.asked.append(proof_id)
+        return session_id not in self.answers or isinstance(self.answers[session_id], BaseException)
 
     def _fetch(self, session_id: str) -> FetchedSession:
         self.asked.append(session_id)

@@ -30,6 +30,7 @@ REFUSED_BY_DESTROY = {
     "--all": "is for deploy; destroy asks for no parameter",
     "--preview": "is for deploy; --dry-run shows what destroy would delete",
     "--allow-queue-loss": "is for deploy; destroy keeps the queues in any case",
+    "--adopt": "is for deploy; destroy leaves the ledger in the table",
 }
 
 
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace, template: Path) -> int:
             aws, terminal, Template.parse(template.read_text()), build_zips, run_operator, time.sleep
         )
         chosen = DeployOptions(
-            stack, file, options.set, options.all, options.preview, options.allow_queue_loss
+            stack, file, options.set, options.all, options.preview, options.allow_queue_loss, options.adopt
         )
         return show_deployment(context, chosen) if options.dry_run else deploy(context, chosen)
     if stored is None:
@@ -127,6 +128,7 @@ def _add_deploy_options(parser: ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter and store it")
     add("--all", action="store_true", help="ask for every parameter of the template")
     add("--preview", action="store_true", help="preview a run after deploying, without asking")
+    add("--adopt", action="store_true", help="take over the ledger of another stack on the same table")
     add("--allow-queue-loss", action="store_true", help="with --yes: allow a queue to be removed or replaced")
 
 

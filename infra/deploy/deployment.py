@@ -8,6 +8,7 @@ from infra.deploy import preflight, settings
 from infra.deploy.aws_cli import AwsCli
 from infra.deploy.changes import show_changes
 from infra.deploy.errors import DeployError, RollbackError
+from infra.deploy.ledger import adopt_ledger, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings
 from infra.deploy.stack import ChangeSet, CloudFormationStack, Sleep
@@ -22,6 +23,7 @@ class DeployOptions:
     """The options of the command line.
 
     `changes` are `NAME=VALUE`. `everything` asks for each parameter. `preview` runs it without a question.
+    `adopt` takes the ledger of another stack over.
     """
 
     stack: str
@@ -30,6 +32,7 @@ class DeployOptions:
     everything: bool = False
     preview: bool = False
     allow_queue_loss: bool = False
+    adopt: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     """
     before = settings.read(options.file)
     wanted = choose_settings(context, options, before)
+    other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
     preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
     stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
     is_new = stack.is_new()
@@ -66,6 +70,9 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
         # An earlier deployment may have been interrupted before it protected the queues.
         stack.protect_queues()
         context.terminal.line("No changes: the stack is up to date.")
+    if other_owner:
+        adopt_ledger(context.aws, wanted, other_owner)
+        context.terminal.line(f"The ledger of stack {other_owner} belongs to {wanted.stack} now.", YELLOW)
     return finish(context, wanted, options, is_new=is_new)
 
 

@@ -6,6 +6,7 @@ from infra.deploy import preflight, settings
 from infra.deploy.changes import show_changes
 from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, choose_settings
 from infra.deploy.errors import BucketNotFoundError
+from infra.deploy.ledger import find_other_owner
 from infra.deploy.packages import PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings
 from infra.deploy.stack import ChangeSet, CloudFormationStack
@@ -20,6 +21,8 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
     """
     before = settings.read(options.file)
     wanted = choose_settings(context, options, before)
+    if other_owner := find_other_owner(context.aws, wanted, adopt=options.adopt):
+        context.terminal.line(f"The ledger of stack {other_owner} would be taken over.", YELLOW)
     stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
     is_new = stack.is_new()
     if is_new:

@@ -4,6 +4,7 @@ import typer
 
 from ops.cli.command import accept_common_options, register
 from ops.cli.commands import (
+    attention,
     dlq_list,
     dlq_purge,
     dlq_redrive,
@@ -38,6 +39,9 @@ def app() -> typer.Typer:
     register(root, "runs", runs.runs, runs.EXAMPLES)
     register(root, "show", show.show, show.EXAMPLES, show.RULES)
     register(root, "explain", explain.explain, explain.EXAMPLES)
+    register(root, "ack", attention.ack, attention.ACK_EXAMPLES)
+    register(root, "dismiss", attention.dismiss, attention.DISMISS_EXAMPLES)
+    register(root, "allow", attention.allow, attention.ALLOW_EXAMPLES, attention.ALLOW_RULES)
     register(root, "doctor", doctor.doctor, doctor.EXAMPLES)
     register(root, "logs", logs.logs, logs.EXAMPLES)
     register(root, "pause", pause.pause, pause.PAUSE_EXAMPLES, pause.RULES)

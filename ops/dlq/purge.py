@@ -15,11 +15,11 @@ from ops.dlq.message_batches import DeadMessage
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.queue import DeadLetterQueue
 from ops.format.masking import mask_emails, mask_keys
-from producer.window import MARGIN, SESSION_LIFE
+from producer.window import MARGIN
 from recon.config import Settings
 from recon.domain.reconcile import Outcome, SkipReason
-from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.keys import pending_key
+from recon.domain.stripe_objects import SESSION_LIFE
+from recon.dynamodb.dismissals import Dismissal, dismiss, dismiss_session
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
@@ -31,8 +31,9 @@ LONGEST_REASON = 500  # characters
 class PurgeVerdict(StrEnum):
     """What a purge did to a message.
 
-    `DISMISSED`: this purge dismissed the session. `SETTLED`: the session was created or skipped before, so
-    only the message was left. `NAMELESS`: the message names no session, so only the message could be dropped.
+    `DISMISSED`: this purge dismissed the session for good. `SETTLED`: its order exists, or it was dismissed
+    before, so only the message was left. `NAMELESS`: the message names no session, so only the message could
+    be dropped.
     """
 
     DISMISSED = "dismissed"
@@ -44,9 +45,9 @@ class PurgeVerdict(StrEnum):
 class PurgedMessage:
     """One purged message. `outcome` and `reason` are the session's after the purge.
 
-    `is_deleted` is False if SQS did not delete the message; the same purge again will. A dismissal concerns
-    one session in one run: scheduled runs whose window holds the session process it again, until about
-    `listed_again_until` (UTC), or None if no run will.
+    `is_deleted` is False if SQS did not delete the message; the same purge again will. Scheduled runs whose
+    window holds a dismissed session list it, and skip it as dismissed, until about `listed_again_until`
+    (UTC), or None if no run will.
     """
 
     message_id: str
@@ -164,19 +165,22 @@ class Purge:
         existing = dismiss(self.table, dismissal, self.now(), self.deadline)
         if existing is None:
             return PurgeVerdict.DISMISSED, Outcome.SKIPPED.value, SkipReason.DISMISSED.value
-        return PurgeVerdict.SETTLED, existing.outcome, existing.reason
+        if existing.outcome == Outcome.CREATED or existing.reason == SkipReason.EXISTS:
+            return PurgeVerdict.SETTLED, existing.outcome, existing.reason
+        # The outcome of its run is final, and a later run could still write its order.
+        dismiss_session(self.table, letter.session_id, by, because, self.now(), self.deadline)
+        is_repeat = existing.reason == SkipReason.DISMISSED
+        verdict = PurgeVerdict.SETTLED if is_repeat else PurgeVerdict.DISMISSED
+        return verdict, existing.outcome, existing.reason
 
     def _find_last_listing(self, letter: DeadLetter) -> datetime | None:
         """Return until when scheduled runs list the session, by the rules of `producer.window`.
 
-        They do so while their window holds its creation time, or while it is pending. After failed nights it
-        is later.
+        They do so while their window holds its creation time. After failed nights it is later.
         """
-        pending = self.table.get(pending_key(letter.session_id or "")) or {}
-        ends = [pending["expiresAt"]] if "expiresAt" in pending else []
-        if letter.created:
-            ends.append(letter.created.timestamp() + _listing_seconds(self.settings))
-        latest = max(ends, default=0)
+        if letter.created is None:
+            return None
+        latest = letter.created.timestamp() + _listing_seconds(self.settings)
         return datetime.fromtimestamp(latest, UTC) if latest > self.now() else None
 
 

@@ -6,13 +6,23 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ops.doctor.facts import AwsReply, FunctionFacts, KeyParameter, KeyPermissions, KeyPrefix, StackFacts
+from ops.doctor.facts import (
+    AwsReply,
+    FunctionFacts,
+    KeyParameter,
+    KeyPermissions,
+    KeyPrefix,
+    LedgerFacts,
+    StackFacts,
+)
 from ops.doctor.fetched import Fetched, Unavailable, fetch
 from ops.doctor.permissions import classify_key, probe_permissions
 from ops.doctor.shell import Shell
 from ops.runs.logs import log_group
 from ops.stack.stack import Stack
+from producer.sync_run import STATE_WARNING
 from recon.config import Settings, load_settings
+from recon.dynamodb.runs import Runs
 from recon.errors import ConfigError
 from recon.retry import Deadline
 
@@ -63,6 +73,7 @@ def collect_facts(
                 "ContinuousBackupsDescription"
             ]
         ),
+        ledger=fetch(lambda: read_ledger(stack.runs)),
         queue=_read_queue(stack, names.queue_url),
         dead_letters=_read_queue(stack, names.dlq_url),
         mapping=fetch(lambda: client("lambda").get_event_source_mapping(UUID=names.mapping_id)),
@@ -125,6 +136,12 @@ def _read_function(stack: Stack, name: str) -> FunctionFacts:
 def _find_log_group(stack: Stack, name: str) -> AwsReply | None:
     groups = stack.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     return next((group for group in groups if group["logGroupName"] == name), None)
+
+
+def read_ledger(runs: Runs) -> LedgerFacts:
+    """Read whose the ledger is. Another program may have put the state since the last run, or before it."""
+    warned = any(warning.startswith(STATE_WARNING) for run in runs.latest(1) for warning in run.warnings)
+    return LedgerFacts(runs.watermark().stack_name, warned or runs.is_state_foreign(runs.state()))
 
 
 def _read_queue(stack: Stack, url: str) -> Fetched[Mapping[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ops.doctor.checks import alarms, functions, mapping, queues, schedule, stack, stripe, table
+from ops.doctor.checks import alarms, functions, ledger, mapping, queues, schedule, stack, stripe, table
 from ops.doctor.collect import collect_facts, describe_stack
 from ops.doctor.facts import StackFacts
 from ops.doctor.finding import CheckFinding, CheckVerdict
@@ -16,6 +16,7 @@ CHECKS: tuple[Callable[[StackFacts], Iterator[CheckFinding]], ...] = (
     stack.check,
     stripe.check,
     table.check,
+    ledger.check,
     queues.check,
     mapping.check,
     functions.check,

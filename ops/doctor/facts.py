@@ -75,6 +75,14 @@ class FunctionFacts:
 
 
 @dataclass(frozen=True)
+class LedgerFacts:
+    """The stack that owns the ledger, and whether another program has put the sync state."""
+
+    owner: str | None
+    is_state_overwritten: bool
+
+
+@dataclass(frozen=True)
 class StackFacts:
     """Everything known of a stack.
 
@@ -99,6 +107,7 @@ class StackFacts:
     table: Fetched[AwsReply]
     time_to_live: Fetched[AwsReply]
     backups: Fetched[AwsReply]
+    ledger: Fetched[LedgerFacts]
     queue: Fetched[Mapping[str, str]]
     dead_letters: Fetched[Mapping[str, str]]
     mapping: Fetched[AwsReply]

@@ -45,14 +45,18 @@ class Shell:
         """Return a deployment command that changes at most one parameter."""
         return self._make("deploy", override)
 
-    def _make(self, target: str, override: str = "") -> str:
+    def adopt(self) -> str:
+        """Return the deployment command that takes over the ledger of another stack."""
+        return self._make("deploy", flag="--adopt")
+
+    def _make(self, target: str, override: str = "", flag: str = "") -> str:
         options = {
             "--stack": None if self.stack == DEFAULT_STACK else self.stack,
             "--region": self.wanted.region,
             "--set": override,
         }
         profile = f"AWS_PROFILE={quote(self.wanted.profile)} " if self.wanted.profile else ""
-        arguments = " ".join(_format_options(options))
+        arguments = " ".join([*_format_options(options), *([flag] if flag else [])])
         return f"{profile}make {target}" + (f' ARGS="{arguments}"' if arguments else "")
 
 

@@ -6,6 +6,7 @@ at_stripe.py            what Stripe knows of the session and its events
 in_table.py             what the table holds of it
 gather.py               reads Stripe, the table, the dead-letter queue and the schedule; writes nothing
 next_run.py             whether the next run processes it, and the sentence about that
+payment_words.py        sentences about a payment that is held, failed, disputed or refunded in part
 webhook_diagnosis.py    why the webhook's order is missing, from the session's events
 verdict_types.py        the rows of the decision table
 skip_rules.py           rules for sessions that the consumer skips

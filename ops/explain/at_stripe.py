@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ops.explain.facts import CurrentSession, StripeProblem
 from ops.format.money import Money
 from recon.domain.message import SessionMessage, build_message, dumps, loads
-from recon.domain.reconcile import amount_and_currency, user_ids
-from recon.domain.stripe_objects import Json
+from recon.domain.payment_state import PaymentState, read_payment_state
+from recon.domain.reconcile import SkipReason, amount_and_currency, user_ids
 from recon.errors import MalformedMessage, SyncError
 from recon.timestamps import DAY
 
@@ -72,7 +72,7 @@ def _to_problem(error: SyncError) -> StripeProblem:
 
 
 def _to_current_session(fetched: "FetchedSession", message: SessionMessage | None) -> CurrentSession:
-    session = fetched.session
+    session, state = fetched.session, _read_state(fetched)
     amount, currency = amount_and_currency(message) if message else (None, None)
     ids = user_ids(message) if message else ()
     return CurrentSession(
@@ -84,15 +84,33 @@ def _to_current_session(fetched: "FetchedSession", message: SessionMessage | Non
         amount=None if amount is None or currency is None else Money(currency, amount),
         user_id=ids[0] if ids else None,
         line_items=len(fetched.line_items),
-        refunded=fetched.refunded if fetched.charges_known else None,
-        disputed=_is_disputed(session),
+        refunded=state.skip is SkipReason.REFUNDED if fetched.charges_known else None,
+        disputed=(fetched.payment.charge or {}).get("disputed") is True,
+        attention=state.attention,
+        capture_before=_to_time(state.until),
+        payment_intent_status=_read_intent_status(fetched),
+        skip_reason=state.skip,
     )
 
 
-def _is_disputed(session: Json) -> bool:
-    intent = session.get("payment_intent")
-    charge = intent.get("latest_charge") if isinstance(intent, dict) else None
-    return isinstance(charge, dict) and charge.get("disputed") is True
+def _read_state(fetched: "FetchedSession") -> PaymentState:
+    """Return the payment's state, or an empty one if it cannot be read; the prediction names the error."""
+    try:
+        return read_payment_state(fetched.session, fetched.payment)
+    except SyncError:
+        return PaymentState()
+
+
+def _read_intent_status(fetched: "FetchedSession") -> str | None:
+    status = (fetched.payment.intent or {}).get("status")
+    return status if isinstance(status, str) else None
+
+
+def _to_time(epoch: int | None) -> datetime | None:
+    try:
+        return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def fetch_events(

@@ -6,8 +6,10 @@ from enum import StrEnum
 
 from ops.dlq.dead_letters import DeadLetter
 from ops.format.money import Money
+from ops.runs.attention import OpenAttention
 from ops.runs.prediction import PredictedOutcome
 from recon.domain.order import SOURCE
+from recon.dynamodb.dismissals import DismissalRecord
 
 
 class Coverage(StrEnum):
@@ -31,7 +33,10 @@ class CurrentSession:
     """The session as Stripe returns it now.
 
     `refunded` is True if it was refunded in full or lost in a dispute, None if the key may not read that.
-    `user_id` is the cleaned one that its order is stored under.
+    `attention` are the words for what a person has to know of its payment, `capture_before` is when a hold
+    lapses, and `payment_intent_status` is Stripe's word for the payment; None if there is none or it is not
+    known. `skip_reason` is why its payment alone gives no order. `user_id` is the cleaned one that its order
+    is stored under.
     """
 
     status: str
@@ -44,6 +49,10 @@ class CurrentSession:
     line_items: int
     refunded: bool | None
     disputed: bool
+    attention: tuple[str, ...] = ()
+    capture_before: datetime | None = None
+    payment_intent_status: str | None = None
+    skip_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,7 @@ class SessionFacts:
     `missing` lists what could not be read. `orders_known` is False if the user is not known, so that no
     orders could be searched. `runs` is newest first. `open_run` is the id of a run in progress that
     has the session but no outcome for it. `prospect` is what the consumer would do with the session now.
+    `attention` is what a person has to look at, `dismissal` the decision that its order is never written.
     """
 
     session_id: str
@@ -163,11 +173,14 @@ class SessionFacts:
     next_run: NextRun
     prospect: PredictedOutcome | None
     missing: tuple[str, ...]
+    attention: OpenAttention | None = None
+    dismissal: DismissalRecord | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether Stripe, the table or the dead-letter queue knows the session."""
-        return bool(self.stripe or self.orders or self.runs or self.pending or self.dead_letters)
+        known = (self.stripe, self.orders, self.runs, self.pending, self.dead_letters)
+        return any(map(bool, (*known, self.attention, self.dismissal)))
 
     @property
     def is_at_stripe(self) -> bool | None:

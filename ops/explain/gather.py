@@ -11,13 +11,21 @@ from ops.dlq.dead_letters import DeadLetter, list_dead_letters
 from ops.dlq.queue import DeadLetterQueue
 from ops.explain.at_stripe import EventLookup, StripeLookup, fetch_events, fetch_session
 from ops.explain.facts import OutcomeInRun, SessionFacts
-from ops.explain.in_table import PendingSession, attach_markers, load_orders, load_outcomes, load_pending
+from ops.explain.in_table import (
+    PendingSession,
+    attach_markers,
+    load_attention,
+    load_orders,
+    load_outcomes,
+    load_pending,
+)
 from ops.explain.next_run import SessionTiming, plan_next_run
 from ops.runs.prediction import PredictedOutcome, predict
 from ops.runs.status import Schedule
 from recon.config import Settings
 from recon.domain.message import SessionMessage
 from recon.domain.run import RunStatus
+from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs, is_stalled
 from recon.dynamodb.table import Table
@@ -91,6 +99,8 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
         next_run=plan_next_run(timing, sources.schedule, sources.producer, runs.watermark(), now),
         prospect=_predict(sources, lookup, now) if is_complete else None,
         missing=(*_list_missing(lookup, message, sources.schedule), *events.missing, *dead.missing),
+        attention=load_attention(table, session_id),
+        dismissal=find_dismissal(table, session_id, deadline),
     )
 
 

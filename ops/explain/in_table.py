@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.runs.attention import OpenAttention, to_open_attention
 from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, user_ids
-from recon.dynamodb.keys import marker_key, pending_key
+from recon.domain.waiting import LONGEST_WAIT
+from recon.dynamodb.attention import parse_attention
+from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
+from recon.dynamodb.keys import attention_key, marker_key, pending_key
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
 from recon.dynamodb.records import OutcomeRecord, Run
@@ -48,13 +52,13 @@ def load_orders(
 def _parse_order(item: Item) -> StoredOrder:
     return StoredOrder(
         key=f"{item['PK']}/{item['SK']}",
-        order_number=item.get("orderNumber"),
-        source=item.get("source", WEBHOOK),
-        run_id=item.get("syncRunId"),
-        status=item.get("status"),
+        order_number=read_text(item, "orderNumber"),
+        source=read_text(item, "source") or WEBHOOK,
+        run_id=read_text(item, "syncRunId"),
+        status=read_text(item, "status"),
         amount=to_money(item.get("amount"), item.get("currency")),
-        created_at=item.get("createdAt"),
-        updated_at=item.get("updatedAt"),
+        created_at=read_time(item, "createdAt"),
+        updated_at=read_time(item, "updatedAt"),
     )
 
 
@@ -83,19 +87,25 @@ def _to_outcome_in_run(run_id: str, outcome: OutcomeRecord) -> OutcomeInRun:
     )
 
 
+def load_attention(table: Table, session_id: str) -> OpenAttention | None:
+    """Return what a person has to look at about a session, or None."""
+    item = table.get(attention_key(session_id))
+    return to_open_attention(parse_attention(item)) if item else None
+
+
 def load_pending(table: Table, session_id: str) -> PendingSession | None:
     """Return the pending entry of a session, or None if it has none."""
     item = table.get(pending_key(session_id))
     if item is None:
         return None
-    expires = item.get("expiresAt")
-    until = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int) else None
-    return PendingSession(PendingEntry(item.get("updatedAt"), until), _parse_message(item))
+    message = _parse_message(item)
+    until = datetime.fromtimestamp(message.created + LONGEST_WAIT, UTC) if message else None
+    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), message)
 
 
 def _parse_message(item: Item) -> SessionMessage | None:
     try:
-        return loads(item.get("message", ""))
+        return loads(read_text(item, "message") or "")
     except MalformedMessage:
         return None
 
@@ -118,8 +128,8 @@ def attach_markers(table: Table, lookup: "EventLookup", deadline: Deadline) -> t
 
 def _parse_marker(item: Item) -> EventMarker:
     return EventMarker(
-        source=item.get("source", WEBHOOK),
-        status=item.get("status"),
-        order_created=item.get("orderCreated"),
-        at=item.get("processedAt"),
+        source=read_text(item, "source") or WEBHOOK,
+        status=read_text(item, "status"),
+        order_created=read_boolean(item, "orderCreated"),
+        at=read_time(item, "processedAt"),
     )

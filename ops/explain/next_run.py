@@ -11,6 +11,7 @@ from producer.request import Request
 from producer.window import Plan, plan
 from recon.config import Settings
 from recon.domain.run import Trigger
+from recon.domain.waiting import NIGHTLY
 from recon.dynamodb.records import Run
 from recon.dynamodb.watermark import Watermark
 from recon.timestamps import DAY, to_iso
@@ -105,13 +106,20 @@ def _describe_run(facts: SessionFacts, coming: NextRun) -> str:
         case Coverage.IN_WINDOW:
             return f"{name} processes it{' again' if facts.runs else ''} and {_describe_action(facts)}."
         case Coverage.PENDING:
-            return f"{name} checks it again, as every scheduled run does, and {_describe_action(facts)}."
+            return f"{_describe_check(facts, name)} and {_describe_action(facts)}."
         case Coverage.LATER:
             action = _describe_action(facts)
             return f"It is too recent for the next run; the one after that processes it and {action}."
         case Coverage.TOO_OLD:
             return f"No run processes it again: the next window begins at {format_utc(coming.window_from)}."
     return "Whether the next run processes it depends on its creation time, which only Stripe knows."
+
+
+def _describe_check(facts: SessionFacts, name: str) -> str:
+    created = facts.session_created
+    if created is not None and (facts.asked_at - created).total_seconds() >= NIGHTLY:
+        return f"It waits for longer than {NIGHTLY // DAY} days, so a scheduled run checks it once a week"
+    return f"{name} checks it again, as every scheduled run does,"
 
 
 def _describe_action(facts: SessionFacts) -> str:

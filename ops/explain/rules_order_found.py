@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 
-from ops.explain.facts import SessionFacts, StoredOrder
+from ops.explain.facts import CurrentSession, SessionFacts, StoredOrder
 from ops.explain.next_run import describe_next, format_utc
+from ops.explain.payment_words import describe_attention, describe_open_payment
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
+from recon.domain.reconcile import SkipReason
 from recon.domain.stripe_objects import UNPAID
 from recon.timestamps import parse_epoch
 
@@ -49,14 +51,19 @@ def _explain_left_over(facts: SessionFacts) -> SessionVerdict | None:
 
 
 def _explain_unpaid(facts: SessionFacts) -> SessionVerdict | None:
-    if not facts.orders or not facts.stripe or facts.stripe.payment_status != UNPAID:
+    if not facts.orders or not facts.stripe or not _has_open_payment(facts.stripe):
         return None
     return SessionVerdict(
         VerdictCase.UNPAID_ORDER,
-        f"{_describe_origin(facts.orders[0])} At Stripe it is not paid.",
+        f"{_describe_origin(facts.orders[0])} {describe_open_payment(facts.stripe)}",
         describe_next(facts),
         "Do not ship it before it is paid; check the payment in Stripe's Dashboard.",
     )
+
+
+def _has_open_payment(session: CurrentSession) -> bool:
+    without_money = (SkipReason.AWAITING_CAPTURE, SkipReason.PAYMENT_FAILED)
+    return session.payment_status == UNPAID or session.skip_reason in without_money
 
 
 def _explain_order(facts: SessionFacts) -> SessionVerdict | None:
@@ -68,6 +75,7 @@ def _explain_order(facts: SessionFacts) -> SessionVerdict | None:
         case, since = VerdictCase.RECOVERED, diagnose_webhook(facts)
     if facts.stripe and facts.stripe.refunded:
         case, since = VerdictCase.REFUNDED_ORDER, " It was refunded in full or lost in a dispute since."
+    since += describe_attention(facts.stripe)
     return SessionVerdict(case, _describe_origin(order) + since, describe_next(facts))
 
 

@@ -9,6 +9,7 @@ from ops.explain.next_run import (
     format_utc,
     will_be_processed,
 )
+from ops.explain.payment_words import describe_attention
 from ops.explain.skip_rules import explain_skip
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
@@ -60,6 +61,12 @@ def _advise_dead(facts: SessionFacts) -> str:
 
 
 def _explain_dismissed(facts: SessionFacts) -> SessionVerdict | None:
+    if one := facts.dismissal:
+        by = f" by {one.by}" if one.by else ""
+        because = f": {one.because}" if one.because else ""
+        why = f"It was dismissed{by}{because}. No run writes its order."
+        coming = f"Runs skip it. To write its order after all: nightly-sync allow {facts.session_id}"
+        return SessionVerdict(VerdictCase.DISMISSED, why, f"{coming} --because TEXT")
     latest = facts.latest_run
     if latest is None or latest.reason != SkipReason.DISMISSED:
         return None
@@ -147,7 +154,8 @@ def _explain_missing(facts: SessionFacts) -> SessionVerdict:
         why = "There is no order, and no run has an outcome of it."
     to_do = _advise_missing(facts)
     case = VerdictCase.OVERLOOKED if to_do else VerdictCase.WRITTEN_NEXT
-    return SessionVerdict(case, why + diagnose_webhook(facts), describe_next(facts), to_do)
+    why += diagnose_webhook(facts) + describe_attention(facts.stripe)
+    return SessionVerdict(case, why, describe_next(facts), to_do)
 
 
 def _advise_missing(facts: SessionFacts) -> str | None:

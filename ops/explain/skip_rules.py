@@ -4,6 +4,7 @@ from typing import assert_never
 
 from ops.explain.facts import SessionFacts
 from ops.explain.next_run import backfill_command, describe_next, format_utc, will_be_processed
+from ops.explain.payment_words import describe_failure, describe_hold, describe_unpaid
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.runs.prediction import PredictedAction
 from recon.domain.reconcile import SkipReason
@@ -25,11 +26,10 @@ def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, P
             why = "It was refunded in full or lost in a dispute before its order existed, so none is written."
             return SessionVerdict(VerdictCase.REFUNDED, why, describe_next(facts))
         case SkipReason.PAYMENT_FAILED:
-            why = "Its payment failed or was cancelled, so nothing was taken and no order is written."
+            why = describe_failure(facts.stripe)
             return SessionVerdict(VerdictCase.PAYMENT_FAILED, why, describe_next(facts))
         case SkipReason.AWAITING_CAPTURE:
-            why = "Its payment is authorised and not captured, so its order is written after the capture."
-            return SessionVerdict(VerdictCase.AWAITING_CAPTURE, why, describe_next(facts))
+            return _explain_hold(facts)
         case SkipReason.GONE:
             why = "Stripe no longer finds it with the shop's key, so no order can be written."
             return SessionVerdict(VerdictCase.NOT_AT_STRIPE, why, describe_next(facts))
@@ -53,8 +53,17 @@ def _explain_no_user(facts: SessionFacts) -> SessionVerdict:
     )
 
 
+def _explain_hold(facts: SessionFacts) -> SessionVerdict:
+    why = f"{describe_hold(facts.stripe)} Its order is written after the capture."
+    to_do = "Capture the payment or cancel it, in Stripe's Dashboard or by your own program."
+    if not facts.pending and not will_be_processed(facts):
+        why = f"{why} It is not stored as pending, so no run would notice the capture."
+        to_do = f"{to_do} Then process it in a run: {backfill_command(facts)}"
+    return SessionVerdict(VerdictCase.AWAITING_CAPTURE, why, describe_next(facts), to_do)
+
+
 def _explain_unpaid(facts: SessionFacts) -> SessionVerdict:
-    why = "It is completed and not paid: a delayed payment method that has not settled yet."
+    why = describe_unpaid(facts.stripe)
     if facts.pending:
         until = f" (until {format_utc(facts.pending.asked_until)})" if facts.pending.asked_until else ""
         return SessionVerdict(

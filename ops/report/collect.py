@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ops.format.money import Money
 from ops.report.model import RunLine, SyncReport, find_midnight
 from ops.report.sessions import SessionHistory, StoredOutcome
 from ops.report.summary import build_report
+from ops.runs.attention import group_by_word
+from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import RUN_PREFIX, outcome_partition
 from recon.dynamodb.records import OutcomeRecord, Run, parse_outcome, parse_run
 from recon.dynamodb.table import Table
@@ -30,7 +33,8 @@ def collect_report(table: Table, *, now: int, days: int, stack: str) -> SyncRepo
     # Runs are read before their outcomes, so that a running one has counted no more than it has outcomes.
     known = {run.run_id: sessions.add(run, _read_outcomes(table, run.run_id)) for run in runs}
     period = range(start, now + 1, DAY)
-    return build_report(period, runs, sessions, known, stack=stack, generated_at=now)
+    report = build_report(period, runs, sessions, known, stack=stack, generated_at=now)
+    return replace(report, attention=group_by_word(find_attention(table, only_open=True)))
 
 
 def _read_runs(table: Table) -> list[RunLine]:

@@ -10,8 +10,20 @@ MAX_CURRENCIES = 3
 
 def render_headline(report: SyncReport) -> Html:
     """Return what was recovered and how many sessions need attention."""
-    sentences = (_describe_recovered(report), _describe_failed_runs(report), _describe_open_errors(report))
+    sentences = (
+        _describe_attention(report),
+        _describe_recovered(report),
+        _describe_failed_runs(report),
+        _describe_open_errors(report),
+    )
     return element("p", *sentences, class_="lede")
+
+
+def _describe_attention(report: SyncReport) -> tuple[Content, ...]:
+    if not report.waiting_sessions:
+        return ()
+    wait = "waits" if report.waiting_sessions == 1 else "wait"
+    return element("em", f"{quantity(report.waiting_sessions, 'session')} {wait} for a person."), " "
 
 
 def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:

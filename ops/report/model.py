@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ops.format.money import Money, totals
+from ops.runs.attention import AttentionGroup
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
 from recon.timestamps import DAY
@@ -131,7 +132,8 @@ class SyncReport:
     """A period of whole days up to `generated_at`. Runs and sessions are newest first.
 
     `fates` is how many sessions have each result (`created`, the reason of a skip, `error`), highest number
-    first; each session is counted once, however many runs processed it.
+    first; each session is counted once, however many runs processed it. `attention` has the sessions that
+    wait for a person now, whenever they were sold.
     """
 
     stack: str
@@ -145,6 +147,12 @@ class SyncReport:
     fates: tuple[tuple[str, int], ...]
     missed: Share
     gone: ExpiredOutcomes
+    attention: tuple[AttentionGroup, ...] = ()
+
+    @property
+    def waiting_sessions(self) -> int:
+        """How many sessions wait for a person."""
+        return len({one.session_id for group in self.attention for one in group.sessions})
 
     @property
     def recovered_count(self) -> int:

@@ -10,6 +10,7 @@ from ops.report.notes import render_notes
 from ops.report.overview import render_cards, render_charts
 from ops.report.style import STYLE
 from ops.report.tables import (
+    attention_table,
     days_table,
     drifted_table,
     failed_table,
@@ -72,9 +73,13 @@ def _render_heading(report: SyncReport) -> list[Content]:
 def _build_sections(report: SyncReport) -> list[tuple[str, str, Content]]:
     """Return id, heading and content of each section; before the first run most are left out."""
     unknown = ("unknown", "What this page cannot show", render_notes(report))
+    attention = []
+    if report.attention:
+        attention = [("attention", "Needs a person", attention_table(report.attention))]
     if not report.runs:
-        return [unknown]
+        return [*attention, unknown]
     return [
+        *attention,
         ("glance", "At a glance", render_cards(report)),
         ("days", "Day by day", [render_charts(report), days_table(report.days)]),
         (

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ops.format.attention import describe_stored_attention
 from ops.format.links import session_url
-from ops.format.text import duration
+from ops.format.text import duration, format_time
 from ops.report import text
 from ops.report.markup import Content, Html, element
 from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine, SyncReport
+from ops.runs.attention import AttentionGroup
 from recon.domain.run import RunStatus
 
 # With this limit the page opens quickly on a phone and is small enough for an e-mail.
@@ -54,6 +56,26 @@ def _build_day_row(day: DayTotals) -> list[Content]:
         f"{day.errors:,}",
         duration(day.longest),
     ]
+
+
+def attention_table(groups: Sequence[AttentionGroup]) -> Html:
+    rows = [(group, one) for group in groups for one in group.sessions]
+    return _render_table(
+        "attention",
+        "Sessions that wait for a person, the most urgent first; `nightly-sync ack` ends a row",
+        [Column("Since"), Column("Why", _WORDS), Column("Amount", _NUMBER), Column("Until"), _SESSION],
+        [
+            [
+                (one.since or _NOTHING).partition("T")[0],
+                [element("strong", group.word), " ", describe_stored_attention(group.word)],
+                str(one.amount or "not recorded"),
+                format_time(one.until) if group.until and one.until else _NOTHING,
+                _link_session(one.session_id),
+            ]
+            for group, one in rows[:MAX_ROWS]
+        ],
+        len(rows),
+    )
 
 
 def recovered_table(orders: Sequence[ReportedOrder]) -> Html:

@@ -1,10 +1,10 @@
 """A prediction of what the consumer would do with a session, by its own code and without writes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from consumer.decisions import decide_from_stripe, to_unexpected
+from consumer.decisions import TableFacts, decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps, loads
 from recon.domain.reconcile import (
@@ -12,16 +12,19 @@ from recon.domain.reconcile import (
     amount_and_currency,
     decide_from_table,
     find_drift,
+    find_own_orders,
     user_ids,
 )
+from recon.dynamodb.dismissals import find_dismissal
+from recon.dynamodb.keys import WATERMARK_KEY, guard_key, pending_key
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
+from recon.dynamodb.watermark import parse_watermark
 from recon.errors import MalformedMessage, Permanent, SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recon.domain.stripe_objects import Json
     from recon.stripe.source import StripeSource
 
 
@@ -39,7 +42,9 @@ class PredictedOutcome:
 
     The amount is that of the order if one would be written, otherwise that of the message, in the currency's
     smallest unit. The consumer does not retry a failure that is `is_permanent`. `charges_known` is False if
-    the key may not read refunds and disputes.
+    the key may not read refunds and disputes, `details_known` if it may not read what an order can lack.
+    `waits` is True for a skip that later runs check again. `attention` are the words for a person, and
+    `attention_until` is the date (epoch seconds) that goes with them.
     """
 
     would: PredictedAction
@@ -52,6 +57,10 @@ class PredictedOutcome:
     error_message: str | None = None
     is_permanent: bool = False
     charges_known: bool = True
+    details_known: bool = True
+    waits: bool = False
+    attention: tuple[str, ...] = ()
+    attention_until: int | None = None
 
 
 def predict(
@@ -71,9 +80,20 @@ def predict(
         message = loads(dumps(message))
     except MalformedMessage as error:
         return predict_failure(error)
-    orders = _find_orders(message, table)
-    decision = decide_from_table(message, orders, now=now, ttl_days=settings.order_ttl_days)
     amount, currency = amount_and_currency(message)
+    try:
+        is_dismissed = find_dismissal(table, message.session_id) is not None
+    except SyncError as error:
+        return predict_failure(error, amount, currency)
+    if is_dismissed:
+        return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=SkipReason.DISMISSED)
+    orders = _find_orders(message, table)
+    is_guarded = table.get(guard_key(message.session_id)) is not None
+    decision = decide_from_table(
+        message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
+    )
+    if decision is SkipReason.EXPIRED and table.get(pending_key(message.session_id)):
+        decision = None
     match decision:
         case SyncError():
             return predict_failure(decision, amount, currency)
@@ -82,7 +102,9 @@ def predict(
             if decision is SkipReason.EXISTS and not isinstance(orders, SyncError):
                 drift = find_drift(message, orders)
             return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=decision, drift=drift)
-    return _predict_from_stripe(message, stripe, settings, now)
+    own = find_own_orders(message.session_id, [] if isinstance(orders, SyncError) else orders)
+    facts = TableFacts(own, lambda: _find_proof(table))
+    return _predict_from_stripe(message, stripe, settings, now, facts)
 
 
 def predict_failure(
@@ -106,12 +128,21 @@ def _find_orders(message: SessionMessage, table: Table) -> Orders:
         return error
 
 
+def _find_proof(table: Table) -> str | None:
+    item = table.get(WATERMARK_KEY)
+    return parse_watermark(item).proven_by if item else None
+
+
 def _predict_from_stripe(
-    message: SessionMessage, stripe: "Callable[[], StripeSource]", settings: Settings, now: int
+    message: SessionMessage,
+    stripe: "Callable[[], StripeSource]",
+    settings: Settings,
+    now: int,
+    facts: TableFacts,
 ) -> PredictedOutcome:
     amount, currency = amount_and_currency(message)
     try:
-        answer = decide_from_stripe(stripe(), message, settings, lambda: now)
+        answer = decide_from_stripe(stripe(), message, settings, lambda: now, facts)
     except SyncError as error:
         return predict_failure(error, amount, currency)
     except Exception as error:  # noqa: BLE001 - the consumer records it as an error
@@ -120,19 +151,20 @@ def _predict_from_stripe(
         case SyncError() as failure:
             return predict_failure(failure, amount, currency)
         case SkipReason() as reason:
-            known = answer.charges_known
-            return PredictedOutcome(
-                PredictedAction.SKIP, amount, currency, reason=reason, charges_known=known
-            )
+            predicted = PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=reason)
         case order:
-            return _predict_order(order, charges_known=answer.charges_known)
-
-
-def _predict_order(order: "Json", *, charges_known: bool) -> PredictedOutcome:
-    return PredictedOutcome(
-        PredictedAction.CREATE,
-        order.get("amount"),
-        order.get("currency"),
-        order_number=order["orderNumber"],
-        charges_known=charges_known,
+            predicted = PredictedOutcome(
+                PredictedAction.CREATE,
+                order.get("amount"),
+                order.get("currency"),
+                order_number=order["orderNumber"],
+            )
+    return replace(
+        predicted,
+        charges_known=answer.charges_known,
+        details_known=answer.details_known,
+        waits=answer.waits,
+        attention=answer.attention,
+        attention_until=answer.attention_until,
+        drift=answer.drift,
     )

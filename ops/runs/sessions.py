@@ -16,7 +16,7 @@ class SessionOutcome:
     """The outcome of one session in one run.
 
     `amount` is None for a free session and for an outcome of a version that did not store it. `drift` lists
-    how the existing order differs from Stripe.
+    how the existing order differs from Stripe, `attention` what a person has to look at.
     """
 
     session_id: str
@@ -30,6 +30,7 @@ class SessionOutcome:
     drift: tuple[str, ...]
     updated_at: str | None
     url: str
+    attention: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def _session_outcome(record: OutcomeRecord) -> SessionOutcome:
         drift=record.drift,
         updated_at=record.updated_at,
         url=session_url(record.session_id),
+        attention=record.attention,
     )
 
 

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
-from ops.format.text import quantity
+from ops.format.attention import describe_stored_attention
+from ops.format.text import format_time, quantity
+from ops.runs.attention import AttentionGroup, group_by_word
 from ops.runs.failures import StatusFinding, describe_failure
 from ops.runs.history import PastRun, past_run
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
 from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.attention import find_attention
 from recon.timestamps import HOUR, parse_epoch
 
 # The limits of the alarms: a night is missed when its run is two hours late, ...
@@ -41,7 +44,8 @@ class StatusFacts:
     `waiting`, `retrying` and `dead` are approximate message counts. `pending_payments` counts complete
     sessions that are not paid. `night` is the latest scheduled run if newer runs exist and none of them
     covers its window. `state_overwritten` is True if another program has put the sync state since the last
-    run.
+    run. `attention` has the sessions that wait for a person, by the word that says why. `other_owner` is
+    the stack that owns the ledger, if it is another one.
     """
 
     stack: str
@@ -58,6 +62,8 @@ class StatusFacts:
     night: PastRun | None = None
     is_sandbox: bool = False
     state_overwritten: bool = False
+    other_owner: str | None = None
+    attention: tuple[AttentionGroup, ...] = ()
 
     @property
     def watermark_lag_seconds(self) -> int | None:
@@ -84,8 +90,10 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         pending_payments=sum(1 for _ in runs.pending()),
         covered_through=None if watermark.covered_through is None else _from_epoch(watermark.covered_through),
         state_overwritten=runs.is_state_foreign(state),
+        other_owner=None if watermark.stack_name == stack.name else watermark.stack_name,
         night=find_uncovered_night(latest),
         is_sandbox=stack.is_sandbox,
+        attention=group_by_word(find_attention(stack.table, stack.deadline, only_open=True)),
     )
 
 
@@ -122,7 +130,16 @@ def read_schedule(stack: Stack, now: int) -> Schedule:
 def find_problems(facts: StatusFacts) -> tuple[StatusFinding, ...]:
     """Return the problems, the most urgent first."""
     runs = [_run_findings(run) for run in (facts.last_run, facts.night) if run]
-    return (*_queue_findings(facts), *chain(*runs), *_schedule_findings(facts))
+    attention = map(_describe_group, facts.attention)
+    return (*_queue_findings(facts), *attention, *chain(*runs), *_schedule_findings(facts))
+
+
+def _describe_group(group: AttentionGroup) -> StatusFinding:
+    money = f", {', '.join(map(str, group.money))}" if group.money else ""
+    until = f", to capture until {format_time(group.until)} UTC" if group.until else ""
+    why = describe_stored_attention(group.word)
+    sessions = quantity(group.count, "session")
+    return StatusFinding(f"{group.word}: {sessions}{money}{until} ({why})", group.command)
 
 
 def _queue_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
@@ -167,6 +184,11 @@ def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
     if (facts.watermark_lag_seconds or 0) > OLD_WATERMARK_SECONDS:
         yield StatusFinding(
             "the watermark is older than 49 hours: no scheduled run has covered the days since",
+            "nightly-sync doctor",
+        )
+    if facts.other_owner:
+        yield StatusFinding(
+            f"the ledger belongs to stack {facts.other_owner}: every run of this stack is refused",
             "nightly-sync doctor",
         )
     if facts.state_overwritten:

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import Session
 
-from recon.retry import aws_config
+from recon.retry import AWS_ATTEMPTS, aws_config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,9 +33,21 @@ def client(service: Literal["sqs"]) -> "SQSClient": ...
 def client(service: Literal["ssm"]) -> "SSMClient": ...
 def client(service: str) -> object:
     """Create a client of one of SERVICES. Creation is not thread-safe; the client is."""
+    return session().create_client(service, config=_config(AWS_ATTEMPTS))
+
+
+def transaction_client() -> "DynamoDBClient":
+    """Create a DynamoDB client that never retries by itself.
+
+    `Table.transact` has to check for new orders before each try, also of one whose response was lost.
+    """
+    made: DynamoDBClient = session().create_client("dynamodb", config=_config(attempts=1))  # type: ignore[assignment]  # botocore's stub names no service
+    return made
+
+
+def _config(attempts: int) -> Config:
     # Few functions build requests, and AWS validates them anyway.
-    config = Config(user_agent=USER_AGENT, parameter_validation=False, **aws_config())
-    return session().create_client(service, config=config)
+    return Config(user_agent=USER_AGENT, parameter_validation=False, **aws_config(attempts))
 
 
 @cache

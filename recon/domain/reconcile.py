@@ -3,14 +3,25 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from recon.domain.message import SessionMessage
 from recon.domain.order import clean_user_id
-from recon.domain.stripe_objects import MAX_NUMBER, PAID, UNPAID
-from recon.errors import SyncError
-from recon.timestamps import DAY
+from recon.domain.stripe_objects import (
+    MAX_NUMBER,
+    MODES,
+    PAID,
+    PAYMENT_STATUSES,
+    SETUP,
+    UNPAID,
+    require_known,
+)
+from recon.errors import SyncError, UnknownState
+from recon.timestamps import DAY, MINUTE
 
+# A session stays open for 24 hours; the clocks of Stripe and Lambda may differ.
+_LONGEST_CHECKOUT = DAY + 10 * MINUTE
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
@@ -40,54 +51,81 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True)
 class ExistingOrder:
-    """One order in the table. Its values are None if the item lacks them."""
+    """One order in the table. Its values are None if the item lacks them.
+
+    Only an order that this sync wrote has `sync_run_id`. `expires_at` is in epoch seconds.
+    """
 
     pk: str
     sk: str
     order_id: str | None
     stripe_session_id: str | None
-    amount: int | None = None
+    amount: int | Decimal | None = None
     currency: str | None = None
     payment_status: str | None = None
+    order_number: str | None = None
+    sync_run_id: str | None = None
+    expires_at: int | None = None
 
     def belongs_to(self, session_id: str) -> bool:
         return session_id in (self.stripe_session_id, self.order_id)
 
 
-def decide_from_table(
-    message: SessionMessage, orders: Sequence[ExistingOrder] | SyncError, *, now: int, ttl_days: int
+def decide_from_table(  # noqa: PLR0911 - one return per rule
+    message: SessionMessage,
+    orders: Sequence[ExistingOrder] | SyncError,
+    *,
+    now: int,
+    ttl_days: int,
+    is_guarded: bool = False,
 ) -> SkipReason | SyncError | None:
-    """Return the reason to skip the session, the error of the lookup, or None if its order is missing.
+    """Return the reason to skip the session, an error, or None if its order is missing and Stripe decides.
 
     `orders` are those of the session's user under every id of `user_ids`, or the error that their lookup
-    raised. `now` is in epoch seconds.
+    raised. `now` is in epoch seconds. A word of the message without a meaning here is the error UnknownState.
+    `is_guarded` is True if this sync has written the order once.
     """
-    reason = skip_reason_from_message(message)
-    if reason and reason is not SkipReason.UNPAID:
+    if reason := skip_reason_from_message(message):
         return reason
     if isinstance(orders, SyncError):
-        # An unpaid session waits for a later run whether or not its orders are known.
-        return reason or orders
-    own = [order for order in orders if order.belongs_to(message.session_id)]
-    if reason:
-        # A session listed as unpaid may have been paid since. An order that the webhook wrote for an unpaid
-        # session carries that status, and the session keeps waiting.
-        return SkipReason.EXISTS if any(order.payment_status == PAID for order in own) else reason
-    if own:
+        return orders
+    own = find_own_orders(message.session_id, orders)
+    if any(order.payment_status != UNPAID for order in own):
         return SkipReason.EXISTS
-    # The webhook's order may have expired, and an expired order must not be written again.
-    expired = ttl_days and message.created + ttl_days * DAY <= now
-    return SkipReason.EXPIRED if expired else None
+    waits = message.pending is not None
+    if own:
+        # The webhook wrote the order of an unpaid session, which does not end the wait. In the nights after
+        # its window, Stripe is asked whether it is paid by now.
+        return SkipReason.UNPAID if message.payment_status == UNPAID and not waits else None
+    # The webhook's order may have expired, and an expired order must not be written again. Before that, the
+    # time of the payment decides, which only Stripe knows.
+    is_expired = bool(ttl_days) and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
+    if is_guarded:
+        return SkipReason.EXPIRED if is_expired else SkipReason.REMOVED
+    unknown = _find_unknown_word(message)
+    if unknown or waits or message.payment_status == UNPAID:
+        return unknown
+    return SkipReason.EXPIRED if is_expired else None
+
+
+def find_own_orders(session_id: str, orders: Iterable[ExistingOrder]) -> list[ExistingOrder]:
+    """Return the orders of the session among those of its user."""
+    return [order for order in orders if order.belongs_to(session_id)]
 
 
 def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:
     """Return the reason to skip the session that the message alone gives, if any."""
-    if message.mode == "setup":
+    if message.mode == SETUP:
         return SkipReason.NOT_A_SALE
-    if not user_ids(message):
-        return SkipReason.NO_USER
-    if message.payment_status == UNPAID and message.pending is None:
-        return SkipReason.UNPAID
+    return None if user_ids(message) else SkipReason.NO_USER
+
+
+def _find_unknown_word(message: SessionMessage) -> UnknownState | None:
+    try:
+        require_known("mode", message.mode, MODES)
+        require_known("payment_status", message.payment_status, PAYMENT_STATUSES)
+    except UnknownState as error:
+        return error
     return None
 
 

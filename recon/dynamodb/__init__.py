@@ -12,5 +12,7 @@ outcomes.py          reading outcomes
 session_result.py    the result of one session, and the items that store it
 outcome_writer.py    committing results: outcomes, orders and counters in one transaction
 counters.py          the counters of a run and of the sync state
-dismissals.py        an operator's decision that a failed session counts as skipped
+attention.py         what a person has to look at about a session
+guards.py            the record that this sync has written an order once
+dismissals.py        an operator's decision that no order of a session is ever written
 """

@@ -10,6 +10,7 @@ RUN_PREFIX = "STRIPE_ORDER_SYNC#"
 PENDING_PREFIX = "PENDING#"
 ATTENTION_PREFIX = "ATTENTION#"
 DISMISSED_PREFIX = "DISMISSED#"
+ALLOWED_PREFIX = "ALLOWED#"
 SESSION_PREFIX = "SESSION#"
 
 
@@ -31,6 +32,11 @@ def attention_key(session_id: str) -> Key:
 def dismissed_key(session_id: str) -> Key:
     """Return the key of an operator's decision that no order of this session is ever written."""
     return (SYSTEM, f"{DISMISSED_PREFIX}{session_id}")
+
+
+def allowed_key(session_id: str) -> Key:
+    """Return the key of the record of who took a dismissal or a guard back, and why."""
+    return (SYSTEM, f"{ALLOWED_PREFIX}{session_id}")
 
 
 def guard_key(session_id: str) -> Key:

@@ -9,11 +9,19 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.counters import COUNTED, counter_actions
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
-from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key
+from recon.dynamodb.keys import (
+    STATE_KEY,
+    attention_key,
+    dismissed_key,
+    guard_key,
+    marker_key,
+    outcome_key,
+)
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
-from recon.dynamodb.session_result import SessionResult, outcome_action, side_record_actions
+from recon.dynamodb.session_result import SessionResult, guard_actions, outcome_action, side_record_actions
 from recon.dynamodb.table import (
     MAX_ACTIONS,
     Action,
@@ -159,15 +167,33 @@ class OutcomeWriter:
         order = reasons[result.order_key] if result.order_key else None
         if outcome.failed:
             return self._resolve_outcome_conflict(result, outcome.item)
-        if order and order.failed:
-            return [result.to_skipped_existing()]
+        guard = reasons.get(guard_key(result.session_id))
+        if order and (without := self._resolve_order(result, reasons)):
+            return [without]
+        attention = reasons.get(attention_key(result.session_id))
+        if attention and attention.failed:
+            # Another run or a person changed the item after it was read: decide again from its new content.
+            result = replace(result, prior_attention=parse_attention(attention.item or {}))
+        if guard and guard.stops and result.unguarded:
+            result = replace(result, unguarded=None)
         # A marker of the webhook does not prove that the order exists: the webhook writes one even if its
         # write of the order failed. The recheck before the next try decides.
         if handled := [event for event, _ in result.markers if reasons[marker_key(event)].stops]:
             return [reduce(SessionResult.without_marker, handled, result)]
-        if outcome.refused or (order and order.refused):
+        if outcome.refused or (order and order.refused) or (guard and guard.refused):
             return self._retry_individually([result], TableRefused("DynamoDB refuses the item"))
         return [result]
+
+    @staticmethod
+    def _resolve_order(result: SessionResult, reasons: dict[Key, CancellationReason]) -> SessionResult | None:
+        """Return the skip in place of an order that must not be written, or None if nothing is against it."""
+        assert result.order_key is not None  # noqa: S101 - the caller has checked it
+        if reasons[dismissed_key(result.session_id)].failed:
+            return result.to_dismissed()
+        if reasons[result.order_key].failed:
+            return result.to_skipped_existing()
+        # If only the guard is there, an order was written under another user id, or written and removed.
+        return result.to_removed() if reasons[guard_key(result.session_id)].failed else None
 
     def _resolve_outcome_conflict(self, result: SessionResult, item: Item | None) -> list[SessionResult]:
         stored = parse_outcome(item) if item else None
@@ -184,10 +210,16 @@ class OutcomeWriter:
         outcomes = [outcome_action(table, self._run_id, result, now) for result in results]
         # An order is written only if its key is free, so no order is ever overwritten.
         orders = [table.put(result.order, "attribute_not_exists(PK)") for result in results if result.order]
+        checks = [
+            table.check(dismissed_key(result.session_id), "attribute_not_exists(PK)")
+            for result in results
+            if result.order
+        ]
+        guards = [action for result in results for action in guard_actions(table, self._run_id, result, now)]
         side_records = [action for result in results for action in side_record_actions(table, result, now)]
         deltas = _counter_deltas(results)
         counters = counter_actions(table, self._run_id, deltas, now, holds_state=self._holds_state)
-        return outcomes + orders + side_records + counters
+        return outcomes + orders + guards + checks + side_records + counters
 
 
 def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:

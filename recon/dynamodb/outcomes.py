@@ -1,13 +1,26 @@
 """Reading outcomes: of a batch of sessions, and of a whole run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome
-from recon.dynamodb.keys import SESSION_PREFIX, STATE_KEY, outcome_key, outcome_partition
+from recon.dynamodb.attention import AttentionRecord, parse_attention
+from recon.dynamodb.attribute_readers import read_text
+from recon.dynamodb.keys import (
+    SESSION_PREFIX,
+    STATE_KEY,
+    attention_key,
+    dismissed_key,
+    guard_key,
+    outcome_key,
+    outcome_partition,
+)
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
 from recon.retry import Deadline
+
+# Sorts right after every `SESSION#…`.
+_BEHIND_SESSIONS = "SESSION$"
 
 type RunSession = tuple[str, str]  # a run's id and a session's id
 type Outcomes = dict[RunSession, OutcomeRecord]
@@ -15,18 +28,35 @@ type Outcomes = dict[RunSession, OutcomeRecord]
 
 @dataclass(frozen=True)
 class PriorState:
-    """The outcomes of a batch's sessions, and the run that holds the sync state, before processing."""
+    """What the table holds about the sessions of a batch before they are processed.
+
+    `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
+    ids of sessions whose order an operator decided never to write. `guarded` holds
+    those whose order this sync has written once.
+    """
 
     outcomes: Outcomes
     state_run_id: str | None
+    attention: dict[str, AttentionRecord] = field(default_factory=dict)
+    dismissed: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the outcomes of these sessions and the sync state in one consistent batch read."""
+    """Read the items about these sessions and the sync state in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
-    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY], deadline)}
-    outcomes = {session: parse_outcome(items[key]) for key, session in keys.items() if key in items}
-    return PriorState(outcomes, parse_state(items.get(STATE_KEY)).run_id)
+    ids = dict.fromkeys(session_id for _, session_id in keys.values())
+    about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
+    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, *about], deadline)}
+    return PriorState(
+        outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
+        state_run_id=parse_state(items.get(STATE_KEY)).run_id,
+        attention={
+            name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
+        },
+        dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
+        guarded=frozenset(name for name in ids if guard_key(name) in items),
+    )
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:
@@ -36,16 +66,23 @@ def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadli
     return {keys[item["PK"], item["SK"]]: parse_outcome(item) for item in items}
 
 
-def find_settled_pending(table: Table, run_id: str, deadline: Deadline) -> set[str]:
-    """Return the ids of the pending sessions, older than its window, that a run has an outcome of."""
+def find_settled_pending(
+    table: Table, run_id: str, deadline: Deadline, after: str = "", through: str | None = None
+) -> set[str]:
+    """Return the ids of the pending sessions, older than its window, that a run has an outcome of.
+
+    They are those in the range (after, through], without an upper end if `through` is None.
+    """
+    first = f"{SESSION_PREFIX}{after}"
+    last = _BEHIND_SESSIONS if through is None else f"{SESSION_PREFIX}{through}"
     items = table.query(
-        "PK = :run",
-        {":run": outcome_partition(run_id), ":yes": True},
+        "PK = :run AND SK BETWEEN :first AND :last",
+        {":run": outcome_partition(run_id), ":yes": True, ":first": first, ":last": last},
         projection="SK",
         only="pending = :yes",
         deadline=deadline,
     )
-    return {item["SK"].removeprefix(SESSION_PREFIX) for item in items}
+    return {item["SK"].removeprefix(SESSION_PREFIX) for item in items} - {after}
 
 
 def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadline) -> list[str]:
@@ -57,4 +94,5 @@ def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadlin
         only="outcome = :created",
         deadline=deadline,
     )
-    return [item["orderNumber"] for item, _ in zip(items, range(limit), strict=False)]
+    numbers = (read_text(item, "orderNumber") for item, _ in zip(items, range(limit), strict=False))
+    return [number for number in numbers if number is not None]

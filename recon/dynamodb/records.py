@@ -11,15 +11,16 @@ from recon.domain.run import Listing, Part, RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
 from recon.dynamodb.table import Item
+from recon.errors import Unfinished
 from recon.timestamps import DAY, parse_epoch, to_iso
 
 RUN_DAYS = 90
-# Longer than any payment method takes; a payment that has not settled by then never will.
-PENDING_DAYS = 90
 # As long as any record of the sync is kept; Stripe delivers an event for three days.
 MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
+# Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
+REPORT_SECONDS = 60
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
 UNKNOWN_OUTCOME = "unknown"
 
@@ -48,7 +49,8 @@ class Run:
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent, and those
     after it as far as `listing` tells, which is None unless they are listed in several parts.
     `stored_listing` is its attribute as it was read, also where it belongs to an earlier cursor. `failure` is
-    set if the run failed and its producer could store the cause.
+    set if the run failed and its producer could store the cause. `unreported` is True from the end of a done
+    run until its metrics are printed.
     """
 
     run_id: str
@@ -76,6 +78,7 @@ class Run:
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+    unreported: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -91,6 +94,10 @@ class Run:
     def completed_epoch(self) -> int | None:
         """Return the end in epoch seconds, or None if the run is open or the time is invalid."""
         return _epoch(self.completed_at)
+
+    def must_be_reported(self, now: int) -> bool:
+        """Return True if the function that closed the run was killed before it printed the run's metrics."""
+        return self.unreported and (self.completed_epoch or 0) <= now - REPORT_SECONDS
 
     def seconds(self, now: int) -> int:
         """Return the seconds from the start until `now`, or 0 if the start is unknown."""
@@ -151,6 +158,7 @@ def parse_run(item: Item) -> Run:
         listing_moved_at=read_integer(item, "listingMovedAt") or 0,
         warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
+        unreported=read_boolean(item, "unreported") or False,
     )
 
 
@@ -239,6 +247,7 @@ class OutcomeRecord:
 
     `outcome` is an `Outcome` and `reason` a `SkipReason`, or a word of another version. `amount` is in the
     smallest unit of `currency`. `message_id` is the id of the SQS message that the outcome was written for.
+    `failed_messages` are the ids of earlier messages under which the session failed too.
     `drift` lists the differences between an existing order and Stripe, `attention` the words of
     `recon.domain.attention` or of another version. `updated_at` is ISO 8601.
     """
@@ -258,11 +267,17 @@ class OutcomeRecord:
     dismissed_by: str | None = None
     dismissed_because: str | None = None
     attention: tuple[str, ...] = ()
+    failed_messages: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
         """Return True unless the outcome is an error, which a later attempt may still correct."""
         return self.outcome != Outcome.ERROR
+
+    def has_failed_under(self, message_id: str) -> bool:
+        """Return whether an attempt under this message ended with an error."""
+        ended = self.outcome == Outcome.ERROR and self.error_type != Unfinished.__name__
+        return (ended and self.message_id == message_id) or message_id in self.failed_messages
 
 
 def parse_outcome(item: Item) -> OutcomeRecord:
@@ -283,6 +298,7 @@ def parse_outcome(item: Item) -> OutcomeRecord:
         dismissed_by=read_text(item, "dismissedBy"),
         dismissed_because=read_text(item, "dismissedBecause"),
         attention=read_texts(item, "attention"),
+        failed_messages=read_texts(item, "failedMessages"),
     )
 
 

@@ -1,10 +1,12 @@
 """Reading the records of runs, the sync state and the pending entries."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from recon.domain.run import RunStatus, Trigger
+from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
 from recon.dynamodb.outcomes import find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
@@ -34,11 +36,13 @@ class RunReader:
         """Return the watermark item by a consistent read, or what a new one takes over.
 
         That is what earlier versions kept on the sync state. If another program has erased it there, it is
-        the newest watermark of a done scheduled run, or the earliest start of a scheduled run.
+        the newest watermark of a done scheduled run, or the earliest start of a scheduled run. An item
+        without times takes them over too: scheduled runs of an earlier version may have followed it.
         """
         item = self._table.get(WATERMARK_KEY, self._deadline)
-        if item is not None:
-            return parse_watermark(item)
+        stored = parse_watermark(item) if item is not None else Watermark()
+        if stored.has_times:
+            return stored
         state = self.state()
         covered, first = state.covered_through, state.first_lookback_start
         if covered is None and first is None:
@@ -46,7 +50,7 @@ class RunReader:
             done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
             covered = max(done, default=0) or None
             first = min((run.lookback_start for run in runs), default=None)
-        return Watermark(covered, first)
+        return replace(stored, covered_through=covered, first_lookback_start=first, is_stored=False)
 
     def is_state_foreign(self, state: State, new_run: str | None = None) -> bool:
         """Return True if another program has put the sync state since the latest run of this one.
@@ -62,9 +66,13 @@ class RunReader:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""
         return self._query(PENDING_PREFIX)
 
-    def find_settled_pending(self, run_id: str) -> set[str]:
-        """Return the ids of the pending sessions that a run has an outcome of already."""
-        return find_settled_pending(self._table, run_id, self._deadline)
+    def count_open_attention(self) -> int:
+        """Return how many sessions wait for a person who acts or acknowledges."""
+        return sum(1 for _ in find_attention(self._table, self._deadline, only_open=True))
+
+    def find_settled_pending(self, run_id: str, after: str = "", through: str | None = None) -> set[str]:
+        """Return the pending sessions in (after, through] that a run has an outcome of already."""
+        return find_settled_pending(self._table, run_id, self._deadline, after, through)
 
     def find_by_request(self, request: str, since: int) -> str | None:
         """Return the id of the manual run with this suffix that started at `since` (epoch) or later."""

@@ -183,21 +183,30 @@ class Runs(RunReader):
             return None
         complete = "#status = :running AND listed = :yes AND #processed >= enqueued"
         names = {"#processed": "processed"}
-        return self._close(run, RunStatus.DONE, complete, {":yes": True}, now, names)
+        unreported = ", unreported = :yes"
+        done = self._close(run, RunStatus.DONE, complete, {":yes": True}, now, names, extra=unreported)
+        return done and replace(done, unreported=True)
+
+    def mark_reported(self, run_id: str) -> None:
+        """Store that the metrics of a done run are printed."""
+        mark = self._table.update(run_key(run_id), "REMOVE unreported", {}, condition="attribute_exists(PK)")
+        self._table.transact([mark], self._deadline)
 
     def close_stale_runs(self, run_id: str, now: int) -> list[Run]:
         """Close the other open runs: done if they are complete, failed if their producer is dead.
 
-        Return all of them as they are now. A run that stays open has the status `running`.
+        Return all of them as they are now, and the done ones that still have to be reported. A run that stays
+        open has the status `running`.
         """
         items = self._query(
             RUN_PREFIX,
-            {":running": RunStatus.RUNNING},
+            {":running": RunStatus.RUNNING, ":yes": True},
             names={"#status": "status"},
-            only="#status = :running",
+            only="#status = :running OR unreported = :yes",
         )
         others = [run for run in map(parse_run, items) if run.run_id != run_id]
-        return [self._close_stale(run, now) or run for run in others]
+        stale = [self._close_stale(run, now) or run for run in others if run.status == RunStatus.RUNNING]
+        return stale + [run for run in others if run.must_be_reported(now)]
 
     def _close_stale(self, run: Run, now: int) -> Run | None:
         if run.is_complete:
@@ -225,7 +234,7 @@ class Runs(RunReader):
             ", failureType = :type, failureMessage = :message, failedAt = :at, failedRequestId = :request "
             "ADD failedAttempts :one"
         )
-        return self._close(run, RunStatus.FAILED, _UNCHANGED, values, parse_epoch(failure.at), cause=cause)
+        return self._close(run, RunStatus.FAILED, _UNCHANGED, values, parse_epoch(failure.at), extra=cause)
 
     def _close(
         self,
@@ -236,12 +245,12 @@ class Runs(RunReader):
         now: int,
         names: dict[str, str] | None = None,
         *,
-        cause: str = "",
+        extra: str = "",
     ) -> Run | None:
         at = to_iso(now)
         close = self._table.update(
             run_key(run.run_id),
-            f"SET #status = :status, syncCompletedAt = :at, updatedAt = :at{cause}",
+            f"SET #status = :status, syncCompletedAt = :at, updatedAt = :at{extra}",
             {":status": status, ":running": RunStatus.RUNNING, ":at": at} | values,
             condition=condition,
             names={"#status": "status"} | (names or {}),

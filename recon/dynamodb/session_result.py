@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.order import SOURCE
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
+from recon.domain.waiting import ENTRY_LIFE
+from recon.dynamodb.attention import AttentionRecord, attention_action, is_same_attention, update_attention
+from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import marker_key, outcome_key, pending_key
-from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, PENDING_DAYS, OutcomeRecord
+from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso
+
+# More copies of one session than any redrive or repeated listing makes.
+MAX_FAILED_MESSAGES = 20
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,11 @@ class SessionResult:
     `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
     may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
+    `unguarded` is an order of this sync that was found without its guard.
     `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
     and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
-    `amount` and `currency` are the message's; those of an order take precedence.
+    `prior_attention` is what a person had to look at before, and `order_says_paid` is True if the existing
+    order says that it is paid. `amount` and `currency` are the message's; those of an order take precedence.
     """
 
     session_id: str
@@ -37,10 +45,13 @@ class SessionResult:
     drift: tuple[str, ...] = ()
     markers: tuple[tuple[str, str], ...] = ()
     pending: SessionMessage | None = None
+    unguarded: ExistingOrder | None = None
     ends_pending: bool = False
     was_pending: bool = False
     attention: tuple[Attention, ...] = ()
     attention_until: int | None = None
+    prior_attention: AttentionRecord | None = None
+    order_says_paid: bool = False
     amount: int | None = None
     currency: str | None = None
 
@@ -57,17 +68,54 @@ class SessionResult:
     @property
     def action_count(self) -> int:
         """Return the number of actions that storing the result takes, without the counters."""
-        return 1 + bool(self.order) + len(self.markers) + bool(self.pending) + self.ends_pending
+        # With an order go its guard and the check that nobody has dismissed its session.
+        orders = 3 * bool(self.order) + bool(self.unguarded)
+        actions = 1 + orders + len(self.markers) + bool(self.pending) + self.ends_pending
+        return actions + (not is_same_attention(self.prior_attention, self.next_attention(0)))
+
+    @property
+    def worth(self) -> Item:
+        """Return amount and currency of the order, or of the message if there is no order."""
+        source = self.order or {"amount": self.amount, "currency": self.currency}
+        return {"amount": source.get("amount"), "currency": source.get("currency")}
+
+    def next_attention(self, now: int) -> AttentionRecord | None:
+        """Return what a person has to look at after this result, or None. `now` is in epoch seconds."""
+        if self.outcome is Outcome.ERROR:
+            return self.prior_attention
+        if self.reason is SkipReason.DISMISSED:
+            return None
+        said = AttentionRecord(
+            self.session_id, self.attention, **self.worth, since=to_iso(now), until=self.attention_until
+        )
+        return update_attention(self.prior_attention, said, order_says_paid=self.order_says_paid)
 
     def to_error(self, error: SyncError) -> "SessionResult":
         """Return an error in place of this result, without its order and markers."""
         return replace(
-            self, outcome=Outcome.ERROR, reason=None, order=None, error=error, markers=(), ends_pending=False
+            self,
+            outcome=Outcome.ERROR,
+            reason=None,
+            order=None,
+            error=error,
+            markers=(),
+            ends_pending=False,
+            attention=(),
         )
 
     def to_skipped_existing(self) -> "SessionResult":
         """Return a skip with reason `exists` in place of this result."""
-        return replace(self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=())
+        return replace(
+            self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=(), attention=()
+        )
+
+    def to_dismissed(self) -> "SessionResult":
+        """Return a skip with reason `dismissed` in place of this result."""
+        return replace(self.to_skipped_existing(), reason=SkipReason.DISMISSED)
+
+    def to_removed(self) -> "SessionResult":
+        """Return a skip with reason `removed` in place of this result."""
+        return replace(self.to_skipped_existing(), reason=SkipReason.REMOVED)
 
     def without_marker(self, event_id: str) -> "SessionResult":
         """Return this result without the marker of one event."""
@@ -82,31 +130,40 @@ def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -
     return table.put(item, "outcome = :read", {":read": result.previous.outcome})
 
 
+def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) -> Iterator[Action]:
+    """Yield the action that guards the order to write, or the order that was found without a guard."""
+    if result.order:
+        yield guard_written(table, result.session_id, result.order, run_id, now)
+    if result.unguarded:
+        yield guard_found(table, result.session_id, result.unguarded, now)
+
+
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
-    """Yield the actions on event markers and on the pending entry of a session."""
+    """Yield the actions on event markers, on the pending entry and on the attention item of a session."""
     for event_id, event_type in result.markers:
         yield table.put(_marker_item(result, event_id, event_type, now), "attribute_not_exists(PK)")
     if result.pending:
         yield _pending_action(table, result.pending, now)
     if result.ends_pending:
         yield table.delete(pending_key(result.session_id))
+    if action := attention_action(table, result.prior_attention, result.next_attention(now)):
+        yield action
 
 
 def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
     pk, sk = outcome_key(run_id, result.session_id)
-    worth = result.order or {"amount": result.amount, "currency": result.currency}
     fields: Item = {
         "PK": pk,
         "SK": sk,
         "outcome": result.outcome,
         "reason": result.reason,
         "orderNumber": result.order_number,
-        "amount": worth.get("amount"),
-        "currency": worth.get("currency"),
+        **result.worth,
         "errorType": type(result.error).__name__ if result.error else None,
         "errorMessage": str(result.error) if result.error else None,
         "attempts": result.attempts,
         "messageId": result.message_id,
+        "failedMessages": _list_failed_messages(result) or None,
         "drift": list(result.drift) or None,
         "attention": list(result.attention) or None,
         # The session is outside the run's window: a recount of the window would not find it.
@@ -115,6 +172,16 @@ def _outcome_item(run_id: str, result: SessionResult, now: int) -> Item:
         "expiresAt": now + OUTCOME_DAYS * DAY,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _list_failed_messages(result: SessionResult) -> list[str]:
+    """Return the other messages under which the session has failed, so that each copy is tried once only."""
+    previous = result.previous
+    if previous is None or result.outcome is not Outcome.ERROR:
+        return []
+    ids = [*previous.failed_messages, *([previous.message_id] if previous.message_id else [])]
+    failed = [name for name in ids if previous.has_failed_under(name) and name != result.message_id]
+    return failed[-MAX_FAILED_MESSAGES:]
 
 
 def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int) -> Item:
@@ -135,17 +202,21 @@ def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int
 
 
 def _pending_action(table: Table, message: SessionMessage, now: int) -> Action:
-    """Return the action that stores a pending session; an existing entry keeps its message and expiry."""
+    """Return the action that stores a pending session; an existing entry keeps its message.
+
+    `updatedAt` is when a run last checked it. The entry outlives the longest wait, also one that an earlier
+    version stored for a shorter time.
+    """
     values = {
         ":message": dumps(replace(message, pending=message.created)),
         ":created": message.created,
         ":session": message.session_id,
         ":now": to_iso(now),
-        ":expires": now + PENDING_DAYS * DAY,
+        ":expires": message.created + ENTRY_LIFE,
     }
     return table.update(
         pending_key(message.session_id),
         "SET message = if_not_exists(message, :message), sessionId = :session, "
-        "sessionCreated = :created, updatedAt = :now, expiresAt = if_not_exists(expiresAt, :expires)",
+        "sessionCreated = :created, updatedAt = :now, expiresAt = :expires",
         values,
     )

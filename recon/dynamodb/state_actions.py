@@ -94,10 +94,13 @@ def close_state(table: Table, run: Run, status: RunStatus, state: State, at: str
         values |= {":through": through}
     if len(sets) == 1 or state.run_id is None:
         return []
-    unchanged = "attribute_not_exists(lastCoveredThrough)"
     if state.covered_through is not None:
         unchanged = "lastCoveredThrough = :covered"
         values |= {":covered": state.covered_through}
+    else:
+        # Neither an absent attribute nor one of another type is compared with a number.
+        unchanged = "NOT lastCoveredThrough >= :zero"
+        values |= {":zero": 0}
     return [
         table.update(
             STATE_KEY,

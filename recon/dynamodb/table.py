@@ -60,18 +60,27 @@ class TransactionCancelled(Exception):  # noqa: N818 - a signal between ledger m
 class Action:
     """One action of a transaction; `body` is its request without the table's name."""
 
-    kind: str  # Put, Update or Delete
+    kind: str  # Put, Update, Delete or ConditionCheck
     key: Key
     body: Item
 
 
 class Table:
-    """A DynamoDB table with the string keys PK and SK. It is thread-safe, like its client."""
+    """A DynamoDB table with the string keys PK and SK. It is thread-safe, like its clients.
+
+    Transactions go through `transactions`, a client that must not retry by itself; the default is `client`.
+    """
 
     def __init__(
-        self, client: "DynamoDBClient", name: str, new_token: Callable[[], str] = lambda: uuid.uuid4().hex
+        self,
+        client: "DynamoDBClient",
+        name: str,
+        new_token: Callable[[], str] = lambda: uuid.uuid4().hex,
+        *,
+        transactions: "DynamoDBClient | None" = None,
     ) -> None:
         self._client = client
+        self._transactions = transactions or client
         self._name = name
         self._new_token = new_token
 
@@ -94,9 +103,15 @@ class Table:
         body |= {"ConditionExpression": condition} if condition else {}
         return Action("Update", key, body | _values(values) | _names(names))
 
-    def delete(self, key: Key) -> Action:
+    def delete(self, key: Key, condition: str | None = None, values: Item | None = None) -> Action:
         """Return an action that deletes an item, and has no effect if the item is absent."""
-        return Action("Delete", key, {"Key": _key(key)})
+        body: Item = {"Key": _key(key)}
+        body |= {"ConditionExpression": condition} if condition else {}
+        return Action("Delete", key, body | _values(values))
+
+    def check(self, key: Key, condition: str) -> Action:
+        """Return an action that writes nothing, and cancels the transaction unless its condition holds."""
+        return Action("ConditionCheck", key, {"Key": _key(key), "ConditionExpression": condition})
 
     def get(self, key: Key, deadline: Deadline | None = None) -> Item | None:
         """Return an item by a consistent read, or None. Retry a failed read until the deadline, if any."""
@@ -137,7 +152,8 @@ class Table:
     ) -> Iterator[Item]:
         """Yield all items under a key condition by consistent reads of all pages.
 
-        `only` is a filter expression. A failed read of a page is retried until the deadline, if any.
+        `only` is a filter expression. A failed read of a page is retried until the deadline, if any. Raises
+        OutOfTime if the deadline passes between two pages.
         """
         request: Item = {
             "TableName": self._name,
@@ -153,6 +169,8 @@ class Table:
             yield from (from_wire(item) for item in answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
+            if deadline:
+                deadline.check()
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def transact(
@@ -181,7 +199,7 @@ class Table:
         if check:
             check()
         try:
-            self._client.transact_write_items(TransactItems=wire, ClientRequestToken=token)
+            self._transactions.transact_write_items(TransactItems=wire, ClientRequestToken=token)
         except ClientError as exc:
             reasons: list[Item] = exc.response.get("CancellationReasons") or []  # type: ignore[assignment]  # botocore's type knows only some operations
             codes = {reason.get("Code") for reason in reasons}

@@ -15,21 +15,23 @@ from recon.timestamps import to_iso
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the watermark item says, or what a new one takes over (`is_stored` is False then).
+    """What the watermark item says. If `is_stored` is False, its times are not stored yet but taken over.
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
-    is the session that proves the key's account and mode, `confirmed_by` the operator who accepted a ledger
-    without proof. `session_filter` is the text of the filter of the run that moved the watermark.
+    is the session that proves the key's account and mode.
     """
 
     covered_through: int | None = None
     first_lookback_start: int | None = None
     proven_by: str | None = None
-    confirmed_by: str | None = None
     stack_name: str | None = None
-    session_filter: str | None = None
     is_stored: bool = False
+
+    @property
+    def has_times(self) -> bool:
+        """Return True if a scheduled run has stored where its window began, or a watermark."""
+        return self.covered_through is not None or self.first_lookback_start is not None
 
     def check_owner(self, stack: str) -> None:
         """Raise LedgerInUse if the ledger belongs to another stack."""
@@ -52,9 +54,7 @@ def parse_watermark(item: Item) -> Watermark:
         covered_through=read_integer(item, "lastCoveredThrough"),
         first_lookback_start=read_integer(item, "firstLookbackStart"),
         proven_by=read_text(item, "provenBy"),
-        confirmed_by=read_text(item, "confirmedBy"),
         stack_name=read_text(item, "stackName"),
-        session_filter=read_text(item, "sessionFilter"),
         is_stored=True,
     )
 
@@ -92,9 +92,12 @@ def advance_watermark(table: Table, read: Watermark, through: int | None, at: st
     if through is None or through <= (read.covered_through or 0):
         return []
     values: Item = {":through": through, ":at": at}
-    unchanged = "attribute_not_exists(lastCoveredThrough)"
     if read.is_stored and read.covered_through is not None:
         unchanged = "lastCoveredThrough = :covered"
         values[":covered"] = read.covered_through
+    else:
+        # Neither absent attributes nor those of another type are compared with a number.
+        unchanged = "NOT lastCoveredThrough >= :zero"
+        values[":zero"] = 0
     expression = "SET lastCoveredThrough = :through, updatedAt = :at"
     return [table.update(WATERMARK_KEY, expression, values, condition=unchanged)]

@@ -5,22 +5,37 @@ It applies the rate limit, retries, and what an invocation learns about the key.
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from recon.domain.message import is_id
-from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED, CHECKOUT_COMPLETED, Json
+from recon.domain.payment_state import Payment, find_payment
+from recon.domain.stripe_fields import read_flag
+from recon.domain.stripe_objects import (
+    ASYNC_PAYMENT_SUCCEEDED,
+    CHECKOUT_COMPLETED,
+    FREE,
+    SUBSCRIPTION,
+    Json,
+)
 from recon.errors import (
     KeyNotAllowed,
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
+    SessionNotFound,
     StripeThrottled,
     StripeUnavailable,
     SyncError,
 )
 from recon.retry import STRIPE_ATTEMPTS, Deadline, attempts
+from recon.stripe.expansions import (
+    INVOICE_PAYMENT_EXPANSIONS,
+    REQUIRED,
+    SESSION_EXPANSIONS,
+    ExpandedRequests,
+)
 
 if TYPE_CHECKING:
     from recon.stripe.connection import StripeConnection
@@ -29,8 +44,9 @@ PAGE_SIZE = 100  # Stripe's maximum
 SESSIONS = "/v1/checkout/sessions"
 EVENTS = "/v1/events"
 DISPUTES = "/v1/disputes"
-# The permissions of a restricted key that requests need.
-READ_SESSIONS, READ_EVENTS, READ_CHARGES, READ_DISPUTES = "sessions", "events", "charges", "disputes"
+INVOICE_PAYMENTS = "/v1/invoice_payments"
+# The permissions of a restricted key that requests need, besides those of their expansions.
+READ_SESSIONS, READ_EVENTS, READ_DISPUTES, READ_INVOICES = "sessions", "events", "disputes", "invoices"
 ANY_PERMISSION = ""
 _EMPTY_PAGE = "Stripe: an empty page with has_more set"
 
@@ -46,16 +62,17 @@ class Page:
 
 @dataclass(frozen=True)
 class FetchedSession:
-    """A session with all its line items.
+    """A session with all its line items and its payment.
 
-    `refunded` is True if the payment was refunded or its dispute lost. `charges_known` is False if the key
-    may not read that.
+    `charges_known` is False if the key may not read all of the payment, `details_known` if it may not read
+    one of the optional objects of `expansions`.
     """
 
     session: Json
     line_items: list[Json]
-    refunded: bool = False
+    payment: Payment = field(default_factory=Payment)
     charges_known: bool = True
+    details_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,9 @@ class StripeSource:
         self._paid: dict[int, frozenset[str]] = {}
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
+        self._proofs: set[tuple[str, str]] = set()
+        self._proof_lock = threading.Lock()
+        self._expanded = ExpandedRequests(self._get)
 
     def list_sessions(
         self, created_from: int, created_to: int, *, after: str | None = None, limit: int = PAGE_SIZE
@@ -145,12 +165,13 @@ class StripeSource:
         return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
 
     def fetch(self, session_id: str) -> FetchedSession:
-        """Fetch a session, all its line items with products, and whether its payment was returned.
+        """Fetch a session, all its line items with products, and its payment.
 
-        Up to ten items take one request. Raise SessionNotFound, or another error in `connection.ERRORS`.
+        A session with up to ten items takes one request. A subscription takes one more, and so does a
+        disputed payment. Raise SessionNotFound, or another error in `connection.ERRORS`.
         """
         path = f"{SESSIONS}/{quote(session_id, safe='')}"
-        session, charges_known = self._fetch_session(path)
+        session = self._expanded.get(path, {}, READ_SESSIONS, SESSION_EXPANSIONS, REQUIRED)
         embedded = session.get("line_items")
         if not isinstance(embedded, dict):
             raise MalformedSession("line_items must be a list")
@@ -159,30 +180,59 @@ class StripeSource:
             further: Json = {"limit": PAGE_SIZE, "expand": ["data.price.product"]}
             further |= {"starting_after": items[-1]["id"]} if items else {}
             items.extend(self._iterate(f"{path}/line_items", further, READ_SESSIONS))
-        charge = _latest_charge(session)
-        refunded = charge.get("refunded") is True
-        if charge.get("disputed") is True and not refunded:
-            refunded, disputes_known = self._has_lost_dispute(charge.get("id"))
-            charges_known = charges_known and disputes_known
-        return FetchedSession(session, items, refunded, charges_known)
+        payment, payment_known = self._fetch_payment(session)
+        denied = self._expanded.list_denied(SESSION_EXPANSIONS)
+        charges_known = payment_known and all(each.is_detail for each in denied)
+        details_known = not any(each.is_detail for each in denied)
+        return FetchedSession(session, items, payment, charges_known, details_known)
 
-    def _fetch_session(self, path: str) -> tuple[Json, bool]:
-        """Return the session, and whether the key may read its charge. If so, the charge is included."""
-        expand = ["line_items", "line_items.data.price.product"]
-        try:
-            with_charge = [*expand, "payment_intent.latest_charge"]
-            return self._get(path, {"expand": with_charge}, READ_CHARGES), True
-        except KeyNotAllowed:
-            return self._get(path, {"expand": expand}, READ_SESSIONS), False
+    def is_gone(self, session_id: str, proof_id: str) -> bool:
+        """Return whether the key cannot find a session, and can find `proof_id` of the same account and mode.
 
-    def _has_lost_dispute(self, charge_id: object) -> tuple[bool, bool]:
-        """Return whether a dispute about the charge was lost, and whether the key may read disputes."""
-        params = {"charge": charge_id, "limit": PAGE_SIZE}
+        It is False if the key was replaced in between: then the two responses prove nothing.
+        """
+        key = self._connection.key.read()
+        with self._proof_lock:
+            if (key, proof_id) not in self._proofs:
+                if not self._can_find(proof_id):
+                    return False
+                self._proofs.add((key, proof_id))
+        return not self._can_find(session_id) and self._connection.key.read() == key
+
+    def _can_find(self, session_id: str) -> bool:
         try:
-            disputes = list(self._iterate(DISPUTES, params, READ_DISPUTES))
+            self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
+        except SessionNotFound:
+            return False
+        return True
+
+    def _fetch_payment(self, session: Json) -> tuple[Payment, bool]:
+        """Return the payment, and whether the key may read the invoice and the disputes that it needs."""
+        try:
+            payment = find_payment(session, self._fetch_invoice_payments(session))
         except KeyNotAllowed:
-            return False, False
-        return any(dispute.get("status") == "lost" for dispute in disputes), True
+            return find_payment(session), False
+        charge = payment.charge or {}
+        if read_flag(charge, "disputed", parent="latest_charge.") is not True:
+            return payment, True
+        params = {"charge": charge.get("id"), "limit": PAGE_SIZE}
+        try:
+            disputes = tuple(self._iterate(DISPUTES, params, READ_DISPUTES))
+        except KeyNotAllowed:
+            return payment, False
+        return replace(payment, disputes=disputes), True
+
+    def _fetch_invoice_payments(self, session: Json) -> list[Json]:
+        """Return the payments of a subscription's first invoice. A free one, as in a trial, has none."""
+        invoice = session.get("invoice")
+        invoice_id = invoice.get("id") if isinstance(invoice, dict) else invoice
+        if session.get("mode") != SUBSCRIPTION or session.get("payment_status") == FREE or invoice_id is None:
+            return []
+        if not is_id(invoice_id):
+            raise MalformedSession("invoice must be an id")
+        params = {"invoice": invoice_id, "limit": PAGE_SIZE}
+        data = self._expanded.get(INVOICE_PAYMENTS, params, READ_INVOICES, INVOICE_PAYMENT_EXPANSIONS)
+        return _read_valid_rows(data, "invoice_payments")
 
     def _iterate(
         self, path: str, params: Json, permission: str, *, skip_invalid: bool = False
@@ -263,13 +313,6 @@ def _parse_event(event: Json) -> SessionEvent | None:
     if not (is_id(event["id"]) and is_id(kind) and is_id(session_id)) or not isinstance(created, int):
         return None
     return SessionEvent(event["id"], str(kind), created, str(session_id))
-
-
-def _latest_charge(session: Json) -> Json:
-    """Return the charge that paid the session, or {} if there is none or it was not expanded."""
-    intent = session.get("payment_intent")
-    charge = intent.get("latest_charge") if isinstance(intent, dict) else None
-    return charge if isinstance(charge, dict) else {}
 
 
 def _read_valid_rows(data: Json, name: str) -> list[Json]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from ops.format.money import Money
 from testkit.invariants import Violation
 from testkit.shapes import JsonObject
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # `source` and `items` are reserved words of DynamoDB.
 _NAMES = {"#source": "source", "#items": "items"}
+_DETAILS = "amountTax, shippingMethod, stripeDiscounts, customFields, presentment"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class RecoveredOrder:
     """An order that the sync wrote.
 
     `amount` is in the smallest unit; free orders have neither an amount nor a currency. `items` are
-    (name, quantity).
+    (name, quantity). `details` say what else was bought: variants, shipping, codes, answers, tax.
     """
 
     session_id: str
@@ -34,6 +36,7 @@ class RecoveredOrder:
     amount: int | None
     currency: str | None
     items: tuple[tuple[str, int], ...]
+    details: tuple[str, ...] = ()
 
 
 def recovered_orders(client: "DynamoDBClient", table: str, run_id: str) -> list[RecoveredOrder]:
@@ -42,7 +45,7 @@ def recovered_orders(client: "DynamoDBClient", table: str, run_id: str) -> list[
     It scans the table, which is acceptable for a sandbox and too expensive for a shop.
     """
     request: JsonObject = {
-        "ProjectionExpression": "orderId, orderNumber, createdAt, amount, currency, #items",
+        "ProjectionExpression": f"orderId, orderNumber, createdAt, amount, currency, #items, {_DETAILS}",
         "FilterExpression": "#source = :sync AND syncRunId = :run",
         "ExpressionAttributeNames": _NAMES,
         "ExpressionAttributeValues": {":sync": {"S": "nightly_sync"}, ":run": {"S": run_id}},
@@ -116,7 +119,24 @@ def _order(item: JsonObject) -> RecoveredOrder:
         amount=None if amount is None else int(amount),
         currency=item.get("currency"),
         items=tuple((line.get("name", "-"), int(line.get("quantity", 1))) for line in item["items"]),
+        details=tuple(_describe_details(item)),
     )
+
+
+def _describe_details(item: JsonObject) -> Iterator[str]:
+    """Yield what an order says besides its items and its amount. The customer's answers are only counted."""
+    yield from sorted({line["variant"] for line in item["items"] if "variant" in line})
+    if rate := item.get("shippingMethod", {}).get("name"):
+        yield f"shipping: {rate}"
+    yield from (
+        f"code {discount['code']}" for discount in item.get("stripeDiscounts", ()) if "code" in discount
+    )
+    if answers := len(item.get("customFields", ())):
+        yield f"answers of the customer: {answers}"
+    if "amountTax" in item and "currency" in item:
+        yield f"tax {Money(item['currency'], int(item['amountTax']))}"
+    if shown := item.get("presentment"):
+        yield f"the customer saw {Money(shown['currency'], int(shown['amount']))}"
 
 
 def _plain(item: Mapping[str, Any]) -> JsonObject:

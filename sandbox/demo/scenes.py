@@ -44,6 +44,7 @@ QUICK: Parameters = MappingProxyType(
 INTERVAL_SECONDS = 0.25
 SHOWN_ORDERS = 16
 SHOWN_ITEMS = 2
+SHOWN_DETAILS = 8
 
 COUNTERS: Mapping[str, Callable[[RunProgress], int]] = MappingProxyType(
     {
@@ -170,6 +171,15 @@ def show_orders(stage: DemoStage, orders: Sequence[RecoveredOrder]) -> None:
     if len(orders) > len(shown):
         stage.screen.say(f"… and {len(orders) - len(shown)} more", style="dim")
     stage.screen.good(f"{len(orders)} orders recovered: {recovered_money(orders)}")
+
+
+def show_details(stage: DemoStage, orders: Sequence[RecoveredOrder]) -> None:
+    """Show what some orders say besides their items, if any do."""
+    detailed = [order for order in orders if order.details]
+    if detailed:
+        shown = [[order.number, " · ".join(order.details)] for order in detailed[:SHOWN_DETAILS]]
+        stage.screen.say("What the person who ships needs is in the order, too:")
+        stage.screen.table(["order", "details"], shown)
 
 
 def some_of_each_currency(orders: Sequence[RecoveredOrder]) -> list[RecoveredOrder]:

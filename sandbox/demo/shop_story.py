@@ -14,6 +14,7 @@ from sandbox.demo.scenes import (
     set_stage,
     show_counters,
     show_dead,
+    show_details,
     show_orders,
     show_summary,
     verdict,
@@ -106,7 +107,9 @@ def _look_at(stage: DemoStage, run_id: str, progress: RunProgress) -> None:
     with screen.step("What the run did"):
         show_summary(stage, progress, run_id)
     with screen.step("The orders it recovered, marked source = nightly_sync"):
-        show_orders(stage, stage.orders(run_id))
+        orders = stage.orders(run_id)
+        show_orders(stage, orders)
+        show_details(stage, orders)
     with screen.step("What it could not do: the dead-letter queue"):
         show_dead(stage, stage.dead())
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import Any
 
-from testkit.doubles.errors import UnsupportedRequest, validation_error
+from testkit.doubles.errors import validation_error
 from testkit.shapes import AttributeMap, AttributeValue
 
 ORDERED_TYPES = frozenset({"S", "N"})
 MAX_ITEM_BYTES = 400 * 1024
-_UNSUPPORTED_TYPES = frozenset({"B", "SS", "NS", "BS"})
 _MAX_NESTING = 32
 _MAX_DIGITS = 38
 _MAX_NAME_BYTES = 65_535  # of a nested attribute
@@ -21,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _EXACT = Context(prec=400)
 
 
-def normalize(value: Mapping[str, Any], depth: int = 0) -> AttributeValue:
+def normalize(value: Mapping[str, Any], depth: int = 0) -> AttributeValue:  # noqa: C901, PLR0911 - one case per type
     """Return a deep copy as the service would return it, with numbers in their canonical form."""
     if len(value) != 1:
         raise validation_error("Supplied AttributeValue must contain exactly one of the supported datatypes")
@@ -43,8 +42,10 @@ def normalize(value: Mapping[str, Any], depth: int = 0) -> AttributeValue:
             return {
                 "M": {_checked_name(name): normalize(inner, depth + 1) for name, inner in content.items()}
             }
-        case _ if kind in _UNSUPPORTED_TYPES:
-            raise UnsupportedRequest(f"an attribute of type {kind}")
+        case "B" | "SS" | "BS":
+            return {kind: content}
+        case "NS":
+            return {"NS": [canonical_number(number) for number in content]}
         case _:
             raise validation_error(f"Unknown attribute type: {kind}")
 

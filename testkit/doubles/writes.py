@@ -1,4 +1,4 @@
-"""Writes of one item, alone or in a transaction: Put, Update and Delete, bound from boto3's requests."""
+"""Writes of one item, alone or in a transaction, bound from boto3's requests; a check leaves its item."""
 
 # ruff: noqa: N803 - the arguments have boto3's names
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from testkit.doubles.conditions import Placeholders, Predicate
-from testkit.doubles.errors import ServiceRefusal, UnsupportedRequest, validation_error
+from testkit.doubles.errors import ServiceRefusal, validation_error
 from testkit.doubles.tables import ItemKey, MemoryTable, exact_key, key_of_item
 from testkit.doubles.updates import bind_update
 from testkit.doubles.values import check_item_size, copy_item, normalize_item
@@ -63,9 +63,8 @@ class WriteBinder:
             "Put": self.put,
             "Update": self.update,
             "Delete": self.delete,
+            "ConditionCheck": self.check,
         }
-        if kind not in binders:
-            raise UnsupportedRequest(f"{kind} in a transaction")
         return binders[kind](**request)
 
     def put(
@@ -102,6 +101,28 @@ class WriteBinder:
         key = exact_key(normalize_item(Key))
         return Write(
             self._find_table(TableName), key, condition, ReturnValuesOnConditionCheckFailure, lambda _: None
+        )
+
+    def check(
+        self,
+        *,
+        TableName: str,
+        Key: RequestItem,
+        ConditionExpression: str,
+        ExpressionAttributeNames: NamePlaceholders = None,
+        ExpressionAttributeValues: RequestItem | None = None,
+        ReturnValuesOnConditionCheckFailure: OnFailure = "NONE",
+    ) -> Write:
+        placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
+        condition = placeholders.condition("ConditionExpression", ConditionExpression)
+        placeholders.finish()
+        key = exact_key(normalize_item(Key))
+        return Write(
+            self._find_table(TableName),
+            key,
+            condition,
+            ReturnValuesOnConditionCheckFailure,
+            lambda before: before,
         )
 
     def update(

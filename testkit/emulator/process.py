@@ -218,6 +218,8 @@ def clean_environment(files: Path, port: int) -> dict[str, str]:
     """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
+        # Its MQTT broker would listen on all addresses.
+        "IOT_MTLS_ENABLED": "0",
         "HOME": str(files),
         "TMPDIR": str(files),
         "LANG": "C.UTF-8",

@@ -20,6 +20,7 @@ from testkit.fake_stripe.objects import (
     session_object,
 )
 from testkit.fake_stripe.params import CREATED, PAGING, Params
+from testkit.fake_stripe.payments import invoice_payment_object
 from testkit.fake_stripe.specs import SessionSpec, Status
 from testkit.fake_stripe.store import CreatedRange, EventSpec, Store, StorePage, UnknownCursorError
 from testkit.shapes import JsonObject
@@ -27,9 +28,15 @@ from testkit.shapes import JsonObject
 SESSIONS_URL = "/v1/checkout/sessions"
 EVENTS_URL = "/v1/events"
 DISPUTES_URL = "/v1/disputes"
+INVOICE_PAYMENTS_URL = "/v1/invoice_payments"
 MAX_EVENT_TYPES = 20
 
-_LISTS = {SESSIONS_URL: Endpoint.LIST, EVENTS_URL: Endpoint.EVENTS, DISPUTES_URL: Endpoint.DISPUTES}
+_LISTS = {
+    SESSIONS_URL: Endpoint.LIST,
+    EVENTS_URL: Endpoint.EVENTS,
+    DISPUTES_URL: Endpoint.DISPUTES,
+    INVOICE_PAYMENTS_URL: Endpoint.INVOICE_PAYMENTS,
+}
 _ONE_SESSION = re.compile(rf"^{SESSIONS_URL}/(?P<session>[^/]+)$")
 _LINE_ITEMS = re.compile(rf"^{SESSIONS_URL}/(?P<session>[^/]+)/line_items$")
 
@@ -69,6 +76,8 @@ def answer(store: Store, request: StripeRequest) -> JsonObject:
             return list_events(store, request.query)
         case Endpoint.DISPUTES:
             return list_disputes(store, request.query)
+        case Endpoint.INVOICE_PAYMENTS:
+            return list_invoice_payments(store, request.query)
         case Endpoint.RETRIEVE:
             return retrieve_session(store, request)
         case Endpoint.LINE_ITEMS:
@@ -120,6 +129,21 @@ def list_disputes(store: Store, query: str) -> JsonObject:
         if (spec := store.session(dispute.session_id))
     ]
     return list_object(built, DISPUTES_URL, has_more=page.has_more)
+
+
+def list_invoice_payments(store: Store, query: str) -> JsonObject:
+    """Return the payments of one invoice: a free one has none, every other has one."""
+    params = Params(query, PAGING | {"invoice"})
+    expand = parse_expansion(params.texts("expand"), "invoice_payments").get("data", NOTHING)
+    params.limit()
+    invoice = params.text("invoice")
+    if invoice is None:
+        raise errors.invalid("The fake lists the payments of one invoice only.", "invoice")
+    spec = store.session_of_invoice(invoice)
+    if spec is None:
+        raise errors.no_such_cursor("invoice", invoice, "invoice")
+    payments = [invoice_payment_object(spec, expand)] if spec.intent_id else []
+    return list_object(payments, INVOICE_PAYMENTS_URL, has_more=False)
 
 
 def retrieve_session(store: Store, request: StripeRequest) -> JsonObject:

@@ -69,7 +69,7 @@ def dispute_object(spec: SessionSpec, created: int) -> JsonObject:
     return {
         **_DISPUTE,
         "id": spec.dispute_id,
-        "amount": spec.amount_total or 0,
+        "amount": spec.captured if spec.dispute_amount is None else spec.dispute_amount,
         "charge": spec.charge,
         "created": created,
         "currency": spec.line_currency,
@@ -82,6 +82,6 @@ def dispute_object(spec: SessionSpec, created: int) -> JsonObject:
             "submission_method": "not_submitted",
         },
         "is_charge_refundable": status not in _DECIDED,
-        "payment_intent": spec.payment_intent,
+        "payment_intent": spec.intent_id,
         "status": status,
     }

@@ -12,17 +12,31 @@ type Expansion = Mapping[str, "Expansion"]
 NOTHING: Final[Expansion] = {}
 
 # The fields that can be expanded in each kind of object, and the kind of their value; only those that the
-# product expands. A line item contains its price anyway, so that it is only a step to its product. `data`
-# counts as a level.
+# product expands. A line item contains its price anyway, so that it is only a step to its product. A
+# session's discounts, shipping cost and totals are such steps too. `data` counts as a level.
 _FOLLOWED: Final[Mapping[str, Mapping[str, str]]] = {
     "sessions": {},
     "items": {"data": "item"},
     "events": {},
     "disputes": {},
-    "checkout.session": {"line_items": "items", "payment_intent": "payment_intent"},
+    "checkout.session": {
+        "discounts": "session_discount",
+        "line_items": "items",
+        "payment_intent": "payment_intent",
+        "shipping_cost": "shipping_cost",
+        "total_details": "total_details",
+    },
+    "session_discount": {"coupon": "coupon", "promotion_code": "promotion_code"},
+    "shipping_cost": {"shipping_rate": "shipping_rate"},
+    "total_details": {"breakdown": "breakdown"},
     "item": {"price": "price"},
     "price": {"product": "product"},
-    "payment_intent": {"latest_charge": "charge"},
+    "payment_intent": {"latest_charge": "charge", "review": "review"},
+    "charge": {"balance_transaction": "balance_transaction"},
+    "invoice_payments": {"data": "invoice_payment"},
+    # An invoice payment contains what it was paid with anyway, so that it is only a step.
+    "invoice_payment": {"payment": "payment"},
+    "payment": {"payment_intent": "payment_intent", "charge": "charge"},
 }
 
 

@@ -18,6 +18,7 @@ class Endpoint(StrEnum):
     LINE_ITEMS = "line_items"
     EVENTS = "events"
     DISPUTES = "disputes"
+    INVOICE_PAYMENTS = "invoice_payments"
     UNKNOWN = "unknown"
 
 
@@ -62,8 +63,9 @@ class StripeFault:
 
 
 def _leads_through(part: str, path: str) -> bool:
-    # The paths of a list begin with `data`.
-    return f"{path.removeprefix('data.')}.".startswith(f"{part}.")
+    # The paths of a list begin with `data`; a subscription's payment is a part of an invoice payment.
+    inner = path.removeprefix("data.").removeprefix("payment.")
+    return f"{inner}.".startswith(f"{part}.")
 
 
 def fault_to_json(fault: StripeFault) -> dict[str, Any]:

@@ -9,8 +9,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from testkit.fake_stripe.expansion import NOTHING, Expansion
+from testkit.fake_stripe.overrides import merge
 from testkit.fake_stripe.payments import payment_intent_object, presentment_details
-from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec, stable_id
+from testkit.fake_stripe.promotions import session_discounts
+from testkit.fake_stripe.session_details import (
+    collected_information,
+    currency_conversion,
+    custom_field,
+    customer_details,
+    shipping_cost,
+    shipping_details,
+    shipping_options,
+    total_details,
+)
+from testkit.fake_stripe.specs import LineSpec, SessionSpec, stable_id
 from testkit.fake_stripe.store import ASYNC_PAID, EventSpec
 from testkit.shapes import JsonObject
 
@@ -23,15 +35,6 @@ EMBEDDED_LINES: Final = 10
 _SESSION_LIFETIME_SECONDS: Final = 24 * 3600
 # Prices and products exist before any session sells them.
 _CATALOGUE_CREATED: Final = 1_577_836_800
-
-_NO_ADDRESS: Final[JsonObject] = {
-    "city": None,
-    "country": None,
-    "line1": None,
-    "line2": None,
-    "postal_code": None,
-    "state": None,
-}
 
 # The fields that are the same for every session. They are shared between responses and never changed.
 _SESSION: Final[JsonObject] = {
@@ -50,12 +53,9 @@ _SESSION: Final[JsonObject] = {
         "logo": None,
     },
     "cancel_url": "https://shop.example.com/cancel",
-    "client_reference_id": None,
     "client_secret": None,
     "consent": None,
     "consent_collection": None,
-    "currency_conversion": None,
-    "custom_fields": [],
     "custom_text": {
         "after_submit": None,
         "shipping_address": None,
@@ -64,7 +64,6 @@ _SESSION: Final[JsonObject] = {
     },
     "customer_account": None,
     "customer_email": None,
-    "discounts": [],
     "excluded_payment_method_types": [],
     "integration_identifier": None,
     "invoice_creation": None,
@@ -78,7 +77,6 @@ _SESSION: Final[JsonObject] = {
     "object": "checkout.session",
     "optional_items": [],
     "origin_context": None,
-    "payment_link": None,
     "payment_method_collection": "if_required",
     "payment_method_configuration_details": {"id": "pmc_1FakeStripeSandbox", "parent": None},
     "payment_method_options": {"card": {"request_three_d_secure": "automatic"}},
@@ -86,7 +84,6 @@ _SESSION: Final[JsonObject] = {
     "allowed_payment_method_types": None,
     "permissions": None,
     "phone_number_collection": {"enabled": True},
-    "recovered_from": None,
     "redirect_on_completion": "always",
     "return_url": "https://shop.example.com/return",
     "saved_payment_method_options": {
@@ -95,7 +92,6 @@ _SESSION: Final[JsonObject] = {
         "payment_method_save": None,
     },
     "shipping_address_collection": None,
-    "shipping_options": [],
     "submit_type": None,
     "success_url": "https://shop.example.com/success",
     "tax_id_collection": {"enabled": False, "required": "never"},
@@ -110,9 +106,6 @@ _PRICE: Final[JsonObject] = {
     "currency_options": {},
     "custom_unit_amount": None,
     "livemode": False,
-    "lookup_key": None,
-    "metadata": {},
-    "nickname": None,
     "object": "price",
     "tax_behavior": "unspecified",
     "tiers": [],
@@ -156,39 +149,50 @@ def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject
         "id": spec.id,
         "amount_subtotal": spec.amount_subtotal,
         "amount_total": spec.amount_total,
-        "collected_information": _collected_information(spec),
+        "client_reference_id": spec.details.client_reference_id,
+        "collected_information": collected_information(spec),
         "created": spec.created,
         "currency": spec.currency,
+        "currency_conversion": currency_conversion(spec),
+        "custom_fields": [custom_field(asked) for asked in spec.details.custom_fields],
         "customer": spec.customer,
         "customer_creation": "if_required" if spec.mode == "payment" else None,
-        "customer_details": _customer_details(spec),
+        "customer_details": customer_details(spec),
+        "discounts": session_discounts(spec, expand.get("discounts", NOTHING)),
         "expires_at": spec.created + _SESSION_LIFETIME_SECONDS,
         "metadata": dict(spec.metadata),
         "mode": spec.mode,
+        "payment_link": spec.details.payment_link,
         "payment_status": spec.payment_status,
-        "presentment_details": presentment_details(spec),
-        "shipping_cost": _shipping_cost(spec),
+        **presentment_details(spec),
+        "recovered_from": spec.details.recovered_from,
+        "shipping_cost": shipping_cost(spec, expand.get("shipping_cost", NOTHING)),
+        "shipping_options": shipping_options(spec),
         "status": spec.status,
-        "total_details": _total_details(spec),
+        "total_details": total_details(spec, expand.get("total_details", NOTHING)),
         "url": f"https://checkout.stripe.com/c/pay/{spec.id}" if spec.status == "open" else None,
         **_payment_references(spec, expand),
     }
     if spec.shipping is not None and spec.shipping.place == "shipping_details":
-        built["shipping_details"] = _shipping_details(spec.shipping)
+        built["shipping_details"] = shipping_details(spec.shipping)
     if "line_items" in expand:
         within = expand["line_items"].get("data", NOTHING)
         shown = item_objects(spec, range(min(len(spec.lines), EMBEDDED_LINES)), within)
         built["line_items"] = list_object(
             shown, line_items_url(spec.id), has_more=len(spec.lines) > EMBEDDED_LINES
         )
-    return built
+    return merge(built, spec.objects.get("session"))
 
 
 def item_objects(
     spec: SessionSpec, positions: Sequence[int], expand: Expansion = NOTHING
 ) -> list[JsonObject]:
     """Return the `item` objects (line items) at these positions of a session."""
-    return [_item_object(spec, position, expand.get("price", NOTHING)) for position in positions]
+    given = dict(enumerate(spec.objects.get("line_items", ())))
+    return [
+        merge(_item_object(spec, position, expand.get("price", NOTHING)), given.get(position))
+        for position in positions
+    ]
 
 
 def event_object(event: EventSpec, spec: SessionSpec) -> JsonObject:
@@ -226,72 +230,10 @@ def _payment_references(spec: SessionSpec, expand: Expansion) -> JsonObject:
         payment_intent = payment_intent_object(spec, expand["payment_intent"])
     subscribed = spec.mode == "subscription" and spec.status == "complete"
     return {
-        "invoice": stable_id("in", spec.id) if subscribed else None,
+        "invoice": spec.invoice,
         "payment_intent": payment_intent,
         "setup_intent": stable_id("seti", spec.id) if spec.mode == "setup" else None,
         "subscription": stable_id("sub", spec.id) if subscribed else None,
-    }
-
-
-def _customer_details(spec: SessionSpec) -> JsonObject | None:
-    if not spec.has_customer_details:
-        return None
-    return {
-        "address": _NO_ADDRESS,
-        "business_name": None,
-        "email": spec.email,
-        "individual_name": None,
-        "name": spec.name,
-        "phone": spec.phone,
-        "tax_exempt": "none",
-        "tax_ids": [],
-    }
-
-
-def _collected_information(spec: SessionSpec) -> JsonObject | None:
-    if spec.shipping is None or spec.shipping.place != "collected_information":
-        return None
-    return {
-        "business_name": None,
-        "individual_name": None,
-        "shipping_details": _shipping_details(spec.shipping),
-    }
-
-
-def _shipping_details(shipping: ShippingSpec) -> JsonObject:
-    return {
-        "address": {
-            "city": shipping.city,
-            "country": shipping.country,
-            "line1": shipping.line1,
-            "line2": shipping.line2,
-            "postal_code": shipping.postal_code,
-            "state": shipping.state,
-        },
-        "name": shipping.name,
-    }
-
-
-def _shipping_cost(spec: SessionSpec) -> JsonObject | None:
-    if not spec.shipping_amount:
-        return None
-    return {
-        "amount_subtotal": spec.shipping_amount,
-        "amount_tax": 0,
-        "amount_total": spec.shipping_amount,
-        "shipping_rate": None,
-        "taxes": [],
-    }
-
-
-def _total_details(spec: SessionSpec) -> JsonObject | None:
-    if spec.currency is None:
-        return None
-    return {
-        "amount_discount": sum(line.discount for line in spec.lines),
-        "amount_shipping": spec.shipping_amount,
-        "amount_tax": 0,
-        "breakdown": {"discounts": [], "taxes": []},
     }
 
 
@@ -302,12 +244,12 @@ def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> J
         "adjustable_quantity": None,
         "amount_discount": line.discount,
         "amount_subtotal": line.amount_subtotal,
-        "amount_tax": 0,
+        "amount_tax": line.tax,
         "amount_total": line.amount_total,
         "currency": spec.line_currency,
         "description": line.description,
         "discounts": [],
-        "metadata": {},
+        "metadata": dict(line.metadata),
         "object": "item",
         "price": _price_object(spec, line, expand_price) if line.has_price else None,
         "quantity": line.quantity,
@@ -317,15 +259,20 @@ def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> J
 
 def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> JsonObject:
     recurring = spec.mode == "subscription"
+    price = line.price
+    unit_amount = line.unit_amount if price.unit_amount is None else price.unit_amount
     return {
         **_PRICE,
         "id": line.price_id(spec.line_currency),
-        "currency": spec.line_currency,
+        "currency": price.currency or spec.line_currency,
+        "lookup_key": price.lookup_key,
+        "metadata": dict(price.metadata),
+        "nickname": price.nickname,
         "product": _product_object(line) if "product" in expand else line.product_id,
         "recurring": _MONTHLY if recurring else None,
         "type": "recurring" if recurring else "one_time",
-        "unit_amount": line.unit_amount,
-        "unit_amount_decimal": str(line.unit_amount),
+        "unit_amount": None if price.decimal else unit_amount,
+        "unit_amount_decimal": price.decimal or str(unit_amount),
     }
 
 

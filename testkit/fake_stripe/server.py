@@ -26,10 +26,13 @@ _PERMISSIONS: Final[Mapping[Endpoint, str]] = {
     Endpoint.LINE_ITEMS: "rak_checkout_session_read",
     Endpoint.EVENTS: "rak_event_read",
     Endpoint.DISPUTES: "rak_dispute_read",
+    Endpoint.INVOICE_PAYMENTS: "rak_invoice_read",
 }
 _EXPANDED_PERMISSIONS: Final[Mapping[str, str]] = {
     "payment_intent": "rak_payment_intent_read",
     "payment_intent.latest_charge": "rak_charge_read",
+    "payment_intent.latest_charge.balance_transaction": "rak_balance_transaction_read",
+    "payment_intent.review": "rak_review_read",
 }
 
 

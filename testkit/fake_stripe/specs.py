@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
+
+from testkit.fake_stripe.details import NO_DETAILS, DetailSpec, PriceSpec, details_from_json
 
 Mode = Literal["payment", "setup", "subscription"]
 Status = Literal["open", "complete", "expired"]
@@ -24,6 +27,28 @@ DisputeStatus = Literal[
     "won",
 ]
 
+IntentStatus = Literal[
+    "canceled",
+    "processing",
+    "requires_action",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_payment_method",
+    "succeeded",
+]
+# `open`, or why it was closed.
+ReviewStatus = Literal[
+    "open",
+    "acknowledged",
+    "approved",
+    "canceled",
+    "disputed",
+    "payment_never_settled",
+    "redacted",
+    "refunded",
+    "refunded_as_fraud",
+]
+
 DEFAULT_CURRENCY = "usd"
 
 
@@ -35,23 +60,28 @@ def stable_id(prefix: str, *parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LineSpec:
-    """One line of a session. Amounts are in the currency's smallest unit."""
+    """One line of a session. Amounts are in the currency's smallest unit; `tax` is added to them."""
 
     description: str | None = "Poster"
     quantity: int = 1
     unit_amount: int = 1500
     discount: int = 0
+    tax: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    price: PriceSpec = field(default_factory=PriceSpec)
     product_metadata: Mapping[str, str] = field(default_factory=dict)
     product: ProductState = "active"
     has_price: bool = True
 
     @property
     def amount_subtotal(self) -> int:
+        if self.price.decimal is not None:
+            return round(Decimal(self.price.decimal) * self.quantity)
         return self.unit_amount * self.quantity
 
     @property
     def amount_total(self) -> int:
-        return self.amount_subtotal - self.discount
+        return self.amount_subtotal - self.discount + self.tax
 
     @property
     def product_id(self) -> str:
@@ -83,7 +113,12 @@ class SessionSpec:
     makes `customer_details` null. `completed_at` and `async_paid_at` are the times of the session's events; a
     session with a delayed payment method was unpaid when it completed. `event_made=False` is an event that
     Stripe never created, `event_delivered=False` one that the shop's webhook has not acknowledged.
-    `dispute_status` is the status of the dispute of its charge, None without one.
+    `dispute_status` is the status of the dispute of its charge, None without one; it is about
+    `dispute_amount`, by default all of the charge. `intent_status` is by default what follows from
+    `payment_status`. `amount_captured` is by default all of a succeeded payment, and `capture_before` is when
+    a hold lapses. `objects` replaces parts of the served `session`, `payment_intent`, `charge` or
+    `line_items`, for what Stripe may say without a field here: objects are merged, unless they have a true
+    `__replace__`.
     """
 
     id: str
@@ -107,6 +142,14 @@ class SessionSpec:
     event_delivered: bool = True
     amount_refunded: int = 0
     dispute_status: DisputeStatus | None = None
+    dispute_amount: int | None = None
+    intent_status: IntentStatus | None = None
+    amount_captured: int | None = None
+    capture_before: int | None = None
+    review: ReviewStatus | None = None
+    is_fraud_reported: bool = False
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    details: DetailSpec = NO_DETAILS
 
     @property
     def line_currency(self) -> str:
@@ -121,19 +164,45 @@ class SessionSpec:
     def amount_total(self) -> int | None:
         if self.currency is None:
             return None
-        return sum(line.amount_total for line in self.lines) + self.shipping_amount
+        shipping = self.shipping_amount + self.details.shipping_tax
+        return sum(line.amount_total for line in self.lines) + shipping
 
     @property
     def payment_intent(self) -> str | None:
-        """The id, None for a setup, a subscription or a free session."""
-        charged = self.mode == "payment" and self.payment_status != "no_payment_required"
-        return stable_id("pi", self.id) if charged else None
+        """The session's own payment intent, None for a setup, a subscription or a free session."""
+        return self.intent_id if self.mode == "payment" else None
+
+    @property
+    def intent_id(self) -> str | None:
+        """The payment intent of the session, or of the first invoice of its subscription."""
+        is_charged = self.mode != "setup" and self.payment_status != "no_payment_required"
+        is_made = self.mode == "payment" or self.status == "complete"
+        return stable_id("pi", self.id) if is_charged and is_made else None
+
+    @property
+    def intent_state(self) -> IntentStatus:
+        if self.intent_status is not None:
+            return self.intent_status
+        return "succeeded" if self.payment_status == "paid" else "processing"
+
+    @property
+    def invoice(self) -> str | None:
+        """The first invoice of the subscription."""
+        is_subscribed = self.mode == "subscription" and self.status == "complete"
+        return stable_id("in", self.id) if is_subscribed else None
 
     @property
     def charge(self) -> str | None:
-        """The id of the charge, None before it is paid."""
-        paid = self.payment_intent is not None and self.payment_status == "paid"
-        return stable_id("ch", self.id) if paid else None
+        """The id of the latest charge, None before one is made."""
+        is_made = self.payment_status == "paid" or self.intent_status not in (None, "processing")
+        return stable_id("ch", self.id) if self.intent_id is not None and is_made else None
+
+    @property
+    def captured(self) -> int:
+        """How much of the charge was captured."""
+        if self.amount_captured is not None:
+            return self.amount_captured
+        return (self.amount_total or 0) if self.intent_state == "succeeded" else 0
 
     @property
     def disputed(self) -> bool:
@@ -172,15 +241,22 @@ def spec_from_json(body: Mapping[str, Any]) -> SessionSpec:
     fields = dict(body)
     try:
         if "lines" in fields:
-            fields["lines"] = tuple(LineSpec(**line) for line in fields["lines"])
+            fields["lines"] = tuple(map(_line_from_json, fields["lines"]))
         if fields.get("shipping") is not None:
             fields["shipping"] = ShippingSpec(**fields["shipping"])
+        if "details" in fields:
+            fields["details"] = details_from_json(fields["details"])
         return SessionSpec(**fields)
     except TypeError as exc:
         raise ValueError(f"not a session: {exc}") from exc
 
 
-def _compact(record: SessionSpec | LineSpec | ShippingSpec) -> dict[str, Any]:
+def _line_from_json(body: Mapping[str, Any]) -> LineSpec:
+    price = {"price": PriceSpec(**body["price"])} if "price" in body else {}
+    return LineSpec(**{**body, **price})
+
+
+def _compact(record: Any) -> dict[str, Any]:
     return {
         item.name: _plain(value)
         for item in dataclasses.fields(record)
@@ -195,7 +271,7 @@ def _default(item: dataclasses.Field[Any]) -> object:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, LineSpec | ShippingSpec):
+    if dataclasses.is_dataclass(value):
         return _compact(value)
     if isinstance(value, tuple):
         return [_plain(part) for part in value]

@@ -135,6 +135,7 @@ class Store:
         self._sessions = TimeIndex[SessionSpec](lambda spec: (spec.created, spec.id))
         self._events = TimeIndex[EventSpec](lambda event: (event.created, event.id))
         self._disputes = TimeIndex[DisputeSpec](lambda dispute: (dispute.created, dispute.id))
+        self._invoices: dict[str, str] = {}
 
     def add(self, *specs: SessionSpec) -> None:
         """Add sessions with their events, or replace those with the same id, such as when they are paid."""
@@ -149,6 +150,7 @@ class Store:
             self._sessions.put_all(added)
             self._events.put_all(event for spec in added for event in make_events(spec))
             self._disputes.put_all(dispute for spec in added for dispute in make_disputes(spec))
+            self._invoices |= {spec.invoice: spec.id for spec in added if spec.invoice}
 
     def remove(self, session_id: str) -> None:
         with self._lock:
@@ -162,10 +164,16 @@ class Store:
             self._sessions.clear()
             self._events.clear()
             self._disputes.clear()
+            self._invoices.clear()
 
     def session(self, session_id: str) -> SessionSpec | None:
         with self._lock:
             return self._sessions.get(session_id)
+
+    def session_of_invoice(self, invoice: str) -> SessionSpec | None:
+        """Return the session whose subscription began with an invoice."""
+        with self._lock:
+            return self._sessions.get(self._invoices.get(invoice, ""))
 
     def sessions(
         self, limit: int, created: CreatedRange, after: str | None, wanted: Callable[[SessionSpec], bool]

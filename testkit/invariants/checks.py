@@ -118,7 +118,12 @@ def find_unfinished_runs(records: TableRecords) -> Iterator[Violation]:
 
 
 def compare_state(records: TableRecords) -> Iterator[Violation]:
-    """Compare the sync state with the record of the run that holds it."""
+    """Compare the sync state with the record of the run that holds it.
+
+    A state without a run id was put by another program, which erased what the sync kept in it.
+    """
+    if records.state and not records.last_run_id:
+        return
     run = records.runs.get(records.last_run_id)
     if run is None:
         yield Violation("sync state", "no record of its run" if records.state else "is missing")

@@ -17,6 +17,7 @@ type RecordKey = tuple[str, str]  # PK, SK
 # The counters of a run's record; the state has them as `lastSync<Name>`.
 COUNTERS: Final = ("enqueued", "processed", "created", "skipped", "errors")
 _STATE: Final = "STRIPE_ORDER_SYNC"
+_WATERMARK = "STRIPE_SYNC_WATERMARK"
 _RUN: Final = "STRIPE_ORDER_SYNC#"
 _PENDING: Final = "PENDING#"
 _OUTCOMES: Final = "SYNC_RUN#"
@@ -37,6 +38,7 @@ class TableRecords:
         self.runs: dict[str, Record] = {}
         self.pending: set[str] = set()
         self.state: Record = {}
+        self.watermark: Record = {}
         for item in items:
             self.put(item)
 
@@ -62,6 +64,8 @@ class TableRecords:
             self.runs[sk.removeprefix(_RUN)] = to_plain(item)
         elif pk == "SYSTEM" and sk == _STATE:
             self.state = to_plain(item)
+        elif pk == "SYSTEM" and sk == _WATERMARK:
+            self.watermark = to_plain(item)
         elif pk == "SYSTEM" and sk.startswith(_PENDING):
             self.pending.add(sk.removeprefix(_PENDING))
 
@@ -79,6 +83,7 @@ class TableRecords:
             self.runs.pop(sk.removeprefix(_RUN), None)
             self.pending.discard(sk.removeprefix(_PENDING))
             self.state = {} if sk == _STATE else self.state
+            self.watermark = {} if sk == _WATERMARK else self.watermark
 
     def get(self, pk: str, sk: str) -> Record | None:
         item = self.items.get((pk, sk))

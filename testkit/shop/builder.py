@@ -9,6 +9,13 @@ import string
 from dataclasses import replace
 from typing import Any, Final
 
+from testkit.fake_stripe.details import (
+    BillingSpec,
+    CustomFieldSpec,
+    DetailSpec,
+    DiscountSpec,
+    PriceSpec,
+)
 from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec
 from testkit.shop.records import Record, build_event_record, build_recovered_order, build_webhook_order
 from testkit.shop.truth import Expected, Shop, ShopRecipe, Truth
@@ -43,7 +50,7 @@ def make_shop(sessions: int, seed: int, now: int) -> Shop:
             f"a shop needs at least {MINIMUM_SESSIONS} sessions to hold every case, not {sessions}"
         )
     builder = _ShopBuilder(ShopRecipe(sessions, seed, now))
-    for add_some in (_customers, _user_ids, _line_counts, _products, _payments, _deliveries, _dead):
+    for add_some in _AWKWARD:
         add_some(builder)
     builder.add_ordinary(sessions - builder.count)
     return builder.build()
@@ -197,6 +204,46 @@ def _products(shop: _ShopBuilder) -> None:
     shop.add_missing(metadata={"userId": "quoted", "quote_signature": "sig-2"})
 
 
+def _prices(shop: _ShopBuilder) -> None:
+    """Add what a shop notes at its prices, and what is bought in another currency or by the thousand."""
+    large = PriceSpec("Size L / blue", "shirt_l_blue", {"size": "L", "gift": "no"})
+    shirt = LineSpec("T-shirt", quantity=2, tax=570, metadata={"gift": "yes"}, price=large)
+    screws = LineSpec("Screw", quantity=1000, price=PriceSpec(decimal="0.25"))
+    cord = LineSpec("Cord, by the metre", quantity=3, price=PriceSpec(decimal="33.3"))
+    shop.add_missing(metadata={"userId": "chooses"}, lines=(shirt, screws, cord, LineSpec(None)))
+    in_dollars = PriceSpec(currency="usd", unit_amount=1500)
+    lines = (LineSpec("Poster", quantity=2, unit_amount=1400, price=in_dollars),)
+    converted = DetailSpec(presented=(3010, "usd"))
+    shop.add_missing(metadata={"userId": "abroad"}, currency="eur", lines=lines, details=converted)
+    old = DetailSpec(
+        source_currency="usd", discounts=(DiscountSpec("Autumn", "AUTUMN20"),), discount_place="breakdown"
+    )
+    lines = (LineSpec("Poster", unit_amount=1370, discount=274, price=in_dollars),)
+    shop.add_missing(metadata={"userId": "abroad_before"}, currency="gbp", lines=lines, details=old)
+
+
+def _checkout_pages(shop: _ShopBuilder) -> None:
+    """Add what customers fill in on the payment page."""
+    fields = (
+        CustomFieldSpec("engraving", "Engraving", "For Jane"),
+        CustomFieldSpec("age", "Age of the child", "7", "numeric"),
+        CustomFieldSpec("size", "Size", "l", "dropdown", {"m": "Medium", "l": "Large"}),
+        CustomFieldSpec("note", "Note for the carrier"),
+    )
+    details = DetailSpec(
+        custom_fields=fields,
+        discounts=(DiscountSpec("Autumn", "AUTUMN20"), DiscountSpec("Loyal customer")),
+        business_name="Example Ltd",
+        individual_name="Ada Example",
+        tax_ids=("DE123456789",),
+        client_reference_id="cart-7",
+        payment_link="plink_000000000000000000000001",
+        recovered_from="cs_test_expired",
+    )
+    ring = (LineSpec("Ring", unit_amount=6000, discount=1200, tax=912),)
+    shop.add_missing(metadata={"userId": "engraves"}, lines=ring, details=details)
+
+
 def _payments(shop: _ShopBuilder) -> None:
     free = (LineSpec("Sample", unit_amount=0),)
     free_of_charge: Record = {"payment_status": "no_payment_required", "currency": None}
@@ -209,8 +256,38 @@ def _payments(shop: _ShopBuilder) -> None:
     )
 
 
+def _payment_states(shop: _ShopBuilder) -> None:
+    """Add payments that are more than paid or unpaid."""
+    held: Record = {"payment_status": "unpaid", "intent_status": "requires_capture"}
+    recovered: tuple[Record, ...] = (
+        {"amount_captured": 1000},
+        {"amount_refunded": 500},
+        {"mode": "subscription", "amount_refunded": 500},
+        {"dispute_status": "needs_response"},
+        {"dispute_status": "won"},
+        {"review": "open"},
+        {"is_fraud_reported": True},
+    )
+    for fields in recovered:
+        shop.add_missing(metadata={"userId": "paid_in_part"}, **fields)
+    skipped: tuple[tuple[str, Record], ...] = (
+        ("awaiting_capture", held),
+        ("payment_failed", held | {"intent_status": "canceled"}),
+        ("payment_failed", {"payment_status": "unpaid", "intent_status": "requires_payment_method"}),
+        ("refunded", {"mode": "subscription", "amount_refunded": 1500}),
+        ("refunded", {"dispute_status": "lost"}),
+    )
+    for reason, fields in skipped:
+        shop.add_skipped(reason, metadata={"userId": "not_paid"}, **fields)
+
+
 def _deliveries(shop: _ShopBuilder) -> None:
-    shop.add_missing(metadata={"userId": "parcel_new"}, shipping=ShippingSpec(), shipping_amount=490)
+    express = DetailSpec(shipping_rate="Express", shipping_tax=93, billing=BillingSpec(line2="Unit 4"))
+    parcel: Record = {"shipping": ShippingSpec(), "shipping_amount": 490, "details": express}
+    shop.add_missing(metadata={"userId": "parcel_new"}, **parcel)
+    shop.add_missing(
+        metadata={"userId": "picks_up"}, details=DetailSpec(shipping_rate="Pick-up"), name="Ada Example"
+    )
     old = ShippingSpec(place="shipping_details", line2="Flat 2")
     shop.add_missing(metadata={"userId": "parcel_old"}, shipping=old)
     shop.add_missing(metadata={"userId": "no_parcel"}, shipping=None)
@@ -225,3 +302,17 @@ def _dead(shop: _ShopBuilder) -> None:
 def _catalogue_entry(product: str, color: str) -> dict[str, str]:
     code = product[:3].upper()
     return {"sku": f"{code}-{color}", "collection": "autumn", "variant_id": f"{code}1", "color": color}
+
+
+_AWKWARD: Final = (
+    _customers,
+    _user_ids,
+    _line_counts,
+    _products,
+    _prices,
+    _checkout_pages,
+    _payments,
+    _payment_states,
+    _deliveries,
+    _dead,
+)

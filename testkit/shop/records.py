@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from testkit.fake_stripe.specs import LineSpec, SessionSpec, ShippingSpec
+from testkit.shop.details import find_unit_price, item_details, order_details, payment_details
 
 type Record = dict[str, Any]
 
@@ -31,6 +32,13 @@ def user_id(spec: SessionSpec) -> str | None:
     return next((user for user in cleaned if user), None)
 
 
+def raw_user_id(spec: SessionSpec) -> str | None:
+    """Return the candidate that the user id was cleaned from."""
+    email = spec.email if spec.has_customer_details else None
+    candidates = (spec.metadata.get("userId"), spec.metadata.get("user_id"), email)
+    return next((raw for raw in candidates if re.search(r"[a-zA-Z0-9@.\-_]", raw or "")), None)
+
+
 def build_webhook_order(spec: SessionSpec, moment: int, **changes: Any) -> Record:
     """Return the order as the webhook writes it at `moment`: dated by that moment, without a `source`."""
     dated = {"SK": f"ORDER#{moment}#{spec.id}", "updatedAt": _iso(moment), "completedAt": _iso(moment)}
@@ -39,7 +47,13 @@ def build_webhook_order(spec: SessionSpec, moment: int, **changes: Any) -> Recor
 
 def build_recovered_order(spec: SessionSpec) -> Record:
     """Return the order that the sync must write, without the attributes that depend on time and run."""
-    return _order(spec) | {"SK": f"ORDER#{spec.created}#{spec.id}", "source": "nightly_sync"}
+    order = _order(spec) | {"SK": f"ORDER#{spec.created}#{spec.id}", "source": "nightly_sync"}
+    items = [item | item_details(line) for item, line in zip(order["items"], spec.lines, strict=True)]
+    raw = raw_user_id(spec)
+    details = (
+        order_details(spec) | payment_details(spec) | {"rawUserId": raw if raw != order["userId"] else None}
+    )
+    return _without_nones(order | details | {"items": items})
 
 
 def build_event_record(
@@ -100,9 +114,9 @@ def _order_item(line: LineSpec, currency: str) -> Record:
     known = line.product_metadata if line.has_price and line.product == "active" else {}
     return _without_nones(
         {
-            "name": line.description,
+            "name": line.description or ("Product" if line.has_price and line.product == "active" else None),
             "quantity": line.quantity,
-            "unitPrice": line.unit_amount if line.has_price else None,
+            "unitPrice": find_unit_price(line),
             "currency": currency,
             "amountTotal": line.amount_total,
             "amountSubtotal": line.amount_subtotal,

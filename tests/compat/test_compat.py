@@ -148,6 +148,8 @@ def test_unprocessed_messages_get_the_outcomes_of_their_version(make_world, samp
     store(world, [*webhooks, state, run])
     for name in SOLD.keys() - {"error"}:
         sell(world, name)
+    sell(world, "unpaid", metadata={"userId": "u5"}, payment_status="unpaid")
+    world.sells(SessionSpec("cs_test_expired", NOW - 25 * HOUR + 60, metadata={"userId": "u8"}))
     for body in sample["messages"]:
         if json.loads(body)["runId"] == RUN:
             world.sends(body)

@@ -241,7 +241,8 @@ def redriven_sandbox(kept_sandbox):
         (status, 1, "2 in the dead-letter queue"),
         (dead, 1, "would become order BC-"),
         (dead.replace("list --check", "redrive"), 0, "2 now have their order"),
-        (status, 0, "All is well."),
+        # The shop also has sessions that need a person, which no redrive settles.
+        (status, 1, "need a person"),
     ):
         done = subprocess.run(
             ["bash", "-uc", f"{variable}\n{command}"],

@@ -108,7 +108,7 @@ def test_consumer_without_changing_visibility_completes_the_run(open_shop_from):
 
 
 @only_in_prove
-@pytest.mark.parametrize("pattern", ["USER#", "SYNC_RUN#", "EVENT#"])
+@pytest.mark.parametrize("pattern", ["USER#", "SYNC_RUN#", "EVENT#", "SESSION#"])
 def test_consumer_may_write_only_the_partitions_of_its_policy(open_shop_from, pattern):
     shop = open_shop_from(PATH.read_text().replace(f'"{pattern}*"', '"OTHER#*"'))
     night = start_night(shop)

@@ -200,6 +200,7 @@ def test_recovered_order_has_every_attribute(story):
     (time,) = {order.pop(name) for name in ("updatedAt", "completedAt", "syncedAt")}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time)
     assert order.pop("createdAt").endswith("Z")
+    assert order.pop("paidAt").endswith("Z")
     assert order.pop("shippingAddress")["city"] == "Bonn"
     (line,) = order.pop("items")
     assert line == {
@@ -209,6 +210,7 @@ def test_recovered_order_has_every_attribute(story):
         "currency": "eur",
         "amountTotal": 4500,
         "amountSubtotal": 4600,
+        "amountDiscount": 100,
         "stripePriceId": spec.lines[0].price_id("eur"),
         "stripeProductId": spec.lines[0].product_id,
         "sku": "MUG",
@@ -225,6 +227,11 @@ def test_recovered_order_has_every_attribute(story):
         "status": "completed",
         "amount": 4999,
         "amountSubtotal": 4600,
+        "amountDiscount": 100,
+        "amountShipping": 499,
+        "shippingMethod": {"amount": 499},
+        "stripeMode": "payment",
+        "customerName": "Ada Lovelace",
         "currency": "eur",
         "itemCount": 1,
         "syncRunId": run_id,

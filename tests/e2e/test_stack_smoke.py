@@ -93,7 +93,10 @@ def test_function_has_its_size_role_log_and_the_default_settings(stack, name, ti
     assert all(variables.values())
     assert not {"STRIPE_SECRET", "STRIPE_API_BASE"} & variables.keys()
     assert load_settings(variables) == Settings(
-        table=stack.table, queue_url=stack.queue_url, stripe_secret_parameter=stack.secret_parameter
+        table=stack.table,
+        queue_url=stack.queue_url,
+        stripe_secret_parameter=stack.secret_parameter,
+        stack=stack.name,
     )
 
 

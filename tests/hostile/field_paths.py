@@ -13,12 +13,21 @@ from stripe.checkout import Session
 from testkit.stripe_types import properties
 
 # The objects that the product expands; all other references are ids.
-EXPANDED = (stripe.PaymentIntent, stripe.Charge, stripe.Price, stripe.Product, stripe.LineItem)
+EXPANDED = (
+    stripe.PaymentIntent,
+    stripe.Charge,
+    stripe.BalanceTransaction,
+    stripe.Price,
+    stripe.Product,
+    stripe.LineItem,
+    stripe.ShippingRate,
+    stripe.PromotionCode,
+)
 type FieldPath = tuple[str | int, ...]
 
 
 def list_session_paths() -> list[FieldPath]:
-    """Return all paths through line items, price, product, payment and charge."""
+    """Return all paths through the session and the objects that are expanded in it."""
     return list(_walk_object(Session, (), frozenset()))
 
 

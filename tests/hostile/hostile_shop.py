@@ -8,7 +8,17 @@ from urllib.parse import parse_qs, urlsplit
 from recon.timestamps import HOUR
 from testkit.builders import NOW
 from testkit.doubles.faults import Faulty
-from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec, ShippingSpec
+from testkit.fake_stripe import (
+    BillingSpec,
+    CustomFieldSpec,
+    DetailSpec,
+    DiscountSpec,
+    FakeStripe,
+    LineSpec,
+    PriceSpec,
+    SessionSpec,
+    ShippingSpec,
+)
 from testkit.shop import build_session
 from testkit.world import KEY
 from tests.crash.crash_shop import CrashShop
@@ -17,6 +27,25 @@ from tests.crash.stripe_transport import Stripe, StripeReply
 SESSIONS = "/v1/checkout/sessions"
 # No message, log line or outcome may contain any of these.
 BUYER = ("Ada Buyer", "buyer@example.com", "+4917012345678", "1 Hidden Lane", "Secretville")
+
+
+LARGE = PriceSpec("Size L", "mug_l", {"size": "L", "gift": "no"})
+DETAILS = DetailSpec(
+    shipping_rate="Express",
+    shipping_tax=95,
+    discounts=(DiscountSpec("Autumn", "AUTUMN20"), DiscountSpec("Loyal")),
+    custom_fields=(
+        CustomFieldSpec("engraving", "Engraving", "For Jane"),
+        CustomFieldSpec("size", "Size", "l", "dropdown", {"l": "Large"}),
+    ),
+    billing=BillingSpec(line1=BUYER[3], city=BUYER[4]),
+    business_name="Example Ltd",
+    tax_ids=("DE123456789",),
+    client_reference_id="cart-7",
+    payment_link="plink_1",
+    recovered_from="cs_test_expired",
+    presented=(4000, "cad"),
+)
 
 
 class ScriptedStripe(Stripe):
@@ -66,8 +95,9 @@ def rich_session(name: str, **changes: Any) -> SessionSpec:
     fields: dict[str, Any] = {
         "created": NOW - 3 * HOUR,
         "lines": (
-            LineSpec("A mug", quantity=2, product_metadata={"sku": "MUG", "color": "red"}),
-            LineSpec("A poster", discount=100),
+            LineSpec("A mug", quantity=2, product_metadata={"sku": "MUG", "color": "red"}, price=LARGE),
+            LineSpec("A poster", discount=100, tax=90, metadata={"gift": "yes"}),
+            LineSpec("A screw", quantity=1000, price=PriceSpec(decimal="0.25")),
         ),
         "metadata": {"userId": name, "quoteSignature": "sig", "campaign": "autumn"},
         "email": email,
@@ -76,13 +106,21 @@ def rich_session(name: str, **changes: Any) -> SessionSpec:
         "customer": "cus_1",
         "shipping": ShippingSpec(name=buyer, line1=line1, city=city),
         "shipping_amount": 500,
+        "details": DETAILS,
     }
     return build_session(name, NOW, **fields | changes)
 
 
 def fetch_session(account: FakeStripe, spec: SessionSpec) -> Any:
-    """Return the session as the product asks for it: with lines, products, payment and charge."""
-    expand = ("line_items", "line_items.data.price.product", "payment_intent.latest_charge")
+    """Return the session as the product asks for it, with all that is expanded."""
+    expand = (
+        "line_items",
+        "line_items.data.price.product",
+        "payment_intent.latest_charge.balance_transaction",
+        "shipping_cost.shipping_rate",
+        "discounts.promotion_code",
+        "total_details.breakdown",
+    )
     return list_session(account, spec, "&".join(f"expand[{n}]={path}" for n, path in enumerate(expand)))
 
 

@@ -38,7 +38,17 @@ def mutations(fetched):
 
 def _is_read(mutation):
     """Return whether the field is one of those that most of an order is made of."""
-    parts = ("line_items", "customer_details", "collected_information", "metadata")
+    parts = (
+        "collected_information",
+        "custom_fields",
+        "customer_details",
+        "discounts",
+        "line_items",
+        "metadata",
+        "presentment_details",
+        "shipping_cost",
+        "total_details",
+    )
     return len(mutation.path) == 1 or mutation.path[0] in parts
 
 

@@ -72,6 +72,7 @@ def _check_order(orders: list[Record], fetched: Any) -> list[str]:
         ("amount", order.get("amount"), fetched.get("amount_total")),
         ("amountSubtotal", order.get("amountSubtotal"), fetched.get("amount_subtotal")),
         ("currency", order.get("currency"), currency.lower() if isinstance(currency, str) else currency),
+        *_list_totals(order, fetched),
         ("itemCount", order["itemCount"], len(lines)),
         ("items", len(order["items"]), len(lines)),
         ("metadata", order.get("metadata") or {}, other_metadata),
@@ -79,10 +80,12 @@ def _check_order(orders: list[Record], fetched: Any) -> list[str]:
     for item, line in zip(order["items"], lines, strict=False):
         price = line.get("price") or {}
         pairs += [
-            ("name", item.get("name"), line.get("description")),
+            ("name", item.get("name"), line.get("description") or _product_name(price)),
             ("quantity", item.get("quantity"), line.get("quantity")),
             ("amountTotal", item.get("amountTotal"), line.get("amount_total")),
-            ("unitPrice", item.get("unitPrice"), price.get("unit_amount")),
+            ("amountTax", item.get("amountTax"), line.get("amount_tax") or None),
+            ("amountDiscount", item.get("amountDiscount"), line.get("amount_discount") or None),
+            ("unitPrice", item.get("unitPrice"), _unit_price(line)),
             ("stripePriceId", item.get("stripePriceId"), price.get("id")),
         ]
     return [
@@ -90,6 +93,38 @@ def _check_order(orders: list[Record], fetched: Any) -> list[str]:
         for name, ours, theirs in pairs
         if not _is_same(ours, theirs)
     ]
+
+
+def _list_totals(order: Record, fetched: Any) -> list[tuple[str, Any, Any]]:
+    totals = fetched.get("total_details") or {}
+    shown = fetched.get("presentment_details") or {}
+    presentment = order.get("presentment") or {}
+    known = shown.get("presentment_amount") if shown.get("presentment_currency") else None
+    return [
+        ("amountDiscount", order.get("amountDiscount"), totals.get("amount_discount") or None),
+        ("amountShipping", order.get("amountShipping"), totals.get("amount_shipping") or None),
+        ("amountTax", order.get("amountTax"), totals.get("amount_tax") or None),
+        *([("presentment", presentment.get("amount"), known or None)] if shown else []),
+    ]
+
+
+def _product_name(price: Any) -> Any:
+    """Return the name of a product, which an order has only if it is a text that can be stored."""
+    product = price.get("product")
+    name = product.get("name") if isinstance(product, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _unit_price(line: Any) -> Any:
+    """Return what one piece costs if that is a whole number. The quantity of a hostile line may be 0."""
+    subtotal, quantity = line.get("amount_subtotal"), line.get("quantity")
+    if subtotal is None or quantity is None:
+        return None
+    if quantity == 0:
+        price = line.get("price") or {}
+        same = str(price.get("currency")).lower() == str(line.get("currency")).lower()
+        return price.get("unit_amount") if subtotal == 0 and same else None
+    return None if subtotal % quantity else subtotal // quantity
 
 
 def _is_same(ours: Any, theirs: Any) -> bool:

@@ -235,6 +235,13 @@ def order_that_differs_from_stripe(nights):
     nights.play_night()
 
 
+@scenario("needs-action")
+def money_without_a_user(nights):
+    sell(nights)
+    nights.sells(SessionSpec("cs_test_nobody", NOW - 5 * HOUR, metadata={}, email=None))
+    nights.play_night()
+
+
 @scenario("consumer-errors", "session-errors", "dead-letters")
 def session_that_kills_its_consumer(nights):
     killer, *_ = sell(nights)

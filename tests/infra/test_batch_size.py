@@ -39,10 +39,8 @@ def make_missing_order(session_id, events):
     )
 
 
-@pytest.mark.parametrize("events", [0, 2])
-def test_batch_of_missing_orders_takes_few_transactions(events):
-    table = TransactionLog()
-    writer = OutcomeWriter(
+def create_writer(table):
+    return OutcomeWriter(
         table,
         "run",
         0,
@@ -50,10 +48,22 @@ def test_batch_of_missing_orders_takes_few_transactions(events):
         holds_state=True,
         look_again=lambda results: Recheck(results, {}),
     )
-    writer.write([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
-    needed = BATCH_SIZE * (3 + events)  # an outcome, an order, the end of a pending entry, and the events
+
+
+@pytest.mark.parametrize("events", [0, 2])
+def test_batch_of_missing_orders_takes_few_transactions(events):
+    table = TransactionLog()
+    create_writer(table).write([make_missing_order(f"cs_{n}", events) for n in range(BATCH_SIZE)])
+    # An outcome, an order, its guard, its check for a dismissal, the end of a pending entry, and the events.
+    needed = BATCH_SIZE * (5 + events)
     sizes = [len(transaction) for transaction in table.transactions]
     assert len(sizes) == -(-needed // (MAX_ACTIONS - RUN_AND_STATE))
     assert max(sizes) <= MAX_ACTIONS
     assert sum(sizes) == needed + RUN_AND_STATE * len(sizes)
-    assert events or len(sizes) == 1
+
+
+def test_batch_of_known_orders_takes_one_transaction():
+    table = TransactionLog()
+    known = [SessionResult(f"cs_{n}", Outcome.SKIPPED, 1, "m", ends_pending=True) for n in range(BATCH_SIZE)]
+    create_writer(table).write(known)
+    assert [len(transaction) for transaction in table.transactions] == [2 * BATCH_SIZE + RUN_AND_STATE]

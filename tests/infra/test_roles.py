@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from recon.domain.order import partition_key
-from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key, run_key
+from recon.dynamodb.keys import STATE_KEY, guard_key, marker_key, outcome_key, pending_key, run_key
 from testkit.roles import (
     CALLED_BY_AWS,
     WRITES,
@@ -123,7 +123,10 @@ def test_actions_that_aws_itself_performs_are_granted(role):
 
 @pytest.mark.parametrize(
     ("role", "keys"),
-    [("ProducerRole", {"SYSTEM"}), ("ConsumerRole", {"USER#*", "SYSTEM", "SYNC_RUN#*", "EVENT#*"})],
+    [
+        ("ProducerRole", {"SYSTEM"}),
+        ("ConsumerRole", {"USER#*", "SYSTEM", "SYNC_RUN#*", "EVENT#*", "SESSION#*"}),
+    ],
 )
 def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
     """ForAllValues alone also holds for a request without the key, but each of these actions has one."""
@@ -137,7 +140,15 @@ def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
 def test_granted_partitions_are_those_that_the_ledger_writes():
     patterns = write_patterns("ConsumerRole")
     user, run, pending = partition_key("user"), run_key("r")[0], pending_key("s")[0]
-    written = [user, STATE_KEY[0], run, pending, outcome_key("r", "s")[0], marker_key("e")[0]]
+    written = [
+        user,
+        STATE_KEY[0],
+        run,
+        pending,
+        outcome_key("r", "s")[0],
+        marker_key("e")[0],
+        guard_key("s")[0],
+    ]
     assert all(any(fnmatchcase(key, pattern) for pattern in patterns) for key in written)
     assert {pattern for key in written for pattern in patterns if fnmatchcase(key, pattern)} == patterns
 

@@ -46,6 +46,8 @@ CALL_WEIGHTS = {
         "transact_write_items": 5,
         "get_item": 1,
         "retrieve": 3,
+        "invoice_payments": 1,
+        "disputes": 1,
         "events": 1,
         "get_parameter": 1,
         "change_message_visibility_batch": 4,

@@ -41,6 +41,9 @@ class BaseShop:
         # The sessions that waited for their payment when the last night began.
         self.pending_before: frozenset[str] = frozenset()
         self._keys = 0
+        # Apart from the history's own random numbers, so that the other program changes no history.
+        self._other_program = random.Random(f"other program {seed}")
+        self._second_stack = random.Random(f"second stack {seed}")
         self.world.memory.observe = self.checks.observe
         self.world.memory_sqs.observe = self.sendings.record
 

@@ -2,9 +2,12 @@
 
 import random
 
+from recon.timestamps import DAY
 from tests.model.base_shop import BaseShop
 from tests.model.customers import Sale, SentEvent
 from tests.model.webhook import Handling
+
+WEEK = 7 * DAY
 
 
 class CustomerActions(BaseShop):
@@ -21,15 +24,29 @@ class CustomerActions(BaseShop):
 
     def _complete(self, sale: Sale) -> None:
         self.customers.complete(sale, self.now)
-        self._log("session completed", f"{sale.id}, {sale.spec.payment_status}")
+        self._log("session completed", f"{sale.id}, {sale.spec.payment_status}, {sale.payment}")
+        if sale.payment and sale.pays_after is None:
+            self._log("money returned" if sale.is_returned else "payment needs a person", sale.id)
 
     def settle_payment(self, rng: random.Random) -> bool:
         return self._act_on_one(rng, self.customers.list_due(self.now), self._settle)
 
     def _settle(self, sale: Sale) -> None:
         days = (self.now - (sale.spec.completion or self.now)) // (24 * 3600)
+        if sale.spec.intent_status == "requires_capture":
+            self._log("hold captured", sale.id)
         self.customers.settle(sale, self.now)
         self._log("payment settled" if days < 7 else "payment settled after weeks", f"{sale.id}, {days} days")
+
+    def cancel_payment(self, rng: random.Random) -> bool:
+        """Cancel a payment. One that takes weeks arrives, since there are few of them."""
+        unpaid = self.customers.list_unpaid()
+        return self._act_on_one(rng, [s for s in unpaid if (s.pays_after or 0) < WEEK], self._cancel)
+
+    def _cancel(self, sale: Sale) -> None:
+        how = "hold released" if sale.spec.intent_status == "requires_capture" else "payment canceled"
+        self.customers.cancel(sale)
+        self._log(how, sale.id)
 
     def expire_sessions(self) -> None:
         for sale in self.customers.expire(self.now):

@@ -1,16 +1,28 @@
 """The shop's customers and the events that Stripe sends about them: the truth to check against."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from recon.timestamps import DAY, MINUTE
-from testkit.fake_stripe.specs import Mode, PaymentStatus, SessionSpec
+from testkit.fake_stripe.specs import IntentStatus, Mode, PaymentStatus, SessionSpec
 from testkit.fake_stripe.store import ASYNC_PAID, COMPLETED, EventSpec, Store, make_events
 from testkit.shop import user_id
 
 # Stripe tries to deliver an event for three days.
 DELIVERY_SECONDS = 3 * DAY
 LONGEST_PAYMENT = 14 * DAY
+# What else is true of a payment that is made at once; a plain one is drawn most often.
+PAYMENTS: tuple[dict[str, Any], ...] = (
+    {"amount_captured": 900},
+    {"amount_refunded": 300},
+    {"amount_refunded": 1500},
+    {"dispute_status": "needs_response"},
+    {"dispute_status": "lost"},
+    {"review": "open"},
+)
+# How a delayed payment waits: the last one is a hold.
+WAITS: tuple[IntentStatus, ...] = ("processing", "requires_payment_method", "requires_capture")
 USERS = 3
 
 
@@ -19,12 +31,14 @@ class Sale:
     """One session as it is now.
 
     `pays_after` is the number of seconds from completion to payment of a delayed method, None for an
-    immediate one; `completes_as` is the payment status of a session that is paid immediately.
+    immediate one; `completes_as` is the payment status of a session that is paid immediately, and `payment`
+    what else is true of its payment.
     """
 
     spec: SessionSpec
     pays_after: int | None
     completes_as: PaymentStatus
+    payment: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -32,12 +46,20 @@ class Sale:
 
     @property
     def is_unpaid(self) -> bool:
-        return self.spec.status == "complete" and self.spec.payment_status == "unpaid"
+        """Whether the payment may still arrive."""
+        is_unpaid = self.spec.status == "complete" and self.spec.payment_status == "unpaid"
+        return is_unpaid and self.spec.intent_status != "canceled"
+
+    @property
+    def is_returned(self) -> bool:
+        """Whether the customer got all of the money back."""
+        return self.spec.amount_refunded == self.spec.amount_total or self.spec.dispute_status == "lost"
 
     @property
     def wants_order(self) -> bool:
         is_paid = self.spec.status == "complete" and self.spec.payment_status != "unpaid"
-        return is_paid and self.spec.mode == "payment" and user_id(self.spec) is not None
+        is_sale = self.spec.mode != "setup" and not self.is_returned
+        return is_paid and is_sale and user_id(self.spec) is not None
 
 
 @dataclass(frozen=True)
@@ -59,7 +81,7 @@ class Customers:
 
     def open_session(self, rng: random.Random, now: int) -> Sale:
         metadata, email = _draw_user(rng)
-        mode: Mode = "setup" if rng.random() < 0.05 else "payment"
+        mode: Mode = rng.choices(("setup", "subscription", "payment"), (5, 15, 80))[0]
         spec = SessionSpec(
             f"cs_test_{len(self.sales):03}",
             now,
@@ -71,7 +93,8 @@ class Customers:
             event_made=rng.random() < 0.93,
         )
         free: PaymentStatus = "no_payment_required" if rng.random() < 0.1 else "paid"
-        sale = self.sales[spec.id] = Sale(spec, _draw_payment_delay(rng), free)
+        payment = rng.choice(PAYMENTS) if free == "paid" and mode != "setup" and rng.random() < 0.2 else {}
+        sale = self.sales[spec.id] = Sale(spec, _draw_payment_delay(rng), free, payment)
         self._store.add(spec)
         return sale
 
@@ -96,11 +119,18 @@ class Customers:
 
     def complete(self, sale: Sale, now: int) -> None:
         status: PaymentStatus = sale.completes_as if sale.pays_after is None else "unpaid"
-        spec = replace(sale.spec, status="complete", payment_status=status, completed_at=now)
+        payment = sale.payment if sale.pays_after is None else {"intent_status": _draw_wait(sale)}
+        spec = replace(sale.spec, status="complete", payment_status=status, completed_at=now, **payment)
         self._update(sale, spec, COMPLETED)
 
     def settle(self, sale: Sale, now: int) -> None:
-        self._update(sale, replace(sale.spec, payment_status="paid", async_paid_at=now), ASYNC_PAID)
+        """Let a payment arrive, or capture a hold."""
+        paid = replace(sale.spec, payment_status="paid", async_paid_at=now, intent_status=None)
+        self._update(sale, paid, ASYNC_PAID)
+
+    def cancel(self, sale: Sale) -> None:
+        """Let a payment fail for good, or release a hold."""
+        self._update(sale, replace(sale.spec, intent_status="canceled"), None)
 
     def expire(self, now: int) -> list[Sale]:
         """Let the open sessions that are older than a day expire, and return them."""
@@ -131,6 +161,10 @@ def _draw_payment_delay(rng: random.Random) -> int | None:
     if rng.random() >= 0.25:
         return None
     return rng.choice((0, 0, rng.randint(DAY, LONGEST_PAYMENT)))
+
+
+def _draw_wait(sale: Sale) -> IntentStatus:
+    return WAITS[sale.spec.created % len(WAITS)]
 
 
 def _draw_user(rng: random.Random) -> tuple[dict[str, str], str | None]:

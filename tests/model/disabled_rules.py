@@ -6,26 +6,33 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
+from consumer import decisions
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
 from producer import webhook_events, window
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
-from recon.dynamodb import orders
-from recon.dynamodb.keys import STATE_KEY
+from recon.domain.payment_state import PaymentState
+from recon.domain.reconcile import SkipReason
+from recon.dynamodb import orders, outcome_writer
+from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
+from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Action, Item, Key, Table
+from recon.dynamodb.watermark import Watermark
 from recon.retry import Deadline
+from recon.stripe.source import StripeSource
 from recon.timestamps import DAY
 
 BEHIND, BY_WEBHOOK, BY_SYNC = "is behind the watermark", "is doubled by its webhook", "is doubled by the sync"
+UNPAID = "has an order without a payment"
 MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missing"
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
-_send = SessionQueue.send
+_send, _read_state = SessionQueue.send, decisions.read_payment_state
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ class DisabledRule:
             yield
 
 
-def put_without_condition(prefix: str) -> Callable[..., Action]:
-    """Return a put without its condition for keys with this prefix."""
+def put_without_condition(*prefixes: str) -> Callable[..., Action]:
+    """Return a put without its condition for keys with one of these prefixes."""
 
     def put(self: Table, item: Item, condition: str, values: Item | None = None) -> Action:
         key = f"{item['PK']} {item['SK']}"
-        if prefix in key:
+        if any(prefix in key for prefix in prefixes):
             condition = f"({condition}) OR attribute_not_exists(neverThere)"
         return _put(self, item, condition, values)
 
@@ -88,10 +95,10 @@ def _count_separately(self: Table, actions: Sequence[Action], *args: Any, **kwar
         _transact(self, counters, *args, **kwargs)
 
 
-def _move_watermark_at_start(self: Runs, run: Run, now: int) -> Run:
-    started = _start(self, run, now)
+def _move_watermark_at_start(self: Runs, run: Run, now: int, watermark: Watermark, stack: str) -> Run:
+    started = _start(self, run, now, watermark, stack)
     if run.covers_through:
-        move = self._table.update(STATE_KEY, "SET lastCoveredThrough = :to", {":to": run.covers_through})
+        move = self._table.update(WATERMARK_KEY, "SET lastCoveredThrough = :to", {":to": run.covers_through})
         self._table.transact([move], self._deadline)
     return started
 
@@ -115,7 +122,7 @@ def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) 
 
 
 def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
-    return _orders_under(table, pk, since, deadline)[:1]
+    return list(_orders_under(table, pk, since, deadline))[:1]
 
 
 def _see_nothing(self: SessionGroup, results: Sequence[SessionResult]) -> Recheck:
@@ -130,9 +137,27 @@ def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None) -
     return _from_watermark(at, hours, grace, needed and at - DAY - grace)
 
 
+def _read_watermark_from_state(self: RunReader) -> Watermark:
+    state = self.state()
+    return Watermark(state.covered_through, state.first_lookback_start)
+
+
+def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, Any]:
+    """Return the patch that changes the payment's state wherever it gives this reason."""
+
+    def read(session: Any, payment: Any) -> PaymentState:
+        state = _read_state(session, payment)
+        return replace(state, **changes) if state.skip is reason else state
+
+    return (decisions, "read_payment_state", read)
+
+
 DISABLED_RULES = (
     DisabledRule(
-        "the order's key is free", "is changed", 1, [(Table, "put", put_without_condition(" ORDER#"))]
+        "the order's key and its guard are free",
+        "is changed",
+        1,
+        [(Table, "put", put_without_condition(" ORDER#", "SYNC_ORDER"))],
     ),
     DisabledRule(
         "the outcome is the one that was read",
@@ -157,6 +182,24 @@ DISABLED_RULES = (
     ),
     DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
     DisabledRule(
+        "the watermark is apart from the state",
+        BEHIND,
+        0,
+        [
+            (RunReader, "watermark", _read_watermark_from_state),
+            (Table, "update", _update_without_condition("lastCoveredThrough")),
+        ],
+    ),
+    DisabledRule(
+        "a ledger has one stack",
+        ENDLESS,
+        0,
+        [
+            (Watermark, "check_owner", lambda self, stack: None),
+            (Table, "update", _update_without_condition("stackName")),
+        ],
+    ),
+    DisabledRule(
         "messages are sent before they are counted",
         ENDLESS,
         25,
@@ -180,6 +223,12 @@ DISABLED_RULES = (
     DisabledRule(
         "look again before the commit", BY_SYNC, 39, [(SessionGroup, "_recheck_orders", _see_nothing)]
     ),
+    DisabledRule(
+        "the order is guarded",
+        "has no guard",
+        0,
+        [(outcome_writer, "guard_actions", lambda *_: iter(()))],
+    ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
     DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),
@@ -200,5 +249,41 @@ DISABLED_RULES = (
     ),
     DisabledRule(
         "pending payments are checked again", MISSING, 0, [(Runs, "pending", lambda self: iter(()))]
+    ),
+    DisabledRule(
+        "money that went back gives no order",
+        UNPAID,
+        patches=[_with_state(SkipReason.REFUNDED, skip=None)],
+    ),
+    DisabledRule(
+        "a subscription is paid by its invoice",
+        UNPAID,
+        patches=[(StripeSource, "_fetch_invoice_payments", lambda self, session: [])],
+    ),
+    DisabledRule(
+        "a hold waits for its capture",
+        "does not wait",
+        patches=[_with_state(SkipReason.AWAITING_CAPTURE, waits=False)],
+    ),
+    DisabledRule(
+        "a canceled payment ends the wait",
+        "still waits",
+        patches=[_with_state(SkipReason.PAYMENT_FAILED, waits=True)],
+    ),
+    DisabledRule(
+        "a failed payment may be tried again",
+        "does not wait",
+        patches=[_with_state(SkipReason.PAYMENT_FAILED, waits=False)],
+    ),
+    DisabledRule(
+        "an order says what became of its payment",
+        "attention is missing",
+        patches=[_with_state(None, attention=())],
+    ),
+    DisabledRule(
+        "an order says how much was captured",
+        "amountCaptured is missing",
+        3,
+        patches=[_with_state(None, amount_captured=None)],
     ),
 )

@@ -25,6 +25,7 @@ WEIGHTS: dict[str, tuple[int, int, int]] = {
     "open_sessions": (9, 2, 0),
     "complete_session": (8, 2, 4),
     "settle_payment": (3, 1, 2),
+    "cancel_payment": (1, 0, 0),
     "deliver_event": (3, 3, 6),
     "repeat_event": (1, 1, 1),
     "run_manually": (1, 1, 0),
@@ -131,6 +132,7 @@ def _play_night(shop: NightShop, rng: random.Random, *, fires: bool) -> None:
 
 
 def _act(shop: NightShop, rng: random.Random, weights: list[int]) -> None:
+    shop.overwrite_state()
     (name,) = rng.choices(ACTIONS, weights)
     getattr(shop, name)(rng)
 

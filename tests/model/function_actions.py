@@ -4,7 +4,11 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest import mock
 
+import producer.lambda_function as producer_function
+from recon.dynamodb.keys import WATERMARK_KEY
 from recon.errors import Unexpected
 from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW
@@ -23,6 +27,7 @@ LAMBDA_RETRIES = 2
 LAMBDA_SECONDS = 6 * HOUR
 MOST_RECORDS = 12
 LATEST_START = 50  # seconds after the scheduled time
+SECOND_STACK = 0.1  # of the nights
 
 
 def night(number: int) -> int:
@@ -39,11 +44,36 @@ class FunctionActions(BaseShop):
         at = night(self.nights)
         self.nights += 1
         self.wait_until(at + rng.randint(0, LATEST_START))
+        self._start_second_stack(at)
         times = 2 if rng.random() < 0.3 else 1
         for _ in range(times):
             self._queue_event({"trigger": "scheduled", "scheduledTime": to_iso(at)})
         self._log(f"schedule fired {'twice' if times == 2 else 'once'}", to_iso(at))
         return True
+
+    def _start_second_stack(self, at: int) -> None:
+        """Let the schedule of a second stack on the same table fire first, whose queue nobody consumes."""
+        has_owner = self.world.item(*WATERMARK_KEY)
+        if not has_owner or self._second_stack.random() >= SECOND_STACK:
+            return
+        clients = self.world.clients()
+        clients = replace(
+            clients,
+            settings=replace(clients.settings, stack="second-stack"),
+            queue=SimpleNamespace(send=lambda *_: None),  # type: ignore[arg-type]
+        )
+
+        def produce() -> object:
+            with mock.patch.object(producer_function, "clients", return_value=clients):
+                return self.world.produce({"trigger": "scheduled", "scheduledTime": to_iso(at)})
+
+        self.world.invocations.begin(
+            "producer",
+            produce,
+            {},
+            PRODUCER_SECONDS,
+            lambda invocation: self._log("second stack started", _describe_end(invocation)),
+        )
 
     def skip_night(self, rng: random.Random) -> None:
         """Let the time of the next schedule pass without its firing."""

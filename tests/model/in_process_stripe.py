@@ -34,7 +34,7 @@ class StripeApi:
         return api.answer(self.store, api.understand("GET", path, query))
 
     # One call for each endpoint, so that each can fail alone.
-    list = line_items = disputes = retrieve
+    list = line_items = disputes = invoice_payments = retrieve
 
     def events(self, query: str, path: str) -> dict[str, Any]:
         if not self.may_read_events:

@@ -24,6 +24,7 @@ from tests.model.sendings import Sendings
 type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, before, after
 
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
+WATERMARK = ("SYSTEM", "STRIPE_SYNC_WATERMARK")
 FINAL_OUTCOMES = ("created", "skipped")
 
 
@@ -56,12 +57,13 @@ class LedgerChecks:
 
     def observe(self, changes: list[ItemChange]) -> None:
         """Check the changes of one request, which are all applied or none."""
-        # Orders first, since outcomes are compared with them.
-        for change in sorted(changes, key=lambda change: not change[0][1].startswith("ORDER#")):
+        # Orders and guards first, since outcomes are compared with them.
+        first = ("ORDER#", "SYNC_ORDER")
+        for change in sorted(changes, key=lambda change: not change[0][1].startswith(first)):
             self.violations += self._check_change(*change)
         runs = {run_id for key, *_ in changes if (run_id := _find_run(*key))}
         for key, before, _ in changes:
-            if key == STATE:
+            if key == WATERMARK:
                 self.violations += self._check_watermark(_plain(before), runs)
         for run_id in runs:
             self.violations += map(str, compare_counters(self.records, run_id))
@@ -90,7 +92,8 @@ class LedgerChecks:
         sale, is_ours = self._sales[session_id], is_from_sync(order)
         if len(self.records.orders[session_id]) > 1:
             yield f"{session_id} is doubled by {'the sync' if is_ours else 'its webhook'}: {key}"
-        if not sale.wants_order:
+        # A webhook writes at once, whatever becomes of the money.
+        if not sale.wants_order and (is_ours or not sale.is_returned):
             yield f"{session_id} has an order without a payment: {key}"
         elif is_ours:
             expected = build_recovered_order(sale.spec)
@@ -103,9 +106,15 @@ class LedgerChecks:
         self.examined.add(session_id)
         if was in FINAL_OUTCOMES or not now:
             yield f"the outcome of {session_id} in {run_id} goes from {was} to {now}"
+        yield from self._check_guard(run_id, session_id, now)
         runs = [order.get("syncRunId") for order in self.records.read_orders(session_id)]
         if now == "created" and run_id not in runs:
             yield f"{session_id} is created in {run_id} and has no order of that run"
+
+    def _check_guard(self, run_id: str, session_id: str, outcome: str) -> Iterator[str]:
+        guard = self.records.get(f"SESSION#{session_id}", "SYNC_ORDER") or {}
+        if outcome == "created" and guard.get("syncRunId") != run_id:
+            yield f"{session_id} is created in {run_id} and has no guard of that run"
 
     def _check_run(self, run_id: str, before: Record, after: Record) -> Iterator[str]:
         if before and any(before.get(name) != after.get(name) for name in ("cursor", "listed", "enqueued")):
@@ -118,9 +127,9 @@ class LedgerChecks:
             yield f"run {run_id} is done with work left"
 
     def _check_watermark(self, before: Record, runs: set[str]) -> Iterator[str]:
-        """Check a move of the watermark; `runs` are those whose records changed together with the state."""
+        """Check a move of the watermark; `runs` are those whose records changed together with it."""
         was = before.get("lastCoveredThrough", 0)
-        now = self.records.state.get("lastCoveredThrough", 0)
+        now = self.records.watermark.get("lastCoveredThrough", 0)
         if now < was:
             yield f"the watermark goes back from {was} to {now}"
         if now <= was:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from recon.timestamps import MINUTE
+from recon.timestamps import MINUTE, to_iso
+from testkit.invariants import to_wire
 from testkit.world import KEY
 from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions, night
@@ -35,6 +36,13 @@ class NightShop(CustomerActions, FunctionActions):
             sqs.start_message_move_task(SourceArn=answer["Attributes"]["QueueArn"])
             self._log("dead letters redriven", f"{len(dead)} messages")
         return bool(dead)
+
+    def overwrite_state(self) -> None:
+        """Put the sync state whole now and then, as the Lambda that the system replaces does."""
+        if self._other_program.random() < 0.02 and self.checks.records.state:
+            item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": to_iso(self.now)}
+            self.world.memory.put_item(TableName=self.world.table, Item=to_wire(item))
+            self._log("state overwritten")
 
     def rotate_key(self, rng: random.Random) -> bool:
         """Rotate the key; the new one is in the parameter at once, or only when the key is mended."""

@@ -65,5 +65,5 @@ class Webhook:
 
 
 def _is_sale(session: SessionSpec) -> bool:
-    is_paid = session.mode == "payment" and session.payment_status != "unpaid"
+    is_paid = session.mode != "setup" and session.payment_status != "unpaid"
     return is_paid and user_id(session) is not None

@@ -1,10 +1,13 @@
 """A shop at night, in memory."""
 
+from pathlib import Path
+
 import pytest
 
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from testkit.builders import NOW, TABLE, FakeTime
+from testkit.cases import CasePlayer, load_case
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Faulty, never
 from testkit.fake_stripe import FakeStripe
@@ -34,6 +37,29 @@ def make_world(stripe):
 @pytest.fixture
 def world(make_world):
     return make_world()
+
+
+# Cases
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+
+
+@pytest.fixture
+def player(world):
+    return CasePlayer(world)
+
+
+@pytest.fixture
+def play_case(player):
+    """Play the case file with a number, or skip the test if the cases are not beside this repository."""
+
+    def play(number):
+        if not CASES.exists():
+            pytest.skip(f"the case files are not at {CASES}")
+        player.play(load_case(CASES, number)["steps"])
+        return player
+
+    return play
 
 
 # A table in memory

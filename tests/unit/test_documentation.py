@@ -7,19 +7,27 @@ import pytest
 import typer
 
 from ops.cli.app import app
+from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
+from recon.domain.payment_state import PaymentState, payment_attributes
 from recon.domain.reconcile import SkipReason
 from recon.telemetry import Metric
-from testkit.builders import NOW, RUN, a_line, a_session
-from testkit.fake_stripe import LineSpec, SessionSpec, ShippingSpec
-from testkit.shop.records import build_recovered_order
+from testkit.builders import NOW, RUN, a_detailed_line, a_detailed_session
+from testkit.shop import make_shop
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-ORDER = build_order(a_session(), [a_line()], "user-1", SnapshotContext(RUN, NOW, ttl_days=1))
-LINE = ORDER["items"][0]
+ORDER = build_order(
+    a_detailed_session(),
+    [a_detailed_line()],
+    "user-1",
+    SnapshotContext(RUN, NOW, ttl_days=1),
+    raw_user_id="user 1",
+) | payment_attributes(PaymentState(attention=(Attention.DISPUTED,), amount_captured=1, amount_refunded=1))
+# A price has a whole amount or decimals.
+LINE = ORDER["items"][0] | {"unitPriceDecimal": "0.25"}
 
 
 def section(text, heading):
@@ -36,27 +44,16 @@ def test_snapshot_attributes_are_in_the_reference():
     documented = words(section(REFERENCE, "The order snapshot"))
     assert (ORDER.keys() | LINE.keys()) - {"PK", "SK"} - documented == set()
     rows = re.findall(r"^\| (`.*?`) \|", section(REFERENCE, "The order snapshot"), flags=re.MULTILINE)
-    assert words(" ".join(rows)) - ORDER.keys() == set()
+    assert words(" ".join(rows)) - ORDER.keys() - LINE.keys() == set()
 
 
 def test_snapshot_attributes_are_expected_by_the_independent_check():
-    email, metadata = "buyer@example.com", {"userId": "u", "quoteSignature": "s", "campaign": "c"}
-    product = {"sku": "s", "collection": "c", "variant_id": "v", "color": "red"}
-    expected = build_recovered_order(
-        SessionSpec(
-            "cs_test_1",
-            NOW,
-            lines=(LineSpec("A mug", product_metadata=product),),
-            email=email,
-            metadata=metadata,
-            phone="+491701234567",
-            customer="cus_1",
-            shipping=ShippingSpec("A B"),
-        )
-    )
+    orders = [truth.order for truth in make_shop(100, 7, NOW).truth if truth.order is not None]
+    expected = {name for order in orders for name in order}
+    expected_of_items = {name for order in orders for item in order["items"] for name in item}
     written_with_the_run = {"syncRunId", "updatedAt", "completedAt", "syncedAt", "expiresAt"}
-    assert ORDER.keys() - written_with_the_run == expected.keys() - written_with_the_run
-    assert LINE.keys() == expected["items"][0].keys()
+    assert ORDER.keys() - written_with_the_run == expected
+    assert LINE.keys() == expected_of_items
 
 
 @pytest.mark.parametrize("reason", SkipReason)

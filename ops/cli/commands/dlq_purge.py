@@ -9,16 +9,16 @@ import typer
 
 from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_text import missing_error, require_any, show_missing
+from ops.cli.operator import caller_name, require_reason
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import interrupt_on_termination
 from ops.cli.usage import requires
 from ops.dlq.dead_letters import list_dead_letters
 from ops.dlq.message_filter import MessageFilter
-from ops.dlq.purge import LONGEST_REASON, Purge, PurgedMessage, PurgeReport, PurgeVerdict
+from ops.dlq.purge import Purge, PurgedMessage, PurgeReport, PurgeVerdict
 from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
 from ops.format.text import format_amount, format_time
-from ops.stack.stack import Stack
 
 EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
@@ -43,9 +43,9 @@ def purge(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation")] = False,
 ) -> CommandResult:
-    """Give sessions up: set their outcome to skipped (dismissed) and delete their messages.
+    """Give sessions up for good: dismiss them, so that no run writes their order, and delete their messages.
 
-    The operator's name and the reason are kept with the outcome. Asks for confirmation.
+    The operator's name and the reason are kept. `nightly-sync allow` takes it back. Asks for confirmation.
     """
     if not session and not message:
         raise CommandError(
@@ -91,20 +91,6 @@ def _purge(context: CommandContext, confirmed: Confirmed) -> PurgeReport:
     return replace(report, missing=(*confirmed.missing, *gone))
 
 
-def require_reason(because: str) -> None:
-    """Raise CommandError if the reason is empty or would be cut."""
-    if not because.strip():
-        raise CommandError('give a reason: --because "TEXT" is kept with the outcome')
-    if len(because) > LONGEST_REASON:
-        raise CommandError(f"--because has {len(because)} characters; at most {LONGEST_REASON} are kept")
-
-
-def caller_name(stack: Stack) -> str:
-    """Return the caller's name in IAM: the last part of an ARN such as `…:assumed-role/Operator/jane`."""
-    arn: str = stack.client("sts").get_caller_identity()["Arn"]
-    return arn.rpartition("/")[2] if "/" in arn else arn.rpartition(":")[2]
-
-
 def _confirm(context: CommandContext, choice: MessageFilter, because: str | None) -> Confirmed:
     """List the messages and ask for confirmation on the terminal.
 
@@ -134,8 +120,7 @@ def show(screen: Screen, report: PurgeReport) -> None:
         screen.text(f"{one.session_id or one.message_id}: {_describe(one)}")
         if one.listed_again_until:
             screen.text(
-                "  Runs whose window contains it list it again, until about "
-                f"{format_time(one.listed_again_until)} UTC.",
+                f"  Runs that list it, until about {format_time(one.listed_again_until)} UTC, skip it.",
                 NOTICE,
             )
         if not one.is_deleted:
@@ -150,7 +135,7 @@ def show(screen: Screen, report: PurgeReport) -> None:
 def _describe(one: PurgedMessage) -> str:
     match one.verdict:
         case PurgeVerdict.DISMISSED:
-            return "dismissed"
+            return "dismissed: no run writes its order"
         case PurgeVerdict.SETTLED:
             outcome = f"{one.outcome} {one.reason or ''}".rstrip()
             return f"already settled ({outcome}); the message was dropped"

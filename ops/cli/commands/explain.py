@@ -25,11 +25,13 @@ from ops.explain.gather import Sources, gather_facts
 from ops.explain.ids import describe_unknown_session, parse_session_id
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
+from ops.format.attention import describe_stored_attention
 from ops.format.links import session_url
 from ops.format.text import format_time
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import StripeAccess, stripe_access
+from recon.domain.attention import Attention
 from recon.errors import KeyUnavailable
 
 EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
@@ -61,7 +63,8 @@ def explain(
             raise CommandError(describe_unknown_session(facts, _read_livemode(stripe)))
     verdict = decide_verdict(facts)
     url = session_url(session_id)
-    result = Explanation(session_id, url, verdict.needs_attention, verdict, facts)
+    is_open = facts.attention is not None and facts.attention.is_open
+    result = Explanation(session_id, url, verdict.needs_attention or is_open, verdict, facts)
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
@@ -96,6 +99,7 @@ def show(screen: Screen, explanation: Explanation) -> None:
     screen.text(verdict.next)
     if verdict.to_do:
         screen.text(verdict.to_do, NOTICE)
+    _show_attention(screen, facts)
     _section(screen, "Stripe")
     screen.facts(_stripe_lines(facts))
     screen.text(explanation.url, "dim")
@@ -114,6 +118,20 @@ def show(screen: Screen, explanation: Explanation) -> None:
             screen.text(gap, NOTICE)
 
 
+def _show_attention(screen: Screen, facts: SessionFacts) -> None:
+    if (one := facts.attention) is None:
+        return
+    for word in one.words:
+        until = ""
+        if word == Attention.AWAITING_CAPTURE and one.until:
+            until = f"; it can be captured until {format_time(one.until)} UTC"
+        screen.text(f"{word}: {describe_stored_attention(word)}{until}", TROUBLE if one.is_open else NOTICE)
+    if one.is_open:
+        screen.text(f"When that is settled: nightly-sync ack {one.session_id}", NOTICE)
+    else:
+        screen.text(f"Acknowledged by {one.acknowledged_by}.", "dim")
+
+
 def _section(screen: Screen, heading: str) -> None:
     screen.text("")
     screen.text(heading, "bold")
@@ -127,7 +145,9 @@ def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
         yield "answer", f"{facts.stripe_problem.error_type}: {facts.stripe_problem.message}", NOTICE
     if facts.pending:
         seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
-        yield "pending", f"waits for its payment{seen}", ""
+        until = facts.pending.asked_until
+        end = f", until {format_time(until)} UTC at most" if until else ""
+        yield "pending", f"waits for its payment{seen}{end}", ""
 
 
 def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
@@ -138,9 +158,16 @@ def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
     yield "amount", str(session.amount or "free"), ""
     yield "user", session.user_id or "none", "" if session.user_id else NOTICE
     yield "line items", str(session.line_items), ""
-    money = "refunded, or lost in a dispute" if session.refunded else "disputed" if session.disputed else ""
+    if session.payment_intent_status:
+        until = (
+            f", capture before {format_time(session.capture_before)} UTC" if session.capture_before else ""
+        )
+        yield "payment", f"{session.payment_intent_status}{until}", NOTICE if until else ""
+    disputed = ["disputed"] if session.disputed and "disputed" not in session.attention else []
+    words = [*(word.replace("_", " ") for word in session.attention), *disputed]
+    money = ["refunded, or lost in a dispute"] if session.refunded else words
     if money:
-        yield "money", money, NOTICE
+        yield "money", ", ".join(money), NOTICE
 
 
 def _show_orders(screen: Screen, facts: SessionFacts) -> None:

@@ -12,6 +12,7 @@ from ops.cli.command import CommandContext
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
+from ops.format.attention import describe_stored_attention
 from ops.format.money import totals
 from ops.format.text import quantity
 from ops.runs.history import PastRun, past_run
@@ -119,7 +120,7 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
 
 
 def _row(one: SessionOutcome) -> list[str | Text]:
-    style = TROUBLE if one.outcome == "error" else NOTICE if one.drift else ""
+    style = TROUBLE if one.outcome == "error" else NOTICE if one.drift or one.attention else ""
     return [
         Text(one.session_id, style=f"link {one.url}"),
         Text(one.outcome, style=style),
@@ -132,9 +133,11 @@ def _row(one: SessionOutcome) -> list[str | Text]:
 
 def _reason(one: SessionOutcome) -> str:
     error = one.error_type if one.outcome == "error" else None
-    return ", ".join(filter(None, [one.reason, error, "drift" if one.drift else None]))
+    words = [one.reason, error, "drift" if one.drift else None, *one.attention]
+    return ", ".join(dict.fromkeys(filter(None, words)))
 
 
 def _details(one: SessionOutcome) -> tuple[str, ...]:
     """Return the texts that are too long for a table cell."""
-    return (one.error_message or "-", *one.drift) if one.outcome == "error" else one.drift
+    error = [one.error_message or "-"] if one.outcome == "error" else []
+    return (*error, *one.drift, *map(describe_stored_attention, one.attention))

@@ -68,6 +68,7 @@ def _run_lines(facts: StatusFacts) -> list[FactLine]:
 
 
 def _queue_lines(facts: StatusFacts) -> list[FactLine]:
+    open_sessions = len({one.session_id for group in facts.attention for one in group.sessions})
     queue = f"{facts.waiting} waiting, {facts.retrying} in flight"
     if not facts.consuming:
         queue += "; the consumer is paused"
@@ -75,6 +76,7 @@ def _queue_lines(facts: StatusFacts) -> list[FactLine]:
         ("queue", queue, "" if facts.consuming else TROUBLE),
         ("dead letters", str(facts.dead), TROUBLE if facts.dead else ""),
         ("awaiting payment", str(facts.pending_payments), ""),
+        *([("need a person", quantity(open_sessions, "session"), NOTICE)] if open_sessions else []),
     ]
 
 

@@ -19,6 +19,7 @@ from tests.infra.deploy.recorded import (
 TABLE, PARAMETER, BUCKET = "dynamodb__describe_table", "ssm__describe_parameters", "s3api__head_bucket"
 IDENTITY, STACKS = "sts__get_caller_identity", "cloudformation__describe_stacks"
 NO_CREDENTIALS = ProgramResult(255, "", "Unable to locate credentials. You can configure…")
+OTHER_OWNER = {"dynamodb__get_item": {"Item": {"stackName": {"S": "older-sync"}}}}
 LOG_GROUP = {"logGroups": [{"logGroupName": "/aws/lambda/sync-producer"}]}
 
 
@@ -52,6 +53,7 @@ LOG_GROUP = {"logGroups": [{"logGroupName": "/aws/lambda/sync-producer"}]}
             f"aws sqs delete-queue --region eu-west-1 --queue-url {QUEUE_URL}",
         ),
         ({"logs__describe_log_groups": LOG_GROUP}, "delete-log-group"),
+        (OTHER_OWNER, "belongs to stack older-sync"),
         ({STACKS: [stacks("ROLLBACK_COMPLETE")]}, "aws cloudformation delete-stack"),
         ({STACKS: [stacks("UPDATE_ROLLBACK_FAILED")]}, "continue-update-rollback"),
         ({STACKS: [stacks("UPDATE_IN_PROGRESS")]}, "another operation is in progress"),
@@ -102,3 +104,29 @@ def test_region_has_the_precedence_of_the_cli():
     assert find_region(run, None, {}) == "us-west-2"
     with pytest.raises(DeployError, match="no AWS region"):
         find_region(RecordedCli(configure__get=ProgramResult(1, "", "")).run, None, {})
+
+
+def test_adopt_takes_the_ledger_over_after_the_deployment(make_deployment):
+    deployment = make_deployment(**OTHER_OWNER)
+    assert deployment.deploy(adopt=True) == 0
+    assert "The ledger of stack older-sync belongs to sync now." in deployment.text
+    [update] = deployment.calls("dynamodb", "update-item")
+    assert update[update.index("--condition-expression") + 1] == "stackName = :owner"
+    assert deployment.cli.calls.index(update) > deployment.cli.calls.index(
+        deployment.calls("cloudformation", "execute-change-set")[0]
+    )
+
+
+def test_dry_run_shows_the_takeover_of_the_ledger(make_deployment):
+    deployment = make_deployment(**OTHER_OWNER | DEPLOYED)
+    deployment.dry_run(adopt=True)
+    assert "The ledger of stack older-sync would be taken over." in deployment.text
+    assert deployment.calls("dynamodb", "update-item") == []
+
+
+@pytest.mark.parametrize("verb", ["deploy", "dry_run"])
+@pytest.mark.parametrize("item", [{}, {"Item": {"stackName": {"S": "sync"}}}])
+def test_adopt_without_another_owner_is_refused(make_deployment, verb, item):
+    deployment = make_deployment(dynamodb__get_item=item)
+    assert "none owns that in table shop" in deployment.error(verb, adopt=True)
+    assert deployment.writes == []

@@ -75,6 +75,10 @@ class ContractTable:
     def delete_action(self, sk, **request):
         return {"Delete": {"TableName": self.name, "Key": key(sk), **request}}
 
+    def check_action(self, condition, sk):
+        check = {"TableName": self.name, "Key": key(sk), "ConditionExpression": condition}
+        return {"ConditionCheck": check}
+
 
 def s(text):
     return {"S": text}

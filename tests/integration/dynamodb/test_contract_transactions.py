@@ -107,6 +107,23 @@ def test_wrong_expression_in_transaction_has_no_reasons(table):
     assert "CancellationReasons" not in raised.value.response
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_condition_check_cancels_and_never_writes(is_there, table):
+    if is_there:
+        table.put("2", name=s("kept"))
+    before = table.get("2")
+    table.transact(
+        table.put_action("1"), table.check_action(f"attribute_{'' if is_there else 'not_'}exists(PK)", "2")
+    )
+    with refused("TransactionCanceledException"):
+        table.transact(
+            table.put_action("3"),
+            table.check_action(f"attribute_{'not_' if is_there else ''}exists(PK)", "2"),
+        )
+    assert (table.get("2"), table.get("3")) == (before, None)
+    assert table.get("1") is not None
+
+
 def test_token_makes_a_transaction_once(table):
     action = table.update_action("ADD c :v", "1", values=ONE)
     for token in ("1", "1", "2"):

@@ -23,10 +23,11 @@ def missing(consumer):
 
 
 @pytest.fixture
-def unpaid():
-    """Return a function that builds the message of a session that needs no request to Stripe."""
+def unpaid(consumer):
+    """Return a function that sells an unpaid session and returns its message."""
 
     def build(session_id="cs_1", **changes):
+        consumer.answers[session_id] = a_fetched_session(session_id, payment_status="unpaid")
         return a_message(session_id=session_id, payment_status="unpaid", **changes)
 
     return build

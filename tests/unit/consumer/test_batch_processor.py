@@ -174,3 +174,27 @@ def test_known_error_is_not_announced_again(consumer, missing):
     consumer.put(outcome_key(RUN, "cs_1"), outcome="error", errorType="SessionNotFound", messageId="old")
     consumer.process(consumer.receive(missing(), receives=10))
     assert consumer.commits() == [["cs_1"]]
+
+
+# Copies of a message
+
+
+def test_each_copy_of_a_permanent_failure_asks_stripe_once(consumer, missing):
+    message = missing(answer=a_fetched_session("cs_1", status="open"))
+    copies = [consumer.receive(message) for _ in range(3)]
+    for _ in range(12):
+        for copy in copies:
+            assert consumer.process(copy) == [copy.message_id]
+    assert len(consumer.asked) == len(copies)
+    assert consumer.outcome("cs_1")["failedMessages"] == [copy.message_id for copy in copies[:-1]]
+
+
+def test_redriven_copy_of_a_permanent_failure_is_tried_again(consumer, missing):
+    message = missing(answer=a_fetched_session("cs_1", status="open"))
+    first, second, redriven = [consumer.receive(message) for _ in range(3)]
+    assert consumer.process(first)
+    assert consumer.process(second)
+    consumer.answers["cs_1"] = a_fetched_session("cs_1")
+    assert consumer.process(redriven) == []
+    assert consumer.outcome("cs_1")["outcome"] == "created"
+    assert "failedMessages" not in consumer.outcome("cs_1")

@@ -80,12 +80,14 @@ def test_lack_of_time_is_logged(missing, process):
     assert find_lines(log, reason, "error_type") == [("WARNING", RUN, "cs_1", "OutOfTime")]
 
 
-def test_bug_in_a_group_is_located_and_delays_only_that_group(consumer, missing, unpaid, process):
+def test_bug_in_a_group_is_located_and_delays_only_that_group(consumer, missing, process):
     def bug():
         raise ZeroDivisionError("a secret")
 
     consumer.connect = bug
-    log, _ = process(missing("cs_1"), missing("cs_2"), unpaid("cs_3", run_id="another"))
+    log, _ = process(
+        missing("cs_1"), missing("cs_2"), a_message(session_id="cs_3", run_id="another", mode="setup")
+    )
     [(*ids, frames)] = find_lines(log, "Unexpected ZeroDivisionError", "frames")
     assert ids == ["ERROR", RUN, "-"]
     assert frames[-1].endswith(" bug")

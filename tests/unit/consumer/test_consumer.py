@@ -402,7 +402,8 @@ def test_batch_of_known_orders_needs_few_requests_and_no_stripe(world):
     before = world.history.count("query")
     world.deliver()
     assert world.connection is None
-    assert (world.history.count("query"), world.history.count("batch_get_item")) == (before + 1, 1)
+    # The orders of the users, and at the end of the run the sessions that need a person.
+    assert (world.history.count("query"), world.history.count("batch_get_item")) == (before + 2, 1)
     assert world.counters() == (10, 10, 0, 10, 0)
 
 
@@ -420,3 +421,49 @@ def test_personal_data_and_keys_are_not_logged_or_in_outcomes(capfd, make_world)
         assert secret not in stored
     assert "via sync" in printed
     assert "SessionNotFound" in printed
+
+
+def hang_lookups(world, user):
+    """Let every lookup of a user's orders take ten seconds and fail."""
+
+    def plan(call):
+        if call.method != "query" or f"USER#{user}" not in str(call.arguments):
+            return None
+        world.clock.sleep(10)
+        return throttled()
+
+    world.dynamodb.plan = plan
+
+
+def test_lookup_that_hangs_costs_no_other_session_its_turn(world):
+    hanging = world.sells(spec("cs_test_hanging", metadata={"userId": "slow"}))
+    others = [world.sells(spec(f"cs_test_{n}", metadata={"userId": f"u{n}"})) for n in range(3)]
+    world.body()
+    hang_lookups(world, "slow")
+    world.deliver()
+    assert {world.outcome(other.id)["outcome"] for other in others} == {"created"}
+    assert world.outcome(hanging.id) is None
+
+
+def test_lookup_that_always_hangs_ends_as_one_error_and_the_run_is_done(world):
+    hanging = world.sells(spec("cs_test_hanging", metadata={"userId": "slow"}))
+    world.body()
+    hang_lookups(world, "slow")
+    world.drain()
+    assert world.outcome(hanging.id)["outcome"] == "error"
+    assert world.run()["status"] == "done"
+    assert [message["sessionId"] for message in world.dead()] == [hanging.id]
+
+
+def test_last_attempt_is_announced_before_the_lookups(world):
+    session = world.sells(spec("cs_test_last"))
+    world.body()
+
+    def kill(call):
+        return killed_before() if call.method == "query" and "USER#" in str(call.arguments) else None
+
+    world.dynamodb.plan = kill
+    while world.deliver() or world.memory_sqs.messages(world.queue):
+        world.clock.now += HOUR
+    assert world.outcome(session.id)["errorType"] == "Unfinished"
+    assert world.run()["status"] == "done"

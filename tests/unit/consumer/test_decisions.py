@@ -6,7 +6,9 @@ import pytest
 
 from consumer.decisions import StripeDecision, decide_from_stripe, to_unexpected
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
+from recon.domain.payment_state import Payment
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SessionNotFound
@@ -34,16 +36,31 @@ def decide(response, **message):
     return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
 
 
-def a_response(lines=None, *, refunded=False, charges_known=True, **changes):
+def a_response(lines=None, *, payment=None, charges_known=True, details_known=True, **changes):
     lines = [a_line()] if lines is None else lines
-    return FetchedSession(a_session(**changes), lines, refunded, charges_known)
+    return FetchedSession(a_session(**changes), lines, payment or Payment(), charges_known, details_known)
 
 
-@pytest.mark.parametrize("known", [True, False])
+def a_payment(status="succeeded", **charge):
+    captured = {"id": "ch_1", "amount": 4999, "amount_captured": 4999, "amount_refunded": 0}
+    return Payment({"status": status}, captured | charge)
+
+
+REFUNDED = a_payment(amount_refunded=4999)
+HELD = a_payment(
+    "requires_capture", amount_captured=0, payment_method_details={"card": {"capture_before": NOW + DAY}}
+)
+
+
+@pytest.mark.parametrize("known", [(True, True), (True, False), (False, True)])
 def test_missing_order_is_built_from_response_and_settings(known):
-    order = build_order(a_session(), [a_line()], "ab@example.com", SnapshotContext(RUN, NOW, "SHOP", 30))
-    assert decide(a_response(charges_known=known)) == StripeDecision(order, known)
+    charges, details = known
+    context = SnapshotContext(RUN, NOW, "SHOP", 30)
+    order = build_order(a_session(), [a_line()], "ab@example.com", context, raw_user_id="a+b@example.com")
+    decision = decide(a_response(charges_known=charges, details_known=details))
+    assert decision == StripeDecision(order, charges_known=charges, details_known=details)
     assert order["expiresAt"] == NOW + 30 * DAY
+    assert order["rawUserId"] == "a+b@example.com"
     assert order["syncRunId"] == RUN
 
 
@@ -76,16 +93,45 @@ def test_order_up_to_the_item_limit_is_accepted():
 
 
 @pytest.mark.parametrize(
-    ("response", "reason"),
+    ("response", "expected"),
     [
-        (a_response(mode="setup"), SkipReason.NOT_A_SALE),
-        (a_response(payment_status="unpaid"), SkipReason.UNPAID),
-        (a_response(refunded=True), SkipReason.REFUNDED),
-        (a_response([], refunded=True), SkipReason.REFUNDED),
+        (a_response(mode="setup"), StripeDecision(SkipReason.NOT_A_SALE)),
+        (a_response(payment_status="unpaid"), StripeDecision(SkipReason.UNPAID, waits=True)),
+        (a_response(payment=REFUNDED), StripeDecision(SkipReason.REFUNDED)),
+        (a_response([], payment=REFUNDED), StripeDecision(SkipReason.REFUNDED)),
+        (
+            a_response(payment=HELD),
+            StripeDecision(
+                SkipReason.AWAITING_CAPTURE,
+                waits=True,
+                attention=(Attention.AWAITING_CAPTURE,),
+                attention_until=NOW + DAY,
+            ),
+        ),
     ],
 )
-def test_current_state_at_stripe_decides_about_a_skip(response, reason):
-    assert decide(response) == StripeDecision(reason)
+def test_current_state_at_stripe_decides_about_a_skip(response, expected):
+    assert decide(response) == expected
+
+
+def test_order_says_what_was_captured_and_refunded_and_what_needs_a_person():
+    payment = a_payment(
+        amount_captured=3000, amount_refunded=500, fraud_details={"user_report": "fraudulent"}
+    )
+    decision = decide(a_response(payment=payment))
+    words = ("partly_captured", "partly_refunded", "fraud_reported")
+    assert decision.attention == words
+    assert (decision.result["amountCaptured"], decision.result["amountRefunded"]) == (3000, 500)
+    assert decision.result["attention"] == list(words)
+
+
+def test_order_of_a_plain_payment_says_nothing_about_it():
+    order = decide(a_response(payment=a_payment())).result
+    assert not {"amountCaptured", "amountRefunded", "attention"} & order.keys()
+
+
+def test_session_paid_since_it_was_listed_waits_for_the_next_run():
+    assert decide(a_response(), payment_status="unpaid") == StripeDecision(SkipReason.UNPAID, waits=True)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.batch import SessionTask
-from consumer.session_group import NO_CHARGES
+from consumer.session_group import NO_CHARGES, NO_DETAILS
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
@@ -57,12 +57,13 @@ def test_each_session_of_a_group_gets_its_own_outcome(consumer, sell):
     down, bug = (result.delayed.pop(session) for session in ("cs_down", "cs_bug"))
     assert down is consumer.answers["cs_down"]
     assert (type(bug), str(bug)) == (Unexpected, "ZeroDivisionError while the order was built")
-    assert (result.delayed, result.warning) == ({}, None)
+    assert (result.delayed, result.warnings) == ({}, ())
     assert consumer.outcome("cs_9")["errorMessage"] == "mode is missing"
     assert [order["orderId"] for order in consumer.orders() if "orderId" in order] == ["cs_new"]
 
 
-def test_outcome_has_amount_attempts_and_message_id(consumer):
+def test_outcome_has_amount_attempts_and_message_id(consumer, sell):
+    sell("cs_1", payment_status="unpaid")
     consumer.reconcile(
         a_task(payment_status="unpaid", amount_total=700, currency="JPY", receives=3), MALFORMED
     )
@@ -101,7 +102,8 @@ def test_existing_order_marks_no_event_and_ends_no_wait(consumer):
     assert [action for action in commit.arguments["TransactItems"] if "Delete" in action] == []
 
 
-def test_sync_state_counts_only_for_the_run_that_holds_it(consumer):
+def test_sync_state_counts_only_for_the_run_that_holds_it(consumer, sell):
+    sell("cs_1", "cs_2", payment_status="unpaid")
     consumer.reconcile(a_task("cs_1", payment_status="unpaid"), prior=PriorState({}, "another"))
     assert consumer.item(STATE_KEY) == {}
     consumer.put_run(enqueued=2)
@@ -140,6 +142,7 @@ def test_drift_is_stored_only_for_an_existing_order_of_a_sale(consumer):
     ],
 )
 def test_pending_entry_is_kept_until_the_session_is_decided(consumer, sell, answer, outcome, still):
+    sell("cs_1", payment_status="unpaid")
     consumer.reconcile(a_task(payment_status="unpaid"))
     assert consumer.item(pending_key("cs_1"))
     assert "pending" not in consumer.outcome("cs_1")
@@ -188,7 +191,7 @@ def test_without_stripe_only_missing_sessions_are_delayed(consumer):
         raise error
 
     consumer.connect = fail
-    result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"), a_task("cs_3", payment_status="unpaid"))
+    result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"), a_task("cs_3", mode="setup"))
     assert result.delayed == {"cs_1": error, "cs_2": error}
     assert list(result.committed.applied) == ["cs_3"]
 
@@ -199,10 +202,19 @@ def test_group_without_missing_orders_never_connects_to_stripe(consumer):
     assert list(consumer.reconcile(a_task()).committed.applied) == ["cs_1"]
 
 
-def test_unreadable_charges_are_a_warning(consumer, sell):
-    consumer.answers["cs_1"] = a_fetched_session("cs_1", charges_known=False)
+@pytest.mark.parametrize(
+    ("known", "warnings"),
+    [
+        ({"charges_known": False}, (NO_CHARGES,)),
+        ({"details_known": False}, (NO_DETAILS,)),
+        ({"charges_known": False, "details_known": False}, (NO_CHARGES, NO_DETAILS)),
+        ({}, ()),
+    ],
+)
+def test_what_the_key_may_not_read_is_a_warning(consumer, sell, known, warnings):
+    consumer.answers["cs_1"] = a_fetched_session("cs_1", **known)
     sell("cs_2")
-    assert consumer.reconcile(a_task("cs_1"), a_task("cs_2")).warning == NO_CHARGES
+    assert consumer.reconcile(a_task("cs_1"), a_task("cs_2")).warnings == warnings
 
 
 # The recheck before the commit
@@ -210,6 +222,7 @@ def test_unreadable_charges_are_a_warning(consumer, sell):
 
 def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
     sell("cs_1", "cs_2")
+    sell("cs_3", payment_status="unpaid")
     fetch = consumer.stripe.fetch
 
     def fetch_while_webhook_writes(session_id):
@@ -249,7 +262,8 @@ def test_failed_lookup_delays_only_its_user(consumer, sell, at_recheck):
     }
 
 
-def test_only_missing_orders_are_looked_up_again(consumer):
+def test_only_missing_orders_are_looked_up_again(consumer, sell):
+    sell("cs_1", payment_status="unpaid")
     consumer.put_webhook_order("cs_2")
     consumer.reconcile(a_task("cs_1", payment_status="unpaid"), a_task("cs_2"))
     assert consumer.dynamodb.history.count("query") == 1

@@ -247,13 +247,34 @@ def test_dismissed_session_is_listed_until_the_reported_time(world, tools, age):
     assert max(nights) <= until < max(nights) + timedelta(days=1)
 
 
-def test_dismissed_pending_session_is_listed_until_its_entry_expires(world, tools):
+def test_dismissed_session_does_not_wait_any_more(world, tools):
     message = a_message(created=NOW - 60 * DAY, pending=NOW)
     put_dead(world, message)
-    entry = {"PK": "SYSTEM", "SK": f"PENDING#{message.session_id}", "expiresAt": NOW + 30 * DAY}
-    world.memory.put_item(TableName=world.table, Item=wire(entry))
+    world.memory.put_item(
+        TableName=world.table, Item=wire({"PK": "SYSTEM", "SK": f"PENDING#{message.session_id}"})
+    )
     [purged] = tools.purge(message.session_id).purged
-    assert purged.listed_again_until.timestamp() == NOW + 30 * DAY
+    assert purged.listed_again_until is None
+    assert world.item("SYSTEM", f"PENDING#{message.session_id}") is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "is_dismissed"),
+    [
+        ({"outcome": "created"}, PurgeVerdict.SETTLED, False),
+        ({"outcome": "skipped", "reason": "exists"}, PurgeVerdict.SETTLED, False),
+        ({"outcome": "skipped", "reason": "unpaid"}, PurgeVerdict.DISMISSED, True),
+        ({"outcome": "skipped", "reason": "dismissed"}, PurgeVerdict.SETTLED, True),
+    ],
+)
+def test_purge_gives_up_for_good_what_has_no_order(outcome, verdict, is_dismissed, world, tools):
+    message = a_message()
+    put_dead(world, message)
+    key = {"PK": f"SYNC_RUN#{message.run_id}", "SK": f"SESSION#{message.session_id}"}
+    world.memory.put_item(TableName=world.table, Item=wire(key | outcome))
+    [purged] = tools.purge(message.session_id).purged
+    assert (purged.verdict, purged.outcome) == (verdict, outcome["outcome"])
+    assert (world.item("SYSTEM", f"DISMISSED#{message.session_id}") is not None) is is_dismissed
 
 
 def test_dismissed_old_session_is_not_listed_again(world, tools):

@@ -17,6 +17,7 @@ from ops.doctor.facts import (
     KeyParameter,
     KeyPermissions,
     KeyPrefix,
+    LedgerFacts,
     StackFacts,
 )
 from ops.doctor.fetched import Cause, Unavailable
@@ -161,6 +162,7 @@ HEALTHY = StackFacts(
     },
     time_to_live={"TimeToLiveStatus": "ENABLED", "AttributeName": "expiresAt"},
     backups={"PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "ENABLED"}},
+    ledger=LedgerFacts(STACK, is_state_overwritten=False),
     queue={
         "VisibilityTimeout": "360",
         "MessageRetentionPeriod": "864000",
@@ -233,7 +235,7 @@ def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
     assert [finding for finding in findings if finding.verdict is not CheckVerdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
-    assert len(findings) == len({finding.name for finding in findings}) == 39
+    assert len(findings) == len({finding.name for finding in findings}) == 41
     assert not Diagnosis(STACK, findings).needs_attention
 
 
@@ -319,6 +321,14 @@ FAULTS = [
     ),
     (entry("time_to_live", AttributeName="ttl"), advice("table: expiry", "by ttl")),
     (stack(backups={}), advice("table: backups", "no point-in-time recovery", BACK_UP)),
+    (
+        stack(ledger=LedgerFacts("other", is_state_overwritten=False)),
+        fix("ledger: owner", "stack other, so every run", f'{DEPLOY} ARGS="--adopt"'),
+    ),
+    (
+        stack(ledger=LedgerFacts(STACK, is_state_overwritten=True)),
+        fix("ledger: sync state", "SYSTEM / STRIPE_ORDER_SYNC"),
+    ),
     (entry("queue", VisibilityTimeout="359"), fix("queue: visibility", "should be 360 s", HIDE_LONGER)),
     (entry("queue", RedrivePolicy=""), fix("queue: redrive", "none", SET_REDRIVE)),
     (

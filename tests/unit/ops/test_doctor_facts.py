@@ -3,15 +3,18 @@
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from ops.doctor.collect import clock_skew
-from ops.doctor.facts import Access, AccessProbe, KeyPermissions
+from ops.doctor.collect import clock_skew, read_ledger
+from ops.doctor.facts import Access, AccessProbe, KeyPermissions, LedgerFacts
 from ops.doctor.fetched import Cause, Unavailable, fetch
 from ops.doctor.permissions import probe_permissions
+from ops.stack.stack import DEFAULT_STACK
 from recon.config import load_settings
+from recon.dynamodb.runs import Runs
 from recon.errors import TableRefused
+from recon.timestamps import DAY
 from testkit.builders import NOW, FakeTime
 from testkit.fake_stripe import Endpoint, SessionSpec
-from testkit.world import KEY
+from testkit.world import KEY, wire
 
 ALLOWED = AccessProbe(Access.ALLOWED)
 DENIAL = "User: arn:x is not authorized to perform: iam:GetRole on resource: y"
@@ -59,6 +62,25 @@ def test_clock_skew_is_positive_if_this_machine_is_ahead():
     reply = {"ResponseMetadata": {"HTTPHeaders": {"date": "Wed, 27 Nov 2024 02:00:00 GMT"}}}
     assert clock_skew(reply, NOW + 90) == 90
     assert clock_skew({}, NOW) is None
+
+
+@pytest.mark.parametrize("moment", ["never", "before the last run", "after the last run"])
+def test_ledger_shows_another_program_that_puts_the_state(world, moment):
+    runs = Runs(world.clients().table, world.clock.deadline(30))
+    assert read_ledger(runs) == LedgerFacts(None, is_state_overwritten=False)
+
+    def put_state():
+        item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": "2024-11-27T01:00:00Z"}
+        world.memory.put_item(TableName=world.table, Item=wire(item))
+
+    world.body()
+    if moment == "before the last run":
+        put_state()
+    world.clock.now += DAY
+    world.body({})
+    if moment == "after the last run":
+        put_state()
+    assert read_ledger(runs) == LedgerFacts(DEFAULT_STACK, is_state_overwritten=moment != "never")
 
 
 @pytest.fixture

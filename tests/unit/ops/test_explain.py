@@ -159,7 +159,7 @@ def test_unpaid_session_is_pending_until_paid(world, sell, explain):
     }
     facts, case = explain(**later)
     assert (facts.next_run.looks, case) == (Coverage.PENDING, VerdictCase.UNPAID)
-    assert facts.pending.asked_until == datetime.fromtimestamp(NOW + 90 * DAY, UTC)
+    assert facts.pending.asked_until == datetime.fromtimestamp(NOW - HOUR + 400 * DAY, UTC)
     assert [run.reason for run in facts.runs] == ["unpaid", "unpaid"]
     sell(payment_status="paid", async_paid_at=NOW + 2 * DAY)
     facts, case = explain(**later)
@@ -195,14 +195,14 @@ def test_unreadable_schedule_is_missing_and_due_in_a_day(world, sell, explain):
     assert facts.next_run.window_to == datetime.fromtimestamp(MORNING + DAY - 600, UTC)
 
 
-def test_deleted_order_is_gone(world, sell, explain):
+def test_deleted_order_is_not_written_again(world, sell, explain):
     sell()
     world.night()
     [order] = world.orders(SESSION)
     key = {name: {"S": order[name]} for name in ("PK", "SK")}
     world.memory.delete_item(TableName=world.table, Key=key)
     facts, case = explain()
-    assert (facts.orders, facts.runs[0].order_number, case) == ((), order["orderNumber"], VerdictCase.GONE)
+    assert (facts.orders, facts.runs[0].order_number, case) == ((), order["orderNumber"], VerdictCase.REMOVED)
 
 
 def test_two_orders_are_a_duplicate(world, sell, explain):
@@ -288,12 +288,35 @@ def test_run_whose_producer_was_killed_is_open_until_it_is_stalled(world, sell, 
     [
         ({"metadata": {}}, SkipReason.NO_USER, VerdictCase.NO_USER),
         ({"dispute_status": "lost"}, SkipReason.REFUNDED, VerdictCase.REFUNDED),
+        ({"intent_status": "requires_capture"}, SkipReason.AWAITING_CAPTURE, VerdictCase.AWAITING_CAPTURE),
+        ({"intent_status": "canceled"}, SkipReason.PAYMENT_FAILED, VerdictCase.PAYMENT_FAILED),
+        (
+            {"mode": "subscription", "payment_status": "unpaid", "intent_status": "requires_payment_method"},
+            SkipReason.PAYMENT_FAILED,
+            VerdictCase.PAYMENT_FAILED,
+        ),
     ],
 )
 def test_session_that_the_consumer_skips_is_explained(sell, explain, fields, reason, case):
     sell(**fields)
     facts, found = explain()
     assert (facts.prospect.would, facts.prospect.reason, found) == (PredictedAction.SKIP, reason, case)
+
+
+def test_payment_of_a_session_is_part_of_its_facts(sell, explain):
+    sell(intent_status="requires_capture", capture_before=NOW + 3 * DAY)
+    session = explain()[0].stripe
+    assert (session.payment_intent_status, session.skip_reason) == ("requires_capture", "awaiting_capture")
+    assert (session.attention, session.capture_before) == (
+        ("awaiting_capture",),
+        datetime.fromtimestamp(NOW + 3 * DAY, UTC),
+    )
+
+
+def test_session_of_an_unknown_state_fails_and_is_explained(sell, explain):
+    sell(objects={"session": {"payment_status": "partially_paid"}})
+    facts, case = explain()
+    assert (facts.prospect.error_type, case) == ("UnknownState", VerdictCase.FAILING)
 
 
 def test_session_older_than_orders_are_kept_is_expired(world, sell, explain):

@@ -13,6 +13,7 @@ from ops.cli.screen import Screen
 from ops.explain.verdict import decide_verdict
 from ops.format.links import session_url
 from tests.unit.ops.session_facts import (
+    CREATED,
     DEAD,
     DISMISSED,
     FAILED,
@@ -89,6 +90,14 @@ def test_unavailable_sources_come_last():
         ),
         (facts(stripe=replace(PAID, refunded=True)), ["refunded, or lost in a dispute"]),
         (facts(stripe=replace(PAID, disputed=True)), ["money +disputed"]),
+        (
+            facts(stripe=replace(PAID, disputed=True, attention=("partly_refunded", "disputed"))),
+            ["money +partly refunded, disputed"],
+        ),
+        (
+            facts(stripe=replace(PAID, payment_intent_status="requires_capture", capture_before=CREATED)),
+            ["payment +requires_capture, capture before 2024-11-27 01:00"],
+        ),
         (
             facts(stripe=replace(PAID, livemode=True, amount=None, user_id=None), pending=PENDING),
             [

@@ -1,6 +1,7 @@
 """Each row of the decision table: the facts of a session and the sentences for an operator."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.unit.ops.session_facts import (
     FAIL,
     FAILED,
     NO_ORDER,
+    NOW_AT,
     PAID,
     PENDING,
     SESSION,
@@ -44,6 +46,8 @@ SYNC_WROTE = f"Run {RUN} wrote its order BC-1 at 2024-11-27 02:00 UTC, because t
 WINDOW_BEGINS = "No run processes it again: the next window begins at 2024-11-27 00:50 UTC."
 WRITES = "The next run (2024-11-28 02:00 UTC) processes it and writes the order."
 DIFFERENCE = "amount: the order says 1, Stripe 2"
+HELD = {"payment_intent_status": "requires_capture", "capture_before": NOW_AT + timedelta(days=7)}
+CANCELED = {"payment_intent_status": "canceled"}
 UNPAID_RUN = in_run(reason="unpaid")
 
 # Facts, and words of: why, what happens next, and what to do (None if there is nothing to do)
@@ -68,7 +72,17 @@ ROWS = {
         (with_orders(SYNC_ORDER, dead_letters=(DEAD,)), "still holds", "dropped or counted as", REDRIVE)
     ],
     VerdictCase.UNPAID_ORDER: [
-        (with_orders(WEBHOOK_ORDER, stripe=UNPAID), "not paid", "leaves the order", "Do not ship it")
+        (with_orders(WEBHOOK_ORDER, stripe=session), why, "leaves the order", "Do not ship it")
+        for session, why in (
+            (UNPAID, "At Stripe it is not paid."),
+            (replace(UNPAID, **HELD), "authorised and not captured; the hold lapses at 2024-12-04"),
+            (replace(PAID, **HELD, skip_reason="awaiting_capture"), "authorised and not captured"),
+            (replace(PAID, **CANCELED, skip_reason="payment_failed"), "At Stripe its payment was cancelled."),
+            (
+                replace(UNPAID, payment_intent_status="requires_payment_method"),
+                "At Stripe its payment failed.",
+            ),
+        )
     ],
     VerdictCase.REFUNDED_ORDER: [
         (
@@ -149,10 +163,27 @@ ROWS = {
         (facts(prospect=skip(SkipReason.NO_USER)), "names the user", "skips it", "metadata.userId")
     ],
     VerdictCase.PAYMENT_FAILED: [
-        (facts(prospect=skip(SkipReason.PAYMENT_FAILED)), "failed or was cancelled", "skips it", None)
+        (facts(prospect=skip(SkipReason.PAYMENT_FAILED)), "Its payment failed", "skips it", None),
+        (
+            facts(prospect=skip(SkipReason.PAYMENT_FAILED), stripe=replace(UNPAID, **CANCELED)),
+            "a hold is released or lapses",
+            "skips it",
+            None,
+        ),
     ],
     VerdictCase.AWAITING_CAPTURE: [
-        (facts(prospect=skip(SkipReason.AWAITING_CAPTURE)), "not captured", "skips it", None)
+        (
+            facts(prospect=skip(SkipReason.AWAITING_CAPTURE), stripe=replace(UNPAID, **HELD)),
+            "not captured; the hold lapses at 2024-12-04 02:00 UTC.",
+            "skips it",
+            "Capture the payment or cancel it",
+        ),
+        (
+            facts(prospect=skip(SkipReason.AWAITING_CAPTURE), **TOO_OLD),
+            "lapses after about seven days. Its order is written after the capture. It is not stored",
+            "No run processes",
+            BACKFILL,
+        ),
     ],
     VerdictCase.REMOVED: [(facts(prospect=skip(SkipReason.REMOVED)), "removed since", "skips it", None)],
     VerdictCase.REFUNDED: [(facts(prospect=skip(SkipReason.REFUNDED)), "refunded in full", "skips it", None)],
@@ -256,6 +287,41 @@ def test_missing_order_is_explained_by_the_event(delivery, sentence):
 def test_recovered_order_is_explained_by_the_event():
     recovered = with_orders(SYNC_ORDER, events=(event(marker=NO_ORDER),))
     assert "handled its event evt_1 but wrote no order" in decide_verdict(recovered).why
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (None, "its payment has not arrived yet."),
+        ("processing", "its payment is still being processed"),
+        ("requires_action", "the customer has still to act"),
+        ("requires_confirmation", "its payment was not confirmed yet."),
+        ("succeeded", "Stripe is still updating the session."),
+    ],
+)
+def test_unpaid_session_is_explained_by_its_payment(status, sentence):
+    unpaid = replace(UNPAID, payment_intent_status=status)
+    verdict = decide_verdict(facts(stripe=unpaid, prospect=skip(SkipReason.UNPAID)))
+    assert sentence in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("partly_captured", " Only a part of its payment was captured."),
+        ("partly_refunded", " A part of it was refunded."),
+        ("disputed", " Its payment is disputed."),
+        ("under_review", " Stripe's review of its payment is open."),
+        ("fraud_reported", " Its payment was reported as fraudulent."),
+        ("a_later_word", ""),
+    ],
+)
+def test_order_is_explained_with_what_its_payment_needs(word, sentence):
+    noted = replace(PAID, attention=(word,))
+    found, missing = decide_verdict(with_orders(WEBHOOK_ORDER, stripe=noted)), facts(stripe=noted)
+    plain = decide_verdict(with_orders(WEBHOOK_ORDER))
+    assert found.why == plain.why + sentence
+    assert decide_verdict(missing).why == decide_verdict(facts()).why + sentence
 
 
 def test_order_with_unreadable_time_is_explained_without_it():

@@ -53,8 +53,10 @@ def test_missing_order_is_predicted_as_the_consumer_writes_it(world):
     [
         ({"user_id": None}, None, SkipReason.NO_USER),
         ({"mode": "setup"}, None, SkipReason.NOT_A_SALE),
-        ({"payment_status": "unpaid"}, None, SkipReason.UNPAID),
-        ({"created": TWO_DAYS_AGO}, None, SkipReason.EXPIRED),
+        ({"payment_status": "unpaid"}, {"payment_status": "unpaid"}, SkipReason.UNPAID),
+        ({}, {"intent_status": "requires_capture"}, SkipReason.AWAITING_CAPTURE),
+        ({}, {"intent_status": "canceled"}, SkipReason.PAYMENT_FAILED),
+        ({"created": TWO_DAYS_AGO - 600}, None, SkipReason.EXPIRED),
         ({}, {"amount_refunded": 1500}, SkipReason.REFUNDED),
         # Paid since the run listed it: left to the next run
         ({"payment_status": "unpaid", "pending": TWO_DAYS_AGO}, {}, SkipReason.UNPAID),
@@ -122,7 +124,7 @@ def test_malformed_message_fails_permanently(world):
 
 
 def test_unexpected_error_is_reported_without_its_text(world, monkeypatch):
-    def broken(*_):
+    def broken(*_, **_named):
         raise RuntimeError("jane@example.com")
 
     sell(world)

@@ -72,6 +72,8 @@ GOOD = StatusFacts(
     [
         ({"dead": 2}, "2 in the dead-letter queue", "dlq list --check"),
         ({"consuming": False}, "paused", "resume"),
+        ({"state_overwritten": True}, "another program has overwritten the sync state", "doctor"),
+        ({"other_owner": "other"}, "belongs to stack other: every run of this stack", "doctor"),
         ({"last_run": None, "last_completed_at": None}, "no run yet", "run --dry-run"),
         ({"last_run": replace(RUN, status="failed")}, "failed: its listing stopped", "logs RUN"),
         (

@@ -66,7 +66,7 @@ def test_dry_run_counts_the_outcome_of_each_session(predict, put, memory):
     assert (run.status, run.completed_at, run.truncated) == ("done", "2024-11-27T02:00:00Z", False)
     assert run.warnings == ("careful",)
     assert stripe.requests == [(NOW - 599, False), (NOW - 25 * HOUR, NOW - 600, None)]
-    assert {call.method for call in memory.history.calls} == {"put_item", "query"}
+    assert {call.method for call in memory.history.calls} == {"put_item", "query", "batch_get_item"}
 
 
 def test_dry_run_leaves_sessions_to_the_next_run(predict):
@@ -76,7 +76,7 @@ def test_dry_run_leaves_sessions_to_the_next_run(predict):
 
 
 def test_dry_run_skips_expired_sessions(predict):
-    run, _ = predict(OnePageStripe(a_session(created=NOW - 24 * HOUR)), order_ttl_days=1)
+    run, _ = predict(OnePageStripe(a_session(created=NOW - 49 * HOUR)), order_ttl_days=1)
     assert (run.created, run.skipped) == (0, 1)
 
 

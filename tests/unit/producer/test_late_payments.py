@@ -31,7 +31,7 @@ def pay(world):
 def test_unpaid_session_is_pending_until_it_is_paid(world, unpaid, pay):
     run_night(world)
     entry = pending_entry(world, unpaid)
-    assert entry["expiresAt"] == pytest.approx(NOW + 90 * DAY, abs=60)
+    assert entry["expiresAt"] > unpaid.created + 400 * DAY
     assert world.outcome(unpaid.id)["reason"] == "unpaid"
     for night in (1, 2, 3):
         run_night(world, night)
@@ -142,3 +142,25 @@ def test_undelivered_event_is_marked_as_handled_with_the_order(world, changes, n
     assert (marker["eventType"], marker["sessionId"]) == (f"checkout.session.{name}", session.id)
     assert marker["orderNumber"] == world.orders()[0]["orderNumber"]
     assert marker["expiresAt"] == pytest.approx(NOW + 90 * DAY, abs=60)
+
+
+def test_unpaid_order_of_the_webhook_does_not_end_the_wait(world, unpaid, pay):
+    fields = {"amount": unpaid.amount_total, "currency": unpaid.currency}
+    world.webhook_writes(unpaid.id, "u1", NOW - HOUR, stripePaymentStatus="unpaid", **fields)
+    for night in range(4):
+        run_night(world, night)
+        assert world.outcome(unpaid.id, run_id(night))["reason"] == "unpaid"
+        assert world.stripe.calls.count(Endpoint.RETRIEVE) == max(0, night - 1)
+    orders = world.orders(unpaid.id)
+    pay(unpaid, NOW + 3 * DAY + HOUR)
+    for night in (4, 5):
+        run_night(world, night)
+        outcome = world.outcome(unpaid.id, run_id(night))
+        assert outcome["drift"] == ["payment_status: the order says unpaid, Stripe paid"]
+        assert (outcome["reason"], outcome["attention"]) == ("exists", ["order_says_unpaid"])
+    assert world.orders(unpaid.id) == orders
+    world.webhook_writes(unpaid.id, "u1", NOW - HOUR, stripePaymentStatus="paid", **fields)
+    run_night(world, 6)
+    assert world.outcome(unpaid.id, run_id(6))["reason"] == "exists"
+    assert "attention" not in world.outcome(unpaid.id, run_id(6))
+    assert pending_entry(world, unpaid) is None

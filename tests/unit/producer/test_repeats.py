@@ -227,6 +227,6 @@ def test_state_of_the_previous_system_is_replaced(world):
 def test_manual_run_with_its_moment_is_repeated_as_one_run(world):
     event = {"requestedAt": "2024-11-27T03:00:00Z"}
     first = world.body({})["runId"]
-    assert world.body(event)["runId"] == "20241127T030000Z-8f3c1d"
     world.clock.now += HOUR
+    assert world.body(event)["runId"] == "20241127T030000Z-8f3c1d"
     assert (world.body(event)["runId"], world.body({})["runId"]) == ("20241127T030000Z-8f3c1d", first)

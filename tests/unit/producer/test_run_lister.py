@@ -234,7 +234,7 @@ def test_unreadable_pending_entry_is_logged_and_left_out(harness):
     assert harness.sent_ids() == ["cs_2"]
     errors = [line[1:] for line in harness.read_output()[0] if line[0] == "ERROR"]
     assert errors == [
-        ("A pending entry cannot be read: KeyError", RUN),
+        ("A pending entry cannot be read: MalformedMessage", RUN),
         ("A pending entry cannot be read: MalformedMessage", RUN),
     ]
 

@@ -29,7 +29,7 @@ def test_stale_runs_are_closed_and_logged(harness):
         ("INFO", "Sync completed: processed=3, created=0, skipped=0, errors=0", "20241102-done"),
     ]
     # The complete one, and this run, which had nothing to do.
-    assert (metrics["RunsCompleted"], metrics["RunSeconds"]) == ([2], [HOUR, 0])
+    assert (metrics["RunsCompleted"], metrics["RunSeconds"]) == ([1, 1], [HOUR, 0])
     assert metrics["OpenRunSeconds"] == [HOUR]
 
 

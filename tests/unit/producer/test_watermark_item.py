@@ -83,6 +83,25 @@ def test_erased_state_is_replaced_by_the_first_start_of_the_runs(world):
     assert read_window_start(world, 0) == NOW - 5 * DAY
 
 
+def test_item_of_a_manual_run_takes_over_what_an_earlier_version_kept_after_it(world):
+    world.body({})
+    assert "lastCoveredThrough" not in read(world)
+    # Nights of the earlier version after a roll-back, which does not know the item.
+    put(world, lastSyncRunId="20241125T020000Z", lastCoveredThrough=NOW - 2 * DAY)
+    run_night(world, 1)
+    assert read_window_start(world, 1) == NOW - 2 * DAY - LIFE
+    assert read(world)["lastCoveredThrough"] == NOW + DAY - GRACE
+
+
+@pytest.mark.parametrize("key", [STATE_KEY, WATERMARK_KEY])
+@pytest.mark.parametrize("wrong", ["yesterday", None, {"at": 1}, True])
+def test_watermark_of_another_type_counts_as_none(world, key, wrong):
+    put(world, key, lastCoveredThrough=wrong, lastSyncRunId="20241125T020000Z")
+    run_night(world)
+    assert world.run()["status"] == "done"
+    assert read(world)["lastCoveredThrough"] == NOW - GRACE == world.state()["lastCoveredThrough"]
+
+
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 def test_overwritten_state_costs_no_order_and_is_a_warning(world, moment):
     run_night(world)
@@ -145,7 +164,7 @@ def test_first_window_reaches_back_thirty_days_at_most(make_world):
     ("event", "name"),
     [
         ({"trigger": "scheduled", "scheduledTime": to_iso(NOW + 301)}, "scheduledTime"),
-        ({"source": "aws.events", "time": to_iso(NOW + DAY)}, "scheduledTime"),
+        ({"source": "aws.events", "time": to_iso(NOW + DAY)}, "time"),
         ({"requestedAt": to_iso(NOW + 301)}, "requestedAt"),
     ],
 )

@@ -30,8 +30,9 @@ def test_run_is_done_when_every_session_has_an_outcome(runs, item, memory, list_
     memory.put_item(TableName=TABLE, Item=wire(item(RECORD) | {"processed": 2}))
     record, state = item(RECORD), item(STATE)
     finished = runs.finish_if_complete(RUN, LATER)
-    assert finished == replace(run, processed=2, status="done", completed_at=AFTER_A_MINUTE)
+    assert finished == replace(run, processed=2, status="done", completed_at=AFTER_A_MINUTE, unreported=True)
     end = {"status": "done", "syncCompletedAt": AFTER_A_MINUTE, "updatedAt": AFTER_A_MINUTE}
+    end |= {"unreported": True}
     assert item(RECORD) == record | end
     assert item(STATE) == state | {
         "lastSyncStatus": "done",

@@ -12,7 +12,7 @@ from recon.domain.reconcile import (
     find_drift,
     user_ids,
 )
-from recon.errors import TableUnavailable
+from recon.errors import TableUnavailable, UnknownState
 from recon.timestamps import DAY
 from testkit.builders import a_message
 
@@ -43,17 +43,49 @@ def test_order_is_recognised_by_either_id_among_others(order):
         ({"mode": "setup", "user_id": None}, SkipReason.NOT_A_SALE),
         ({"user_id": None}, SkipReason.NO_USER),
         ({"user_id": "+++"}, SkipReason.NO_USER),
-        ({"payment_status": "unpaid"}, SkipReason.UNPAID),
     ],
 )
 def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, reason):
     assert decide(orders, **changes) is reason
 
 
-@pytest.mark.parametrize("changes", [{"payment_status": "no_payment_required"}, {"pending": 1}, {}])
+def test_order_that_this_sync_wrote_once_is_not_written_again():
+    def decide_guarded(orders, ttl_days=0):
+        now = MESSAGE.created + 3 * DAY
+        return decide_from_table(MESSAGE, orders, now=now, ttl_days=ttl_days, is_guarded=True)
+
+    assert decide_guarded([]) == "removed"
+    assert decide_guarded([ORDER]) == "exists"
+    assert decide_guarded([], ttl_days=1) == "expired"
+    assert decide_guarded(BUSY) is BUSY
+
+
+@pytest.mark.parametrize(
+    "changes", [{"payment_status": "no_payment_required"}, {"payment_status": "unpaid"}, {"pending": 1}, {}]
+)
 def test_sale_without_order_is_missing_unless_the_lookup_failed(changes):
     assert decide(**changes) is None
     assert decide(BUSY, **changes) is BUSY
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"payment_status": "processing"},
+            'payment_status has the unknown value "processing"; known are no_payment_required, paid, unpaid',
+        ),
+        (
+            {"mode": "reservation"},
+            'mode has the unknown value "reservation"; known are payment, setup, subscription',
+        ),
+        ({"mode": "of Jane"}, "mode has the unknown value; known are payment, setup, subscription"),
+    ],
+)
+def test_unknown_word_is_an_error_if_the_order_is_missing(changes, message):
+    unknown = decide(**changes, ttl_days=1, now=NOW + DAY)
+    assert (type(unknown), str(unknown)) == (UnknownState, message)
+    assert decide([ORDER], **changes) is SkipReason.EXISTS
 
 
 def test_pending_session_is_decided_by_its_order():
@@ -63,19 +95,31 @@ def test_pending_session_is_decided_by_its_order():
 
 @pytest.mark.parametrize(
     ("order_status", "reason"),
-    [("paid", SkipReason.EXISTS), ("unpaid", SkipReason.UNPAID), (None, SkipReason.UNPAID)],
+    [("paid", SkipReason.EXISTS), ("unpaid", SkipReason.UNPAID), (None, SkipReason.EXISTS)],
 )
-def test_unpaid_session_waits_unless_its_order_is_paid(order_status, reason):
+def test_unpaid_session_waits_if_its_order_is_unpaid(order_status, reason):
     other = replace(ORDER, order_id="x", stripe_session_id="x", payment_status="paid")
     orders = [other, replace(ORDER, payment_status=order_status)]
     assert decide(orders, payment_status="unpaid") is reason
 
 
+def test_unpaid_session_is_not_expired_before_stripe_is_asked():
+    late = {"ttl_days": 1, "now": MESSAGE.created + 90 * DAY}
+    assert decide(payment_status="unpaid", **late) is None
+    assert decide(pending=1, **late) is None
+
+
+@pytest.mark.parametrize(("status", "pending"), [("paid", None), ("paid", 1), ("unpaid", 1)])
+def test_unpaid_order_does_not_end_the_wait(status, pending):
+    orders = [replace(ORDER, payment_status="unpaid")]
+    assert decide(orders, payment_status=status, pending=pending) is None
+
+
 @pytest.mark.parametrize(
     ("orders", "ttl_days", "age", "reason"),
     [
-        ([], 1, DAY, SkipReason.EXPIRED),
-        ([], 1, DAY - 1, None),
+        ([], 1, 2 * DAY + 600, SkipReason.EXPIRED),
+        ([], 1, 2 * DAY + 599, None),
         ([], 0, 1000 * DAY, None),
         ([ORDER], 1, DAY, SkipReason.EXISTS),
     ],

@@ -4,11 +4,13 @@ import pytest
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
+from recon.dynamodb.records import REPORT_SECONDS
+from recon.dynamodb.table import TRANSACTION_ATTEMPTS
 from recon.errors import ConfigError, KeyRejected, StripeUnavailable
 from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 from testkit.batches import parse_log, parse_metrics
 from testkit.builders import NOW, RUN
-from testkit.doubles.faults import killed_after, on
+from testkit.doubles.faults import killed_after, on, throttled
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.world import SCHEDULED, LambdaContext
 
@@ -61,6 +63,48 @@ def test_run_of_a_killed_consumer_is_completed_by_the_next_one(read_metrics, wor
     assert "RunsCompleted" not in read_metrics()
     run_night(world, 1)
     assert read_metrics()["RunsCompleted"] == [1, 1]
+
+
+@pytest.mark.parametrize("next_invocation", ["consumer", "producer"])
+def test_run_that_a_killed_consumer_completed_is_reported_once(read_metrics, world, next_invocation):
+    world.sells(spec())
+    world.body()
+    # The transactions of this process: start, enqueued, outcome, and the end of the run.
+    world.dynamodb.plan = on("transact_write_items", killed_after(), nth=4)
+    world.deliver()
+    world.dynamodb.plan = lambda call: None
+    assert (world.run()["status"], world.run()["unreported"]) == ("done", True)
+    assert "RunsCompleted" not in read_metrics()
+    world.clock.now += HOUR
+    if next_invocation == "consumer":
+        world.deliver()
+    else:
+        world.produce()
+    metrics = read_metrics()
+    assert (metrics["RunsCompleted"], metrics["RunSeconds"]) == ([1], [0])
+    assert "unreported" not in world.run()
+    world.clock.now += HOUR
+    world.drain()
+    world.produce()
+    assert "RunsCompleted" not in read_metrics()
+
+
+def test_run_that_another_function_is_reporting_is_left_to_it(read_metrics, world):
+    world.sells(spec())
+    world.body()
+    world.dynamodb.plan = on("transact_write_items", killed_after(), nth=4)
+    world.deliver()
+    world.dynamodb.plan = lambda call: None
+    world.clock.now += REPORT_SECONDS - 1
+    world.produce()
+    assert "RunsCompleted" not in read_metrics()
+
+
+def test_run_is_reported_if_the_report_cannot_be_stored(read_metrics, world):
+    world.dynamodb.plan = on("transact_write_items", throttled(), nth=range(4, 4 + TRANSACTION_ATTEMPTS))
+    assert world.body()["status"] == "success"
+    assert read_metrics()["RunsCompleted"] == [1]
+    assert world.run()["unreported"]
 
 
 def test_dry_or_failed_run_is_not_completed(read_metrics, world):
@@ -130,7 +174,7 @@ def test_watermark_age_before_the_first_completed_run(read_metrics, world):
     assert "WatermarkAgeSeconds" not in read_metrics()
     world.clock.now = NOW + DAY
     fail_at_stripe(world, a_scheduled_event(1))
-    assert read_metrics()["WatermarkAgeSeconds"] == [2 * DAY + 25 * HOUR + 10 * MINUTE]
+    assert read_metrics()["WatermarkAgeSeconds"] == [DAY + 25 * HOUR + 10 * MINUTE]
 
 
 def test_dry_run_records_no_watermark_age(read_metrics, world):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recon.errors import KeyNotAllowed
+from recon.stripe.expansions import SESSION_EXPANSIONS
 from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.fake_stripe import Endpoint, SessionSpec
@@ -35,6 +36,7 @@ class Permission:
 
 
 ERROR, NO_EVENTS, NO_CHARGES = "error `KeyNotAllowed`", "warning `no_events`", "warning `no_charges`"
+NO_DETAILS = "warning `no_details`"
 SESSIONS = Permission("Checkout Sessions", ERROR, (Endpoint.LIST, Endpoint.RETRIEVE, Endpoint.LINE_ITEMS))
 # With a session's first lines the paths begin at the session, with further ones at the line.
 PRODUCTS = Permission("Products", ERROR, expanded=("line_items.data.price.product", "price.product"))
@@ -43,7 +45,29 @@ EVENTS = Permission("Events", NO_EVENTS, (Endpoint.EVENTS,))
 INTENTS = Permission("PaymentIntents", NO_CHARGES, expanded=("payment_intent",))
 CHARGES = Permission("Charges", NO_CHARGES, expanded=("payment_intent.latest_charge",))
 DISPUTES = Permission("Disputes", NO_CHARGES, (Endpoint.DISPUTES,))
-PERMISSIONS = [SESSIONS, PRODUCTS, PRICES, EVENTS, INTENTS, CHARGES, DISPUTES]
+INVOICES = Permission("Invoices", NO_CHARGES, (Endpoint.INVOICE_PAYMENTS,))
+BALANCES = Permission(
+    "Balance transactions", NO_DETAILS, expanded=("payment_intent.latest_charge.balance_transaction",)
+)
+RATES = Permission("Shipping rates", NO_DETAILS, expanded=("shipping_cost.shipping_rate",))
+CODES = Permission("Promotion codes", NO_DETAILS, expanded=("discounts.promotion_code",))
+COUPONS = Permission("Coupons", NO_DETAILS, expanded=("total_details.breakdown",))
+REVIEWS = Permission("Reviews", NO_DETAILS, expanded=("payment_intent.review",))
+PERMISSIONS = [
+    SESSIONS,
+    PRODUCTS,
+    PRICES,
+    EVENTS,
+    INTENTS,
+    CHARGES,
+    DISPUTES,
+    INVOICES,
+    BALANCES,
+    RATES,
+    CODES,
+    COUPONS,
+    REVIEWS,
+]
 
 
 def spec(session_id, **changes):
@@ -58,6 +82,7 @@ def shop(world):
     world.webhook_writes("cs_test_known", "u1", NOW - 1800)
     world.sells(spec("cs_test_refunded", amount_refunded=1500))
     world.sells(spec("cs_test_lost", dispute_status="lost"))
+    world.sells(spec("cs_test_subscribed", mode="subscription", amount_refunded=1500))
     world.sells(spec("cs_test_undelivered", event_delivered=False))
     return world
 
@@ -89,9 +114,15 @@ PAID = {"plain", "known", "undelivered"}
     [
         (None, [], set(), ["cs_test_undelivered"]),
         (EVENTS, ["no_events"], set(), []),
-        (INTENTS, ["no_charges"], {"refunded", "lost"}, ["cs_test_undelivered"]),
-        (CHARGES, ["no_charges"], {"refunded", "lost"}, ["cs_test_undelivered"]),
+        (INTENTS, ["no_charges"], {"refunded", "lost", "subscribed"}, ["cs_test_undelivered"]),
+        (CHARGES, ["no_charges"], {"refunded", "lost", "subscribed"}, ["cs_test_undelivered"]),
         (DISPUTES, ["no_charges"], {"lost"}, ["cs_test_undelivered"]),
+        (INVOICES, ["no_charges"], {"subscribed"}, ["cs_test_undelivered"]),
+        (BALANCES, ["no_details"], set(), ["cs_test_undelivered"]),
+        (RATES, ["no_details"], set(), ["cs_test_undelivered"]),
+        (CODES, ["no_details"], set(), ["cs_test_undelivered"]),
+        (COUPONS, ["no_details"], set(), ["cs_test_undelivered"]),
+        (REVIEWS, ["no_details"], set(), ["cs_test_undelivered"]),
     ],
     ids=[
         "none",
@@ -99,6 +130,12 @@ PAID = {"plain", "known", "undelivered"}
         "intents",
         "charges",
         "disputes",
+        "invoices",
+        "balances",
+        "rates",
+        "codes",
+        "coupons",
+        "reviews",
     ],  # not by `str`: a set's order differs by process
 )
 def test_missing_optional_permission_is_a_warning(shop, permission, warnings, also_written, markers):
@@ -108,6 +145,27 @@ def test_missing_optional_permission_is_a_warning(shop, permission, warnings, al
     assert (read_warnings(run), shop.dead()) == (warnings, [])
     assert read_orders(shop) == PAID | also_written
     assert read_markers(shop) == markers
+
+
+def test_details_that_the_key_may_read_are_kept_without_the_others(world):
+    world.sells(spec("cs_test_review", review="open"))
+    BALANCES.refuse(world.stripe.faults)
+    run = world.night()
+    [order] = world.orders("cs_test_review")
+    assert (read_warnings(run), order["attention"]) == (["no_details"], ["under_review"])
+
+
+def test_missing_details_of_many_orders_are_one_warning_and_few_requests(world):
+    for number in range(20):
+        world.sells(spec(f"cs_test_{number}"))
+    for permission in (BALANCES, REVIEWS):
+        permission.refuse(world.stripe.faults)
+    run = world.night()
+    assert (read_warnings(run), len(world.orders())) == (["no_details"], 20)
+    # All eight threads may find out at once that one is missing, and one of them finds out which.
+    calls = world.stripe.calls
+    assert calls.count(Endpoint.RETRIEVE, status=403) <= 8 + 2
+    assert calls.count(Endpoint.RETRIEVE, status=200) < 20 + len(SESSION_EXPANSIONS)
 
 
 def test_run_without_sessions_fails_and_the_next_covers_its_time(shop):
@@ -127,7 +185,7 @@ def test_order_is_an_error_until_products_and_prices_are_readable(shop, permissi
     shop.night()
     assert read_orders(shop) == {"known"}
     assert shop.outcome("cs_test_known")["reason"] == "exists"
-    missing = {"cs_test_plain", "cs_test_refunded", "cs_test_lost", "cs_test_undelivered"}
+    missing = {f"cs_test_{name}" for name in ("plain", "refunded", "lost", "subscribed", "undelivered")}
     assert {message["sessionId"] for message in shop.dead()} == missing
     assert {shop.outcome(session)["errorType"] for session in missing} == {"KeyNotAllowed"}
     shop.stripe.faults.clear()
@@ -145,7 +203,7 @@ def test_further_lines_of_a_long_order_need_products_too(world):
 
 
 def test_dry_run_needs_sessions_and_events_only(shop):
-    for permission in (PRODUCTS, PRICES, INTENTS, CHARGES, DISPUTES):
+    for permission in PERMISSIONS[1:3] + PERMISSIONS[4:]:
         permission.refuse(shop.stripe.faults)
     preview = shop.body({"dryRun": True})
     assert (preview["status"], read_warnings(preview)) == ("success", [])

@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from recon.domain.payment_state import Payment
 from recon.errors import (
     KeyNotAllowed,
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
+    SessionNotFound,
     StripeRejected,
     StripeUnavailable,
 )
@@ -17,7 +19,11 @@ from testkit.builders import FakeTime
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 EXPANDED = ["line_items", "line_items.data.price.product"]
-WITH_CHARGE = [*EXPANDED, "payment_intent.latest_charge"]
+CORE = ["payment_intent", "payment_intent.latest_charge"]
+BALANCE, REVIEW = "payment_intent.latest_charge.balance_transaction", "payment_intent.review"
+DETAILS = ["shipping_cost.shipping_rate", "discounts.promotion_code", "total_details.breakdown"]
+WITH_ALL = [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS]
+MISSING = SessionNotFound("no")
 DENIED = KeyNotAllowed("denied")
 EMPTY_PAGE = r"^Stripe: an empty page with has_more set$"
 
@@ -154,8 +160,10 @@ def test_without_events_no_session_is_known_to_be_paid():
 
 def test_session_is_fetched_with_items_and_charge():
     source, connection = connect(a_charged_session(refunded=False))
-    assert source.fetch("cs/1 ?") == FetchedSession(a_charged_session(refunded=False), [{"id": "li_1"}])
-    assert connection.asked == [("checkout/sessions/cs%2F1%20%3F", {"expand": WITH_CHARGE})]
+    charged = a_charged_session(refunded=False)
+    payment = Payment(charged["payment_intent"], charged["payment_intent"]["latest_charge"])
+    assert source.fetch("cs/1 ?") == FetchedSession(charged, [{"id": "li_1"}], payment)
+    assert connection.asked == [("checkout/sessions/cs%2F1%20%3F", {"expand": WITH_ALL})]
 
 
 def test_further_items_are_read_page_by_page():
@@ -194,31 +202,106 @@ def test_session_with_unreadable_items_is_malformed(responses, problem):
         connect(*responses)[0].fetch("cs_1")
 
 
+LOST = {"id": "dp_1", "status": "lost"}
+
+
+# A session that Stripe does not find
+
+
+def test_session_is_gone_if_the_same_key_finds_the_proof():
+    source, connection = connect({"id": "cs_proof"}, MISSING, MISSING)
+    assert source.is_gone("cs_1", "cs_proof")
+    assert source.is_gone("cs_2", "cs_proof")
+    paths = [path for path, _ in connection.asked]
+    assert paths == [f"checkout/sessions/{name}" for name in ("cs_proof", "cs_1", "cs_2")]
+
+
+@pytest.mark.parametrize("responses", [(MISSING,), ({"id": "cs_proof"}, {"id": "cs_1"})])
+def test_session_is_not_gone_without_proof_or_if_it_is_found(responses):
+    source, connection = connect(*responses)
+    assert not source.is_gone("cs_1", "cs_proof")
+    assert connection.responses == []
+
+
+def test_session_is_not_gone_if_the_key_was_replaced_in_between():
+    source, connection = connect({"id": "cs_proof"}, MISSING)
+    keys = iter(["sk_test_1", "sk_test_1", "sk_test_1", "sk_test_2"])
+    connection.key.read = lambda: next(keys)
+    assert not source.is_gone("cs_1", "cs_proof")
+
+
 @pytest.mark.parametrize(
-    ("responses", "refunded", "charges_known", "paths"),
+    ("responses", "disputes", "charges_known"),
     [
-        ([a_charged_session(refunded=True, disputed=True)], True, True, ["checkout/sessions/cs_1"]),
-        *(
-            (
-                [a_charged_session(disputed=True), {"data": [{"id": "dp_1", "status": status}]}],
-                status == "lost",
-                True,
-                ["checkout/sessions/cs_1", "disputes"],
-            )
-            for status in ("lost", "won", None)
-        ),
-        ([a_charged_session(disputed=True), DENIED], False, False, ["checkout/sessions/cs_1", "disputes"]),
-        ([DENIED, session(payment_intent="pi_1")], False, False, ["checkout/sessions/cs_1"] * 2),
+        ([a_charged_session(disputed=False)], (), True),
+        ([a_charged_session(disputed=True), {"data": [LOST]}], (LOST,), True),
+        ([a_charged_session(disputed=True), {"data": []}], (), True),
+        ([a_charged_session(disputed=True), DENIED], (), False),
     ],
 )
-def test_refund_or_lost_dispute_is_read_if_the_key_may(responses, refunded, charges_known, paths):
+def test_disputes_are_read_where_the_charge_has_one(responses, disputes, charges_known):
     source, connection = connect(*responses)
     fetched = source.fetch("cs_1")
-    assert (fetched.refunded, fetched.charges_known) == (refunded, charges_known)
-    assert [path for path, _ in connection.asked] == paths
-    for path, params in connection.asked[1:]:
-        expected = {"charge": "ch_1", "limit": 100} if path == "disputes" else {"expand": EXPANDED}
-        assert params == expected
+    assert (fetched.payment.disputes, fetched.charges_known) == (disputes, charges_known)
+    assert connection.asked[1:] == [("disputes", {"charge": "ch_1", "limit": 100})] * (len(responses) - 1)
+
+
+# A subscription
+
+
+INVOICED = [
+    "data.payment.payment_intent",
+    "data.payment.payment_intent.latest_charge",
+    "data.payment.charge",
+    "data.payment.payment_intent.review",
+]
+
+
+def a_subscription(**changes):
+    return session(**{"mode": "subscription", "payment_status": "paid", "invoice": "in_1"} | changes)
+
+
+def an_invoice_payment(**charge):
+    intent = {"status": "succeeded", "latest_charge": {"id": "ch_1"} | charge}
+    return {"id": "inpay_1", "status": "paid", "payment": {"payment_intent": intent}}
+
+
+@pytest.mark.parametrize("invoice", ["in_1", {"id": "in_1"}])
+def test_subscription_has_the_payment_of_its_first_invoice(invoice):
+    source, connection = connect(a_subscription(invoice=invoice), {"data": [an_invoice_payment()]})
+    fetched = source.fetch("cs_1")
+    assert fetched.payment.charge == {"id": "ch_1"}
+    assert (fetched.charges_known, fetched.details_known) == (True, True)
+    wanted = {"invoice": "in_1", "limit": 100, "expand": INVOICED}
+    assert connection.asked[1:] == [("invoice_payments", wanted)]
+
+
+def test_disputes_of_a_subscription_are_read():
+    source, _ = connect(a_subscription(), {"data": [an_invoice_payment(disputed=True)]}, {"data": [LOST]})
+    assert source.fetch("cs_1").payment.disputes == (LOST,)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mode": "payment"}, {"payment_status": "no_payment_required"}, {"invoice": None}]
+)
+def test_only_a_subscription_that_was_charged_takes_a_further_request(changes):
+    source, connection = connect(a_subscription(**changes))
+    assert source.fetch("cs_1").payment == Payment()
+    assert len(connection.asked) == 1
+
+
+def test_invoice_of_a_wrong_type_is_malformed():
+    with pytest.raises(MalformedSession, match=r"^invoice must be an id$"):
+        connect(a_subscription(invoice=["in_1"]))[0].fetch("cs_1")
+
+
+def test_invoices_that_the_key_may_not_read_are_tried_once_for_all_subscriptions():
+    responses = [a_subscription(), *[DENIED] * 5, a_subscription()]
+    source, connection = connect(*responses)
+    for _ in range(2):
+        fetched = source.fetch("cs_1")
+        assert (fetched.payment, fetched.charges_known) == (Payment(), False)
+    assert len(connection.asked) == len(responses)
 
 
 # The key
@@ -232,16 +315,81 @@ def fetch(source):
     source.fetch("cs_1")
 
 
+def add_details(expanded):
+    """Return the requests that find out which of the details can be read."""
+    return [[*expanded, *DETAILS[:number]] for number in range(len(DETAILS) + 1)]
+
+
 @pytest.mark.parametrize(
-    "responses",
+    ("denied", "requests", "charges_known", "details_known"),
     [
-        (DENIED, session(), session()),
-        (a_charged_session(disputed=True), DENIED, a_charged_session(disputed=True)),
+        ((), [WITH_ALL], True, True),
+        (
+            (DETAILS[2],),
+            [
+                WITH_ALL,
+                [*EXPANDED, *CORE],
+                [*EXPANDED, *CORE, BALANCE],
+                *add_details([*EXPANDED, *CORE, BALANCE, REVIEW]),
+                [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS[:2]],
+            ],
+            True,
+            False,
+        ),
+        (
+            (BALANCE,),
+            [
+                WITH_ALL,
+                [*EXPANDED, *CORE],
+                [*EXPANDED, *CORE, BALANCE],
+                *add_details([*EXPANDED, *CORE, REVIEW]),
+            ],
+            True,
+            False,
+        ),
+        (
+            (CORE[1],),
+            [
+                WITH_ALL,
+                [*EXPANDED, *CORE],
+                [*EXPANDED, CORE[0]],
+                [*EXPANDED, *CORE],
+                *add_details([*EXPANDED, CORE[0], REVIEW]),
+            ],
+            False,
+            True,
+        ),
+        (
+            (CORE[0],),
+            [WITH_ALL, [*EXPANDED, *CORE], [*EXPANDED, CORE[0]], *add_details(EXPANDED)[1:]],
+            False,
+            True,
+        ),
     ],
-    ids=["charges", "disputes"],
+    ids=["nothing", "discounts", "balance transactions", "charges", "intents"],
 )
-def test_missing_permission_is_requested_once_and_alone(responses):
-    source, connection = connect(*responses)
+def test_missing_permission_is_found_once_and_costs_only_its_objects(
+    denied, requests, charges_known, details_known
+):
+    """A combination that Stripe has refused is not requested again, so some requests are not sent."""
+    source, connection = connect()
+
+    def get(path, params, key):
+        connection.asked.append(params["expand"])
+        if any(f"{path}.".startswith(f"{one}.") for path in params["expand"] for one in denied):
+            raise DENIED
+        return session()
+
+    connection.get = get
+    for _ in range(2):
+        fetched = source.fetch("cs_1")
+        assert (fetched.charges_known, fetched.details_known) == (charges_known, details_known)
+    sent = [request for n, request in enumerate(requests) if request not in requests[:n]]
+    assert connection.asked == [*sent, requests[-1]]
+
+
+def test_missing_permission_for_disputes_is_requested_once():
+    source, connection = connect(a_charged_session(disputed=True), DENIED, a_charged_session(disputed=True))
     for _ in range(2):
         assert source.fetch("cs_1").charges_known is False
     assert len(connection.asked) == 3
@@ -295,9 +443,9 @@ def test_two_simultaneous_rejections_search_one_replacement():
 @pytest.mark.parametrize(
     ("responses", "first", "second"),
     [
-        ([KeyNotAllowed("charges"), DENIED], fetch, list_sessions),
+        ([*[KeyNotAllowed("charges")] * 6, DENIED], fetch, list_sessions),
         ([FIRST_ITEMS, DENIED], fetch, list_sessions),
-        ([DENIED, KeyNotAllowed("charges")], list_sessions, fetch),
+        ([DENIED, *[KeyNotAllowed("charges")] * 6], list_sessions, fetch),
     ],
     ids=["fetched", "further items", "listed"],
 )
@@ -306,7 +454,7 @@ def test_sessions_are_one_permission_for_lists_fetches_and_items(responses, firs
     for request in (first, second):
         with pytest.raises(KeyNotAllowed, match=r"^denied$"):
             request(source)
-    assert len(connection.asked) == 2
+    assert len(connection.asked) == len(responses)
 
 
 # Retries

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from recon.dynamodb.records import State
+from recon.dynamodb.watermark import Watermark
 from recon.errors import KeyNotAllowed, KeyRejected, KeyUnavailable, StripeThrottled, StripeUnavailable
 from recon.telemetry import Metric, Telemetry, frames
 from recon.timestamps import DAY, HOUR
@@ -109,17 +109,20 @@ def test_flush_writes_metrics_once(telemetry, read):
     [
         (lambda t: t.record_open_run(a_run(started_at=""), NOW), {"OpenRunSeconds": [0]}),
         (
-            lambda t: t.record_watermark(State(first_lookback_start=NOW - DAY), NOW),
+            lambda t: t.record_watermark(Watermark(first_lookback_start=NOW - 2 * DAY), NOW),
             {"WatermarkAgeSeconds": [DAY]},
         ),
         (
             lambda t: t.record_watermark(
-                State(first_lookback_start=NOW - DAY, covered_through=NOW - HOUR), NOW
+                Watermark(first_lookback_start=NOW - DAY, covered_through=NOW - HOUR), NOW
             ),
             {"WatermarkAgeSeconds": [HOUR]},
         ),
-        (lambda t: t.record_watermark(State(covered_through=NOW), NOW - DAY), {"WatermarkAgeSeconds": [0]}),
-        (lambda t: t.record_watermark(State(), NOW), {}),
+        (
+            lambda t: t.record_watermark(Watermark(covered_through=NOW), NOW - DAY),
+            {"WatermarkAgeSeconds": [0]},
+        ),
+        (lambda t: t.record_watermark(Watermark(), NOW), {}),
         (lambda t: t.count_throttle(), {"StripeThrottled": [1]}),
         *(
             (lambda t, error=error: t.count_key_failure(error), {"KeyRejected": [1]})

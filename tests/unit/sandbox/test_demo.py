@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
@@ -27,6 +28,7 @@ from sandbox.demo.scenes import (
     describe_items,
     recovered_money,
     short,
+    show_details,
     some_of_each_currency,
     verdict,
 )
@@ -461,6 +463,41 @@ def test_orders_of_the_run_are_found_by_currency_and_size(dynamodb):
     assert [order.session_id for order in found] == ["euro", "large", "small", "free"]
     assert found[1].amount == 9000
     assert found[1].items == (("Mug", 2),)
+
+
+def test_order_says_what_was_bought_besides_its_items(dynamodb):
+    writes_order(
+        dynamodb,
+        "detailed",
+        items=[{"name": "Shirt", "quantity": 1, "variant": "Size L"}, {"name": "Cap", "quantity": 1}],
+        amountTax=912,
+        shippingMethod={"rateId": "shr_1", "name": "Express", "amount": 500},
+        stripeDiscounts=[{"promotionCodeId": "promo_1", "code": "AUTUMN20"}, {"couponId": "co_1"}],
+        customFields=[{"key": "engraving", "label": "Engraving", "value": "For Jane"}],
+        presentment={"amount": 4000, "currency": "cad"},
+    )
+    [order] = recovered_orders(dynamodb, TABLE, RUN)
+    assert order.details == (
+        "Size L",
+        "shipping: Express",
+        "code AUTUMN20",
+        "answers of the customer: 1",
+        "tax 9.12 USD",
+        "the customer saw 40.00 CAD",
+    )
+    writes_order(dynamodb, "plain")
+    assert [one.details for one in recovered_orders(dynamodb, TABLE, RUN) if one.session_id == "plain"] == [
+        ()
+    ]
+
+
+def test_details_are_shown_if_there_are_any(screen, output):
+    stage = SimpleNamespace(screen=screen)
+    show_details(stage, [an_order()])
+    assert output.getvalue() == ""
+    show_details(stage, [an_order(), an_order(number="BC-2", details=("Size L", "tax 9.12 USD"))])
+    assert "BC-2   Size L · tax 9.12 USD" in output.getvalue()
+    assert "BC-1" not in output.getvalue()
 
 
 def test_account_with_matching_outcomes_and_orders_is_right(dynamodb):

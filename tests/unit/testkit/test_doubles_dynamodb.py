@@ -118,8 +118,6 @@ def test_token_expires_after_ten_minutes():
         {"FilterExpression": "a BETWEEN :p AND :p"},
         {"KeyConditionExpression": "PK = :p AND SK > :p"},
         {"ProjectionExpression": "a.b"},
-        {"ExpressionAttributeValues": {":p": {"SS": ["a"]}}},
-        {"ExpressionAttributeValues": {":p": {"B": b"a"}}},
     ],
 )
 def test_query_it_does_not_implement_is_refused(request_):
@@ -134,12 +132,6 @@ def test_update_it_does_not_implement_is_refused(expression):
         new_client().update_item(
             TableName=TABLE, Key=key("1"), UpdateExpression=expression, ExpressionAttributeValues=values
         )
-
-
-def test_action_it_does_not_implement_is_refused():
-    check = {"TableName": TABLE, "Key": key("1"), "ConditionExpression": "attribute_exists(PK)"}
-    with pytest.raises(UnsupportedRequest):
-        new_client().transact_write_items(TransactItems=[{"ConditionCheck": check}])
 
 
 def test_argument_it_does_not_implement_is_refused():

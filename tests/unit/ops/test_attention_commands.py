@@ -1,0 +1,171 @@
+"""What is shown of the sessions that need a person, and the commands that answer."""
+
+import json
+
+import pytest
+
+from ops.cli.commands.attention import ack, allow, dismiss
+from ops.cli.commands.show import show
+from ops.cli.commands.status import Status
+from ops.errors import CommandError
+from ops.format.attention import describe_stored_attention
+from ops.report import collect_report, render_page
+from ops.runs.attention import group_by_word
+from ops.runs.prediction import predict
+from ops.runs.status import find_problems
+from recon.domain.attention import Attention
+from recon.dynamodb.attention import find_attention
+from recon.dynamodb.keys import attention_key, dismissed_key, guard_key
+from testkit.builders import NOW, a_message
+from testkit.fake_stripe import SessionSpec
+from testkit.world import wire
+from tests.unit.ops.test_status import GOOD
+
+SESSION = "cs_test_00000001"
+OTHER = "cs_test_00000002"
+HOUR = 3600
+UNTIL, HELD = "2024-11-27 03:00", "the payment is authorised and not captured"
+
+
+@pytest.fixture
+def put(world):
+    def write(key, **fields):
+        item = {"PK": key[0], "SK": key[1]} | fields
+        world.memory.put_item(TableName=world.table, Item=wire(item))
+
+    return write
+
+
+@pytest.fixture
+def needs(put):
+    def write(session_id, *words, amount=4999, currency="eur", **fields):
+        item = {"words": list(words), "amount": amount, "currency": currency, "since": "2024-11-27T02:00:00Z"}
+        put(attention_key(session_id), **item | fields)
+
+    return write
+
+
+def findings(context):
+    groups = group_by_word(find_attention(context.stack.table))
+    found = find_problems(GOOD.__class__(**GOOD.__dict__ | {"attention": groups}))
+    return [(one.what, one.command) for one in found]
+
+
+def test_status_lists_open_words_with_number_money_and_command(context, needs):
+    needs(SESSION, "awaiting_capture", "disputed")
+    needs(OTHER, "awaiting_capture", amount=1500, currency="usd", until=NOW + HOUR)
+    needs("cs_test_3", "awaiting_capture", acknowledgedBy="jane")
+    needs("cs_test_4", "shipped_twice", amount=None, currency=None)
+    assert findings(context) == [
+        (
+            "disputed: 1 session, 49.99 EUR (the customer disputes the payment)",
+            f"nightly-sync explain {SESSION}",
+        ),
+        (
+            f"awaiting_capture: 2 sessions, 49.99 EUR, 15.00 USD, to capture until {UNTIL} UTC ({HELD})",
+            f"nightly-sync explain {OTHER}",
+        ),
+        ("shipped_twice: 1 session (shipped_twice)", "nightly-sync explain cs_test_4"),
+    ]
+
+
+def test_status_json_has_the_groups():
+    assert "attention" in Status(GOOD, ()).json
+
+
+@pytest.mark.parametrize("word", Attention)
+def test_every_word_has_a_sentence(word):
+    assert describe_stored_attention(word) != word
+
+
+def test_report_begins_with_the_sessions_that_need_a_person(context, needs):
+    needs(SESSION, "disputed")
+    needs(OTHER, "gone", acknowledgedBy="jane")
+    page = render_page(collect_report(context.stack.table, now=NOW, days=1, stack="shop"))
+    assert page.index("1 session waits for a person.") < page.index("no run began")
+    assert page.index('id="attention"') < page.index('id="unknown"')
+    assert ("49.99 EUR" in page, SESSION in page, OTHER in page) == (True, True, False)
+
+
+def test_show_says_the_words_of_an_outcome(world, context):
+    world.sells(SessionSpec(SESSION, NOW - HOUR, metadata={}))
+    world.night()
+    shown = context.show(show(context, "last"))
+    assert "no_user, no_user_paid" in " ".join(shown.split())
+    assert "money was taken and nobody is named whose order it is" in shown
+
+
+def test_ack_keeps_words_silent_and_says_by_whom(world, context, needs):
+    needs(SESSION, "disputed")
+    result = ack(context, SESSION)
+    assert not result.needs_attention
+    assert f"{SESSION}: acknowledged by jane" in context.show(result)
+    assert world.item(*attention_key(SESSION))["acknowledgedBy"] == "jane"
+    assert findings(context) == []
+    assert "was acknowledged before by jane" in context.show(ack(context, SESSION))
+
+
+@pytest.mark.parametrize("session", [SESSION, "pi_1", "cs_live_nobody"])
+def test_ack_refuses_what_is_not_open(session, context):
+    with pytest.raises(CommandError, match=r"nothing is open for cs_|not a Checkout Session id"):
+        ack(context, session)
+
+
+def test_dismissed_session_is_skipped_in_every_window_until_it_is_allowed(world, context, needs):
+    needs(SESSION, "awaiting_capture")
+    world.sells(SessionSpec(SESSION, NOW - HOUR, metadata={"userId": "u1"}))
+    context.show(dismiss(context, SESSION, "bought by ann@example.com for a test"))
+    decision = world.item(*dismissed_key(SESSION))
+    assert (decision["dismissedBy"], world.item(*attention_key(SESSION))) == ("jane", None)
+    assert "example" not in json.dumps(decision)
+    world.night()
+    assert (world.orders(), world.run()["skipped"]) == ([], 1)
+    assert (
+        predict(a_message(session_id=SESSION), context.stack.table, world.connect, world.settings, NOW).reason
+        == "dismissed"
+    )
+    assert "was dismissed before by jane: bought" in context.show(dismiss(context, SESSION, "again"))
+    assert "it is not dismissed any more" in context.show(allow(context, "by mistake", SESSION))
+    world.clock.sleep(1)
+    world.body({"lookbackHours": 48})
+    world.drain()
+    assert len(world.orders()) == 1
+
+
+def test_dry_run_leaves_dismissed_sessions_out(world, put):
+    world.sells(SessionSpec(SESSION, NOW - HOUR, metadata={"userId": "u1"}))
+    assert world.body({"dryRun": True})["created"] == 1
+    put(dismissed_key(SESSION), dismissedBy="jane")
+    preview = world.body({"dryRun": True})
+    assert (preview["created"], preview["skipped"]) == (0, 1)
+
+
+def test_allow_takes_back_all_of_a_run(world, context, put):
+    for session in (SESSION, OTHER):
+        world.sells(SessionSpec(session, NOW - HOUR, metadata={"userId": session}))
+    dismiss(context, OTHER, "a test")
+    world.night()
+    put(guard_key(SESSION), orderNumber="BC-1")
+    shown = context.show(allow(context, "the table was restored", run="last"))
+    assert f"{SESSION}: a run may write its order once more." in shown
+    assert f"{OTHER}: it is not dismissed any more." in shown
+    with pytest.raises(CommandError, match="nothing to take back for run last"):
+        allow(context, "again", run="last")
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("ack", "Missing argument"),
+        ("ack pi_1", "not a Checkout Session id"),
+        ("dismiss cs_live_1", "Missing option"),
+        ("dismiss cs_live_1 --because ' '", "--because is empty"),
+        (f"dismiss cs_live_1 --because {'x' * 501}", "--because has 501 characters; at most 500"),
+        ("allow --because x", "name what to allow"),
+        ("allow cs_live_1 --run last --because x", "SESSION cannot be combined with --run"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_read(line, error, cli):
+    result = cli(line)
+    assert result.exit_code == 2
+    assert error in result.output
