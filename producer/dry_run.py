@@ -117,7 +117,7 @@ class DryRun:
             parts = list_oldest(self._list_page, self.pool, window, budget.remaining, budget.read)
             yield from (sessions for _, sessions in parts)
             return
-        lister = SessionLister(self._list_page, self.pool, Listing((window,), 1), lambda: float("inf"))
+        lister = SessionLister(self._list_page, self.pool, Listing((window,)), lambda: float("inf"))
         with closing(lister.list_pages()) as batches:
             for pages in batches:
                 yield [session for page in pages for session in budget.read(page)]

@@ -64,7 +64,7 @@ class RunLister:
         window = Part(start, run.lookback_end)
         try:
             if run.max_sessions is None:
-                self._send_parts(run.listing or Listing((window,), made=1))
+                self._send_parts(run.listing or Listing((window,)))
             else:
                 self._send_oldest(window, max(0, run.max_sessions - run.enqueued))
         except OutOfTime:
@@ -72,8 +72,7 @@ class RunLister:
                 raise
 
     def _send_parts(self, listing: Listing) -> None:
-        """Send sessions as they are listed. `cursor` moves at the end, when all parts are listed."""
-        cursor = listing.parts[0].start - 1 if self.run.cursor is None else self.run.cursor
+        """Send sessions as they are listed, each batch with what is left of the parts."""
         lister = SessionLister(self._list_page, self._context.pool, listing, self._demand)
         undelivered = self._context.pool.submit(self._events.read_undelivered)
         try:
@@ -87,9 +86,8 @@ class RunLister:
         with closing(lister.list_pages(width)) as batches:
             for pages in batches:
                 messages = self._build_messages(pages)
-                listing = replace(lister.listing, sent=listing.sent + len(messages))
-                left = listing if listing.parts else None
-                end = cursor if left else self.run.lookback_end
+                left = lister.listing if lister.listing.parts else None
+                end = None if left else self.run.lookback_end
                 self._send_batch(messages, Progress(end, 0, listed=left is None, listing=left))
 
     def _send_oldest(self, window: Part, limit: int) -> None:
@@ -156,7 +154,7 @@ class RunLister:
         self._context.telemetry.count(Metric.TRUNCATED_RUNS, first)
         covers = 0
         if self.run.trigger == Trigger.SCHEDULED and self.run.covers_through:
-            covers = min(self.run.covers_through, progress.cursor)
+            covers = min(self.run.covers_through, progress.cursor or 0)
         return replace(progress, covers_through=covers)
 
     def _warn_if_mode_changed(self, livemode: bool) -> None:

@@ -49,7 +49,6 @@ class SessionLister:
         self._list_page = list_page
         self._pool = pool
         self._demand = demand
-        self._start = listing
         self._made = listing.made
         self._open = [_OpenPart(part) for part in reversed(listing.parts)]  # newest first
         self._requests: dict[Future[Page], _OpenPart] = {}
@@ -58,9 +57,8 @@ class SessionLister:
 
     @property
     def listing(self) -> Listing:
-        """What is left after the pages that were yielded, with the `sent` of the start."""
-        parts = tuple(left.part for left in reversed(self._open))
-        return replace(self._start, parts=parts, made=self._made)
+        """What is left after the pages that were yielded."""
+        return Listing(tuple(left.part for left in reversed(self._open)), self._made)
 
     def list_first(self) -> None:
         """List the first page in the calling thread, before it is known how many to request at a time."""
@@ -153,7 +151,7 @@ def list_oldest[T](
         if not first.has_more:
             items.extend(convert(first))
         else:
-            lister = SessionLister(list_page, pool, Listing((part,), 1), lambda: float("inf"))
+            lister = SessionLister(list_page, pool, Listing((part,)), lambda: float("inf"))
             with closing(lister.list_pages(width=1)) as batches:
                 for page in (page for pages in batches for page in pages):
                     items.extend(convert(page))

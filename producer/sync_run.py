@@ -97,7 +97,7 @@ class SyncRun:
     def _list(self, run: Run, state: State, watermark: Watermark) -> Run:
         """Enqueue the rest of the run, or as much as one invocation should."""
         lister = RunLister(self.context, run, state, self._webhook_events(run, watermark))
-        if run.cursor is None:
+        if run.cursor is None and run.listing is None:
             lister.send_pending()
         lister.send_listed()
         self.context.telemetry.info(

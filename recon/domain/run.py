@@ -35,12 +35,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Listing:
-    """How far the sessions after a run's cursor are listed, while they are listed in several parts.
+    """How far a window is listed in parts: the open ones, oldest first, of `made` in all.
 
-    `parts` are the open ones, oldest first, of `made` in all; everything between them is sent. `sent` is how
-    many sessions that are. They count in the run's `enqueued`, but not yet in the attribute of that name.
+    Every session outside the open parts is sent.
     """
 
     parts: tuple[Part, ...]
-    made: int
-    sent: int = 0
+    made: int = 1

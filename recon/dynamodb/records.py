@@ -46,11 +46,10 @@ class Run:
 
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
-    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent, and those
-    after it as far as `listing` tells, which is None unless they are listed in several parts.
-    `stored_listing` is its attribute as it was read, also where it belongs to an earlier cursor. `failure` is
-    set if the run failed and its producer could store the cause. `unreported` is True from the end of a done
-    run until its metrics are printed.
+    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent. It is
+    None until there is such a time, which `listing` replaces while the window is listed in parts. `failure`
+    is set if the run failed and its producer could store the cause. `unreported` is True from the end of a
+    done run until its metrics are printed.
     """
 
     run_id: str
@@ -73,7 +72,6 @@ class Run:
     drifted: int = 0
     cursor: int | None = None
     listing: Listing | None = None
-    stored_listing: Item | None = None
     livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
@@ -131,7 +129,6 @@ def run_fields(run: Run, now: int) -> Item:
 
 def parse_run(item: Item) -> Run:
     """Return the run of an item. Only its sort key must be present."""
-    listing = _parse_listing(item)
     return Run(
         run_id=item["SK"].removeprefix(RUN_PREFIX),
         trigger=read_text(item, "trigger") or "",
@@ -142,12 +139,11 @@ def parse_run(item: Item) -> Run:
         max_sessions=read_integer(item, "maxSessions"),
         covers_through=read_integer(item, "coversThrough"),
         drifted=read_integer(item, "drifted") or 0,
-        listing=listing,
-        stored_listing=item.get("listing"),
+        listing=_parse_listing(item),
         livemode=read_boolean(item, "livemode"),
         status=read_text(item, "status") or RunStatus.RUNNING,
         completed_at=read_text(item, "syncCompletedAt"),
-        enqueued=(read_integer(item, "enqueued") or 0) + (listing.sent if listing else 0),
+        enqueued=read_integer(item, "enqueued") or 0,
         processed=read_integer(item, "processed") or 0,
         created=read_integer(item, "created") or 0,
         skipped=read_integer(item, "skipped") or 0,
@@ -162,13 +158,13 @@ def parse_run(item: Item) -> Run:
     )
 
 
-def listing_field(listing: Listing, cursor: int) -> Item:
-    """Return the attribute `listing` of a run whose cursor is at `cursor`."""
+def listing_field(listing: Listing) -> Item:
+    """Return the attribute `listing` of a run."""
     parts = [
         {"from": part.start, "to": part.end, "after": part.after, "reached": part.reached}
         for part in listing.parts
     ]
-    return {"cursor": cursor, "made": listing.made, "sent": listing.sent, "parts": list(map(_known, parts))}
+    return {"made": listing.made, "parts": list(map(_known, parts))}
 
 
 def _known(item: Item) -> Item:
@@ -176,22 +172,22 @@ def _known(item: Item) -> Item:
 
 
 def _parse_listing(item: Item) -> Listing | None:
-    """Return the parts that a run still has to list, or None if it lists from its cursor.
+    """Return how far a window is listed in parts. Return None if it is not, or if a part cannot be read.
 
-    A version that does not know them leaves them in place and moves the cursor, so they count only with the
-    cursor that they were written with.
+    Without `cursor`, such a run cannot be continued, and the next one lists its window.
     """
     stored = item.get("listing")
-    if not isinstance(stored, dict) or item.get("listed") is not False:
+    if not isinstance(stored, dict) or not isinstance(stored.get("parts"), list):
         return None
-    parts = [_parse_part(part) for part in stored.get("parts") or [] if isinstance(part, dict)]
-    if not parts or None in parts or read_integer(stored, "cursor") != read_integer(item, "cursor"):
+    parts = tuple(part for part in map(_parse_part, stored["parts"]) if part)
+    if not parts or len(parts) < len(stored["parts"]):
         return None
-    made, sent = read_integer(stored, "made") or len(parts), read_integer(stored, "sent") or 0
-    return Listing(tuple(filter(None, parts)), made, sent)
+    return Listing(parts, read_integer(stored, "made") or len(parts))
 
 
-def _parse_part(item: Item) -> Part | None:
+def _parse_part(item: object) -> Part | None:
+    if not isinstance(item, dict):
+        return None
     start, end = read_integer(item, "from"), read_integer(item, "to")
     if start is None or end is None:
         return None

@@ -36,13 +36,13 @@ class CursorConflict(Exception):  # noqa: N818 - a signal to the producer, not a
 class Progress:
     """The progress of a listing since the last update.
 
-    `sent` more sessions were sent, and all that were created up to `cursor` (epoch seconds) are sent now.
-    `listing` tells what else is sent, if the window is listed in several parts. `listed` is True if these
-    were the last. `livemode` is for the next invocation.
-    `covers_through` replaces the watermark that the run sets when it is done (0 for none).
+    `sent` more sessions were sent. All that were created up to `cursor` (epoch seconds) are sent now, or, with
+    None, all outside the open parts of `listing`. `listed` is True if these were the last. `livemode` is for
+    the next invocation. `covers_through` replaces the watermark that the run sets when it is done (0 for
+    none).
     """
 
-    cursor: int
+    cursor: int | None
     sent: int
     listed: bool
     truncated: bool = False
@@ -102,35 +102,26 @@ class Runs(RunReader):
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
         """Move the cursor and `enqueued` together if the listing is still as it was read.
 
-        Raises CursorConflict if it is not, so that a session that two invocations sent is counted once. What
-        is sent beyond the cursor is counted in `listing` until the cursor gets there: an earlier version that
-        continues the run lists from the cursor, and counts these sessions too.
+        Raises CursorConflict if it is not, so that a session that two invocations sent is counted once. While
+        the window is listed in parts, the attribute `cursor` is null: an earlier version, which only knows
+        the cursor, can neither continue the run nor count its sessions twice.
         """
-        counted = progress.sent + _sent_beyond(run.listing) - _sent_beyond(progress.listing)
-        stored_listing = None
-        if progress.listing:
-            stored_listing = listing_field(progress.listing, progress.cursor)
         # Progress reopens a run that was marked failed in the meantime.
         fields = {
             "status": RunStatus.RUNNING,
-            "cursor": progress.cursor,
             "listed": progress.listed,
             "truncated": run.truncated or progress.truncated,
-            "listing": stored_listing,
+            "listing": progress.listing and listing_field(progress.listing),
             "livemode": run.livemode if progress.livemode is None else progress.livemode,
             "coversThrough": progress.covers_through,
             "listingMovedAt": now,
             "updatedAt": to_iso(now),
         }
         fields = {name: value for name, value in fields.items() if value is not None}
+        fields["cursor"] = progress.cursor
         values: Item = {f":{name}": value for name, value in fields.items()}
-        values |= {":sent": counted, ":no": False}
-        unchanged = "attribute_not_exists(#cursor)" if run.cursor is None else "#cursor = :read"
-        values |= {":read": run.cursor} if run.cursor is not None else {}
-        unchanged += " AND " + (
-            "#listing = :stored" if run.stored_listing else "attribute_not_exists(#listing)"
-        )
-        values |= {":stored": run.stored_listing} if run.stored_listing else {}
+        unchanged, read = _unchanged_listing(run)
+        values |= {":sent": progress.sent, ":no": False} | read
         forget = _FORGET_FAILURE if progress.listing else f"{_FORGET_FAILURE}, #listing"
         move = self._table.update(
             run_key(run.run_id),
@@ -140,7 +131,7 @@ class Runs(RunReader):
             names={f"#{name}": name for name in (*fields, "listing")},
         )
         if not self._transact_with_state(
-            move, advance_state(self._table, run, counted, progress.livemode, now)
+            move, advance_state(self._table, run, progress.sent, progress.livemode, now)
         ):
             raise CursorConflict
         return replace(
@@ -150,7 +141,6 @@ class Runs(RunReader):
             listed=progress.listed,
             truncated=run.truncated or progress.truncated,
             listing=progress.listing,
-            stored_listing=stored_listing,
             livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
         )
@@ -300,8 +290,16 @@ def _raise_if_refused(cancelled: TransactionCancelled) -> None:
         raise TableRefused("DynamoDB refuses an item of a run") from cancelled
 
 
-def _sent_beyond(listing: Listing | None) -> int:
-    return listing.sent if listing else 0
+def _unchanged_listing(run: Run) -> tuple[str, Item]:
+    """Return the condition that no other invocation has counted sessions of a run, and its values.
+
+    Progress in parts that sends no session may be repeated: what is left then contains what was left before.
+    """
+    if run.cursor is not None:
+        return "#cursor = :read", {":read": run.cursor}
+    if run.listing:
+        return "attribute_exists(#listing) AND enqueued = :read", {":read": run.enqueued}
+    return "attribute_not_exists(#cursor)", {}
 
 
 def _create(table: Table, run: Run, now: int) -> Action:
