@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from recon.config import Settings
-    from recon.domain.stripe_objects import Json
     from recon.stripe.source import Page, StripeSource
 
 
@@ -41,18 +40,13 @@ class SessionBudget:
     truncated: bool = False
     unreadable: int = 0
 
-    def read(self, page: "Page") -> "list[Json]":
-        """Return the sessions of a page. Count the unreadable ones."""
-        self.unreadable += page.unreadable
-        return page.sessions
-
-    def take(self, sessions: "list[Json]") -> "list[Json]":
-        """Return the sessions within the budget. Set `truncated` if there were more."""
+    def take(self, messages: list[SessionMessage]) -> list[SessionMessage]:
+        """Return the messages within the budget. Set `truncated` if there were more."""
         if self.remaining is None:
-            return sessions
-        taken = sessions[: self.remaining]
+            return messages
+        taken = messages[: self.remaining]
         self.remaining -= len(taken)
-        self.truncated = len(taken) < len(sessions)
+        self.truncated = len(taken) < len(messages)
         return taken
 
 
@@ -79,10 +73,9 @@ class DryRun:
         budget = SessionBudget(limit)
         prefix = self.settings.order_number_prefix
         try:
-            with closing(self._list_sessions(planned, budget)) as batches:
+            with closing(self._list_messages(planned, budget)) as batches:
                 for listed in batches:
-                    sessions = budget.take(listed)
-                    missing = self._find_missing(sessions, events, planned.run_id, counts, dismissed)
+                    missing = self._find_missing(budget.take(listed), events, counts, dismissed)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
                         break
@@ -110,34 +103,38 @@ class DryRun:
         events.refresh()
         return events
 
-    def _list_sessions(self, planned: Run, budget: SessionBudget) -> "Generator[list[Json]]":
+    def _list_messages(self, planned: Run, budget: SessionBudget) -> "Generator[list[SessionMessage]]":
         """Yield the sessions of the window, or the oldest and one more than the budget, oldest first."""
         window = Part(planned.lookback_start, planned.lookback_end)
+
+        def read(page: "Page") -> list[SessionMessage]:
+            budget.unreadable += page.unreadable
+            return [build_message(session, planned.run_id) for session in page.sessions]
+
         if budget.remaining is not None:
-            parts = list_oldest(self._list_page, self.pool, window, budget.remaining, budget.read)
-            yield from (sessions for _, sessions in parts)
+            with closing(list_oldest(self._list_page, self.pool, window, budget.remaining, read)) as parts:
+                yield from (messages for _, messages in parts)
             return
         lister = SessionLister(self._list_page, self.pool, Listing((window,)), lambda: float("inf"))
         with closing(lister.list_pages()) as batches:
             for pages in batches:
-                yield [session for page in pages for session in budget.read(page)]
+                yield [message for page in pages for message in read(page)]
 
     def _list_page(self, start: int, end: int, after: str | None) -> "Page":
         return self.stripe().list_sessions(start, end, after=after)
 
     def _find_missing(
         self,
-        sessions: "list[Json]",
+        listed: list[SessionMessage],
         events: WebhookEvents,
-        run_id: str,
         counts: Counter[Outcome],
         dismissed: set[str],
     ) -> list[SessionMessage]:
         """Return the sessions whose orders are missing. Count the skipped and the malformed ones."""
         messages = []
-        for session in sessions:
+        for unchecked in listed:
             try:
-                if message := events.filter_message(build_message(session, run_id)):
+                if message := events.filter_message(unchecked):
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1

@@ -36,8 +36,8 @@ class CursorConflict(Exception):  # noqa: N818 - a signal to the producer, not a
 class Progress:
     """The progress of a listing since the last update.
 
-    `sent` more sessions were sent. All that were created up to `cursor` (epoch seconds) are sent now, or, with
-    None, all outside the open parts of `listing`. `listed` is True if these were the last. `livemode` is for
+    `sent` more sessions were sent. All that were created up to `cursor` (epoch seconds) are sent now, or with
+    None all outside the open parts of `listing`. `listed` is True if these were the last. `livemode` is for
     the next invocation. `covers_through` replaces the watermark that the run sets when it is done (0 for
     none).
     """
