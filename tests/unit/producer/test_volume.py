@@ -52,14 +52,15 @@ def in_bursts(count):
 
 def sell_at(world, times, **changes):
     specs = (
-        SessionSpec(f"cs_test_{n:07}", created, **{"completed_at": min(created + 60, END), "lines": ()} | changes)
+        SessionSpec(
+            f"cs_test_{n:07}", created, **{"completed_at": min(created + 60, END), "lines": ()} | changes
+        )
         for n, created in enumerate(times)
     )
     world.stripe.store.add_all(specs)
 
 
-@pytest.mark.parametrize("part", [0, 1000])
-@pytest.mark.parametrize("shape", [evenly, in_bursts, in_one_hour])
+@pytest.mark.parametrize(("shape", "part"), [(evenly, 0), (in_bursts, 1000), (in_one_hour, 0)])
 def test_any_volume_is_enqueued_once_in_few_requests(make_world, shape, part):
     world = make_world(SYNC_MAX_SESSIONS=str(part))
     sell_at(world, shape(VOLUME))
@@ -76,7 +77,7 @@ def test_any_volume_is_enqueued_once_in_few_requests(make_world, shape, part):
     assert invocations <= (VOLUME / part + 2 if part else 1)
 
 
-@pytest.mark.parametrize("shape", [evenly, in_bursts, in_one_hour])
+@pytest.mark.parametrize("shape", [evenly, in_bursts])
 def test_undelivered_events_take_few_requests(world, shape):
     """One forgotten endpoint of the account makes every event undelivered."""
     sell_at(world, shape(VOLUME), event_delivered=False)
@@ -85,7 +86,7 @@ def test_undelivered_events_take_few_requests(world, shape):
     messages = [json.loads(body) for body in world.memory_sqs.bodies(world.queue)]
     assert len(messages) == VOLUME
     assert all(len(message["eventIds"]) == 1 for message in messages)
-    assert world.stripe.calls.total() <= 5 * VOLUME / 100 + 12
+    assert len(world.stripe.calls) <= 5 * VOLUME / 100 + 12
 
 
 @pytest.mark.parametrize("maximum", [1, 100, 801, 2500])
