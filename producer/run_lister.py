@@ -1,4 +1,4 @@
-"""One invocation's part of a run: it lists sessions, sends them and counts them with the cursor."""
+"""One invocation's part of a run: it lists sessions, sends them and counts them."""
 
 from concurrent.futures import wait
 from contextlib import closing

@@ -15,7 +15,7 @@ from recon.errors import TooManyHops
 from recon.telemetry import Metric, report_completed_run
 from recon.timestamps import DAY, HOUR
 
-# Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
+# Per run. A longer chain is a fault, even with a small SYNC_MAX_SESSIONS.
 MOST_HOPS = 5000
 # Stripe tries to deliver an event for three days, those of pending sessions too.
 DELIVERY = 3 * DAY + HOUR
@@ -58,7 +58,7 @@ class SyncRun:
         return self._process(run, state, watermark, number=0)
 
     def resume(self, continuation: Continuation) -> Run | None:
-        """Continue a run from its cursor. Return its latest record, or None if there is no such run."""
+        """Continue a run where it is. Return its latest record, or None if there is no such run."""
         watermark = self.context.runs.watermark()
         watermark.check_owner(self.context.settings.stack)
         run = self.context.runs.get(continuation.run_id)

@@ -29,7 +29,7 @@ _UNCHANGED = "#status = :running AND listed = :no AND listingMovedAt = :moved"
 
 
 class CursorConflict(Exception):  # noqa: N818 - a signal to the producer, not an error of the system
-    """Another invocation has moved the cursor of this run. That one continues; this one must stop."""
+    """Another invocation has continued the listing of this run. This one must stop."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Runs(RunReader):
         return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now, failure=None)
 
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
-        """Move the cursor and `enqueued` together if the listing is still as it was read.
+        """Move the listing and `enqueued` together if the listing is still as it was read.
 
         Raises CursorConflict if it is not, so that a session that two invocations sent is counted once. While
         the window is listed in parts, the attribute `cursor` is null: an earlier version, which only knows
