@@ -136,8 +136,9 @@ def measure_consumer(functions: BuiltFunctions) -> Peak:
 INTRODUCTION = f"""\
 Peak resident memory of a function's process, interpreter and libraries included, with the clients over HTTP
 and every service in another process. The producer runs once as installed, where one invocation lists all
-sessions, and once with `SYNC_MAX_SESSIONS=1000`, with all invocations in one process. Allowed are {LIMIT_MB:.0f} MB, of which the second half of the sessions may add
-{FLAT_MB:.0f} MB (checked above {number(SIZES[0])} sessions, since the heaps of its threads grow until then).
+sessions, and once with `SYNC_MAX_SESSIONS=1000`, with all invocations in one process. Allowed are
+{LIMIT_MB:.0f} MB, of which the second half of the sessions may add {FLAT_MB:.0f} MB (checked above
+{number(SIZES[0])} sessions, since the heaps of its threads grow until then).
 """
 
 

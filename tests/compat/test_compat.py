@@ -177,9 +177,9 @@ def test_open_run_is_continued_from_its_cursor(world, sample):
     assert world.state()["lastSyncRunId"] == RUN
 
 
-def list_in_parts(make_world, count=450):
+def list_in_parts(make_world, count=250):
     """Return the world of a run with open parts, whose next invocation Lambda has not begun."""
-    world = make_world(SYNC_MAX_SESSIONS="200")
+    world = make_world(SYNC_MAX_SESSIONS="100")
     for n in range(count):
         created = NOW - HOUR - n * 100
         world.sells(SessionSpec(f"cs_test_{n:03}", created, metadata={"userId": f"u{n % 7}"}))
@@ -202,7 +202,7 @@ def test_earlier_version_cannot_continue_a_listing_in_parts(make_world):
             ExpressionAttributeNames={"#cursor": "cursor", "#listed": "listed"},
             ExpressionAttributeValues=wire({":cursor": NOW, ":no": False}),
         )
-    assert (record["enqueued"], record["listed"]) == (200, False)
+    assert (record["enqueued"], record["listed"]) == (100, False)
 
 
 def test_listing_in_parts_that_was_given_up_loses_no_session(make_world):
@@ -215,7 +215,7 @@ def test_listing_in_parts_that_was_given_up_loses_no_session(make_world):
     world.drain()
     assert world.run()["status"] == "failed"
     assert world.run("20241128T020000Z")["status"] == "done"
-    assert all(len(world.orders(f"cs_test_{n:03}")) == 1 for n in range(450))
+    assert all(len(world.orders(f"cs_test_{n:03}")) == 1 for n in range(250))
     world.check_books()
 
 
