@@ -118,7 +118,7 @@ class DryRun:
         lister = SessionLister(self._list_page, self.pool, Listing((window,)), lambda: float("inf"))
         with closing(lister.list_pages()) as batches:
             for pages in batches:
-                yield [message for page in pages for message in read(page)]
+                yield [message for page in pages for message in read(page)][::-1]
 
     def _list_page(self, start: int, end: int, after: str | None) -> "Page":
         return self.stripe().list_sessions(start, end, after=after)

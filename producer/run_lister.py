@@ -72,7 +72,7 @@ class RunLister:
                 raise
 
     def _send_parts(self, listing: Listing) -> None:
-        """Send sessions as they are listed, each batch with what is left of the parts."""
+        """Send sessions as they are listed, oldest first in each batch, with what is left of the parts."""
         lister = SessionLister(self._list_page, self._context.pool, listing, self._demand)
         undelivered = self._context.pool.submit(self._events.read_undelivered)
         try:
@@ -85,7 +85,7 @@ class RunLister:
         # Close it also on early exit, so that no thread keeps calling Stripe.
         with closing(lister.list_pages(width)) as batches:
             for pages in batches:
-                messages = self._build_messages(pages)
+                messages = self._build_messages(pages)[::-1]
                 left = lister.listing if lister.listing.parts else None
                 end = None if left else self.run.lookback_end
                 self._send_batch(messages, Progress(end, 0, listed=left is None, listing=left))

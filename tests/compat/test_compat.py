@@ -84,7 +84,6 @@ def test_every_run_and_the_state_are_read(sample):
     assert (first.run_id, first.trigger, first.drifted) == (RUN, "scheduled", 1)
     assert (first.enqueued, first.processed, first.created, first.skipped, first.errors) == (11, 11, 3, 7, 1)
     assert read[1].cursor == running["cursor"]
-    assert read[1].listing is None or read[1].cursor is None
     assert read[3].max_sessions == 1
     assert read[3].warnings[0].startswith("truncated: ")
     [state] = map(parse_state, records(sample, SK="STRIPE_ORDER_SYNC"))
@@ -171,7 +170,7 @@ def test_open_run_is_continued_from_its_cursor(world, sample):
         world.sells(SessionSpec(f"cs_test_rest{n}", int(created), metadata={"userId": "u"}))
     world.body(sample["hop"])
     sent = [json.loads(body)["sessionId"] for body in world.memory_sqs.bodies(world.queue)]
-    assert sorted(sent) == ["cs_test_rest1", "cs_test_rest2"]
+    assert sent == ["cs_test_rest1", "cs_test_rest2"]
     assert world.run()["listed"]
     assert world.run()["enqueued"] == before["enqueued"] + 2
     assert world.state()["lastSyncRunId"] == RUN

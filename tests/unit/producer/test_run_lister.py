@@ -62,7 +62,7 @@ def test_run_of_an_earlier_version_continues_from_its_cursor(harness):
     harness.put_open_run(cursor=START + 999, sliceSeconds=500)
     harness.account.add_sessions(START + 999, START + 1000, END)
     assert resume(harness).listed
-    assert harness.sent_ids() == ["cs_2", "cs_1"]
+    assert harness.sent_ids() == ["cs_1", "cs_2"]
     assert harness.account.page_requests == [(START + 1000, END)]
 
 
@@ -146,13 +146,13 @@ def test_rejected_batch_is_sent_again_within_the_invocation(harness):
     assert harness.sent_ids() == ["cs_0"]
 
 
-def test_batch_is_grouped_by_customer(harness):
+def test_batch_is_sent_oldest_first_and_grouped_by_customer(harness):
     for number, customer in enumerate(["u1", "u2", "u1", "u3", "u2"]):
         harness.account.sessions.append(
             a_session(id=f"cs_{number}", created=NOW - HOUR + number, metadata={"userId": customer})
         )
     harness.begin()
-    assert harness.sent_ids() == ["cs_4", "cs_1", "cs_3", "cs_2", "cs_0"]
+    assert harness.sent_ids() == ["cs_0", "cs_2", "cs_1", "cs_4", "cs_3"]
 
 
 @pytest.mark.parametrize(
