@@ -36,7 +36,7 @@ class RunLister:
         self._events = events
         self._unreadable = 0
         self._livemode: bool | None = None
-        self._warned_of_events = False
+        self._warned: set[str] = set()
 
     def send_pending(self) -> None:
         """Send the pending sessions again if the run is scheduled, except those in the run's window."""
@@ -120,13 +120,13 @@ class RunLister:
                 if filtered := self._events.filter_message(message):
                     messages.append(filtered)
         if self._events.are_missing:
-            self._context.warn(self.run.run_id, MISSING_EVENTS)
+            self._warn_once(MISSING_EVENTS)
         return messages
 
     def _send_batch(self, messages: list[SessionMessage], progress: Progress) -> None:
         """Send listed sessions with what they tell about the run."""
         if self._unreadable:
-            self._context.warn(self.run.run_id, UNREADABLE)
+            self._warn_once(UNREADABLE)
             # The next night may be able to read them.
             progress = replace(progress, covers_through=0)
         if self.run.livemode is None and self._livemode is not None:
@@ -139,9 +139,13 @@ class RunLister:
 
     def _refresh_events(self) -> None:
         self._events.refresh()
-        if not self._events.may_read and not self._warned_of_events:
-            self._warned_of_events = True
-            self._context.warn(self.run.run_id, NO_EVENTS)
+        if not self._events.may_read:
+            self._warn_once(NO_EVENTS)
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warned:
+            self._warned.add(warning)
+            self._context.warn(self.run.run_id, warning)
 
     def _truncate(self, progress: Progress) -> Progress:
         """Warn that the run is truncated. Return the progress with the watermark that this leaves."""

@@ -365,9 +365,12 @@ def test_more_undelivered_events_than_a_run_reads_are_a_warning_once(harness, mo
     harness.account.undelivered = [
         SessionEvent(f"evt_{n}", COMPLETED, END - n, f"cs_{n}") for n in range(9 if few else 40)
     ]
+    harness.account.add_sessions(*spread(500))
     run = harness.begin()
-    assert (run.enqueued, run.listed) == (200, True)
-    assert harness.record()["warnings"] == [] if few else [MISSING_EVENTS]
+    assert (run.enqueued, run.listed) == (700, True)
+    assert harness.record()["warnings"] == ([] if few else [MISSING_EVENTS])
+    writes = [call for call in harness.memory.history.calls if "list_append" in str(call.arguments)]
+    assert len(writes) == (0 if few else 1)
 
 
 def test_run_without_a_fence_reads_no_undelivered_events(harness):
