@@ -49,7 +49,8 @@ def _describe_hold(run: PastRun) -> StatusFinding:
         f". Of {quantity(run.sample.size, 'paid session')} that it looked up, it would have created "
         f"{quantity(run.sample.missing, 'order')}"
     )
-    return StatusFinding("run_held", what, DOCTOR, tuple(Money(*one) for one in amounts))
+    money = tuple(Money(*one) for one in amounts)
+    return StatusFinding("run_held", what, DOCTOR, run.sample.missing, money)
 
 
 def describe_cause(error_type: str, message: str) -> str:

@@ -108,7 +108,8 @@ def _format_since(moment: datetime, now: datetime) -> str:
 def _find_in_queues(facts: StatusFacts) -> Iterator[StatusFinding]:
     if facts.dead:
         what = f"{facts.dead} in the dead-letter queue: paid sessions that were given up"
-        yield StatusFinding("dead_letters", what, "nightly-sync dlq list --check")
+        command = "nightly-sync dlq list --check"
+        yield StatusFinding("dead_letters", what, command, facts.dead, unknown_amounts=facts.dead)
     if facts.missed_starts:
         starts = quantity(facts.missed_starts, "start")
         what = f"{starts} of the producer failed for good: the queue missed-starts has the events"
@@ -122,7 +123,9 @@ def _describe_group(group: AttentionGroup) -> StatusFinding:
     until = f", to capture until {format_time(group.until)} UTC" if group.until else ""
     why = describe_stored_attention(group.word)
     what = f"{group.word}: {quantity(group.count, 'session')}{until} ({why})"
-    return StatusFinding(group.word, what, group.command, group.money, group.sessions[0].url)
+    unknown = sum(one.amount is None for one in group.sessions)
+    url = group.sessions[0].url
+    return StatusFinding(group.word, what, group.command, group.count, group.money, unknown, url)
 
 
 def _select_runs(facts: StatusFacts) -> list[PastRun]:
@@ -148,11 +151,12 @@ def _find_in_run(run: PastRun, errors: tuple[RunErrors, ...]) -> Iterator[Status
         of_run = next((one for one in errors if one.run_id == run.run_id), RunErrors(run.run_id))
         what = f"{quantity(run.errors, 'session')} in run {run.run_id} ended with an error"
         command = f"nightly-sync show {run.run_id} --outcome error"
-        yield StatusFinding("run_errors", what, command, of_run.money, of_run.url)
+        unknown = max(0, run.errors - of_run.known)
+        yield StatusFinding("run_errors", what, command, run.errors, of_run.money, unknown, of_run.url)
     if run.drifted:
         verb = "differs" if run.drifted == 1 else "differ"
         what = f"{quantity(run.drifted, 'order')} in run {run.run_id} {verb} from Stripe"
-        yield StatusFinding("drift", what, f"nightly-sync show {run.run_id} --drift")
+        yield StatusFinding("drift", what, f"nightly-sync show {run.run_id} --drift", run.drifted)
     if run.truncated:
         yield StatusFinding("run_truncated", f"run {run.run_id} did not list everything", logs)
     for warning in run.warnings:

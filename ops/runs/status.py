@@ -35,10 +35,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunErrors:
-    """The sessions of a run that ended with an error: their money, and the first of them at Stripe."""
+    """The sessions of a run that ended with an error: their money, and the first of them at Stripe.
+
+    `known` is how many of them have a known amount.
+    """
 
     run_id: str
     money: tuple[Money, ...] = ()
+    known: int = 0
     url: str | None = None
 
 
@@ -137,8 +141,8 @@ def _find_due(schedule: Schedule, ended: PastRun | None) -> datetime | None:
 
 def _read_errors(stack: Stack, run: PastRun) -> RunErrors:
     failed = list(read_sessions(stack.table, run.run_id, OutcomeFilter(outcome=Outcome.ERROR)))
-    money = tuple(totals(one.amount for one in failed if one.amount))
-    return RunErrors(run.run_id, money, failed[0].url if failed else None)
+    amounts = [one.amount for one in failed if one.amount]
+    return RunErrors(run.run_id, tuple(totals(amounts)), len(amounts), failed[0].url if failed else None)
 
 
 def _count_missed_starts(stack: Stack) -> int:
