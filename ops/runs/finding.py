@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ops.format.money import Money
+from ops.format.money import Money, format_worth
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,9 @@ class StatusFinding:
     money: tuple[Money, ...] = ()
     unknown_amounts: int = 0
     url: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Return the reason with the money, for the screens of the command."""
+        worth = format_worth(self.money, self.unknown_amounts if self.money else 0)
+        return f"{self.what}, {worth}" if worth else self.what

@@ -238,7 +238,7 @@ def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
     assert [finding for finding in findings if finding.verdict is not CheckVerdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
-    assert len(findings) == len({finding.name for finding in findings}) == 41
+    assert len(findings) == len({finding.name for finding in findings}) == 42
     assert not Diagnosis(STACK, findings).needs_attention
 
 
