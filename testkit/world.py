@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -97,6 +97,7 @@ class World:
 
     def __init__(self, stripe: FakeStripe, dynamodb: Any = None, table: str = TABLE, **env: str) -> None:
         self.table = table
+        self.ledger = env.get("SYNC_LEDGER_TABLE", table)
         self.clock = FakeTime(NOW)
         self.rng = random.Random(7)
         self.stripe = stripe
@@ -129,7 +130,8 @@ class World:
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock)
-        memory.add_table(self.table)
+        for name in {self.table, self.ledger}:
+            memory.add_table(name)
         return memory
 
     def _settings(self, env: dict[str, str]) -> Settings:
@@ -218,10 +220,14 @@ class World:
     def clients(self) -> Clients:
         return Clients(
             settings=self.settings,
-            table=Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
+            table=self.open_table(lambda: f"token-{self.rng.random()}"),
             queue=SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
             pool=self.pool,
         )
+
+    def open_table(self, *new_token: Callable[[], str]) -> Table:
+        """Return the shop's table with the ledger, as the functions and the operator's command read it."""
+        return Table(self.dynamodb, self.table, *new_token, ledger=self.ledger)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def _wired(self) -> Iterator[None]:
@@ -267,19 +273,21 @@ class World:
     # Reading the table and the queues
 
     def items(self) -> list[JsonObject]:
-        request: JsonObject = {"TableName": self.table, "ConsistentRead": True}
-        found: list[JsonObject] = []
+        """Return the items of the shop's table, and of the ledger if that is another one."""
+        return [item for name in {self.table: None, self.ledger: None} for item in self._scan(name)]
+
+    def _scan(self, table: str) -> Iterator[JsonObject]:
+        request: JsonObject = {"TableName": table, "ConsistentRead": True}
         while True:
             answer = self.memory.scan(**request)
-            found += [plain(item) for item in answer["Items"]]
+            yield from map(plain, answer["Items"])
             if "LastEvaluatedKey" not in answer:
-                return found
+                return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def item(self, pk: str, sk: str) -> JsonObject | None:
-        answer = self.memory.get_item(
-            TableName=self.table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True
-        )
+        table = self.table if pk.startswith(("USER#", "EVENT#")) else self.ledger
+        answer = self.memory.get_item(TableName=table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True)
         return plain(answer["Item"]) if "Item" in answer else None
 
     def orders(self, session_id: str | None = None) -> list[JsonObject]:

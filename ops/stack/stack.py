@@ -43,7 +43,7 @@ class StackSelector:
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """The outputs of the CloudFormation stack."""
+    """The outputs of the CloudFormation stack. `ledger` is the shop's table unless it has another one."""
 
     queue_url: str
     queue_arn: str
@@ -55,6 +55,7 @@ class StackOutputs:
     schedule: str
     table: str
     alarm_topic: str
+    ledger: str
 
 
 _OUTPUTS = {
@@ -125,7 +126,9 @@ class Stack:
                 f"the stack {self.name} has no output {', '.join(missing)}: it belongs to another system "
                 "or was deployed by an older version; --stack NAME selects another one"
             )
-        return StackOutputs(**{name: values[output] for name, output in _OUTPUTS.items()})
+        outputs = {name: values[output] for name, output in _OUTPUTS.items()}
+        # Earlier versions have no output for the ledger, which is in the shop's table then.
+        return StackOutputs(**outputs, ledger=values.get("LedgerTable", outputs["table"]))
 
     def _read_outputs(self) -> dict[str, str]:
         try:
@@ -141,12 +144,12 @@ class Stack:
 
     @cached_property
     def table(self) -> Table:
-        """Return the commerce table."""
-        return Table(self.client("dynamodb"), self.outputs.table)
+        """Return the commerce table with the ledger."""
+        return Table(self.client("dynamodb"), self.outputs.table, ledger=self.outputs.ledger)
 
     @property
     def runs(self) -> Runs:
-        """Return the run records of the commerce table."""
+        """Return the run records of the ledger."""
         return Runs(self.table, self.deadline)
 
     def configuration(self, function: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ NAMES = StackOutputs(
     schedule="nightly",
     table="shop",
     alarm_topic=TOPIC,
+    ledger="shop",
 )
 VARIABLES = {
     "COMMERCE_TABLE": NAMES.table,

@@ -71,7 +71,7 @@ def test_ledger_shows_another_program_that_puts_the_state(world, moment):
 
     def put_state():
         item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": "2024-11-27T01:00:00Z"}
-        world.memory.put_item(TableName=world.table, Item=wire(item))
+        world.memory.put_item(TableName=world.ledger, Item=wire(item))
 
     world.body()
     if moment == "before the last run":
