@@ -16,6 +16,7 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+from zlib import crc32
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ConnectTimeoutError
@@ -114,6 +115,7 @@ class World:
             dead_letters=self.dlq,
             max_receives=self.settings.max_receive_count + 2,
         )
+        self._name = crc32(f"{self.settings.stack} {self.ledger}".encode())
         self.poller = LambdaPoller(self.memory_sqs, self.queue)
         self.ssm = FakeSSM(clock=self.clock)
         self.lambda_client = Faulty(FakeLambda(), history=self.history)
@@ -220,7 +222,8 @@ class World:
     def clients(self) -> Clients:
         return Clients(
             settings=self.settings,
-            table=self.open_table(lambda: f"token-{self.rng.random()}"),
+            # Worlds that share a table have the same random numbers, but no token in common.
+            table=self.open_table(lambda: f"{self._name:08x}-{self.rng.random()}"),
             queue=SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
             pool=self.pool,
         )

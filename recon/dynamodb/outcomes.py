@@ -17,6 +17,8 @@ from recon.dynamodb.keys import (
 )
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
+from recon.dynamodb.watermark import describe_moved
+from recon.errors import LedgerNotMoved
 from recon.retry import Deadline
 
 # Sorts right after every `SESSION#…`.
@@ -43,14 +45,20 @@ class PriorState:
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the items about these sessions and the sync state in one consistent batch read."""
+    """Read the items about these sessions and the sync state in one consistent batch read.
+
+    Raises LedgerNotMoved if the ledger has moved to another table.
+    """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
     about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
     items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, *about], deadline)}
+    state = parse_state(items.get(STATE_KEY))
+    if state.moved_to:
+        raise LedgerNotMoved(describe_moved(state.moved_to))
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
-        state_run_id=parse_state(items.get(STATE_KEY)).run_id,
+        state_run_id=state.run_id,
         attention={
             name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
         },

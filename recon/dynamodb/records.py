@@ -181,13 +181,15 @@ class State:
     """The attributes of the sync state that decisions depend on.
 
     `covered_through` and `first_lookback_start` (epoch seconds) mirror the watermark item for versions that
-    know the state only. They are absent if another program has put the state.
+    know the state only. They are absent if another program has put the state. `moved_to` is the table to
+    which the ledger has moved.
     """
 
     run_id: str | None = None
     covered_through: int | None = None
     livemode: bool | None = None
     first_lookback_start: int | None = None
+    moved_to: str | None = None
 
 
 def parse_state(item: Item | None) -> State:
@@ -198,6 +200,7 @@ def parse_state(item: Item | None) -> State:
         read_integer(item, "lastCoveredThrough"),
         read_boolean(item, "lastLivemode"),
         read_integer(item, "firstLookbackStart"),
+        read_text(item, "movedTo"),
     )
 
 

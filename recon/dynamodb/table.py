@@ -98,9 +98,14 @@ class Table:
         """Return the name of the table that holds the items with this partition key."""
         return self.shop if partition.startswith(SHOP_PREFIXES) else self.ledger
 
-    def put(self, item: Item, condition: str, values: Item | None = None) -> Action:
-        """Return an action that writes a whole item under a condition."""
-        body = {"Item": to_wire(item), "ConditionExpression": condition}
+    def at(self, name: str) -> "Table":
+        """Return another table of the same account, with its ledger in it."""
+        return Table(self._client, name, self._new_token, transactions=self._transactions)
+
+    def put(self, item: Item, condition: str | None = None, values: Item | None = None) -> Action:
+        """Return an action that writes a whole item, under a condition if there is one."""
+        body: Item = {"Item": to_wire(item)}
+        body |= {"ConditionExpression": condition} if condition else {}
         return Action("Put", (item["PK"], item["SK"]), body | _values(values))
 
     def update(
@@ -167,10 +172,10 @@ class Table:
         newest_first: bool = False,
         deadline: Deadline | None = None,
     ) -> Iterator[Item]:
-        """Yield all items under a key condition, `PK = :name …`, by consistent reads of all pages.
+        """Return an iterator over all items under a key condition, which begins with `PK = :name`.
 
-        `only` is a filter expression. A failed read of a page is retried until the deadline, if any. Raises
-        OutOfTime if the deadline passes between two pages.
+        The reads are consistent and cover all pages. `only` is a filter expression. A failed read of a page
+        is retried until the deadline, if any. Raises OutOfTime if the deadline passes between two pages.
         """
         partition = values[condition.split()[2]]
         request: Item = {
@@ -182,14 +187,12 @@ class Table:
         request |= _values(values) | _names(names)
         request |= {"ProjectionExpression": projection} if projection else {}
         request |= {"FilterExpression": only} if only else {}
-        while True:
-            answer = _read(self._client.query, request, deadline)
-            yield from (from_wire(item) for item in answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            if deadline:
-                deadline.check()
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return _read_pages(self._client.query, request, deadline)
+
+    def scan(self, only: str, values: Item, deadline: Deadline) -> Iterator[Item]:
+        """Return an iterator over the items of the ledger's table under a filter, by consistent reads."""
+        request: Item = {"TableName": self.ledger, "FilterExpression": only, "ConsistentRead": True}
+        return _read_pages(self._client.scan, request | _values(values), deadline)
 
     def transact(
         self, actions: Sequence[Action], deadline: Deadline, check: Callable[[], None] | None = None
@@ -247,6 +250,17 @@ def to_wire(item: Item) -> Item:
 def from_wire(item: Item) -> Item:
     """Return an item of DynamoDB's typed values with plain values."""
     return {name: from_attribute(value) for name, value in item.items()}
+
+
+def _read_pages(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Iterator[Item]:
+    while True:
+        answer = _read(method, request, deadline)
+        yield from (from_wire(item) for item in answer["Items"])
+        if "LastEvaluatedKey" not in answer:
+            return
+        if deadline:
+            deadline.check()
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 def _read(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Any:  # noqa: ANN401 - as below

@@ -48,13 +48,14 @@ def test_night_leaves_only_orders_and_markers_in_the_shops_table(own, memory):
     assert [order["orderId"] for order in own.orders()] == ["cs_test_session1"]
 
 
-def test_night_makes_the_same_calls_with_and_without_an_own_ledger(make_world, own):
+def test_own_ledger_costs_two_reads_for_each_run_and_none_for_a_batch(make_world, own):
     calls = []
     for world in (make_world(), own):
         sell(world, 3)
         run_night(world)
         calls.append(Counter(call.method for call in world.history.calls))
-    assert calls[0] == calls[1]
+    assert calls[1] - calls[0] == Counter(get_item=1, batch_get_item=1)
+    assert calls[0] - calls[1] == Counter()
 
 
 def test_batch_read_spans_both_tables_and_reads_unprocessed_keys_again(own, memory):
@@ -70,7 +71,6 @@ def test_batch_read_spans_both_tables_and_reads_unprocessed_keys_again(own, memo
 
 def test_two_stacks_with_a_ledger_each_write_one_order(make_world, own, memory, stripe):
     second = make_world(memory, SYNC_LEDGER_TABLE="second-ledger", SYNC_STACK="second")
-    second.rng.seed(8)  # transactions of two stacks have no token in common
     own.sells(session_spec())
     for world in (own, second):
         world.body()
