@@ -53,7 +53,9 @@ def collect_facts(
     consumer = _read_function(stack, names.consumer)
     schedule = fetch(lambda: client("scheduler").get_schedule(Name=names.schedule))
     alarm_names = fetch(lambda: _list_alarm_names(stack))
-    key = _read_key(stack, consumer.configuration, now)
+    watermark = fetch(stack.runs.watermark)
+    proof_id = None if isinstance(watermark, Unavailable) else watermark.proven_by
+    key = _read_key(stack, consumer.configuration, now, proof_id)
     shop = _read_table(stack, names.table)
     return StackFacts(
         shell=shell,
@@ -68,6 +70,7 @@ def collect_facts(
         key=key.key,
         permissions=key.permissions,
         livemode=fetch(lambda: stack.runs.state().livemode),
+        watermark=watermark,
         table=shop.table,
         time_to_live=shop.time_to_live,
         backups=shop.backups,
@@ -175,7 +178,9 @@ def _read_role(stack: Stack, schedule: Fetched[AwsReply]) -> Fetched[AwsReply] |
     return fetch(lambda: stack.client("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"])
 
 
-def _read_key(stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], float]) -> KeyFacts:
+def _read_key(
+    stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], float], proof_id: str | None
+) -> KeyFacts:
     if isinstance(configuration, Unavailable):
         return KeyFacts()
     try:
@@ -187,7 +192,7 @@ def _read_key(stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], 
     if isinstance(value, Unavailable):
         return KeyFacts(settings, parameter, value)
     deadline = Deadline(time.monotonic() + STRIPE_LIMIT_SECONDS, time.monotonic, time.sleep)
-    permissions = probe_permissions(replace(settings, stripe_secret=value), int(now()), deadline)
+    permissions = probe_permissions(replace(settings, stripe_secret=value), int(now()), deadline, proof_id)
     return KeyFacts(settings, parameter, classify_key(value), permissions)
 
 

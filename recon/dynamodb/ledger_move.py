@@ -124,14 +124,13 @@ def _reserve(destination: Table, source: str, deadline: Deadline) -> None:
 
 
 def _close(source: Table, destination: str, stack: str, now: int, deadline: Deadline) -> None:
-    """Mark the state for consumers and the watermark for producers, so that both refuse the old ledger."""
-    values = {":to": destination, ":at": to_iso(now)}
-    mark = "SET movedTo = :to, movedAt = :at"
-    owner = ", stackName = if_not_exists(stackName, :stack)"
-    actions = [source.update(WATERMARK_KEY, mark + owner, values | {":stack": stack})]
-    if source.get(STATE_KEY, deadline) is not None:
-        actions.append(source.update(STATE_KEY, mark, values))
-    source.transact(actions, deadline)
+    """Mark the watermark, which every run and every batch reads, so that they refuse the old ledger."""
+    close = source.update(
+        WATERMARK_KEY,
+        "SET movedTo = :to, movedAt = :at, stackName = if_not_exists(stackName, :stack)",
+        {":to": destination, ":at": to_iso(now), ":stack": stack},
+    )
+    source.transact([close], deadline)
 
 
 def _open(source: Table, destination: Table, deadline: Deadline) -> None:

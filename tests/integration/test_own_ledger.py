@@ -44,8 +44,8 @@ def make_table(real_dynamodb):
 def make_world(stripe, real_dynamodb, real_table):
     made = []
 
-    def make(**env):
-        made.append(World(stripe, real_dynamodb, real_table, **env))
+    def make(*, is_confirmed=True, **env):
+        made.append(World(stripe, real_dynamodb, real_table, is_confirmed=is_confirmed, **env))
         return made[-1]
 
     yield make
@@ -93,7 +93,7 @@ def test_ledger_moves_record_by_record(make_world, make_table, real_dynamodb, re
     night(shop, 0)
     shop.drain()
     ledger = make_table()
-    own = make_world(SYNC_LEDGER_TABLE=ledger)
+    own = make_world(is_confirmed=False, SYNC_LEDGER_TABLE=ledger)
     with pytest.raises(LedgerNotMoved):
         night(own, 1)
     before = records(real_dynamodb, real_table)

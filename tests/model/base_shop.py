@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from testkit.shop import Record
+from testkit.world import confirm_table
 from tests.model.customers import Customers
 from tests.model.invocations import Invocation
 from tests.model.ledger_checks import LedgerChecks
@@ -45,6 +46,7 @@ class BaseShop:
         self._other_program = random.Random(f"other program {seed}")
         self._second_stack = random.Random(f"second stack {seed}")
         self.world.memory.observe = self.checks.observe
+        confirm_table(self.world.memory, self.world.ledger)
         self.world.memory_sqs.observe = self.sendings.record
 
     @property

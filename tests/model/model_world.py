@@ -95,7 +95,7 @@ class ModelWorld(World):
         for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE)}:
             memory.add_table(name)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
-            super().__init__(self.account, memory, **config.env())  # type: ignore[arg-type]
+            super().__init__(self.account, memory, is_confirmed=False, **config.env())  # type: ignore[arg-type]
         self.clock.now = OPENING
         memory._clock = self.clock
         self.rng = random.Random(seed)

@@ -43,7 +43,7 @@ def shop(make_world, memory):
 
 @pytest.fixture
 def own(make_world, memory, shop):
-    world = make_world(memory, SYNC_LEDGER_TABLE=LEDGER)
+    world = make_world(memory, is_confirmed=False, SYNC_LEDGER_TABLE=LEDGER)
     world.clock.now = shop.clock.now
     return world
 
@@ -211,7 +211,7 @@ def test_second_stack_with_a_new_ledger_needs_no_move(make_world, memory, shop):
 
 def test_moved_ledger_cannot_begin_again_elsewhere(make_world, memory, move):
     move()
-    elsewhere = make_world(memory, SYNC_LEDGER_TABLE="third")
+    elsewhere = make_world(memory, is_confirmed=False, SYNC_LEDGER_TABLE="third")
     elsewhere.clock.now = NOW + 3 * DAY
     with pytest.raises(LedgerNotMoved, match="has moved to table ledger"):
         elsewhere.produce(scheduled(3))
