@@ -36,7 +36,8 @@ def get_arn(name):
 HERE = "${AWS::Region}:${AWS::AccountId}"
 TABLE = arn(f"dynamodb:{HERE}:table/${{CommerceTable}}")
 LEDGER = arn(f"dynamodb:{HERE}:table/${{LedgerTable}}")
-READS = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"}
+SHOP_READS = {"dynamodb:BatchGetItem", "dynamodb:Query"}
+READS = SHOP_READS | {"dynamodb:GetItem"}
 PARAMETER = arn(f"ssm:{HERE}:parameter${{StripeSecretParameter}}")
 PRODUCER = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
@@ -155,14 +156,14 @@ def grants_on_tables(role):
 
 def test_with_an_own_ledger_the_producer_only_reads_the_shops_table():
     assert grants_on_tables("ProducerRole") == {
-        "shop": (READS, set()),
+        "shop": (SHOP_READS, set()),
         "ledger": (READS | {"dynamodb:UpdateItem"}, {"SYSTEM"}),
     }
 
 
 def test_with_an_own_ledger_the_consumer_only_puts_orders_and_markers_in_the_shops_table():
     assert grants_on_tables("ConsumerRole") == {
-        "shop": (READS | {"dynamodb:PutItem"}, {"USER#*", "EVENT#*"}),
+        "shop": (SHOP_READS | {"dynamodb:PutItem"}, {"USER#*", "EVENT#*"}),
         "ledger": (READS | WRITES, {"SYSTEM", "SYNC_RUN#*", "SESSION#*"}),
     }
 
