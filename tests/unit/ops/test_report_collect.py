@@ -7,7 +7,6 @@ import pytest
 from ops.format.money import Money
 from ops.report import collect_report
 from ops.report.model import ExpiredOutcomes, Share
-from recon.dynamodb.table import Table
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import SessionSpec
@@ -241,7 +240,7 @@ def test_report_of_a_real_night_matches_the_consumer(world):
         world.sells(SessionSpec(session, NOW - 3600, metadata={"userId": user} if user else {}))
     world.webhook_writes(KEPT, "u2", NOW - 3500)
     world.night()
-    table = Table(world.dynamodb, world.table)
+    table = world.open_table()
     report = collect_report(table, now=int(world.clock.now), days=1, stack="shop", state=FINE)
     assert [order.session_id for order in report.recovered] == [LOST]
     assert (report.missed, report.gone) == (Share(1, 2), ExpiredOutcomes())
