@@ -252,9 +252,7 @@ def test_free_order_without_a_currency_is_free_in_the_report(world):
     spec = SessionSpec(LOST, NOW - 3600, metadata={"userId": "u1"}, payment_status="no_payment_required")
     world.sells(replace(spec, lines=(LineSpec("Sticker", 1, 0),), currency=None))
     world.night()
-    report = collect_report(
-        Table(world.dynamodb, world.table), now=int(world.clock.now), days=1, stack="shop", state=FINE
-    )
+    report = collect_report(world.open_table(), now=int(world.clock.now), days=1, stack="shop", state=FINE)
     assert [order.money for order in report.recovered] == [Money("", 0)]
     assert report.unknown_amounts == 0
 
