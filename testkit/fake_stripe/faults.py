@@ -19,6 +19,7 @@ class Endpoint(StrEnum):
     EVENTS = "events"
     DISPUTES = "disputes"
     INVOICE_PAYMENTS = "invoice_payments"
+    PRODUCTS = "products"
     UNKNOWN = "unknown"
 
 

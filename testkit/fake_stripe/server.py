@@ -27,6 +27,7 @@ _PERMISSIONS: Final[Mapping[Endpoint, str]] = {
     Endpoint.EVENTS: "rak_event_read",
     Endpoint.DISPUTES: "rak_dispute_read",
     Endpoint.INVOICE_PAYMENTS: "rak_invoice_read",
+    Endpoint.PRODUCTS: "rak_product_read",
 }
 _EXPANDED_PERMISSIONS: Final[Mapping[str, str]] = {
     "payment_intent": "rak_payment_intent_read",

@@ -114,7 +114,7 @@ class ModelWorld(World):
 
     def _connect_process(self) -> StripeConnection:
         limiter = RateLimiter(10_000, self.clock)
-        return connect_process(self.settings, self.endpoints, self.parameter, limiter)
+        return connect_process(self.settings, self.endpoints, self.parameter, limiter, self.clock)
 
     def read_bodies(self) -> list[str]:
         """Return the bodies of all messages that exist, dead letters included."""
