@@ -143,6 +143,11 @@ class Faults:
         with self._lock:
             return list(self._active)
 
+    def sessions(self) -> set[str]:
+        """Return the sessions with faults of their own."""
+        with self._lock:
+            return {fault.session for fault in self._active if fault.session is not None}
+
     def take(
         self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()
     ) -> list[StripeFault]:
