@@ -8,6 +8,7 @@ error.
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recon.domain.message import is_id
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
 # With fewer sessions, single requests in parallel are sooner done than one page, and no page may pay.
 LEAST = 5
-# Parts of the time that are read side by side. A page of 100 sessions with ten lines each takes some 20 MB.
-PARTS = 4
-# A page that brings only one of the wanted sessions saves no request. The others are as far apart.
-WORTHWHILE = 2
+# Pages that are read side by side. One of 100 sessions with ten lines each takes some 20 MB.
+PAGES = 5
 PRODUCTS_A_REQUEST = 100
 # Seconds. A shop that renames a product does not mean the orders of the same minutes.
 PRODUCT_LIFE = 300
@@ -58,46 +57,66 @@ def read_together(
 ) -> dict[str, Json]:
     """Return those of the wanted sessions that lists bring whole, as if each had been fetched.
 
-    `wanted` has the `created` of each session id. It costs at most one request more than to fetch each.
+    `wanted` has the `created` of each session id. The first page shows how long a time one page covers. Where
+    at least two of the others lie within such a time, they are read by a page too, so that no page costs more
+    requests than it saves.
     """
     if len(wanted) < LEAST:
         return {}
-    newest_first = sorted(wanted, key=lambda each: (wanted[each], each), reverse=True)
-    size = max(LEAST, -(-len(wanted) // PARTS))
-    parts = [
-        {each: wanted[each] for each in newest_first[start : start + size]}
-        for start in range(0, len(wanted), size)
-    ]
+    places = threading.BoundedSemaphore(PAGES)
+
+    def read(span: Mapping[str, int]) -> "_Brought":
+        with places:
+            return _read_page(stripe, span)
+
     sessions: dict[str, Json] = {}
-    for found in pool.map(lambda part: _read_part(stripe, part), parts):
-        sessions |= found
+    spans = [dict(wanted)]
+    while spans:
+        pages = list(pool.map(read, spans))
+        for page in pages:
+            sessions |= page.sessions
+        covered = [page.seconds for page in pages if page.seconds is not None]
+        left = {each: created for page in pages for each, created in page.left.items()}
+        spans = _split(left, min(covered)) if covered else []
     missing = {each for session in sessions.values() for each in _find_product_ids(session)}
     _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
     whole = {each: _with_products(session, products) for each, session in sessions.items()}
     return {each: session for each, session in whole.items() if session is not None}
 
 
-def _read_part(stripe: "StripeSource", wanted: Mapping[str, int]) -> dict[str, Json]:
-    """Read the pages from the newest to the oldest wanted session as long as they save requests."""
-    found: dict[str, Json] = {}
-    remaining = dict(wanted)
-    while len(remaining) >= WORTHWHILE:
-        try:
-            page = stripe.list_expanded(min(remaining.values()), max(remaining.values()))
-        except SyncError:
-            break
-        brought = {row["id"]: row for row in page.sessions if row["id"] in remaining}
-        found |= {each: row for each, row in brought.items() if _has_all_lines(row)}
-        if not page.has_more or len(brought) < WORTHWHILE:
-            break
-        reached = page.sessions[-1].get("created")
-        if not isinstance(reached, int):
-            break
-        # What was created later and is not on the page was not listed, and is left to a single request.
-        remaining = {
-            each: created for each, created in remaining.items() if each not in brought and created <= reached
-        }
-    return found
+@dataclass(frozen=True)
+class _Brought:
+    """What a page brought, the sessions older than its last one, and the seconds that it covers if full."""
+
+    sessions: dict[str, Json] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    seconds: int | None = None
+
+
+def _split(wanted: Mapping[str, int], seconds: int) -> list[dict[str, int]]:
+    """Return the spans of so many seconds that hold at least two of the sessions, newest first."""
+    spans: list[dict[str, int]] = []
+    for each in sorted(wanted, key=lambda each: -wanted[each]):
+        if not spans or max(spans[-1].values()) - wanted[each] > seconds:
+            spans.append({})
+        spans[-1][each] = wanted[each]
+    return [span for span in spans if len(span) > 1]
+
+
+def _read_page(stripe: "StripeSource", span: Mapping[str, int]) -> _Brought:
+    newest = max(span.values())
+    try:
+        page = stripe.list_expanded(min(span.values()), newest)
+    except SyncError:
+        return _Brought()
+    brought = {row["id"]: row for row in page.sessions if row["id"] in span}
+    whole = {each: row for each, row in brought.items() if _has_all_lines(row)}
+    reached = page.sessions[-1].get("created") if page.has_more else None
+    if not isinstance(reached, int) or not brought:
+        return _Brought(whole)
+    # What was created later and is not on the page was not listed, and is left to a single request.
+    left = {each: created for each, created in span.items() if each not in brought and created <= reached}
+    return _Brought(whole, left, newest - reached)
 
 
 def _has_all_lines(session: Json) -> bool:
