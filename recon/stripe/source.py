@@ -125,7 +125,7 @@ class StripeSource:
         params |= {"starting_after": after} if after else {}
         return _read_page(self._get(SESSIONS, params, READ_SESSIONS))
 
-    def list_expanded(self, created_from: int, created_to: int) -> Page:
+    def list_expanded(self, created_from: int, created_to: int, limit: int = PAGE_SIZE) -> Page:
         """Return the newest page of `list_sessions` with all that `fetch` returns but products.
 
         Of a session with more than ten lines, Stripe embeds only the first. A page that is late, that fails
@@ -133,7 +133,7 @@ class StripeSource:
         """
         expansions = self._expanded.list_allowed(LISTED_EXPANSIONS)
         params = _complete_sessions(created_from, created_to) | {
-            "limit": PAGE_SIZE,
+            "limit": limit,
             "expand": [*LISTED_REQUIRED, *(path for each in expansions for path in each.paths)],
         }
         permission = "+".join([READ_SESSIONS, READ_LISTED, *(each.permission for each in expansions)])

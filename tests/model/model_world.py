@@ -17,6 +17,7 @@ import tenacity
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from producer import session_lister
+from recon.stripe import bulk
 from recon.stripe.connection import StripeConnection
 from recon.stripe.rate_limiter import RateLimiter
 from recon.stripe.source import StripeSource
@@ -149,8 +150,11 @@ class ModelWorld(World):
 def small_slices() -> Iterator[None]:
     """Cut listings so small that a few sessions take as many pages and slices as thousands."""
     listing = partialmethod(StripeSource.list_sessions, limit=2)
+    expanded = partialmethod(StripeSource.list_expanded, limit=2)
     with (
         mock.patch.object(StripeSource, "list_sessions", listing),
+        mock.patch.object(StripeSource, "list_expanded", expanded),
+        mock.patch.object(bulk, "LEAST", 2),
         mock.patch.multiple(session_lister, FIRST=2, AIM=2, MOST_AIMS=2),
     ):
         yield
