@@ -225,7 +225,7 @@ def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
     sell("cs_3", payment_status="unpaid")
     fetch = consumer.stripe.fetch
 
-    def fetch_while_webhook_writes(session_id):
+    def fetch_while_webhook_writes(session_id, _listed=None):
         consumer.put_webhook_order("cs_1")
         return fetch(session_id)
 
