@@ -27,7 +27,7 @@ def show_progress(context: CommandContext, snapshots: Iterable[RunProgress]) -> 
             line = describe_progress(last)
             bar.update(task, completed=last.processed, total=last.enqueued or None, description=line)
             if not context.is_interactive and not context.options.as_json and line != previous:
-                context.screen.log(line)
+                context.screen.progress(line)
             previous = line
     assert last is not None  # noqa: S101 - `follow` yields at least once
     return last

@@ -28,11 +28,15 @@ type FactLine = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Screen:
-    """Standard output for results, standard error for progress and errors."""
+    """Standard output for results, standard error for progress and errors.
+
+    With `quiet`, progress is not printed.
+    """
 
     out: Console
     err: Console
     show_pii: bool
+    quiet: bool = False
 
     def mask(self, text: str) -> str:
         """Mask keys, and e-mail addresses unless `show_pii` is set."""
@@ -115,8 +119,13 @@ class Screen:
                 return {self.mask(name): self._mask_json(inner) for name, inner in value.items()}
         return value
 
-    def log(self, text: str) -> None:
+    def progress(self, text: str) -> None:
         """Print a line about progress to standard error."""
+        if not self.quiet:
+            self.log(text)
+
+    def log(self, text: str) -> None:
+        """Print a note to standard error."""
         self.err.print(Text(self._sanitize(text)), soft_wrap=True)
 
     def log_error(self, text: str) -> None:
@@ -144,9 +153,9 @@ class StandardOutput(Console):
         raise BrokenPipeError
 
 
-def create_screen(*, show_pii: bool) -> Screen:
+def create_screen(*, show_pii: bool, quiet: bool = False) -> Screen:
     """Create the screen of this process."""
     out: Console = StandardOutput(highlight=False)
     if not out.is_terminal:
         out = StandardOutput(highlight=False, width=PLAIN_WIDTH)
-    return Screen(out, Console(stderr=True, highlight=False), show_pii)
+    return Screen(out, Console(stderr=True, highlight=False), show_pii, quiet)

@@ -53,15 +53,20 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogFilter:
-    """A condition on log lines: at least this level, and this session if one is given."""
+    """A condition on log lines: at least this level, and this session and this time if they are given.
+
+    `since` is in epoch seconds.
+    """
 
     level: Level = Level.INFO
     session_id: str | None = None
+    since: int | None = None
 
     def matches(self, line: LogLine) -> bool:
         """Return True if the line meets the condition. An unknown level counts as the highest."""
         severe = line.level not in LEVELS or LEVELS.index(Level(line.level)) >= LEVELS.index(self.level)
-        return severe and self.session_id in (None, line.session_id)
+        recent = self.since is None or line.at.timestamp() >= self.since
+        return severe and recent and self.session_id in (None, line.session_id)
 
 
 @dataclass(frozen=True)

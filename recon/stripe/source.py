@@ -128,6 +128,14 @@ class StripeSource:
             raise StripeUnavailable(_EMPTY_PAGE)
         return page
 
+    def search_sessions(self, filters: Json) -> list[Json]:
+        """Return the newest hundred sessions of any status that match Stripe's own filters of the list.
+
+        Raise SessionNotFound if a filter names an object that does not exist.
+        """
+        rows = _read_rows(self._get(SESSIONS, {**filters, "limit": PAGE_SIZE}, READ_SESSIONS))
+        return [row for row in rows if _has_id(row) and is_id(row["id"])]
+
     def list_events(self, created_from: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
         """Yield events of completed and of paid sessions created from `created_from` on, newest first.
 

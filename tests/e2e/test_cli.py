@@ -235,7 +235,7 @@ def test_killed_redrive_loses_and_doubles_nothing(shop, cli):
     assert 0 < len(read_order_ids(shop, specs)) < len(specs)
 
     def redrive_rest():
-        cli("dlq", "redrive", "--follow", "10")
+        cli("dlq", "redrive", "--timeout", "10")
         return len(read_order_ids(shop, specs)) == len(specs)
 
     wait_until(lambda: cli.data("dlq", "list")["letters"], "the held messages are visible again", 60)

@@ -44,7 +44,7 @@ def list_(
         bool, typer.Option("--check", help="Also predict what a redrive of each would do")
     ] = False,
 ) -> CommandResult:
-    """List dead messages with error, attempts, age and session. Moves nothing."""
+    """List dead messages with error, attempts, age and session, and move nothing."""
     stack, now = context.stack, context.now()
     with context.busy("reading the dead-letter queue"), interrupt_on_termination():
         listing = list_dead_letters(open_dead_letter_queue(stack), stack.table, now, stack.deadline)

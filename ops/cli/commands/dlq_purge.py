@@ -45,7 +45,8 @@ def purge(
 ) -> CommandResult:
     """Give sessions up for good: dismiss them, so that no run writes their order, and delete their messages.
 
-    The operator's name and the reason are kept. `nightly-sync allow` takes it back. Asks for confirmation.
+    The operator's name and the reason are kept. `nightly-sync allow` takes it back. Ask for
+    confirmation unless --yes is given.
     """
     if not session and not message:
         raise CommandError(

@@ -33,11 +33,11 @@ EXAMPLES = [
 ]
 RULES = (
     conflict(
-        "--dry-run", "--per-second", "--follow", because="without a move, there is nothing to pace or follow"
+        "--dry-run", "--per-second", "--timeout", because="without a move, there is nothing to pace or follow"
     ),
 )
 # Transient failures are retried for hours; the others have their outcome within this time.
-FOLLOW_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 NO_SESSIONS: list[str] = []
 
 
@@ -52,16 +52,17 @@ def redrive(
     error_type: Annotated[
         list[str], typer.Option(metavar="TYPE", help="Move only messages with this error; can be repeated")
     ] = NO_SESSIONS,
-    most: Annotated[
-        int | None, typer.Option("--max", min=1, help="Move at most this many, the oldest")
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Move at most this many, the oldest")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be moved")] = False,
     per_second: Annotated[
-        float | None, typer.Option(min=0.1, max=500, help="Move at most this many a second")
+        float | None,
+        typer.Option(metavar="N", min=0.1, max=500, help="Move at most this many a second"),
     ] = None,
-    follow: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Wait this long for the outcomes")
-    ] = FOLLOW_SECONDS,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Wait at most this long for the outcomes")
+    ] = TIMEOUT_SECONDS,
 ) -> CommandResult:
     """Move dead messages back to the queue and follow their outcomes.
 
@@ -69,7 +70,7 @@ def redrive(
     """
     for one in error_type:
         require_known(one)
-    choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), most)
+    choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), limit)
     redrive = _create_redrive(context, per_second)
     with interrupt_on_termination():
         if dry_run:
@@ -84,7 +85,7 @@ def redrive(
         moved = _show_move(context, redrive.run(choice))
         require_any(choice, moved.missing, moved.hidden, "nothing was moved")
         paused = is_paused and bool(moved.moved)
-        fates = _follow_outcomes(context, redrive, moved, 0.0 if paused else follow)
+        fates = _follow_outcomes(context, redrive, moved, 0.0 if paused else timeout)
     result = build_result(moved, fates, paused=paused)
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 

@@ -21,8 +21,10 @@ from ops.explain.facts import (
     SessionFacts,
     StoredOrder,
 )
+from ops.explain.find_session import SessionFinder
 from ops.explain.gather import Sources, gather_facts
-from ops.explain.ids import describe_unknown_session, parse_session_id
+from ops.explain.ids import describe_unknown_session
+from ops.explain.references import parse_reference
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
 from ops.format.attention import describe_stored_attention
@@ -34,7 +36,14 @@ from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.domain.attention import Attention
 from recon.errors import KeyUnavailable
 
-EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
+EXAMPLES = [
+    "nightly-sync explain cs_live_a1b2c3",
+    "nightly-sync explain BC-1A2B3C4D",
+    "nightly-sync explain pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain jane@example.com",
+    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict",
+]
 
 
 @dataclass(frozen=True)
@@ -50,14 +59,27 @@ class Explanation:
 
 def explain(
     context: CommandContext,
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="The id of a Checkout Session, cs_…")],
+    session: Annotated[
+        str,
+        typer.Argument(
+            metavar="SESSION",
+            help="A session (cs_…), a payment (pi_…), an order number, an e-mail address, or the Dashboard's "
+            "address of a session or payment",
+        ),
+    ],
 ) -> CommandResult:
     """Explain one session: what is known, why it is so, and what the next run will do.
 
-    Reads Stripe, the table, the dead-letter queue and the schedule. Exit code 1 if there is something to do.
+    Read Stripe, the table, the dead-letter queue and the schedule. The exit code is 1 if there is something
+    to do.
     """
-    session_id, stack, now = parse_session_id(session), context.stack, context.now()
+    reference, stack, now = parse_reference(session), context.stack, context.now()
     with stripe_access(stack) as stripe:
+        finder = SessionFinder(
+            stack.table, stack.runs, stripe.source, stack.settings.order_number_prefix, now
+        )
+        with context.busy("looking for the session"):
+            session_id = finder.find(reference)
         facts = gather_facts(_build_sources(stack, stripe, now), session_id, now)
         if not facts.is_known:
             raise CommandError(describe_unknown_session(facts, _read_livemode(stripe)))

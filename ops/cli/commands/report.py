@@ -19,7 +19,10 @@ EXAMPLES = [
     "nightly-sync report --out - | gzip > report.html.gz",
 ]
 STANDARD_OUTPUT = "-"
-RULES = (conflict(f"--out {STANDARD_OUTPUT}", "--json", because="both write to standard output"),)
+RULES = (
+    conflict(f"--out {STANDARD_OUTPUT}", "--json", because="both write to standard output"),
+    conflict(f"--out {STANDARD_OUTPUT}", "--quiet", because="the page would not be written"),
+)
 DEFAULT_OUT = "nightly-sync-report.html"
 
 
@@ -33,8 +36,12 @@ class WrittenReport:
 
 def report(
     context: CommandContext,
-    days: Annotated[int, typer.Option(min=1, max=90, help="Number of days, today included")] = 30,
-    out: Annotated[str, typer.Option(metavar="FILE", help="Output file; - is standard output")] = DEFAULT_OUT,
+    days: Annotated[
+        int, typer.Option(metavar="N", min=1, max=90, help="Cover this many days, today included")
+    ] = 30,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="Write to this file; - is standard output")
+    ] = DEFAULT_OUT,
 ) -> CommandResult:
     """Write an HTML page that needs no network: orders and money recovered, errors, drift, durations."""
     file = Path(out)

@@ -13,6 +13,7 @@ import typer
 from ops.cli.command import CommandContext
 from ops.cli.progress import show_progress
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.times import TIME_HELP, parse_time_option
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
@@ -33,7 +34,6 @@ from ops.runs.run_tracker import RunTracker
 from ops.runs.sessions import OutcomeFilter, read_sessions, recovered_amounts
 from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
-from producer.request import read_time
 from recon.config import MAX_LOOKBACK_HOURS
 from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
@@ -41,12 +41,14 @@ from recon.timestamps import parse_epoch
 EXAMPLES = [
     "nightly-sync run --dry-run",
     "nightly-sync run --lookback-hours 168",
-    "nightly-sync run --from 2026-11-01T00:00:00Z --to 2026-11-02T00:00:00Z",
+    "nightly-sync run --since 7d",
+    "nightly-sync run --from 2026-11-01 --to 2026-11-02",
     "nightly-sync run --no-wait --json",
 ]
 RULES = (
     conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
-    conflict("--lookback-hours", "--from", "--to", because="both set the window"),
+    conflict("--lookback-hours", "--from", "--to", "--since", because="both set the window"),
+    conflict("--since", "--from", "--to", because="both set the window"),
     requires("--from", "--to", because="a backfill has a beginning and an end"),
     requires("--to", "--from", because="a backfill has a beginning and an end"),
 )
@@ -81,27 +83,31 @@ class RunSummary:
 def run(
     context: CommandContext,
     lookback_hours: Annotated[
-        int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Look back this many hours")
+        int | None,
+        typer.Option(metavar="HOURS", min=1, max=MAX_LOOKBACK_HOURS, help="Look back this many hours"),
     ] = None,
-    max_sessions: Annotated[
-        int | None, typer.Option(min=1, help="Process at most this many sessions, the oldest")
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Process at most this many sessions, the oldest"),
     ] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Backfill from this time in UTC")
+        str | None, typer.Option("--from", metavar="TIME", help=f"Backfill from {TIME_HELP}")
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to this time in UTC")] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to such a time")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Backfill from such a time up to now")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only preview what would be created")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run without following it")] = False,
 ) -> CommandResult:
     """Start a run and follow it to its end. Ctrl-C stops following; the run continues."""
-    if from_ is not None:
-        require_period(from_, to, context.now())
+    now = context.now()
     event = build_event(
-        context.now(),
+        now,
         lookback_hours=lookback_hours,
-        max_sessions=max_sessions,
+        max_sessions=limit,
         dry_run=dry_run,
-        period=(from_, to),
+        period=read_period(from_, to, since, now),
     )
     if dry_run:
         return preview_run(context, event)
@@ -110,13 +116,21 @@ def run(
     return follow_run(context, event)
 
 
-def require_period(start: str, end: str | None, now: int) -> None:
-    """Raise InvalidRequest or CommandError if no session can have been created in the period."""
-    beginning = read_time(start, "--from")
-    if beginning >= read_time(end, "--to"):
-        raise CommandError("--from must be before --to")
+def read_period(start: str | None, end: str | None, since: str | None, now: int) -> tuple[int, int] | None:
+    """Return the period of a backfill in epoch seconds, or None if no option gives one.
+
+    Raise CommandError if no session can have been created in it.
+    """
+    if start is None and since is None:
+        return None
+    option = "--from" if since is None else "--since"
+    beginning = parse_time_option(option, start or since or "", now)
+    ending = now if end is None else parse_time_option("--to", end, now)
     if beginning > now:
-        raise CommandError("--from is in the future, where there are no sessions yet")
+        raise CommandError(f"{option} is in the future, where there are no sessions yet")
+    if beginning >= ending:
+        raise CommandError(f"{option} must be before {'now' if end is None else '--to'}")
+    return beginning, ending
 
 
 def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:

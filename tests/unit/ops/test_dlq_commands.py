@@ -153,7 +153,7 @@ def test_missing_sessions_are_named(world, context, command):
 @pytest.mark.parametrize("named", [False, True])
 def test_unmatched_error_types_are_named(world, context, dry_run, named):
     sessions = fail_sessions(world, 2)[: 1 if named else 0]
-    result = redrive(context, session=sessions, error_type=["KeyRejected"], dry_run=dry_run, follow=0.0)
+    result = redrive(context, session=sessions, error_type=["KeyRejected"], dry_run=dry_run, timeout=0.0)
     assert "No matching message of a session failed with KeyRejected." in context.show(result)
     assert (result.data.unmatched, result.needs_attention) == (("KeyRejected",), False)
     assert len(list_visible(world)) == 2
