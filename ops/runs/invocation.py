@@ -23,11 +23,12 @@ _OPTIONS = {
     "lookbackHours": "--lookback-hours",
     "maxSessions": "--limit",
     "dryRun": "--dry-run",
+    "confirmEmpty": "--confirm-empty",
     "from": "--from",
     "to": "--to",
 }
 # `from` and `to` are also English words; as fields they end the sentence or come before these words.
-_FIELD = re.compile(r"\b(?:lookbackHours|maxSessions|dryRun|(?:from|to)(?= (?:must|and)\b|$))")
+_FIELD = re.compile(r"\b(?:lookbackHours|maxSessions|dryRun|confirmEmpty|(?:from|to)(?= (?:must|and)\b|$))")
 
 type RunEvent = dict[str, Any]
 type ProducerAnswer = dict[str, Any]
@@ -54,6 +55,7 @@ def build_event(
     lookback_hours: int | None = None,
     max_sessions: int | None = None,
     dry_run: bool = False,
+    confirm_empty: bool = False,
     period: tuple[int, int] | None = None,
 ) -> RunEvent:
     """Build the event of a manual run that is named after the moment `now`.
@@ -66,6 +68,7 @@ def build_event(
         "lookbackHours": lookback_hours,
         "maxSessions": max_sessions,
         "dryRun": dry_run or None,
+        "confirmEmpty": confirm_empty or None,
         "from": to_iso(period[0]) if period else None,
         "to": to_iso(period[1]) if period else None,
     }

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
+from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
-from recon.dynamodb.outcomes import find_settled_pending
+from recon.dynamodb.outcomes import find_found_sessions, find_outcomes, find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.table import Item, Table
 from recon.dynamodb.watermark import Watermark, parse_watermark
@@ -22,6 +23,11 @@ class RunReader:
     def __init__(self, table: Table, deadline: Deadline) -> None:
         self._table = table
         self._deadline = deadline
+
+    @property
+    def table(self) -> Table:
+        """Return the table of the runs."""
+        return self._table
 
     def get(self, run_id: str) -> Run | None:
         """Return a run by a consistent read, or None."""
@@ -61,6 +67,27 @@ class RunReader:
         if all(run.run_id == new_run for run in self.latest(2)):
             return False
         return state.run_id is None or self.get(state.run_id) is None
+
+    def was_held(self) -> bool:
+        """Return True if a run was held since the newest run that moved the watermark."""
+        runs = map(parse_run, self._query(RUN_PREFIX, newest_first=True))
+        later = takewhile(lambda run: run.status != RunStatus.DONE or not run.covers_through, runs)
+        return any(run.status == RunStatus.HELD for run in later)
+
+    def find_found_session(self) -> str | None:
+        """Return the newest session that a done run found with an order of another writer.
+
+        Runs of earlier versions store no proof. Outcomes are kept for 30 days.
+        """
+        latest = map(parse_run, self._query(RUN_PREFIX, newest_first=True))
+        done = [run for run in latest if run.status == RunStatus.DONE and run.skipped]
+        for run in done:
+            for session_id in find_found_sessions(self._table, run.run_id, self._deadline):
+                keys = [(each.run_id, session_id) for each in done]
+                outcomes = find_outcomes(self._table, keys, self._deadline).values()
+                if all(outcome.outcome != Outcome.CREATED for outcome in outcomes):
+                    return session_id
+        return None
 
     def pending(self) -> Iterator[Item]:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""

@@ -10,7 +10,7 @@ from testkit.builders import NOW
 from testkit.doubles.faults import killed_before
 from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
-from testkit.world import KEY
+from testkit.world import KEY, wire
 from tests.infra.alarms import Datapoints
 from tests.infra.nights import MonitoredNights
 from tests.infra.resolved import ALARMS
@@ -214,9 +214,17 @@ def truncated_run(nights):
     nights.play_night(maxSessions=2)
 
 
-@scenario("orders-recovered")
+@scenario("orders-recovered", "nothing-found")
 def broken_webhook(nights):
     sell(nights, lost=26)
+    nights.play_night()
+
+
+@scenario("run-held", "no-completed-run")
+def key_of_another_account(nights):
+    key = {"PK": "SYSTEM", "SK": "STRIPE_SYNC_WATERMARK", "provenBy": "cs_test_of_another_account"}
+    nights.memory.put_item(TableName=nights.table, Item=wire(key))
+    sell(nights)
     nights.play_night()
 
 

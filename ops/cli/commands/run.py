@@ -43,10 +43,12 @@ EXAMPLES = [
     "nightly-sync run --lookback-hours 168",
     "nightly-sync run --since 7d",
     "nightly-sync run --from 2026-11-01 --to 2026-11-02",
+    "nightly-sync run --confirm-empty",
     "nightly-sync run --no-wait --json",
 ]
 RULES = (
     conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
+    conflict("--confirm-empty", "--dry-run", because="a preview stores no confirmation"),
     conflict("--lookback-hours", "--from", "--to", "--since", because="both set the window"),
     conflict("--since", "--from", "--to", because="both set the window"),
     requires("--from", "--to", because="a backfill has a beginning and an end"),
@@ -98,6 +100,12 @@ def run(
         str | None, typer.Option(metavar="TIME", help="Backfill from such a time up to now")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only preview what would be created")] = False,
+    confirm_empty: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-empty", help="Accept the key and a table without orders, and do what was held"
+        ),
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run without following it")] = False,
 ) -> CommandResult:
     """Start a run and follow it to its end. Ctrl-C stops following; the run continues."""
@@ -107,6 +115,7 @@ def run(
         lookback_hours=lookback_hours,
         max_sessions=limit,
         dry_run=dry_run,
+        confirm_empty=confirm_empty,
         period=read_period(from_, to, since, now),
     )
     if dry_run:

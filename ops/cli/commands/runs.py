@@ -18,7 +18,13 @@ EXAMPLES = ["nightly-sync runs", "nightly-sync runs --since 7d", "nightly-sync r
 DEFAULT_LIMIT, MAX_LIMIT = 14, 1000
 # Only the newest failures are explained; an operator has seen the older ones.
 MAX_FAILURES = 3
-_STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
+_STYLES = {
+    "success": FINE,
+    "running": "",
+    "completed_with_errors": TROUBLE,
+    "failed": TROUBLE,
+    "held": TROUBLE,
+}
 _NUMBERS = ("enqueued", "created", "skipped", "errors", "drift", "warnings")
 
 
