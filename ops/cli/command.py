@@ -9,9 +9,20 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
 
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
 from ops.cli.options import COMMON, HIDDEN, NAMES, CommonOptions, get_common_options
@@ -159,15 +170,32 @@ def _print_error(context: CommandContext, message: str) -> int:
 def error_message(error: Exception) -> str:
     """Return one line that says what is wrong and how to correct it."""
     match error:
+        case ClientError():
+            return _aws_error_message(error)
+        case BotoCoreError() if message := _botocore_error_message(error):
+            return message
+        case OSError(strerror=str(reason), filename=name):
+            return f"{name}: {reason}" if name else reason
+    return " ".join(str(error).split())
+
+
+def _botocore_error_message(error: BotoCoreError) -> str | None:
+    match error:
         case NoCredentialsError():
             return (
                 "no AWS credentials: set a profile with --profile or AWS_PROFILE, or log in (aws sso login)"
             )
-        case ClientError():
-            return _aws_error_message(error)
-        case OSError(strerror=str(reason), filename=name):
-            return f"{name}: {reason}" if name else reason
-    return " ".join(str(error).split())
+        case PartialCredentialsError():
+            return "the AWS credentials are incomplete: the key's id and its secret belong together"
+        case TokenRetrievalError() | SSOError():
+            return "the AWS login has expired: log in again (aws sso login)"
+        case EndpointConnectionError() | ConnectTimeoutError() | ConnectionClosedError():
+            return f"no connection to {_host(error)}: check the network and --region"
+    return None
+
+
+def _host(error: BotoCoreError) -> str:
+    return urlsplit(str(error.kwargs.get("endpoint_url", ""))).netloc or "AWS"
 
 
 def _aws_error_message(error: ClientError) -> str:

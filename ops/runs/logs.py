@@ -81,10 +81,10 @@ class SearchPeriod:
     last_redrive: int
 
 
-def search_period(started_at: str, completed_at: str | None, now: int) -> SearchPeriod:
-    """Return the period to search from the times of the run's record; all time if they are unreadable."""
+def search_period(started_at: str | None, completed_at: str | None, now: int) -> SearchPeriod:
+    """Return the period to search from the times of the run's record; all time if it has no valid one."""
     try:
-        began = parse_epoch(started_at)
+        began = parse_epoch(started_at or "")
     except ValueError:
         return SearchPeriod(0, now, now)
     ended = parse_epoch(completed_at) if completed_at else now

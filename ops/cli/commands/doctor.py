@@ -5,18 +5,19 @@ import time
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.doctor.diagnosis import Diagnosis, diagnose
-from ops.doctor.finding import CheckFinding, CheckVerdict
+from ops.doctor.finding import CheckFinding
 from ops.doctor.shell import Shell
+from ops.runs.finding import Verdict
 
 EXAMPLES = [
     "nightly-sync doctor",
     "nightly-sync doctor --json | jq '.findings[] | select(.verdict != \"ok\")'",
 ]
 _STYLES = {
-    CheckVerdict.OK: FINE,
-    CheckVerdict.ADVICE: NOTICE,
-    CheckVerdict.FIX: TROUBLE,
-    CheckVerdict.UNKNOWN: NOTICE,
+    Verdict.OK: FINE,
+    Verdict.ADVICE: NOTICE,
+    Verdict.FIX: TROUBLE,
+    Verdict.UNKNOWN: NOTICE,
 }
 _VERDICT_WIDTH, _NAME_WIDTH = 7, 24
 
@@ -34,7 +35,7 @@ def doctor(context: CommandContext) -> CommandResult:
 def show(screen: Screen, diagnosis: Diagnosis) -> None:
     for finding in diagnosis.findings:
         _show(screen, finding)
-    counts = (f"{diagnosis.count(verdict)} {verdict.value}" for verdict in CheckVerdict)
+    counts = (f"{diagnosis.count(verdict)} {verdict.value}" for verdict in Verdict)
     screen.text("")
     screen.text(f"{diagnosis.stack}: {', '.join(counts)}", TROUBLE if diagnosis.needs_attention else FINE)
 

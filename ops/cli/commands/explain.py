@@ -29,6 +29,7 @@ from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
 from ops.format.attention import describe_stored_attention
 from ops.format.links import session_url
+from ops.format.money import format_price
 from ops.format.text import format_time
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
@@ -177,7 +178,7 @@ def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
     yield "status", f"{session.status}, {session.payment_status}, {session.mode}, {livemode}", ""
     if session.created:
         yield "created", f"{format_time(session.created)} UTC", ""
-    yield "amount", str(session.amount or "free"), ""
+    yield "amount", format_price(session.amount), ""
     yield "user", session.user_id or "none", "" if session.user_id else NOTICE
     yield "line items", str(session.line_items), ""
     if session.payment_intent_status:
@@ -205,7 +206,7 @@ def _order_lines(order: StoredOrder) -> Iterator[FactLine]:
     yield "key", order.key, ""
     yield "written by", f"{order.source}, run {order.run_id}" if order.run_id else order.source, ""
     yield "status", order.status or "-", ""
-    yield "amount", str(order.amount or "-"), ""
+    yield "amount", format_price(order.amount), ""
     yield "created", order.created_at or "-", ""
     yield "changed", order.updated_at or "-", ""
 

@@ -72,7 +72,7 @@ def logs(
     ] = False,
 ) -> CommandResult:
     """Show the log lines of a run from both functions, with Lambda's own messages about time-outs."""
-    session_id, now = parse_session_id(session) if session else None, context.now()
+    session_id, now = parse_session_id(session, "--session ") if session else None, context.now()
     earliest = None if since is None else parse_time_option("--since", since, now)
     condition = LogFilter(level, session_id, earliest)
     past = find_run(context.stack, run, now)

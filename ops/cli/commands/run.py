@@ -17,7 +17,7 @@ from ops.cli.times import TIME_HELP, parse_time_option
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
-from ops.format.text import duration, quantity, span
+from ops.format.text import duration, quantity, span, standard_time
 from ops.runs.failures import describe_failure
 from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.history import PastRun, past_run
@@ -55,6 +55,9 @@ RULES = (
     requires("--to", "--from", because="a backfill has a beginning and an end"),
 )
 MAX_LISTED_ORDERS = 20
+# The fields of the producer's answer that say the same as a run.
+_IN_RUN = {"runId", "trigger", "status", "syncStartedAt", "syncCompletedAt", "lookbackWindow", "enqueued"}
+_IN_RUN |= {"processed", "created", "skipped", "errors", "truncated", "warnings"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,31 @@ def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
         except AnswerLost as lost:
             raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
     needs_attention = bool(body["errors"] or body["warnings"] or body["truncated"])
-    return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention)
+    return CommandResult(preview_to_json(body), lambda screen: show_preview(screen, body), needs_attention)
+
+
+def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
+    """Return the answer to a dry run with its run in the form of every other command."""
+    window = body["lookbackWindow"]
+    run = PastRun(
+        run_id=body["runId"],
+        trigger=body["trigger"],
+        status=body["status"],
+        started_at=standard_time(body["syncStartedAt"]),
+        completed_at=standard_time(body["syncCompletedAt"]),
+        seconds=None,
+        window_from=datetime.fromisoformat(window["from"]),
+        window_to=datetime.fromisoformat(window["to"]),
+        enqueued=body["enqueued"],
+        processed=body["processed"],
+        created=body["created"],
+        skipped=body["skipped"],
+        errors=body["errors"],
+        drifted=0,
+        truncated=body["truncated"],
+        warnings=tuple(body["warnings"]),
+    )
+    return {"run": run} | {name: value for name, value in body.items() if name not in _IN_RUN}
 
 
 def require_writing(stack: Stack) -> None:
@@ -266,7 +293,7 @@ def show(screen: Screen, summary: RunSummary) -> None:
         screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
     if failure := describe_failure(run):
         screen.text(failure.what, TROUBLE)
-        screen.text(failure.command, "bold")
+        screen.text(failure.command or "", "bold")
     elif not summary.is_over:
         screen.text(
             "Nothing has changed for more than an hour; stopped following. Check `nightly-sync status`.",

@@ -13,7 +13,7 @@ from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.attention import describe_stored_attention
-from ops.format.money import totals
+from ops.format.money import format_price, totals
 from ops.format.text import quantity
 from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import OutcomeFilter, SessionOutcome, read_sessions, recovered_amounts
@@ -77,8 +77,11 @@ def show(
     return CommandResult(matching, lambda screen: show_sessions(screen, matching))
 
 
-def find_run(stack: Stack, name: str, now: int) -> PastRun:
-    """Return the run with this id, or the latest for `last`. Raise CommandError if there is none."""
+def find_run(stack: Stack, name: str, now: int, option: str = "RUN") -> PastRun:
+    """Return the run with this id, or the latest for `last`.
+
+    Raise CommandError if there is none, or if the name, which `option` gives, cannot be one.
+    """
     if name == LAST:
         latest = stack.runs.latest(1)
         if not latest:
@@ -86,7 +89,7 @@ def find_run(stack: Stack, name: str, now: int) -> PastRun:
         return past_run(latest[0], now)
     if not _RUN_ID.fullmatch(name):
         raise CommandError(
-            "RUN must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
+            f"{option} must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
         )
     if record := stack.runs.get(name):
         return past_run(record, now)
@@ -125,7 +128,7 @@ def _row(one: SessionOutcome) -> list[str | Text]:
         Text(one.session_id, style=f"link {one.url}"),
         Text(one.outcome, style=style),
         one.order_number or "",
-        str(one.amount) if one.amount else "",
+        format_price(one.amount),
         "" if one.attempts is None else str(one.attempts),
         Text(_reason(one), style=style),
     ]

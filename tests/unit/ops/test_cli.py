@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    UnauthorizedSSOTokenError,
+)
 from typer.testing import CliRunner
 
 from ops.cli.app import app
@@ -166,6 +172,12 @@ DENIED = (
         ),
         (aws("AccessDenied", "Access Denied", "ListObjects"), "may not call ListObjects"),
         (aws("Throttling", "Rate\nexceeded"), "AWS: DescribeStacks: Throttling: Rate exceeded"),
+        (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), "are incomplete"),
+        (UnauthorizedSSOTokenError(), "log in again (aws sso login)"),
+        (
+            EndpointConnectionError(endpoint_url="https://sqs.eu-north-9.amazonaws.com/"),
+            "no connection to sqs.eu-north-9.amazonaws.com: check the network and --region",
+        ),
         (CommandError("there is no run x"), "there is no run x"),
         (PermissionError(13, "Permission denied", "out/page.html"), "out/page.html: Permission denied"),
     ],

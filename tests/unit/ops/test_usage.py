@@ -57,6 +57,10 @@ REFUSED = {
     f"dlq purge --session cs_1 --yes --because {'x' * 501}": (
         "--because has 501 characters; at most 500 are kept"
     ),
+    "logs last --session x@y.com": "--session this is not a Checkout Session id",
+    "status --stack 'bad name'": "--stack 'bad name' is not the name of a stack",
+    "status --region 'Europe'": "--region 'Europe' is not the name of a region such as eu-central-1",
+    "status --profile nobody": "--profile or AWS_PROFILE: there is no such AWS profile (nobody)",
     # Empty values
     "status --stack ''": "--stack is empty",
     "--stack ' ' status": "--stack is empty",
