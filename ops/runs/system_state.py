@@ -1,11 +1,12 @@
 """The state of the whole system in a word and a sentence, which `status` and the report begin with. Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from ops.runs.finding import StatusFinding
 from ops.runs.problems import describe_missing_night, find_problems, is_night_missing
-from ops.runs.status import StatusFacts
+from ops.runs.status import StatusFacts, parse_time
 
 
 class StateLevel(StrEnum):
@@ -18,11 +19,17 @@ class StateLevel(StrEnum):
 
 @dataclass(frozen=True)
 class SystemState:
-    """The state of the whole system. `actions` are the problems, the most urgent first."""
+    """The state of the whole system. `actions` are the problems, the most urgent first.
+
+    `last_night` is when the latest scheduled run ended, `next_night` when the next one is due. Either is None
+    if there is none.
+    """
 
     level: StateLevel
     headline: str
     actions: tuple[StatusFinding, ...] = ()
+    last_night: datetime | None = None
+    next_night: datetime | None = None
 
 
 def assess(facts: StatusFacts) -> SystemState:
@@ -33,7 +40,10 @@ def assess(facts: StatusFacts) -> SystemState:
     actions = find_problems(facts)
     if is_night_missing(facts):
         what = describe_missing_night(facts)
-        return SystemState(StateLevel.NO_RUN, f"{what[0].upper()}{what[1:]}.", actions)
-    if actions:
-        return SystemState(StateLevel.NEEDS_ACTION, "Action needed.", actions)
-    return SystemState(StateLevel.FINE, "All is well.")
+        level, headline = StateLevel.NO_RUN, f"{what[0].upper()}{what[1:]}."
+    elif actions:
+        level, headline = StateLevel.NEEDS_ACTION, "Action needed."
+    else:
+        level, headline = StateLevel.FINE, "All is well."
+    last = parse_time(facts.ended_night.completed_at) if facts.ended_night else None
+    return SystemState(level, headline, actions, last, facts.schedule.next_due)

@@ -17,6 +17,8 @@ from ops.format.json_encoding import to_camel_case
 from ops.report import SyncReport, collect_report, render_page
 from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine
 from ops.runs.history import PastRun, past_run
+from ops.runs.status import read_facts
+from ops.runs.system_state import assess
 
 EXAMPLES = [
     "nightly-sync report",
@@ -54,15 +56,16 @@ def report(
         str, typer.Option(metavar="FILE", help="Write to this file; - is standard output")
     ] = DEFAULT_OUT,
 ) -> CommandResult:
-    """Write an HTML page that needs no network: orders and money recovered, errors, drift, durations."""
+    """Write an HTML page that needs no network: the state, what to do, and what some days recovered."""
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
     stack = context.stack
     with context.busy("reading the runs and their outcomes"):
-        data = collect_report(stack.table, now=context.now(), days=days, stack=stack.name)
+        now = context.now()
+        state = assess(read_facts(stack, now))
+        data = collect_report(stack.table, now=now, days=days, stack=stack.name, state=state)
     html = context.screen.mask(render_page(data)).encode()
-    now = context.now()
     runs = {run.run_id: past_run(run, now) for run in stack.runs.latest(MAX_RUNS)}
     report = report_to_json(data, runs)
     if out == STANDARD_OUTPUT:

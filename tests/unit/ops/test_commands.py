@@ -30,7 +30,7 @@ def context(context, world, monkeypatch):
     monkeypatch.setattr(logs_module, "read_lines", lambda *_: [])
     monkeypatch.setattr(logs_module, "read_retention_days", lambda *_: None)
     context.stack.configuration = lambda function: {"FunctionName": function}
-    context.stack.client = lambda service, **_: world.dynamodb if service == "dynamodb" else world.sqs
+    context.stack._clients["logs"] = None
     return context
 
 

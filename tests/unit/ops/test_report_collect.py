@@ -9,7 +9,7 @@ from recon.dynamodb.table import Table
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import SessionSpec
-from testkit.reports import TODAY, ReportedShop
+from testkit.reports import FINE, TODAY, ReportedShop
 
 LOST, KEPT, BROKEN = "cs_live_lost0001", "cs_live_kept0001", "cs_live_broken01"
 
@@ -130,6 +130,18 @@ def test_period_is_whole_days_up_to_now(shop):
     assert (report.start, report.generated_at, len(report.runs)) == (TODAY - 2 * DAY, NOW + 3600, 1)
 
 
+def test_days_begin_with_the_first_run_ever(shop):
+    shop.run(nights_ago=3)
+    shop.run(nights_ago=1)
+    report = shop.report()
+    assert [(day.day, day.runs) for day in report.days] == [
+        (TODAY - n * DAY, runs) for n, runs in ((3, 1), (2, 0), (1, 1), (0, 0))
+    ]
+    assert report.start == TODAY - 3 * DAY
+    shop.run(nights_ago=45)
+    assert len(shop.report().days) == 30
+
+
 def test_run_belongs_to_the_day_on_which_it_began(shop):
     shop.create(shop.run(at=TODAY - 1, syncCompletedAt=to_iso(TODAY + 3000)), LOST, 100)
     report = shop.report(days=2)
@@ -227,7 +239,7 @@ def test_report_of_a_real_night_matches_the_consumer(world):
     world.webhook_writes(KEPT, "u2", NOW - 3500)
     world.night()
     table = Table(world.dynamodb, world.table)
-    report = collect_report(table, now=int(world.clock.now), days=1, stack="shop")
+    report = collect_report(table, now=int(world.clock.now), days=1, stack="shop", state=FINE)
     assert [order.session_id for order in report.recovered] == [LOST]
     assert (report.missed, report.gone) == (Share(1, 2), ExpiredOutcomes())
     assert dict(report.fates) == {"created": 1, "exists": 1, "no_user": 1}
