@@ -6,12 +6,11 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
 from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_redrive_result import build_result, show, show_plan
 from ops.cli.commands.dlq_text import require_any
+from ops.cli.progress import create_bar
 from ops.cli.screen import CommandResult
 from ops.cli.signals import interrupt_on_termination
 from ops.cli.usage import conflict
@@ -113,13 +112,13 @@ def _create_redrive(context: CommandContext, per_second: float | None) -> Redriv
 def _show_move(context: CommandContext, snapshots: Generator[RedriveProgress]) -> RedriveProgress:
     """Show the move and return its last snapshot. Ctrl-C stops a move in batches, but not one by SQS."""
     last: RedriveProgress | None = None
-    with _create_bar(context) as bar:
+    with create_bar(context) as bar:
         task = bar.add_task("moving", total=None)
         try:
             # Closing releases the held messages before anything is printed: the terminal may be gone.
             with closing(snapshots):
                 for last in snapshots:
-                    text = f"moved {last.moved}"
+                    text = f"{last.left:,} of {last.total:,} left"
                     bar.update(task, completed=last.moved, total=last.total, description=text)
         except KeyboardInterrupt:
             context.screen.log(describe_interruption(last))
@@ -152,12 +151,12 @@ def _follow_outcomes(
 ) -> SessionStatuses:
     poller = OutcomePoller(moved.letters, redrive.queue, redrive.table, redrive.deadline, time.time)
     last = SessionStatuses(())
-    with _create_bar(context) as bar:
+    with create_bar(context) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))
         try:
             for last in follow_outcomes(poller, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
                 waiting = last.count(RedriveFate.WAITING)
-                text = f"waiting for {quantity(waiting, 'outcome')}"
+                text = f"{waiting:,} of {quantity(len(last.sessions), 'outcome')} left"
                 bar.update(task, completed=len(last.sessions) - waiting, description=text)
         except KeyboardInterrupt:
             context.screen.log(
@@ -165,8 +164,3 @@ def _follow_outcomes(
             )
             raise
     return last
-
-
-def _create_bar(context: CommandContext) -> Bar:
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    return Bar(*columns, console=context.screen.err, transient=True, disable=not context.is_interactive)

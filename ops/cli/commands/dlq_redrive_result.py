@@ -83,6 +83,7 @@ def show_plan(screen: Screen, plan: RedrivePlan) -> None:
         ],
         right=["amount"],
         whole=["session", "run"],
+        drop=["run"],
     )
     show_missing(screen, plan.missing, plan.hidden)
     show_unmatched(screen, plan.unmatched)

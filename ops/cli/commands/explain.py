@@ -125,7 +125,7 @@ def show(screen: Screen, explanation: Explanation) -> None:
     _show_attention(screen, facts)
     _section(screen, "Stripe")
     screen.facts(_stripe_lines(facts))
-    screen.text(explanation.url, "dim")
+    screen.link(explanation.url, f"At Stripe: {explanation.session_id}")
     _show_orders(screen, facts)
     _show_runs(screen, facts)
     _show_events(screen, facts)
@@ -218,7 +218,8 @@ def _show_runs(screen: Screen, facts: SessionFacts) -> None:
             ["run", "outcome", "at", "attempts", "details"],
             map(_run_row, facts.runs),
             right=["attempts"],
-            whole=["run"],
+            whole=["run", "outcome", "at"],
+            drop=["at", "attempts"],
         )
 
 
@@ -235,7 +236,10 @@ def _show_events(screen: Screen, facts: SessionFacts) -> None:
     if facts.events:
         _section(screen, "Events")
         screen.table(
-            ["event", "type", "at", "webhook", "handled"], map(_event_row, facts.events), whole=["event"]
+            ["event", "type", "at", "webhook", "handled"],
+            map(_event_row, facts.events),
+            whole=["event", "at"],
+            drop=["at", "type"],
         )
 
 

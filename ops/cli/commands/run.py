@@ -293,7 +293,7 @@ def show(screen: Screen, summary: RunSummary) -> None:
         screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
     if failure := describe_failure(run):
         screen.text(failure.what, TROUBLE)
-        screen.text(failure.command or "", "bold")
+        screen.command(failure.command or "")
     elif not summary.is_over:
         screen.text(
             "Nothing has changed for more than an hour; stopped following. Check `nightly-sync status`.",

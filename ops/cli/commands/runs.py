@@ -71,11 +71,12 @@ def show(screen: Screen, history: RunHistory) -> None:
         ["run", "status", "took", "from", "to", *_NUMBERS],
         [_row(run) for run in history.runs],
         right=["took", *_NUMBERS],
-        whole=["run"],
+        whole=["run", "status", "took", "from", "to"],
+        drop=["to", "from", "enqueued", "took", "skipped"],
     )
     for failure in islice(filter(None, map(describe_failure, history.runs)), MAX_FAILURES):
         screen.text(failure.what, TROUBLE)
-        screen.text(f"  {failure.command}", "bold")
+        screen.command(failure.command or "")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (
         ("created", [run.created for run in oldest_first]),

@@ -111,15 +111,17 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
         ["session", "outcome", "order", "amount", "attempts", "reason"],
         [_row(one) for one in sessions],
         right=["amount", "attempts"],
-        whole=["session", "order"],
+        whole=["session", "outcome", "order"],
+        drop=["attempts"],
     )
     for one in sessions:
-        for line in _details(one):
+        if details := _details(one):
             screen.text(one.session_id, TROUBLE if one.outcome == "error" else NOTICE)
+        for line in details:
             screen.detail(line)
     if sums := totals(recovered_amounts(sessions)):
         screen.text("Recovered: " + ", ".join(map(str, sums)))
-    screen.text(f"At Stripe: {sessions[0].url}", "dim")
+    screen.link(sessions[0].url, f"At Stripe: {sessions[0].session_id}")
 
 
 def _row(one: SessionOutcome) -> list[str | Text]:

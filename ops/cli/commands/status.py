@@ -56,7 +56,7 @@ def show(screen: Screen, status: Status) -> None:
     for finding in state.actions:
         worth = format_worth(finding.money, finding.unknown_amounts if finding.money else 0)
         screen.text(f"  {finding.what}{worth and f', {worth}'}")
-        screen.text(f"    {finding.command}", "bold")
+        screen.command(finding.command or "")
 
 
 def _run_lines(facts: StatusFacts) -> list[FactLine]:
