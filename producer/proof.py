@@ -20,15 +20,17 @@ from recon.timestamps import DAY, MINUTE
 
 # A sample takes one request for each part of its days, and more only in a part without a paid session.
 SAMPLE_SIZE, SAMPLE_DAYS, SAMPLE_PARTS, MAX_PAGES = 50, 30, 6, 4
-_CONFIRM = "If all of them are right, start nightly-sync run --confirm-empty"
+_COMPARE = (
+    "nothing was sent or written. Compare the key's account and mode, the layout of the orders, and the "
+    "filter with the shop's. If all of them are right, start nightly-sync run --confirm-empty"
+)
 WRONG_KEY = (
     "wrong_key: the Stripe key cannot read session {session}, which has an order in the table, so it belongs "
-    "to another account or mode; nothing was sent or written. Compare account and mode. " + _CONFIRM
+    "to another account or mode; " + _COMPARE
 )
 UNPROVEN = (
     "unproven: of {size} paid sessions of the last 30 days none has an order that the webhook wrote, so the "
-    "key, the table or the layout of its orders may be another shop's; nothing was sent or written. Compare "
-    "account, mode, layout and filter. " + _CONFIRM
+    "key, the table or the layout of its orders may be another shop's; " + _COMPARE
 )
 NO_SESSIONS = (
     "no_sessions: Stripe lists no paid session with a user in the last 30 days, so nothing shows that the "
@@ -61,8 +63,8 @@ def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
     error of a request that failed for another reason.
     """
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
-        if context.stripe().has_session(session_id):
-            return Verdict()
+        if session := context.stripe().find_session(session_id):
+            return Verdict(proven=None if watermark.proven_by else _read(session))
         _, sample = _look_up(context, _draw_sample(context))
         return Verdict(WRONG_KEY.format(session=session_id), sample=sample)
     if watermark.confirmed_by:
@@ -111,12 +113,18 @@ def _list_paid(context: RunContext, start: int, end: int) -> list[SessionMessage
 
 def _read_paid(session: dict[str, object]) -> SessionMessage | None:
     """Return the message of a paid session with a user, or None for any other."""
+    message = _read(session)
+    if message is None or skip_reason_from_message(message) is not None:
+        return None
+    return message if message.payment_status == PAID else None
+
+
+def _read(session: dict[str, object]) -> SessionMessage | None:
+    """Return the message of a session, or None if it is malformed."""
     try:
-        message = loads(dumps(build_message(session, "sample")))
+        return loads(dumps(build_message(session, "sample")))
     except MalformedMessage:
         return None
-    is_sale = skip_reason_from_message(message) is None
-    return message if is_sale and message.payment_status == PAID else None
 
 
 def _look_up(context: RunContext, messages: list[SessionMessage]) -> tuple[SessionMessage | None, Sample]:

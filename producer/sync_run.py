@@ -67,8 +67,9 @@ class SyncRun:
 
     def _process(self, run: Run, state: State, watermark: Watermark, number: int) -> Run:
         if run.status == RunStatus.RUNNING and not run.listed:
-            # A run that has begun to send is proven.
-            if run.cursor is None and (held := self._hold_unless_proven(run, watermark)):
+            # A run that has begun to send had a proof. Its key may have been replaced since.
+            is_new = run.cursor is None
+            if (is_new or watermark.proven_by) and (held := self._hold_unless_proven(run, watermark)):
                 return held
             try:
                 run = self._list(run, state, watermark)

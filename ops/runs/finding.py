@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ops.format.money import Money
+from ops.format.money import Money, format_worth
 
 
 class Verdict(StrEnum):
@@ -37,3 +37,9 @@ class StatusFinding:
     unknown_amounts: int = 0
     url: str | None = None
     verdict: Verdict = Verdict.FIX
+
+    @property
+    def line(self) -> str:
+        """Return the reason with the money, for the screens of the command."""
+        worth = format_worth(self.money, self.unknown_amounts if self.money else 0)
+        return f"{self.what}, {worth}" if worth else self.what

@@ -8,7 +8,7 @@ from typing import Any
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
-from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
+from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, guard_key, run_key
 from recon.dynamodb.outcomes import find_found_sessions, find_outcomes, find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.table import Item, Table
@@ -75,19 +75,25 @@ class RunReader:
         return any(run.status == RunStatus.HELD for run in later)
 
     def find_found_session(self) -> str | None:
-        """Return the newest session that a done run found with an order of another writer.
+        """Return the newest session that a run found with an order of another writer.
 
         Runs of earlier versions store no proof. Outcomes are kept for 30 days.
         """
-        latest = map(parse_run, self._query(RUN_PREFIX, newest_first=True))
-        done = [run for run in latest if run.status == RunStatus.DONE and run.skipped]
-        for run in done:
-            for session_id in find_found_sessions(self._table, run.run_id, self._deadline):
-                keys = [(each.run_id, session_id) for each in done]
-                outcomes = find_outcomes(self._table, keys, self._deadline).values()
-                if all(outcome.outcome != Outcome.CREATED for outcome in outcomes):
-                    return session_id
+        runs = list(map(parse_run, self._query(RUN_PREFIX, newest_first=True)))
+        for run in runs:
+            if run.skipped:
+                for session_id in find_found_sessions(self._table, run.run_id, self._deadline):
+                    if not self._is_own(session_id, runs):
+                        return session_id
         return None
+
+    def _is_own(self, session_id: str, runs: list[Run]) -> bool:
+        """Return True if one of the runs wrote the session's order, by its guard or by an outcome."""
+        if self._table.get(guard_key(session_id), self._deadline):
+            return True
+        keys = [(run.run_id, session_id) for run in runs]
+        outcomes = find_outcomes(self._table, keys, self._deadline).values()
+        return any(outcome.outcome == Outcome.CREATED for outcome in outcomes)
 
     def pending(self) -> Iterator[Item]:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""

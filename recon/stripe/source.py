@@ -206,11 +206,14 @@ class StripeSource:
 
     def has_session(self, session_id: str) -> bool:
         """Return True if the key can read the session, False if Stripe does not know it (404)."""
+        return self.find_session(session_id) is not None
+
+    def find_session(self, session_id: str) -> Json | None:
+        """Return the session without its line items and payment, or None if Stripe does not know it (404)."""
         try:
-            self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
+            return self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
         except SessionNotFound:
-            return False
-        return True
+            return None
 
     def _fetch_payment(self, session: Json) -> tuple[Payment, bool]:
         """Return the payment, and whether the key may read the invoice and the disputes that it needs."""

@@ -220,12 +220,18 @@ def broken_webhook(nights):
     nights.play_night()
 
 
-@scenario("run-held", "no-completed-run")
+@scenario("run-held", "no-completed-run", "watermark-old")
 def key_of_another_account(nights):
     key = {"PK": "SYSTEM", "SK": "STRIPE_SYNC_WATERMARK", "provenBy": "cs_test_of_another_account"}
     nights.memory.put_item(TableName=nights.table, Item=wire(key))
-    sell(nights)
-    nights.play_night()
+    for night, event in enumerate((FIRST_NIGHT, SECOND_NIGHT)):
+        sell(nights, night)
+        nights.advance_to(NOW + night * DAY)
+        assert nights.is_ok("run-held")
+        nights.start_run(event)
+        nights.advance(HOUR)
+        assert not nights.is_ok("run-held")
+    nights.advance_to(NOW + 2 * DAY - HOUR)
 
 
 @scenario("stripe-throttled", AlarmStripeThrottled="3")

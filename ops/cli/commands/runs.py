@@ -75,7 +75,7 @@ def show(screen: Screen, history: RunHistory) -> None:
         drop=["to", "from", "enqueued", "took", "skipped"],
     )
     for failure in islice(filter(None, map(describe_failure, history.runs)), MAX_FAILURES):
-        screen.text(failure.what, TROUBLE)
+        screen.text(failure.line, TROUBLE)
         screen.command(failure.command or "")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.format.json_encoding import to_camel_case
-from ops.format.money import format_worth
 from ops.format.text import duration, format_time, quantity, span
 from ops.runs.failures import describe_failure
 from ops.runs.status import StatusFacts, read_facts
@@ -54,8 +53,7 @@ def show(screen: Screen, status: Status) -> None:
         screen.text(state.headline, TROUBLE)
     screen.text("Action needed:", TROUBLE)
     for finding in state.actions:
-        worth = format_worth(finding.money, finding.unknown_amounts if finding.money else 0)
-        screen.text(f"  {finding.what}{worth and f', {worth}'}")
+        screen.text(f"  {finding.line}")
         screen.command(finding.command or "")
 
 

@@ -1,5 +1,7 @@
 """The content of the report: what the table holds of some days, combined by session."""
 
+from dataclasses import replace
+
 import pytest
 
 from ops.format.money import Money
@@ -9,6 +11,7 @@ from recon.dynamodb.table import Table
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import SessionSpec
+from testkit.fake_stripe.specs import LineSpec
 from testkit.reports import FINE, TODAY, ReportedShop
 
 LOST, KEPT, BROKEN = "cs_live_lost0001", "cs_live_kept0001", "cs_live_broken01"
@@ -244,6 +247,17 @@ def test_report_of_a_real_night_matches_the_consumer(world):
     assert (report.missed, report.gone) == (Share(1, 2), ExpiredOutcomes())
     assert dict(report.fates) == {"created": 1, "exists": 1, "no_user": 1}
     assert [run.run_id for run in report.runs] == [RUN]
+
+
+def test_free_order_without_a_currency_is_free_in_the_report(world):
+    spec = SessionSpec(LOST, NOW - 3600, metadata={"userId": "u1"}, payment_status="no_payment_required")
+    world.sells(replace(spec, lines=(LineSpec("Sticker", 1, 0),), currency=None))
+    world.night()
+    report = collect_report(
+        Table(world.dynamodb, world.table), now=int(world.clock.now), days=1, stack="shop", state=FINE
+    )
+    assert [order.money for order in report.recovered] == [Money("", 0)]
+    assert report.unknown_amounts == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ops.runs.history import display_status, past_run, sparkline
 from ops.runs.problems import find_problems
 from ops.runs.status import Schedule, StatusFacts, find_uncovered_night
 from ops.runs.system_state import assess
-from recon.dynamodb.records import Failure, Run
+from recon.dynamodb.records import Failure, Run, Sample
 from recon.timestamps import parse_epoch
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -47,6 +47,11 @@ OPEN = replace(RUN, status="running", completed_at=None)
 def failed_run(error_type, message, attempts=1):
     failure = Failure(error_type, message, "2026-11-23T02:00:09Z", attempts, "8f3c")
     return replace(RUN, status="failed", failure=failure)
+
+
+def held_run(**amounts):
+    record = replace(RECORD, status="held", sample=Sample(7, 2, amounts))
+    return past_run(record, int(NOW.timestamp()))
 
 
 def listing_run(moved_at):
@@ -94,6 +99,11 @@ GOOD = StatusFacts(
             "failed in attempt 3: StripeUnavailable: Stripe: 500",
             "logs RUN",
         ),
+        (
+            {"last_run": held_run(jpy=700, eur=1250)},
+            "Of 7 paid sessions that it looked up, it would have created 2 orders, 12.50 EUR, 700 JPY",
+            "doctor",
+        ),
         # Open for six hours, which is no second finding
         (
             {"last_run": listing_run("2026-11-23T07:40:00Z")},
@@ -113,7 +123,7 @@ GOOD = StatusFacts(
 )
 def test_each_problem_is_one_finding_with_a_command(changes, text, command):
     (finding,) = find_problems(replace(GOOD, **changes))
-    assert text.replace("RUN", RUN.run_id) in finding.what
+    assert text.replace("RUN", RUN.run_id) in finding.line
     assert finding.command == f"nightly-sync {command.replace('RUN', RUN.run_id)}"
 
 
