@@ -1,4 +1,4 @@
-"""What the consumer would do with each dead message now."""
+"""What became of the session of each dead message, and what the consumer would do with it now."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
 from ops.runs.prediction import predict, predict_failure
 from recon.config import Settings
+from recon.domain.reconcile import user_ids
+from recon.dynamodb.orders import find_orders
 from recon.dynamodb.table import Table
-from recon.errors import MalformedMessage
+from recon.errors import MalformedMessage, SyncError
 
 if TYPE_CHECKING:
     from recon.stripe.source import StripeSource
@@ -39,3 +41,20 @@ def check_letters(
         return replace(letter, prospect=predict(message, table, stripe, settings, now))
 
     return pool.map(check, listing.letters)
+
+
+def find_orders_by_now(listing: DeadLetterListing, table: Table, pool: Executor) -> Iterator[DeadLetter]:
+    """Look up in parallel whether the sessions have their order by now; yield the letters in order."""
+
+    def find(letter: DeadLetter) -> DeadLetter:
+        message = listing.messages.get(letter.message_id)
+        if message is None:
+            return letter
+        try:
+            orders = find_orders(table, user_ids(message), message.created, sessions=(message.session_id,))
+        except SyncError:
+            return letter
+        number = next((order.order_number for order in orders if order.order_number), None)
+        return replace(letter, has_order=bool(orders), order_number=number)
+
+    return pool.map(find, listing.letters)

@@ -27,7 +27,8 @@ class DeadLetter:
     if it has an error, otherwise the problem's. `outcome`, `reason`, `attempts` and `outcome_of` (the id of
     the message that the outcome was written for) are None if there is no outcome yet. `is_settled` is True if
     the session was created or skipped since, so that only the message is left over. `prospect` is what the
-    consumer would do with it now; None if that was not asked, or if the consumer would drop it.
+    consumer would do with it now; None if that was not asked, or if the consumer would drop it. `has_order`
+    is True if the session has an order by now, which may have a number, and None if that is not known.
     """
 
     message_id: str
@@ -47,6 +48,8 @@ class DeadLetter:
     outcome_of: str | None = None
     is_settled: bool = False
     prospect: PredictedOutcome | None = None
+    has_order: bool | None = None
+    order_number: str | None = None
 
     @property
     def is_nameless(self) -> bool:

@@ -1,7 +1,7 @@
 """`nightly-sync dlq list`: the dead messages and their errors."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -10,7 +10,7 @@ from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_text import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import interrupt_on_termination
-from ops.dlq.check import check_letters
+from ops.dlq.check import check_letters, find_orders_by_now
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing, list_dead_letters
 from ops.dlq.queue import open_dead_letter_queue
 from ops.format.money import UNKNOWN, format_price
@@ -49,16 +49,23 @@ def list_(
     stack, now = context.stack, context.now()
     with context.busy("reading the dead-letter queue"), interrupt_on_termination():
         listing = list_dead_letters(open_dead_letter_queue(stack), stack.table, now, stack.deadline)
-        letters = _predict(stack, listing, now) if with_check else listing.letters
+        letters = _look_up(stack, listing, now, with_check=with_check)
     report = DeadLetterReport(letters, with_check, listing.hidden, listing.truncated)
     return CommandResult(
         report, lambda screen: show(screen, report), needs_attention=bool(letters or report.hidden)
     )
 
 
-def _predict(stack: Stack, listing: DeadLetterListing, now: int) -> tuple[DeadLetter, ...]:
-    with ThreadPoolExecutor(THREADS) as pool, stripe_access(stack) as stripe:
-        return tuple(check_letters(listing, stack.table, stripe.source, stack.settings, pool, now))
+def _look_up(
+    stack: Stack, listing: DeadLetterListing, now: int, *, with_check: bool
+) -> tuple[DeadLetter, ...]:
+    """Return the letters with their orders, and with a prediction of each if that is asked for."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        known = replace(listing, letters=tuple(find_orders_by_now(listing, stack.table, pool)))
+        if not with_check:
+            return known.letters
+        with stripe_access(stack) as stripe:
+            return tuple(check_letters(known, stack.table, stripe.source, stack.settings, pool, now))
 
 
 def show(screen: Screen, report: DeadLetterReport) -> None:
@@ -84,7 +91,10 @@ def _show_letter(screen: Screen, letter: DeadLetter, *, checked: bool) -> None:
     ]
     screen.detail(", ".join(filter(None, facts)))
     screen.detail(letter.why)
-    if checked:
+    if letter.has_order and not letter.is_settled:
+        number = f" {letter.order_number}" if letter.order_number else ""
+        screen.detail(f"its order{number} exists by now: a redrive only drops the message", FINE)
+    elif checked:
         screen.detail(*_describe_prediction(letter.prospect))
 
 

@@ -89,6 +89,8 @@ DEAD_LETTER = an_object(
     outcomeOf=NULLABLE_TEXT,
     isSettled={"type": "boolean"},
     prospect={"anyOf": [PREDICTION, {"type": "null"}]},
+    hasOrder={"type": ["boolean", "null"]},
+    orderNumber=NULLABLE_TEXT,
 )
 
 FINDING = an_object(

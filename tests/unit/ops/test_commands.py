@@ -8,12 +8,15 @@ import pytest
 
 from ops.cli.commands import logs as logs_module
 from ops.cli.commands import runs as runs_module
+from ops.cli.commands import show as show_module
 from ops.cli.commands.logs import logs
 from ops.cli.commands.report import report
 from ops.cli.commands.run import run
 from ops.cli.commands.show import OutcomeChoice, show
 from ops.errors import CommandError
 from ops.runs.logs import LogLine
+from ops.runs.sessions import SessionOutcome
+from recon.domain.reconcile import SkipReason
 from recon.timestamps import HOUR, to_iso
 from testkit.dead_letters import fail_sessions
 from testkit.fake_stripe import SessionSpec
@@ -50,6 +53,41 @@ def test_show_counts_what_it_shows(world, context):
     assert "2 sessions processed, 0 created, 0 skipped, 2 errors. Showing 2 of 2." in output
     assert "SessionNotFound" in output
     assert f"/test/search?query={session}" in output
+
+
+def test_show_hides_existing_orders_and_lists_the_newest_first(world, context):
+    first, second = fail_sessions(world, 2)
+    world.sells(SessionSpec("cs_test_existing", int(world.clock()) - HOUR, metadata={"userId": "u"}))
+    world.webhook_writes("cs_test_existing", "u", int(world.clock()) - HOUR)
+    world.clock.now += 60
+    world.night({"trigger": "scheduled", "scheduledTime": to_iso(world.clock())})
+    listed = show(context, "last").data
+    assert ([one.session_id for one in listed.sessions], listed.hidden) == ([first, second], 1)
+    assert "1 session whose order existed: --all lists them." in context.show(show(context, "last"))
+    assert len(show(context, "last", everything=True).data.sessions) == 3
+    for options in ({"reason": SkipReason.EXISTS}, {"outcome": OutcomeChoice.SKIPPED, "everything": True}):
+        assert [one.session_id for one in show(context, "last", **options).data.sessions] == [
+            "cs_test_existing"
+        ]
+
+
+def test_show_lists_an_existing_order_that_differs(world, context):
+    world.sells(SessionSpec("cs_test_existing", int(world.clock()) - HOUR, metadata={"userId": "u"}))
+    world.webhook_writes("cs_test_existing", "u", world.clock() - HOUR, amount=1)
+    world.night()
+    assert [one.session_id for one in show(context, "last").data.sessions] == ["cs_test_existing"]
+
+
+def test_show_sorts_by_the_time_of_the_outcome():
+    outcomes = [
+        SessionOutcome(name, "created", None, None, None, 1, None, None, (), at, "url")
+        for name, at in (("a", "2026-11-23T02:00:01Z"), ("b", "2026-11-23T02:00:03Z"), ("c", None))
+    ]
+    assert [one.session_id for one in sorted(outcomes, key=show_module.written_at, reverse=True)] == [
+        "b",
+        "a",
+        "c",
+    ]
 
 
 def test_logs_refuses_a_session_unknown_to_the_run(world, context):

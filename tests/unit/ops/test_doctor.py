@@ -8,6 +8,8 @@ from shlex import quote, split
 
 import pytest
 
+from ops.cli.commands.doctor import show
+from ops.cli.screen import CommandResult
 from ops.doctor.checks.stripe import put_key_command
 from ops.doctor.diagnosis import Diagnosis, run_checks
 from ops.doctor.facts import (
@@ -537,3 +539,21 @@ def test_confirmed_key_is_accepted():
     )
     (account,) = [each for each in findings if each.name == "key: account"]
     assert account.verdict is Verdict.OK
+
+
+def test_doctor_shows_findings_and_a_count_and_all_checks_on_request(context):
+    broken = replace(HEALTHY, skew_seconds=None, time_to_live={"TimeToLiveStatus": "DISABLED"})
+    diagnosis = Diagnosis(STACK, run_checks(broken))
+    short = context.show(CommandResult(None, lambda screen: show(screen, diagnosis))).splitlines()
+    assert short[0] == "unknown: clock: AWS did not send its time"
+    assert short[1].startswith("advice: table: expiry: off: records of runs should expire.")
+    assert short[2].strip().startswith("aws dynamodb update-time-to-live")
+    assert short[3:] == ["", f"{STACK}: 40 ok, 1 advice, 0 fix, 1 unknown"]
+    everything = context.show(CommandResult(None, lambda screen: show(screen, diagnosis, verbose=True)))
+    assert everything.count("\nok: ") == 40
+
+
+def test_doctor_of_a_healthy_stack_is_one_line(context):
+    diagnosis = Diagnosis(STACK, run_checks(HEALTHY))
+    shown = context.show(CommandResult(None, lambda screen: show(screen, diagnosis)))
+    assert shown == f"{STACK}: 42 ok, 0 advice, 0 fix, 0 unknown\n"

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from ops.cli.command import CommandContext
-from ops.cli.commands import dlq_list, dlq_redrive_result, explain, run, runs, status
+from ops.cli.commands import dlq_list, dlq_redrive_result, doctor, explain, run, runs, status
 from ops.cli.commands import show as show_command
 from ops.cli.commands.dlq_list import DeadLetterReport
 from ops.cli.commands.dlq_redrive_result import RedriveResult
@@ -21,6 +21,7 @@ from ops.cli.progress import create_bar, describe_left
 from ops.cli.screen import Screen
 from ops.dlq.outcome_poller import RedriveFate, SessionStatus
 from ops.dlq.redrive import RedrivePlan
+from ops.doctor.diagnosis import Diagnosis, run_checks
 from ops.explain.verdict import decide_verdict
 from ops.format.ids import shorten_id
 from ops.format.links import session_url
@@ -30,6 +31,7 @@ from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.runs.sessions import SessionOutcome
 from ops.runs.system_state import assess
 from tests.unit.ops.session_facts import DEAD, FAILED, PAID, SYNC_ORDER, event, facts
+from tests.unit.ops.test_doctor import HEALTHY
 from tests.unit.ops.test_status import GOOD, RECORD, RUN
 
 WIDTHS = [60, 80, 100]
@@ -39,7 +41,9 @@ LONG_RUN = "20261123T020000Z-4f3c9a"
 LARGE = Money("usd", 123_456_789_012)
 ERROR = f"InvalidRequestError (status 404, code resource_missing, param session, request req_1) for {SESSION}"
 ID = re.compile(r"(?:cs|evt)_[A-Za-z0-9_…]+")
-WHOLE = {SESSION, shorten_id(SESSION), EVENT, shorten_id(EVENT)}
+# The session of the doctor's healthy stack is short enough.
+SHORT = "cs_found"
+WHOLE = {SESSION, shorten_id(SESSION), EVENT, shorten_id(EVENT), SHORT}
 
 
 class Terminal:
@@ -109,7 +113,15 @@ EXPLAINED = facts(
     events=(replace(event(delivered=False), id=EVENT, type="checkout.session.async_payment_succeeded"),),
     dead_letters=(LETTER,),
 )
-BAD_NIGHT = replace(GOOD, last_run=a_run(), dead=1_234, retrying=1_234_567, waiting=1_234_567)
+BAD_NIGHT = replace(
+    GOOD,
+    last_night=a_run(),
+    recovered=(LARGE,),
+    last_run=a_run(trigger="manual"),
+    dead=1_234,
+    retrying=1_234_567,
+    waiting=1_234_567,
+)
 
 
 def show_explanation(screen):
@@ -135,6 +147,9 @@ SCREENS = {
     ),
     "dlq redrive": show_result,
     "status": lambda screen: status.show(screen, Status(BAD_NIGHT, assess(BAD_NIGHT))),
+    "doctor": lambda screen: doctor.show(
+        screen, Diagnosis("stripe-nightly-sync", run_checks(HEALTHY)), verbose=True
+    ),
     "run": lambda screen: run.show(
         screen,
         run.RunSummary(a_run(), False, {"awaiting_capture": 9}, (LARGE, LARGE), (), 9, 9, 9),
@@ -160,7 +175,7 @@ def test_pipe_has_whole_ids_and_addresses(name):
     pipe = Terminal(160, is_terminal=False)
     SCREENS[name](pipe.screen)
     found = {one for line in pipe.lines for one in ID.findall(line)}
-    assert found <= {SESSION, EVENT}
+    assert found <= {SESSION, EVENT, SHORT}
     if name in ("show", "explain"):
         assert session_url(SESSION) in pipe.file.getvalue()
 
