@@ -74,12 +74,16 @@ class Screen:
             self.line(url)
 
     def _print_paragraph(self, text: str, style: str, indent: int) -> None:
-        """Print a paragraph. If an id is longer than the line, it is shortened, but not in a command."""
+        """Print a paragraph, which a pipe gets as one line.
+
+        On a terminal, an id that is longer than the line is shortened, but not in a command.
+        """
         width = self.out.width - indent
-        if self.out.is_terminal and any(len(word) > width for word in text.split()):
-            if _COMMAND in text:
-                self.out.print(Text(" " * indent + text, style=style), soft_wrap=True)
-                return
+        is_long = any(len(word) > width for word in text.split())
+        if not self.out.is_terminal or (is_long and _COMMAND in text):
+            self.out.print(Text(" " * indent + text, style=style), soft_wrap=True)
+            return
+        if is_long:
             text = shorten_ids(text)
         paragraph = Text(text, style=style)
         self.out.print(Padding(paragraph, (0, 0, 0, indent), expand=False) if indent else paragraph)
@@ -88,12 +92,16 @@ class Screen:
         """Print names and values in two aligned columns."""
         lines = [(name, self._sanitize(value), style) for name, value, style in facts]
         indent = max((len(name) for name, *_ in lines), default=0) + 2
+        if not self.out.is_terminal:
+            for name, value, style in lines:
+                self.out.print(Text.assemble(name.ljust(indent), (value, style)), soft_wrap=True)
+            return
         grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value, style in lines:
             is_long = any(len(word) > self.out.width - indent for word in value.split())
-            shown = shorten_ids(value) if is_long and self.out.is_terminal else value
+            shown = shorten_ids(value) if is_long else value
             grid.add_row(name, Text(shown, style=style))
         self.out.print(grid)
 

@@ -137,7 +137,9 @@ def test_commands_lead_from_a_failed_night_to_a_clean_status(night_cli, night):
 
 def test_show_lists_sessions_and_filters_them(night_cli, night):
     assert len(night_cli.data("show", night.run_id, "--all")["sessions"]) == len(night.paid)
-    assert night.known.id not in {one["sessionId"] for one in night_cli.data("show", night.run_id)["sessions"]}
+    assert night.known.id not in {
+        one["sessionId"] for one in night_cli.data("show", night.run_id)["sessions"]
+    }
     created = night_cli.data("show", night.run_id, "--outcome", "created")["sessions"]
     amounts = {one["sessionId"]: one["amount"] for one in created}
     for spec in night.missing:

@@ -171,8 +171,9 @@ def test_no_line_is_wider_and_no_id_is_broken(name, width):
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_pipe_has_whole_ids_and_addresses(name):
-    pipe = Terminal(160, is_terminal=False)
+@pytest.mark.parametrize("width", [60, 160])
+def test_pipe_has_whole_ids_and_addresses(name, width):
+    pipe = Terminal(width, is_terminal=False)
     SCREENS[name](pipe.screen)
     found = {one for line in pipe.lines for one in ID.findall(line)}
     assert found <= {SESSION, EVENT, SHORT}
