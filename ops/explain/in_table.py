@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.explain.facts import WEBHOOK, EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
 from ops.format.money import NO_AMOUNT, Amount, Money, to_money
 from ops.format.text import standard_time
 from ops.runs.attention import OpenAttention, to_open_attention
@@ -25,8 +25,6 @@ from recon.retry import Deadline
 
 if TYPE_CHECKING:
     from ops.explain.at_stripe import EventLookup
-
-WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True)
