@@ -145,6 +145,14 @@ class StripeSource:
         data = self._get(PRODUCTS, {"ids": list(ids), "limit": PAGE_SIZE}, READ_PRODUCTS)
         return _read_valid_rows(data, "products")
 
+    def search_sessions(self, filters: Json) -> list[Json]:
+        """Return the newest hundred sessions of any status that match Stripe's own filters of the list.
+
+        Raise SessionNotFound if a filter names an object that does not exist.
+        """
+        rows = _read_rows(self._get(SESSIONS, {**filters, "limit": PAGE_SIZE}, READ_SESSIONS))
+        return [row for row in rows if _has_id(row) and is_id(row["id"])]
+
     def list_events(
         self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
     ) -> Iterator[SessionEvent]:

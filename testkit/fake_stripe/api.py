@@ -84,10 +84,16 @@ def answer(store: Store, request: StripeRequest) -> JsonObject:
 
 
 def list_sessions(store: Store, query: str) -> JsonObject:
-    params = Params(query, PAGING | CREATED | {"status"})
+    params = Params(query, PAGING | CREATED | {"status", "payment_intent", "customer_details[email]"})
     expand = parse_expansion(params.texts("expand"), "sessions").get("data", NOTHING)
     status = params.choice("status", get_args(Status))
-    page = _read_page(store.sessions, params, lambda spec: status in (None, spec.status), "checkout.session")
+    intent, email = params.text("payment_intent"), params.text("customer_details[email]")
+
+    def is_wanted(spec: SessionSpec) -> bool:
+        is_named = intent in (None, spec.payment_intent) and email in (None, spec.email)
+        return is_named and status in (None, spec.status)
+
+    page = _read_page(store.sessions, params, is_wanted, "checkout.session")
     built = [session_object(spec, expand) for spec in page.items]
     return list_object(built, SESSIONS_URL, has_more=page.has_more)
 
