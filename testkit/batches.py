@@ -29,6 +29,7 @@ from testkit.builders import NOW, RUN, TABLE, FakeTime, a_line, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Faulty
 from testkit.doubles.sqs import MemorySQS
+from testkit.shapes import JsonObject
 from testkit.world import plain, wire
 
 USER = "u1"
@@ -63,7 +64,10 @@ class ConsumerHarness:
         self.answers: dict[str, FetchedSession | BaseException] = {}
         self.asked: list[str] = []
         self.stripe: Any = SimpleNamespace(
-            fetch=self._fetch, find_paid_after=lambda _moment: frozenset(), is_gone=self._is_gone
+            fetch=self._fetch,
+            list_together=lambda _wanted, _pool: {},
+            find_paid_after=lambda _moment: frozenset(),
+            is_gone=self._is_gone,
         )
         self.connect: Any = lambda: self.stripe
         self.pool = ThreadPoolExecutor(1)
@@ -77,7 +81,7 @@ class ConsumerHarness:
         self.asked.append(proof_id)
         return session_id not in self.answers or isinstance(self.answers[session_id], BaseException)
 
-    def _fetch(self, session_id: str) -> FetchedSession:
+    def _fetch(self, session_id: str, _listed: JsonObject | None = None) -> FetchedSession:
         self.asked.append(session_id)
         answer = self.answers[session_id]
         if isinstance(answer, BaseException):
