@@ -7,7 +7,7 @@ from bench.baseline import Baseline
 from bench.night import BATCH, MESSAGES_A_REQUEST, count_stripe_calls, run_night
 from bench.shops import GRACE, UniformShop, open_world
 from recon.dynamodb.table import MAX_ACTIONS
-from recon.stripe.source import PAGE_SIZE
+from recon.stripe.pages import PAGE_SIZE
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.world import KEY

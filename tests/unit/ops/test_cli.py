@@ -31,7 +31,7 @@ COMMANDS = ["run", "status", "runs", "show", "explain", "doctor", "logs", "pause
 COMMANDS += ["dlq list", "dlq redrive", "dlq purge", "ack", "dismiss", "allow"]
 # Words with which the help of a command or an option begins, as in the imperative.
 VERBS = re.compile(
-    r"(Accept|Acknowledge|Allow|Also|Backfill|Check|Cover|Dismiss|Do|Explain|Give|"
+    r"(Accept|Acknowledge|Allow|Also|Backfill|Check|Copy|Cover|Dismiss|Do|Explain|Give|"
     r"Inspect|Install|Leave|List|Look|Move|Only|Operate|Print|Process|"
     r"Purge|Show|Start|Stop|Switch|Take|Use|Wait|Work|Write)\b"
 )

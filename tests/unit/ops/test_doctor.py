@@ -390,8 +390,8 @@ FAULTS = [
     ),
     (entry("mapping", ScalingConfig={}), fix("mapping: concurrency", "not limited", SET_SCALING)),
     (
-        entry("mapping", BatchSize=100),
-        advice("mapping: batches", "100 messages", f"{MAPPING} --batch-size 25"),
+        entry("mapping", BatchSize=500),
+        advice("mapping: batches", "500 messages", f"{MAPPING} --batch-size 200"),
     ),
     (
         consumer(LastUpdateStatus="Failed", LastUpdateStatusReason="Invalid"),
