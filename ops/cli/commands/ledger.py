@@ -25,7 +25,7 @@ def move(
     context: CommandContext,
     to: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="Copy to this table; by default LedgerTable"),
+        typer.Option(metavar="TABLE", help="Copy to this table; the deployed LedgerTable if not given"),
     ] = None,
 ) -> CommandResult:
     """Copy the ledger to another table and compare the copy; runs then use only that one.
