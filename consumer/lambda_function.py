@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumer.batch import parse_records
 from consumer.batch_processor import BatchProcessor
-from consumer.session_group import InvocationContext
+from consumer.invocation import InvocationContext
 from recon.bootstrap import Clients, build_clients
 from recon.errors import SyncError
 from recon.retry import Deadline, stripe_timeout, working_seconds

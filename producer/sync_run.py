@@ -7,6 +7,7 @@ from producer.request import Continuation
 from producer.run_context import RunContext
 from producer.run_lister import RunLister
 from producer.webhook_events import WebhookEvents
+from recon.config import FenceMode
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
@@ -109,7 +110,7 @@ class SyncRun:
             self.context.now,
             self.context.pool,
             defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
-            fence_since=since if self.context.settings.webhook_fence else None,
+            fence_since=None if self.context.settings.webhook_fence is FenceMode.OFF else since,
         )
 
     def _warn_if_nothing_was_listed(self, run: Run) -> None:

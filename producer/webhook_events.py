@@ -53,7 +53,7 @@ class WebhookEvents:
         self._refreshed_at: int | None = None
         self._completing: set[str] = set()
         self._paying: set[str] = set()
-        self._events: dict[str, dict[str, str]] = defaultdict(dict)
+        self._events: dict[str, dict[str, SessionEvent]] = defaultdict(dict)
         self.may_read = True
 
     @property
@@ -95,7 +95,7 @@ class WebhookEvents:
 
     def _add_undelivered(self, events: "list[SessionEvent]") -> None:
         for event in events:
-            self._events[event.session_id][event.id] = event.type
+            self._events[event.session_id][event.id] = event
 
     def _add_recent(self, events: "list[SessionEvent]") -> None:
         if self._defer_after is None:
@@ -115,5 +115,10 @@ class WebhookEvents:
             return None
         if session_id in self._paying:
             return replace(message, payment_status=UNPAID)
-        events = self._events.get(session_id, {})
-        return replace(message, event_ids=tuple(events), event_types=tuple(events.values()))
+        events = self._events.get(session_id, {}).values()
+        return replace(
+            message,
+            event_ids=tuple(event.id for event in events),
+            event_types=tuple(event.type for event in events),
+            event_times=tuple(event.created for event in events),
+        )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from recon.errors import ConfigError
 
@@ -10,6 +11,14 @@ KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
 # Stripe keeps events for 30 days, so a longer lookback could not detect what happened to a session.
 MAX_LOOKBACK_HOURS = 720
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+class FenceMode(StrEnum):
+    """Which orders are written or found with the markers of their events."""
+
+    WRITTEN = "written"
+    ALL = "all"
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Settings:
     stripe_api_base: str | None = None
     stripe_max_rps: float = 12.0
     grace_minutes: int = 10
-    webhook_fence: bool = True
+    webhook_fence: FenceMode = FenceMode.WRITTEN
     stack: str = "stripe-nightly-sync"
 
     @property
@@ -97,7 +106,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
         ),
         stack=env.get("SYNC_STACK", d.stack),
-        webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
+        webhook_fence=read(
+            "SYNC_WEBHOOK_FENCE",
+            d.webhook_fence,
+            _fence_mode,
+            "written, all or off (true means written, and false means off)",
+        ),
     )
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
@@ -129,6 +143,12 @@ def _boolean(text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ValueError(text)
+
+
+def _fence_mode(text: str) -> FenceMode:
+    if text.lower() in FenceMode:
+        return FenceMode(text.lower())
+    return FenceMode.WRITTEN if _boolean(text) else FenceMode.OFF
 
 
 def _positive(text: str) -> float:

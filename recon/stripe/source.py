@@ -144,6 +144,22 @@ class StripeSource:
             if event := _parse_event(row):
                 yield event
 
+    def find_events_between(self, created_from: int, created_to: int) -> list[SessionEvent]:
+        """Return the newest events of completed and paid sessions within two epoch seconds: one page.
+
+        Both ends are inclusive. The result is empty if the key may not read events.
+        """
+        params: Json = {
+            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "created": {"gte": created_from, "lte": created_to},
+            "limit": PAGE_SIZE,
+        }
+        try:
+            rows = _read_rows(self._get(EVENTS, params, READ_EVENTS))
+        except KeyNotAllowed:
+            return []
+        return [event for row in filter(_has_id, rows) if (event := _parse_event(row))]
+
     def find_paid_after(self, moment: int) -> frozenset[str]:
         """Return the sessions whose delayed payment succeeded after `moment` (epoch seconds).
 

@@ -8,6 +8,7 @@ from producer.request import Continuation
 from producer.run_lister import HURRY_SECONDS, MOST_PARTS, PAGE, RunLister, _cursor_before
 from producer.session_lister import ListedRange
 from producer.webhook_events import DELIVERY, NO_EVENTS, UNREADABLE
+from recon.config import FenceMode
 from recon.dynamodb.records import State
 from recon.dynamodb.watermark import Watermark
 from recon.errors import OutOfTime
@@ -297,7 +298,7 @@ def test_fence_reaches_back_to_the_window_or_the_watermark(harness, covered, sta
 
 def test_run_without_a_fence_reads_no_undelivered_events(harness):
     harness.account.add_sessions(NOW - HOUR)
-    harness.begin(webhook_fence=False)
+    harness.begin(webhook_fence=FenceMode.OFF)
     assert [undelivered for _, undelivered in harness.account.event_requests] == [False]
 
 

@@ -64,7 +64,7 @@ def test_fenced_message_has_its_undelivered_events():
     undelivered = [event(), event("cs_1", PAID, "evt_2"), event("cs_2")]
     events, requests = refreshed_events(None, [], undelivered, fence_since=WINDOW_START)
     assert requests == [(NOW - MARGIN, False), (NOW - DELIVERY, True)]
-    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID))
+    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID), event_times=(NOW, NOW))
     assert events.filter_message(a_message()) == expected
 
 
@@ -88,7 +88,7 @@ def test_manual_run_repeats_only_the_request_for_its_fence():
     events, requests = refreshed_events(None, [], [], [event(event_id="evt_9")], fence_since=WINDOW_START)
     events.refresh()
     assert requests[2:] == [(NOW - MARGIN, False)]
-    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
+    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,), event_times=(NOW,))
     assert events.filter_message(a_message()) == expected
 
 

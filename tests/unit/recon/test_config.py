@@ -64,7 +64,6 @@ RANGES = [
     ("SYNC_GRACE_MINUTES", "grace_minutes", 0, 1440, (-1, 1441), "an integer from 0 to 1440"),
     ("STRIPE_MAX_RPS", "stripe_max_rps", 0.1, 10**6, (0, "inf", "nan"), "a number above 0"),
     ("SYNC_DRY_RUN", "dry_run", False, True, ("perhaps",), "true or false"),
-    ("SYNC_WEBHOOK_FENCE", "webhook_fence", False, True, ("perhaps",), "true or false"),
 ]
 
 
@@ -89,10 +88,24 @@ def test_setting_is_read_within_its_range_only(name, field, lowest, highest, wro
         ("SYNC_DRY_RUN", "FALSE", "dry_run", False),
         ("SYNC_DRY_RUN", "0", "dry_run", False),
         ("STRIPE_MAX_RPS", "25", "consumer_rps", 5),
+        ("SYNC_WEBHOOK_FENCE", "written", "webhook_fence", "written"),
+        ("SYNC_WEBHOOK_FENCE", "ALL", "webhook_fence", "all"),
+        ("SYNC_WEBHOOK_FENCE", "off", "webhook_fence", "off"),
+        ("SYNC_WEBHOOK_FENCE", "True", "webhook_fence", "written"),
+        ("SYNC_WEBHOOK_FENCE", "false", "webhook_fence", "off"),
     ],
 )
 def test_text_of_a_variable_becomes_its_value(name, text, field, value):
     assert getattr(load_settings(MINIMUM | {name: text}), field) == value
+
+
+def test_unknown_mode_of_the_fence_is_an_error():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(MINIMUM | {"SYNC_WEBHOOK_FENCE": "some"})
+    assert str(caught.value) == (
+        "wrong environment variables: SYNC_WEBHOOK_FENCE must be written, all or off (true means written, "
+        "and false means off)"
+    )
 
 
 def test_parameter_of_the_key_replaces_the_key():
