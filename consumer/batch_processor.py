@@ -100,8 +100,11 @@ class BatchProcessor:
         messages = [task.message for task in tasks if task.message]
         fences = self._context.settings.webhook_fence is not FenceMode.OFF
         event_ids = {event.id for message in messages for event in message.events} if fences else ()
-        keys = [task.key for task in tasks]
-        return load_prior_state(self._context.table, keys, self._context.deadline, event_ids)
+        keys, read_at = [task.key for task in tasks], self._context.now()
+        prior = load_prior_state(self._context.table, keys, self._context.deadline, event_ids)
+        if self._context.pace:
+            self._context.pace.learn(prior.listed_until, read_at)
+        return prior
 
     def _announce_last_attempts(self, tasks: Iterable[SessionTask], prior: PriorState) -> None:
         """Announce those of the whole batch before any starts: the first may kill the function."""

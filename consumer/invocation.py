@@ -11,6 +11,7 @@ from recon.retry import Deadline
 from recon.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from recon.stripe.pace import ConsumerPace
     from recon.stripe.source import StripeSource
 
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class InvocationContext:
     """The settings, clients and clocks of one invocation.
 
-    `now` returns epoch seconds. `stripe` is called at the first fetch, since it imports the library.
+    `now` returns epoch seconds. `stripe` is called at the first fetch, since it imports the library. `pace`
+    learns with each batch until when a run lists sessions.
     """
 
     settings: Settings
@@ -28,3 +30,4 @@ class InvocationContext:
     deadline: Deadline
     now: Callable[[], int]
     telemetry: Telemetry
+    pace: "ConsumerPace | None" = None

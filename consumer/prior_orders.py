@@ -1,12 +1,13 @@
 """What the table says about the orders of a batch: the orders themselves, their guards and their markers."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recon.config import FenceMode
 from recon.domain.reconcile import ExistingOrder, find_own_orders, skip_reason_from_message, user_ids
+from recon.dynamodb.keys import guard_key, marker_key
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
-from recon.dynamodb.outcomes import PriorState, load_guards_and_markers
+from recon.dynamodb.outcomes import PriorState, load_unread
+from recon.dynamodb.table import Key
 from recon.errors import SyncError
 from recon.retry import LOOKUP_SHARE
 
@@ -30,28 +31,26 @@ def load_orders(
     orders = find_orders_by_user(table, messages, context.pool, deadline)
     open_messages = [message for message in messages if message.session_id not in prior.dismissed]
     own = {message.session_id: _find_own(message, orders) for message in open_messages}
-    guarding, fencing = [], []
-    if prior.guarded is None:
-        guarding = [message for message in open_messages if _needs_guard(own[message.session_id])]
-    if prior.markers is None:
-        mode = context.settings.webhook_fence
-        fencing = [message for message in open_messages if _needs_markers(own[message.session_id], mode)]
-    session_ids = dict.fromkeys(message.session_id for message in guarding)
-    event_ids = dict.fromkeys(event.id for message in fencing for event in message.events)
+    wanted = {
+        message.session_id: keys
+        for message in open_messages
+        if (
+            keys := _list_keys(message, own[message.session_id], context.settings.webhook_fence)
+            & prior.unread
+        )
+    }
     try:
-        guarded, markers = load_guards_and_markers(table, session_ids, event_ids, context.deadline)
+        loaded = load_unread(table, prior, frozenset[Key]().union(*wanted.values()), context.deadline)
     except SyncError as error:
-        return orders | {user_ids(message): error for message in [*guarding, *fencing]}, prior
+        failed = [message for message in open_messages if message.session_id in wanted]
+        return orders | {user_ids(message): error for message in failed}, prior
     # A guard is put together with its order, by another run perhaps after the orders were read.
-    late = [message for message in guarding if message.session_id in guarded and not own[message.session_id]]
+    new = loaded.guarded - prior.guarded
+    late = [message for message in open_messages if message.session_id in new and not own[message.session_id]]
     for ids, found in find_orders_by_user(table, late, context.pool, deadline).items():
         known = orders[ids]
         orders[ids] = [*known, *found] if isinstance(known, list) and isinstance(found, list) else found
-    return orders, replace(
-        prior,
-        guarded=guarded if prior.guarded is None else prior.guarded,
-        markers=markers if prior.markers is None else prior.markers,
-    )
+    return orders, loaded
 
 
 def _find_own(message: "SessionMessage", orders: dict[Users, Orders]) -> list[ExistingOrder] | None:
@@ -60,10 +59,16 @@ def _find_own(message: "SessionMessage", orders: dict[Users, Orders]) -> list[Ex
     return find_own_orders(message.session_id, found) if isinstance(found, list) else None
 
 
-def _needs_guard(own: list[ExistingOrder] | None) -> bool:
-    """Return whether the session may get an order, or has one of this sync, maybe without a guard."""
-    return own is not None and (not own or any(order.sync_run_id for order in own))
+def _list_keys(message: "SessionMessage", own: list[ExistingOrder] | None, mode: FenceMode) -> frozenset[Key]:
+    """Return the keys of the guard and the markers that decide about a session with these orders of its own.
 
-
-def _needs_markers(own: list[ExistingOrder] | None, mode: FenceMode) -> bool:
-    return own is not None and mode is not FenceMode.OFF and (not own or mode is FenceMode.ALL)
+    A guard matters if an order may be written, or if an order of this sync may lack it.
+    """
+    if own is None:
+        return frozenset()
+    keys = []
+    if not own or any(order.sync_run_id for order in own):
+        keys.append(guard_key(message.session_id))
+    if mode is FenceMode.ALL or (mode is FenceMode.WRITTEN and not own):
+        keys += [marker_key(event.id) for event in message.events]
+    return frozenset(keys)

@@ -74,7 +74,7 @@ class SessionGroup:
         self._run_id = run_id
         self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
-        self._fence = WebhookFence(context, run_id, prior.markers or {})
+        self._fence = WebhookFence(context, run_id, prior.markers)
 
     def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
@@ -159,7 +159,7 @@ class SessionGroup:
             orders,
             now=now,
             ttl_days=ttl_days,
-            is_guarded=self._is_guarded(task),
+            is_guarded=task.session_id in self._prior.guarded,
         )
         if decision is not SkipReason.EXPIRED:
             return decision
@@ -314,12 +314,9 @@ class SessionGroup:
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         return replace(result, drift=drift, ends_pending=may_be_pending)
 
-    def _is_guarded(self, task: SessionTask) -> bool:
-        return task.session_id in (self._prior.guarded or ())
-
     def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
         """Return the session's order that this sync wrote without a guard, as earlier versions did."""
-        if self._is_guarded(task):
+        if task.session_id in self._prior.guarded:
             return None
         own = (order for order in orders if order.belongs_to(task.session_id) and order.sync_run_id)
         return next(own, None)

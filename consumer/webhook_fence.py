@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from recon.config import FenceMode
 from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_found
 from recon.domain.stripe_objects import UNPAID
-from recon.dynamodb.outcomes import load_guards_and_markers
+from recon.dynamodb.outcomes import load_markers
 from recon.errors import SyncError
 from recon.timestamps import HOUR, MINUTE, parse_epoch
 
@@ -64,11 +64,10 @@ class WebhookFence:
                 min(max(times) + _AFTER_PAYMENT, self._context.now()),
             )
             events = [event for event in events if event.session_id in sessions]
-            new = dict.fromkeys(event.id for event in events if event.id not in known)
-            if new:
-                self._markers |= load_guards_and_markers(
-                    self._context.table, (), new, self._context.deadline
-                )[1]
+            if found:
+                # Their webhooks nearly always left a marker. Elsewhere, the condition of the put finds it.
+                new = {event.id for event in events} - known
+                self._markers |= load_markers(self._context.table, new, self._context.deadline)
         except SyncError as error:
             self._context.telemetry.warning(f"Delivered events are not fenced: {error}", run_id=self._run_id)
             return

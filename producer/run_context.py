@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class RunContext:
     """The settings, clients and clock of one invocation.
 
-    `now` returns epoch seconds. `attempt` is kept up to date with the run's record.
+    `now` returns epoch seconds. `attempt` is kept up to date with the run's record. `end_listing` is called
+    when the run is listed.
     """
 
     settings: "Settings"
@@ -32,6 +33,7 @@ class RunContext:
     now: Callable[[], int]
     telemetry: Telemetry
     attempt: Attempt = field(default_factory=Attempt)
+    end_listing: Callable[[], None] = lambda: None
 
     def warn(self, run_id: str, warning: str) -> bool:
         """Record, log and count the warning once per run. Return True if this call recorded it."""

@@ -77,6 +77,8 @@ class SyncRun:
                     "Another invocation lists this run; this one stops", run_id=run.run_id
                 )
             else:
+                if run.listed:
+                    self.context.end_listing()
                 self._continue_unless_listed(run, number)
         if run.listed:
             self._warn_if_nothing_was_listed(run)

@@ -116,13 +116,15 @@ class Night:
     def _batch(self, sessions: int, pace: Pace, commits: int) -> Process:
         """Process a batch; redelivered sessions are committed one by one."""
         site, lost = self._site, self._lost(sessions)
-        # Outcome, guard, dismissal and attention of each session, and the sync state, a hundred at once.
-        self.tally.reads += ceil((4 * sessions + 1) / 100) + sessions
+        # Outcome, dismissal, attention and guard of the sessions, and the sync state, a hundred at once. A guard
+        # that does not fit is rarely needed.
+        self.tally.reads += 1 + sessions
         yield self._takes("batch_get_item") + ceil(sessions / CONSUMER_THREADS) * self._takes("query")
         yield site.computing
         if lost:
-            self.tally.stripe += lost
-            yield pace.wait(self._simulation.now, lost) + self._takes("stripe")
+            # One page of events for all of them.
+            self.tally.stripe += lost + 1
+            yield pace.wait(self._simulation.now, lost + 1) + 2 * self._takes("stripe")
         for _ in range(commits):
             if (yield from self._commit(sessions // commits, lost)):
                 self._settle(sessions // commits)

@@ -12,6 +12,9 @@ ATTENTION_PREFIX = "ATTENTION#"
 DISMISSED_PREFIX = "DISMISSED#"
 ALLOWED_PREFIX = "ALLOWED#"
 SESSION_PREFIX = "SESSION#"
+EVENT_PREFIX = "EVENT#"
+# The sort key of a guard.
+GUARD = "SYNC_ORDER"
 
 
 def run_key(run_id: str) -> Key:
@@ -41,12 +44,12 @@ def allowed_key(session_id: str) -> Key:
 
 def guard_key(session_id: str) -> Key:
     """Return the key of the record that the sync wrote the order of this session once."""
-    return (f"{SESSION_PREFIX}{session_id}", "SYNC_ORDER")
+    return (f"{SESSION_PREFIX}{session_id}", GUARD)
 
 
 def marker_key(event_id: str) -> Key:
     """Return the key of the webhook's record of an event that it has handled."""
-    return (f"EVENT#{event_id}", "METADATA")
+    return (f"{EVENT_PREFIX}{event_id}", "METADATA")
 
 
 def outcome_partition(run_id: str) -> str:

@@ -1,12 +1,14 @@
 """Reading outcomes: of a batch of sessions, and of a whole run."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.attention import AttentionRecord, parse_attention
 from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (
+    EVENT_PREFIX,
+    GUARD,
     SESSION_PREFIX,
     STATE_KEY,
     attention_key,
@@ -35,15 +37,18 @@ class PriorState:
     `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
     ids of sessions whose order an operator decided never to write. `guarded` holds those whose order this
     sync has written once. `markers` says of each event of theirs with a marker of the webhook whether that is
-    completed. Either is None if it did not fit into the batch's read.
+    completed. `unread` are the keys of guards and markers that did not fit into the batch's read.
+    `listed_until` is until when a run lists sessions (epoch seconds).
     """
 
     outcomes: Outcomes
     state_run_id: str | None
     attention: dict[str, AttentionRecord] = field(default_factory=dict)
     dismissed: frozenset[str] = frozenset()
-    guarded: frozenset[str] | None = frozenset()
-    markers: dict[str, bool] | None = field(default_factory=dict)
+    guarded: frozenset[str] = frozenset()
+    markers: dict[str, bool] = field(default_factory=dict)
+    unread: frozenset[Key] = frozenset()
+    listed_until: int = 0
 
 
 def load_prior_state(
@@ -51,55 +56,61 @@ def load_prior_state(
 ) -> PriorState:
     """Read the items about these sessions and the sync state in one consistent batch read.
 
-    One request reads 100 items. Guards and markers that do not fit are left out: most sessions have the order
+    One request reads 100 items. The guards and markers beyond that are left out: most sessions have the order
     of a webhook and need neither.
     """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
     wanted: list[Key] = [*keys, STATE_KEY]
     wanted += [key(session_id) for session_id in ids for key in (attention_key, dismissed_key)]
-    guards = {guard_key(name): name for name in ids}
-    markers = {marker_key(name): name for name in event_ids}
-    reads_guards = len(wanted) + len(guards) <= MAX_BATCH_GET
-    wanted += guards if reads_guards else ()
-    reads_markers = len(wanted) + len(markers) <= MAX_BATCH_GET
-    wanted += markers if reads_markers else ()
-    items = _index(table.get_many(wanted, deadline))
+    further = [*map(guard_key, ids), *map(marker_key, event_ids)]
+    room = max(0, MAX_BATCH_GET - len(wanted))
+    items = _index(table.get_many([*wanted, *further[:room]], deadline))
+    state = parse_state(items.get(STATE_KEY))
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
-        state_run_id=parse_state(items.get(STATE_KEY)).run_id,
+        state_run_id=state.run_id,
+        listed_until=state.lease.until,
         attention={
             name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
         },
         dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
-        guarded=_find_guarded(guards, items) if reads_guards else None,
-        markers=_read_markers(markers, items) if reads_markers else None,
+        guarded=_find_guarded(items),
+        markers=_read_markers(items),
+        unread=frozenset(further[room:]),
     )
 
 
-def load_guards_and_markers(
-    table: Table, session_ids: Iterable[str], event_ids: Iterable[str], deadline: Deadline
-) -> tuple[frozenset[str], dict[str, bool]]:
-    """Return which sessions have a guard, and of each event with a marker whether that is completed.
+def load_unread(table: Table, prior: PriorState, keys: Collection[Key], deadline: Deadline) -> PriorState:
+    """Return `prior` with the guards and markers of these keys, which did not fit into its read."""
+    items = _index(table.get_many(list(keys), deadline))
+    return replace(
+        prior,
+        guarded=prior.guarded | _find_guarded(items),
+        markers=prior.markers | _read_markers(items),
+        unread=prior.unread.difference(keys),
+    )
 
-    Both are read in one consistent batch read of distinct keys.
-    """
-    guards = {guard_key(name): name for name in session_ids}
-    markers = {marker_key(name): name for name in event_ids}
-    items = _index(table.get_many([*guards, *markers], deadline))
-    return _find_guarded(guards, items), _read_markers(markers, items)
+
+def load_markers(table: Table, event_ids: Iterable[str], deadline: Deadline) -> dict[str, bool]:
+    """Return of each event with a marker whether that is completed, by consistent reads."""
+    return _read_markers(_index(table.get_many(list(map(marker_key, event_ids)), deadline)))
 
 
 def _index(items: Iterable[Item]) -> dict[Key, Item]:
     return {(item["PK"], item["SK"]): item for item in items}
 
 
-def _find_guarded(guards: Mapping[Key, str], items: Mapping[Key, Item]) -> frozenset[str]:
-    return frozenset(name for key, name in guards.items() if key in items)
+def _find_guarded(items: Collection[Key]) -> frozenset[str]:
+    return frozenset(pk.removeprefix(SESSION_PREFIX) for pk, sk in items if sk == GUARD)
 
 
-def _read_markers(markers: Mapping[Key, str], items: Mapping[Key, Item]) -> dict[str, bool]:
-    return {name: is_completed(items[key]) for key, name in markers.items() if key in items}
+def _read_markers(items: Mapping[Key, Item]) -> dict[str, bool]:
+    return {
+        pk.removeprefix(EVENT_PREFIX): is_completed(item)
+        for (pk, _), item in items.items()
+        if pk.startswith(EVENT_PREFIX)
+    }
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:

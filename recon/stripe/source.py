@@ -86,7 +86,10 @@ class SessionEvent:
 
 
 class StripeSource:
-    """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe."""
+    """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe.
+
+    `find_share` returns the share of the connection's rate that is allowed at the moment.
+    """
 
     def __init__(
         self,
@@ -94,11 +97,13 @@ class StripeSource:
         deadline: Deadline,
         on_throttle: Callable[[], None],
         tries: int = STRIPE_ATTEMPTS,
+        find_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
         self._tries = tries
         self._on_throttle = on_throttle
+        self._find_share = find_share
         self._rejections: dict[str, SyncError] = {}
         self._paid: dict[int, frozenset[str]] = {}
         self._paid_lock = threading.Lock()
@@ -308,7 +313,9 @@ class StripeSource:
             raise
 
     def _send(self, path: str, params: Json, key: str) -> Json:
-        self._connection.rate_limiter.wait(self._deadline, needed_after=self._connection.timeout)
+        self._connection.rate_limiter.wait(
+            self._deadline, needed_after=self._connection.timeout, find_share=self._find_share
+        )
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:

@@ -75,7 +75,8 @@ def _is_completed_claim(written: RawItem, found: RawItem) -> bool:
     if written.get("status") in (None, {"S": "completed"}, {"S": "processed"}):
         return False
     kept = written.keys() - {"status", "eventType", "sessionId", "processedAt", "expiresAt"}
-    return found.get("status") == {"S": "completed"} and all(found.get(name) == written[name] for name in kept)
+    is_completed = found.get("status") == {"S": "completed"}
+    return is_completed and all(found.get(name) == written[name] for name in kept)
 
 
 def compare_order(

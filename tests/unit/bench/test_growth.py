@@ -70,7 +70,7 @@ def test_model_makes_as_many_requests_as_the_functions(trace):
     modelled, real = simulate_night(trace, consumers=1), count_night(SOME)
     assert modelled.sessions == real.sessions
     assert modelled.queue == real.queue_requests
-    assert modelled.stripe == real.stripe_lists + real.stripe_fetches
+    assert modelled.stripe == real.stripe_lists + real.stripe_events + real.stripe_fetches
     assert modelled.reads == pytest.approx(real.reads, rel=0.02)
     # The end of the run, and the mark that it is reported, are no commits of a batch.
     assert modelled.commits == real.transactions - 2

@@ -91,10 +91,19 @@ def test_page_ends_after_the_payment(consumer, night, paid, until):
     assert consumer.event_pages == [(CREATED, until)]
 
 
-def test_marker_of_a_delivered_event_is_read_before_the_commit(consumer, night):
+def test_marker_of_a_delivered_event_stays(consumer, night):
     consumer.events = [event()]
     consumer.put(marker_key("evt_9"), status="completed", sessionId="theirs")
     assert night() == ("created", None)
+    assert consumer.item(marker_key("evt_9"))["sessionId"] == "theirs"
+
+
+def test_markers_of_found_orders_are_read_before_the_commit(consumer, night):
+    use(consumer, FenceMode.ALL)
+    consumer.put_webhook_order("cs_1")
+    consumer.events = [event()]
+    consumer.put(marker_key("evt_9"), status="completed", sessionId="theirs")
+    assert night(events=(), times=(), types=()) == ("exists", None)
     assert consumer.item(marker_key("evt_9"))["sessionId"] == "theirs"
     assert len(consumer.commits()) == 1
 
@@ -329,6 +338,7 @@ def play_batch(consumer, sessions, events, *, found):
         (25, 0, False, 2),
         (25, 1, False, 2),
         (24, 0, False, 1),
+        (24, 3, True, 1),
         (19, 1, False, 1),
         (20, 1, False, 2),
     ],
@@ -345,6 +355,7 @@ def test_failed_second_read_sends_the_sessions_back(consumer):
         consumer.answers[f"cs_{number}"] = a_fetched_session(f"cs_{number}")
     consumer.put_webhook_order("cs_0")
     messages = [a_message(session_id=f"cs_{n}", user_id=f"other-{n}" if n else USER) for n in range(25)]
+    # The guard of the last session, and the marker of each session without an order, do not fit.
     assert len(consumer.process(*map(consumer.receive, messages))) == 24
     assert consumer.outcome("cs_0")["reason"] == "exists"
     assert consumer.asked == []
@@ -357,13 +368,13 @@ def test_guard_put_with_its_order_after_the_lookup_is_no_removal(consumer):
 
     def plan(call):
         if call.method == "batch_get_item" and consumer.dynamodb.history.count("query"):
-            consumer.put_webhook_order("cs_3", syncRunId="another")
-            consumer.put(("SESSION#cs_3", "SYNC_ORDER"), syncRunId="another")
+            consumer.put_webhook_order("cs_24", syncRunId="another")
+            consumer.put(("SESSION#cs_24", "SYNC_ORDER"), syncRunId="another")
 
     consumer.dynamodb.plan = plan
     messages = [a_message(session_id=f"cs_{n}", user_id=USER) for n in range(25)]
     assert consumer.process(*map(consumer.receive, messages)) == []
-    assert consumer.outcome("cs_3")["reason"] == "exists"
+    assert consumer.outcome("cs_24")["reason"] == "exists"
 
 
 # Many events

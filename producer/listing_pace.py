@@ -1,0 +1,86 @@
+"""The pace of one invocation of the producer, which announces that it lists sessions."""
+
+from collections.abc import Callable
+
+from recon.domain.run import RunStatus
+from recon.dynamodb.keys import STATE_KEY
+from recon.dynamodb.listing_lease import Lease, end_lease, take_lease
+from recon.dynamodb.records import parse_state
+from recon.dynamodb.table import Table
+from recon.errors import SyncError
+from recon.retry import Deadline
+from recon.stripe.pace import ANNOUNCED_SECONDS, EARLY_SHARE, LISTING_SHARE, SPARE_SHARE
+from recon.timestamps import MINUTE
+
+# Long enough to send a part between two requests, short enough if the function is killed.
+LEASE_SECONDS = MINUTE
+RENEW_SECONDS = 20
+
+
+class ListingPace:
+    """The share of the allowed rate that a run may use now; thread-safe under the lock of its rate limiter.
+
+    `run_id` returns the id of the run. `now` returns epoch seconds.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        run_id: Callable[[], str],
+        requests_per_second: float,
+        now: Callable[[], float],
+        deadline: Deadline,
+    ) -> None:
+        self._table = table
+        self._run_id = run_id
+        self._early = max(1, int(requests_per_second * MINUTE * EARLY_SHARE))
+        self._now = now
+        self._deadline = deadline
+        self._until = 0
+        self._renew_at = float("-inf")
+        self._announced_at = float("-inf")
+        self._left = 0
+        self._is_dry = False
+
+    def write_nothing(self) -> None:
+        """Announce nothing, since a dry run writes nothing, and stay out of the way of runs."""
+        self._is_dry = True
+
+    def share(self) -> float:
+        """Return the share, after a wait if the consumers may not know of a large listing yet."""
+        now = self._now()
+        if now >= self._renew_at:
+            self._renew(now)
+        if now >= self._until:
+            return SPARE_SHARE
+        if (wait := self._announced_at + ANNOUNCED_SECONDS - now) > 0:
+            if self._left <= 0:
+                self._deadline.sleep(wait)
+            self._left -= 1
+        return LISTING_SHARE
+
+    def end(self) -> None:
+        """Tell the consumers that the listing has ended. If that fails, they know within a minute."""
+        if self._is_dry or self._until <= self._now():
+            return
+        self._until, self._renew_at = 0, float("-inf")
+        try:
+            end_lease(self._table, self._run_id(), int(self._now()), self._deadline)
+        except SyncError:
+            return
+
+    def _renew(self, now: float) -> None:
+        self._renew_at = now + RENEW_SECONDS
+        lease = Lease(int(now) + LEASE_SECONDS, self._run_id())
+        try:
+            state = parse_state(self._table.get(STATE_KEY, self._deadline))
+            if self._is_dry:
+                is_busy = state.status == RunStatus.RUNNING or state.lease.until > now
+                self._until = 0 if is_busy else lease.until
+                return
+            taken = take_lease(self._table, lease, int(now), self._deadline)
+        except SyncError:
+            return
+        self._until = lease.until if taken else 0
+        if state.lease.run_id != lease.run_id or state.lease.until <= now:
+            self._announced_at, self._left = self._now(), self._early
