@@ -73,6 +73,9 @@ class ListingPace:
         self._renew_at = now + RENEW_SECONDS
         lease = Lease(int(now) + LEASE_SECONDS, self._run_id())
         try:
+            if now < self._until and not self._is_dry:
+                self._until = lease.until if take_lease(self._table, lease, int(now), self._deadline) else 0
+                return
             state = parse_state(self._table.get(STATE_KEY, self._deadline))
             if self._is_dry:
                 is_busy = state.status == RunStatus.RUNNING or state.lease.until > now

@@ -10,6 +10,10 @@ REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
 KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
 # Stripe keeps events for 30 days, so a longer lookback could not detect what happened to a session.
 MAX_LOOKBACK_HOURS = 720
+LEAST_CONSUMERS = 2
+# Requests per second of one consumer. At less, the sessions of a batch get no turn before the function ends.
+LEAST_CONSUMER_RPS = 0.6
+_ROUNDING = 1e-9
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -97,8 +101,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         consumer_concurrency=read(
             "SYNC_CONSUMER_CONCURRENCY",
             d.consumer_concurrency,
-            _integer(2, 1000),
-            "an integer from 2 to 1000",
+            _integer(LEAST_CONSUMERS, 1000),
+            f"an integer from {LEAST_CONSUMERS} to 1000",
         ),
         stripe_api_base=env.get("STRIPE_API_BASE"),
         stripe_max_rps=read("STRIPE_MAX_RPS", d.stripe_max_rps, _positive, "a number above 0"),
@@ -113,9 +117,22 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "written, all or off (true means written, and false means off)",
         ),
     )
+    pace = settings.stripe_max_rps, settings.consumer_concurrency
+    if not wrong and (problem := find_slow_pace(*pace)):
+        numbers = f"{settings.stripe_max_rps:g} and {settings.consumer_concurrency}"
+        wrong.append(f"STRIPE_MAX_RPS and SYNC_CONSUMER_CONCURRENCY are {numbers}, and {problem}")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings
+
+
+def find_slow_pace(requests_per_second: float, consumers: int) -> str | None:
+    """Return what is wrong if each consumer's share of the pace is too small, and what would be right."""
+    if requests_per_second >= LEAST_CONSUMER_RPS * consumers * (1 - _ROUNDING):
+        return None
+    least, most = LEAST_CONSUMER_RPS * consumers, int(requests_per_second / LEAST_CONSUMER_RPS)
+    fewer = f", or the second at most {most}" if most >= LEAST_CONSUMERS else ""
+    return f"the first must be at least {LEAST_CONSUMER_RPS:g} times the second: at least {least:g}{fewer}"
 
 
 def _describe_problems(missing: list[str], wrong: list[str]) -> str:

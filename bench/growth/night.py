@@ -116,9 +116,9 @@ class Night:
     def _batch(self, sessions: int, pace: Pace, commits: int) -> Process:
         """Process a batch; redelivered sessions are committed one by one."""
         site, lost = self._site, self._lost(sessions)
-        # Outcome, dismissal, attention and guard of the sessions, and the sync state, a hundred at once. A guard
-        # that does not fit is rarely needed.
-        self.tally.reads += 1 + sessions
+        # Outcome, dismissal, attention and guard of the sessions, and the sync state, a hundred at once. The
+        # guard that does not fit is rarely needed. A missing order is looked up once more.
+        self.tally.reads += 1 + sessions + lost
         yield self._takes("batch_get_item") + ceil(sessions / CONSUMER_THREADS) * self._takes("query")
         yield site.computing
         if lost:

@@ -111,7 +111,7 @@ def test_twice_the_consumers_halve_the_time_if_nothing_is_shared():
 
 
 def test_partition_takes_at_most_its_units():
-    made = simulate_night(AT_ONCE, consumers=20, hold=0.0, partition_units=1000)
+    made = simulate_night(AT_ONCE, consumers=20, hold=0.0, partition_units=1000, missing=0.0)
     assert made.throttled > 0
     assert made.seconds >= (5_000 * 2 - 1000) / 1000
 

@@ -152,7 +152,7 @@ def test_pace_needs_each_of_its_rules(ledger, monkeypatch, module, name, value):
     monkeypatch.setattr(module, name, value)
     settings = (12, 5)
     producers = [
-        Producer(ledger, settings, 61, pages=1800),
+        Producer(ledger, settings, 50, pages=1800),
         Producer(ledger, settings, 90, pages=400, run_id="second"),
     ]
     # Batches that last: without a new reading the consumers would go on as they began.
