@@ -13,15 +13,17 @@ from consumer.prior_orders import load_orders
 from consumer.session_group import GroupResult, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
 from recon.config import FenceMode
+from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
-from recon.dynamodb.orders import Orders, Users
+from recon.dynamodb.orders import Orders, Users, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected, WebhookAtWork
 from recon.retry import backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames, report_completed_run
+from recon.timestamps import DAY
 
 _METRICS = {
     Outcome.CREATED: Metric.ORDERS_CREATED,
@@ -92,6 +94,7 @@ class BatchProcessor:
         orders, prior = load_orders(self._context, messages, prior)
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
+        self._move_proof(messages, orders, prior)
         for run_id in sorted({task.run_id for task in tasks}):
             self._finish_run(run_id)
         return failed
@@ -105,6 +108,24 @@ class BatchProcessor:
         if self._context.pace:
             self._context.pace.learn(prior.listed_until, read_at)
         return prior
+
+    def _move_proof(
+        self, messages: list[SessionMessage], orders: dict[Users, Orders], prior: PriorState
+    ) -> None:
+        """Store the newest session with an order of another writer if the stored one is a day older.
+
+        A failure is only logged: a later batch repeats it, and no session depends on it.
+        """
+        now = self._context.now()
+        found = [each for each in messages if each.created <= now and is_proof(each, orders)]
+        newest = max(found, key=lambda message: message.created, default=None)
+        if newest is None or newest.created <= (prior.proven_created or -DAY) + DAY:
+            return
+        try:
+            runs = Runs(self._context.table, self._context.deadline)
+            runs.prove(newest.session_id, newest.created, now)
+        except SyncError as error:
+            self._telemetry.warning(f"The proof session could not be stored: {error}", run_id=newest.run_id)
 
     def _announce_last_attempts(self, tasks: Iterable[SessionTask], prior: PriorState) -> None:
         """Announce those of the whole batch before any starts: the first may kill the function."""

@@ -3,14 +3,15 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from recon.domain.reconcile import Outcome
+from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
-from recon.dynamodb.attribute_readers import read_text
+from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import (
     EVENT_PREFIX,
     GUARD,
     SESSION_PREFIX,
     STATE_KEY,
+    WATERMARK_KEY,
     attention_key,
     dismissed_key,
     guard_key,
@@ -38,7 +39,8 @@ class PriorState:
     ids of sessions whose order an operator decided never to write. `guarded` holds those whose order this
     sync has written once. `markers` says of each event of theirs with a marker of the webhook whether that is
     completed. `unread` are the keys of guards and markers that did not fit into the batch's read.
-    `listed_until` is until when a run lists sessions (epoch seconds).
+    `listed_until` is until when a run lists sessions, and `proven_created` when the stored proof session was
+    created, or None (both epoch seconds).
     """
 
     outcomes: Outcomes
@@ -49,19 +51,20 @@ class PriorState:
     markers: dict[str, bool] = field(default_factory=dict)
     unread: frozenset[Key] = frozenset()
     listed_until: int = 0
+    proven_created: int | None = None
 
 
 def load_prior_state(
     table: Table, sessions: Iterable[RunSession], deadline: Deadline, event_ids: Iterable[str] = ()
 ) -> PriorState:
-    """Read the items about these sessions and the sync state in one consistent batch read.
+    """Read the items about these sessions, the sync state and the watermark in one consistent batch read.
 
     One request reads 100 items. The guards and markers beyond that are left out: most sessions have the order
     of a webhook and need neither.
     """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
-    wanted: list[Key] = [*keys, STATE_KEY]
+    wanted: list[Key] = [*keys, STATE_KEY, WATERMARK_KEY]
     wanted += [key(session_id) for session_id in ids for key in (attention_key, dismissed_key)]
     further = [*map(guard_key, ids), *map(marker_key, event_ids)]
     room = max(0, MAX_BATCH_GET - len(wanted))
@@ -78,6 +81,7 @@ def load_prior_state(
         guarded=_find_guarded(items),
         markers=_read_markers(items),
         unread=frozenset(further[room:]),
+        proven_created=read_integer(items.get(WATERMARK_KEY, {}), "provenCreated"),
     )
 
 
@@ -137,6 +141,19 @@ def find_settled_pending(
         deadline=deadline,
     )
     return {item["SK"].removeprefix(SESSION_PREFIX) for item in items} - {after}
+
+
+def find_found_sessions(table: Table, run_id: str, deadline: Deadline) -> list[str]:
+    """Return the sessions whose order a run found in the table, the last one first."""
+    items = table.query(
+        "PK = :run",
+        {":run": outcome_partition(run_id), ":exists": SkipReason.EXISTS},
+        projection="SK, updatedAt",
+        only="reason = :exists",
+        deadline=deadline,
+    )
+    found = sorted(items, key=lambda item: str(item.get("updatedAt")), reverse=True)
+    return [item["SK"].removeprefix(SESSION_PREFIX) for item in found]
 
 
 def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadline) -> list[str]:
