@@ -150,7 +150,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
             now=_now,
             telemetry=telemetry(),
             attempt=attempt,
-            end_listing=pace.end,
+            pace=pace,
         ),
         lambda continuation: continue_async(lambda_client(), context.function_name, continuation),
     )

@@ -1,19 +1,17 @@
-"""The pace of one invocation of the producer, which announces that it lists sessions."""
+"""The pace of one invocation of the producer, which keeps the lease of its listing."""
 
 from collections.abc import Callable
 
 from recon.domain.run import RunStatus
 from recon.dynamodb.keys import STATE_KEY
-from recon.dynamodb.listing_lease import Lease, end_lease, take_lease
-from recon.dynamodb.records import parse_state
+from recon.dynamodb.listing_lease import LEASE_SECONDS, Lease, take_lease
+from recon.dynamodb.records import State, parse_state
 from recon.dynamodb.table import Table
 from recon.errors import SyncError
 from recon.retry import Deadline
 from recon.stripe.pace import ANNOUNCED_SECONDS, EARLY_SHARE, LISTING_SHARE, SPARE_SHARE
 from recon.timestamps import MINUTE
 
-# Long enough to send a part between two requests, short enough if the function is killed.
-LEASE_SECONDS = MINUTE
 RENEW_SECONDS = 20
 
 
@@ -41,6 +39,11 @@ class ListingPace:
         self._announced_at = float("-inf")
         self._left = 0
         self._is_dry = False
+        self._is_known = False
+
+    def remember(self, before: State) -> None:
+        """Take over the state before this invocation, since consumers know of a listing that it continues."""
+        self._is_known = self._is_leased(before, self._now())
 
     def write_nothing(self) -> None:
         """Announce nothing, since a dry run writes nothing, and stay out of the way of runs."""
@@ -59,16 +62,6 @@ class ListingPace:
             self._left -= 1
         return LISTING_SHARE
 
-    def end(self) -> None:
-        """Tell the consumers that the listing has ended. If that fails, they know within a minute."""
-        if self._is_dry or self._until <= self._now():
-            return
-        self._until, self._renew_at = 0, float("-inf")
-        try:
-            end_lease(self._table, self._run_id(), int(self._now()), self._deadline)
-        except SyncError:
-            return
-
     def _renew(self, now: float) -> None:
         self._renew_at = now + RENEW_SECONDS
         lease = Lease(int(now) + LEASE_SECONDS, self._run_id())
@@ -81,9 +74,14 @@ class ListingPace:
                 is_busy = state.status == RunStatus.RUNNING or state.lease.until > now
                 self._until = 0 if is_busy else lease.until
                 return
-            taken = take_lease(self._table, lease, int(now), self._deadline)
+            # The start of the run has taken the lease already, unless a later run has the state.
+            is_taken = self._is_leased(state, now) or take_lease(self._table, lease, int(now), self._deadline)
         except SyncError:
             return
-        self._until = lease.until if taken else 0
-        if state.lease.run_id != lease.run_id or state.lease.until <= now:
+        self._until = lease.until if is_taken else 0
+        if not self._is_known:
             self._announced_at, self._left = self._now(), self._early
+        self._is_known = False
+
+    def _is_leased(self, state: State, now: float) -> bool:
+        return state.lease.run_id == self._run_id() and state.lease.until > now

@@ -42,6 +42,7 @@ class SyncRun:
         """
         context, stack = self.context, self.context.settings.stack
         watermark.check_owner(stack)
+        self._remember_lease(state)
         # The record first, since later failures are stored on it.
         run = context.runs.start(planned, context.now(), watermark, stack)
         context.attempt.track(run)
@@ -62,9 +63,15 @@ class SyncRun:
         run = self.context.runs.get(continuation.run_id)
         if run is None:
             return None
+        state = self.context.runs.state()
+        self._remember_lease(state)
         run = self.context.runs.resume(run, self.context.now())
         self.context.attempt.track(run)
-        return self._process(run, self.context.runs.state(), watermark, continuation.number)
+        return self._process(run, state, watermark, continuation.number)
+
+    def _remember_lease(self, state: State) -> None:
+        if self.context.pace:
+            self.context.pace.remember(state)
 
     def _process(self, run: Run, state: State, watermark: Watermark, number: int) -> Run:
         if run.status == RunStatus.RUNNING and not run.listed:
@@ -81,8 +88,6 @@ class SyncRun:
                     "Another invocation lists this run; this one stops", run_id=run.run_id
                 )
             else:
-                if run.listed:
-                    self.context.end_listing()
                 self._continue_unless_listed(run, number)
         run = self._finish(self.context.runs.get(run.run_id) or run)
         self._record_if_open(run)

@@ -1,7 +1,7 @@
 """The lease of a listing: `listingUntil` on the sync state, until when (epoch seconds) a run lists sessions.
 
-The producer renews it while it lists, so that it ends soon after one that was killed. Consumers read it with
-each batch.
+The transactions that start a run, move its cursor and end its listing set it. In between the producer renews
+it, so that it ends soon after one that was killed. Consumers read it with each batch.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ class Lease:
 
 
 NO_LEASE = Lease()
+# Long enough to send a part between two requests, short enough if the function is killed.
+LEASE_SECONDS = 60
 
 
 def parse_lease(state: Item) -> Lease:
@@ -43,17 +45,3 @@ def take_lease(table: Table, lease: Lease, now: int, deadline: Deadline) -> bool
     except TransactionCancelled:
         return False
     return True
-
-
-def end_lease(table: Table, run_id: str, now: int, deadline: Deadline) -> None:
-    """End the lease if the run has it."""
-    action = table.update(
-        STATE_KEY,
-        "SET listingUntil = :now",
-        {":now": now, ":run": run_id},
-        condition="listingRunId = :run AND listingUntil > :now",
-    )
-    try:
-        table.transact([action], deadline)
-    except TransactionCancelled:
-        return

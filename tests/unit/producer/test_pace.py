@@ -9,9 +9,10 @@ from itertools import pairwise
 import pytest
 
 from producer import listing_pace
-from producer.listing_pace import LEASE_SECONDS, ListingPace
+from producer.listing_pace import ListingPace
 from recon.bootstrap import USED_SHARE
 from recon.dynamodb.keys import STATE_KEY
+from recon.dynamodb.listing_lease import LEASE_SECONDS
 from recon.dynamodb.records import parse_state
 from recon.dynamodb.table import Table
 from recon.stripe import pace
@@ -20,6 +21,7 @@ from recon.stripe.rate_limiter import RateLimiter
 from testkit.builders import NOW, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Faulty, on, throttled
+from testkit.fake_stripe import SessionSpec
 
 BATCH_REQUESTS = 26
 
@@ -34,6 +36,12 @@ class Ledger:
 
     def state(self):
         return parse_state(self.table.get(STATE_KEY) or {})
+
+    def end_listing(self, run_id, now):
+        """End the lease as the last move of the cursor does, if the run has the state."""
+        if self.state().lease.run_id == run_id:
+            action = self.table.update(STATE_KEY, "SET listingUntil = :now", {":now": int(now)})
+            self.table.transact([action], FakeTime(NOW).deadline(5))
 
     def set_state(self, **fields):
         self.table.transact(
@@ -88,7 +96,7 @@ class Producer(Actor):
 
     def __init__(self, ledger, settings, starts, pages, *, run_id="run", dies=False):
         super().__init__(ledger, settings[0], starts)
-        self.pages, self.dies = pages, dies
+        self.pages, self.dies, self.run_id = pages, dies, run_id
         self.pace = ListingPace(ledger.table, lambda: run_id, settings[0], self.time, self.deadline)
 
     @property
@@ -98,7 +106,7 @@ class Producer(Actor):
     def act(self):
         super().act()
         if self.is_done and not self.dies:
-            self.pace.end()
+            self.ledger.end_listing(self.run_id, self.time.now)
 
 
 def play(ledger, actors):
@@ -179,17 +187,48 @@ def test_next_invocation_of_a_run_goes_on_without_a_wait(ledger):
     first = Producer(ledger, (12, 5), 0, pages=400, dies=True)
     play(ledger, [first])
     second = Producer(ledger, (12, 5), first.time.now - NOW + 2, pages=100)
+    second.pace.remember(ledger.state())
     play(ledger, [second])
     assert second.time.now - first.time.now < 15
 
 
-def test_lease_is_announced_renewed_and_ended(ledger):
-    producer = Producer(ledger, (12, 5), 0, pages=600)
+def test_lease_is_taken_and_renewed(ledger):
+    producer = Producer(ledger, (12, 5), 0, pages=600, dies=True)
     producer.act()
     assert ledger.state().lease.until == NOW + LEASE_SECONDS
     assert ledger.state().lease.run_id == "run"
     play(ledger, [producer])
-    assert ledger.state().lease.until == int(producer.time.now)
+    assert ledger.state().lease.until > producer.time.now + LEASE_SECONDS - 21
+
+
+def test_run_that_another_one_overtook_stays_out_of_its_way(ledger):
+    producer = Producer(ledger, (12, 5), 0, pages=600)
+    assert producer.pace.share() == 4 / 5
+    ledger.set_state(listingUntil=NOW + 500, listingRunId="later")
+    producer.time.now += 20
+    assert producer.pace.share() == 1 / 20
+
+
+def test_run_sets_the_lease_with_its_start_and_ends_it_with_its_listing(world):
+    world.sells(SessionSpec("cs_test_1", NOW - 7200, metadata={"userId": "u1"}))
+    seen = []
+
+    def plan(call):
+        if call.method == "send_message_batch":
+            seen.append(read_lease(world))
+
+    world.sqs.plan = plan
+    world.produce()
+    [(until, run_id)] = seen
+    assert (NOW < until <= int(world.clock.now) + LEASE_SECONDS, run_id) == (True, world.run()["runId"])
+    assert read_lease(world)[0] <= world.clock.now
+    # Neither takes a transaction of its own.
+    assert world.history.count("transact_write_items") == 2
+
+
+def read_lease(world):
+    state = world.item(*STATE_KEY)
+    return state["listingUntil"], state["listingRunId"]
 
 
 def test_consumers_take_all_of_it_again_right_after_the_end(ledger):
@@ -215,7 +254,6 @@ def test_producer_that_cannot_write_the_state_is_slow_and_goes_on(ledger):
     producer.deadline = producer.time.deadline(1)
     producer.pace._deadline = producer.deadline
     assert producer.pace.share() == 1 / 20
-    producer.pace.end()
 
 
 @pytest.mark.parametrize(
@@ -232,5 +270,4 @@ def test_dry_run_writes_nothing_and_stays_out_of_the_way(ledger, state, share):
     producer = Producer(ledger, (12, 5), 0, pages=5)
     producer.pace.write_nothing()
     assert producer.pace.share() == share
-    producer.pace.end()
     assert ledger.client.history.count("transact_write_items") == 1
