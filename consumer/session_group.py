@@ -93,9 +93,9 @@ class SessionGroup:
                     failures.append((task, error))
         decisions = self._fetch_all(missing, orders_by_user)
         found = self._find_orders(tasks, orders_by_user)
-        self._read_delivered_events(zip(missing, decisions, strict=True), found)
+        unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
         for task, decision in zip(missing, decisions, strict=True):
-            match self._to_result_by_stripe(task, decision):
+            match self._to_result_by_stripe(task, decision, unread):
                 case SyncError() as error:
                     failures.append((task, error))
                 case result:
@@ -113,20 +113,27 @@ class SessionGroup:
         self,
         decided: Iterable[tuple[SessionTask, StripeDecision]],
         found: Mapping[str, Sequence[ExistingOrder]],
-    ) -> None:
+    ) -> SyncError | None:
         written = [(task.message, each.result) for task, each in decided if isinstance(each.result, dict)]
-        self._fence.read_delivered(
+        return self._fence.read_delivered(
             [(message, order) for message, order in written if message],
             [(self._messages[session_id], own) for session_id, own in found.items()],
         )
 
-    def _to_result_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult | SyncError:
-        """Return what follows from Stripe's answer. The error may be that the webhook is still at work."""
+    def _to_result_by_stripe(
+        self, task: SessionTask, decision: StripeDecision, unread: SyncError | None
+    ) -> SessionResult | SyncError:
+        """Return what follows from Stripe's answer.
+
+        An order to write waits while its events could not be read (`unread`), and while the webhook works.
+        """
         match decision.result:
             case SkipReason():
                 return self._to_skipped_by_stripe(task, decision)
             case SyncError() as error:
                 return error
+        if unread:
+            return unread
         created = self._to_created(task, decision.result)
         wait = max((mark.wait_seconds(self._context.now()) for mark in created.marks), default=0)
         return WebhookAtWork(wait) if wait else replace(created, attention=decision.attention)

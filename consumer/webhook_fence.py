@@ -12,7 +12,7 @@ from recon.config import FenceMode
 from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_found
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.outcomes import load_markers
-from recon.errors import SyncError
+from recon.errors import Retryable, SyncError
 from recon.timestamps import HOUR, MINUTE, parse_epoch
 
 if TYPE_CHECKING:
@@ -44,35 +44,43 @@ class WebhookFence:
         self,
         written: "Iterable[tuple[SessionMessage, Json]]",
         found: "Iterable[tuple[SessionMessage, Sequence[ExistingOrder]]]",
-    ) -> None:
+    ) -> SyncError | None:
         """Read one page of events around the payments of the orders to write, and of found ones with `all`.
 
-        An error is logged: an order without a fence is better than none.
+        Return the error if that may succeed later: an order to write then waits for it.
         """
         written = list(written)
         found = list(found) if self._mode is FenceMode.ALL else []
         if self._mode is FenceMode.OFF or not (written or found):
-            return
+            return None
+        try:
+            self._read_delivered(written, found)
+        except SyncError as error:
+            self._context.telemetry.warning(f"Delivered events cannot be read: {error}", run_id=self._run_id)
+            return error if isinstance(error, Retryable) else None
+        return None
+
+    def _read_delivered(
+        self,
+        written: "Sequence[tuple[SessionMessage, Json]]",
+        found: "Sequence[tuple[SessionMessage, Sequence[ExistingOrder]]]",
+    ) -> None:
         messages = [message for message, _ in (*written, *found)]
         times = [_find_paid_time(message, order) for message, order in written]
         times += [_find_order_time(message, orders) for message, orders in found]
+        events = self._context.stripe().find_events_between(
+            max(0, min(message.created for message in messages)),
+            min(max(times) + _AFTER_PAYMENT, self._context.now()),
+        )
         sessions = {message.session_id for message in messages}
-        known = {event.id for message in messages for event in message.events}
-        try:
-            events = self._context.stripe().find_events_between(
-                max(0, min(message.created for message in messages)),
-                min(max(times) + _AFTER_PAYMENT, self._context.now()),
-            )
-            events = [event for event in events if event.session_id in sessions]
-            if found:
-                # Their webhooks nearly always left a marker. Elsewhere, the condition of the put finds it.
-                new = {event.id for event in events} - known
-                self._markers |= load_markers(self._context.table, new, self._context.deadline)
-        except SyncError as error:
-            self._context.telemetry.warning(f"Delivered events are not fenced: {error}", run_id=self._run_id)
-            return
+        events = [event for event in events if event.session_id in sessions]
         for event in events:
             self._delivered[event.session_id].append(FencedEvent(event.id, event.type, event.created))
+        if found:
+            # Their webhooks nearly always left a marker. Elsewhere, the condition of the put finds it.
+            known = {event.id for message in messages for event in message.events}
+            new = {event.id for event in events} - known
+            self._markers |= load_markers(self._context.table, new, self._context.deadline)
 
     def mark_written(self, message: "SessionMessage", order: "Json") -> tuple[EventMark, ...]:
         """Return the marks that go with an order to write."""

@@ -78,6 +78,7 @@ class NightShop(CustomerActions, FunctionActions):
         self.wait(1)
         self._complete(sale)
         self.customers.lose_events_of_sessions_before(at - GRACE)
+        self.webhook.lose_work_of_sessions_before(at - GRACE)
         self.world.account.may_read_events = False
         self.start_night(rng)
         self._log("key cannot read events")

@@ -7,7 +7,7 @@ import pytest
 from recon.config import FenceMode
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.keys import marker_key
-from recon.errors import StripeUnavailable
+from recon.errors import StripeRejected, StripeUnavailable
 from recon.stripe.source import SessionEvent
 from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.batches import USER, a_fetched_session, parse_log
@@ -115,13 +115,26 @@ def test_completed_marker_is_not_put_again(consumer, night):
     assert len(consumer.commits()) == 1
 
 
-def test_unreadable_page_costs_no_order(consumer, night):
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(StripeUnavailable("no"), None), (StripeRejected("no"), "created")]
+)
+def test_order_waits_for_its_events_if_they_may_be_read_later(consumer, night, error, outcome):
+    def fail(*_):
+        raise error
+
+    consumer.stripe.find_events_between = fail
+    assert night()[0] == outcome
+    assert read_statuses(consumer, "evt_1") == ["completed" if outcome else None]
+
+
+def test_found_order_does_not_wait_for_its_events(consumer, night):
     def fail(*_):
         raise StripeUnavailable("no")
 
+    use(consumer, FenceMode.ALL)
     consumer.stripe.find_events_between = fail
-    assert night() == ("created", None)
-    assert read_statuses(consumer, "evt_1") == ["completed"]
+    consumer.put_webhook_order("cs_1")
+    assert night() == ("exists", None)
 
 
 def test_session_without_an_order_marks_and_reads_nothing(consumer, night):
