@@ -18,6 +18,9 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _PUBLIC: Final = frozenset(
     {"amount", "amountSubtotal", "currency", "itemCount", "orderNumber", "source", "status", "createdAt"}
 )
+_STORED_WITH_COMPLETION: Final = frozenset(
+    ["status", "eventType", "sessionId", "processedAt", "expiresAt", "orderCreated", "orderNumber", "source"]
+)
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _OUTCOME_OF_COUNTER: Final = {"created": "created", "skipped": "skipped", "errors": "error"}
 
@@ -74,7 +77,7 @@ def find_changed_items(records: TableRecords, written: Iterable[RawItem]) -> Ite
 def _is_completed_claim(written: RawItem, found: RawItem) -> bool:
     if written.get("status") in (None, {"S": "completed"}, {"S": "processed"}):
         return False
-    kept = written.keys() - {"status", "eventType", "sessionId", "processedAt", "expiresAt"}
+    kept = written.keys() - _STORED_WITH_COMPLETION
     is_completed = found.get("status") == {"S": "completed"}
     return is_completed and all(found.get(name) == written[name] for name in kept)
 

@@ -247,11 +247,11 @@ DISABLED_RULES = (
     DisabledRule(
         "an order waits for a webhook that has claimed its event",
         "is doubled",
-        0,
+        3,
         [(EventMark, "wait_seconds", lambda self, now: 0)],
     ),
     DisabledRule(
-        "an unfinished claim is completed", BY_WEBHOOK, 0, [(webhook_fence, "mark_events", _leave_claims)]
+        "an unfinished claim is completed", BY_WEBHOOK, 3, [(webhook_fence, "mark_events", _leave_claims)]
     ),
     DisabledRule(
         "a deleted order is not written again",

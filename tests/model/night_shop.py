@@ -15,6 +15,7 @@ from testkit.world import KEY
 from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions, night
 from tests.model.model_world import ShopConfig, deliveries_by_event, small_slices
+from tests.model.webhook import CLAIM_SECONDS, Handling
 
 GRACE = 10 * MINUTE
 
@@ -43,6 +44,21 @@ class NightShop(CustomerActions, FunctionActions):
             item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": to_iso(self.now)}
             self.world.memory.put_item(TableName=self.world.table, Item=to_wire(item))
             self._log("state overwritten")
+
+    def let_others_act(self) -> None:
+        """Let a webhook claim a new event now and then, just when a person starts a run, and others act."""
+        young = [
+            sent
+            for sent in self.customers.in_flight
+            if self.now < sent.event.created + CLAIM_SECONDS // 3 and not self.webhook.has_handled(sent.event)
+        ]
+        if young and not self.paused and self._people.random() < 0.2:
+            self._deliver(self._people.choice(young), Handling.CLAIMS)
+            self._queue_event({"requestedAt": to_iso(self.now), "lookbackHours": 30})
+            while self._produce(self._people, {}):
+                pass
+            self._consume(self._people, {})
+        super().let_others_act()
 
     def rotate_key(self, rng: random.Random) -> bool:
         """Rotate the key; the new one is in the parameter at once, or only when the key is mended."""
