@@ -49,6 +49,7 @@ class BaseShop:
         # How many orders of each run people have deleted.
         self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")
+        self._other_account = random.Random(f"other account {seed}")
         self.world.memory.observe = self.checks.observe
         confirm_table(self.world.memory, TABLE)
         self.world.memory_sqs.observe = self.sendings.record
