@@ -16,6 +16,7 @@ from recon.config import FenceMode
 from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
+from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.orders import Orders, Users, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
@@ -83,6 +84,9 @@ class BatchProcessor:
             return failed
         try:
             prior = self._load_prior_state(tasks)
+            if prior.state_run_id is None:
+                # Every run takes over the state before it sends a message, so this is another ledger.
+                check_ledger_table(self._context.table, self._context.settings.stack, self._context.deadline)
         except SyncError as error:
             for task in tasks:
                 self._retry_later(failed, task, error)

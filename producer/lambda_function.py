@@ -19,6 +19,7 @@ from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
 from recon.domain.run import Trigger
+from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.outcomes import find_created_orders
 from recon.dynamodb.records import Failure, Run
 from recon.dynamodb.runs import Runs
@@ -138,6 +139,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS, pace.share)
 
     pace = ListingPace(kept.table, lambda: attempt.run_id, kept.settings.stripe_max_rps, time.time, deadline)
+    check_ledger_table(kept.table, kept.settings.stack, deadline)
     runs = Runs(kept.table, deadline)
     sync_run = SyncRun(
         RunContext(

@@ -48,6 +48,7 @@ class Settings:
     grace_minutes: int = 10
     webhook_fence: FenceMode = FenceMode.WRITTEN
     stack: str = "stripe-nightly-sync"
+    ledger_table: str | None = None
 
     @property
     def consumer_rps(self) -> float:
@@ -117,6 +118,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
         ),
         stack=env.get("SYNC_STACK", d.stack),
+        ledger_table=env.get("SYNC_LEDGER_TABLE"),
         webhook_fence=read(
             "SYNC_WEBHOOK_FENCE",
             d.webhook_fence,
@@ -128,6 +130,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if not wrong and (problem := find_slow_pace(*pace)):
         numbers = f"{settings.stripe_max_rps:g} and {settings.consumer_concurrency}"
         wrong.append(f"STRIPE_MAX_RPS and SYNC_CONSUMER_CONCURRENCY are {numbers}, and {problem}")
+    if settings.ledger_table is not None and settings.ledger_table == settings.table:
+        wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings

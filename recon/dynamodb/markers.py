@@ -3,6 +3,8 @@
 The sync puts those that are absent, and completes those that the webhook left unfinished.
 """
 
+from dataclasses import replace
+
 from recon.domain.fence import COMPLETED, ENDED, EventMark
 from recon.domain.order import SOURCE
 from recon.dynamodb.keys import marker_key
@@ -19,7 +21,7 @@ def is_completed(item: Item) -> bool:
 def marker_action(table: Table, session_id: str, mark: EventMark, now: int) -> Action:
     """Return the action that marks an event as handled if its marker is still absent or unfinished.
 
-    The attributes that the webhook stored in an unfinished marker stay. `now` is in epoch seconds.
+    It replaces an unfinished marker whole. `now` is in epoch seconds.
     """
     pk, sk = marker_key(mark.event_id)
     known: Item = {
@@ -32,13 +34,11 @@ def marker_action(table: Table, session_id: str, mark: EventMark, now: int) -> A
         "processedAt": to_iso(now),
         "expiresAt": now + MARKER_DAYS * DAY,
     }
-    fields = {name: value for name, value in known.items() if value is not None}
+    item = {"PK": pk, "SK": sk} | {name: value for name, value in known.items() if value is not None}
     if not mark.is_claimed:
-        return table.put({"PK": pk, "SK": sk} | fields, "attribute_not_exists(PK)")
-    return table.update(
-        (pk, sk),
-        "SET " + ", ".join(f"#{name} = :{name}" for name in fields),
-        {f":{name}": value for name, value in fields.items()} | {":ended": ENDED[1]},
-        condition="attribute_exists(#status) AND NOT (#status = :status OR #status = :ended)",
-        names={f"#{name}": name for name in fields},
-    )
+        return table.put(item, "attribute_not_exists(PK)")
+    # A put, since the role may update nothing in the shop's table.
+    unfinished = "attribute_exists(#status) AND NOT (#status = :completed OR #status = :processed)"
+    values: Item = {f":{status}": status for status in ENDED}
+    action = table.put(item, unfinished, values)
+    return replace(action, body=action.body | {"ExpressionAttributeNames": {"#status": "status"}})

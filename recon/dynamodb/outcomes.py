@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
-from recon.dynamodb.attribute_readers import read_integer, read_text
+from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (
     EVENT_PREFIX,
     GUARD,
@@ -22,6 +22,7 @@ from recon.dynamodb.keys import (
 from recon.dynamodb.markers import is_completed
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import MAX_BATCH_GET, Item, Key, Table
+from recon.dynamodb.watermark import parse_watermark
 from recon.retry import Deadline
 
 # Sorts right after every `SESSION#…`.
@@ -60,7 +61,7 @@ def load_prior_state(
     """Read the items about these sessions, the sync state and the watermark in one consistent batch read.
 
     One request reads 100 items. The guards and markers beyond that are left out: most sessions have the order
-    of a webhook and need neither.
+    of a webhook and need neither. Raises LedgerNotMoved if the ledger is not open.
     """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
@@ -70,6 +71,8 @@ def load_prior_state(
     room = max(0, MAX_BATCH_GET - len(wanted))
     items = _index(table.get_many([*wanted, *further[:room]], deadline))
     state = parse_state(items.get(STATE_KEY))
+    watermark = parse_watermark(items.get(WATERMARK_KEY, {}))
+    watermark.check_open()
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
         state_run_id=state.run_id,
@@ -81,7 +84,7 @@ def load_prior_state(
         guarded=_find_guarded(items),
         markers=_read_markers(items),
         unread=frozenset(further[room:]),
-        proven_created=read_integer(items.get(WATERMARK_KEY, {}), "provenCreated"),
+        proven_created=watermark.proven_created,
     )
 
 

@@ -167,11 +167,11 @@ def test_young_claim_sends_the_session_back_until_it_is_old(consumer, night, sta
     assert night(times=(NOW - 5 * MINUTE,), receives=2) == ("created", None)
 
 
-def test_old_claim_is_completed_with_the_order_and_keeps_its_attributes(consumer, night):
-    consumer.put(EVENT, status="processing", claimedBy="worker-7")
+def test_old_claim_is_completed_with_the_order(consumer, night):
+    consumer.put(EVENT, status="processing")
     assert night(times=(NOW - 15 * MINUTE,)) == ("created", None)
     marker = consumer.item(EVENT)
-    assert (marker["status"], marker["claimedBy"], marker["orderCreated"]) == ("completed", "worker-7", True)
+    assert (marker["status"], marker["source"], marker["orderCreated"]) == ("completed", "nightly_sync", True)
 
 
 @pytest.mark.parametrize("marker", [{"status": "completed"}, {"status": "processed"}, {"note": "no status"}])

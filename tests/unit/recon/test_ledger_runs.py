@@ -22,6 +22,13 @@ IN_PARTS = Progress(None, 7, listed=False, listing=PARTS)
 LATER_START = {"run_id": OTHER, "started_at": "2024-11-28T02:00:00Z"}
 
 
+@pytest.mark.parametrize("began", [NOW, NOW * 1000, 99_999_999_999])
+def test_start_takes_over_a_state_whose_times_are_numbers(runs, item, put, began):
+    put(STATE, lastSyncRunId="before", lastSyncStartedAt=began)
+    runs.start(a_run(), NOW)
+    assert item(STATE)["lastSyncRunId"] == RUN
+
+
 def test_start_creates_the_record_and_takes_over_the_state(runs, item):
     assert runs.start(a_run(), NOW) == runs.get(RUN) == a_run(listing_moved_at=NOW)
     assert item(RECORD) == {
