@@ -28,9 +28,9 @@ from infra.arguments import ArgumentParser
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
 TEMPLATE = ROOT / "infra" / "template.yaml"
-SIZES = (50, 5_000, 1_000_000)
-# Counted; the model runs through the first and the last, and is tried at the second.
-FIT = (500, 2_000, 5_000)
+COUNTED = (50, 1_000, 10_000, 100_000)
+EXTRAPOLATED = 1_000_000
+SIZES = (*COUNTED, EXTRAPOLATED)
 LEAST_DOLLARS = 0.0001
 ROWS: Mapping[str, Callable[[Counts], float]] = {
     "sessions": lambda night: night.sessions,
@@ -59,13 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def update_page(text: str) -> str:
     """Return the page with new tables between its marks."""
-    nights = {size: count_night(size) for size in (SIZES[0], *FIT)}
-    small, tried, large = (nights[size] for size in FIT)
-    shown = [nights[SIZES[0]], nights[SIZES[1]], scale(small, large, SIZES[2])]
+    counted = [count_night(size) for size in COUNTED]
+    shown = [*counted, scale(counted[-2], counted[-1], EXTRAPOLATED)]
     fixed = count_fixed_resources(decode_str(TEMPLATE.read_text())[0]["Resources"])
     made = {
         "counts": counts_table(shown),
-        "model": model_table(tried, scale(small, large, int(tried.sessions))),
         "night": night_table(shown),
         "month": month_table(shown, fixed),
         "asleep": idle_month_table(fixed),
@@ -83,16 +81,7 @@ def find_tables(text: str) -> list[str]:
 
 def counts_table(nights: Sequence[Counts]) -> str:
     rows = [(name, *(number(value(night)) for night in nights)) for name, value in ROWS.items()]
-    return table(("of one night", *("counted", "counted", "by the model")), rows)
-
-
-def model_table(real: Counts, modelled: Counts) -> str:
-    rows = []
-    for name, value in ROWS.items():
-        actual, predicted = value(real), value(modelled)
-        off = "" if not actual else f"{(predicted - actual) / actual:+.1%}"
-        rows.append((name, number(actual), number(predicted), off))
-    return table(("of one night", "counted", "by the model", "off by"), rows)
+    return table(("of one night", *("counted" for _ in COUNTED), "extrapolated"), rows)
 
 
 def night_table(nights: Sequence[Counts]) -> str:

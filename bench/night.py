@@ -21,7 +21,7 @@ from testkit.builders import RUN
 from testkit.doubles.poller import LambdaPoller
 from testkit.world import SCHEDULED, World
 
-BATCH = 25
+BATCH = 200
 MEMORY_GB = 0.25
 MESSAGES_A_REQUEST = 10
 # Assumed, since only AWS can tell: seconds of one call in the region, and of Stripe's answers from there.

@@ -187,16 +187,23 @@ class SessionGroup:
             stripe = self._context.stripe()
         except SyncError as error:
             return [StripeDecision(error)] * len(missing)
+        wanted = {task.session_id: task.message.created for task in missing if task.message}
+        listed = stripe.list_together(wanted, self._context.pool)
+        sessions = [listed.get(task.session_id) for task in missing]
         orders = [_user_orders(task, orders_by_user) for task in missing]
-        return list(self._context.pool.map(partial(self._fetch, stripe), missing, orders))
+        return list(self._context.pool.map(partial(self._fetch, stripe), missing, sessions, orders))
 
-    def _fetch(self, stripe: "StripeSource", task: SessionTask, orders: Orders) -> StripeDecision:
+    def _fetch(
+        self, stripe: "StripeSource", task: SessionTask, listed: Json | None, orders: Orders
+    ) -> StripeDecision:
         message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
             found = [] if isinstance(orders, SyncError) else orders
             facts = TableFacts(find_own_orders(task.session_id, found), self._find_proof)
-            return decide_from_stripe(stripe, message, self._context.settings, self._context.now, facts)
+            return decide_from_stripe(
+                stripe, message, self._context.settings, self._context.now, facts, listed
+            )
         except Exception as error:  # noqa: BLE001 - a bug in one session must not fail the others
             self._context.telemetry.error(
                 f"Unexpected {type(error).__name__}",

@@ -30,6 +30,7 @@ from testkit.builders import NOW, RUN, TABLE, FakeTime, a_line, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import Faulty
 from testkit.doubles.sqs import MemorySQS
+from testkit.shapes import JsonObject
 from testkit.world import plain, wire
 
 USER = "u1"
@@ -67,6 +68,7 @@ class ConsumerHarness:
         self.event_pages: list[tuple[int, int]] = []
         self.stripe: Any = SimpleNamespace(
             fetch=self._fetch,
+            list_together=lambda _wanted, _pool: {},
             find_paid_after=lambda _moment: frozenset(),
             find_events_between=self._find_events,
             is_gone=self._is_gone,
@@ -87,7 +89,7 @@ class ConsumerHarness:
         self.event_pages.append((created_from, created_to))
         return [event for event in self.events if created_from <= event.created <= created_to]
 
-    def _fetch(self, session_id: str) -> FetchedSession:
+    def _fetch(self, session_id: str, _listed: JsonObject | None = None) -> FetchedSession:
         self.asked.append(session_id)
         answer = self.answers[session_id]
         if isinstance(answer, BaseException):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from ops.doctor.checks import alarms, functions, ledger, mapping, queues, schedule, stack, stripe, table
 from ops.doctor.collect import collect_facts, describe_stack
 from ops.doctor.facts import StackFacts
-from ops.doctor.finding import CheckFinding, CheckVerdict
+from ops.doctor.finding import CheckFinding
 from ops.doctor.shell import Shell
 from ops.errors import CommandError
+from ops.runs.finding import Verdict
 from ops.stack.stack import Stack
 
 # In the order in which a nightly run depends on them.
@@ -23,7 +24,7 @@ CHECKS: tuple[Callable[[StackFacts], Iterator[CheckFinding]], ...] = (
     schedule.check,
     alarms.check,
 )
-_NEEDS_ATTENTION = frozenset({CheckVerdict.FIX, CheckVerdict.UNKNOWN})
+_NEEDS_ATTENTION = frozenset({Verdict.FIX, Verdict.UNKNOWN})
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Diagnosis:
         """Whether something must be fixed or could not be checked."""
         return any(finding.verdict in _NEEDS_ATTENTION for finding in self.findings)
 
-    def count(self, verdict: CheckVerdict) -> int:
+    def count(self, verdict: Verdict) -> int:
         """Return how many findings have this verdict."""
         return sum(finding.verdict is verdict for finding in self.findings)
 
@@ -53,7 +54,7 @@ def diagnose(target: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis
         facts = collect_facts(target, shell, described, now)
     except CommandError:
         status = stack.check_status(described, shell)
-        if status.verdict is not CheckVerdict.FIX:
+        if status.verdict is not Verdict.FIX:
             raise
         return Diagnosis(target.name, (status,))
     return Diagnosis(target.name, run_checks(facts))

@@ -4,7 +4,8 @@ It applies the rate limit, retries, and what an invocation learns about the key.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,14 +25,18 @@ from recon.errors import (
     KeyRejected,
     KeyUnavailable,
     MalformedSession,
+    Retryable,
     SessionNotFound,
     StripeThrottled,
     StripeUnavailable,
     SyncError,
 )
 from recon.retry import STRIPE_ATTEMPTS, Deadline, attempts
+from recon.stripe.bulk import read_together
 from recon.stripe.expansions import (
     INVOICE_PAYMENT_EXPANSIONS,
+    LISTED_EXPANSIONS,
+    LISTED_REQUIRED,
     REQUIRED,
     SESSION_EXPANSIONS,
     ExpandedRequests,
@@ -44,9 +49,11 @@ PAGE_SIZE = 100  # Stripe's maximum
 SESSIONS = "/v1/checkout/sessions"
 EVENTS = "/v1/events"
 DISPUTES = "/v1/disputes"
+PRODUCTS = "/v1/products"
 INVOICE_PAYMENTS = "/v1/invoice_payments"
 # The permissions of a restricted key that requests need, besides those of their expansions.
 READ_SESSIONS, READ_EVENTS, READ_DISPUTES, READ_INVOICES = "sessions", "events", "disputes", "invoices"
+READ_PRODUCTS, READ_LISTED = "products", "listed"
 ANY_PERMISSION = ""
 _EMPTY_PAGE = "Stripe: an empty page with has_more set"
 
@@ -119,19 +126,37 @@ class StripeSource:
 
         It starts after the session id `after`. https://docs.stripe.com/api/checkout/sessions/list
         """
-        params: Json = {
-            "created": {"gte": created_from, "lte": created_to},
-            "status": "complete",
-            "limit": limit,
-        }
+        params = _complete_sessions(created_from, created_to) | {"limit": limit}
         params |= {"starting_after": after} if after else {}
-        data = self._get(SESSIONS, params, READ_SESSIONS)
-        rows = _read_rows(data)
-        readable = [row for row in rows if _has_id(row) and is_id(row["id"])]
-        page = Page(readable, data.get("has_more") is True, len(rows) - len(readable))
-        if page.has_more and not page.sessions:
-            raise StripeUnavailable(_EMPTY_PAGE)
-        return page
+        return _read_page(self._get(SESSIONS, params, READ_SESSIONS))
+
+    def list_expanded(self, created_from: int, created_to: int, limit: int = PAGE_SIZE) -> Page:
+        """Return the newest page of `list_sessions` with all that `fetch` returns but products.
+
+        Of a session with more than ten lines, Stripe embeds only the first. A page that is late, that fails
+        or that the key may not read is an error at once, since there is a smaller request for each session.
+        """
+        expansions = self._expanded.list_allowed(LISTED_EXPANSIONS)
+        params = _complete_sessions(created_from, created_to) | {
+            "limit": limit,
+            "expand": [*LISTED_REQUIRED, *(path for each in expansions for path in each.paths)],
+        }
+        permission = "+".join([READ_SESSIONS, READ_LISTED, *(each.permission for each in expansions)])
+        return _read_page(self._get(SESSIONS, params, permission, on=(StripeThrottled,)))
+
+    def list_products(self, ids: Sequence[str]) -> list[Json]:
+        """Return the products with these ids, 100 at most. Deleted ones are not listed."""
+        # The default limit is 10, also for more ids.
+        data = self._get(PRODUCTS, {"ids": list(ids), "limit": PAGE_SIZE}, READ_PRODUCTS)
+        return _read_valid_rows(data, "products")
+
+    def search_sessions(self, filters: Json) -> list[Json]:
+        """Return the newest hundred sessions of any status that match Stripe's own filters of the list.
+
+        Raise SessionNotFound if a filter names an object that does not exist.
+        """
+        rows = _read_rows(self._get(SESSIONS, {**filters, "limit": PAGE_SIZE}, READ_SESSIONS))
+        return [row for row in rows if _has_id(row) and is_id(row["id"])]
 
     def list_events(
         self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
@@ -185,14 +210,22 @@ class StripeSource:
             return frozenset()
         return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
 
-    def fetch(self, session_id: str) -> FetchedSession:
+    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> dict[str, Json]:
+        """Return what `fetch` takes as `listed`, of those sessions that lie close together.
+
+        `wanted` has the `created` of each session id (epoch seconds).
+        """
+        return read_together(self, self._connection.products, wanted, pool)
+
+    def fetch(self, session_id: str, listed: Json | None = None) -> FetchedSession:
         """Fetch a session, all its line items with products, and its payment.
 
-        A session with up to ten items takes one request. A subscription takes one more, and so does a
-        disputed payment. Raise SessionNotFound, or another error in `connection.ERRORS`.
+        A session with up to ten items takes one request, or none if `listed` is what a list brought of it. A
+        subscription takes one more, and so does a disputed payment. Raise SessionNotFound, or another error
+        in `connection.ERRORS`.
         """
         path = f"{SESSIONS}/{quote(session_id, safe='')}"
-        session = self._expanded.get(path, {}, READ_SESSIONS, SESSION_EXPANSIONS, REQUIRED)
+        session = listed or self._expanded.get(path, {}, READ_SESSIONS, SESSION_EXPANSIONS, REQUIRED)
         embedded = session.get("line_items")
         if not isinstance(embedded, dict):
             raise MalformedSession("line_items must be a list")
@@ -282,11 +315,15 @@ class StripeSource:
                 raise StripeUnavailable(_EMPTY_PAGE)
             params = params | {"starting_after": rows[-1]["id"]}
 
-    def _get(self, path: str, params: Json, permission: str) -> Json:
+    def _get(
+        self,
+        path: str,
+        params: Json,
+        permission: str,
+        on: tuple[type[Retryable], ...] = (StripeThrottled, StripeUnavailable),
+    ) -> Json:
         # A rejected key is not retried: waiting does not make it valid.
-        retrying = attempts(
-            self._tries, self._deadline, first=0.2, longest=2.0, on=(StripeThrottled, StripeUnavailable)
-        )
+        retrying = attempts(self._tries, self._deadline, first=0.2, longest=2.0, on=on)
         return retrying(self._get_once, path, params, permission)
 
     def _get_once(self, path: str, params: Json, permission: str) -> Json:
@@ -345,6 +382,19 @@ def _parse_event(event: Json) -> SessionEvent | None:
     if not (is_id(event["id"]) and is_id(kind) and is_id(session_id)) or not isinstance(created, int):
         return None
     return SessionEvent(event["id"], str(kind), created, str(session_id))
+
+
+def _complete_sessions(created_from: int, created_to: int) -> Json:
+    return {"created": {"gte": created_from, "lte": created_to}, "status": "complete"}
+
+
+def _read_page(data: Json) -> Page:
+    rows = _read_rows(data)
+    readable = [row for row in rows if _has_id(row) and is_id(row["id"])]
+    page = Page(readable, data.get("has_more") is True, len(rows) - len(readable))
+    if page.has_more and not page.sessions:
+        raise StripeUnavailable(_EMPTY_PAGE)
+    return page
 
 
 def _read_valid_rows(data: Json, name: str) -> list[Json]:

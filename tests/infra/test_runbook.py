@@ -19,7 +19,7 @@ COMMANDS = {
     "show": {"--outcome"},
     "explain": set(),
     "dlq list": {"--check"},
-    "dlq redrive": {"--session", "--error-type", "--max"},
+    "dlq redrive": {"--session", "--error-type", "--limit"},
     "dlq purge": {"--session"},
     "ack": set(),
     "dismiss": {"--because"},

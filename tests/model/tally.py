@@ -14,6 +14,7 @@ SERVICES = {
     "retrieve": "StripeApi",
     "invoice_payments": "StripeApi",
     "disputes": "StripeApi",
+    "products": "StripeApi",
     "get_parameter": "FakeSSM",
     "invoke": "FakeLambda",
     "send_message_batch": "sqs",

@@ -99,7 +99,7 @@ def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Swi
     alarm = _switch_alarm(context, on=on) if SCHEDULE in parts else None
     if CONSUMER in parts:
         if context.is_interactive:
-            context.screen.log("Lambda takes up to a minute to stop or start polling.")
+            context.screen.progress("Lambda takes up to a minute to stop or start polling.")
         with _log_partial_switch(context, changes):
             changes.append(
                 switch_mapping(stack.client("lambda"), stack.outputs.mapping_id, on=on, sleep=time.sleep)

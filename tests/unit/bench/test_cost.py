@@ -7,7 +7,6 @@ from botocore.exceptions import ClientError
 from cfnlint.decode import decode_str
 
 from bench import cost, model, night
-from bench.growth import site
 from bench.harness import event_source
 from bench.meter import MeteredTable
 from bench.night import Counts, count_night
@@ -59,7 +58,6 @@ def test_models_use_the_templates_settings():
     assert parameters["ConsumerConcurrency"]["Default"] == model.CONCURRENCY
     assert parameters["ConsumerConcurrency"]["MinValue"] == event_source.LEAST_CONCURRENCY
     assert parameters["StripeMaxRps"]["Default"] == model.STRIPE_RPS
-    assert parameters["BackoffBaseSeconds"]["Default"] == site.BACKOFF_BASE
     assert parameters["LogRetentionDays"]["Default"] == model.LOG_NIGHTS
     assert TEMPLATE["Globals"]["Function"]["MemorySize"] == model.MEMORY_GB * 1024
     mapping = resources["ConsumerMapping"]["Properties"]

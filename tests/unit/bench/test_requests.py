@@ -13,7 +13,7 @@ ONCE = UniformShop(1_000, name="every customer once")
 SMALL = UniformShop(100, missing=0.05)
 # The counts of the night. If the pipeline needs fewer, lower them here.
 KNOWN = RequestCounts(
-    lists=13,
+    lists=15,
     events=27,
     fetches=20,
     reads=1132,

@@ -226,9 +226,9 @@ def test_time_in_the_future_is_not_believed(consumer, night):
 def test_claim_made_during_the_fetch_counts_too(consumer, night, age, outcome):
     fetch = consumer.stripe.fetch
 
-    def fetch_while_the_webhook_claims(session_id):
+    def fetch_while_the_webhook_claims(session_id, *listed):
         consumer.put(EVENT, status="processing")
-        return fetch(session_id)
+        return fetch(session_id, *listed)
 
     consumer.stripe.fetch = fetch_while_the_webhook_claims
     assert night(times=(NOW - age,))[0] == outcome
@@ -239,9 +239,9 @@ def test_claim_that_ends_during_the_fetch_is_left_alone(consumer, night):
     consumer.put(EVENT, status="processing")
     fetch = consumer.stripe.fetch
 
-    def fetch_while_the_webhook_ends(session_id):
+    def fetch_while_the_webhook_ends(session_id, *listed):
         consumer.put(EVENT, status="completed", note="theirs")
-        return fetch(session_id)
+        return fetch(session_id, *listed)
 
     consumer.stripe.fetch = fetch_while_the_webhook_ends
     assert night() == ("created", None)
@@ -307,9 +307,9 @@ def test_order_found_right_before_the_commit_is_fenced_with_all(consumer, night)
     use(consumer, FenceMode.ALL)
     fetch = consumer.stripe.fetch
 
-    def fetch_while_the_webhook_writes(session_id):
+    def fetch_while_the_webhook_writes(session_id, *listed):
         consumer.put_webhook_order("cs_1", stripePaymentStatus="paid")
-        return fetch(session_id)
+        return fetch(session_id, *listed)
 
     consumer.stripe.fetch = fetch_while_the_webhook_writes
     assert night() == ("exists", None)

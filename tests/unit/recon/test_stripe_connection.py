@@ -115,7 +115,9 @@ def make_source(stripe, clock):
 
     def make(*, per_second=10_000.0, settings=None, ssm=None, seconds=60.0):
         key = StripeKey(settings or Settings("t", "q", stripe_secret=KEY), lambda: ssm)
-        connection = StripeConnection(key, RateLimiter(per_second, clock), timeout=0.5, api_base=stripe.url)
+        connection = StripeConnection(
+            key, RateLimiter(per_second, clock), timeout=0.5, clock=clock, api_base=stripe.url
+        )
         connections.append(connection)
         throttles = []
         source = StripeSource(connection, clock.deadline(seconds), lambda: throttles.append(1))
@@ -131,7 +133,7 @@ def make_source(stripe, clock):
     ("api_base", "url"), [(None, "https://api.stripe.com"), ("http://stripe.test", "http://stripe.test")]
 )
 def test_request_has_key_version_timeouts_and_address(clock, monkeypatch, api_base, url):
-    connection = StripeConnection(None, RateLimiter(1000, clock), timeout=10, api_base=api_base)
+    connection = StripeConnection(None, RateLimiter(1000, clock), timeout=10, clock=clock, api_base=api_base)
     requests = []
 
     def request(method, url, headers, post_data=None):
