@@ -45,7 +45,7 @@ ROWS: Mapping[str, Callable[[Counts], float]] = {
     "bytes of log": lambda night: night.log_bytes,
     "custom metrics": lambda night: night.metrics,
     "bytes of outcomes": lambda night: night.outcome_bytes,
-    "Stripe: lists and events": lambda night: night.stripe_lists,
+    "Stripe: lists and events": lambda night: night.stripe_lists + night.stripe_events,
     "Stripe: single sessions": lambda night: night.stripe_fetches,
 }
 

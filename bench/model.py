@@ -91,7 +91,7 @@ def night_units(night: Counts) -> dict[str, float]:
         "metric_hours": night.metrics * ceil(seconds(night) / 3600),
         "schedules": 1,
         "decryptions": environments,
-        "bytes_out": (night.stripe_lists + night.stripe_fetches) * STRIPE_REQUEST_BYTES,
+        "bytes_out": (night.stripe_lists + night.stripe_events + night.stripe_fetches) * STRIPE_REQUEST_BYTES,
     }
 
 

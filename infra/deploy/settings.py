@@ -14,12 +14,14 @@ from pathlib import Path
 from infra.deploy.errors import DeployError
 from infra.deploy.template import Template, TemplateParameter
 from infra.deploy.terminal import DeployTerminal
+from recon.config import find_slow_pace
 
 DEFAULT_STACK = "stripe-nightly-sync"
 # A function is named <stack>-producer or <stack>-consumer, and its name has 64 characters at most.
 _STACK = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{0,54}")
 # The parameters that have no default, or a default that suits only tests.
 ASKED = ("CommerceTable", "StripeSecretParameter", "AlarmEmail")
+PACE = ("StripeMaxRps", "ConsumerConcurrency")
 # The schedule stays off until the operator has seen a preview.
 FIRST_TIME: Mapping[str, str] = {"ScheduleState": "DISABLED"}
 
@@ -116,6 +118,14 @@ def _flatten(settings: DeploySettings) -> dict[str, str]:
     return {**settings.parameters, **location, "bucket": settings.bucket}
 
 
+def _find_slow_pace(settings: DeploySettings, template: Template) -> str | None:
+    """Return what is wrong if each consumer's share of the pace is too small: a template cannot divide."""
+    values = {name: settings.parameters.get(name, template.parameters[name].default) for name in PACE}
+    rps, consumers = (values[name] or "" for name in PACE)
+    problem = find_slow_pace(float(rps), int(consumers))
+    return f"{' and '.join(PACE)} are {rps} and {consumers}, and {problem}" if problem else None
+
+
 def check(settings: DeploySettings, template: Template) -> None:
     """Raise DeployError that lists every parameter that is unknown, missing or invalid."""
     known, given = template.parameters, settings.parameters
@@ -127,5 +137,7 @@ def check(settings: DeploySettings, template: Template) -> None:
     ]
     checked = (known[name].find_problem(value) for name, value in given.items() if name in known)
     problems += [problem for problem in checked if problem]
+    if not problems and (problem := _find_slow_pace(settings, template)):
+        problems.append(problem)
     if problems:
         raise DeployError("; ".join(problems))

@@ -83,7 +83,10 @@ class SessionEvent:
 
 
 class StripeSource:
-    """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe."""
+    """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe.
+
+    `find_share` returns the share of the connection's rate that is allowed at the moment.
+    """
 
     def __init__(
         self,
@@ -91,11 +94,13 @@ class StripeSource:
         deadline: Deadline,
         on_throttle: Callable[[], None],
         tries: int = STRIPE_ATTEMPTS,
+        find_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
         self._tries = tries
         self._on_throttle = on_throttle
+        self._find_share = find_share
         self._rejections: dict[str, SyncError] = {}
         self._paid: dict[int, frozenset[str]] = {}
         self._paid_lock = threading.Lock()
@@ -161,6 +166,22 @@ class StripeSource:
         for row in self._iterate(EVENTS, params, READ_EVENTS, skip_invalid=True):
             if event := _parse_event(row):
                 yield event
+
+    def find_events_between(self, created_from: int, created_to: int) -> list[SessionEvent]:
+        """Return the newest events of completed and paid sessions within two epoch seconds: one page.
+
+        Both ends are inclusive. The result is empty if the key may not read events.
+        """
+        params: Json = {
+            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "created": {"gte": created_from, "lte": created_to},
+            "limit": PAGE_SIZE,
+        }
+        try:
+            rows = _read_rows(self._get(EVENTS, params, READ_EVENTS))
+        except KeyNotAllowed:
+            return []
+        return [event for row in filter(_has_id, rows) if (event := _parse_event(row))]
 
     def find_paid_after(self, moment: int) -> frozenset[str]:
         """Return the sessions whose delayed payment succeeded after `moment` (epoch seconds).
@@ -331,7 +352,9 @@ class StripeSource:
             raise
 
     def _send(self, path: str, params: Json, key: str) -> Json:
-        self._connection.rate_limiter.wait(self._deadline, needed_after=self._connection.timeout)
+        self._connection.rate_limiter.wait(
+            self._deadline, needed_after=self._connection.timeout, find_share=self._find_share
+        )
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:

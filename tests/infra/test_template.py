@@ -158,7 +158,7 @@ def test_every_setting_except_the_bare_key_can_be_deployed():
 
 
 def test_consumer_has_no_setting_of_the_listing():
-    listing = {"SYNC_DRY_RUN", "SYNC_GRACE_MINUTES", "SYNC_WEBHOOK_FENCE", "SYNC_MAX_SESSIONS"}
+    listing = {"SYNC_DRY_RUN", "SYNC_GRACE_MINUTES", "SYNC_MAX_SESSIONS"}
     assert not listing & settings_variables("Consumer").keys()
     assert listing < settings_variables("Producer").keys()
 

@@ -229,3 +229,20 @@ def test_change_that_continues_without_the_program_is_stored(make_deployment):
     deployment = make_deployment(cloudformation__describe_stacks=[stacks("UPDATE_COMPLETE"), expired])
     assert "credentials have expired" in deployment.error(changes=["MaxSessions=100"])
     assert deployment.stored_settings.parameters["MaxSessions"] == "100"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "numbers", "rule"),
+    [
+        ({"StripeMaxRps": "2"}, "2 and 5", "at least 3, or the second at most 3"),
+        ({"ConsumerConcurrency": "40"}, "12 and 40", "at least 24, or the second at most 20"),
+    ],
+)
+def test_pace_that_leaves_a_consumer_too_little_is_refused(parameters, numbers, rule):
+    wrong = replace(SETTINGS, parameters={**SETTINGS.parameters, **parameters})
+    with pytest.raises(DeployError) as caught:
+        settings.check(wrong, TEMPLATE)
+    assert str(caught.value) == (
+        f"StripeMaxRps and ConsumerConcurrency are {numbers}, and the first must be at least 0.6 times the "
+        f"second: {rule}"
+    )

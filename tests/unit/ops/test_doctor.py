@@ -536,6 +536,25 @@ def test_alarm_that_sends_no_mail_by_parameter_may_be_silent(setting, mailing, s
     assert find(replace(facts, alarms=both_silent))[f"alarm: {mailing}"].verdict is Verdict.FIX
 
 
+NO_RUN = an_alarm("no-completed-run", ActionsEnabled=False)
+LEFT_OUT = an_alarm(
+    "needs-a-person", AlarmRule=f'ALARM("a") OR (ALARM("{STACK}-no-completed-run") AND FALSE)'
+)
+
+
+@pytest.mark.parametrize(("alarm", "mails"), [(NO_RUN, "each"), (LEFT_OUT, "one")])
+@pytest.mark.parametrize(("state", "verdict"), [("DISABLED", Verdict.OK), ("ENABLED", Verdict.FIX)])
+def test_alarm_of_a_missed_run_is_silent_during_a_pause_only(alarm, mails, state, verdict):
+    facts = stack(
+        stack=HEALTHY.stack | {"Parameters": [{"ParameterKey": "AlarmMails", "ParameterValue": mails}]},
+        alarm_names=[alarm["AlarmName"]],
+        alarms=[alarm],
+        schedule=HEALTHY.schedule | {"State": state},
+    )
+    finding = find(facts)[f"alarm: {alarm['AlarmName'].removeprefix(f'{STACK}-')}"]
+    assert finding.verdict is verdict
+
+
 def test_right_key_after_a_wrong_one_is_right():
     findings = run_checks(stack(livemode=False))
     (mode,) = [each for each in findings if each.name == "key: mode"]
