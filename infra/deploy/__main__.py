@@ -1,7 +1,6 @@
 """`python -m infra.deploy deploy` and `… destroy`, which `make deploy` and `make destroy` call."""
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from infra.arguments import ArgumentParser
 from infra.build import ROOT, BuildError
 from infra.deploy import settings
-from infra.deploy.aws_cli import AwsCli, find_program, find_region
+from infra.deploy.aws import AwsServices, connect_to
 from infra.deploy.deletion import destroy, show_destruction
 from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, deploy
 from infra.deploy.dry_run import show_deployment
@@ -58,8 +57,7 @@ def main(arguments: Sequence[str] | None = None, template: Path = TEMPLATE) -> i
 def run(options: argparse.Namespace, template: Path) -> int:
     """Run the verb and return its exit code. Raise DeployError or BuildError on failure."""
     stack, file, stored = select_stack(options)
-    program = find_program(os.environ)
-    aws = AwsCli(program, find_region(program, options.region or (stored.region if stored else None)))
+    aws = AwsServices(connect_to(options.region or (stored.region if stored else None)))
     terminal = DeployTerminal(sys.stdout, None if options.yes else input)
     terminal.line(f"Stack {stack} in {aws.region}")
     if options.what == "deploy":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from infra.deploy import preflight
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
 from infra.deploy.stack import AwsResponse, CloudFormationStack, Sleep, parse_outputs
@@ -18,7 +18,7 @@ QUEUES = {
 _COUNTS = ("", "NotVisible", "Delayed")
 
 
-def destroy(aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep) -> None:
+def destroy(aws: AwsServices, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep) -> None:
     """Delete the stack. Raise DeployError if it is missing, not confirmed, or not deleted entirely."""
     stack, found = find_stack(aws, terminal, settings, sleep)
     show_kept(terminal, settings)
@@ -31,7 +31,9 @@ def destroy(aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sle
     show_leftovers(terminal, preflight.list_leftovers(aws, settings.stack))
 
 
-def show_destruction(aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep) -> None:
+def show_destruction(
+    aws: AwsServices, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep
+) -> None:
     """Show what `destroy` would delete and keep and which messages wait, without deleting anything.
 
     Raise DeployError if there is no such stack.
@@ -50,7 +52,7 @@ def show_destruction(aws: AwsCli, terminal: DeployTerminal, settings: DeploySett
 
 
 def find_stack(
-    aws: AwsCli, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep
+    aws: AwsServices, terminal: DeployTerminal, settings: DeploySettings, sleep: Sleep
 ) -> tuple[CloudFormationStack, AwsResponse]:
     """Return the stack and its description. Raise DeployError if it is not where the file says."""
     preflight.check_location(settings, preflight.fetch_account(aws), aws.region)
@@ -69,14 +71,14 @@ def show_kept(terminal: DeployTerminal, settings: DeploySettings) -> None:
     terminal.line("The queues and the logs stay as well, with their content.")
 
 
-def count_messages(aws: AwsCli, outputs: Mapping[str, str]) -> dict[str, int]:
+def count_messages(aws: AwsServices, outputs: Mapping[str, str]) -> dict[str, int]:
     """Return the number of messages in each queue, hidden ones included, by the output with its URL."""
     names = [f"ApproximateNumberOfMessages{suffix}" for suffix in _COUNTS]
     counts = {}
     for output in QUEUES.keys() & outputs.keys():
         url = outputs[output]
-        answer = aws.call("sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", *names)
-        counts[output] = sum(int(answer["Attributes"].get(name, 0)) for name in names)
+        answer = aws.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=names)
+        counts[output] = sum(int(answer.get("Attributes", {}).get(name, 0)) for name in names)
     return counts
 
 

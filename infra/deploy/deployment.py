@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deploy import preflight, settings
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.changes import show_changes
 from infra.deploy.errors import DeployError, RollbackError
 from infra.deploy.ledger import adopt_ledger, find_other_owner
@@ -39,7 +39,7 @@ class DeployOptions:
 class DeployContext:
     """The services of a deployment. `operator` runs `nightly-sync` and returns its exit code."""
 
-    aws: AwsCli
+    aws: AwsServices
     terminal: DeployTerminal
     template: Template
     build: BuildZips

@@ -1,22 +1,20 @@
 """Which stack the ledger in the shop's table belongs to, and taking it over."""
 
-import json
-
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
 
-_KEY = json.dumps({"PK": {"S": "SYSTEM"}, "SK": {"S": "STRIPE_SYNC_WATERMARK"}})
+_KEY = {"PK": {"S": "SYSTEM"}, "SK": {"S": "STRIPE_SYNC_WATERMARK"}}
 
 
-def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str | None:
+def find_other_owner(aws: AwsServices, wanted: DeploySettings, *, adopt: bool) -> str | None:
     """Return the stack that the ledger is to be taken over from, or None if no other stack owns it.
 
     Raise DeployError if another stack owns it and `adopt` is False, or if there is nothing to adopt.
     """
     table = wanted.parameters["CommerceTable"]
-    answer = aws.call("dynamodb", "get-item", "--table-name", table, "--key", _KEY, "--consistent-read")
-    owner: str | None = ((answer or {}).get("Item") or {}).get("stackName", {}).get("S")
+    answer = aws.call("dynamodb", "get_item", TableName=table, Key=_KEY, ConsistentRead=True)
+    owner: str | None = answer.get("Item", {}).get("stackName", {}).get("S")
     if owner in (None, wanted.stack):
         if adopt:
             raise DeployError(
@@ -33,20 +31,14 @@ def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str
     return owner
 
 
-def adopt_ledger(aws: AwsCli, wanted: DeploySettings, owner: str) -> None:
+def adopt_ledger(aws: AwsServices, wanted: DeploySettings, owner: str) -> None:
     """Make the stack the owner of the ledger. Raise AwsError if `owner` is not the owner any more."""
-    values = {":stack": {"S": wanted.stack}, ":owner": {"S": owner}}
     aws.call(
         "dynamodb",
-        "update-item",
-        "--table-name",
-        wanted.parameters["CommerceTable"],
-        "--key",
-        _KEY,
-        "--update-expression",
-        "SET stackName = :stack",
-        "--condition-expression",
-        "stackName = :owner",
-        "--expression-attribute-values",
-        json.dumps(values),
+        "update_item",
+        TableName=wanted.parameters["CommerceTable"],
+        Key=_KEY,
+        UpdateExpression="SET stackName = :stack",
+        ConditionExpression="stackName = :owner",
+        ExpressionAttributeValues={":stack": {"S": wanted.stack}, ":owner": {"S": owner}},
     )

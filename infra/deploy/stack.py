@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from infra.build import ROOT
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.changes import ResourceChange, parse_changes
 from infra.deploy.errors import DeployError, RollbackError
 from infra.deploy.template import find_retained, parse_yaml
@@ -34,7 +34,7 @@ type AwsResponse = Mapping[str, Any]
 class CloudFormationStack:
     """One stack by its name. `sleep` is called between two polls of a stack that is in progress."""
 
-    def __init__(self, aws: AwsCli, terminal: DeployTerminal, name: str, sleep: Sleep) -> None:
+    def __init__(self, aws: AwsServices, terminal: DeployTerminal, name: str, sleep: Sleep) -> None:
         self._aws = aws
         self._terminal = terminal
         self.name = name
@@ -42,12 +42,16 @@ class CloudFormationStack:
 
     def describe(self) -> AwsResponse | None:
         """Return CloudFormation's description, or None if there is no such stack."""
-        answer = self._call("describe-stacks", missing="does not exist")
+        answer = self._aws.find(
+            "cloudformation", "describe_stacks", missing="does not exist", StackName=self.name
+        )
         return answer["Stacks"][0] if answer else None
 
-    def _call(self, operation: str, *words: str, missing: str | None = None) -> Any:  # noqa: ANN401
-        call = ("cloudformation", operation, "--stack-name", self.name, *words)
-        return self._aws.find(*call, missing=missing) if missing else self._aws.call(*call)
+    def _call(self, operation: str, **parameters: object) -> Any:  # noqa: ANN401 - any response
+        return self._aws.call("cloudformation", operation, StackName=self.name, **parameters)
+
+    def _list_all(self, operation: str, key: str, **parameters: object) -> list[Any]:
+        return self._aws.list_all("cloudformation", operation, key, StackName=self.name, **parameters)
 
     def is_new(self) -> bool:
         """Return whether the stack does not exist yet. Raise DeployError if it cannot be deployed now."""
@@ -78,10 +82,12 @@ class CloudFormationStack:
         name = f"deploy-{datetime.now(UTC):%Y%m%d%H%M%S}"
         pairs = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         self._call(
-            "create-change-set",
-            *("--change-set-name", name, "--change-set-type", "CREATE" if is_new else "UPDATE"),
-            *("--template-url", template_url, "--parameters", json.dumps(pairs)),
-            *("--capabilities", "CAPABILITY_IAM"),
+            "create_change_set",
+            ChangeSetName=name,
+            ChangeSetType="CREATE" if is_new else "UPDATE",
+            TemplateURL=template_url,
+            Parameters=pairs,
+            Capabilities=["CAPABILITY_IAM"],
         )
         change_set = ChangeSet(self, name, is_new=is_new)
         with ExitStack() as unless_changes:
@@ -98,17 +104,20 @@ class CloudFormationStack:
 
     def _wait_for_change_set(self, name: str) -> AwsResponse:
         while True:
-            described: AwsResponse = self._call("describe-change-set", "--change-set-name", name)
+            described: AwsResponse = self._call("describe_change_set", ChangeSetName=name)
             if described["Status"] in {"CREATE_COMPLETE", "FAILED"}:
-                return described
+                return {**described, "Changes": self._list_changes(name)}
             self._sleep(_POLL_SECONDS)
+
+    def _list_changes(self, name: str) -> list[Any]:
+        return self._list_all("describe_change_set", "Changes", ChangeSetName=name)
 
     def delete_change_set(self, name: str, *, with_stack: bool) -> None:
         """Delete the change set and, `with_stack`, the empty stack that a first change set creates.
 
         The stack stays if it has another change set or was deployed: then it belongs to another user.
         """
-        self._call("delete-change-set", "--change-set-name", name)
+        self._call("delete_change_set", ChangeSetName=name)
         if with_stack and self._is_empty_without(name):
             self.delete()
 
@@ -116,12 +125,12 @@ class CloudFormationStack:
         found = self.describe()
         if found is None or found["StackStatus"] != _EMPTY:
             return False
-        summaries = (self._call("list-change-sets") or {}).get("Summaries", ())
+        summaries = self._list_all("list_change_sets", "Summaries")
         return all(summary["ChangeSetName"] == change_set for summary in summaries)
 
     def execute(self, change_set: str) -> dict[str, str]:
         """Execute the change set and return the outputs. Raise RollbackError after printing the reasons."""
-        self._call("execute-change-set", "--change-set-name", change_set)
+        self._call("execute_change_set", ChangeSetName=change_set)
         described = self.wait()
         if described is None or described["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             self._print_failures()
@@ -137,13 +146,13 @@ class CloudFormationStack:
         return found
 
     def _print_failures(self) -> None:
-        events = self._call("describe-stack-events", "--max-items", "500")["StackEvents"]
+        events = self._list_all("describe_stack_events", "StackEvents")
         for text in list_failures(events):
             self._terminal.line(f"  {text}", RED)
 
     def list_resources(self) -> dict[str, str]:
         """Return the type of each existing resource by its logical id."""
-        summaries = self._call("list-stack-resources")["StackResourceSummaries"]
+        summaries = self._list_all("list_stack_resources", "StackResourceSummaries")
         return {
             summary["LogicalResourceId"]: summary["ResourceType"]
             for summary in summaries
@@ -152,20 +161,20 @@ class CloudFormationStack:
 
     def list_retained(self) -> set[str]:
         """Return the logical ids that a deletion keeps, according to the deployed template."""
-        body = self._call("get-template", "--template-stage", "Processed")["TemplateBody"]
+        body = self._call("get_template", TemplateStage="Processed")["TemplateBody"]
         return find_retained(parse_yaml(body) if isinstance(body, str) else body)
 
     def protect_queues(self) -> None:
         """Forbid updates to replace or delete a queue: its messages are paid sessions."""
-        self._call("set-stack-policy", "--stack-policy-body", f"file://{STACK_POLICY}")
+        self._call("set_stack_policy", StackPolicyBody=STACK_POLICY.read_text())
 
     def unprotect_queues(self) -> None:
         """Allow every update until `protect_queues`, after the user has agreed to the loss of a queue."""
-        self._call("set-stack-policy", "--stack-policy-body", json.dumps(_ALLOW_ALL))
+        self._call("set_stack_policy", StackPolicyBody=json.dumps(_ALLOW_ALL))
 
     def delete(self) -> None:
         """Delete the stack and wait until it is gone. Raise DeployError after printing the reasons."""
-        self._call("delete-stack")
+        self._call("delete_stack")
         if (left := self.wait()) and left["StackStatus"] != "DELETE_COMPLETE":
             self._print_failures()
             raise DeployError(f"{self.name} is {left['StackStatus']}: not all of it could be deleted")

@@ -1,6 +1,5 @@
-"""`make deploy` and `make destroy` with the real AWS CLI on the emulated AWS."""
+"""`make deploy` and `make destroy` on the emulated AWS."""
 
-import os
 import platform
 import re
 import uuid
@@ -21,16 +20,12 @@ ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86_64"}
 
 
 @pytest.fixture
-def clients(emulator, aws_folder, tmp_path, monkeypatch):
-    """Return clients of the emulated AWS, with the AWS CLI in a folder of the test."""
+def clients(emulator, tmp_path, monkeypatch):
+    """Return clients of the emulated AWS, which the environment selects too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stack, "_POLL_SECONDS", 0.5)
     monkeypatch.setattr(command, "build_zips", lambda options: {name: bundle(name) for name in FUNCTIONS})
-    environment = {
-        "PATH": f"{aws_folder}:{os.environ['PATH']}",
-        "AWS_ENDPOINT_URL": emulator.url,
-        **CREDENTIALS,
-    }
+    environment = {"AWS_ENDPOINT_URL": emulator.url, **CREDENTIALS}
     if emulator.certificate:
         environment["AWS_CA_BUNDLE"] = str(emulator.certificate.authority)
     for name, value in environment.items():

@@ -8,7 +8,7 @@ import pytest
 from infra.deploy import __main__ as command
 from infra.deploy import settings
 from infra.deploy.errors import DeployError
-from tests.infra.deploy.recorded import REGION, SETTINGS
+from tests.infra.deploy.recorded import REGION, SETTINGS, RecordedAws, refusal
 
 DEFAULT_FILE = "deploy.stripe-nightly-sync.json"
 DEFAULT_SETTINGS = replace(SETTINGS, stack="stripe-nightly-sync")
@@ -16,12 +16,10 @@ DEFAULT_SETTINGS = replace(SETTINGS, stack="stripe-nightly-sync")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return the working folder, with an `aws` that fails."""
+    """Return the working folder, in which AWS rejects every call."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("AWS_REGION", REGION)
-    (tmp_path / "aws").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "aws").chmod(0o755)
+    rejected = RecordedAws(sts__get_caller_identity=refusal("AccessDenied"))
+    monkeypatch.setattr(command, "connect_to", lambda region: rejected.connect)
     return tmp_path
 
 

@@ -16,8 +16,8 @@ def test_stack_is_deleted_when_its_name_is_typed(make_deployment):
         ["sync"], cloudformation__describe_stacks=states, sqs__list_queues={"QueueUrls": [QUEUE_URL]}
     )
     deployment.destroy()
-    assert deployment.formation == ["describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
-    assert {call[0] for call in deployment.cli.calls} == {"sts", "sqs", "cloudformation", "logs"}
+    assert deployment.formation == ["describe_stacks", "delete_stack", "describe_stacks", "describe_stacks"]
+    assert {call[0] for call in deployment.aws.calls} == {"sts", "sqs", "cloudformation", "logs"}
     assert "table shop, with every order and every run" in deployment.text
     assert f"aws sqs delete-queue --region eu-west-1 --queue-url {QUEUE_URL}" in deployment.text
 
@@ -28,7 +28,7 @@ def test_any_other_answer_deletes_nothing(make_deployment, typed):
         [typed], cloudformation__describe_stacks=[EXISTING], sqs__get_queue_attributes=FULL
     )
     assert deployment.error("destroy") == "nothing was deleted"
-    assert "delete-stack" not in deployment.formation
+    assert "delete_stack" not in deployment.formation
     assert "3 messages wait: sessions that no run has processed" in deployment.text
 
 

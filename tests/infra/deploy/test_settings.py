@@ -225,7 +225,7 @@ def test_rolled_back_change_is_not_stored(make_deployment):
 
 
 def test_change_that_continues_without_the_program_is_stored(make_deployment):
-    expired = refusal("ExpiredToken", "DescribeStacks")
+    expired = refusal("ExpiredToken")
     deployment = make_deployment(cloudformation__describe_stacks=[stacks("UPDATE_COMPLETE"), expired])
     assert "credentials have expired" in deployment.error(changes=["MaxSessions=100"])
     assert deployment.stored_settings.parameters["MaxSessions"] == "100"
