@@ -6,11 +6,14 @@ from typing import Any
 from infra.deploy.aws import AwsError, AwsServices
 from infra.deploy.errors import BucketNotFoundError, DeployError
 from infra.deploy.settings import DeploySettings
+from infra.deploy.template import Template
 
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
 # The resources that infra/template.yaml names after the stack and that remain when it is deleted.
 QUEUES = ("{stack}-sessions", "{stack}-dead-letters", "{stack}-missed-starts")
 LOG_GROUPS = "/aws/lambda/{stack}-"
+# The executions that Lambda keeps for functions without a reservation.
+UNRESERVED = 100
 # The error codes of HeadBucket if no account has a bucket of this name.
 _NO_BUCKET = ("404", "NoSuchBucket")
 
@@ -21,13 +24,15 @@ def fetch_account(aws: AwsServices) -> str:
     return account
 
 
-def check_location(settings: DeploySettings, account: str, region: str) -> None:
-    """Raise DeployError if the credentials are for another account or region than the settings."""
-    if (settings.account, settings.region) != (account, region):
+def check_location(aws: AwsServices, stored: DeploySettings | None) -> str:
+    """Return the account. Raise DeployError if the file is for another account or region."""
+    account = fetch_account(aws)
+    if stored and (stored.account not in ("", account) or stored.region != aws.region):
+        place = ", ".join(filter(None, (stored.account and f"account {stored.account}", stored.region)))
         raise DeployError(
-            f"{settings.stack} belongs to account {settings.account}, {settings.region}; "
-            f"these credentials are for account {account}, {region}"
+            f"{stored.stack} belongs to {place}; these credentials are for account {account}, {aws.region}"
         )
+    return account
 
 
 def check_shop(aws: AwsServices, settings: DeploySettings) -> None:
@@ -65,6 +70,34 @@ def check_key(aws: AwsServices, name: str) -> None:
         raise DeployError(f"the parameter {name} must be a SecureString; it is a {kind}")
 
 
+def check_concurrency(aws: AwsServices, settings: DeploySettings, template: Template) -> None:
+    """Raise DeployError if Lambda would reject the reservation of ConsumerConcurrency.
+
+    An account keeps at least 100 executions that no function reserves.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+    """
+    if _value(settings, template, "ReserveConcurrency") != "true":
+        return
+    wanted = int(_value(settings, template, "ConsumerConcurrency"))
+    limit = aws.call("lambda", "get_account_settings")["AccountLimit"]
+    function = f"{settings.stack}-consumer"
+    own = aws.find(
+        "lambda", "get_function_concurrency", missing="ResourceNotFoundException", FunctionName=function
+    )
+    free = limit["UnreservedConcurrentExecutions"] + (own or {}).get("ReservedConcurrentExecutions", 0)
+    if free - wanted < UNRESERVED:
+        raise DeployError(
+            f"ReserveConcurrency=true would reserve {wanted} executions, and Lambda keeps {UNRESERVED} of "
+            f"the account's {limit['ConcurrentExecutions']} unreserved: {free} are unreserved now, so at "
+            f"most {max(free - UNRESERVED, 0)} can be reserved. Set ReserveConcurrency=false, or raise "
+            "Lambda's quota `Concurrent executions`"
+        )
+
+
+def _value(settings: DeploySettings, template: Template, name: str) -> str:
+    return settings.parameters.get(name) or str(template.parameters[name].default)
+
+
 def check_bucket(aws: AwsServices, name: str, account: str) -> None:
     """Check that the bucket belongs to the account: the functions' code is taken from it.
 
@@ -99,8 +132,9 @@ def check_names(aws: AwsServices, stack: str) -> None:
     """Raise DeployError if a deleted stack left queues or logs whose names a new one needs."""
     if commands := list_leftovers(aws, stack):
         raise DeployError(
-            f"an earlier {stack} left resources whose names a new one needs; check the queues, then delete "
-            "them, or choose another --stack:\n" + "\n".join(commands)
+            f"an earlier {stack} left resources whose names a new one needs; check the queues, delete them, "
+            "wait a minute (SQS keeps a deleted queue's name for 60 seconds), and deploy again, or choose "
+            "another --stack:\n" + "\n".join(commands)
         )
 
 

@@ -49,7 +49,7 @@ def stored(clients, tmp_path):
             "Architecture": ARCHITECTURES[platform.machine()],
         }
         stored = DeploySettings(name, ACCOUNT, REGION, bucket(clients), parameters)
-        settings.write(settings.default_path(name, tmp_path), stored)
+        settings.write(settings.default_path(name, tmp_path), stored, private=False)
         yield stored
 
 
@@ -77,10 +77,17 @@ def test_stack_is_compared_deployed_previewed_and_deleted(clients, stored, tmp_p
     policy = formation.get_stack_policy(StackName=stored.stack)["StackPolicyBody"]
     assert "ScheduleDeadLetterQueue" in policy
 
+    # Another machine, which has no file, reads the settings from the stack.
+    settings.default_path(stored.stack, tmp_path).unlink()
+    assert "No changes" in run("deploy", codes=(0, 1))
+    settings.default_path(stored.stack, tmp_path).unlink()
+
     before = formation.describe_stacks(StackName=stored.stack)["Stacks"]
     deleted, _, kept = run("destroy", "--dry-run").partition("Would stay")
     assert re.search(r"Producer +AWS::Lambda::Function", deleted)
     assert re.search(r"Queue +AWS::SQS::Queue", kept)
+    assert f"table {stored.parameters['CommerceTable']}" in kept
+    assert f"bucket {stored.bucket}" in kept
     assert formation.describe_stacks(StackName=stored.stack)["Stacks"] == before
 
     run("destroy")

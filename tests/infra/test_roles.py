@@ -50,7 +50,12 @@ def test_role_allows_named_actions_on_named_resources(role):
 
 def test_role_has_only_inline_policies():
     for role in ROLES:
-        assert RESOURCES[role]["Properties"].keys() == {"AssumeRolePolicyDocument", "Policies", "Tags"}
+        assert RESOURCES[role]["Properties"].keys() == {
+            "AssumeRolePolicyDocument",
+            "PermissionsBoundary",
+            "Policies",
+            "Tags",
+        }
     assert [kind for body in RESOURCES.values() if "Policy" in (kind := body["Type"]) and "IAM" in kind] == []
 
 

@@ -31,6 +31,7 @@ PARAMETERS = {
     "ScheduleState": "DISABLED",
 }
 SETTINGS = DeploySettings(STACK, ACCOUNT, REGION, "packages", PARAMETERS)
+PACKAGED = {"Resources": {"Producer": {"Type": "x", "Properties": {"Code": {"S3Bucket": "packages"}}}}}
 STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1"
 QUEUE_URL = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{STACK}-sessions"
 POLICY = (ROOT / "infra" / "stack-policy.json").read_text()
@@ -50,9 +51,11 @@ def table(*keys):
     return {"Table": {"KeySchema": schema, "AttributeDefinitions": attributes}}
 
 
-def stacks(status, **outputs):
+def stacks(status, parameters=PARAMETERS, **outputs):
     pairs = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-    return {"Stacks": [{"StackStatus": status, "StackId": STACK_ID, "Outputs": pairs}]}
+    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+    described = {"StackStatus": status, "StackId": STACK_ID, "Outputs": pairs, "Parameters": given}
+    return {"Stacks": [described]}
 
 
 def change_set(*changes, status="CREATE_COMPLETE", reason=""):
@@ -88,6 +91,7 @@ RECORDED = {
     ("cloudformation", "describe_stacks"): [
         NO_STACK, stacks("CREATE_IN_PROGRESS"), stacks("CREATE_COMPLETE")
     ],
+    ("cloudformation", "get_template"): {"TemplateBody": PACKAGED},
     ("cloudformation", "describe_change_set"): change_set(addition("Queue")),
 }  # fmt: skip
 DEPLOYED = {"cloudformation__describe_stacks": [stacks("UPDATE_COMPLETE")]}
@@ -181,7 +185,7 @@ class RecordedDeployment:
     def __init__(self, folder, answers=None, stored=SETTINGS, health=0, **recorded):
         self.file = folder / "deploy.sync.json"
         if stored:
-            settings.write(self.file, stored)
+            settings.write(self.file, stored, private=bool(stored.account))
         self.aws = RecordedAws(**recorded)
         self.out = io.StringIO()
         self.asked, self.operator_calls, self.slept = [], [], []
@@ -197,7 +201,7 @@ class RecordedDeployment:
             self._run_operator,
             self.slept.append,
         )
-        self._deletion = (self.context.aws, self.context.terminal, SETTINGS, self.slept.append)
+        self._deletion = (self.context.aws, self.context.terminal, STACK, self.slept.append)
 
     def _read(self, question):
         self.asked.append(question)
@@ -231,6 +235,10 @@ class RecordedDeployment:
     @property
     def stored_settings(self):
         return settings.read(self.file)
+
+    @property
+    def stored_text(self):
+        return self.file.read_text()
 
     @property
     def text(self):

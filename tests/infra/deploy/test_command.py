@@ -27,16 +27,17 @@ def folder(tmp_path, monkeypatch):
 def actions(folder, monkeypatch):
     """Return the actions that the command line has started, each with its second argument."""
     started = []
+    monkeypatch.setattr(command, "connect_to", lambda region: RecordedAws().connect)
     for name in ("deploy", "destroy", "show_deployment", "show_destruction"):
         monkeypatch.setattr(command, name, lambda *given, name=name: started.append((name, given[1])) or 0)
-    settings.write(folder / "deploy.sync.json", SETTINGS)
+    settings.write(folder / "deploy.sync.json", SETTINGS, private=True)
     return started
 
 
 @pytest.mark.parametrize(
     ("words", "stored", "message"),
     [
-        (["destroy"], None, f"destroy: there is no {DEFAULT_FILE}"),
+        (["destroy"], None, "destroy: AWS: GetCallerIdentity: AccessDenied"),
         (["destroy", "--yes"], DEFAULT_SETTINGS, "destroy: --yes never prompts, so --stack has to name"),
         (["deploy", "--stack", "1"], None, "deploy: '1' is no stack name"),
         (["deploy", "--stack", "", "--yes"], None, "deploy: '' is no stack name"),
@@ -46,7 +47,7 @@ def actions(folder, monkeypatch):
 )
 def test_rejection_is_one_line_and_exit_code_2(folder, capsys, words, stored, message):
     if stored:
-        settings.write(folder / DEFAULT_FILE, stored)
+        settings.write(folder / DEFAULT_FILE, stored, private=True)
     assert command.main(words) == 2
     assert capsys.readouterr().err.startswith(message)
 
@@ -61,14 +62,14 @@ def test_rejection_is_one_line_and_exit_code_2(folder, capsys, words, stored, me
     ],
 )
 def test_file_of_another_stack_is_rejected(folder, capsys, verb, file, named, words):
-    settings.write(folder / file, SETTINGS)
+    settings.write(folder / file, SETTINGS, private=True)
     assert command.main([verb, *words]) == 2
     assert capsys.readouterr().err == f"{verb}: {file} belongs to sync, not to {named}\n"
 
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
 def test_file_alone_names_the_stack(folder, capsys, verb):
-    settings.write(folder / "other.json", SETTINGS)
+    settings.write(folder / "other.json", SETTINGS, private=True)
     command.main([verb, "--parameters-file", "other.json"])
     assert capsys.readouterr().out.startswith("Stack sync in eu-west-1\n")
 
@@ -105,8 +106,12 @@ def test_options_select_the_action(actions, words, action):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("destroy --set MaxSessions=1", "--set is for deploy; destroy takes the parameters from the file"),
+        (
+            "destroy --set MaxSessions=1",
+            "--set is for deploy; destroy reads the parameters of the stack itself",
+        ),
         ("destroy --set=MaxSessions=1", "--set is for deploy"),
+        ("destroy --store-private", "--store-private is for deploy; destroy writes no file"),
         ("destroy --all", "--all is for deploy; destroy asks for no parameter"),
         ("destroy --allow-queue-loss", "--allow-queue-loss is for deploy; destroy keeps the queues"),
         ("destroy --preview", "--preview is for deploy; --dry-run shows"),

@@ -55,7 +55,7 @@ LOG_GROUP = {"logGroups": [{"logGroupName": "/aws/lambda/sync-producer"}]}
         ),
         ({"logs__describe_log_groups": LOG_GROUP}, "delete-log-group"),
         (OTHER_OWNER, "belongs to stack older-sync"),
-        ({STACKS: [stacks("ROLLBACK_COMPLETE")]}, "aws cloudformation delete-stack"),
+        ({STACKS: [stacks("DELETE_FAILED")]}, "`make destroy` tries it again"),
         ({STACKS: [stacks("UPDATE_ROLLBACK_FAILED")]}, "continue-update-rollback"),
         ({STACKS: [stacks("UPDATE_IN_PROGRESS")]}, "another operation is in progress"),
     ],
@@ -156,3 +156,45 @@ def test_adopt_without_another_owner_is_refused(make_deployment, verb, item):
     deployment = make_deployment(dynamodb__get_item=item)
     assert "none owns that in table shop" in deployment.error(verb, adopt=True)
     assert deployment.writes == []
+
+
+LIMIT, RESERVED = "lambda__get_account_settings", "lambda__get_function_concurrency"
+
+
+def account_limit(unreserved, total=1000):
+    return {"AccountLimit": {"ConcurrentExecutions": total, "UnreservedConcurrentExecutions": unreserved}}
+
+
+@pytest.mark.parametrize("verb", ["deploy", "dry_run"])
+@pytest.mark.parametrize(
+    ("recorded", "message"),
+    [
+        (
+            {LIMIT: account_limit(10, 10)},
+            "would reserve 5 executions, and Lambda keeps 100 of the account's 10",
+        ),
+        ({LIMIT: account_limit(104)}, "104 are unreserved now, so at most 4 can be reserved"),
+        ({LIMIT: account_limit(99), RESERVED: {"ReservedConcurrentExecutions": 5}}, "at most 4"),
+    ],
+)
+def test_reservation_beyond_the_quota_is_refused(make_deployment, verb, recorded, message):
+    deployment = make_deployment(**recorded)
+    assert message in deployment.error(verb, changes=["ReserveConcurrency=true"])
+    assert deployment.writes == []
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        {LIMIT: account_limit(105), RESERVED: refusal("ResourceNotFoundException")},
+        {LIMIT: account_limit(100), RESERVED: {"ReservedConcurrentExecutions": 5}},
+    ],
+)
+def test_reservation_within_the_quota_is_deployed(make_deployment, recorded):
+    assert make_deployment(**recorded).deploy(changes=["ReserveConcurrency=true"]) == 0
+
+
+def test_quota_is_not_read_without_a_reservation(make_deployment):
+    deployment = make_deployment()
+    deployment.deploy()
+    assert deployment.calls("lambda", "get_account_settings") == []
