@@ -81,7 +81,7 @@ format: $(UV) ## format the sources
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
-build: $(UV) ## build one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
+build: $(UV) ## build one folder per Lambda function in build/; ARGS="--platform x86_64" for that processor
 	@$(RUN) python -m infra.build $(ARGS)
 
 deploy: $(UV) ## deploy to AWS: ask once, show the changes, deploy, check; ARGS=--dry-run only shows them, see docs/deploy.md
