@@ -35,6 +35,8 @@ def get_arn(name):
 HERE = "${AWS::Region}:${AWS::AccountId}"
 TABLE = arn(f"dynamodb:{HERE}:table/${{CommerceTable}}")
 PARAMETER = arn(f"ssm:{HERE}:parameter${{StripeSecretParameter}}")
+# A schedule group: the Scheduler accepts neither a schedule nor a prefix of its name.
+GROUP = arn(f"scheduler:{HERE}:schedule-group/default")
 PRODUCER = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
 
@@ -73,7 +75,7 @@ def test_function_does_not_share_its_role(function, role):
         (
             "ScheduleRole",
             "scheduler.amazonaws.com",
-            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}, "aws:SourceArn": GROUP}},
         ),
     ],
 )
