@@ -48,6 +48,14 @@ def find_orders_by_user(
     return dict(zip(since, pool.map(find, since), strict=True))
 
 
+def is_proof(message: SessionMessage, orders: dict[Users, Orders]) -> bool:
+    """Return True if the session has an order that this sync did not write."""
+    found = orders.get(user_ids(message), [])
+    if isinstance(found, SyncError):
+        return False
+    return any(order.belongs_to(message.session_id) and not order.sync_run_id for order in found)
+
+
 def find_orders(
     table: Table,
     user_ids: Iterable[str],
