@@ -9,11 +9,13 @@ from pathlib import Path
 from infra.deploy import preflight, settings
 from infra.deploy.aws import AwsServices
 from infra.deploy.changes import show_changes
+from infra.deploy.encryption import find_needed_keys, grant_keys
 from infra.deploy.errors import DeployError, RollbackError
 from infra.deploy.ledger import adopt_ledger, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings, KeepAnswers
 from infra.deploy.settings_file import SettingsFile
+from infra.deploy.shop_table import describe_table, list_notes
 from infra.deploy.stack import AwsResponse, ChangeSet, CloudFormationStack, Sleep, parse_parameters
 from infra.deploy.template import Template
 from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
@@ -66,7 +68,7 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     start = load_settings(context, options, file.settings, account, found)
     wanted = choose_settings(context, options, start, keep, is_new=is_new)
     with explain_how_to_repeat(context.terminal, options, file, wanted, is_new=is_new):
-        check_account(context, wanted)
+        wanted = check_account(context, wanted)
         other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
         if is_new:
             preflight.check_names(context.aws, wanted.stack)
@@ -156,18 +158,26 @@ class AnswerCheck:
     def __call__(self, name: str, value: str) -> None:
         match name:
             case "CommerceTable":
-                preflight.check_table(self.aws, value)
+                describe_table(self.aws, value)
             case "StripeSecretParameter":
-                preflight.check_key(self.aws, value)
+                preflight.describe_secret(self.aws, value)
             case settings.BUCKET:
                 preflight.check_bucket(self.aws, value, self.account)
 
 
-def check_account(context: DeployContext, wanted: DeploySettings) -> None:
-    """Raise DeployError if the account lacks what the settings name."""
-    preflight.check_shop(context.aws, wanted)
+def check_account(context: DeployContext, wanted: DeploySettings) -> DeploySettings:
+    """Return the settings with the KMS keys that the functions need, and print what the shop has to know.
+
+    Raise DeployError if the account lacks what the settings name.
+    """
+    table = describe_table(context.aws, wanted.parameters["CommerceTable"])
+    secret = preflight.describe_secret(context.aws, wanted.parameters["StripeSecretParameter"])
+    wanted = grant_keys(context.terminal, wanted, find_needed_keys(context.aws, wanted, table, secret))
+    for note in list_notes(table, wanted, context.template):
+        context.terminal.line(note, YELLOW)
     preflight.check_concurrency(context.aws, wanted, context.template)
     preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
+    return wanted
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
     start = load_settings(context, options, file.settings, account, found)
     wanted = choose_settings(context, options, start, lambda _: None, is_new=is_new)
     try:
-        check_account(context, wanted)
+        wanted = check_account(context, wanted)
     except BucketNotFoundError as missing:
         if not is_new:
             raise

@@ -8,7 +8,6 @@ from infra.deploy.errors import BucketNotFoundError, DeployError
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 
-KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
 # The resources that infra/template.yaml names after the stack and that remain when it is deleted.
 QUEUES = ("{stack}-sessions", "{stack}-dead-letters", "{stack}-missed-starts")
 LOG_GROUPS = "/aws/lambda/{stack}-"
@@ -35,29 +34,8 @@ def check_location(aws: AwsServices, stored: DeploySettings | None) -> str:
     return account
 
 
-def check_shop(aws: AwsServices, settings: DeploySettings) -> None:
-    """Raise DeployError if the table or the key's parameter is missing or of the wrong kind."""
-    check_table(aws, settings.parameters["CommerceTable"])
-    check_key(aws, settings.parameters["StripeSecretParameter"])
-
-
-def check_table(aws: AwsServices, name: str) -> None:
-    found = aws.find("dynamodb", "describe_table", missing="ResourceNotFoundException", TableName=name)
-    if found is None:
-        raise DeployError(f"there is no table {name} in {aws.region}")
-    if (keys := parse_keys(found["Table"])) != KEYS:
-        described = ", ".join(f"{key} {kind} {form}" for key, kind, form in keys)
-        raise DeployError(f"the table {name} must have the string keys PK and SK; its keys are {described}")
-
-
-def parse_keys(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (name, key type, attribute type) of each key attribute."""
-    forms = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
-    return [(key["AttributeName"], key["KeyType"], forms[key["AttributeName"]]) for key in table["KeySchema"]]
-
-
-def check_key(aws: AwsServices, name: str) -> None:
-    """Check that the parameter exists and is encrypted, without reading its value."""
+def describe_secret(aws: AwsServices, name: str) -> Mapping[str, Any]:
+    """Return the parameter's metadata, but not its value. Raise DeployError if it is not encrypted."""
     wanted = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
     found = aws.list_all("ssm", "describe_parameters", "Parameters", ParameterFilters=wanted)
     if not found:
@@ -68,6 +46,8 @@ def check_key(aws: AwsServices, name: str) -> None:
         )
     if (kind := found[0]["Type"]) != "SecureString":
         raise DeployError(f"the parameter {name} must be a SecureString; it is a {kind}")
+    secret: Mapping[str, Any] = found[0]
+    return secret
 
 
 def check_concurrency(aws: AwsServices, settings: DeploySettings, template: Template) -> None:
@@ -76,9 +56,9 @@ def check_concurrency(aws: AwsServices, settings: DeploySettings, template: Temp
     An account keeps at least 100 executions that no function reserves.
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
     """
-    if _value(settings, template, "ReserveConcurrency") != "true":
+    if settings.value_of("ReserveConcurrency", template) != "true":
         return
-    wanted = int(_value(settings, template, "ConsumerConcurrency"))
+    wanted = int(settings.value_of("ConsumerConcurrency", template))
     limit = aws.call("lambda", "get_account_settings")["AccountLimit"]
     function = f"{settings.stack}-consumer"
     own = aws.find(
@@ -92,10 +72,6 @@ def check_concurrency(aws: AwsServices, settings: DeploySettings, template: Temp
             f"most {max(free - UNRESERVED, 0)} can be reserved. Set ReserveConcurrency=false, or raise "
             "Lambda's quota `Concurrent executions`"
         )
-
-
-def _value(settings: DeploySettings, template: Template, name: str) -> str:
-    return settings.parameters.get(name) or str(template.parameters[name].default)
 
 
 def check_bucket(aws: AwsServices, name: str, account: str) -> None:

@@ -41,6 +41,10 @@ class DeploySettings:
     bucket: str
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    def value_of(self, name: str, template: Template) -> str:
+        """Return the parameter's value, which is the template's default if the settings do not name it."""
+        return self.parameters.get(name) or str(template.parameters[name].default)
+
 
 # Raises DeployError if AWS has no such thing: `check("CommerceTable", "shop")`.
 type CheckAnswer = Callable[[str, str], None]
@@ -218,7 +222,19 @@ def apply_changes(settings: DeploySettings, changes: Sequence[str]) -> DeploySet
 
 def find_problem(parameter: TemplateParameter, value: str) -> str | None:
     """Return what is wrong with a parameter's value by the rules of the template and of schedules."""
+    if parameter.name == "CommerceTable" and value.startswith("arn:"):
+        return describe_table_arn(value)
     return parameter.find_problem(value) or find_schedule_problem(parameter.name, value)
+
+
+def describe_table_arn(arn: str) -> str:
+    """Return why the ARN of a table cannot take the place of its name."""
+    region, account = [*arn.split(":"), "", "", "", ""][3:5]
+    return (
+        f"CommerceTable must be a table name, not an ARN: the stack is deployed in the table's own region "
+        f"and account ({region or 'unknown'}, {account or 'unknown'}), since no transaction spans two; use "
+        "--region and credentials of that account"
+    )
 
 
 def list_problems(settings: DeploySettings, template: Template) -> list[str]:

@@ -53,6 +53,9 @@ def collect_facts(
     watermark = fetch(stack.runs.watermark)
     proof_id = None if isinstance(watermark, Unavailable) else watermark.proven_by
     key = _read_key(stack, consumer.configuration, now, proof_id)
+    table: Fetched[AwsReply] = fetch(
+        lambda: client("dynamodb").describe_table(TableName=names.table)["Table"]
+    )
     return StackFacts(
         shell=shell,
         names=names,
@@ -67,7 +70,8 @@ def collect_facts(
         permissions=key.permissions,
         livemode=fetch(lambda: stack.runs.state().livemode),
         watermark=watermark,
-        table=fetch(lambda: client("dynamodb").describe_table(TableName=names.table)["Table"]),
+        table=table,
+        table_key=_read_table_key(stack, table),
         time_to_live=fetch(
             lambda: client("dynamodb").describe_time_to_live(TableName=names.table)["TimeToLiveDescription"]
         ),
@@ -90,6 +94,14 @@ def collect_facts(
             lambda: client("sns").list_subscriptions_by_topic(TopicArn=names.alarm_topic)["Subscriptions"]
         ),
     )
+
+
+def _read_table_key(stack: Stack, table: Fetched[AwsReply]) -> Fetched[AwsReply] | None:
+    """Describe the KMS key of the table, if it has one."""
+    if isinstance(table, Unavailable):
+        return None
+    arn = table.get("SSEDescription", {}).get("KMSMasterKeyArn")
+    return fetch(lambda: stack.client("kms").describe_key(KeyId=arn)["KeyMetadata"]) if arn else None
 
 
 def describe_stack(stack: Stack) -> Fetched[AwsReply]:

@@ -45,10 +45,11 @@ def refusal(code, message=""):
 NO_STACK = refusal("ValidationError", f"Stack with id {STACK} does not exist")
 
 
-def table(*keys):
+def table(*keys, **properties):
     schema = [{"AttributeName": name, "KeyType": kind} for name, kind, _ in keys]
     attributes = [{"AttributeName": name, "AttributeType": form} for name, _, form in keys]
-    return {"Table": {"KeySchema": schema, "AttributeDefinitions": attributes}}
+    billing = {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}
+    return {"Table": {"KeySchema": schema, "AttributeDefinitions": attributes, **billing, **properties}}
 
 
 def stacks(status, parameters=PARAMETERS, **outputs):
