@@ -64,10 +64,11 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     found = stack.remove_failed_creation(stack.describe())
     is_new = stack.is_new(found)
     # The answers of a first deployment are kept at once. Those of a later one count once they are deployed.
-    keep = file.write if is_new else _ignore
+    answers = AnswerLog()
     start = load_settings(context, options, file.settings, account, found)
-    wanted = choose_settings(context, options, start, keep, is_new=is_new)
-    with explain_how_to_repeat(context.terminal, options, file, wanted, is_new=is_new):
+    with explain_how_to_repeat(context, file, start, answers):
+        keep = file.write if is_new else answers.add
+        wanted = choose_settings(context, options, start, keep, is_new=is_new)
         wanted = check_account(context, wanted)
         other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
         if is_new:
@@ -75,10 +76,10 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
         change_set = stack.propose(upload_packages(context, wanted), wanted.parameters, is_new=is_new)
         if change_set:
             confirm_changes(context.terminal, change_set, options)
-    store_settings(context.terminal, file, wanted)
-    if change_set:
-        execute(context.terminal, change_set, file)
-    else:
+        store_settings(context.terminal, file, wanted)
+        if change_set:
+            execute(context.terminal, change_set, file)
+    if not change_set:
         # An earlier deployment may have been interrupted before it protected the queues.
         stack.protect_queues()
         context.terminal.line("No changes: the stack is up to date.")
@@ -88,8 +89,15 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     return finish(context, wanted, options, is_new=is_new)
 
 
-def _ignore(_settings: DeploySettings) -> None:
-    """Keep nothing: a file must not differ from the deployed stack."""
+@dataclass
+class AnswerLog:
+    """The user's answers so far, which the file must not hold before they are deployed."""
+
+    latest: DeploySettings | None = None
+
+    def add(self, answered: DeploySettings) -> None:
+        """Remember the settings with one more answer."""
+        self.latest = answered
 
 
 def load_settings(
@@ -182,23 +190,17 @@ def check_account(context: DeployContext, wanted: DeploySettings) -> DeploySetti
 
 @contextmanager
 def explain_how_to_repeat(
-    terminal: DeployTerminal,
-    options: DeployOptions,
-    file: SettingsFile,
-    wanted: DeploySettings,
-    *,
-    is_new: bool,
+    context: DeployContext, file: SettingsFile, start: DeploySettings, answers: AnswerLog
 ) -> Iterator[None]:
-    """If the block fails, print the options that repeat the answers which the file does not keep."""
+    """If the block fails, print the options that repeat the answers which the file does not hold."""
     try:
         yield
     except (DeployError, KeyboardInterrupt):
-        if options.everything and not is_new:
-            old = settings.resolve(file.settings, wanted.account).parameters if file.settings else {}
-            changed = {name: one for name, one in wanted.parameters.items() if old.get(name) != one}
-            words = " ".join(f"--set {shlex.quote(f'{name}={one}')}" for name, one in changed.items())
-            if words:
-                terminal.line(f"Your answers were not stored. These options repeat them: {words}")
+        if answers.latest and file.is_as_before():
+            defaults = {name: one.default for name, one in context.template.parameters.items()}
+            changed = answers.latest.parameters.items() - (defaults | dict(start.parameters)).items()
+            words = " ".join(f"--set {shlex.quote(f'{name}={one}')}" for name, one in sorted(changed))
+            context.terminal.line(f"\nYour answers were not stored. These options repeat them: {words}")
         raise
 
 

@@ -36,6 +36,10 @@ class SettingsFile:
         else:
             self.path.write_text(self.text)
 
+    def is_as_before(self) -> bool:
+        """Return whether the file has its former content."""
+        return (self.path.read_text() if self.path.exists() else "") == self.text
+
     def list_changes(self, wanted: DeploySettings) -> list[str]:
         """Return the names of the settings that writing them would change."""
         return settings.list_differences(

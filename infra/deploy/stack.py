@@ -176,7 +176,9 @@ class CloudFormationStack:
             status = described["StackStatus"] if described else "gone"
             if is_new and status in _FAILED_CREATION:
                 self.remove_failed_creation(described)
-                state = "the stack is deleted again, and nothing is left of it"
+                state = "the stack is deleted again"
+                if status != "ROLLBACK_COMPLETE":
+                    state += "; the next deployment names what is left of it"
             else:
                 state = "everything is as it was" if status == _ROLLED_BACK else self._suggest_fix(status)
             raise RollbackError(f"the deployment failed, {self.name} is {status}: {state}{_advise(failures)}")

@@ -335,13 +335,29 @@ def test_answer_that_the_account_lacks_is_asked_again(make_deployment):
     assert deployment.parameters["CommerceTable"] == "shop"
 
 
-def test_rejected_answers_to_every_parameter_are_repeated_as_options(make_deployment):
-    names = list(TEMPLATE.parameters)
-    answers = ["Europe/Berlin" if name == "ScheduleTimezone" else "" for name in names] + ["", "n"]
-    deployment = make_deployment(answers, **DEPLOYED)
-    deployment.error(everything=True)
-    assert "--set ScheduleTimezone=Europe/Berlin" in deployment.text
+def answer_everything(*ends, **answers):
+    return [answers.get(name, "") for name in TEMPLATE.parameters] + ["", *ends]
+
+
+@pytest.mark.parametrize("end", ["declined", "interrupted", "rolled back"])
+def test_answers_of_a_later_deployment_are_repeated_as_options(make_deployment, end):
+    zone = {"ScheduleTimezone": "Europe/Berlin"}
+    typed = {
+        "declined": answer_everything("n", **zone),
+        "interrupted": [*answer_everything(**zone)[:-1], KeyboardInterrupt()],
+        "rolled back": answer_everything("y", **zone),
+    }[end]
+    deployment = make_deployment(typed, **(ROLLED_BACK if end == "rolled back" else DEPLOYED))
+    with pytest.raises((DeployError, KeyboardInterrupt)):
+        deployment.deploy(everything=True)
+    assert deployment.text.rstrip().endswith("repeat them: --set ScheduleTimezone=Europe/Berlin")
     assert deployment.stored_settings == SETTINGS
+
+
+def test_answers_that_are_deployed_are_not_repeated(make_deployment):
+    deployment = make_deployment(answer_everything("y", "n", MaxSessions="7"), **DEPLOYED)
+    assert deployment.deploy(everything=True) == 0
+    assert "repeat them" not in deployment.text
 
 
 ADDRESS, KEY = "ops@example.com", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
