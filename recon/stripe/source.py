@@ -196,6 +196,11 @@ class StripeSource:
                 self._proofs.add((key, proof_id))
         return not self.has_session(session_id) and self._connection.key.read() == key
 
+    def reload_key(self) -> bool:
+        """Read the key's parameter again. Return True if it has another key than before."""
+        key = self._connection.key
+        return key.find_replacement(key.read()) is not None
+
     def has_session(self, session_id: str) -> bool:
         """Return True if the key can read the session, False if Stripe does not know it (404)."""
         return self.find_session(session_id) is not None

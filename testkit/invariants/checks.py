@@ -113,7 +113,7 @@ def check_run_done(records: TableRecords, run_id: str, sessions: int | None = No
 def find_unfinished_runs(records: TableRecords) -> Iterator[Violation]:
     """Yield the runs that are neither done nor failed."""
     for run_id, run in records.runs.items():
-        if run.get("status") not in ("done", "failed"):
+        if run.get("status") not in ("done", "failed", "held"):
             yield Violation(f"run {run_id}", f"status is {run.get('status')}: it never ends")
 
 

@@ -46,6 +46,7 @@ class BaseShop:
         # Apart from the history's own random numbers, so that the other program changes no history.
         self._other_program = random.Random(f"other program {seed}")
         self._second_stack = random.Random(f"second stack {seed}")
+        self._other_account = random.Random(f"other account {seed}")
         self.world.memory.observe = self.checks.observe
         confirm_table(self.world.memory, TABLE)
         self.world.memory_sqs.observe = self.sendings.record

@@ -121,6 +121,7 @@ def _play_day(shop: NightShop, rng: random.Random) -> None:
 
 def _play_night(shop: NightShop, rng: random.Random, *, fires: bool) -> None:
     if fires:
+        shop.mistake_key()
         shop.start_night(rng)
     else:
         shop.skip_night(rng)

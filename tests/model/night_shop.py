@@ -14,6 +14,7 @@ from testkit.invariants import to_wire
 from testkit.world import KEY
 from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions, night
+from tests.model.in_process_stripe import OTHER_KEY
 from tests.model.model_world import ShopConfig, deliveries_by_event, small_slices
 
 GRACE = 10 * MINUTE
@@ -45,7 +46,13 @@ class NightShop(CustomerActions, FunctionActions):
             self._log("state overwritten")
 
     def rotate_key(self, rng: random.Random) -> bool:
-        """Rotate the key; the new one is in the parameter at once, or only when the key is mended."""
+        """Rotate the key; the new one is in the parameter at once, or only when the key is mended.
+
+        A mistaken key is mended first: a function that lost its key in the middle of a run would go on
+        with that of the other account.
+        """
+        if self.world.ssm.value == OTHER_KEY:
+            return False
         self._keys += 1
         key = f"{KEY}_{self._keys}"
         self.world.account.keys = {key}
@@ -60,6 +67,8 @@ class NightShop(CustomerActions, FunctionActions):
         (key,) = self.world.account.keys
         if self.world.ssm.value == key:
             return False
+        if self.world.ssm.value == OTHER_KEY:
+            self.world.invocations.end_idle_processes()
         self.world.ssm.value = key
         self._log("key mended")
         return True
