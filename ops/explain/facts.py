@@ -55,6 +55,10 @@ class CurrentSession:
     skip_reason: str | None = None
 
 
+# The source of an order or a marker that names none.
+WEBHOOK = "webhook"
+
+
 @dataclass(frozen=True)
 class StripeProblem:
     """Why Stripe could not be read, as an error of `recon.errors`."""
@@ -65,7 +69,11 @@ class StripeProblem:
 
 @dataclass(frozen=True)
 class StoredOrder:
-    """An order of the session. `source` is `nightly_sync` or `webhook`."""
+    """An order of the session.
+
+    `source` is `webhook` if the order has none. `nightly_sync` with a `run_id` is this sync; without one it
+    is the Lambda that this system replaces, which also wrote other words, such as `stripe_fallback`.
+    """
 
     key: str
     order_number: str | None
@@ -78,8 +86,13 @@ class StoredOrder:
 
     @property
     def is_recovered(self) -> bool:
-        """Whether the sync wrote it."""
-        return self.source == SOURCE
+        """Whether this sync wrote it."""
+        return self.source == SOURCE and self.run_id is not None
+
+    @property
+    def is_of_webhook(self) -> bool:
+        """Whether the webhook wrote it."""
+        return self.source == WEBHOOK
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class StackOutputs:
     schedule: str
     table: str
     alarm_topic: str
+    missed_starts_url: str | None = None
 
 
 _OUTPUTS = {
@@ -70,6 +71,11 @@ _OUTPUTS = {
     "table": "CommerceTable",
     "alarm_topic": "AlarmTopicArn",
 }
+
+
+# An older version of the stack lacks it.
+_MISSED_STARTS = "ScheduleDeadLetterQueueUrl"
+_RUNBOOK = "RunbookUrl"
 
 
 class Stack:
@@ -120,15 +126,26 @@ class Stack:
     @cached_property
     def outputs(self) -> StackOutputs:
         """Return the outputs. Raise CommandError if the stack does not exist or lacks an output."""
-        values = self._read_outputs()
+        values = {one["OutputKey"]: one["OutputValue"] for one in self._description.get("Outputs", [])}
         if missing := [output for output in _OUTPUTS.values() if output not in values]:
             raise CommandError(
                 f"the stack {self.name} has no output {', '.join(missing)}: it belongs to another system "
                 "or was deployed by an older version; --stack NAME selects another one"
             )
-        return StackOutputs(**{name: values[output] for name, output in _OUTPUTS.items()})
+        required = {name: values[output] for name, output in _OUTPUTS.items()}
+        return StackOutputs(**required, missed_starts_url=values.get(_MISSED_STARTS))
 
-    def _read_outputs(self) -> dict[str, str]:
+    @property
+    def runbook_url(self) -> str | None:
+        """Return the address of the runbook, or None if the stack was deployed without one."""
+        parameters = self._description.get("Parameters", [])
+        values = {one["ParameterKey"]: one.get("ParameterValue", "") for one in parameters}
+        url: str = values.get(_RUNBOOK, "")
+        return url if url.startswith(("https://", "http://")) else None
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        stack: dict[str, Any]
         try:
             (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as exc:
@@ -138,7 +155,7 @@ class Stack:
                 f"there is no stack {self.name} in {self.region}; "
                 "--stack NAME, --region REGION and --profile PROFILE select another one"
             ) from None
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return stack
 
     @cached_property
     def table(self) -> Table:

@@ -128,15 +128,18 @@ class StripeSource:
             raise StripeUnavailable(_EMPTY_PAGE)
         return page
 
-    def list_events(self, created_from: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
-        """Yield events of completed and of paid sessions created from `created_from` on, newest first.
+    def list_events(
+        self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
+    ) -> Iterator[SessionEvent]:
+        """Yield events of completed and of paid sessions, newest first, created within the epoch seconds.
 
-        With `undelivered`, yield only events that no webhook has acknowledged. Raise KeyNotAllowed if the key
-        may not read events. https://docs.stripe.com/api/events/list
+        Both ends are inclusive, and without `created_to` now is the end. With `undelivered`, yield only
+        events that no webhook has acknowledged. Raise KeyNotAllowed if the key may not read events.
+        https://docs.stripe.com/api/events/list
         """
         params: Json = {
             "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
-            "created": {"gte": created_from},
+            "created": {"gte": created_from} | ({} if created_to is None else {"lte": created_to}),
             "limit": PAGE_SIZE,
         }
         params |= {"delivery_success": "false"} if undelivered else {}

@@ -15,7 +15,7 @@ from testkit.world import KEY
 from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions, night
 from tests.model.in_process_stripe import OTHER_KEY
-from tests.model.model_world import ShopConfig, deliveries_by_event, small_slices
+from tests.model.model_world import ShopConfig, deliveries_by_event, small_pages
 
 GRACE = 10 * MINUTE
 
@@ -147,7 +147,7 @@ def open_night_shop(seed: int, config: ShopConfig) -> Iterator[NightShop]:
     with ExitStack() as stack:
         stack.enter_context(shop.world.patched())
         stack.enter_context(deliveries_by_event(shop.webhook.acknowledged))
-        if config.small_slices:
-            stack.enter_context(small_slices())
+        if config.small_pages:
+            stack.enter_context(small_pages())
         stack.callback(shop.world.invocations.kill_all)
         yield shop

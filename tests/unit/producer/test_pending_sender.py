@@ -148,9 +148,7 @@ def test_memory_stays_flat_for_many_entries(harness):
         runs=SimpleNamespace(pending=stream, find_settled_pending=lambda *_: set()),
         queue=SimpleNamespace(send=lambda messages, *_: sent.append(len(messages))),
     )
-    events = WebhookEvents(
-        lambda: harness.account, lambda: NOW, harness.pool, defer_after=END, fence_since=None
-    )
+    events = WebhookEvents(lambda: harness.account, lambda: NOW, harness.pool, defer_after=END, fence=None)
     sender = PendingSender(context, a_run(), events)
     tracemalloc.start()
     sender.send(events.refresh, list)
