@@ -259,7 +259,7 @@ def test_change_on_the_command_line_is_deployed_and_stored(make_deployment):
     [
         (["MaxSessions"], "it takes NAME=VALUE"),
         (["MaxSession=1"], "MaxSession is no parameter of the template"),
-        (["MaxSessions=0"], "MaxSessions must be 1 or more"),
+        (["LookbackHours=0"], "LookbackHours must be 1 or more"),
         (["ConsumerTimeout=61"], "ConsumerTimeout must be one of"),
         (["ScheduleExpression=cron(0 25 * * ? *)"], "Invalid hour value '25'"),
         (["ScheduleTimezone=Berlin"], "ScheduleTimezone must be a name of the IANA time zone database"),
@@ -387,11 +387,18 @@ def test_file_holds_account_and_address_on_request(make_deployment, option):
 
 
 def test_stack_without_a_file_is_deployed_with_its_own_parameters(make_deployment):
-    given = PARAMETERS | {"AlarmEmail": ADDRESS, "LookbackHours": "48", "MaxSessions": "500", "Gone": "1"}
+    given = PARAMETERS | {
+        "AlarmEmail": ADDRESS,
+        "LookbackHours": "48",
+        "BackoffBaseSeconds": "30",
+        "Gone": "1",
+    }
     deployed = [stacks("UPDATE_COMPLETE", given)]
     deployment = make_deployment(["y", "n"], stored=None, cloudformation__describe_stacks=deployed)
     assert deployment.deploy() == 0
-    expected = {name: one for name, one in given.items() if name not in {"MaxSessions", "Gone"} and one}
+    expected = {
+        name: one for name, one in given.items() if name not in {"BackoffBaseSeconds", "Gone"} and one
+    }
     assert deployment.parameters == expected
     assert deployment.stored_settings.bucket == "packages"
     assert "the settings are those of the deployed stack" in deployment.text
