@@ -35,6 +35,7 @@ class Settings:
     grace_minutes: int = 10
     webhook_fence: bool = True
     stack: str = "stripe-nightly-sync"
+    ledger_table: str | None = None
 
     @property
     def consumer_rps(self) -> float:
@@ -104,8 +105,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
         ),
         stack=env.get("SYNC_STACK", d.stack),
+        ledger_table=env.get("SYNC_LEDGER_TABLE"),
         webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
     )
+    if settings.ledger_table is not None and settings.ledger_table == settings.table:
+        wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings

@@ -42,7 +42,7 @@ class DeadLetterTools:
         self.deadline = world.clock.deadline(10**9)
         dynamodb: Any = world.dynamodb
         sqs: Any = world.sqs
-        self.table = Table(dynamodb, world.table)
+        self.table = Table(dynamodb, world.table, ledger=world.ledger)
         self.queue = DeadLetterQueue(sqs, world.dlq, world.queue)
         self.tasks = MoveTasks(sqs, world.dlq, world.queue)
 
@@ -95,7 +95,8 @@ class WorldStack(Stack):
         self.mapping = "Enabled"
         unused: dict[str, Any] = dict.fromkeys(StackOutputs.__annotations__, "unused")
         unused["missed_starts_url"] = None
-        outputs = {"queue_url": world.queue, "dlq_url": world.dlq, "table": world.table}
+        tables = {"table": world.table, "ledger": world.ledger}
+        outputs = {"queue_url": world.queue, "dlq_url": world.dlq} | tables
         self.__dict__["outputs"] = StackOutputs(**unused | outputs)
         self.__dict__["settings"] = world.settings
         self.__dict__["_description"] = {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from infra.deploy import preflight
 from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
+from infra.deploy.ledger import name_ledger
 from infra.deploy.stack import AwsResponse, CloudFormationStack, Sleep, parse_outputs, parse_parameters
 from infra.deploy.terminal import BOLD, RED, DeployTerminal
 
@@ -66,6 +67,8 @@ def show_kept(terminal: DeployTerminal, stack: CloudFormationStack, parameters: 
         return
     terminal.line("These stay, since they belong to the shop and not to the stack:", BOLD)
     terminal.line(f"  table {parameters['CommerceTable']}, with every order and every run")
+    if parameters.get("LedgerTable"):
+        terminal.line(f"  table {name_ledger(stack.name, parameters)}, with the ledger")
     terminal.line(f"  parameter {parameters['StripeSecretParameter']}")
     terminal.line(f"  bucket {stack.find_bucket() or 'of the packages'}, with the packages")
     terminal.line("The queues and the logs stay as well, with their content.")

@@ -15,7 +15,7 @@ from infra.deploy.ledger import adopt_ledger, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings, KeepAnswers
 from infra.deploy.settings_file import SettingsFile
-from infra.deploy.shop_table import describe_table, list_notes
+from infra.deploy.shop_table import check_ledger_table, describe_table, list_notes
 from infra.deploy.stack import AwsResponse, ChangeSet, CloudFormationStack, Sleep, parse_parameters
 from infra.deploy.template import Template
 from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
@@ -72,7 +72,7 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
         wanted = check_account(context, wanted)
         other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
         if is_new:
-            preflight.check_names(context.aws, wanted.stack)
+            preflight.check_names(context.aws, wanted)
         change_set = stack.propose(upload_packages(context, wanted), wanted.parameters, is_new=is_new)
         if change_set:
             confirm_changes(context.terminal, change_set, options)
@@ -179,6 +179,7 @@ def check_account(context: DeployContext, wanted: DeploySettings) -> DeploySetti
     Raise DeployError if the account lacks what the settings name.
     """
     table = describe_table(context.aws, wanted.parameters["CommerceTable"])
+    check_ledger_table(context.aws, wanted)
     secret = preflight.describe_secret(context.aws, wanted.parameters["StripeSecretParameter"])
     wanted = grant_keys(context.terminal, wanted, find_needed_keys(context.aws, wanted, table, secret))
     for note in list_notes(table, wanted, context.template):

@@ -41,7 +41,7 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
     else:
         show_owner(context, wanted, adopt=options.adopt)
         if is_new:
-            preflight.check_names(context.aws, wanted.stack)
+            preflight.check_names(context.aws, wanted)
         compare(context, wanted, stack, is_new=is_new)
     show_file(context.terminal, file, wanted)
     context.terminal.line("Dry run: nothing was changed.", BOLD)
@@ -59,7 +59,7 @@ def show_first_deployment(
 ) -> None:
     """Show what can be said without the bucket. Raise DeployError for whatever else `deploy` would reject."""
     show_owner(context, wanted, adopt=adopt)
-    preflight.check_names(context.aws, wanted.stack)
+    preflight.check_names(context.aws, wanted)
     show_template(context.terminal, context.template, missing)
 
 

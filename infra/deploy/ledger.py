@@ -1,20 +1,37 @@
-"""Which stack the ledger in the shop's table belongs to, and taking it over."""
+"""Where the ledger of a stack is, which stack it belongs to, and taking it over."""
+
+from collections.abc import Mapping
 
 from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
+from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY
+from recon.dynamodb.ledger_table import check_ledger_items
+from recon.dynamodb.table import Item, Key, from_wire
+from recon.dynamodb.watermark import parse_watermark
+from recon.errors import LedgerNotMoved
 
-_KEY = {"PK": {"S": "SYSTEM"}, "SK": {"S": "STRIPE_SYNC_WATERMARK"}}
+CREATE = "create"
+
+
+def name_ledger(stack: str, parameters: Mapping[str, str]) -> str:
+    """Return the name of the table with the ledger: the shop's, the one that the stack makes, or another."""
+    setting = parameters.get("LedgerTable", "")
+    if setting == CREATE:
+        return f"{stack}-ledger"
+    return setting or parameters["CommerceTable"]
 
 
 def find_other_owner(aws: AwsServices, wanted: DeploySettings, *, adopt: bool) -> str | None:
     """Return the stack that the ledger is to be taken over from, or None if no other stack owns it.
 
-    Raise DeployError if another stack owns it and `adopt` is False, or if there is nothing to adopt.
+    Raise DeployError if the ledger is in another table, if another stack owns it and `adopt` is False, or if
+    there is nothing to adopt.
     """
-    table = wanted.parameters["CommerceTable"]
-    answer = aws.call("dynamodb", "get_item", TableName=table, Key=_KEY, ConsistentRead=True)
-    owner: str | None = answer.get("Item", {}).get("stackName", {}).get("S")
+    table = name_ledger(wanted.stack, wanted.parameters)
+    own = _read(aws, table, WATERMARK_KEY)
+    _check_table(aws, wanted, own)
+    owner = parse_watermark(own or {}).stack_name
     if owner in (None, wanted.stack):
         if adopt:
             raise DeployError(
@@ -36,9 +53,51 @@ def adopt_ledger(aws: AwsServices, wanted: DeploySettings, owner: str) -> None:
     aws.call(
         "dynamodb",
         "update_item",
-        TableName=wanted.parameters["CommerceTable"],
-        Key=_KEY,
+        TableName=name_ledger(wanted.stack, wanted.parameters),
+        Key=_wire(WATERMARK_KEY),
         UpdateExpression="SET stackName = :stack",
         ConditionExpression="stackName = :owner",
         ExpressionAttributeValues={":stack": {"S": wanted.stack}, ":owner": {"S": owner}},
     )
+
+
+def _check_table(aws: AwsServices, wanted: DeploySettings, own: Item | None) -> None:
+    """Raise DeployError if the runs would be refused, since the ledger is in another table."""
+    shop, ledger = wanted.parameters["CommerceTable"], name_ledger(wanted.stack, wanted.parameters)
+    try:
+        parse_watermark(own or {}).check_open()
+        if ledger != shop:
+            items = {key: _read(aws, shop, key) for key in (STATE_KEY, WATERMARK_KEY)}
+            found = {key: item for key, item in items.items() if item is not None}
+            check_ledger_items(shop, ledger, wanted.stack, own, found)
+    except LedgerNotMoved as error:
+        raise DeployError(f"{error}{_describe_first_step(wanted)}") from error
+
+
+def _describe_first_step(wanted: DeploySettings) -> str:
+    """Return what precedes the move to a table that only the deployment would make."""
+    if wanted.parameters.get("LedgerTable") != CREATE:
+        table = name_ledger(wanted.stack, wanted.parameters)
+        return f" (`nightly-sync ledger move --to {table}` before this deployment)"
+    return (
+        ". The stack makes a table only for a new ledger: to move one, make the table yourself "
+        "(docs/deploy.md), move the ledger with --to, and name the table in LedgerTable"
+    )
+
+
+def _read(aws: AwsServices, table: str, key: Key) -> Item | None:
+    """Return the item with plain values. Return None if it, or its table, does not exist."""
+    answer = aws.find(
+        "dynamodb",
+        "get_item",
+        missing="ResourceNotFoundException",
+        TableName=table,
+        Key=_wire(key),
+        ConsistentRead=True,
+    )
+    item = (answer or {}).get("Item")
+    return None if item is None else from_wire(item)
+
+
+def _wire(key: Key) -> dict[str, dict[str, str]]:
+    return {"PK": {"S": key[0]}, "SK": {"S": key[1]}}

@@ -5,6 +5,7 @@ from typing import Any
 
 from infra.deploy.aws import AwsError, AwsServices
 from infra.deploy.errors import BucketNotFoundError, DeployError
+from infra.deploy.ledger import CREATE, name_ledger
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 
@@ -104,13 +105,24 @@ def fetch_bucket_region(aws: AwsServices, name: str) -> str:
     return "eu-west-1" if region == "EU" else region
 
 
-def check_names(aws: AwsServices, stack: str) -> None:
-    """Raise DeployError if a deleted stack left queues or logs whose names a new one needs."""
+def check_names(aws: AwsServices, settings: DeploySettings) -> None:
+    """Raise DeployError if a deleted stack left queues, logs or a ledger whose names a new one needs."""
+    stack = settings.stack
+    if settings.parameters.get("LedgerTable") == CREATE:
+        check_no_ledger(aws, name_ledger(settings.stack, settings.parameters))
     if commands := list_leftovers(aws, stack):
         raise DeployError(
             f"an earlier {stack} left resources whose names a new one needs; check the queues, delete them, "
             "wait a minute (SQS keeps a deleted queue's name for 60 seconds), and deploy again, or choose "
             "another --stack:\n" + "\n".join(commands)
+        )
+
+
+def check_no_ledger(aws: AwsServices, table: str) -> None:
+    found = aws.find("dynamodb", "describe_table", missing="ResourceNotFoundException", TableName=table)
+    if found is not None:
+        raise DeployError(
+            f"an earlier stack left its ledger in table {table}: use it with --set LedgerTable={table}"
         )
 
 

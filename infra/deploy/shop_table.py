@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
+from infra.deploy.ledger import CREATE
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 
@@ -37,6 +38,15 @@ def describe_table(aws: AwsServices, name: str) -> Mapping[str, Any]:
             "transactions; the sync writes each order in one, so that it is written exactly once"
         )
     return table
+
+
+def check_ledger_table(aws: AwsServices, settings: DeploySettings) -> None:
+    """Raise DeployError if the ledger's own table, where one is named, is the shop's or cannot be used."""
+    shop, ledger = settings.parameters["CommerceTable"], settings.parameters.get("LedgerTable", "")
+    if ledger == shop:
+        raise DeployError(f"LedgerTable must be another table than CommerceTable; leave it empty for {shop}")
+    if ledger not in ("", CREATE):
+        describe_table(aws, ledger)
 
 
 def parse_keys(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -44,7 +44,7 @@ class StackSelector:
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """The outputs of the CloudFormation stack."""
+    """The outputs of the CloudFormation stack. `ledger` is the shop's table unless it has another one."""
 
     queue_url: str
     queue_arn: str
@@ -56,6 +56,7 @@ class StackOutputs:
     schedule: str
     table: str
     alarm_topic: str
+    ledger: str
     missed_starts_url: str | None = None
 
 
@@ -133,7 +134,9 @@ class Stack:
                 "or was deployed by an older version; --stack NAME selects another one"
             )
         required = {name: values[output] for name, output in _OUTPUTS.items()}
-        return StackOutputs(**required, missed_starts_url=values.get(_MISSED_STARTS))
+        # Earlier versions have no output for the ledger, which is in the shop's table then.
+        ledger = values.get("LedgerTable", required["table"])
+        return StackOutputs(**required, ledger=ledger, missed_starts_url=values.get(_MISSED_STARTS))
 
     @property
     def runbook_url(self) -> str | None:
@@ -159,12 +162,12 @@ class Stack:
 
     @cached_property
     def table(self) -> Table:
-        """Return the commerce table."""
-        return Table(self.client("dynamodb"), self.outputs.table)
+        """Return the commerce table with the ledger."""
+        return Table(self.client("dynamodb"), self.outputs.table, ledger=self.outputs.ledger)
 
     @property
     def runs(self) -> Runs:
-        """Return the run records of the commerce table."""
+        """Return the run records of the ledger."""
         return Runs(self.table, self.deadline)
 
     def configuration(self, function: str) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class CrashShop(World):
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock, validate=False)
-        memory.add_table(self.table)
+        for name in {self.table, self.ledger}:
+            memory.add_table(name)
         return memory
 
     def connect(self, _timeout: float = 0) -> StripeConnection:
@@ -98,7 +99,8 @@ class CrashShop(World):
         self.connection = None
 
     def records(self) -> TableRecords:
-        return TableRecords(self.memory.items(self.table))
+        tables = dict.fromkeys((self.table, self.ledger))
+        return TableRecords(item for table in tables for item in self.memory.items(table))
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from recon.timestamps import DAY
 BEHIND, BY_WEBHOOK, BY_SYNC = "is behind the watermark", "is doubled by its webhook", "is doubled by the sync"
 UNPAID = "has an order without a payment"
 MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missing"
+_name_for = Table.name_for
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
 _listing_field = records.listing_field
@@ -88,6 +89,10 @@ def _update_without_condition(part: str) -> Callable[..., Action]:
         return _update(self, key, expression, values, condition=condition, names=names)
 
     return update
+
+
+def _keep_outcomes_in_shop(self: Table, partition: str) -> str:
+    return self.shop if partition.startswith("SYNC_RUN#") else _name_for(self, partition)
 
 
 def _count_separately(self: Table, actions: Sequence[Action], *args: Any, **kwargs: Any) -> None:
@@ -262,6 +267,12 @@ DISABLED_RULES = (
         "has no guard",
         0,
         [(outcome_writer, "guard_actions", lambda *_: iter(()))],
+    ),
+    DisabledRule(
+        "outcomes are in the ledger",
+        "in the shop's table",
+        11,
+        [(Table, "name_for", _keep_outcomes_in_shop)],
     ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),

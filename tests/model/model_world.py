@@ -92,7 +92,8 @@ class ModelWorld(World):
         self.account = StripeApi(KEY)
         # Botocore's validation takes most of a call's time, and other tests make the same calls with it.
         memory = ObservedDynamoDB(validate=False)
-        memory.add_table(TABLE)
+        for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE)}:
+            memory.add_table(name)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
             super().__init__(self.account, memory, is_confirmed=False, **config.env())  # type: ignore[arg-type]
         self.clock.now = OPENING

@@ -42,7 +42,7 @@ class NightShop(CustomerActions, FunctionActions):
         """Put the sync state whole now and then, as the Lambda that the system replaces does."""
         if self._other_program.random() < 0.02 and self.checks.records.state:
             item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": to_iso(self.now)}
-            self.world.memory.put_item(TableName=self.world.table, Item=to_wire(item))
+            self.world.memory.put_item(TableName=self.world.ledger, Item=to_wire(item))
             self._log("state overwritten")
 
     def rotate_key(self, rng: random.Random) -> bool:

@@ -103,6 +103,7 @@ def test_provisioned_capacity_is_compared_with_a_night(make_deployment, verb, re
     assert "40 write and 80 read units a second" in deployment.text
     assert "With ConsumerConcurrency=4 a night takes up to 451 write and 978 read units" in deployment.text
     assert "ConsumerConcurrency=2 (226 write and 489 read units)" in deployment.text
+    assert "LedgerTable=create" in deployment.text
 
 
 def test_units_of_a_night_are_those_of_the_scaling_page():

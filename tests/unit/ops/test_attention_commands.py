@@ -33,7 +33,7 @@ UNTIL, HELD = "2024-11-27 03:00", "the payment is authorised and not captured"
 def put(world):
     def write(key, **fields):
         item = {"PK": key[0], "SK": key[1]} | fields
-        world.memory.put_item(TableName=world.table, Item=wire(item))
+        world.memory.put_item(TableName=world.ledger, Item=wire(item))
 
     return write
 

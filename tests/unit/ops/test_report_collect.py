@@ -7,7 +7,6 @@ import pytest
 from ops.format.money import Money
 from ops.report import collect_report
 from ops.report.model import ExpiredOutcomes, Share
-from recon.dynamodb.table import Table
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import SessionSpec
@@ -241,7 +240,7 @@ def test_report_of_a_real_night_matches_the_consumer(world):
         world.sells(SessionSpec(session, NOW - 3600, metadata={"userId": user} if user else {}))
     world.webhook_writes(KEPT, "u2", NOW - 3500)
     world.night()
-    table = Table(world.dynamodb, world.table)
+    table = world.open_table()
     report = collect_report(table, now=int(world.clock.now), days=1, stack="shop", state=FINE)
     assert [order.session_id for order in report.recovered] == [LOST]
     assert (report.missed, report.gone) == (Share(1, 2), ExpiredOutcomes())
@@ -253,9 +252,7 @@ def test_free_order_without_a_currency_is_free_in_the_report(world):
     spec = SessionSpec(LOST, NOW - 3600, metadata={"userId": "u1"}, payment_status="no_payment_required")
     world.sells(replace(spec, lines=(LineSpec("Sticker", 1, 0),), currency=None))
     world.night()
-    report = collect_report(
-        Table(world.dynamodb, world.table), now=int(world.clock.now), days=1, stack="shop", state=FINE
-    )
+    report = collect_report(world.open_table(), now=int(world.clock.now), days=1, stack="shop", state=FINE)
     assert [order.money for order in report.recovered] == [Money("", 0)]
     assert report.unknown_amounts == 0
 

@@ -104,7 +104,7 @@ def test_session_settled_while_others_are_sent_is_counted(harness, monkeypatch):
             harness.put(f"SYNC_RUN#{RUN}", "SESSION#cs_1", outcome="created", pending=True)
             key = {"PK": {"S": "SYSTEM"}, "SK": {"S": "PENDING#cs_1"}}
             harness.memory.transact_write_items(
-                TransactItems=[{"Delete": {"TableName": harness.table._name, "Key": key}}]
+                TransactItems=[{"Delete": {"TableName": harness.table.ledger, "Key": key}}]
             )
         return found
 
