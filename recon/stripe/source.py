@@ -178,10 +178,10 @@ class StripeSource:
             "limit": PAGE_SIZE,
         }
         try:
-            rows = _read_rows(self._get(EVENTS, params, READ_EVENTS))
+            rows = read_rows(self._get(EVENTS, params, READ_EVENTS))
         except KeyNotAllowed:
             return []
-        return [event for row in filter(_has_id, rows) if (event := _parse_event(row))]
+        return [event for row in filter(has_id, rows) if (event := _parse_event(row))]
 
     def find_paid_after(self, moment: int) -> frozenset[str]:
         """Return the sessions whose delayed payment succeeded after `moment` (epoch seconds).
