@@ -12,6 +12,8 @@ from testkit.invariants import (
     RawItem,
     RecordKey,
     TableRecords,
+    check_attention_change,
+    compare_attention,
     compare_counters,
     compare_order,
     compare_state,
@@ -25,6 +27,7 @@ type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, befor
 
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
 WATERMARK = ("SYSTEM", "STRIPE_SYNC_WATERMARK")
+ATTENTION, DISMISSED = "ATTENTION#", "DISMISSED#"
 FINAL_OUTCOMES = ("created", "skipped")
 
 
@@ -61,6 +64,7 @@ class LedgerChecks:
         first = ("ORDER#", "SYNC_ORDER")
         for change in sorted(changes, key=lambda change: not change[0][1].startswith(first)):
             self.violations += self._check_change(*change)
+        self.violations += self._check_attention(changes)
         runs = {run_id for key, *_ in changes if (run_id := _find_run(*key))}
         for key, before, _ in changes:
             if key == WATERMARK:
@@ -122,6 +126,36 @@ class LedgerChecks:
         guard = self.records.get(f"SESSION#{session_id}", "SYNC_ORDER") or {}
         if outcome == "created" and guard.get("syncRunId") != run_id:
             yield f"{session_id} is created in {run_id} and has no guard of that run"
+
+    def _check_attention(self, changes: list[ItemChange]) -> Iterator[str]:
+        """Check the attention items of one request with the outcomes and dismissals of the same request."""
+        changed = {
+            sk.removeprefix(ATTENTION): (_plain(before), _plain(after))
+            for (_, sk), before, after in changes
+            if sk.startswith(ATTENTION)
+        }
+        for (pk, sk), _, after in changes:
+            if pk.startswith("SYNC_RUN#"):
+                session_id = sk.removeprefix("SESSION#")
+                stored = self.records.get("SYSTEM", f"{ATTENTION}{session_id}") or {}
+                attention = changed.pop(session_id, (stored, stored))
+                statuses = [
+                    order.get("stripePaymentStatus") for order in self.records.read_orders(session_id)
+                ]
+                yield from map(
+                    str,
+                    compare_attention(
+                        session_id,
+                        attention[0],
+                        _plain(after),
+                        attention[1],
+                        order_says_paid="paid" in statuses,
+                    ),
+                )
+        dismissed = {sk.removeprefix(DISMISSED) for (_, sk), _, after in changes if after}
+        for session_id, attention in changed.items():
+            is_dismissed = session_id in dismissed
+            yield from map(str, check_attention_change(session_id, *attention, is_dismissed=is_dismissed))
 
     def _check_run(self, run_id: str, before: Record, after: Record) -> Iterator[str]:
         if before and any(before.get(name) != after.get(name) for name in ("cursor", "listed", "enqueued")):
