@@ -3,7 +3,12 @@
 Violations name sessions and attributes, never a value that could be a name, an address or an e-mail.
 """
 
-from testkit.invariants.attention import ORDER_SAYS_UNPAID, check_attention_change, compare_attention
+from testkit.invariants.attention import (
+    ORDER_SAYS_UNPAID,
+    check_attention_change,
+    compare_attention,
+    compare_words,
+)
 from testkit.invariants.checks import (
     Violation,
     check_run_done,
@@ -36,6 +41,7 @@ __all__ = [
     "compare_outcomes",
     "compare_pending",
     "compare_state",
+    "compare_words",
     "find_changed_items",
     "find_leaked_secrets",
     "find_misplaced_items",

@@ -1,9 +1,10 @@
 """What a person has to look at must follow from the outcomes, and only from them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from testkit.invariants.checks import Violation
+from testkit.invariants.table_records import TableRecords
 from testkit.shop.records import Record
 
 ORDER_SAYS_UNPAID: Final = "order_says_unpaid"
@@ -41,6 +42,14 @@ def check_attention_change(
     is_seen = _read_words(before) == _read_words(after) and "acknowledgedBy" in after
     if not is_seen:
         yield Violation(session_id, "its attention changes without an outcome")
+
+
+def compare_words(records: TableRecords, expected: Mapping[str, Collection[str]]) -> Iterator[Violation]:
+    """Compare the attention items of a table at rest with the words that are `expected` of each session."""
+    for session_id, words in expected.items():
+        found = _read_words(records.get("SYSTEM", f"ATTENTION#{session_id}") or {})
+        if found != set(words):
+            yield Violation(session_id, f"a person is told {sorted(found)} and not {sorted(words)}")
 
 
 def _list_allowed(old: frozenset[str], outcome: Record, *, order_says_paid: bool) -> list[frozenset[str]]:

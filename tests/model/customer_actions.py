@@ -37,7 +37,8 @@ class CustomerActions(BaseShop):
         if sale.spec.intent_status == "requires_capture":
             self._log("hold captured", sale.id)
         self.customers.settle(sale, self.now)
-        self._log("payment settled" if days < 7 else "payment settled after weeks", f"{sale.id}, {days} days")
+        after = "" if days < 7 else " after weeks" if days < 30 else " after months"
+        self._log(f"payment settled{after}", f"{sale.id}, {days} days")
 
     def cancel_payment(self, rng: random.Random) -> bool:
         """Cancel a payment. One that takes weeks arrives, since there are few of them."""
@@ -104,6 +105,8 @@ class CustomerActions(BaseShop):
         if handling is not Handling.LOST:
             self.customers.handled.append(sent)
         self._log(f"webhook {handling}", f"{sent.event.type} of {sent.spec.id} {result}")
+        if len(self.webhook.unpaid) > self.happened["order written unpaid"]:
+            self._log("order written unpaid", sent.spec.id)
 
     def repeat_event(self, rng: random.Random) -> bool:
         """Deliver an event again that was acknowledged, as a person at Stripe can."""

@@ -91,6 +91,8 @@ class LedgerChecks:
     def _check_order(self, key: str, before: RawItem | None, order: Record) -> Iterator[str]:
         if before is not None and not order and self._sales[_plain(before)["orderId"]].is_removed:
             return
+        if _is_payment_noted(_plain(before), order):
+            return
         if before is not None or not order:
             yield f"the order {key} is changed"
             return
@@ -102,7 +104,8 @@ class LedgerChecks:
         if len(self.records.orders[session_id]) > 1:
             yield f"{session_id} is doubled by {'the sync' if is_ours else 'its webhook'}: {key}"
         # A webhook writes at once, whatever becomes of the money.
-        if not sale.wants_order and (is_ours or not sale.is_returned):
+        is_early = not is_ours and order["stripePaymentStatus"] == "unpaid"
+        if not sale.wants_order and not is_early and (is_ours or not sale.is_returned):
             yield f"{session_id} has an order without a payment: {key}"
         elif is_ours:
             expected = build_recovered_order(sale.spec)
@@ -212,6 +215,12 @@ class LedgerChecks:
 
 def is_from_sync(order: Record) -> bool:
     return order.get("source") == "nightly_sync"
+
+
+def _is_payment_noted(before: Record, order: Record) -> bool:
+    """Return whether the webhook noted the payment in its own order."""
+    is_own = bool(before and order) and not is_from_sync(before) and not is_from_sync(order)
+    return is_own and (before["stripePaymentStatus"], order["stripePaymentStatus"]) == ("unpaid", "paid")
 
 
 def _plain(item: RawItem | None) -> Record:

@@ -7,8 +7,9 @@ the second model (`interleavings`) takes its three steps one by one.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from recon.timestamps import HOUR
 from testkit.fake_stripe.specs import SessionSpec
-from testkit.fake_stripe.store import EventSpec
+from testkit.fake_stripe.store import COMPLETED, EventSpec
 from testkit.invariants import RawItem, to_wire
 from testkit.shop import Record, build_event_record, build_webhook_order, user_id
 from testkit.world import World
@@ -33,13 +34,15 @@ CLAIM_SECONDS = 900
 class Webhook:
     """`written` are its items as it wrote them, `acknowledged` the events that Stripe stops sending.
 
-    `backlog` are the events that it has acknowledged or claimed and not handled yet.
+    `backlog` are the events that it has acknowledged or claimed and not handled yet. `unpaid` are the
+    sessions whose order it wrote before their payment arrived.
     """
 
     world: World
     acknowledged: set[str] = field(default_factory=set)
     written: list[RawItem] = field(default_factory=list)
     backlog: list[tuple[EventSpec, SessionSpec, Handling]] = field(default_factory=list)
+    unpaid: set[str] = field(default_factory=set)
 
     def receive(self, event: EventSpec, session: SessionSpec, handling: Handling) -> str:
         """Handle an event and return a text about it for the story."""
@@ -57,7 +60,7 @@ class Webhook:
             self.backlog.append((event, session, handling))
             self._put(self._build_record(event, session, status="processing"))
             return "is claimed"
-        writes = handling is Handling.WRITES and _is_sale(session)
+        writes = handling is Handling.WRITES and (_is_sale(session) or self._writes_unpaid(event, session))
         if writes:
             self.write_order(session)
         self.mark_handled(event, session, wrote_order=writes)
@@ -90,7 +93,19 @@ class Webhook:
         return marker is not None and not (marker["status"] == "processing" and is_dead)
 
     def write_order(self, session: SessionSpec) -> None:
-        self._put(build_webhook_order(session, int(self.world.clock.now)))
+        """Write the order, or the payment into the order that was written before it."""
+        order = build_webhook_order(session, int(self.world.clock.now))
+        if session.id in self.unpaid:
+            [written] = [item for item in self.written if item.get("orderId") == {"S": session.id}]
+            order["SK"] = written["SK"]["S"]
+        if session.payment_status == "unpaid":
+            self.unpaid.add(session.id)
+        self._put(order)
+
+    def _writes_unpaid(self, event: EventSpec, session: SessionSpec) -> bool:
+        """Return whether the webhook writes the order of an unpaid session: soon, and of some sessions."""
+        is_drawn = session.created // 3 % 3 == 0 and session.mode != "setup" and user_id(session) is not None
+        return is_drawn and event.type == COMPLETED and self.world.clock.now < event.created + HOUR
 
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
         now = int(self.world.clock.now)
