@@ -6,19 +6,23 @@ and after the new ones, so that a message that kills the function does not affec
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected
 from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames, report_completed_run
+
+if TYPE_CHECKING:
+    from recon.domain.message import SessionMessage
 
 _METRICS = {
     Outcome.CREATED: Metric.ORDERS_CREATED,
@@ -89,7 +93,7 @@ class BatchProcessor:
         self._announce_last_attempts(open_tasks, prior)
         messages = [task.message for task in open_tasks if task.message]
         deadline = self._context.deadline.share(LOOKUP_SHARE)
-        orders = find_orders_by_user(self._context.table, messages, self._context.pool, deadline)
+        orders = find_orders_by_session(self._context.table, messages, self._context.pool, deadline)
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
         for run_id in sorted({task.run_id for task in tasks}):
@@ -122,7 +126,7 @@ class BatchProcessor:
         self,
         group: list[SessionTask],
         prior: PriorState,
-        orders: dict[Users, Orders],
+        orders: "dict[SessionMessage, Orders]",
         failed: FailedSessions,
     ) -> None:
         try:

@@ -24,12 +24,11 @@ from recon.domain.reconcile import (
     decide_from_table,
     find_drift,
     find_own_orders,
-    user_ids,
 )
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
@@ -93,14 +92,16 @@ class SessionGroup:
         self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
 
-    def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
+    def reconcile(
+        self, tasks: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
+    ) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
         self._messages = {task.session_id: task.message for task in tasks if task.message}
         results: list[SessionResult] = []
         failures: list[tuple[SessionTask, SyncError]] = []
         missing: list[SessionTask] = []
         for task in tasks:
-            orders = _user_orders(task, orders_by_user)
+            orders = _session_orders(task, orders_by_session)
             match self._decide(task, orders):
                 case None:
                     missing.append(task)
@@ -108,7 +109,7 @@ class SessionGroup:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        decisions = self._fetch_all(missing, orders_by_user)
+        decisions = self._fetch_all(missing, orders_by_session)
         for task, decision in zip(missing, decisions, strict=True):
             match decision.result:
                 case SkipReason():
@@ -149,7 +150,7 @@ class SessionGroup:
         return None if waits else decision
 
     def _fetch_all(
-        self, missing: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]
+        self, missing: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> list[StripeDecision]:
         """Fetch in parallel and return one decision per task, in the order of the tasks."""
         if not missing:
@@ -158,7 +159,7 @@ class SessionGroup:
             stripe = self._context.stripe()
         except SyncError as error:
             return [StripeDecision(error)] * len(missing)
-        orders = [_user_orders(task, orders_by_user) for task in missing]
+        orders = [_session_orders(task, orders_by_session) for task in missing]
         return list(self._context.pool.map(partial(self._fetch, stripe), missing, orders))
 
     def _fetch(self, stripe: "StripeSource", task: SessionTask, orders: Orders) -> StripeDecision:
@@ -192,10 +193,10 @@ class SessionGroup:
             result.session_id: self._messages[result.session_id] for result in results if result.order
         }
         context = self._context
-        orders_by_user = find_orders_by_user(context.table, messages.values(), context.pool, context.deadline)
+        found = find_orders_by_session(context.table, messages.values(), context.pool, context.deadline)
         recheck = Recheck([], {})
         for result in results:
-            orders = orders_by_user[user_ids(messages[result.session_id])] if result.order else []
+            orders = found[messages[result.session_id]] if result.order else []
             if isinstance(orders, SyncError):
                 recheck.failed[result.session_id] = orders
                 continue
@@ -353,10 +354,9 @@ def _list_warnings(decisions: Iterable[StripeDecision]) -> tuple[str, ...]:
     return tuple(text for text, known in warnings.items() if not all(getattr(d, known) for d in decisions))
 
 
-def _user_orders(task: SessionTask, orders_by_user: Mapping[Users, Orders]) -> Orders:
-    """Return the orders of the session's user, or the error of their lookup."""
-    ids = user_ids(task.message) if task.message else ()
-    return orders_by_user[ids] if ids else []
+def _session_orders(task: SessionTask, orders_by_session: "Mapping[SessionMessage, Orders]") -> Orders:
+    """Return the orders of the session, or the error of their lookup."""
+    return orders_by_session[task.message] if task.message else []
 
 
 def _is_ours(order: ExistingOrder, result: SessionResult) -> bool:

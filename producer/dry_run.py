@@ -6,16 +6,17 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from producer.run_lister import MATCHES_NOTHING
 from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, decide_from_table, find_own_orders, user_ids
+from recon.domain.reconcile import Outcome, decide_from_table
 from recon.domain.run import RunStatus, Trigger
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.guards import find_guards
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from recon.config import Settings
+    from recon.domain.session_filter import SessionFilter
     from recon.domain.stripe_objects import Json
     from recon.stripe.source import Page, StripeSource
 
@@ -35,15 +37,27 @@ TRUNCATED = "truncated: not every session of the window was checked"
 
 @dataclass
 class SessionBudget:
-    """How many more sessions a dry run checks (None: no limit), and what it had to leave out."""
+    """How many more sessions a dry run checks (None: no limit), and what it had to leave out.
+
+    `filtered` were left out by the filter, `passed` were not.
+    """
 
     remaining: int | None
     truncated: bool = False
     unreadable: int = 0
+    filtered: int = 0
+    passed: int = 0
 
     def count_unreadable(self, page: "Page") -> "Page":
         self.unreadable += page.unreadable
         return page
+
+    def pick(self, listed: "list[Json]", session_filter: "SessionFilter") -> "list[Json]":
+        """Return the sessions that the filter does not leave out."""
+        own = [session for session in listed if session_filter.passes(session)]
+        self.filtered += len(listed) - len(own)
+        self.passed += len(own)
+        return own
 
     def take(self, sessions: "list[Json]") -> "list[Json]":
         """Return the sessions within the budget. Set `truncated` if there were more."""
@@ -84,7 +98,8 @@ class DryRun:
         try:
             with closing(self._list_ranges(planned, budget)) as ranges:
                 for listed in ranges:
-                    sessions = budget.take(list(reversed(listed.items)))
+                    own = budget.pick(listed.items, self.settings.session_filter)
+                    sessions = budget.take(list(reversed(own)))
                     missing = self._find_missing(sessions, events, planned.run_id, counts, dismissed)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
@@ -92,7 +107,12 @@ class DryRun:
         except OutOfTime:
             budget.truncated = True
         counts[Outcome.CREATED] = len(numbers)
-        reasons = {NO_EVENTS: not events.may_read, UNREADABLE: budget.unreadable, TRUNCATED: budget.truncated}
+        reasons = {
+            NO_EVENTS: not events.may_read,
+            UNREADABLE: budget.unreadable,
+            TRUNCATED: budget.truncated,
+            MATCHES_NOTHING: budget.filtered and not budget.passed,
+        }
         predicted = replace(
             planned,
             status=RunStatus.DONE,
@@ -102,6 +122,7 @@ class DryRun:
             skipped=counts[Outcome.SKIPPED],
             errors=counts[Outcome.ERROR],
             truncated=budget.truncated,
+            filtered=budget.filtered,
             warnings=(*planned.warnings, *(warning for warning, applies in reasons.items() if applies)),
         )
         return predicted, numbers
@@ -135,27 +156,25 @@ class DryRun:
         messages = []
         for session in sessions:
             try:
-                if message := events.filter_message(build_message(session, run_id)):
+                built = build_message(session, run_id, self.settings.user_ids)
+                if message := events.filter_message(built):
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
-        orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
+        orders = find_orders_by_session(self.table, messages, self.pool, self.deadline)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
         outcomes = [
             Outcome.SKIPPED
             if message.session_id in dismissed
-            else self._predict_outcome(message, orders, guarded)
+            else self._predict_outcome(message, orders[message], guarded)
             for message in messages
         ]
         counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
         pairs = zip(messages, outcomes, strict=True)
         return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _predict_outcome(
-        self, message: SessionMessage, orders: dict[Users, Orders], guarded: frozenset[str]
-    ) -> Outcome:
+    def _predict_outcome(self, message: SessionMessage, found: Orders, guarded: frozenset[str]) -> Outcome:
         """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
-        found = orders.get(user_ids(message), [])
         decision = decide_from_table(
             message,
             found,
@@ -167,9 +186,8 @@ class DryRun:
             case None:
                 # Stripe decides. The order of a session listed as paid would be written, unless it exists
                 # and says unpaid.
-                has_order = isinstance(found, list) and find_own_orders(message.session_id, found)
                 is_unpaid = message.payment_status == UNPAID
-                return Outcome.SKIPPED if has_order or is_unpaid else Outcome.CREATED
+                return Outcome.SKIPPED if found or is_unpaid else Outcome.CREATED
             case UnknownState():
                 return Outcome.ERROR
             case SyncError():

@@ -24,6 +24,10 @@ HURRY_SECONDS = 60
 # When an invocation has sent its part (`max_sessions`), a page or more of later sessions may be buffered. It
 # sends those too, up to this many times its part, since the next invocation would have to list them again.
 PAGE, MOST_PARTS = 100, 16
+MATCHES_NOTHING = (
+    "filter_matches_nothing: SYNC_ONLY leaves out every session of the window, so the watermark is not "
+    "moved; compare its conditions with the sessions that Stripe lists"
+)
 
 
 class RunLister:
@@ -63,7 +67,7 @@ class RunLister:
             self._send([], Progress(run.lookback_end, 0, listed=True))
             return
         stripe = self._context.stripe()
-        lister = SessionLister(
+        lister: SessionLister[SessionMessage | None] = SessionLister(
             lambda start, end, after: self._count_unreadable(stripe.list_sessions(start, end, after=after)),
             self._build_message,
             self._context.pool,
@@ -80,14 +84,14 @@ class RunLister:
                 if self.run.cursor == run.cursor:
                     raise
 
-    def _send_range(self, listed: ListedRange[SessionMessage], seconds: int) -> None:
+    def _send_range(self, listed: ListedRange[SessionMessage | None], seconds: int) -> None:
         """Send a range, oldest first, so that a hard limit takes the oldest sessions."""
         self._refresh_events()
-        filtered = (self._events.filter_message(message) for message in reversed(listed.items))
-        messages = [message for message in filtered if message]
+        own = [message for message in reversed(listed.items) if message]
+        messages = [message for one in own if (message := self._events.filter_message(one))]
         limit = self._remaining_limit()
         cut = limit is not None and len(messages) > limit
-        livemode = _livemode(listed) if self.run.livemode is None else None
+        livemode = _livemode(own) if self.run.livemode is None else None
         progress = Progress(
             cursor=_cursor_before(messages, limit, listed) if cut and limit is not None else listed.end,
             sent=0,
@@ -95,9 +99,13 @@ class RunLister:
             truncated=cut,
             slice_seconds=seconds,
             livemode=livemode,
+            filtered=len(listed.items) - len(own),
         )
         if cut:
             progress = self._truncate(progress)
+        if progress.listed and self._matches_nothing(progress):
+            self._context.warn(self.run.run_id, MATCHES_NOTHING)
+            progress = replace(progress, covers_through=0)
         if self._unreadable:
             self._context.warn(self.run.run_id, UNREADABLE)
             # The next night may be able to read them.
@@ -150,8 +158,18 @@ class RunLister:
         self.sent += len(messages)
         context.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
 
-    def _build_message(self, session: "Json") -> SessionMessage:
-        return build_message(session, self.run.run_id)
+    def _matches_nothing(self, progress: Progress) -> bool:
+        """Return whether the run has listed sessions and the filter has left out all of them."""
+        # `livemode` is known once a session has passed the filter.
+        none_passed = self.run.livemode is None and progress.livemode is None
+        return none_passed and self.run.filtered + progress.filtered > 0
+
+    def _build_message(self, session: "Json") -> SessionMessage | None:
+        """Return the message of a session, or None if the filter leaves it out."""
+        settings = self._context.settings
+        if not settings.session_filter.passes(session):
+            return None
+        return build_message(session, self.run.run_id, settings.user_ids)
 
     def _remaining_limit(self) -> int | None:
         limit = self.run.max_sessions
@@ -176,9 +194,9 @@ class RunLister:
         return buffered < PAGE or self.sent >= part * MOST_PARTS
 
 
-def _livemode(listed: ListedRange[SessionMessage]) -> bool | None:
-    """Return the mode of the first session, or None if there is none. Its type is not checked yet."""
-    return listed.items[0].livemode is True if listed.items else None
+def _livemode(messages: list[SessionMessage]) -> bool | None:
+    """Return the mode of the latest session, or None if there is none. Its type is not checked yet."""
+    return messages[-1].livemode is True if messages else None
 
 
 def _group_by_customer(messages: list[SessionMessage]) -> list[SessionMessage]:
@@ -191,7 +209,9 @@ def _group_by_customer(messages: list[SessionMessage]) -> list[SessionMessage]:
     return sorted(messages, key=lambda message: place[message.user_id])
 
 
-def _cursor_before(messages: list[SessionMessage], limit: int, listed: ListedRange[SessionMessage]) -> int:
+def _cursor_before(
+    messages: list[SessionMessage], limit: int, listed: ListedRange[SessionMessage | None]
+) -> int:
     """Return the second before the first message beyond the limit, since that second is not complete.
 
     Where that message has no valid `created`, the last message before it that has one counts.

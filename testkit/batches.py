@@ -20,7 +20,7 @@ from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.payment_state import find_payment
 from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
-from recon.dynamodb.orders import find_orders_by_user
+from recon.dynamodb.orders import find_orders_by_session
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.table import Table
 from recon.stripe.source import FetchedSession
@@ -121,7 +121,7 @@ class ConsumerHarness:
     def reconcile(self, *tasks: SessionTask, prior: PriorState | None = None) -> GroupResult:
         context = self.context()
         messages = [task.message for task in tasks if task.message]
-        orders = find_orders_by_user(context.table, messages, self.pool, context.deadline)
+        orders = find_orders_by_session(context.table, messages, self.pool, context.deadline)
         group = SessionGroup(context, tasks[0].run_id, prior or PriorState({}, None))
         return group.reconcile(tasks, orders)
 

@@ -60,6 +60,7 @@ def _to_run_line(run: Run) -> RunLine | None:
         skipped=run.skipped,
         errors=run.errors,
         drifted=run.drifted,
+        filtered=run.filtered,
         failure=run.failure.error_type if run.failure else None,
     )
 

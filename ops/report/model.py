@@ -54,6 +54,7 @@ class RunLine:
     skipped: int = 0
     errors: int = 0
     drifted: int = 0
+    filtered: int = 0
     failure: str | None = None
 
     @property

@@ -129,7 +129,7 @@ def drifted_table(drifted: Sequence[DriftedOrder]) -> Html:
 
 
 def runs_table(runs: Sequence[RunLine]) -> Html:
-    numbers = ("Took", "Sessions", "Recovered", "Skipped", "Errors", "Drift")
+    numbers = ("Took", "Sessions", "Recovered", "Skipped", "Errors", "Drift", "Filtered")
     return _render_table(
         "nights",
         "Runs by their own records, newest first; times in UTC",
@@ -140,7 +140,7 @@ def runs_table(runs: Sequence[RunLine]) -> Html:
 
 
 def _build_run_row(run: RunLine) -> list[Content]:
-    counts = (run.enqueued, run.created, run.skipped, run.errors, run.drifted)
+    counts = (run.enqueued, run.created, run.skipped, run.errors, run.drifted, run.filtered)
     return [
         text.format_time(run.started_at),
         run.trigger or _NOTHING,

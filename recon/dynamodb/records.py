@@ -47,6 +47,7 @@ class Run:
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
+    `filtered` is how many sessions of the window the filter left out.
     `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
     and its producer could store the cause. `unreported` is True from the end of a done run until its metrics
     are printed.
@@ -70,6 +71,7 @@ class Run:
     listed: bool = False
     truncated: bool = False
     drifted: int = 0
+    filtered: int = 0
     cursor: int | None = None
     slice_seconds: int | None = None
     livemode: bool | None = None
@@ -139,6 +141,7 @@ def parse_run(item: Item) -> Run:
         max_sessions=read_integer(item, "maxSessions"),
         covers_through=read_integer(item, "coversThrough"),
         drifted=read_integer(item, "drifted") or 0,
+        filtered=read_integer(item, "filtered") or 0,
         slice_seconds=read_integer(item, "sliceSeconds"),
         livemode=read_boolean(item, "livemode"),
         status=read_text(item, "status") or RunStatus.RUNNING,

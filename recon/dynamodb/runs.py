@@ -38,7 +38,8 @@ class Progress:
 
     `sent` more sessions were sent, and all that were created up to `cursor` (epoch seconds) are sent now.
     `listed` is True if they were the last. `slice_seconds` and `livemode` are for the next invocation.
-    `covers_through` replaces the watermark that the run sets when it is done (0 for none).
+    `covers_through` replaces the watermark that the run sets when it is done (0 for none). `filtered` more
+    sessions were left out by the filter.
     """
 
     cursor: int
@@ -48,6 +49,7 @@ class Progress:
     slice_seconds: int | None = None
     livemode: bool | None = None
     covers_through: int | None = None
+    filtered: int = 0
 
 
 def is_stalled(run: Run, now: int) -> bool:
@@ -117,14 +119,14 @@ class Runs(RunReader):
         }
         fields = {name: value for name, value in fields.items() if value is not None}
         values: Item = {f":{name}": value for name, value in fields.items()}
-        values |= {":sent": progress.sent, ":no": False}
+        values |= {":sent": progress.sent, ":filtered": progress.filtered, ":no": False}
         values |= {":read": run.cursor} if run.cursor is not None else {}
         cursor_unchanged = "attribute_not_exists(#cursor)" if run.cursor is None else "#cursor = :read"
         move = self._table.update(
             run_key(run.run_id),
             "SET "
             + ", ".join(f"#{name} = :{name}" for name in fields)
-            + f" {_FORGET_FAILURE} ADD enqueued :sent",
+            + f" {_FORGET_FAILURE} ADD enqueued :sent, filtered :filtered",
             values,
             condition=f"{cursor_unchanged} AND #listed = :no",
             names={f"#{name}": name for name in fields},
@@ -137,6 +139,7 @@ class Runs(RunReader):
             run,
             cursor=progress.cursor,
             enqueued=run.enqueued + progress.sent,
+            filtered=run.filtered + progress.filtered,
             listed=progress.listed,
             truncated=run.truncated or progress.truncated,
             slice_seconds=progress.slice_seconds or run.slice_seconds,

@@ -233,6 +233,7 @@ def show(screen: Screen, summary: RunSummary) -> None:
             ("skipped", f"{run.skipped}: {reasons}" if reasons else str(run.skipped), ""),
             ("errors", str(run.errors), TROUBLE if run.errors else ""),
             ("drift", str(run.drifted), NOTICE if run.drifted else ""),
+            *([("left out", f"{run.filtered} by the filter", "")] if run.filtered else []),
         ]
     )
     for warning in run.warnings:
@@ -261,6 +262,7 @@ def show_preview(screen: Screen, body: dict[str, Any]) -> None:
             ("would create", created, ""),
             ("would skip", str(body["skipped"]), ""),
             ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
+            *([("left out", f"{body['filtered']} by the filter", "")] if body.get("filtered") else []),
         ]
     )
     if body["createdOrders"]:

@@ -101,6 +101,8 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
         f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created} created, "
         f"{run.skipped} skipped, {run.errors} errors. Showing {len(sessions):,} of {run.processed:,}."
     )
+    if run.filtered:
+        screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SYNC_ONLY).")
     if not sessions:
         screen.text(f"No session of this run matches; outcomes are kept for {OUTCOME_DAYS} days.")
         return

@@ -64,6 +64,7 @@ def _run_lines(facts: StatusFacts) -> list[FactLine]:
         ("skipped", str(run.skipped), ""),
         ("errors", str(run.errors), TROUBLE if run.errors else ""),
         ("drift", str(run.drifted), NOTICE if run.drifted else ""),
+        *([("left out", f"{run.filtered} by the filter", "")] if run.filtered else []),
     ]
 
 
