@@ -86,8 +86,9 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
     seconds. A word of the message without a meaning here is the error UnknownState. `is_guarded` is True if
     this sync has written the order once.
     """
-    if message.mode == SETUP:
-        return SkipReason.NOT_A_SALE
+    no_order_due = skip_reason_from_message(message)
+    if no_order_due and not is_guarded and not other_user_ids(message):
+        return no_order_due
     if isinstance(orders, SyncError):
         return orders
     own = find_own_orders(message.session_id, orders)
@@ -103,8 +104,8 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
     is_expired = bool(ttl_days) and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
     if is_guarded:
         return SkipReason.EXPIRED if is_expired else SkipReason.REMOVED
-    if reason := skip_reason_from_message(message):
-        return reason
+    if no_order_due:
+        return no_order_due
     unknown = _find_unknown_word(message)
     if unknown or waits or message.payment_status == UNPAID:
         return unknown

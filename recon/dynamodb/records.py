@@ -21,7 +21,7 @@ MARKER_DAYS = 90
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
 REPORT_SECONDS = 60
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "filtered")
 UNKNOWN_OUTCOME = "unknown"
 
 
@@ -47,7 +47,7 @@ class Run:
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
-    `filtered` is how many sessions of the window the filter left out.
+    `session_filter` is the filter of the run, and `filtered` is how many sessions of the window it left out.
     `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
     and its producer could store the cause. `unreported` is True from the end of a done run until its metrics
     are printed.
@@ -79,6 +79,7 @@ class Run:
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
     unreported: bool = False
+    session_filter: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -118,6 +119,7 @@ def run_fields(run: Run, now: int) -> Item:
         "lookbackEnd": run.lookback_end,
         "maxSessions": run.max_sessions,
         "coversThrough": run.covers_through,
+        "sessionFilter": run.session_filter or None,
         "listed": False,
         "truncated": False,
         "dryRun": False,
@@ -141,6 +143,7 @@ def parse_run(item: Item) -> Run:
         max_sessions=read_integer(item, "maxSessions"),
         covers_through=read_integer(item, "coversThrough"),
         drifted=read_integer(item, "drifted") or 0,
+        session_filter=read_text(item, "sessionFilter") or "",
         filtered=read_integer(item, "filtered") or 0,
         slice_seconds=read_integer(item, "sliceSeconds"),
         livemode=read_boolean(item, "livemode"),

@@ -74,6 +74,7 @@ class Runs(RunReader):
             claimed = replace(watermark, first_lookback_start=run.lookback_start)
         else:
             claimed = watermark
+        claimed = claimed.with_filter(run.session_filter)
         claim = claim_watermark(self._table, watermark, claimed, stack, now) if stack else []
         created = _create(self._table, run, now)
         if self._transact_with_state(created, take_over_state(self._table, run, claimed, now), claim):
@@ -248,8 +249,7 @@ class Runs(RunReader):
             names={"#status": "status"} | (names or {}),
         )
         while True:
-            through = run.covers_through if status == RunStatus.DONE else None
-            move = advance_watermark(self._table, self.watermark(), through, at) if through else []
+            move = self._move_watermark(run, at) if status == RunStatus.DONE else []
             state_actions = close_state(self._table, run, status, self.state(), at)
             try:
                 self._table.transact([close, *move, *state_actions], self._deadline)
@@ -261,6 +261,12 @@ class Runs(RunReader):
                 self._deadline.check()
             else:
                 return replace(run, status=status, completed_at=at)
+
+    def _move_watermark(self, run: Run, at: str) -> list[Action]:
+        """Return the action by which the end of a run changes the watermark item, if any."""
+        read = self.watermark()
+        lists_former = _lists_former_time(run, read)
+        return advance_watermark(self._table, read, run.covers_through, at, lists_former=lists_former)
 
     def _transact_with_state(
         self, run_action: Action, state_action: Action, others: Sequence[Action] = ()
@@ -284,6 +290,15 @@ class Runs(RunReader):
             _raise_if_refused(cancelled)
             return False
         return True
+
+
+def _lists_former_time(run: Run, watermark: Watermark) -> bool:
+    """Return whether the run has listed the whole time of the former filter with the present one."""
+    former = watermark.former_filter
+    if former is None or run.session_filter != watermark.session_filter:
+        return False
+    is_whole = not run.truncated and run.covers_through != 0
+    return is_whole and run.lookback_start <= former.start and run.lookback_end >= former.end
 
 
 def _raise_if_refused(cancelled: TransactionCancelled) -> None:

@@ -41,7 +41,7 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "listingMovedAt": NOW,
         "updatedAt": BEGAN,
         "expiresAt": NOW + 90 * DAY,
-    } | dict.fromkeys(COUNTERS, 0)
+    } | dict.fromkeys((*COUNTERS, "filtered"), 0)
     assert item(STATE) == {
         "PK": "SYSTEM",
         "SK": "STRIPE_ORDER_SYNC",
@@ -69,11 +69,12 @@ def test_manual_run_stores_no_absent_attributes(runs, item):
 def test_page_moves_cursor_and_counters_together(runs, item):
     run = runs.start(a_run(), NOW)
     record, state = item(RECORD), item(STATE)
-    page = replace(A_PAGE, truncated=True, slice_seconds=90, livemode=True)
+    page = replace(A_PAGE, truncated=True, slice_seconds=90, livemode=True, filtered=3)
     assert runs.advance(run, page, LATER) == replace(
         run,
         cursor=NOW - 500,
         enqueued=7,
+        filtered=3,
         truncated=True,
         slice_seconds=90,
         livemode=True,
@@ -82,6 +83,7 @@ def test_page_moves_cursor_and_counters_together(runs, item):
     assert item(RECORD) == record | {
         "cursor": NOW - 500,
         "enqueued": 7,
+        "filtered": 3,
         "truncated": True,
         "sliceSeconds": 90,
         "livemode": True,

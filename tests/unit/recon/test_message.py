@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.domain.message import build_message, dumps, loads
+from recon.domain.user_ids import UserIdRules
 from recon.errors import MalformedMessage
 from testkit.builders import NOW, RUN, a_message, a_session
 
@@ -159,7 +160,7 @@ def test_message_has_no_name_address_or_phone():
         "phone": "+4917012",
         "address": {"line1": "Weg 1"},
     }
-    message = dumps(build_message(a_session(metadata={}, customer_details=details), RUN))
+    message = dumps(build_message(a_session(metadata={}, customer_details=details), RUN, UserIdRules()))
     assert not any(secret in message for secret in ("Ada", "4917012", "Weg"))
     assert loads(message).user_id == "a@example.com"
 
@@ -179,7 +180,7 @@ def test_message_has_no_name_address_or_phone():
     ],
 )
 def test_listed_value_is_copied_unless_it_is_too_long(name, value, sent):
-    assert getattr(build_message(a_session(**{name: value}), RUN), name) == sent
+    assert getattr(build_message(a_session(**{name: value}), RUN, UserIdRules()), name) == sent
 
 
 @pytest.mark.parametrize(
@@ -193,4 +194,4 @@ def test_listed_value_is_copied_unless_it_is_too_long(name, value, sent):
 )
 def test_user_id_is_copied_raw_unless_no_key_can_hold_it(raw, sent):
     session = a_session(metadata={"userId": raw}, customer_details=None)
-    assert build_message(session, RUN).user_id == sent
+    assert build_message(session, RUN, UserIdRules()).user_id == sent
