@@ -1,10 +1,13 @@
-"""Which stack the ledger in the shop's table belongs to, and taking it over."""
+"""Which stack the ledger in the shop's table belongs to, taking it over, and what a new filter leaves out."""
 
 import json
+from typing import Any
 
 from infra.deploy.aws_cli import AwsCli
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
+from recon.dynamodb.attribute_values import from_attribute
+from recon.dynamodb.watermark import parse_watermark
 
 _KEY = json.dumps({"PK": {"S": "SYSTEM"}, "SK": {"S": "STRIPE_SYNC_WATERMARK"}})
 
@@ -15,8 +18,7 @@ def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str
     Raise DeployError if another stack owns it and `adopt` is False, or if there is nothing to adopt.
     """
     table = wanted.parameters["CommerceTable"]
-    answer = aws.call("dynamodb", "get-item", "--table-name", table, "--key", _KEY, "--consistent-read")
-    owner: str | None = ((answer or {}).get("Item") or {}).get("stackName", {}).get("S")
+    owner: str | None = _read_item(aws, wanted).get("stackName", {}).get("S")
     if owner in (None, wanted.stack):
         if adopt:
             raise DeployError(
@@ -31,6 +33,22 @@ def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str
             f"the runs of {owner} then fail until it is deleted"
         )
     return owner
+
+
+def _read_item(aws: AwsCli, wanted: DeploySettings) -> dict[str, Any]:
+    table = wanted.parameters["CommerceTable"]
+    answer = aws.call("dynamodb", "get-item", "--table-name", table, "--key", _KEY, "--consistent-read")
+    return (answer or {}).get("Item") or {}
+
+
+def find_backfill(aws: AwsCli, wanted: DeploySettings) -> str | None:
+    """Return the command that lists the time of an earlier filter again, or None if there is no such time."""
+    item = {name: from_attribute(value) for name, value in _read_item(aws, wanted).items()}
+    watermark = parse_watermark(item).with_filter(wanted.parameters.get("SessionFilter", "").strip())
+    former = watermark.former_filter
+    if former is None:
+        return None
+    return f"{former.backfill_command} --stack {wanted.stack} --region {wanted.region}"
 
 
 def adopt_ledger(aws: AwsCli, wanted: DeploySettings, owner: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
+from ops.errors import CommandError
 from ops.format.attention import describe_stored_attention
 from ops.format.text import format_time, quantity
 from ops.runs.attention import AttentionGroup, group_by_word
@@ -15,7 +16,8 @@ from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
-from recon.timestamps import HOUR, parse_epoch
+from recon.dynamodb.watermark import FilterPeriod, Watermark
+from recon.timestamps import HOUR, parse_epoch, to_iso
 
 # The limits of the alarms: a night is missed when its run is two hours late, ...
 NO_RUN_SECONDS = 26 * HOUR
@@ -45,7 +47,8 @@ class StatusFacts:
     sessions that are not paid. `night` is the latest scheduled run if newer runs exist and none of them
     covers its window. `state_overwritten` is True if another program has put the sync state since the last
     run. `attention` has the sessions that wait for a person, by the word that says why. `other_owner` is
-    the stack that owns the ledger, if it is another one.
+    the stack that owns the ledger, if it is another one. `former_filter` is the time of an earlier filter,
+    which no run has listed with the present one.
     """
 
     stack: str
@@ -64,6 +67,7 @@ class StatusFacts:
     state_overwritten: bool = False
     other_owner: str | None = None
     attention: tuple[AttentionGroup, ...] = ()
+    former_filter: FilterPeriod | None = None
 
     @property
     def watermark_lag_seconds(self) -> int | None:
@@ -93,8 +97,18 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         other_owner=None if watermark.stack_name == stack.name else watermark.stack_name,
         night=find_uncovered_night(latest),
         is_sandbox=stack.is_sandbox,
+        former_filter=_find_former_filter(stack, watermark),
         attention=group_by_word(find_attention(stack.table, stack.deadline, only_open=True)),
     )
+
+
+def _find_former_filter(stack: Stack, watermark: Watermark) -> FilterPeriod | None:
+    try:
+        text = stack.producer_settings.session_filter.text
+    except CommandError:
+        # `doctor` names what is wrong with the settings; the rest of the state can be shown without them.
+        text = watermark.session_filter
+    return watermark.with_filter(text).former_filter
 
 
 def is_consuming(stack: Stack) -> bool:
@@ -190,6 +204,11 @@ def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
         yield StatusFinding(
             f"the ledger belongs to stack {facts.other_owner}: every run of this stack is refused",
             "nightly-sync doctor",
+        )
+    if former := facts.former_filter:
+        yield StatusFinding(
+            f"the filter was changed: sessions up to {to_iso(former.end)} were listed with the earlier one",
+            former.backfill_command,
         )
     if facts.state_overwritten:
         yield StatusFinding(

@@ -24,6 +24,11 @@ class FilterPeriod:
     start: int
     end: int
 
+    @property
+    def backfill_command(self) -> str:
+        """Return the command that lists these sessions again."""
+        return f"nightly-sync run --from {to_iso(self.start)} --to {to_iso(self.end)}"
+
 
 @dataclass(frozen=True)
 class Watermark:
