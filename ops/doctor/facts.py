@@ -55,14 +55,24 @@ class AccessProbe:
 
 
 @dataclass(frozen=True)
+class RecentSessions:
+    """The latest complete sessions: how many are listed, pass the filter, and of these have no user id."""
+
+    listed: int
+    passed: int
+    without_user: int
+
+
+@dataclass(frozen=True)
 class KeyPermissions:
-    """What the key may read, each probed with one cheap request."""
+    """What the key may read, each probed with one cheap request. `recent` came with that for sessions."""
 
     sessions: AccessProbe
     line_items: AccessProbe
     charges: AccessProbe
     disputes: AccessProbe
     events: AccessProbe
+    recent: RecentSessions | None = None
 
 
 @dataclass(frozen=True)
