@@ -81,8 +81,8 @@ def open_world(shop: UniformShop) -> Iterator[tuple[World, MeteredTable]]:
         stripe.store.add_all(shop.sales())
         for order in shop.webhook_orders():
             table.put_item(TableName=TABLE, Item=order)
-        table.reset()
         world = World(stripe, table)
+        table.reset()
         try:
             yield world, table
         finally:

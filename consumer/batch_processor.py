@@ -6,23 +6,21 @@ and after the new ones, so that a message that kills the function does not affec
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from consumer.session_group import GroupResult, InvocationContext, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
+from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
-from recon.dynamodb.orders import Orders, find_orders_by_session
+from recon.dynamodb.orders import Orders, find_orders_by_session, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import OutOfTime, SyncError, Unexpected
 from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames, report_completed_run
-
-if TYPE_CHECKING:
-    from recon.domain.message import SessionMessage
+from recon.timestamps import DAY
 
 _METRICS = {
     Outcome.CREATED: Metric.ORDERS_CREATED,
@@ -96,9 +94,28 @@ class BatchProcessor:
         orders = find_orders_by_session(self._context.table, messages, self._context.pool, deadline)
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
+        self._move_proof(messages, orders, prior)
         for run_id in sorted({task.run_id for task in tasks}):
             self._finish_run(run_id)
         return failed
+
+    def _move_proof(
+        self, messages: list[SessionMessage], orders: dict[SessionMessage, Orders], prior: PriorState
+    ) -> None:
+        """Store the newest session with an order of another writer if the stored one is a day older.
+
+        A failure is only logged: a later batch repeats it, and no session depends on it.
+        """
+        now = self._context.now()
+        found = [each for each in messages if each.created <= now and is_proof(orders[each])]
+        newest = max(found, key=lambda message: message.created, default=None)
+        if newest is None or newest.created <= (prior.proven_created or -DAY) + DAY:
+            return
+        try:
+            runs = Runs(self._context.table, self._context.deadline)
+            runs.prove(newest.session_id, newest.created, now)
+        except SyncError as error:
+            self._telemetry.warning(f"The proof session could not be stored: {error}", run_id=newest.run_id)
 
     def _announce_last_attempts(self, tasks: Iterable[SessionTask], prior: PriorState) -> None:
         """Announce those of the whole batch before any starts: the first may kill the function."""
@@ -126,7 +143,7 @@ class BatchProcessor:
         self,
         group: list[SessionTask],
         prior: PriorState,
-        orders: "dict[SessionMessage, Orders]",
+        orders: dict[SessionMessage, Orders],
         failed: FailedSessions,
     ) -> None:
         try:

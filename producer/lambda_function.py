@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
+from producer.proof import check_proof
 from producer.request import Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
 from producer.run_context import RunContext
@@ -158,16 +159,21 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
     state, watermark = runs.state(), runs.watermark()
     run = _plan_run(request, runs, watermark, context.aws_request_id)
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
+        if request.confirm_empty:
+            raise InvalidRequest("confirmEmpty needs a run that writes; deploy with DryRun=false")
         dry_run = DryRun(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
         if watermark.stack_name not in (None, kept.settings.stack):
             owner = describe_owner(watermark.stack_name, kept.settings.stack)
             run = replace(run, warnings=(*run.warnings, f"other_stack: {owner}"))
+        if warning := check_proof(sync_run.context, watermark).warning:
+            run = replace(run, warnings=(*run.warnings, warning))
         predicted, numbers = dry_run.predict(run, request.max_sessions)
         _log_prediction(predicted)
         return build_response(predicted, numbers, dry_run=True)
     if request.trigger == Trigger.SCHEDULED and request.at is not None:
         telemetry().record_watermark(watermark, request.at)
-    return _build_body(sync_run.begin(run, state, watermark), deadline)
+    begun = sync_run.begin(run, state, watermark, confirm_empty=request.confirm_empty)
+    return _build_body(begun, deadline)
 
 
 def _refuse_future(request: Request) -> None:
@@ -197,7 +203,7 @@ def _build_body(run: Run, deadline: Deadline) -> Body:
 def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: str) -> Run:
     """Return the requested run as it would start now."""
     started, settings = _now(), clients().settings
-    planned = plan(request, settings, started, watermark)
+    planned = plan(request, settings, started, watermark, runs.was_held)
     return Run(
         run_id=_find_run_id(request, runs, started, request_id),
         trigger=request.trigger,

@@ -12,7 +12,7 @@ from recon.timestamps import parse_epoch, to_run_id
 
 CONTINUE = "continue"
 EVENTBRIDGE = "aws.events"
-_OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to")
+_OPTIONS = ("lookbackHours", "maxSessions", "dryRun", "requestedAt", "from", "to", "confirmEmpty")
 _SCHEDULED_OPTIONS = ("trigger", "scheduledTime", "lookbackHours", "maxSessions", "dryRun")
 _CONTINUE_KEYS = ("trigger", "runId", "hop")
 _EXAMPLE_TIME = "a UTC time such as 2024-11-27T02:00:00Z"
@@ -28,7 +28,8 @@ class Request:
 
     `at` is the end of the window and the time in the run's id: the scheduled time, `requestedAt`, or None for
     the start of the invocation. `at_field` is its field in the event. `period` is the window of a backfill,
-    with both ends inclusive. All times are in epoch seconds.
+    with both ends inclusive. All times are in epoch seconds. `confirm_empty` accepts a table in which no
+    order proves the key's account and mode.
     """
 
     trigger: str
@@ -37,6 +38,7 @@ class Request:
     max_sessions: int | None = None
     dry_run: bool | None = None
     period: tuple[int, int] | None = None
+    confirm_empty: bool = False
     at_field: str = field(default="requestedAt", compare=False)
 
     def run_id(self, started: int, request_id: str) -> str:
@@ -72,13 +74,17 @@ def parse_request(event: object) -> Request | Continuation:
     if scheduled and event["trigger"] != Trigger.SCHEDULED:
         raise InvalidRequest(f'trigger must be "{Trigger.SCHEDULED}", or absent for a manual run')
     _refuse_unknown(event, _SCHEDULED_OPTIONS if scheduled else _OPTIONS)
+    dry_run, confirm_empty = _parse_boolean(event, "dryRun"), _parse_boolean(event, "confirmEmpty")
+    if dry_run and confirm_empty:
+        raise InvalidRequest("confirmEmpty cannot be combined with dryRun, which stores nothing")
     return Request(
         trigger=Trigger.SCHEDULED if scheduled else Trigger.MANUAL,
         at=_parse_time(event),
         lookback_hours=_parse_integer(event, "lookbackHours", 1, MAX_LOOKBACK_HOURS),
         max_sessions=_parse_integer(event, "maxSessions", 1, None),
-        dry_run=_parse_boolean(event, "dryRun"),
+        dry_run=dry_run,
         period=_parse_period(event),
+        confirm_empty=confirm_empty or False,
         at_field="scheduledTime" if scheduled else "requestedAt",
     )
 

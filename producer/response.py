@@ -3,7 +3,7 @@
 from typing import Any
 
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import Run
+from recon.dynamodb.records import Run, sample_fields
 from recon.timestamps import to_iso
 
 type Body = dict[str, Any]
@@ -13,8 +13,11 @@ SHOWN_ORDERS = 20
 
 
 def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
-    """Return the body of a response with status 200, with the first 20 order numbers."""
-    return {
+    """Return the body of a response with status 200, with the first 20 order numbers.
+
+    A held run also returns what it would have created of its sample.
+    """
+    body = {
         "status": _status(run),
         "trigger": run.trigger,
         "runId": run.run_id,
@@ -33,9 +36,12 @@ def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False
         "truncated": run.truncated,
         "warnings": list(run.warnings),
     }
+    return body | (sample_fields(run.sample) if run.sample else {})
 
 
 def _status(run: Run) -> str:
+    if run.status == RunStatus.HELD:
+        return RunStatus.HELD
     if run.status != RunStatus.DONE:
         return RunStatus.RUNNING
     return "completed_with_errors" if run.errors else "success"

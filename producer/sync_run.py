@@ -1,8 +1,9 @@
 """A run that enqueues sessions: started, listed in one or more invocations, and marked done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from producer.proof import check_proof
 from producer.request import Continuation
 from producer.run_context import RunContext
 from producer.run_lister import RunLister
@@ -16,16 +17,11 @@ from recon.telemetry import Metric, report_completed_run
 
 # Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
 MOST_HOPS = 5000
-SCHEDULED_COMPARED = 7
 STATE_WARNING = "state_overwritten"
 STATE_OVERWRITTEN = (
     f"{STATE_WARNING}: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
     "is lost, since the watermark is a separate item, but find that program (the Lambda that this system "
     "replaces?) and switch it off"
-)
-NO_SESSIONS = (
-    "no_sessions: no completed session at all, where the scheduled runs before found some; check the key's "
-    "account and mode, and whether the shop still sells through Checkout"
 )
 
 
@@ -36,11 +32,12 @@ class SyncRun:
     context: RunContext
     continue_async: Callable[[Continuation], None]
 
-    def begin(self, planned: Run, state: State, watermark: Watermark) -> Run:
+    def begin(self, planned: Run, state: State, watermark: Watermark, *, confirm_empty: bool = False) -> Run:
         """Start a run, or continue it in its own window if its record exists already.
 
-        `state` and `watermark` are those before the run. Return the run's latest record. Raises LedgerInUse
-        if the ledger belongs to another stack.
+        `state` and `watermark` are those before the run. With `confirm_empty`, an operator accepts the table
+        without a proof. Return the run's latest record. Raises LedgerInUse if the ledger belongs to another
+        stack.
         """
         context, stack = self.context, self.context.settings.stack
         watermark.check_owner(stack)
@@ -52,6 +49,9 @@ class SyncRun:
         self._close_stale_runs(run.run_id)
         for warning in planned.warnings:
             self.context.warn(run.run_id, warning)
+        if confirm_empty and run.cursor is None:
+            context.runs.confirm(run.run_id, context.now())
+            watermark = replace(watermark, confirmed_by=run.run_id, proven_by=None)
         return self._process(run, state, watermark, number=0)
 
     def resume(self, continuation: Continuation) -> Run | None:
@@ -67,6 +67,10 @@ class SyncRun:
 
     def _process(self, run: Run, state: State, watermark: Watermark, number: int) -> Run:
         if run.status == RunStatus.RUNNING and not run.listed:
+            # A run that has begun to send had a proof. Its key may have been replaced since.
+            is_new = run.cursor is None
+            if (is_new or watermark.proven_by) and (held := self._hold_unless_proven(run, watermark)):
+                return held
             try:
                 run = self._list(run, state, watermark)
             except CursorConflict:
@@ -77,11 +81,24 @@ class SyncRun:
                 )
             else:
                 self._continue_unless_listed(run, number)
-        if run.listed:
-            self._warn_if_nothing_was_listed(run)
         run = self._finish(self.context.runs.get(run.run_id) or run)
         self._record_if_open(run)
         return run
+
+    def _hold_unless_proven(self, run: Run, watermark: Watermark) -> Run | None:
+        """Check the proof and store a new one. Return the held run, or None if the run may go on."""
+        context = self.context
+        verdict = check_proof(context, watermark)
+        if verdict.warning:
+            context.warn(run.run_id, verdict.warning)
+        if verdict.proven:
+            context.runs.prove(verdict.proven.session_id, verdict.proven.created, context.now())
+        if verdict.sample is None:
+            context.telemetry.count(Metric.NO_SESSIONS, bool(verdict.warning))
+            return None
+        if context.runs.hold(run, verdict.sample, context.now()):
+            context.telemetry.count(Metric.HELD_RUNS)
+        return context.runs.get(run.run_id) or run
 
     def _continue_unless_listed(self, run: Run, number: int) -> None:
         if run.listed:
@@ -111,15 +128,6 @@ class SyncRun:
             defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
             fence_since=since if self.context.settings.webhook_fence else None,
         )
-
-    def _warn_if_nothing_was_listed(self, run: Run) -> None:
-        """Warn if a scheduled run listed no session, and one of the scheduled runs before it listed some."""
-        # `livemode` is known once a session was listed, whether or not pending sessions were sent.
-        if run.trigger == Trigger.SCHEDULED and run.livemode is None:
-            before = self.context.runs.scheduled_before(run.run_id, SCHEDULED_COMPARED)
-            if any(earlier.livemode is not None for earlier in before):
-                self.context.warn(run.run_id, NO_SESSIONS)
-                self.context.telemetry.count(Metric.NO_SESSIONS)
 
     def _close_stale_runs(self, run_id: str) -> None:
         for run in self.context.runs.close_stale_runs(run_id, self.context.now()):

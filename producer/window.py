@@ -4,6 +4,7 @@ A session that no run lists is never recovered. Every session completed up to th
 (`lastCoveredThrough`) has been checked, so each scheduled run starts from there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MARGIN = 10 * MINUTE
 # Stripe keeps events for 30 days. Older sessions need a manual run with `from` and `to`.
 FURTHEST_BACK = 30 * DAY
+# A hold may last until somebody reads its alarm. The records of the held runs are kept that long.
+FURTHEST_BACK_AFTER_HOLD = 90 * DAY
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,19 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def plan(request: Request, settings: "Settings", started: int, watermark: Watermark) -> Plan:
+def plan(
+    request: Request,
+    settings: "Settings",
+    started: int,
+    watermark: Watermark,
+    was_held: Callable[[], bool] = lambda: False,
+) -> Plan:
     """Return what a run has to check. `started` is in epoch seconds.
 
-    A manual run uses its window exactly. A scheduled run without `lookbackHours` starts from the watermark.
+    `was_held` returns whether a run was held since the watermark moved; it is called for an old watermark.
+
+    A manual run uses its window exactly. A scheduled run without `lookbackHours` starts from the watermark,
+    and so does a run that confirms a table and names no window: it does what was held.
     All times derive from the scheduled time, so that a repeated run checks the same sessions.
     """
     at = started if request.at is None else request.at
@@ -58,8 +70,12 @@ def plan(request: Request, settings: "Settings", started: int, watermark: Waterm
     required = _required_start(watermark)
     if request.period:
         window = Window(*request.period)
-    elif scheduled and (request.lookback_hours is None or required is None):
-        window, warnings = _from_watermark(at, hours, grace, required)
+    elif (scheduled and (request.lookback_hours is None or required is None)) or (
+        request.confirm_empty and request.lookback_hours is None
+    ):
+        is_old = required is not None and required < at - FURTHEST_BACK
+        furthest = FURTHEST_BACK_AFTER_HOLD if is_old and was_held() else FURTHEST_BACK
+        window, warnings = _from_watermark(at, hours, grace, required, furthest)
     else:
         window = Window(at - hours * HOUR, at - grace if scheduled else at)
     through = min(window.end if scheduled else window.end - grace, started - grace)
@@ -72,17 +88,20 @@ def plan(request: Request, settings: "Settings", started: int, watermark: Waterm
     return Plan(window, through if whole else None, window.end if scheduled else None, warnings)
 
 
-def _from_watermark(at: int, hours: int, grace: int, required: int | None) -> tuple[Window, tuple[str, ...]]:
+def _from_watermark(
+    at: int, hours: int, grace: int, required: int | None, furthest: int
+) -> tuple[Window, tuple[str, ...]]:
     if required is None:
         return Window(_first_start(at, hours), at - grace), ()
     start = min(at - hours * HOUR, required)
-    if start >= at - FURTHEST_BACK:
+    if start >= at - furthest:
         return Window(start, at - grace), ()
     gap = (
-        f"gap: no run has covered the time since {to_iso(start)}, and a scheduled run looks back at most 30 "
-        f'days; start a manual run with {{"from": "{to_iso(start)}", "to": "{to_iso(at - FURTHEST_BACK)}"}}'
+        f"gap: no run has covered the time since {to_iso(start)}, and a scheduled run looks back at most "
+        f"{furthest // DAY} days; start a manual run with "
+        f'{{"from": "{to_iso(start)}", "to": "{to_iso(at - furthest)}"}}'
     )
-    return Window(at - FURTHEST_BACK, at - grace), (gap,)
+    return Window(at - furthest, at - grace), (gap,)
 
 
 def _first_start(at: int, hours: int) -> int:

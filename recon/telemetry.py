@@ -17,7 +17,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.records import Run
-from recon.dynamodb.runs import Runs
+from recon.dynamodb.runs import NOTHING_FOUND, Runs
 from recon.dynamodb.table import TransactionCancelled
 from recon.dynamodb.watermark import Watermark
 from recon.errors import KeyRejected, KeyUnavailable, SyncError
@@ -39,6 +39,9 @@ class Metric(StrEnum):
     RUN_SECONDS = "RunSeconds"
     RUN_WARNINGS = "RunWarnings"
     NO_SESSIONS = "NoSessions"
+    # Runs that sent nothing, since nothing proved the key's account and mode.
+    HELD_RUNS = "HeldRuns"
+    NOTHING_FOUND = "NothingFound"
     ORDERS_DRIFTED = "OrdersDrifted"
     # Counted once per run, by the function that completes it, or by a later one if that was killed before it
     # printed. Manual runs count, dry and failed runs do not.
@@ -124,6 +127,10 @@ class Telemetry:
             run_id=run.run_id,
             seconds=seconds,
         )
+        if NOTHING_FOUND in run.warnings:
+            self.warning(NOTHING_FOUND, run_id=run.run_id)
+            self.count(Metric.RUN_WARNINGS)
+            self.count(Metric.NOTHING_FOUND)
         self.count(Metric.RUNS_COMPLETED)
         self._add_seconds(Metric.RUN_SECONDS, seconds)
 

@@ -27,7 +27,7 @@ from testkit.batches import parse_log, parse_metrics
 from testkit.builders import NOW, RUN, TABLE, FakeTime, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.sqs import MemorySQS
-from testkit.world import plain, wire
+from testkit.world import confirm_table, plain, wire
 
 START, END = NOW - 25 * HOUR, NOW - 600
 
@@ -78,6 +78,7 @@ class ProducerHarness:
 
     def __init__(self, memory: MemoryDynamoDB, table: Table, capfd: pytest.CaptureFixture[str]) -> None:
         self.memory = memory
+        confirm_table(memory, TABLE)
         self.capfd = capfd
         self.clock = FakeTime(NOW)
         self.sqs = MemorySQS(self.clock)

@@ -93,14 +93,28 @@ class FakeSSM:
 
 
 class World:
-    """A shop at night. `dynamodb` is a client with a table of that name; `env` overrides settings."""
+    """A shop at night. `dynamodb` is a client with a table of that name; `env` overrides settings.
 
-    def __init__(self, stripe: FakeStripe, dynamodb: Any = None, table: str = TABLE, **env: str) -> None:
+    An operator has confirmed the table, so that runs go on although no webhook has written an order. Without
+    `is_confirmed` they need a proof.
+    """
+
+    def __init__(
+        self,
+        stripe: FakeStripe,
+        dynamodb: Any = None,
+        table: str = TABLE,
+        *,
+        is_confirmed: bool = True,
+        **env: str,
+    ) -> None:
         self.table = table
         self.clock = FakeTime(NOW)
         self.rng = random.Random(7)
         self.stripe = stripe
         self.memory = dynamodb or self._memory()
+        if is_confirmed:
+            confirm_table(self.memory, table)
         self.history = CallHistory()
         self.dynamodb = Faulty(self.memory, history=self.history)
         self.memory_sqs = MemorySQS(self.clock)
@@ -318,6 +332,13 @@ class World:
 
 
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
+
+
+def confirm_table(dynamodb: Any, table: str) -> None:
+    """Let the watermark item say that an operator has confirmed the table, unless the table has the item."""
+    key = {"PK": "SYSTEM", "SK": "STRIPE_SYNC_WATERMARK"}
+    if "Item" not in dynamodb.get_item(TableName=table, Key=wire(key)):
+        dynamodb.put_item(TableName=table, Item=wire(key | {"confirmedBy": "20241101T020000Z-before"}))
 
 
 def wire(item: JsonObject) -> JsonObject:

@@ -50,7 +50,9 @@ def collect_facts(
     consumer = _read_function(stack, names.consumer)
     schedule = fetch(lambda: client("scheduler").get_schedule(Name=names.schedule))
     alarm_names = fetch(lambda: _list_alarm_names(stack))
-    key = _read_key(stack, consumer.configuration, now)
+    watermark = fetch(stack.runs.watermark)
+    proof_id = None if isinstance(watermark, Unavailable) else watermark.proven_by
+    key = _read_key(stack, consumer.configuration, now, proof_id)
     return StackFacts(
         shell=shell,
         names=names,
@@ -64,6 +66,7 @@ def collect_facts(
         key=key.key,
         permissions=key.permissions,
         livemode=fetch(lambda: stack.runs.state().livemode),
+        watermark=watermark,
         table=fetch(lambda: client("dynamodb").describe_table(TableName=names.table)["Table"]),
         time_to_live=fetch(
             lambda: client("dynamodb").describe_time_to_live(TableName=names.table)["TimeToLiveDescription"]
@@ -159,7 +162,9 @@ def _read_role(stack: Stack, schedule: Fetched[AwsReply]) -> Fetched[AwsReply] |
     return fetch(lambda: stack.client("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"])
 
 
-def _read_key(stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], float]) -> KeyFacts:
+def _read_key(
+    stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], float], proof_id: str | None
+) -> KeyFacts:
     if isinstance(configuration, Unavailable):
         return KeyFacts()
     try:
@@ -171,7 +176,7 @@ def _read_key(stack: Stack, configuration: Fetched[AwsReply], now: Callable[[], 
     if isinstance(value, Unavailable):
         return KeyFacts(settings, parameter, value)
     deadline = Deadline(time.monotonic() + STRIPE_LIMIT_SECONDS, time.monotonic, time.sleep)
-    permissions = probe_permissions(replace(settings, stripe_secret=value), int(now()), deadline)
+    permissions = probe_permissions(replace(settings, stripe_secret=value), int(now()), deadline, proof_id)
     return KeyFacts(settings, parameter, classify_key(value), permissions)
 
 

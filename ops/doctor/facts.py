@@ -10,6 +10,7 @@ from ops.doctor.fetched import Fetched, Unavailable
 from ops.doctor.shell import Shell
 from ops.stack.stack import StackOutputs
 from recon.config import Settings
+from recon.dynamodb.watermark import Watermark
 
 type AwsReply = Mapping[str, Any]
 
@@ -37,11 +38,12 @@ class KeyPrefix:
 
 
 class Access(StrEnum):
-    """The result of a probe. `UNTRIED` means that there was nothing to try it with."""
+    """The result of a probe. `UNTRIED` means that there was nothing to try it with, `NOT_FOUND` a 404."""
 
     ALLOWED = "allowed"
     NOT_ALLOWED = "not allowed"
     REJECTED = "rejected"
+    NOT_FOUND = "not found"
     UNTRIED = "untried"
     FAILED = "failed"
 
@@ -65,13 +67,17 @@ class RecentSessions:
 
 @dataclass(frozen=True)
 class KeyPermissions:
-    """What the key may read, each probed with one cheap request. `recent` came with that for sessions."""
+    """What the key may read, each probed with one cheap request. `recent` came with that for sessions.
+
+    `proof` is the session that proves account and mode; it is untried if the ledger names none.
+    """
 
     sessions: AccessProbe
     line_items: AccessProbe
     charges: AccessProbe
     disputes: AccessProbe
     events: AccessProbe
+    proof: AccessProbe = AccessProbe(Access.UNTRIED)
     recent: RecentSessions | None = None
 
 
@@ -98,8 +104,8 @@ class StackFacts:
 
     `stack` is its description. `settings` are those of the consumer, None if its environment is invalid.
     `parameter` and `key` are None if the settings name none, `permissions` if there was no key to probe with.
-    `livemode` is the mode of the last run, None if there was none. `skew_seconds` is how far this machine's
-    clock is ahead of AWS's. `alarm_names` are those of the stack.
+    `livemode` is the mode of the last run, None if there was none. `watermark` has the proof.
+    `skew_seconds` is how far this machine's clock is ahead of AWS's. `alarm_names` are those of the stack.
     """
 
     shell: Shell
@@ -114,6 +120,7 @@ class StackFacts:
     key: Fetched[KeyPrefix] | None
     permissions: KeyPermissions | None
     livemode: Fetched[bool | None]
+    watermark: Fetched[Watermark]
     table: Fetched[AwsReply]
     time_to_live: Fetched[AwsReply]
     backups: Fetched[AwsReply]

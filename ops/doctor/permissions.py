@@ -36,8 +36,13 @@ def classify_key(value: str) -> KeyPrefix:
     return KeyPrefix(_KINDS.get(value[:3]), key_livemode(value))
 
 
-def probe_permissions(settings: Settings, now: int, deadline: Deadline) -> KeyPermissions:
-    """Try what the key in `settings.stripe_secret` may read. Nothing is written at Stripe."""
+def probe_permissions(
+    settings: Settings, now: int, deadline: Deadline, proof_id: str | None = None
+) -> KeyPermissions:
+    """Try what the key in `settings.stripe_secret` may read. Nothing is written at Stripe.
+
+    `proof_id` is the session that proves account and mode, if one is known.
+    """
     from recon.bootstrap import connect_stripe  # noqa: PLC0415 - the stripe library loads slowly
     from recon.stripe.source import DISPUTES, StripeSource  # noqa: PLC0415
 
@@ -56,6 +61,7 @@ def probe_permissions(settings: Settings, now: int, deadline: Deadline) -> KeyPe
             disputes=_probe(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.read())),
             events=_probe(lambda: next(source.list_events(now - EVENTS_BACK_SECONDS), None)),
             recent=_count_sessions(latest, settings) if sessions.access is Access.ALLOWED else None,
+            proof=_probe_proof(source.has_session, proof_id),
         )
     finally:
         connection.close()
@@ -80,6 +86,14 @@ def _probe_session(
     if not charges_known:
         return items, AccessProbe(Access.UNTRIED, "it comes with the line items, which could not be read")
     return items, AccessProbe(Access.ALLOWED if charges_known[0] else Access.NOT_ALLOWED)
+
+
+def _probe_proof(has_session: Callable[[str], bool], proof_id: str | None) -> AccessProbe:
+    if proof_id is None:
+        return AccessProbe(Access.UNTRIED)
+    found: list[bool] = []
+    probe = _probe(lambda: found.append(has_session(proof_id)))
+    return probe if found != [False] else AccessProbe(Access.NOT_FOUND)
 
 
 def _probe(call: Callable[[], object]) -> AccessProbe:

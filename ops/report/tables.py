@@ -16,7 +16,9 @@ from recon.domain.run import RunStatus
 # With this limit the page opens quickly on a phone and is small enough for an e-mail.
 MAX_ROWS = 500
 _NOTHING = "-"
-_STYLES: Mapping[str, str] = MappingProxyType({RunStatus.DONE: "good", RunStatus.FAILED: "bad"})
+_STYLES: Mapping[str, str] = MappingProxyType(
+    {RunStatus.DONE: "good", RunStatus.FAILED: "bad", RunStatus.HELD: "bad"}
+)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from ops.format.text import format_time
+from ops.format.money import Money
+from ops.format.text import format_time, quantity
 from ops.runs.history import PastRun
 from recon.domain.run import RunStatus
+from recon.dynamodb.records import Sample
 from recon.errors import ConfigError, KeyNotAllowed, KeyRejected, KeyUnavailable, NotAllowed
 
 DOCTOR = "nightly-sync doctor"
@@ -26,11 +28,13 @@ class StatusFinding:
 
 
 def describe_failure(run: PastRun) -> StatusFinding | None:
-    """Return the finding of a failed or stalled run, and None for any other."""
+    """Return the finding of a failed, stalled or held run, and None for any other."""
     logs = f"nightly-sync logs {run.run_id}"
     if run.stalled_since:
         since = f"since {format_time(run.stalled_since)} UTC, longer than an invocation can last"
         return StatusFinding(f"run {run.run_id} has made no progress {since}: its producer was killed", logs)
+    if run.status == RunStatus.HELD:
+        return StatusFinding(f"run {run.run_id} was held: {_describe_sample(run.sample)}", DOCTOR)
     if run.status != RunStatus.FAILED:
         return None
     if run.failure is None:
@@ -39,6 +43,18 @@ def describe_failure(run: PastRun) -> StatusFinding | None:
     cause = describe_cause(run.failure.error_type, run.failure.message)
     command = next_command(run.failure.error_type, run.run_id)
     return StatusFinding(f"run {run.run_id} failed{attempt}: {cause}", command)
+
+
+def _describe_sample(sample: Sample | None) -> str:
+    nothing = "nothing was sent or written"
+    if sample is None:
+        return nothing
+    money = ", ".join(str(Money(currency, amount)) for currency, amount in sorted(sample.amounts.items()))
+    worth = f", {money}" if money else ""
+    return (
+        f"{nothing}. Of {quantity(sample.size, 'paid session')} that it looked up, it would have created "
+        f"{quantity(sample.missing, 'order')}{worth}"
+    )
 
 
 def describe_cause(error_type: str, message: str) -> str:

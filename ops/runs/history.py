@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import Failure, Run
+from recon.dynamodb.records import Failure, Run, Sample
 from recon.dynamodb.runs import is_stalled
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -15,8 +15,9 @@ class PastRun:
     """The record of a run.
 
     `seconds` is how long the run took or has been open. `status` is that of the producer's response: running,
-    success, completed_with_errors or failed. `filtered` sessions were left out by the filter. `failure` is
-    the cause, if the producer could record it. `stalled_since` is set if an open run makes no progress.
+    success, completed_with_errors, held or failed. `filtered` sessions were left out by the filter. `failure`
+    is the cause, if the producer could record it. `sample` is what a held run would have created.
+    `stalled_since` is set if an open run makes no progress.
     """
 
     run_id: str
@@ -38,11 +39,12 @@ class PastRun:
     warnings: tuple[str, ...]
     failure: Failure | None = None
     stalled_since: datetime | None = None
+    sample: Sample | None = None
 
     @property
     def needs_attention(self) -> bool:
         """Return True if an operator should inspect the run."""
-        incomplete = self.status == RunStatus.FAILED or self.stalled_since
+        incomplete = self.status in (RunStatus.FAILED, RunStatus.HELD) or self.stalled_since
         return bool(incomplete or self.errors or self.drifted or self.truncated or self.warnings)
 
 
@@ -68,6 +70,7 @@ def past_run(run: Run, now: int) -> PastRun:
         warnings=run.warnings,
         failure=run.failure,
         stalled_since=datetime.fromtimestamp(run.listing_moved_at, UTC) if is_stalled(run, now) else None,
+        sample=run.sample,
     )
 
 

@@ -41,6 +41,7 @@ def build_event(
     lookback_hours: int | None = None,
     max_sessions: int | None = None,
     dry_run: bool = False,
+    confirm_empty: bool = False,
     period: tuple[str | None, str | None] = (None, None),
 ) -> RunEvent:
     """Build the event of a manual run that is named after the moment `now`.
@@ -52,6 +53,7 @@ def build_event(
         "lookbackHours": lookback_hours,
         "maxSessions": max_sessions,
         "dryRun": dry_run or None,
+        "confirmEmpty": confirm_empty or None,
         "from": period[0],
         "to": period[1],
     }

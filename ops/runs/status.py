@@ -128,8 +128,11 @@ def find_uncovered_night(latest: Sequence[PastRun]) -> PastRun | None:
 
 
 def _covers(run: PastRun, night: PastRun) -> bool:
-    completed = run.completed_at is not None and run.status != RunStatus.FAILED
-    return completed and run.window_from <= night.window_from and run.window_to >= night.window_to
+    return _has_completed(run) and run.window_from <= night.window_from and run.window_to >= night.window_to
+
+
+def _has_completed(run: PastRun) -> bool:
+    return run.completed_at is not None and run.status not in (RunStatus.FAILED, RunStatus.HELD)
 
 
 def read_schedule(stack: Stack, now: int) -> Schedule:
@@ -220,7 +223,7 @@ def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
 
 
 def _last_completed(latest: list[PastRun]) -> datetime | None:
-    times = [run.completed_at for run in latest if run.completed_at and run.status != RunStatus.FAILED]
+    times = [run.completed_at for run in latest if run.completed_at and _has_completed(run)]
     return _from_epoch(max(map(parse_epoch, times))) if times else None
 
 

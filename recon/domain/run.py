@@ -9,6 +9,8 @@ class RunStatus(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    # Nothing was sent: the run could not tell whether key, table and filter belong together.
+    HELD = "held"
 
 
 class Trigger(StrEnum):

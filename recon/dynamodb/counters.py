@@ -9,6 +9,8 @@ from recon.dynamodb.records import RUN_DAYS
 from recon.dynamodb.table import Action, Item, Table
 from recon.timestamps import DAY, to_iso
 
+# Counted on the run only: nothing reads it from the sync state.
+RUN_ONLY = frozenset({"existing"})
 COUNTED = MappingProxyType({Outcome.CREATED: "created", Outcome.SKIPPED: "skipped", Outcome.ERROR: "errors"})
 
 
@@ -34,11 +36,12 @@ def counter_actions(
     )
     if not holds_state:
         return [run]
-    adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in deltas)
+    shown = {name: delta for name, delta in deltas.items() if name not in RUN_ONLY}
+    adds = ", ".join(f"lastSync{name.capitalize()} :{name}" for name in shown)
     state = table.update(
         STATE_KEY,
         f"SET updatedAt = :now ADD {adds}",
-        values | {":run": run_id},
+        {f":{name}": delta for name, delta in shown.items()} | {":now": to_iso(now), ":run": run_id},
         condition="lastSyncRunId = :run",
     )
     return [run, state]

@@ -79,6 +79,11 @@ def _merge(message: SessionMessage, found: Sequence[Orders]) -> Orders:
     return own or next((each for each in found if isinstance(each, SyncError)), [])
 
 
+def is_proof(orders: Orders) -> bool:
+    """Return True if one of a session's orders was not written by this sync."""
+    return not isinstance(orders, SyncError) and not all(order.sync_run_id for order in orders)
+
+
 def find_orders(
     table: Table,
     user_ids: Iterable[str],

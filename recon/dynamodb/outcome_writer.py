@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 
-from recon.domain.reconcile import Outcome
+from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.counters import COUNTED, counter_actions
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
@@ -224,9 +224,10 @@ class OutcomeWriter:
 
 def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:
     """Return the change of each counter: one up for a new outcome, one down for the error it replaces."""
-    deltas = dict.fromkeys(("processed", *COUNTED.values(), "drifted"), 0)
+    deltas = dict.fromkeys(("processed", *COUNTED.values(), "drifted", "existing"), 0)
     for result in results:
         deltas["drifted"] += bool(result.drift)
+        deltas["existing"] += result.reason is SkipReason.EXISTS
         deltas[COUNTED[result.outcome]] += 1
         if result.previous:
             deltas[COUNTED[Outcome.ERROR]] -= 1

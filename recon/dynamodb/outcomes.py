@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from recon.domain.reconcile import Outcome
+from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
-from recon.dynamodb.attribute_readers import read_text
+from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import (
     SESSION_PREFIX,
     STATE_KEY,
+    WATERMARK_KEY,
     attention_key,
     dismissed_key,
     guard_key,
@@ -32,7 +33,8 @@ class PriorState:
 
     `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
     ids of sessions whose order an operator decided never to write. `guarded` holds
-    those whose order this sync has written once.
+    those whose order this sync has written once. `proven_created` is when the stored proof session was
+    created (epoch seconds), or None.
     """
 
     outcomes: Outcomes
@@ -40,14 +42,16 @@ class PriorState:
     attention: dict[str, AttentionRecord] = field(default_factory=dict)
     dismissed: frozenset[str] = frozenset()
     guarded: frozenset[str] = frozenset()
+    proven_created: int | None = None
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the items about these sessions and the sync state in one consistent batch read."""
+    """Read the items about these sessions, the sync state and the watermark in one consistent batch read."""
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
     about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
-    items = {(item["PK"], item["SK"]): item for item in table.get_many([*keys, STATE_KEY, *about], deadline)}
+    found = table.get_many([*keys, STATE_KEY, WATERMARK_KEY, *about], deadline)
+    items = {(item["PK"], item["SK"]): item for item in found}
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
         state_run_id=parse_state(items.get(STATE_KEY)).run_id,
@@ -56,6 +60,7 @@ def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Dea
         },
         dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
         guarded=frozenset(name for name in ids if guard_key(name) in items),
+        proven_created=read_integer(items.get(WATERMARK_KEY, {}), "provenCreated"),
     )
 
 
@@ -83,6 +88,19 @@ def find_settled_pending(
         deadline=deadline,
     )
     return {item["SK"].removeprefix(SESSION_PREFIX) for item in items} - {after}
+
+
+def find_found_sessions(table: Table, run_id: str, deadline: Deadline) -> list[str]:
+    """Return the sessions whose order a run found in the table, the last one first."""
+    items = table.query(
+        "PK = :run",
+        {":run": outcome_partition(run_id), ":exists": SkipReason.EXISTS},
+        projection="SK, updatedAt",
+        only="reason = :exists",
+        deadline=deadline,
+    )
+    found = sorted(items, key=lambda item: str(item.get("updatedAt")), reverse=True)
+    return [item["SK"].removeprefix(SESSION_PREFIX) for item in found]
 
 
 def find_created_orders(table: Table, run_id: str, limit: int, deadline: Deadline) -> list[str]:

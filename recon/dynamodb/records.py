@@ -4,7 +4,8 @@ Every reader of these items parses them here. A parser accepts items of other ve
 absent or has an unexpected type gets the default of its field, and an unknown word stays as it is.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
@@ -21,7 +22,7 @@ MARKER_DAYS = 90
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
 REPORT_SECONDS = 60
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "filtered")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing", "filtered")
 UNKNOWN_OUTCOME = "unknown"
 
 
@@ -41,6 +42,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Paid sessions that a held run looked up in the table.
+
+    `size` is how many, `missing` how many of them have no order, and `amounts` the money of these by
+    currency, in the currency's smallest unit.
+    """
+
+    size: int = 0
+    missing: int = 0
+    amounts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Run:
     """The record of one run. Times are ISO 8601 in UTC, `lookback_start` and `lookback_end` epoch seconds.
 
@@ -49,8 +63,8 @@ class Run:
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
     `session_filter` is the filter of the run, and `filtered` is how many sessions of the window it left out.
     `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
-    and its producer could store the cause. `unreported` is True from the end of a done run until its metrics
-    are printed.
+    and its producer could store the cause, `sample` if the run is held. `existing` counts the skips with the
+    reason `exists`. `unreported` is True from the end of a done run until its metrics are printed.
     """
 
     run_id: str
@@ -78,6 +92,8 @@ class Run:
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+    existing: int = 0
+    sample: Sample | None = None
     unreported: bool = False
     session_filter: str = ""
 
@@ -160,6 +176,8 @@ def parse_run(item: Item) -> Run:
         listing_moved_at=read_integer(item, "listingMovedAt") or 0,
         warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
+        existing=read_integer(item, "existing") or 0,
+        sample=_parse_sample(item),
         unreported=read_boolean(item, "unreported") or False,
     )
 
@@ -179,6 +197,28 @@ def _parse_failure(item: Item) -> Failure | None:
         at=read_text(item, "failedAt") or "",
         attempts=read_integer(item, "failedAttempts") or 1,
         request_id=read_text(item, "failedRequestId") or "",
+    )
+
+
+def sample_fields(sample: Sample) -> Item:
+    """Return the attributes of a held run's record."""
+    return {
+        "sampleSize": sample.size,
+        "wouldCreate": sample.missing,
+        "wouldCreateAmounts": dict(sample.amounts),
+    }
+
+
+def _parse_sample(item: Item) -> Sample | None:
+    """Return what a held run would have created, or None if the run is not held."""
+    if item.get("status") != RunStatus.HELD:
+        return None
+    amounts = item.get("wouldCreateAmounts")
+    amounts = amounts if isinstance(amounts, dict) else {}
+    return Sample(
+        size=read_integer(item, "sampleSize") or 0,
+        missing=read_integer(item, "wouldCreate") or 0,
+        amounts={name: amount for name in amounts if (amount := read_integer(amounts, name)) is not None},
     )
 
 

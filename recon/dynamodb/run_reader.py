@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
+from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
-from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, run_key
-from recon.dynamodb.outcomes import find_settled_pending
+from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK_KEY, guard_key, run_key
+from recon.dynamodb.outcomes import find_found_sessions, find_outcomes, find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.table import Item, Table
 from recon.dynamodb.watermark import Watermark, parse_watermark
@@ -22,6 +23,11 @@ class RunReader:
     def __init__(self, table: Table, deadline: Deadline) -> None:
         self._table = table
         self._deadline = deadline
+
+    @property
+    def table(self) -> Table:
+        """Return the table of the runs."""
+        return self._table
 
     def get(self, run_id: str) -> Run | None:
         """Return a run by a consistent read, or None."""
@@ -61,6 +67,33 @@ class RunReader:
         if all(run.run_id == new_run for run in self.latest(2)):
             return False
         return state.run_id is None or self.get(state.run_id) is None
+
+    def was_held(self) -> bool:
+        """Return True if a run was held since the newest run that moved the watermark."""
+        runs = map(parse_run, self._query(RUN_PREFIX, newest_first=True))
+        later = takewhile(lambda run: run.status != RunStatus.DONE or not run.covers_through, runs)
+        return any(run.status == RunStatus.HELD for run in later)
+
+    def find_found_session(self) -> str | None:
+        """Return the newest session that a run found with an order of another writer.
+
+        Runs of earlier versions store no proof. Outcomes are kept for 30 days.
+        """
+        runs = list(map(parse_run, self._query(RUN_PREFIX, newest_first=True)))
+        for run in runs:
+            if run.skipped:
+                for session_id in find_found_sessions(self._table, run.run_id, self._deadline):
+                    if not self._is_own(session_id, runs):
+                        return session_id
+        return None
+
+    def _is_own(self, session_id: str, runs: list[Run]) -> bool:
+        """Return True if one of the runs wrote the session's order, by its guard or by an outcome."""
+        if self._table.get(guard_key(session_id), self._deadline):
+            return True
+        keys = [(run.run_id, session_id) for run in runs]
+        outcomes = find_outcomes(self._table, keys, self._deadline).values()
+        return any(outcome.outcome == Outcome.CREATED for outcome in outcomes)
 
     def pending(self) -> Iterator[Item]:
         """Yield the entries of the sessions that were complete and unpaid when they were last read."""

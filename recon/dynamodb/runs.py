@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.keys import RUN_PREFIX, run_key
-from recon.dynamodb.records import COUNTERS, Failure, Run, parse_run, run_fields
+from recon.dynamodb.records import COUNTERS, Failure, Run, Sample, parse_run, run_fields, sample_fields
 from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.state_actions import (
     advance_state,
@@ -14,7 +14,13 @@ from recon.dynamodb.state_actions import (
     take_over_state,
 )
 from recon.dynamodb.table import Action, Item, Table, TransactionCancelled
-from recon.dynamodb.watermark import Watermark, advance_watermark, claim_watermark
+from recon.dynamodb.watermark import (
+    Watermark,
+    advance_watermark,
+    claim_watermark,
+    confirm_without_proof,
+    store_proof,
+)
 from recon.errors import TableRefused, TableUnavailable
 from recon.timestamps import parse_epoch, to_iso
 
@@ -25,6 +31,12 @@ _FORGET_FAILURE = "REMOVE syncCompletedAt, failureType, failureMessage, failedAt
 # The texts of the project's own errors are far shorter.
 _MAX_MESSAGE = 1000
 _NO_WATERMARK = Watermark()
+# Fewer paid sessions than this say nothing about the webhook. Of more, it loses single ones, not nine in ten.
+NOTHING_FOUND_SESSIONS, NOTHING_FOUND_SHARE = 10, 0.9
+NOTHING_FOUND = (
+    "nothing_found: nine in ten of the run's paid sessions had no order, so the webhook is broken or writes "
+    "orders where the sync does not look; check the webhook's deliveries at Stripe and its layout of orders"
+)
 _UNCHANGED = "#status = :running AND listed = :no AND listingMovedAt = :moved"
 
 
@@ -175,15 +187,45 @@ class Runs(RunReader):
         if run.status != RunStatus.RUNNING or not run.is_complete:
             return None
         complete = "#status = :running AND listed = :yes AND #processed >= enqueued"
-        names = {"#processed": "processed"}
-        unreported = ", unreported = :yes"
-        done = self._close(run, RunStatus.DONE, complete, {":yes": True}, now, names, extra=unreported)
+        names, extra = {"#processed": "processed"}, ", unreported = :yes"
+        values: Item = {":yes": True}
+        if found_nothing(run):
+            extra += ", warnings = list_append(if_not_exists(warnings, :none), :warning)"
+            values |= {":none": [], ":warning": [NOTHING_FOUND]}
+            run = replace(run, warnings=(*run.warnings, NOTHING_FOUND))
+        done = self._close(run, RunStatus.DONE, complete, values, now, names, extra=extra)
         return done and replace(done, unreported=True)
 
     def mark_reported(self, run_id: str) -> None:
         """Store that the metrics of a done run are printed."""
         mark = self._table.update(run_key(run_id), "REMOVE unreported", {}, condition="attribute_exists(PK)")
         self._table.transact([mark], self._deadline)
+
+    def hold(self, run: Run, sample: Sample, now: int) -> Run | None:
+        """Mark a run held on its record and on the state, and store what it would have created.
+
+        Return the held run, or None if another invocation has moved the run since it was read.
+        """
+        fields = sample_fields(sample)
+        values: Item = {":no": False, ":moved": run.listing_moved_at}
+        values |= {f":{name}": value for name, value in fields.items()}
+        extra = "".join(f", {name} = :{name}" for name in fields)
+        held = self._close(run, RunStatus.HELD, _UNCHANGED, values, now, extra=extra)
+        return replace(held, sample=sample) if held else None
+
+    def prove(self, session_id: str, created: int, now: int) -> None:
+        """Store the session as the proof, unless a newer one is stored. Times are epoch seconds."""
+        self._put_on_watermark(store_proof(self._table, session_id, created, now))
+
+    def confirm(self, run_id: str, now: int) -> None:
+        """Store that an operator accepts the table without a proof, and forget an earlier proof."""
+        self._put_on_watermark(confirm_without_proof(self._table, run_id, now))
+
+    def _put_on_watermark(self, action: Action) -> None:
+        try:
+            self._table.transact([action], self._deadline)
+        except TransactionCancelled as cancelled:
+            _raise_if_refused(cancelled)
 
     def close_stale_runs(self, run_id: str, now: int) -> list[Run]:
         """Close the other open runs: done if they are complete, failed if their producer is dead.
@@ -299,6 +341,12 @@ def _lists_former_time(run: Run, watermark: Watermark) -> bool:
         return False
     is_whole = not run.truncated and run.covers_through != 0
     return is_whole and run.lookback_start <= former.start and run.lookback_end >= former.end
+
+
+def found_nothing(run: Run) -> bool:
+    """Return True if almost none of the run's paid sessions had an order before the run."""
+    paid = run.created + run.existing
+    return paid >= NOTHING_FOUND_SESSIONS and run.created >= NOTHING_FOUND_SHARE * paid
 
 
 def _raise_if_refused(cancelled: TransactionCancelled) -> None:

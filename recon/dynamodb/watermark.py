@@ -36,14 +36,18 @@ class Watermark:
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
-    is the session that proves the key's account and mode. `session_filter` is the filter of the latest run,
-    which lists sessions from `filter_start` on. `former_filter` is the time of an earlier one, until a run
-    has listed it again.
+    is the newest session, created at `proven_created` (epoch seconds), that was found with an order which
+    this sync did not write: a key that can read it has the right account and mode. `confirmed_by` is the run
+    with which an operator accepted a table without such an order. `session_filter` is the filter of the
+    latest run, which lists sessions from `filter_start` on. `former_filter` is the time of an earlier one,
+    until a run has listed it again.
     """
 
     covered_through: int | None = None
     first_lookback_start: int | None = None
     proven_by: str | None = None
+    proven_created: int | None = None
+    confirmed_by: str | None = None
     stack_name: str | None = None
     session_filter: str = ""
     filter_start: int | None = None
@@ -91,6 +95,8 @@ def parse_watermark(item: Item) -> Watermark:
         covered_through=read_integer(item, "lastCoveredThrough"),
         first_lookback_start=read_integer(item, "firstLookbackStart"),
         proven_by=read_text(item, "provenBy"),
+        proven_created=read_integer(item, "provenCreated"),
+        confirmed_by=read_text(item, "confirmedBy"),
         stack_name=read_text(item, "stackName"),
         session_filter=read_text(item, "sessionFilter") or "",
         filter_start=read_integer(item, "sessionFilterFrom"),
@@ -135,6 +141,25 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
         condition="attribute_not_exists(stackName) OR stackName = :stackName",
     )
     return [action]
+
+
+def store_proof(table: Table, session_id: str, created: int, now: int) -> Action:
+    """Return the action that stores a proof session, unless a newer one is stored. Times are in epoch."""
+    return table.update(
+        WATERMARK_KEY,
+        "SET provenBy = :session, provenCreated = :created, updatedAt = :now",
+        {":session": session_id, ":created": created, ":now": to_iso(now)},
+        condition="attribute_not_exists(provenCreated) OR provenCreated < :created",
+    )
+
+
+def confirm_without_proof(table: Table, run_id: str, now: int) -> Action:
+    """Return the action that stores an operator's confirmation and forgets the proof session."""
+    return table.update(
+        WATERMARK_KEY,
+        "SET confirmedBy = :run, updatedAt = :now REMOVE provenBy, provenCreated",
+        {":run": run_id, ":now": to_iso(now)},
+    )
 
 
 def _filter_fields(watermark: Watermark) -> Item:

@@ -191,17 +191,21 @@ class StripeSource:
         key = self._connection.key.read()
         with self._proof_lock:
             if (key, proof_id) not in self._proofs:
-                if not self._can_find(proof_id):
+                if not self.has_session(proof_id):
                     return False
                 self._proofs.add((key, proof_id))
-        return not self._can_find(session_id) and self._connection.key.read() == key
+        return not self.has_session(session_id) and self._connection.key.read() == key
 
-    def _can_find(self, session_id: str) -> bool:
+    def has_session(self, session_id: str) -> bool:
+        """Return True if the key can read the session, False if Stripe does not know it (404)."""
+        return self.find_session(session_id) is not None
+
+    def find_session(self, session_id: str) -> Json | None:
+        """Return the session without its line items and payment, or None if Stripe does not know it (404)."""
         try:
-            self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
+            return self._get(f"{SESSIONS}/{quote(session_id, safe='')}", {}, READ_SESSIONS)
         except SessionNotFound:
-            return False
-        return True
+            return None
 
     def _fetch_payment(self, session: Json) -> tuple[Payment, bool]:
         """Return the payment, and whether the key may read the invoice and the disputes that it needs."""

@@ -19,12 +19,13 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from recon.timestamps import DAY, HOUR
 from sandbox.stack import wait_until
 from testkit.fake_stripe import SessionSpec
+from testkit.world import confirm_table
 
 # A recent one, since a session that is older than 400 days no longer waits for its payment.
 FIRST_NIGHT = int(time.time()) // DAY * DAY - 3 * DAY + 2 * HOUR
 GRACE = 600  # seconds between the end of a scheduled run's window and its scheduled time
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors")
-STATE = ("SYSTEM", "STRIPE_ORDER_SYNC")
+STATE, WATERMARK = ("SYSTEM", "STRIPE_ORDER_SYNC"), ("SYSTEM", "STRIPE_SYNC_WATERMARK")
 # Enough for a machine whose cores are busy with other tests; a free one needs a few seconds.
 PATIENCE = 60.0
 
@@ -35,13 +36,14 @@ _from_wire = TypeDeserializer().deserialize
 
 
 class DeployedShop:
-    """One deployed stack and the Stripe account that it reads."""
+    """One deployed stack and the Stripe account that it reads. An operator has confirmed its table."""
 
     def __init__(self, stack, stripe):
         self.stack = stack
         self.stripe = stripe
         self._dynamodb = stack.client("dynamodb")
         self._sqs = stack.client("sqs")
+        confirm_table(self._dynamodb, stack.table)
         self._nights = itertools.count()
         self._peers = threading.local()
         self._record_peers()

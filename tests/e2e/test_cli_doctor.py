@@ -13,6 +13,7 @@ from recon.timestamps import DAY
 from sandbox.stack import STRIPE_KEY, create_table, wait_until
 from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import Endpoint, SessionSpec
+from testkit.world import confirm_table
 from tests.e2e.aws_cli import install_aws
 from tests.e2e.operator_cli import COMMAND, Cli, clean_environ, run
 from tests.e2e.shop import KEY, iso
@@ -177,6 +178,7 @@ def test_missing_or_wrong_table_hides_no_other_finding(cli, shop):
     other = findings(cli)
     client.delete_table(TableName=table)
     create_table(shop.stack.client, table)
+    confirm_table(client, table)
     assert (missing["table"]["verdict"], other["table: keys"]["verdict"]) == ("fix", "fix")
     assert "id (S)" in other["table: keys"]["what"]
     # One finding says that the ledger cannot be read, in place of two about it.

@@ -13,7 +13,7 @@ import pytest
 
 from recon.timestamps import HOUR
 from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec, ShippingSpec
-from tests.e2e.shop import GRACE, is_order, plain
+from tests.e2e.shop import GRACE, WATERMARK, is_order, plain
 
 pytestmark = pytest.mark.e2e
 
@@ -139,7 +139,8 @@ def test_run_counts_every_session_once(story, shop):
 
 
 def test_run_changes_no_existing_item(story):
-    assert {key: story.after[key] for key in story.before} == story.before
+    before = {key: item for key, item in story.before.items() if key != WATERMARK}
+    assert {key: story.after[key] for key in before} == before
 
 
 def test_dry_run_predicts_the_run_and_writes_nothing(story):
@@ -273,7 +274,7 @@ def test_long_run_continues_in_further_invocations(open_shop):
     shop = open_shop(MaxSessions=10)
     night = shop.night()
     specs = night.sells_many(120, spacing=600)
-    for spec in specs[::10]:
+    for spec in specs[::5]:
         night.webhook_writes(spec)
     first = night.produce()
     shop.settled(night.run_id)
@@ -281,7 +282,7 @@ def test_long_run_continues_in_further_invocations(open_shop):
     assert (first["status"], first["truncated"]) == ("running", False)
     lines = shop.structured_lines(shop.stack.producer)
     assert len([line for line in lines if line["run_id"] == night.run_id and "enqueued" in line]) > 1
-    assert night.counters() == (120, 120, 108, 12, 0)
+    assert night.counters() == (120, 120, 96, 24, 0)
     run = shop.run(night.run_id)
     assert (run["status"], run["listed"], run["truncated"], run["warnings"]) == ("done", True, False, [])
     assert shop.have_one_order_each(specs)

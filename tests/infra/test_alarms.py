@@ -10,7 +10,7 @@ from testkit.builders import NOW
 from testkit.doubles.faults import killed_before
 from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
-from testkit.world import KEY
+from testkit.world import KEY, wire
 from tests.infra.alarms import Datapoints
 from tests.infra.nights import MonitoredNights
 from tests.infra.resolved import ALARMS
@@ -214,10 +214,24 @@ def truncated_run(nights):
     nights.play_night(maxSessions=2)
 
 
-@scenario("orders-recovered")
+@scenario("orders-recovered", "nothing-found")
 def broken_webhook(nights):
     sell(nights, lost=26)
     nights.play_night()
+
+
+@scenario("run-held", "no-completed-run", "watermark-old")
+def key_of_another_account(nights):
+    key = {"PK": "SYSTEM", "SK": "STRIPE_SYNC_WATERMARK", "provenBy": "cs_test_of_another_account"}
+    nights.memory.put_item(TableName=nights.table, Item=wire(key))
+    for night, event in enumerate((FIRST_NIGHT, SECOND_NIGHT)):
+        sell(nights, night)
+        nights.advance_to(NOW + night * DAY)
+        assert nights.is_ok("run-held")
+        nights.start_run(event)
+        nights.advance(HOUR)
+        assert not nights.is_ok("run-held")
+    nights.advance_to(NOW + 2 * DAY - HOUR)
 
 
 @scenario("stripe-throttled", AlarmStripeThrottled="3")

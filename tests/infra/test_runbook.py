@@ -14,7 +14,7 @@ GENERAL_SECTIONS = {"How the alarms behave", "Stopping and protecting it"}
 # Command -> the options that the runbook may mention.
 COMMANDS = {
     "status": set(),
-    "run": {"--lookback-hours", "--from", "--to", "--dry-run"},
+    "run": {"--lookback-hours", "--from", "--to", "--dry-run", "--confirm-empty"},
     "runs": set(),
     "show": {"--outcome"},
     "explain": set(),

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from testkit.builders import TABLE
 from testkit.shop import Record
+from testkit.world import confirm_table
 from tests.model.customers import Customers
 from tests.model.invocations import Invocation
 from tests.model.ledger_checks import LedgerChecks
@@ -45,6 +47,7 @@ class BaseShop:
         self._other_program = random.Random(f"other program {seed}")
         self._second_stack = random.Random(f"second stack {seed}")
         self.world.memory.observe = self.checks.observe
+        confirm_table(self.world.memory, TABLE)
         self.world.memory_sqs.observe = self.sendings.record
 
     @property

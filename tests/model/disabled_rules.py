@@ -133,8 +133,8 @@ def _send_once(self: SessionQueue, entries: list[Any]) -> None:
     self._batch_call(self._client.send_message_batch, entries)
 
 
-def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None) -> Any:
-    return _from_watermark(at, hours, grace, needed and at - DAY - grace)
+def _ignore_missed_nights(at: int, hours: int, grace: int, needed: int | None, furthest: int) -> Any:
+    return _from_watermark(at, hours, grace, needed and at - DAY - grace, furthest)
 
 
 def _read_watermark_from_state(self: RunReader) -> Watermark:

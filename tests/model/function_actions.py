@@ -53,8 +53,8 @@ class FunctionActions(BaseShop):
 
     def _start_second_stack(self, at: int) -> None:
         """Let the schedule of a second stack on the same table fire first, whose queue nobody consumes."""
-        has_owner = self.world.item(*WATERMARK_KEY)
-        if not has_owner or self._second_stack.random() >= SECOND_STACK:
+        owner = (self.world.item(*WATERMARK_KEY) or {}).get("stackName")
+        if owner is None or self._second_stack.random() >= SECOND_STACK:
             return
         clients = self.world.clients()
         clients = replace(

@@ -94,7 +94,7 @@ class ModelWorld(World):
         memory = ObservedDynamoDB(validate=False)
         memory.add_table(TABLE)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
-            super().__init__(self.account, memory, **config.env())  # type: ignore[arg-type]
+            super().__init__(self.account, memory, is_confirmed=False, **config.env())  # type: ignore[arg-type]
         self.clock.now = OPENING
         memory._clock = self.clock
         self.rng = random.Random(seed)

@@ -25,8 +25,8 @@ def stripe():
 def make_world(stripe):
     made = []
 
-    def make(dynamodb=None, **env):
-        made.append(World(stripe, dynamodb, **env))
+    def make(dynamodb=None, *, is_confirmed=True, **env):
+        made.append(World(stripe, dynamodb, is_confirmed=is_confirmed, **env))
         return made[-1]
 
     yield make

@@ -42,10 +42,12 @@ EXAMPLES = [
     "nightly-sync run --dry-run",
     "nightly-sync run --lookback-hours 168",
     "nightly-sync run --from 2026-11-01T00:00:00Z --to 2026-11-02T00:00:00Z",
+    "nightly-sync run --confirm-empty",
     "nightly-sync run --no-wait --json",
 ]
 RULES = (
     conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
+    conflict("--confirm-empty", "--dry-run", because="a preview stores no confirmation"),
     conflict("--lookback-hours", "--from", "--to", because="both set the window"),
     requires("--from", "--to", because="a backfill has a beginning and an end"),
     requires("--to", "--from", because="a backfill has a beginning and an end"),
@@ -91,6 +93,12 @@ def run(
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to this time in UTC")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only preview what would be created")] = False,
+    confirm_empty: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-empty", help="Accept the key and a table without orders, and do what was held"
+        ),
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run without following it")] = False,
 ) -> CommandResult:
     """Start a run and follow it to its end. Ctrl-C stops following; the run continues."""
@@ -101,6 +109,7 @@ def run(
         lookback_hours=lookback_hours,
         max_sessions=max_sessions,
         dry_run=dry_run,
+        confirm_empty=confirm_empty,
         period=(from_, to),
     )
     if dry_run:

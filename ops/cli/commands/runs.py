@@ -16,7 +16,13 @@ from ops.runs.history import PastRun, past_run, sparkline
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
 # Only the newest failures are explained; an operator has seen the older ones.
 MAX_FAILURES = 3
-_STYLES = {"success": FINE, "running": "", "completed_with_errors": TROUBLE, "failed": TROUBLE}
+_STYLES = {
+    "success": FINE,
+    "running": "",
+    "completed_with_errors": TROUBLE,
+    "failed": TROUBLE,
+    "held": TROUBLE,
+}
 _NUMBERS = ("enqueued", "created", "skipped", "errors", "drift", "warnings")
 
 

@@ -7,6 +7,7 @@ from ops.doctor.facts import PUBLISHABLE, SECRET, Access, AccessProbe, KeyParame
 from ops.doctor.fetched import Fetched, Unavailable, unreadable
 from ops.doctor.finding import CheckFinding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell
+from recon.dynamodb.watermark import Watermark
 
 # From the shell's environment, so that the key is not in the shell's history.
 _NEW_KEY = '"$STRIPE_KEY"'
@@ -48,7 +49,9 @@ def check(facts: StackFacts) -> Iterator[CheckFinding]:
     # A parameter does not change a key in the environment.
     replace = None if settings.stripe_secret or not name else put_key_command(name, facts.shell)
     yield check_kind(facts.key, replace)
-    yield check_mode(facts.key, facts.livemode, replace)
+    proof = facts.permissions.proof if facts.permissions else AccessProbe(Access.UNTRIED)
+    yield check_account(facts.watermark, proof, replace)
+    yield check_mode(facts.key, facts.livemode, proof, replace)
     yield from _of_permissions(facts, facts.key, replace)
 
 
@@ -89,12 +92,46 @@ def check_kind(key: KeyPrefix, replace: str | None) -> CheckFinding:
     return ok("key", "a restricted key")
 
 
-def check_mode(key: KeyPrefix, last: Fetched[bool | None], replace: str | None) -> CheckFinding:
+def check_account(watermark: Fetched[Watermark], proof: AccessProbe, replace: str | None) -> CheckFinding:
+    """Check that the key reads the session that proves its account and mode."""
+    if isinstance(watermark, Unavailable):
+        return unreadable("key: account", watermark)
+    if proof.access is Access.UNTRIED:
+        if watermark.confirmed_by:
+            return ok("key: account", f"an operator accepted it with run {watermark.confirmed_by}")
+        what = "nothing proves yet that it is the shop's; the next run compares paid sessions with the table"
+        return advice("key: account", what)
+    match proof.access:
+        case Access.ALLOWED:
+            return ok("key: account", f"it reads {watermark.proven_by}, which has an order of the webhook")
+        case Access.NOT_FOUND:
+            what = (
+                f"it cannot read {watermark.proven_by}, which has an order of the webhook: it belongs to "
+                "another account or mode, and every run is held"
+            )
+            return fix("key: account", what, replace)
+        case _:
+            return unknown("key: account", f"unknown: {proof.why}")
+
+
+def check_mode(
+    key: KeyPrefix, last: Fetched[bool | None], proof: AccessProbe, replace: str | None
+) -> CheckFinding:
+    """Check the key's mode: by the proof session if there is one, otherwise by the last run's mode."""
     if key.livemode is None:
         return unknown("key: mode", "its prefix does not show whether it is for live or test mode")
     mode = _mode(live=key.livemode)
     if isinstance(last, Unavailable):
         return unknown("key: mode", f"{mode}; the mode of the last run: {unreadable('', last).what}")
+    match proof:
+        case AccessProbe(Access.ALLOWED):
+            return ok("key: mode", f"{mode}, like the shop's orders")
+        case AccessProbe(Access.NOT_FOUND):
+            return advice("key: mode", f"{mode}; compare it with the shop's")
+    return _compare_with_last_run(mode, key, last, replace)
+
+
+def _compare_with_last_run(mode: str, key: KeyPrefix, last: bool | None, replace: str | None) -> CheckFinding:
     if last is None:
         return ok("key: mode", f"{mode}; no run has recorded its mode yet")
     if last != key.livemode:
@@ -130,7 +167,7 @@ def check_permission(area: PermissionArea, probe: AccessProbe, key: KeyPrefix) -
             return fix(area.name, what, _dashboard(key))
         case Access.UNTRIED:
             return advice(area.name, f"not tried: {probe.why}")
-        case Access.REJECTED | Access.FAILED:
+        case _:
             return unknown(area.name, f"unknown: {probe.why}")
 
 

@@ -72,8 +72,8 @@ def test_model_makes_as_many_requests_as_the_functions(trace):
     assert modelled.queue == real.queue_requests
     assert modelled.stripe == real.stripe_lists + real.stripe_fetches
     assert modelled.reads == pytest.approx(real.reads, rel=0.02)
-    # The end of the run, and the mark that it is reported, are no commits of a batch.
-    assert modelled.commits == real.transactions - 2
+    # The end of the run, the mark that it is reported, and the proof session are no commits of a batch.
+    assert modelled.commits == real.transactions - 3
 
 
 def test_larger_night_repeats_the_middle_invocations():

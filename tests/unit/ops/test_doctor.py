@@ -28,6 +28,7 @@ from ops.doctor.shell import Shell
 from ops.stack.stack import DEFAULT_STACK, StackOutputs, StackSelector
 from recon.config import load_settings
 from recon.domain.session_filter import parse_filter
+from recon.dynamodb.watermark import Watermark
 
 STACK = DEFAULT_STACK
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alarms"
@@ -51,6 +52,7 @@ VARIABLES = {
 }
 ALLOWED, UNTRIED = AccessProbe(Access.ALLOWED), AccessProbe(Access.UNTRIED)
 FORBIDDEN = AccessProbe(Access.NOT_ALLOWED, "Stripe: PermissionError (status 403)")
+NOT_FOUND = AccessProbe(Access.NOT_FOUND)
 REJECTED = AccessProbe(Access.REJECTED, "Stripe: AuthenticationError (status 401)")
 FAILED = AccessProbe(Access.FAILED, "Stripe: APIConnectionError")
 DENIED = Unavailable(Cause.DENIED, "service:Action")
@@ -150,8 +152,9 @@ HEALTHY = StackFacts(
     settings=load_settings(VARIABLES),
     parameter=KeyParameter("/shop/stripe-key", "SecureString", datetime(2026, 1, 2, tzinfo=UTC)),
     key=KeyPrefix("restricted", livemode=True),
-    permissions=KeyPermissions(*[ALLOWED] * 5, recent=RecentSessions(100, 100, 2)),
+    permissions=KeyPermissions(*[ALLOWED] * 6, recent=RecentSessions(100, 100, 2)),
     livemode=True,
+    watermark=Watermark(proven_by="cs_found"),
     table={
         "TableName": "shop",
         "TableStatus": "ACTIVE",
@@ -240,7 +243,7 @@ def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
     assert [finding for finding in findings if finding.verdict is not CheckVerdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
-    assert len(findings) == len({finding.name for finding in findings}) == 43
+    assert len(findings) == len({finding.name for finding in findings}) == 44
     assert not Diagnosis(STACK, findings).needs_attention
 
 
@@ -314,9 +317,26 @@ FAULTS = [
     (key("publishable", livemode=True), fix("key", "publishable key", PUT_KEY)),
     (key(None), fix("key", "not a Stripe key", PUT_KEY)),
     (
-        key("restricted", livemode=False),
+        stack(
+            key=KeyPrefix("restricted", livemode=False),
+            permissions=KeyPermissions(*[ALLOWED] * 5),
+            watermark=Watermark(confirmed_by="20241127T020000Z-8f3c1d"),
+        ),
         fix("key: mode", "test mode, but the last run had live mode", PUT_KEY),
     ),
+    (
+        stack(permissions=KeyPermissions(*[ALLOWED] * 5, proof=NOT_FOUND)),
+        fix("key: account", "cannot read cs_found", PUT_KEY),
+    ),
+    (
+        stack(permissions=KeyPermissions(*[ALLOWED] * 5, proof=FAILED)),
+        unknown("key: account", "APIConnectionError"),
+    ),
+    (
+        stack(permissions=KeyPermissions(*[ALLOWED] * 5), watermark=Watermark()),
+        advice("key: account", "nothing proves yet"),
+    ),
+    (stack(watermark=DENIED), unknown("key: account", "service:Action")),
     (key("secret"), unknown("key: mode", "does not show")),
     (probed(sessions=REJECTED), fix("key: accepted", "status 401", PUT_KEY)),
     (probed(sessions=FORBIDDEN), fix("key: sessions", "permission for Checkout Sessions", DASHBOARD)),
@@ -525,3 +545,17 @@ def test_alarm_that_sends_no_mail_by_parameter_may_be_silent(setting, mailing, s
     assert {findings[f"alarm: {name}"].verdict for name in (mailing, silent)} == {CheckVerdict.OK}
     both_silent = [an_alarm(name, ActionsEnabled=False) for name in (mailing, silent)]
     assert find(replace(facts, alarms=both_silent))[f"alarm: {mailing}"].verdict is CheckVerdict.FIX
+
+
+def test_right_key_after_a_wrong_one_is_right():
+    findings = run_checks(stack(livemode=False))
+    (mode,) = [each for each in findings if each.name == "key: mode"]
+    assert (mode.verdict, mode.what) == (CheckVerdict.OK, "live mode, like the shop's orders")
+
+
+def test_confirmed_key_is_accepted():
+    findings = run_checks(
+        stack(permissions=KeyPermissions(*[ALLOWED] * 5), watermark=Watermark(confirmed_by="run-1"))
+    )
+    (account,) = [each for each in findings if each.name == "key: account"]
+    assert account.verdict is CheckVerdict.OK

@@ -85,7 +85,7 @@ def test_ledger_shows_another_program_that_puts_the_state(world, moment):
 
 @pytest.fixture
 def probe(stripe):
-    def probe(key=KEY, **variables):
+    def probe(key=KEY, proof_id=None, **variables):
         env = {
             "COMMERCE_TABLE": "t",
             "SYNC_QUEUE_URL": "q",
@@ -93,7 +93,7 @@ def probe(stripe):
             "STRIPE_API_BASE": stripe.url,
             "STRIPE_MAX_RPS": "1000",
         } | variables
-        return probe_permissions(load_settings(env), NOW, FakeTime().deadline(30))
+        return probe_permissions(load_settings(env), NOW, FakeTime().deadline(30), proof_id)
 
     return probe
 
@@ -163,3 +163,11 @@ def test_failing_stripe_leaves_permission_unknown(probe, stripe):
     permissions = probe()
     assert permissions.events.access is Access.FAILED
     assert permissions.sessions == ALLOWED
+
+
+@pytest.mark.usefixtures("sold")
+@pytest.mark.parametrize(
+    ("proof", "access"), [("cs_test_old", Access.ALLOWED), ("cs_test_of_another_account", Access.NOT_FOUND)]
+)
+def test_proof_session_shows_the_account_of_the_key(probe, proof, access):
+    assert probe(proof_id=proof).proof.access is access

@@ -10,7 +10,7 @@ from ops.cli.commands.status import Status, show
 from ops.cli.screen import CommandResult
 from ops.runs.history import display_status, past_run, sparkline
 from ops.runs.status import Schedule, StatusFacts, find_problems, find_uncovered_night
-from recon.dynamodb.records import Failure, Run
+from recon.dynamodb.records import Failure, Run, Sample
 from recon.timestamps import parse_epoch
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -45,6 +45,11 @@ OPEN = replace(RUN, status="running", completed_at=None)
 def failed_run(error_type, message, attempts=1):
     failure = Failure(error_type, message, "2026-11-23T02:00:09Z", attempts, "8f3c")
     return replace(RUN, status="failed", failure=failure)
+
+
+def held_run(**amounts):
+    record = replace(RECORD, status="held", sample=Sample(7, 2, amounts))
+    return past_run(record, int(NOW.timestamp()))
 
 
 def listing_run(moved_at):
@@ -90,6 +95,11 @@ GOOD = StatusFacts(
             {"last_run": failed_run("StripeUnavailable", "Stripe: 500", attempts=3)},
             "failed in attempt 3: StripeUnavailable: Stripe: 500",
             "logs RUN",
+        ),
+        (
+            {"last_run": held_run(jpy=700, eur=1250)},
+            "Of 7 paid sessions that it looked up, it would have created 2 orders, 12.50 EUR, 700 JPY",
+            "doctor",
         ),
         # Open for six hours, which is no second finding
         (

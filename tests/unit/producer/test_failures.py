@@ -127,10 +127,11 @@ def test_failed_continuation_is_recorded_on_its_run(large, read_log):
 
 
 def test_failed_dry_run_is_logged_under_its_id_and_writes_nothing(world, read_log):
+    before = world.items()
     world.stripe.faults.server_error()
     with pytest.raises(StripeUnavailable):
         world.produce({"dryRun": True})
-    assert world.items() == []
+    assert world.items() == before
     assert [run_id for *_, run_id in read_log("ERROR")] == [MANUAL_RUN]
 
 
@@ -295,10 +296,11 @@ def test_failed_run_leaves_the_state_of_another_run_alone(world):
     ],
 )
 def test_refused_event_without_a_caller_is_raised(world, read_log, event):
+    before = world.items()
     with pytest.raises(InvalidRequest) as raised:
         world.produce(event)
     assert read_log("ERROR") == [("ERROR", f"Refused: {raised.value}", "-")]
-    assert world.items() == []
+    assert world.items() == before
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ def test_only_a_scheduled_run_defers_sessions_completed_in_the_grace(harness):
 )
 def test_fence_reaches_back_to_the_window_or_the_watermark(harness, covered, start, since):
     harness.account.add_sessions(NOW - HOUR)
-    harness.sync_run().begin(a_run(lookback_start=start), State(), Watermark(covered))
+    harness.sync_run().begin(a_run(lookback_start=start), State(), Watermark(covered, confirmed_by="a run"))
     assert [at for at, undelivered in harness.account.event_requests if undelivered] == [since]
 
 

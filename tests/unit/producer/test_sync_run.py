@@ -3,12 +3,11 @@
 import pytest
 
 from producer.request import Continuation
-from producer.sync_run import NO_SESSIONS, SCHEDULED_COMPARED
 from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS
 from recon.dynamodb.watermark import Watermark
 from recon.timestamps import to_iso
-from testkit.builders import NOW, RUN, TABLE, a_message
+from testkit.builders import NOW, RUN, TABLE
 from testkit.listings import END, HOUR, START, a_run
 from testkit.world import wire
 
@@ -108,7 +107,7 @@ def test_warning_of_the_plan_is_recorded_and_logged(harness):
 )
 def test_changed_mode_of_the_key_is_a_warning(harness, before, now, warning):
     harness.account.add_sessions(NOW - HOUR, livemode=now)
-    harness.sync_run().begin(a_run(), State(livemode=before), Watermark())
+    harness.sync_run().begin(a_run(), State(livemode=before), Watermark(confirmed_by="tests"))
     assert harness.record()["warnings"] == ([f"livemode: {warning}"] if warning else [])
     assert harness.record()["livemode"] is now
 
@@ -119,34 +118,3 @@ def test_mode_is_compared_with_the_first_range_that_has_a_session(harness):
     harness.put("SYSTEM", "STRIPE_ORDER_SYNC", lastSyncRunId=RUN, lastLivemode=False)
     harness.sync_run().resume(Continuation(RUN, 1))
     assert len(harness.record()["warnings"]) == 1
-
-
-QUIET = [None] * SCHEDULED_COMPARED
-
-
-@pytest.mark.parametrize(
-    ("modes", "run", "sessions", "warns"),
-    [
-        ([*QUIET[1:], False], {}, [], True),
-        ([*QUIET, False], {}, [], False),
-        ([None], {}, [], False),
-        ([False], {"trigger": "manual"}, [], False),
-        ([False], {}, [NOW - HOUR], False),
-        # A pending session does not count as listed.
-        ([False], {}, [None], True),
-    ],
-)
-def test_run_without_sessions_warns_if_recent_runs_had_some(harness, modes, run, sessions, warns):
-    for number, mode in enumerate(modes):
-        fields = {"trigger": "scheduled", "status": "done"} | ({} if mode is None else {"livemode": mode})
-        harness.put("SYSTEM", f"STRIPE_ORDER_SYNC#202411{25 - number}T020000Z", **fields)
-    harness.put("SYSTEM", "STRIPE_ORDER_SYNC", lastSyncRunId="20241125T020000Z")
-    if sessions == [None]:
-        harness.put_pending(a_message(created=START - 1))
-    else:
-        harness.account.add_sessions(*sessions)
-    harness.begin(a_run(**run))
-    lines, metrics = harness.read_output()
-    assert [line[1:] for line in lines if line[0] == "WARNING"] == [(NO_SESSIONS, RUN)] * warns
-    assert harness.record()["warnings"] == [NO_SESSIONS] * warns
-    assert metrics.get("NoSessions", []) == [1] * warns

@@ -24,6 +24,7 @@ from testkit.builders import NOW, TABLE, FakeTime, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.fake_stripe import Endpoint, SessionSpec
 from testkit.listings import a_run
+from testkit.world import confirm_table
 from tests.unit.producer.nights import scheduled
 
 pytestmark = pytest.mark.slow
@@ -121,6 +122,7 @@ def enqueue(count):
     clock = FakeTime(NOW)
     memory = MemoryDynamoDB(clock)
     memory.add_table(TABLE)
+    confirm_table(memory, TABLE)
     queue, deadline = CountingQueue(), clock.deadline(900)
     with ThreadPoolExecutor(4) as pool:
         context = RunContext(

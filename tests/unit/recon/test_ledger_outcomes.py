@@ -80,19 +80,19 @@ def stored_error(number=1):
         (
             created(amount=1, currency="usd"),
             {"outcome": "created", "orderNumber": "BC-1", "amount": 4999, "currency": "eur", "attempts": 1},
-            {"processed": 1, "created": 1, "skipped": 0, "errors": 0, "drifted": 0},
+            {"processed": 1, "created": 1, "skipped": 0, "errors": 0, "drifted": 0, "existing": 0},
         ),
         (
             skipped(amount=4999, currency="eur", drift=("amount: 1, 2",), was_pending=True),
             {"outcome": "skipped", "reason": "exists", "amount": 4999, "currency": "eur", "attempts": 2}
             | {"drift": ["amount: 1, 2"], "pending": True},
-            {"processed": 1, "created": 0, "skipped": 1, "errors": 0, "drifted": 1},
+            {"processed": 1, "created": 0, "skipped": 1, "errors": 0, "drifted": 1, "existing": 1},
         ),
         (
             failed(),
             {"outcome": "error", "errorType": "MalformedSession", "errorMessage": "id must be a string"}
             | {"attempts": 3},
-            {"processed": 1, "created": 0, "skipped": 0, "errors": 1, "drifted": 0},
+            {"processed": 1, "created": 0, "skipped": 0, "errors": 1, "drifted": 0, "existing": 0},
         ),
     ],
     ids=["created", "skipped", "error"],
@@ -106,6 +106,7 @@ def test_result_is_stored_with_its_order_and_counters(result, outcome, counts, w
     keys = {"PK": "SYSTEM", "SK": f"STRIPE_ORDER_SYNC#{RUN}"}
     assert item(RECORD) == keys | counts | {"updatedAt": BEGAN, "expiresAt": NOW + 90 * DAY}
     keys = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncRunId": RUN, "updatedAt": BEGAN}
+    counts.pop("existing")
     assert item(STATE) == keys | {f"lastSync{name.capitalize()}": count for name, count in counts.items()}
 
 

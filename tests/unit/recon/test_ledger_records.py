@@ -91,7 +91,7 @@ def test_failed_run_of_an_earlier_version_has_no_cause():
 
 
 def test_words_of_runs_are_stored_words():
-    assert [*RunStatus, *Trigger] == ["running", "done", "failed", "scheduled", "manual"]
+    assert [*RunStatus, *Trigger] == ["running", "done", "failed", "held", "scheduled", "manual"]
 
 
 def test_only_an_error_is_not_final():

@@ -161,7 +161,7 @@ def test_missing_details_of_many_orders_are_one_warning_and_few_requests(world):
     for permission in (BALANCES, REVIEWS):
         permission.refuse(world.stripe.faults)
     run = world.night()
-    assert (read_warnings(run), len(world.orders())) == (["no_details"], 20)
+    assert (read_warnings(run), len(world.orders())) == (["no_details", "nothing_found"], 20)
     # All eight threads may find out at once that one is missing, and one of them finds out which.
     calls = world.stripe.calls
     assert calls.count(Endpoint.RETRIEVE, status=403) <= 8 + 2
