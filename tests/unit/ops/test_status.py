@@ -11,9 +11,11 @@ from ops.cli.screen import CommandResult
 from ops.runs.history import display_status, past_run, sparkline
 from ops.runs.status import Schedule, StatusFacts, find_problems, find_uncovered_night
 from recon.dynamodb.records import Failure, Run, Sample
-from recon.timestamps import parse_epoch
+from recon.dynamodb.watermark import FilterPeriod
+from recon.timestamps import DAY, parse_epoch
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+NOW_SECONDS = int(NOW.timestamp())
 OFF = Schedule(False, "cron(0 2 * * ? *)", "UTC", None)
 
 
@@ -80,6 +82,11 @@ GOOD = StatusFacts(
         ({"state_overwritten": True}, "another program has overwritten the sync state", "doctor"),
         ({"other_owner": "other"}, "belongs to stack other: every run of this stack", "doctor"),
         ({"last_run": None, "last_completed_at": None}, "no run yet", "run --dry-run"),
+        (
+            {"former_filter": FilterPeriod("a", NOW_SECONDS - 2 * DAY, NOW_SECONDS)},
+            "the filter was changed: sessions up to 2026-11-23T08:00:00Z were listed with the earlier one",
+            "run --from 2026-11-21T08:00:00Z --to 2026-11-23T08:00:00Z",
+        ),
         ({"last_run": replace(RUN, status="failed")}, "failed: its listing stopped", "logs RUN"),
         (
             {"last_run": failed_run("KeyRejected", "Stripe: 401")},
