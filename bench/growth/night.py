@@ -117,8 +117,11 @@ class Night:
         """Process a batch; redelivered sessions are committed one by one."""
         site, lost = self._site, self._lost(sessions)
         # Outcome, guard, dismissal and attention of each session, and the sync state, a hundred at once.
-        self.tally.reads += ceil((4 * sessions + 1) / 100) + sessions
+        # A session without an order is looked up under its e-mail address, too.
+        self.tally.reads += ceil((4 * sessions + 1) / 100) + sessions + lost
         yield self._takes("batch_get_item") + ceil(sessions / CONSUMER_THREADS) * self._takes("query")
+        if lost:
+            yield self._takes("query")
         yield site.computing
         if lost:
             self.tally.stripe += lost
@@ -155,8 +158,8 @@ class Night:
         """Return whether a commit succeeded within the attempts of one invocation."""
         for attempt in range(TRANSACTION_ATTEMPTS):
             if lost:
-                self.tally.reads += lost
-                yield self._takes("query")
+                self.tally.reads += 2 * lost
+                yield 2 * self._takes("query")
             accepted = self._accepts(sessions)
             yield self._takes("transact_write_items")
             if accepted:
