@@ -14,6 +14,7 @@ from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
+from recon.domain.session_filter import SessionFilter
 from recon.dynamodb import orders, outcome_writer
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
@@ -230,6 +231,18 @@ DISABLED_RULES = (
         [(outcome_writer, "guard_actions", lambda *_: iter(()))],
     ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule(
+        "orders are looked up under the other candidates",
+        BY_SYNC,
+        0,
+        [(orders, "other_user_ids", lambda message: ())],
+    ),
+    DisabledRule(
+        "the filter leaves out sessions of other shops",
+        "has an order without a payment",
+        0,
+        [(SessionFilter, "passes", lambda self, session: True)],
+    ),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
     DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),
     DisabledRule(

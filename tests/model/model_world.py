@@ -53,6 +53,7 @@ class ShopConfig:
 
     def env(self) -> dict[str, str]:
         parts = {"SYNC_MAX_SESSIONS": "2"} if self.small_slices else {}
+        parts |= {"SYNC_ONLY": "!metadata.foreign"}
         return parts | {"SYNC_MAX_RECEIVE_COUNT": str(self.max_receives)} | dict(self.settings)
 
 
