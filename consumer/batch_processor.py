@@ -13,6 +13,7 @@ from recon.aws.queue import SessionQueue, Visibility
 from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
+from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.orders import Orders, find_orders_by_session, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
@@ -82,6 +83,9 @@ class BatchProcessor:
             prior = load_prior_state(
                 self._context.table, (task.key for task in tasks), self._context.deadline
             )
+            if prior.state_run_id is None:
+                # Every run takes over the state before it sends a message, so this is another ledger.
+                check_ledger_table(self._context.table, self._context.settings.stack, self._context.deadline)
         except SyncError as error:
             for task in tasks:
                 self._retry_later(failed, task, error)

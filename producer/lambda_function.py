@@ -18,6 +18,7 @@ from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
 from recon.domain.run import Trigger
+from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.outcomes import find_created_orders
 from recon.dynamodb.records import Failure, Run
 from recon.dynamodb.runs import Runs
@@ -136,6 +137,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         connection = stripe_connection(stripe_timeout(round(seconds)))
         return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
 
+    check_ledger_table(kept.table, kept.settings.stack, deadline)
     runs = Runs(kept.table, deadline)
     sync_run = SyncRun(
         RunContext(

@@ -11,6 +11,8 @@ REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
 KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
 # Stripe keeps events for 30 days, so a longer lookback could not detect what happened to a session.
 MAX_LOOKBACK_HOURS = 720
+# The default of earlier versions, which installations have stored. It counts as the default.
+FORMER_MAX_SESSIONS = 500
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -23,7 +25,7 @@ class Settings:
     stripe_secret: str | None = field(default=None, repr=False)
     stripe_secret_parameter: str | None = None
     lookback_hours: int = 25
-    max_sessions: int = 500
+    max_sessions: int = 0
     dry_run: bool = False
     order_ttl_days: int = 0
     order_number_prefix: str = "BC"
@@ -37,6 +39,7 @@ class Settings:
     stack: str = "stripe-nightly-sync"
     session_filter: SessionFilter = field(default_factory=SessionFilter)
     user_ids: UserIdRules = field(default_factory=UserIdRules)
+    ledger_table: str | None = None
 
     @property
     def consumer_rps(self) -> float:
@@ -78,7 +81,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             _integer(1, MAX_LOOKBACK_HOURS),
             f"an integer from 1 to {MAX_LOOKBACK_HOURS}",
         ),
-        max_sessions=read("SYNC_MAX_SESSIONS", d.max_sessions, _integer(1), "an integer from 1"),
+        max_sessions=read(
+            "SYNC_MAX_SESSIONS",
+            d.max_sessions,
+            _max_sessions,
+            "an integer from 0 (0 = until an invocation's time runs out)",
+        ),
         dry_run=read("SYNC_DRY_RUN", d.dry_run, _boolean, "true or false"),
         order_ttl_days=read("ORDER_TTL_DAYS", d.order_ttl_days, _integer(0), "an integer from 0 (0 = never)"),
         order_number_prefix=env.get("ORDER_NUMBER_PREFIX", d.order_number_prefix),
@@ -103,6 +111,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
         ),
         stack=env.get("SYNC_STACK", d.stack),
+        ledger_table=env.get("SYNC_LEDGER_TABLE"),
         webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
         session_filter=read("SYNC_ONLY", d.session_filter, parse_filter, "conditions"),
         user_ids=UserIdRules(
@@ -110,6 +119,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             read("EMAIL_CASE", EmailCase.KEEP, EmailCase, "keep or lower"),
         ),
     )
+    if settings.ledger_table is not None and settings.ledger_table == settings.table:
+        wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings
@@ -132,6 +143,11 @@ def _integer(low: int, high: int | None = None) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _max_sessions(text: str) -> int:
+    value = _integer(0)(text)
+    return 0 if value == FORMER_MAX_SESSIONS else value
 
 
 def _boolean(text: str) -> bool:

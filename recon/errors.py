@@ -27,6 +27,7 @@
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment variables; lists all of them
         LedgerInUse            the ledger belongs to another stack; names both
+        LedgerNotMoved         the ledger is in another table, or its move has not ended; names the command
       InvalidRequest         a producer event with a wrong value; 400 is the response to a manual one
 
 Messages are logged and stored, so they never contain Stripe's text, a key, a name or an address.
@@ -147,6 +148,10 @@ class ConfigError(SyncError):
 
 class LedgerInUse(ConfigError):
     """The ledger belongs to another stack."""
+
+
+class LedgerNotMoved(ConfigError):
+    """The ledger is in another table than the settings say, or its move has not ended."""
 
 
 class InvalidRequest(SyncError):

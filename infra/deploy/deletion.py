@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from infra.deploy import preflight
 from infra.deploy.aws_cli import AwsCli
 from infra.deploy.errors import DeployError
+from infra.deploy.ledger import name_ledger
 from infra.deploy.settings import DeploySettings
 from infra.deploy.stack import AwsResponse, CloudFormationStack, Sleep, parse_outputs
 from infra.deploy.terminal import BOLD, RED, DeployTerminal
@@ -64,6 +65,8 @@ def find_stack(
 def show_kept(terminal: DeployTerminal, settings: DeploySettings) -> None:
     terminal.line("These stay, since they belong to the shop and not to the stack:", BOLD)
     terminal.line(f"  table {settings.parameters['CommerceTable']}, with every order and every run")
+    if settings.parameters.get("LedgerTable"):
+        terminal.line(f"  table {name_ledger(settings)}, with the ledger")
     terminal.line(f"  parameter {settings.parameters['StripeSecretParameter']}")
     terminal.line(f"  bucket {settings.bucket}, with the packages")
     terminal.line("The queues and the logs stay as well, with their content.")

@@ -59,7 +59,7 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
     is_new = stack.is_new()
     if is_new:
-        preflight.check_names(context.aws, wanted.stack)
+        preflight.check_names(context.aws, wanted)
     change_set = stack.propose(upload_packages(context, wanted), wanted.parameters, is_new=is_new)
     if change_set:
         confirm_changes(context.terminal, change_set, options)

@@ -26,7 +26,7 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
     stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
     is_new = stack.is_new()
     if is_new:
-        preflight.check_names(context.aws, wanted.stack)
+        preflight.check_names(context.aws, wanted)
     try:
         preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
     except BucketNotFoundError as missing:

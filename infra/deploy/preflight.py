@@ -5,6 +5,7 @@ from typing import Any
 
 from infra.deploy.aws_cli import AwsCli, AwsError
 from infra.deploy.errors import BucketNotFoundError, DeployError
+from infra.deploy.ledger import CREATE, name_ledger
 from infra.deploy.settings import DeploySettings
 
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
@@ -32,7 +33,12 @@ def check_location(settings: DeploySettings, account: str, region: str) -> None:
 
 def check_shop(aws: AwsCli, settings: DeploySettings) -> None:
     """Raise DeployError if the table or the key's parameter is missing or of the wrong kind."""
-    check_table(aws, settings.parameters["CommerceTable"])
+    shop, ledger = settings.parameters["CommerceTable"], settings.parameters.get("LedgerTable", "")
+    check_table(aws, shop)
+    if ledger == shop:
+        raise DeployError(f"LedgerTable must be another table than CommerceTable; leave it empty for {shop}")
+    if ledger not in ("", CREATE):
+        check_table(aws, ledger)
     check_key(aws, settings.parameters["StripeSecretParameter"])
 
 
@@ -95,12 +101,23 @@ def fetch_bucket_region(aws: AwsCli, name: str) -> str:
     return "eu-west-1" if region == "EU" else region
 
 
-def check_names(aws: AwsCli, stack: str) -> None:
-    """Raise DeployError if a deleted stack left queues or logs whose names a new one needs."""
+def check_names(aws: AwsCli, settings: DeploySettings) -> None:
+    """Raise DeployError if a deleted stack left queues, logs or a ledger whose names a new one needs."""
+    stack = settings.stack
+    if settings.parameters.get("LedgerTable") == CREATE:
+        check_no_ledger(aws, name_ledger(settings))
     if commands := list_leftovers(aws, stack):
         raise DeployError(
             f"an earlier {stack} left resources whose names a new one needs; check the queues, then delete "
             "them, or choose another --stack:\n" + "\n".join(commands)
+        )
+
+
+def check_no_ledger(aws: AwsCli, table: str) -> None:
+    found = aws.find("dynamodb", "describe-table", "--table-name", table, missing="ResourceNotFoundException")
+    if found is not None:
+        raise DeployError(
+            f"an earlier stack left its ledger in table {table}: use it with --set LedgerTable={table}"
         )
 
 

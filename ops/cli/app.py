@@ -10,6 +10,7 @@ from ops.cli.commands import (
     dlq_redrive,
     doctor,
     explain,
+    ledger,
     logs,
     pause,
     report,
@@ -48,6 +49,7 @@ def app() -> typer.Typer:
     register(root, "resume", pause.resume, pause.RESUME_EXAMPLES, pause.RULES)
     register(root, "report", report.report, report.EXAMPLES, report.RULES)
     root.add_typer(dead_letter_commands(), name="dlq")
+    root.add_typer(ledger_commands(), name="ledger")
     return root
 
 
@@ -58,4 +60,12 @@ def dead_letter_commands() -> typer.Typer:
     register(group, "list", dlq_list.list_, dlq_list.EXAMPLES)
     register(group, "redrive", dlq_redrive.redrive, dlq_redrive.EXAMPLES, dlq_redrive.RULES)
     register(group, "purge", dlq_purge.purge, dlq_purge.EXAMPLES, dlq_purge.RULES)
+    return group
+
+
+def ledger_commands() -> typer.Typer:
+    """Build the command group `ledger`."""
+    group = typer.Typer(no_args_is_help=True, help="Move the sync's own records to another table.")
+    accept_common_options(group)
+    register(group, "move", ledger.move, ledger.MOVE_EXAMPLES)
     return group

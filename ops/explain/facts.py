@@ -56,6 +56,10 @@ class CurrentSession:
     left_out_by: str | None = None
 
 
+# The source of an order or a marker that names none.
+WEBHOOK = "webhook"
+
+
 @dataclass(frozen=True)
 class StripeProblem:
     """Why Stripe could not be read, as an error of `recon.errors`."""
@@ -66,7 +70,11 @@ class StripeProblem:
 
 @dataclass(frozen=True)
 class StoredOrder:
-    """An order of the session. `source` is `nightly_sync` or `webhook`."""
+    """An order of the session.
+
+    `source` is `webhook` if the order has none. `nightly_sync` with a `run_id` is this sync; without one it
+    is the Lambda that this system replaces, which also wrote other words, such as `stripe_fallback`.
+    """
 
     key: str
     order_number: str | None
@@ -79,8 +87,13 @@ class StoredOrder:
 
     @property
     def is_recovered(self) -> bool:
-        """Whether the sync wrote it."""
-        return self.source == SOURCE
+        """Whether this sync wrote it."""
+        return self.source == SOURCE and self.run_id is not None
+
+    @property
+    def is_of_webhook(self) -> bool:
+        """Whether the webhook wrote it."""
+        return self.source == WEBHOOK
 
 
 @dataclass(frozen=True)

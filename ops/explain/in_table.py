@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.explain.facts import WEBHOOK, EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.format.money import to_money
 from ops.runs.attention import OpenAttention, to_open_attention
-from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.reconcile import find_drift, other_user_ids, user_ids
 from recon.domain.waiting import LONGEST_WAIT
@@ -23,8 +23,6 @@ from recon.retry import Deadline
 
 if TYPE_CHECKING:
     from ops.explain.at_stripe import EventLookup
-
-WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from ops.format.money import Money
 from ops.format.skip_reasons import describe_stored_skip
 from recon.domain.reconcile import Outcome
 
@@ -19,6 +20,11 @@ def describe_fate(fate: str) -> str:
         return "Error: still open"
     text = describe_stored_skip(fate)
     return fate if text == fate else f"Skipped: {text}"
+
+
+def format_money(money: Money) -> str:
+    """Return the amount with the symbol of its currency."""
+    return money.with_symbol
 
 
 def format_date(epoch: int) -> str:

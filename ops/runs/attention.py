@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ops.format.links import session_url
-from ops.format.money import Money, totals
-from ops.runs.sessions import to_money
+from ops.format.money import Money, to_money, totals
 from recon.domain.attention import Attention
 from recon.dynamodb.attention import AttentionRecord
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ops.format.links import session_url
-from ops.format.money import Money
+from ops.format.money import Money, to_money
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.keys import outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
@@ -15,8 +15,8 @@ from recon.dynamodb.table import Table
 class SessionOutcome:
     """The outcome of one session in one run.
 
-    `amount` is None for a free session and for an outcome of a version that did not store it. `drift` lists
-    how the existing order differs from Stripe, `attention` what a person has to look at.
+    `amount` is None if it is unknown, as for an outcome of a version that did not store it. `drift` lists how
+    the existing order differs from Stripe, `attention` what a person has to look at.
     """
 
     session_id: str
@@ -73,11 +73,6 @@ def _session_outcome(record: OutcomeRecord) -> SessionOutcome:
         url=session_url(record.session_id),
         attention=record.attention,
     )
-
-
-def to_money(amount: object, currency: object) -> Money | None:
-    """Return the amount with its currency, or None if either is missing."""
-    return Money(currency, amount) if isinstance(amount, int) and isinstance(currency, str) else None
 
 
 def recovered_amounts(sessions: Iterable[SessionOutcome]) -> list[Money]:

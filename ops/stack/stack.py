@@ -43,7 +43,7 @@ class StackSelector:
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """The outputs of the CloudFormation stack."""
+    """The outputs of the CloudFormation stack. `ledger` is the shop's table unless it has another one."""
 
     queue_url: str
     queue_arn: str
@@ -55,6 +55,8 @@ class StackOutputs:
     schedule: str
     table: str
     alarm_topic: str
+    ledger: str
+    missed_starts_url: str | None = None
 
 
 _OUTPUTS = {
@@ -69,6 +71,11 @@ _OUTPUTS = {
     "table": "CommerceTable",
     "alarm_topic": "AlarmTopicArn",
 }
+
+
+# An older version of the stack lacks it.
+_MISSED_STARTS = "ScheduleDeadLetterQueueUrl"
+_RUNBOOK = "RunbookUrl"
 
 
 class Stack:
@@ -119,15 +126,28 @@ class Stack:
     @cached_property
     def outputs(self) -> StackOutputs:
         """Return the outputs. Raise CommandError if the stack does not exist or lacks an output."""
-        values = self._read_outputs()
+        values = {one["OutputKey"]: one["OutputValue"] for one in self._description.get("Outputs", [])}
         if missing := [output for output in _OUTPUTS.values() if output not in values]:
             raise CommandError(
                 f"the stack {self.name} has no output {', '.join(missing)}: it belongs to another system "
                 "or was deployed by an older version; --stack NAME selects another one"
             )
-        return StackOutputs(**{name: values[output] for name, output in _OUTPUTS.items()})
+        required = {name: values[output] for name, output in _OUTPUTS.items()}
+        # Earlier versions have no output for the ledger, which is in the shop's table then.
+        ledger = values.get("LedgerTable", required["table"])
+        return StackOutputs(**required, ledger=ledger, missed_starts_url=values.get(_MISSED_STARTS))
 
-    def _read_outputs(self) -> dict[str, str]:
+    @property
+    def runbook_url(self) -> str | None:
+        """Return the address of the runbook, or None if the stack was deployed without one."""
+        parameters = self._description.get("Parameters", [])
+        values = {one["ParameterKey"]: one.get("ParameterValue", "") for one in parameters}
+        url: str = values.get(_RUNBOOK, "")
+        return url if url.startswith(("https://", "http://")) else None
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        stack: dict[str, Any]
         try:
             (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as exc:
@@ -137,16 +157,16 @@ class Stack:
                 f"there is no stack {self.name} in {self.region}; "
                 "--stack NAME, --region REGION and --profile PROFILE select another one"
             ) from None
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return stack
 
     @cached_property
     def table(self) -> Table:
-        """Return the commerce table."""
-        return Table(self.client("dynamodb"), self.outputs.table)
+        """Return the commerce table with the ledger."""
+        return Table(self.client("dynamodb"), self.outputs.table, ledger=self.outputs.ledger)
 
     @property
     def runs(self) -> Runs:
-        """Return the run records of the commerce table."""
+        """Return the run records of the ledger."""
         return Runs(self.table, self.deadline)
 
     def configuration(self, function: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
-from recon.dynamodb.attribute_readers import read_integer, read_text
+from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (
     SESSION_PREFIX,
     STATE_KEY,
@@ -18,6 +18,7 @@ from recon.dynamodb.keys import (
 )
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import Table
+from recon.dynamodb.watermark import parse_watermark
 from recon.retry import Deadline
 
 # Sorts right after every `SESSION#…`.
@@ -46,12 +47,17 @@ class PriorState:
 
 
 def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
-    """Read the items about these sessions, the sync state and the watermark in one consistent batch read."""
+    """Read the items about these sessions, the sync state and the watermark in one consistent batch read.
+
+    Raises LedgerNotMoved if the ledger is not open.
+    """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
     about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
     found = table.get_many([*keys, STATE_KEY, WATERMARK_KEY, *about], deadline)
     items = {(item["PK"], item["SK"]): item for item in found}
+    watermark = parse_watermark(items.get(WATERMARK_KEY, {}))
+    watermark.check_open()
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
         state_run_id=parse_state(items.get(STATE_KEY)).run_id,
@@ -60,7 +66,7 @@ def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Dea
         },
         dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
         guarded=frozenset(name for name in ids if guard_key(name) in items),
-        proven_created=read_integer(items.get(WATERMARK_KEY, {}), "provenCreated"),
+        proven_created=watermark.proven_created,
     )
 
 

@@ -75,9 +75,9 @@ class SessionResult:
 
     @property
     def worth(self) -> Item:
-        """Return amount and currency of the order, or of the message if there is no order."""
-        source = self.order or {"amount": self.amount, "currency": self.currency}
-        return {"amount": source.get("amount"), "currency": source.get("currency")}
+        """Return amount and currency of the order, or of the message if the order has none."""
+        order = self.order or {}
+        return {"amount": order.get("amount", self.amount), "currency": order.get("currency", self.currency)}
 
     def next_attention(self, now: int) -> AttentionRecord | None:
         """Return what a person has to look at after this result, or None. `now` is in epoch seconds."""

@@ -16,8 +16,9 @@ def take_over_state(table: Table, run: Run, watermark: Watermark, now: int) -> A
 
     It copies the watermark to the state, where versions without the watermark item look for it.
     """
-    # A state without a run id is from the single-function system before this one; ignore its times.
-    no_later_run = "attribute_not_exists(lastSyncRunId) OR lastSyncStartedAt <= :started"
+    # A state without a run id is from the single-function system before this one; ignore its times, and those
+    # that are numbers, which only another program stores.
+    no_later_run = "attribute_not_exists(lastSyncRunId) OR NOT lastSyncStartedAt > :started"
     mirrored: Item = {}
     mirror = ""
     if watermark.first_lookback_start is not None:

@@ -128,15 +128,18 @@ class StripeSource:
             raise StripeUnavailable(_EMPTY_PAGE)
         return page
 
-    def list_events(self, created_from: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
-        """Yield events of completed and of paid sessions created from `created_from` on, newest first.
+    def list_events(
+        self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
+    ) -> Iterator[SessionEvent]:
+        """Yield events of completed and of paid sessions, newest first, created within the epoch seconds.
 
-        With `undelivered`, yield only events that no webhook has acknowledged. Raise KeyNotAllowed if the key
-        may not read events. https://docs.stripe.com/api/events/list
+        Both ends are inclusive, and without `created_to` now is the end. With `undelivered`, yield only
+        events that no webhook has acknowledged. Raise KeyNotAllowed if the key may not read events.
+        https://docs.stripe.com/api/events/list
         """
         params: Json = {
             "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
-            "created": {"gte": created_from},
+            "created": {"gte": created_from} | ({} if created_to is None else {"lte": created_to}),
             "limit": PAGE_SIZE,
         }
         params |= {"delivery_success": "false"} if undelivered else {}
@@ -195,6 +198,11 @@ class StripeSource:
                     return False
                 self._proofs.add((key, proof_id))
         return not self.has_session(session_id) and self._connection.key.read() == key
+
+    def reload_key(self) -> bool:
+        """Read the key's parameter again. Return True if it has another key than before."""
+        key = self._connection.key
+        return key.find_replacement(key.read()) is not None
 
     def has_session(self, session_id: str) -> bool:
         """Return True if the key can read the session, False if Stripe does not know it (404)."""

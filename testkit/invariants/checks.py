@@ -19,6 +19,7 @@ _PUBLIC: Final = frozenset(
     {"amount", "amountSubtotal", "currency", "itemCount", "orderNumber", "source", "status", "createdAt"}
 )
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
+_OF_THE_SHOP: Final = ("USER#", "EVENT#")
 _OUTCOME_OF_COUNTER: Final = {"created": "created", "skipped": "skipped", "errors": "error"}
 
 
@@ -113,7 +114,7 @@ def check_run_done(records: TableRecords, run_id: str, sessions: int | None = No
 def find_unfinished_runs(records: TableRecords) -> Iterator[Violation]:
     """Yield the runs that are neither done nor failed."""
     for run_id, run in records.runs.items():
-        if run.get("status") not in ("done", "failed"):
+        if run.get("status") not in ("done", "failed", "held"):
             yield Violation(f"run {run_id}", f"status is {run.get('status')}: it never ends")
 
 
@@ -140,6 +141,18 @@ def compare_pending(records: TableRecords, unpaid: Collection[str]) -> Iterator[
     for session_id in sorted(records.pending.symmetric_difference(unpaid)):
         waits = "still waits" if session_id in records.pending else "does not wait"
         yield Violation(session_id, f"{waits} for its payment")
+
+
+def find_misplaced_items(shop: Iterable[RawItem], ledger: Iterable[RawItem]) -> Iterator[Violation]:
+    """Yield what is in the wrong table if the sync has a ledger of its own."""
+    for item in shop:
+        if not item["PK"]["S"].startswith(_OF_THE_SHOP):
+            yield Violation(
+                f"{item['PK']['S']} {item['SK']['S']}", "a record of the sync in the shop's table"
+            )
+    for item in ledger:
+        if item["PK"]["S"].startswith(_OF_THE_SHOP):
+            yield Violation("ledger", "it holds an order or an event of the webhook")
 
 
 def showable(text: str) -> str:

@@ -39,7 +39,9 @@ def environment(function, **parameters):
 
 def settings_variables(function):
     """Return every variable of the function that the code may read."""
-    variables = environment(function, StripeApiBase="http://localhost", SessionFilter="mode")
+    variables = environment(
+        function, StripeApiBase="http://localhost", LedgerTable="ledger", SessionFilter="mode"
+    )
     return {name: value for name, value in variables.items() if name != ALLOCATOR_VARIABLE}
 
 

@@ -60,6 +60,8 @@ HAPPENINGS = frozenset(
         "key rotated, parameter later",
         "key mended",
         "key cannot read events",
+        "key of another account",
+        "run held",
         "quiet",
     }
 )

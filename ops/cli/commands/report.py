@@ -12,6 +12,8 @@ from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.report import collect_report, render_page
+from ops.runs.status import read_facts
+from ops.runs.system_state import assess
 
 EXAMPLES = [
     "nightly-sync report",
@@ -36,13 +38,15 @@ def report(
     days: Annotated[int, typer.Option(min=1, max=90, help="Number of days, today included")] = 30,
     out: Annotated[str, typer.Option(metavar="FILE", help="Output file; - is standard output")] = DEFAULT_OUT,
 ) -> CommandResult:
-    """Write an HTML page that needs no network: orders and money recovered, errors, drift, durations."""
+    """Write an HTML page that needs no network: the state, what to do, and what some days recovered."""
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
     stack = context.stack
     with context.busy("reading the runs and their outcomes"):
-        data = collect_report(stack.table, now=context.now(), days=days, stack=stack.name)
+        now = context.now()
+        state = assess(read_facts(stack, now))
+        data = collect_report(stack.table, now=now, days=days, stack=stack.name, state=state)
     html = context.screen.mask(render_page(data)).encode()
     if out == STANDARD_OUTPUT:
         return CommandResult(data, lambda _: write_to_standard_output(html))

@@ -252,7 +252,7 @@ def show(screen: Screen, summary: RunSummary) -> None:
     if run.drifted:
         screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
     if failure := describe_failure(run):
-        screen.text(failure.what, TROUBLE)
+        screen.text(failure.line, TROUBLE)
         screen.text(failure.command, "bold")
     elif not summary.is_over:
         screen.text(

@@ -56,7 +56,7 @@ def show(screen: Screen, history: RunHistory) -> None:
         whole=["run"],
     )
     for failure in islice(filter(None, map(describe_failure, history.runs)), MAX_FAILURES):
-        screen.text(failure.what, TROUBLE)
+        screen.text(failure.line, TROUBLE)
         screen.text(f"  {failure.command}", "bold")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (

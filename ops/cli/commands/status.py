@@ -6,34 +6,37 @@ from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.format.json_encoding import to_camel_case
 from ops.format.text import duration, format_time, quantity, span
-from ops.runs.failures import StatusFinding, describe_failure
-from ops.runs.status import StatusFacts, find_problems, read_facts
+from ops.runs.failures import describe_failure
+from ops.runs.status import StatusFacts, read_facts
+from ops.runs.system_state import StateLevel, SystemState, assess
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a stack and its problems."""
+    """The facts of a stack and the state that follows from them."""
 
     facts: StatusFacts
-    findings: tuple[StatusFinding, ...]
+    state: SystemState
 
     @property
     def json(self) -> dict[str, object]:
-        """Return the facts, the lag of the watermark and the findings as one object."""
+        """Return the facts, the lag of the watermark, the state and the findings as one object."""
         facts: dict[str, object] = {
             to_camel_case(field.name): getattr(self.facts, field.name) for field in fields(StatusFacts)
         }
         lag = self.facts.watermark_lag_seconds
-        return facts | {"watermarkLagSeconds": lag, "findings": self.findings}
+        state = {"state": self.state.level, "headline": self.state.headline, "findings": self.state.actions}
+        return facts | {"watermarkLagSeconds": lag} | state
 
 
 def status(context: CommandContext) -> CommandResult:
     """Show the state of the sync. The exit code is 1 when action is needed."""
     facts = read_facts(context.stack, context.now())
-    result = Status(facts, find_problems(facts))
-    return CommandResult(result.json, lambda screen: show(screen, result), bool(result.findings))
+    result = Status(facts, assess(facts))
+    needs_attention = result.state.level is not StateLevel.FINE
+    return CommandResult(result.json, lambda screen: show(screen, result), needs_attention)
 
 
 def show(screen: Screen, status: Status) -> None:
@@ -42,12 +45,15 @@ def show(screen: Screen, status: Status) -> None:
     where = facts.stack + (" in the sandbox" if facts.is_sandbox else "")
     screen.facts([("stack", where, ""), *_run_lines(facts), *_queue_lines(facts), *_schedule_lines(facts)])
     screen.text("")
-    if not status.findings:
-        screen.text("All is well.", FINE)
+    state = status.state
+    if state.level is StateLevel.FINE:
+        screen.text(state.headline, FINE)
         return
+    if state.level is StateLevel.NO_RUN:
+        screen.text(state.headline, TROUBLE)
     screen.text("Action needed:", TROUBLE)
-    for finding in status.findings:
-        screen.text(f"  {finding.what}")
+    for finding in state.actions:
+        screen.text(f"  {finding.line}")
         screen.text(f"    {finding.command}", "bold")
 
 

@@ -86,7 +86,7 @@ def test_announced_last_attempt_is_not_final(world, move):
     [session] = fail_sessions(world, 1)
     poller = move()
     outcome = world.outcome(session) | {"messageId": "new", "errorType": Unfinished.__name__}
-    world.memory.put_item(TableName=world.table, Item=wire(outcome))
+    world.memory.put_item(TableName=world.ledger, Item=wire(outcome))
     assert count(poller.poll()) == {"waiting": 1}
 
 

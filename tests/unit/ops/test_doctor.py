@@ -44,6 +44,7 @@ NAMES = StackOutputs(
     schedule="nightly",
     table="shop",
     alarm_topic=TOPIC,
+    ledger="shop",
 )
 VARIABLES = {
     "COMMERCE_TABLE": NAMES.table,
@@ -250,7 +251,7 @@ def test_healthy_stack_has_only_ok_findings():
 UNAVAILABLE = [
     stack(**{name: DENIED})
     for name, value in vars(HEALTHY).items()
-    if name not in {"shell", "names", "is_sandbox", "skew_seconds", "settings", "permissions"}
+    if name not in {"shell", "names", "is_sandbox", "skew_seconds", "settings", "permissions", "ledger_table"}
     and not isinstance(value, FunctionFacts)
 ] + [
     stack(consumer=replace(CONSUMER, **{name: DENIED}))
@@ -363,6 +364,14 @@ FAULTS = [
     (
         stack(ledger=LedgerFacts(STACK, is_state_overwritten=True)),
         fix("ledger: sync state", "SYSTEM / STRIPE_ORDER_SYNC"),
+    ),
+    (
+        stack(ledger=LedgerFacts(STACK, is_state_overwritten=False, not_moved="it is elsewhere")),
+        fix("ledger: move", "every run is refused: it is elsewhere"),
+    ),
+    (
+        environment(SYNC_LEDGER_TABLE="books"),
+        fix("consumer: settings", "SYNC_LEDGER_TABLE is books, not empty", SET_VARIABLES),
     ),
     (entry("queue", VisibilityTimeout="359"), fix("queue: visibility", "should be 360 s", HIDE_LONGER)),
     (entry("queue", RedrivePolicy=""), fix("queue: redrive", "none", SET_REDRIVE)),

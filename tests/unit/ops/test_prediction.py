@@ -6,7 +6,6 @@ import pytest
 
 from ops.runs.prediction import PredictedAction, predict
 from recon.domain.reconcile import SkipReason
-from recon.dynamodb.table import Table
 from recon.stripe.source import StripeSource
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import on, service_error
@@ -25,7 +24,7 @@ def predict_now(world, message=MESSAGE):
     def stripe():
         return StripeSource(world.connect(), world.clock.deadline(3600), lambda: None)
 
-    table = Table(world.dynamodb, world.table)
+    table = world.open_table()
     return predict(message, table, stripe, world.settings, int(world.clock()))
 
 

@@ -9,7 +9,9 @@ from ops.cli.commands import runs as runs_command
 from ops.cli.commands.status import Status, show
 from ops.cli.screen import CommandResult
 from ops.runs.history import display_status, past_run, sparkline
-from ops.runs.status import Schedule, StatusFacts, find_problems, find_uncovered_night
+from ops.runs.problems import find_problems
+from ops.runs.status import Schedule, StatusFacts, find_uncovered_night
+from ops.runs.system_state import assess
 from recon.dynamodb.records import Failure, Run, Sample
 from recon.dynamodb.watermark import FilterPeriod
 from recon.timestamps import DAY, parse_epoch
@@ -71,6 +73,8 @@ GOOD = StatusFacts(
     dead=0,
     pending_payments=1,
     covered_through=ago(hours=7),
+    ended_night=RUN,
+    next_night_due=NOW + timedelta(hours=18),
 )
 
 
@@ -81,7 +85,6 @@ GOOD = StatusFacts(
         ({"consuming": False}, "paused", "resume"),
         ({"state_overwritten": True}, "another program has overwritten the sync state", "doctor"),
         ({"other_owner": "other"}, "belongs to stack other: every run of this stack", "doctor"),
-        ({"last_run": None, "last_completed_at": None}, "no run yet", "run --dry-run"),
         (
             {"former_filter": FilterPeriod("a", NOW_SECONDS - 2 * DAY, NOW_SECONDS)},
             "the filter was changed: sessions up to 2026-11-23T08:00:00Z were listed with the earlier one",
@@ -120,15 +123,14 @@ GOOD = StatusFacts(
         ({"last_run": replace(RUN, drifted=2)}, "2 orders in run RUN differ from Stripe", "show RUN --drift"),
         ({"last_run": replace(RUN, truncated=True)}, "everything", "logs RUN"),
         ({"last_run": replace(RUN, warnings=("no_events: …",))}, "no_events", "logs RUN"),
-        ({"last_completed_at": ago(hours=26, seconds=1)}, "26 hours", "run"),
-        ({"last_completed_at": None}, "26 hours", "run"),
+        ({"missed_starts": 1}, "1 start of the producer failed for good", "runs"),
         ({"covered_through": ago(hours=49, seconds=1)}, "49 hours", "doctor"),
         ({"schedule": OFF}, "schedule is off", "resume"),
     ],
 )
 def test_each_problem_is_one_finding_with_a_command(changes, text, command):
     (finding,) = find_problems(replace(GOOD, **changes))
-    assert text.replace("RUN", RUN.run_id) in finding.what
+    assert text.replace("RUN", RUN.run_id) in finding.line
     assert finding.command == f"nightly-sync {command.replace('RUN', RUN.run_id)}"
 
 
@@ -139,7 +141,7 @@ def test_each_problem_is_one_finding_with_a_command(changes, text, command):
         {"last_run": replace(OPEN, seconds=600), "waiting": 7, "retrying": 3},
         {"last_run": replace(OPEN, seconds=4 * 3600)},
         {"last_run": replace(listing_run("2026-11-23T07:40:01Z"), seconds=1200)},
-        {"last_completed_at": ago(hours=26)},
+        {"last_completed_at": None},
         {"covered_through": ago(hours=49)},
         {"covered_through": None},
         {"schedule": OFF, "is_sandbox": True},
@@ -175,7 +177,7 @@ def test_night_is_covered_by_a_completed_run_of_its_window(newest_first, night):
 
 def test_status_screen_uses_the_words_of_the_runbook(context):
     facts = replace(GOOD, retrying=3, dead=1)
-    result = CommandResult(None, lambda screen: show(screen, Status(facts, find_problems(facts))))
+    result = CommandResult(None, lambda screen: show(screen, Status(facts, assess(facts))))
     shown = [" ".join(line.split()) for line in context.show(result).splitlines()]
     assert shown == [
         "stack stripe-nightly-sync",
