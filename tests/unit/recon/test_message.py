@@ -43,6 +43,23 @@ def test_unknown_fields_of_a_later_version_are_ignored():
     assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"))
 
 
+def test_candidates_of_the_user_are_optional_fields():
+    fields = {"user_id": "a@x.com", "raw_user_id": "A@x.com", "other_user_ids": ("用户", "cus 1")}
+    sent = dumps(a_message(**fields))
+    assert json.loads(sent) == FIELDS | {
+        "userId": "a@x.com",
+        "rawUserId": "A@x.com",
+        "userIds": ["用户", "cus 1"],
+    }
+    assert loads(sent) == a_message(**fields)
+
+
+@pytest.mark.parametrize("wrong", [["a", 5], [""], [None], ["x" * 2049], "a", None])
+def test_wrong_candidates_name_their_field(wrong):
+    with pytest.raises(MalformedMessage, match="^userIds "):
+        loads(body(userIds=wrong))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
