@@ -56,7 +56,7 @@ def test_candidates_of_the_user_are_optional_fields():
 
 @pytest.mark.parametrize("wrong", [["a", 5], [""], [None], ["x" * 2049], "a", None])
 def test_wrong_candidates_name_their_field(wrong):
-    with pytest.raises(MalformedMessage, match="^userIds "):
+    with pytest.raises(MalformedMessage, match=r"^userIds "):
         loads(body(userIds=wrong))
 
 
