@@ -79,6 +79,7 @@ def connect_stripe(
         StripeKey(settings, ssm),
         _rate_limiter(requests_per_second),
         timeout=timeout,
+        clock=time.monotonic,
         api_base=settings.stripe_api_base,
     )
 

@@ -164,7 +164,11 @@ class World:
         if self.connection is None:
             key = StripeKey(self.settings, lambda: self.ssm)  # type: ignore[arg-type, return-value]
             self.connection = StripeConnection(
-                key, self.rate_limiter, timeout=self.stripe_timeout, api_base=self.stripe.url
+                key,
+                self.rate_limiter,
+                timeout=self.stripe_timeout,
+                clock=self.clock,
+                api_base=self.stripe.url,
             )
         return self.connection
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ops.dlq.dead_letters import DeadLetter
-from ops.format.money import Money
+from ops.format.money import Amount
 from ops.runs.attention import OpenAttention
 from ops.runs.prediction import PredictedOutcome
 from recon.domain.order import SOURCE
@@ -44,7 +44,7 @@ class CurrentSession:
     mode: str
     livemode: bool
     created: datetime | None
-    amount: Money | None
+    amount: Amount
     user_id: str | None
     line_items: int
     refunded: bool | None
@@ -81,7 +81,7 @@ class StoredOrder:
     source: str
     run_id: str | None
     status: str | None
-    amount: Money | None
+    amount: Amount
     created_at: str | None
     updated_at: str | None
 

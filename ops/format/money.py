@@ -1,15 +1,20 @@
 """Amounts in the form that people read. Everywhere else they are integers in the currency's smallest unit.
 
-Three things differ: a free order has the amount 0, an unknown amount is None, and where no amount applies
-nothing is shown.
+Three things differ: a free order has the amount 0, an unknown amount is None, and `NO_AMOUNT` says that there
+is none, as for a session that sells nothing.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
-FREE, UNKNOWN = "free", "unknown"
+from recon.domain.message import SessionMessage
+from recon.domain.reconcile import amount_and_currency
+from recon.domain.stripe_objects import SETUP
+
+FREE, UNKNOWN, NOTHING = "free", "unknown", "none"
 
 # Decimals of an amount in Stripe's API, https://docs.stripe.com/currencies#minor-units. They differ from
 # ISO 4217: ISK and UGX have no decimals in practice, and the API still counts them in hundredths.
@@ -62,6 +67,27 @@ class Money:
         return f"{whole:,}" + (f".{rest:0{decimals}}" if decimals else "")
 
 
+@dataclass(frozen=True)
+class NoAmount:
+    """The absence of an amount: nothing is sold. It is false, as None is, so that sums leave both out."""
+
+    def __bool__(self) -> Literal[False]:
+        """Return False."""
+        return False
+
+
+NO_AMOUNT = NoAmount()
+# None is an unknown amount.
+type Amount = Money | NoAmount | None
+
+
+def read_amount(message: SessionMessage) -> Amount:
+    """Return the amount of a session from its message, as Stripe states it."""
+    amount, currency = amount_and_currency(message)
+    # A session that only saves a payment method sells nothing.
+    return NO_AMOUNT if message.amount_total is None and message.mode == SETUP else to_money(amount, currency)
+
+
 def to_money(amount: object, currency: object) -> Money | None:
     """Return a stored amount, or None if it is unknown. Nothing is free in any currency."""
     if not isinstance(amount, int) or isinstance(amount, bool):
@@ -71,11 +97,14 @@ def to_money(amount: object, currency: object) -> Money | None:
     return Money(currency.lower(), amount)
 
 
-def format_price(money: Money | None, form: Callable[[Money], str] = str) -> str:
-    """Return the amount of one session or order, `free` or `unknown`."""
-    if money is None:
-        return UNKNOWN
-    return form(money) if money.amount else FREE
+def format_price(amount: Amount, form: Callable[[Money], str] = str) -> str:
+    """Return the amount of one session or order, or `free`, `unknown` or `none`."""
+    match amount:
+        case None:
+            return UNKNOWN
+        case NoAmount():
+            return NOTHING
+    return form(amount) if amount.amount else FREE
 
 
 def format_worth(money: Iterable[Money], unknown: int, form: Callable[[Money], str] = str) -> str:

@@ -51,7 +51,7 @@ def _render_action(action: StatusFinding, report: SyncReport) -> Html:
         "li",
         element("p", _begin_sentence(action), class_="reason"),
         _render_amount(action, report),
-        element("p", _render_link(action, report), element("code", action.command), class_="do"),
+        element("p", _render_link(action, report), element("code", action.command or ""), class_="do"),
     )
 
 

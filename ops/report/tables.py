@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ops.format.attention import describe_stored_attention
+from ops.format.ids import shorten_id
 from ops.format.links import session_url
 from ops.format.money import format_price, format_worth
 from ops.format.text import duration, format_time
@@ -222,7 +223,7 @@ def _render_row(columns: Sequence[Column], row: Sequence[Content]) -> Html:
 def _link_session(session_id: str) -> Html:
     return element(
         "a",
-        text.shorten_id(session_id),
+        shorten_id(session_id),
         href=session_url(session_id),
         title=session_id,
         rel="noopener noreferrer",

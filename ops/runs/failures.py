@@ -1,6 +1,5 @@
 """The description of a failed, stalled or held run, and the command to start with."""
 
-from ops.format.money import Money
 from ops.format.text import format_time, quantity
 from ops.runs.finding import StatusFinding
 from ops.runs.history import PastRun
@@ -44,13 +43,11 @@ def _describe_hold(run: PastRun) -> StatusFinding:
     what = f"run {run.run_id} was held: {why}"
     if run.sample is None:
         return StatusFinding("run_held", what, DOCTOR)
-    amounts = sorted(run.sample.amounts.items())
     what += (
         f". Of {quantity(run.sample.size, 'paid session')} that it looked up, it would have created "
         f"{quantity(run.sample.missing, 'order')}"
     )
-    money = tuple(Money(*one) for one in amounts)
-    return StatusFinding("run_held", what, DOCTOR, run.sample.missing, money)
+    return StatusFinding("run_held", what, DOCTOR, run.sample.missing, run.sample.money)
 
 
 def describe_cause(error_type: str, message: str) -> str:

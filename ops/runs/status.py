@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ops.errors import CommandError
-from ops.format.money import Money, totals
+from ops.format.money import Amount, Money, totals
 from ops.runs.attention import AttentionGroup, group_by_word
 from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import OutcomeFilter, read_sessions
@@ -61,8 +61,9 @@ class StatusFacts:
     run counts as a scheduled one. `state_overwritten` is True if another program has put the sync state
     since the last run. `attention` has the sessions that wait for a person, by the word that says why.
     `other_owner` is the stack that owns the ledger, if it is another one. `runbook_url` is the address of
-    the runbook, if the stack was deployed with one. `former_filter` is the time of an earlier filter, which
-    no run has listed with the present one.
+    the runbook, if the stack was deployed with one. `last_night` is the latest scheduled run, whatever its
+    status; `recovered` is the money of its orders, and `recovered_unknown` counts those without an amount.
+    `former_filter` is the time of an earlier filter, which no run has listed with the present one.
     """
 
     stack: str
@@ -88,6 +89,9 @@ class StatusFacts:
     missed_starts: int = 0
     runbook_url: str | None = None
     former_filter: FilterPeriod | None = None
+    last_night: PastRun | None = None
+    recovered: tuple[Money, ...] = ()
+    recovered_unknown: int = 0
 
     @property
     def watermark_lag_seconds(self) -> int | None:
@@ -102,7 +106,10 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
     latest = [past_run(run, now) for run in runs.latest(_LATEST_RUNS)]
     state, watermark = runs.state(), runs.watermark()
     last_run = next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None)
-    night, ended_night = find_uncovered_night(latest), _find_ended_night(stack, latest, now)
+    nights = _list_nights(stack, latest, now)
+    night, ended_night = find_uncovered_night(latest), next(filter(_has_completed, nights), None)
+    last_night = nights[0] if nights else None
+    amounts = _read_created(stack, last_night)
     schedule = read_schedule(stack, now)
     queue, dead = read_depth(stack.sqs, outputs.queue_url), read_depth(stack.sqs, outputs.dlq_url)
     return StatusFacts(
@@ -129,14 +136,25 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         run_errors=tuple(_read_errors(stack, run) for run in (last_run, night) if run and run.errors),
         missed_starts=_count_missed_starts(stack),
         runbook_url=stack.runbook_url,
+        last_night=last_night,
+        recovered=tuple(totals(amount for amount in amounts if amount)),
+        recovered_unknown=sum(not amount for amount in amounts),
     )
 
 
-def _find_ended_night(stack: Stack, latest: Sequence[PastRun], now: int) -> PastRun | None:
-    nights = latest
-    if not stack.is_sandbox:
-        nights = [past_run(run, now) for run in stack.runs.scheduled_before("", _LATEST_NIGHTS)]
-    return next((run for run in nights if _has_completed(run)), None)
+def _list_nights(stack: Stack, latest: Sequence[PastRun], now: int) -> Sequence[PastRun]:
+    """Return the scheduled runs, newest first."""
+    if stack.is_sandbox:
+        return latest
+    return [past_run(run, now) for run in stack.runs.scheduled_before("", _LATEST_NIGHTS)]
+
+
+def _read_created(stack: Stack, run: PastRun | None) -> list[Amount]:
+    """Return the amounts of the orders that a run wrote."""
+    if run is None or not run.created:
+        return []
+    created = read_sessions(stack.table, run.run_id, OutcomeFilter(outcome=Outcome.CREATED))
+    return [one.amount for one in created]
 
 
 def _find_due(schedule: Schedule, ended: PastRun | None) -> datetime | None:

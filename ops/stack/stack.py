@@ -1,6 +1,7 @@
 """The stack that a command works on: on AWS, or in the sandbox that `make demo ARGS=--keep` left running."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from ops.errors import CommandError
 from recon.config import Settings, load_settings
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 DEFAULT_STACK = "stripe-nightly-sync"
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html, or an ARN
+_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}|arn:[A-Za-z0-9:/._+-]{1,1000}")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
+_SHOWN = 40
 SANDBOX_HOME = Path(".sandbox")
 SANDBOX_STATE = "state.json"
 # Long enough for a slow network, short enough that no call hangs for minutes.
 CALLS = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
 # The producer answers after it has listed, in 15 minutes at most. A retry would start another run.
-ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1})
+# Keep-alive, since a NAT gateway or a firewall drops a connection that is quiet for minutes.
+ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1}, tcp_keepalive=True)
 
 
 @dataclass(frozen=True)
@@ -202,12 +208,29 @@ def select_stack(selector: StackSelector, environ: Mapping[str, str], deadline: 
 
     Raise CommandError for an unknown profile, a missing region or a sandbox that is not running.
     """
+    if selector.stack is not None and not _STACK_NAME.fullmatch(selector.stack):
+        raise CommandError(
+            f"--stack {selector.stack[:_SHOWN]!r} is not the name of a stack: letters, digits and dashes, "
+            "beginning with a letter"
+        )
+    if selector.region is not None and not _REGION.fullmatch(selector.region):
+        raise CommandError(
+            f"--region {selector.region[:_SHOWN]!r} is not the name of a region such as eu-central-1"
+        )
     if selector.sandbox is not None:
         return _select_sandbox(selector, deadline)
     try:
-        session = boto3.Session(profile_name=selector.profile, region_name=selector.region)
+        # botocore itself reads AWS_DEFAULT_REGION and the profile, but not AWS_REGION.
+        region = selector.region or environ.get("AWS_REGION") or None
+        session = boto3.Session(profile_name=selector.profile, region_name=region)
+    except ProfileNotFound as exc:
+        name = selector.profile or environ.get("AWS_PROFILE")
+        raise CommandError(
+            f"--profile or AWS_PROFILE: there is no such AWS profile ({name}); "
+            "`aws configure list-profiles` lists them"
+        ) from exc
     except BotoCoreError as exc:
-        raise CommandError(str(exc)) from exc
+        raise CommandError(f"the AWS configuration cannot be used: {exc}") from exc
     if not session.region_name:
         raise CommandError("no AWS region: give --region, or set AWS_REGION or the profile's region")
     return Stack(selector.stack or DEFAULT_STACK, session, environ.get("AWS_ENDPOINT_URL"), deadline)

@@ -179,11 +179,11 @@ def other_user_ids(message: SessionMessage) -> tuple[str, ...]:
 def amount_and_currency(message: SessionMessage) -> tuple[int | None, str | None]:
     """Return amount and lower-case currency for an outcome.
 
-    Either is None if it is absent or cannot be stored: a message's values are not validated. The amount of a
-    session that requires no payment is 0, also if Stripe names none.
+    Either is None if it is absent or cannot be stored: a message's values are not validated. A sale that
+    needs no payment has the amount 0, since Stripe may state none.
     """
     amount, currency = message.amount_total, message.currency
-    if amount is None and message.payment_status == FREE:
+    if amount is None and message.payment_status == FREE and message.mode != SETUP:
         amount = 0
     return (
         amount if amount is not None and abs(amount) < MAX_NUMBER else None,

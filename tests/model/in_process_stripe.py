@@ -14,6 +14,7 @@ from recon.config import Settings
 from recon.stripe.connection import STRIPE_VERSION, StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
+from testkit.builders import FakeTime
 from testkit.fake_stripe import api, errors
 from testkit.fake_stripe.store import Store
 
@@ -39,7 +40,7 @@ class StripeApi:
         return api.answer(store, api.understand("GET", path, query))
 
     # One call for each endpoint, so that each can fail alone.
-    list = line_items = disputes = invoice_payments = retrieve
+    list = line_items = disputes = invoice_payments = products = retrieve
 
     def events(self, query: str, path: str, key: str) -> dict[str, Any]:
         if not self.may_read_events:
@@ -85,9 +86,11 @@ class EndpointClient(stripe.HTTPClient):
         """Do nothing: no connection is open."""
 
 
-def connect_process(settings: Settings, endpoints: Any, ssm: Any, limiter: RateLimiter) -> StripeConnection:
+def connect_process(
+    settings: Settings, endpoints: Any, ssm: Any, limiter: RateLimiter, clock: FakeTime
+) -> StripeConnection:
     """Return the connection of one process, which shares nothing but the parameter with others."""
-    connection = StripeConnection(StripeKey(settings, lambda: ssm), limiter, timeout=5.0)
+    connection = StripeConnection(StripeKey(settings, lambda: ssm), limiter, timeout=5.0, clock=clock)
     connection.close()
     connection._http = EndpointClient(endpoints)  # type: ignore[assignment]
     connection._client = stripe.StripeClient(

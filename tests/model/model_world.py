@@ -17,6 +17,7 @@ import tenacity
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from producer import session_lister
+from recon.stripe import bulk
 from recon.stripe.connection import StripeConnection
 from recon.stripe.rate_limiter import RateLimiter
 from recon.stripe.source import StripeSource
@@ -116,7 +117,7 @@ class ModelWorld(World):
 
     def _connect_process(self) -> StripeConnection:
         limiter = RateLimiter(10_000, self.clock)
-        return connect_process(self.settings, self.endpoints, self.parameter, limiter)
+        return connect_process(self.settings, self.endpoints, self.parameter, limiter, self.clock)
 
     def read_bodies(self) -> list[str]:
         """Return the bodies of all messages that exist, dead letters included."""
@@ -151,9 +152,12 @@ class ModelWorld(World):
 def small_pages() -> Iterator[None]:
     """Make pages so small that a few sessions take as many pages and parts as thousands."""
     listing = partialmethod(StripeSource.list_sessions, limit=2)
+    expanded = partialmethod(StripeSource.list_expanded, limit=2)
     with (
         mock.patch.object(StripeSource, "list_sessions", listing),
         mock.patch.object(session_lister, "PAGE", 2),
+        mock.patch.object(StripeSource, "list_expanded", expanded),
+        mock.patch.object(bulk, "LEAST", 2),
     ):
         yield
 

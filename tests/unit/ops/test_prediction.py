@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.format.money import Money
 from ops.runs.prediction import PredictedAction, predict
 from recon.domain.reconcile import SkipReason
 from recon.stripe.source import StripeSource
@@ -43,7 +44,7 @@ def test_missing_order_is_predicted_as_the_consumer_writes_it(world):
     consume(world)
     [order] = world.orders(SESSION)
     assert prediction.would is PredictedAction.CREATE
-    assert (prediction.amount, prediction.currency) == (order["amount"], "jpy")
+    assert prediction.amount == Money("jpy", order["amount"])
     assert (prediction.order_number, prediction.charges_known) == (order["orderNumber"], True)
 
 

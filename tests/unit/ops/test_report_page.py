@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from ops.format.ids import shorten_id
 from ops.format.links import session_url
 from ops.format.masking import mask_emails, mask_keys
 from ops.format.money import Money
@@ -18,7 +19,6 @@ from ops.report.charts import Bar, Chart, render_chart
 from ops.report.headline import find_missed_tone, render_headline
 from ops.report.markup import Html, element
 from ops.report.tables import MAX_ROWS
-from ops.report.text import shorten_id
 from ops.runs.finding import StatusFinding
 from ops.runs.system_state import StateLevel, SystemState
 from testkit.reports import ReportedShop, a_busy_month

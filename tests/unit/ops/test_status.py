@@ -8,6 +8,7 @@ import pytest
 from ops.cli.commands import runs as runs_command
 from ops.cli.commands.status import Status, show
 from ops.cli.screen import CommandResult
+from ops.format.money import Money
 from ops.runs.history import display_status, past_run, sparkline
 from ops.runs.problems import find_problems
 from ops.runs.status import Schedule, StatusFacts, find_uncovered_night
@@ -175,15 +176,24 @@ def test_night_is_covered_by_a_completed_run_of_its_window(newest_first, night):
     assert find_uncovered_night(newest_first) == night
 
 
-def test_status_screen_uses_the_words_of_the_runbook(context):
-    facts = replace(GOOD, retrying=3, dead=1)
+def show_status(context, facts):
     result = CommandResult(None, lambda screen: show(screen, Status(facts, assess(facts))))
-    shown = [" ".join(line.split()) for line in context.show(result).splitlines()]
-    assert shown == [
+    return [" ".join(line.split()) for line in context.show(result).splitlines()]
+
+
+NIGHT = replace(GOOD, last_night=RUN, recovered=(Money("usd", 1500),), ended_night=RUN)
+
+
+def test_status_begins_with_the_state_and_what_needs_action(context):
+    assert show_status(context, replace(NIGHT, retrying=3, dead=1)) == [
+        "Action needed.",
+        "1 in the dead-letter queue: paid sessions that were given up",
+        "nightly-sync dlq list --check",
+        "",
         "stack stripe-nightly-sync",
-        "last run 20261123T020000Z scheduled, success, took 1 min",
+        "last night 20261123T020000Z success, 5 h 59 min ago, took 1 min",
         "window 10 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC",
-        "created 1 order",
+        "recovered 1 order, 15.00 USD",
         "skipped 9",
         "errors 0",
         "drift 0",
@@ -191,12 +201,39 @@ def test_status_screen_uses_the_words_of_the_runbook(context):
         "dead letters 1",
         "awaiting payment 1",
         "covered up to 2026-11-23 01:00 UTC, 7 h ago",
-        "next run due 2026-11-24 02:00 UTC (cron(0 2 * * ? *) UTC)",
-        "",
-        "Action needed:",
-        "1 in the dead-letter queue: paid sessions that were given up",
-        "nightly-sync dlq list --check",
+        "next run due in 18 h, 2026-11-24 02:00 UTC (cron(0 2 * * ? *) UTC)",
     ]
+
+
+def test_status_is_about_the_last_scheduled_run_whatever_ran_since(context):
+    manual = replace(ONE_HOUR, completed_at="2026-11-23T07:50:00Z", created=0)
+    lines = show_status(context, replace(NIGHT, last_run=manual))
+    assert lines[0] == "All is well."
+    assert [line for line in lines if "20261123T020000Z" in line or "recovered" in line] == [
+        "last night 20261123T020000Z success, 5 h 59 min ago, took 1 min",
+        "recovered 1 order, 15.00 USD",
+        "since then 20261123T070000Z-abc123 success, 10 min ago, took 1 min; manual, 0 orders recovered",
+    ]
+
+
+def test_status_without_a_scheduled_run_says_so(context):
+    lines = show_status(context, replace(GOOD, last_run=MANUAL, last_night=None, ended_night=None))
+    assert "last night no scheduled run yet" in lines
+    assert any(line.startswith("since then 20261123T070000Z-abc123") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("money", "unknown", "text"),
+    [
+        ((), 2, "recovered 2 orders, 2 unknown"),
+        ((Money("", 0),), 0, "recovered 2 orders, free"),
+        ((Money("usd", 500),), 1, "recovered 2 orders, 5.00 USD, 1 unknown"),
+    ],
+)
+def test_status_tells_free_from_unknown_amounts(context, money, unknown, text):
+    night = replace(RUN, created=2)
+    facts = replace(NIGHT, last_night=night, recovered=money, recovered_unknown=unknown)
+    assert text in show_status(context, facts)
 
 
 def test_past_run_has_the_status_and_duration_of_its_record():

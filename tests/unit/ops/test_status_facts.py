@@ -66,6 +66,16 @@ def test_good_night_is_fine(world, stack):
     assert to_json(facts)["nextNightDue"] == "2024-11-28T02:00:00Z"
 
 
+def test_last_night_is_the_scheduled_run_with_its_money(world, stack):
+    world.clock.now += HOUR
+    world.sells(SessionSpec("cs_test_00000002", int(world.clock.now) - 1800, metadata={"userId": "u2"}))
+    manual = world.night({})
+    facts = read_facts(stack, int(world.clock.now))
+    assert (facts.last_run.run_id, facts.last_run.created) == (manual["runId"], 1)
+    assert (facts.last_night.trigger, facts.last_night.created) == ("scheduled", 1)
+    assert (to_json(facts.recovered), facts.recovered_unknown) == ([{"currency": "usd", "amount": 1500}], 0)
+
+
 @pytest.mark.parametrize(
     ("accident", "level", "codes"),
     [

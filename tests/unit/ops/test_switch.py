@@ -5,10 +5,10 @@ import pytest
 from ops.cli.commands.show import show
 from ops.dlq.queue import DeadLetterQueue
 from ops.doctor.checks.ledger import check_state
-from ops.doctor.finding import CheckVerdict
 from ops.explain.gather import Sources, gather_facts
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import VerdictCase
+from ops.runs.finding import Verdict
 from ops.runs.status import read_facts
 from ops.runs.system_state import StateLevel, assess
 from ops.stack.stack import DEFAULT_STACK
@@ -91,7 +91,7 @@ def test_explain_names_its_writer_and_times(world, context, source):
 
 def test_show_lists_its_order_as_existing(world, context):
     world.night()
-    assert "exists" in context.show(show(context, "last"))
+    assert "exists" in context.show(show(context, "last", everything=True))
 
 
 def test_status_and_doctor_name_a_sync_that_still_runs(world, context):
@@ -102,4 +102,4 @@ def test_status_and_doctor_name_a_sync_that_still_runs(world, context):
     (action,) = assess(read_facts(context.stack, int(world.clock.now))).actions
     assert (action.code, action.command) == ("state_overwritten", "nightly-sync doctor")
     overwritten = context.stack.runs.is_state_foreign(context.stack.runs.state())
-    assert check_state(overwritten=overwritten).verdict is not CheckVerdict.OK
+    assert check_state(overwritten=overwritten).verdict is not Verdict.OK

@@ -7,9 +7,9 @@ import pytest
 
 from ops.format.money import Money
 from ops.runs.attention import AttentionGroup, OpenAttention
+from ops.runs.history import HeldSample
 from ops.runs.status import find_stopped_runs
 from ops.runs.system_state import StateLevel, assess
-from recon.dynamodb.records import Sample
 from recon.timestamps import to_iso
 from tests.unit.ops.test_status import GOOD, NOW, OFF, RUN, ago, failed_run, listing_run
 
@@ -18,7 +18,7 @@ HELD = replace(
     run_id="held",
     status="held",
     warnings=("unproven: of 9 paid sessions none has an order", "gap: 3 days"),
-    sample=Sample(9, 9, {"usd": 4500, "eur": 100}),
+    sample=HeldSample(9, 9, (Money("eur", 100), Money("usd", 4500))),
 )
 NO_USER = OpenAttention("cs_live_1", ("no_user_paid",), Money("usd", 1500), None, None, None, "https://s/1")
 GROUP = AttentionGroup("no_user_paid", 1, (Money("usd", 1500),), "nightly-sync explain cs_live_1", (NO_USER,))
