@@ -17,7 +17,7 @@ from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
 from recon.dynamodb.ledger_table import check_ledger_table
-from recon.dynamodb.orders import Orders, Users, is_proof
+from recon.dynamodb.orders import Orders, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
@@ -114,14 +114,14 @@ class BatchProcessor:
         return prior
 
     def _move_proof(
-        self, messages: list[SessionMessage], orders: dict[Users, Orders], prior: PriorState
+        self, messages: list[SessionMessage], orders: dict[SessionMessage, Orders], prior: PriorState
     ) -> None:
         """Store the newest session with an order of another writer if the stored one is a day older.
 
         A failure is only logged: a later batch repeats it, and no session depends on it.
         """
         now = self._context.now()
-        found = [each for each in messages if each.created <= now and is_proof(each, orders)]
+        found = [each for each in messages if each.created <= now and is_proof(orders[each])]
         newest = max(found, key=lambda message: message.created, default=None)
         if newest is None or newest.created <= (prior.proven_created or -DAY) + DAY:
             return
@@ -157,7 +157,7 @@ class BatchProcessor:
         self,
         group: list[SessionTask],
         prior: PriorState,
-        orders: dict[Users, Orders],
+        orders: dict[SessionMessage, Orders],
         failed: FailedSessions,
     ) -> None:
         try:

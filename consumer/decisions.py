@@ -114,6 +114,9 @@ def _decide(
 ) -> StripeDecision:
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
+    if not settings.session_filter.passes(fetched.session):
+        # A setting that changed while the session waited, or while its message did.
+        return StripeDecision(SkipReason.FILTERED)
     state = read_payment_state(fetched.session, fetched.payment)
     if reason := state.skip:
         if facts.orders:
@@ -210,7 +213,7 @@ def _build_order(
         fetched.line_items,
         user_ids(message)[0],
         context,
-        raw_user_id=message.user_id,
+        raw_user_id=message.raw_user_id or message.user_id,
         charge=fetched.payment.charge,
     )
     order |= payment_attributes(state)

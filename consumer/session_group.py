@@ -24,12 +24,11 @@ from recon.domain.reconcile import (
     decide_from_table,
     find_drift,
     find_own_orders,
-    user_ids,
 )
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
@@ -76,14 +75,16 @@ class SessionGroup:
         self._messages: dict[str, SessionMessage] = {}
         self._fence = WebhookFence(context, run_id, prior.markers)
 
-    def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
+    def reconcile(
+        self, tasks: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
+    ) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
         self._messages = {task.session_id: task.message for task in tasks if task.message}
         results: list[SessionResult] = []
         failures: list[tuple[SessionTask, SyncError]] = []
         missing: list[SessionTask] = []
         for task in tasks:
-            orders = _user_orders(task, orders_by_user)
+            orders = _session_orders(task, orders_by_session)
             match self._decide(task, orders):
                 case None:
                     missing.append(task)
@@ -91,8 +92,8 @@ class SessionGroup:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        decisions = self._fetch_all(missing, orders_by_user)
-        found = self._find_orders(tasks, orders_by_user)
+        decisions = self._fetch_all(missing, orders_by_session)
+        found = self._find_orders(tasks, orders_by_session)
         unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
         for task, decision in zip(missing, decisions, strict=True):
             match self._to_result_by_stripe(task, decision, unread):
@@ -139,12 +140,12 @@ class SessionGroup:
         return WebhookAtWork(wait) if wait else replace(created, attention=decision.attention)
 
     def _find_orders(
-        self, tasks: Iterable[SessionTask], orders_by_user: Mapping[Users, Orders]
+        self, tasks: Iterable[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> dict[str, list[ExistingOrder]]:
         """Return the orders of each session that has any, and that nobody has dismissed."""
         found = {}
         for task in tasks:
-            orders = _user_orders(task, orders_by_user)
+            orders = _session_orders(task, orders_by_session)
             own = find_own_orders(task.session_id, orders) if isinstance(orders, list) else []
             if own and task.session_id not in self._prior.dismissed:
                 found[task.session_id] = own
@@ -178,7 +179,7 @@ class SessionGroup:
         return None if waits else decision
 
     def _fetch_all(
-        self, missing: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]
+        self, missing: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> list[StripeDecision]:
         """Fetch in parallel and return one decision per task, in the order of the tasks."""
         if not missing:
@@ -190,7 +191,7 @@ class SessionGroup:
         wanted = {task.session_id: task.message.created for task in missing if task.message}
         listed = stripe.list_together(wanted, self._context.pool)
         sessions = [listed.get(task.session_id) for task in missing]
-        orders = [_user_orders(task, orders_by_user) for task in missing]
+        orders = [_session_orders(task, orders_by_session) for task in missing]
         return list(self._context.pool.map(partial(self._fetch, stripe), missing, sessions, orders))
 
     def _fetch(
@@ -234,10 +235,10 @@ class SessionGroup:
             result.session_id: self._messages[result.session_id] for result in results if result.order
         }
         context = self._context
-        orders_by_user = find_orders_by_user(context.table, messages.values(), context.pool, context.deadline)
+        found = find_orders_by_session(context.table, messages.values(), context.pool, context.deadline)
         recheck = Recheck([], {})
         for result in results:
-            orders = orders_by_user[user_ids(messages[result.session_id])] if result.order else []
+            orders = found[messages[result.session_id]] if result.order else []
             if isinstance(orders, SyncError):
                 recheck.failed[result.session_id] = orders
                 continue
@@ -397,10 +398,9 @@ def _list_warnings(decisions: Iterable[StripeDecision]) -> tuple[str, ...]:
     return tuple(text for text, known in warnings.items() if not all(getattr(d, known) for d in decisions))
 
 
-def _user_orders(task: SessionTask, orders_by_user: Mapping[Users, Orders]) -> Orders:
-    """Return the orders of the session's user, or the error of their lookup."""
-    ids = user_ids(task.message) if task.message else ()
-    return orders_by_user[ids] if ids else []
+def _session_orders(task: SessionTask, orders_by_session: "Mapping[SessionMessage, Orders]") -> Orders:
+    """Return the orders of the session, or the error of their lookup."""
+    return orders_by_session[task.message] if task.message else []
 
 
 def _is_ours(order: ExistingOrder, result: SessionResult) -> bool:

@@ -220,6 +220,7 @@ def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: st
         max_sessions=request.max_sessions,
         covers_through=planned.covers_through,
         warnings=planned.warnings,
+        session_filter=settings.session_filter.text,
     )
 
 

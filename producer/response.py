@@ -30,6 +30,7 @@ def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False
         "created": run.created,
         "skipped": run.skipped,
         "errors": run.errors,
+        "filtered": run.filtered,
         "createdOrders": created_orders[:SHOWN_ORDERS],
         "dryRun": dry_run,
         "truncated": run.truncated,

@@ -57,8 +57,17 @@ class AccessProbe:
 
 
 @dataclass(frozen=True)
+class RecentSessions:
+    """The latest complete sessions: how many are listed, pass the filter, and of these have no user id."""
+
+    listed: int
+    passed: int
+    without_user: int
+
+
+@dataclass(frozen=True)
 class KeyPermissions:
-    """What the key may read, each probed with one cheap request.
+    """What the key may read, each probed with one cheap request. `recent` came with that for sessions.
 
     `details` are the optional parts of an order, by the names of `recon.stripe.expansions`. They are empty if
     there was no session to try them with. `proof` is the session that proves account and mode; it is untried
@@ -70,9 +79,10 @@ class KeyPermissions:
     charges: AccessProbe
     disputes: AccessProbe
     events: AccessProbe
+    proof: AccessProbe = AccessProbe(Access.UNTRIED)
+    recent: RecentSessions | None = None
     invoices: AccessProbe = AccessProbe(Access.UNTRIED)
     details: Mapping[str, AccessProbe] = field(default_factory=dict)
-    proof: AccessProbe = AccessProbe(Access.UNTRIED)
 
 
 @dataclass(frozen=True)

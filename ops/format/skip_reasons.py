@@ -31,6 +31,8 @@ def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911 - one case 
             return "Stripe no longer finds it"
         case SkipReason.REMOVED:
             return "its order was written once and removed since"
+        case SkipReason.FILTERED:
+            return "the filter leaves it out"
         case SkipReason.DISMISSED:
             return "an operator dismissed it"
     assert_never(reason)

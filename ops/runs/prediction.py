@@ -15,6 +15,7 @@ from recon.domain.reconcile import (
     decide_from_table,
     find_drift,
     find_own_orders,
+    other_user_ids,
     user_ids,
 )
 from recon.dynamodb.attention import parse_attention
@@ -131,7 +132,9 @@ def _to_time(epoch: int | None) -> datetime | None:
 
 def _find_orders(message: SessionMessage, table: Table) -> Orders:
     try:
-        return find_orders(table, user_ids(message), message.created)
+        session = (message.session_id,)
+        orders = find_orders(table, user_ids(message), message.created, sessions=session)
+        return orders or find_orders(table, other_user_ids(message), message.created, sessions=session)
     except SyncError as error:
         return error
 

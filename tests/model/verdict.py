@@ -84,17 +84,16 @@ def _check_last_night(shop: NightShop) -> Iterator[str]:
     run_id, state = records.last_run_id, records.state
     run = records.runs[run_id]
     start, end = run["lookbackStart"], run["lookbackEnd"]
-    here = [sale.spec for sale in shop.customers.sales.values() if not sale.is_gone]
-    complete = [spec for spec in here if spec.status == "complete"]
+    own = [sale.spec for sale in shop.customers.sales.values() if not sale.is_foreign and not sale.is_gone]
+    complete = [spec for spec in own if spec.status == "complete"]
     expected = {spec.id for spec in complete if start <= spec.created <= end} | shop.pending_before
     if records.outcomes[run_id].keys() != expected:
         yield f"run {run_id} examined {sorted(records.outcomes[run_id])} and not {sorted(expected)}"
     shown = [int(state[f"lastSync{name}"]) for name in ("Created", "Skipped", "Errors")]
     if shown != [0, len(expected), 0]:
         yield f"the state says {shown} of {len(expected)} sessions on a night with nothing to do"
-    if (
-        not records.watermark.get("lastCoveredThrough")
-        == state.get("lastCoveredThrough")
-        == run.get("coversThrough")
-    ):
+    # A run in which the filter let nothing through leaves the watermark.
+    moves = bool(run.get("coversThrough")) or not run.get("filtered")
+    through = run.get("coversThrough") if moves else records.watermark.get("lastCoveredThrough")
+    if not records.watermark.get("lastCoveredThrough") == state.get("lastCoveredThrough") == through:
         yield "the watermark is not where the last night left it"

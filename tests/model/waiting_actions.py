@@ -68,7 +68,7 @@ class WaitingActions(CustomerActions):
     def _must_wait(self, sale: Sale) -> bool:
         """Return whether a session may still become an order, or its unpaid order is still to be seen."""
         spec, age = sale.spec, self.now - sale.spec.created
-        if spec.mode == "setup" or user_id(spec) is None:
+        if spec.mode == "setup" or user_id(spec) is None or sale.is_foreign:
             return False
         if sale.is_unpaid:
             return age < (NIGHTLY if spec.intent_status == "requires_payment_method" else LONGEST_WAIT)
@@ -88,7 +88,7 @@ class WaitingActions(CustomerActions):
         return {
             sale.id: {word for word, applies in self._find_words(sale) if applies}
             for sale in self.customers.sales.values()
-            if user_id(sale.spec) is not None or sale.pays_after is None
+            if not sale.is_foreign and (user_id(sale.spec) is not None or sale.pays_after is None)
         }
 
     def _find_words(self, sale: Sale) -> Iterator[tuple[str, bool]]:

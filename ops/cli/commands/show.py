@@ -135,6 +135,8 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
         f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created:,} created, "
         f"{run.skipped:,} skipped, {run.errors:,} errors. Showing {len(sessions):,} of {run.processed:,}."
     )
+    if run.filtered:
+        screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SYNC_ONLY).")
     if matching.hidden:
         screen.text(f"{quantity(matching.hidden, 'session')} whose order existed: --all lists them.", "dim")
     elif not sessions:

@@ -21,6 +21,7 @@ from ops.doctor.facts import (
     KeyPermissions,
     KeyPrefix,
     LedgerFacts,
+    RecentSessions,
     StackFacts,
 )
 from ops.doctor.fetched import Cause, Unavailable
@@ -30,6 +31,7 @@ from ops.doctor.shell import Shell
 from ops.runs.finding import Verdict
 from ops.stack.stack import DEFAULT_STACK, StackOutputs, StackSelector
 from recon.config import load_settings
+from recon.domain.session_filter import parse_filter
 from recon.dynamodb.watermark import Watermark
 
 STACK = DEFAULT_STACK
@@ -109,6 +111,9 @@ KEEP_DEAD_LONGER = set_queue(NAMES.dlq_url, MessageRetentionPeriod="1209600")
 KEEP_SHORTER = set_queue(NAMES.queue_url, MessageRetentionPeriod="864000")
 HIDE_LONGER = set_queue(NAMES.queue_url, VisibilityTimeout="360")
 ENCRYPT = set_queue(NAMES.dlq_url, SqsManagedSseEnabled="true")
+SET_SOURCES = set_parameter(
+    "UserIdSources=metadata.userId,client_reference_id,customer_details.email,customer"
+)
 SET_TABLE = set_parameter("CommerceTable=YOUR-TABLE")
 SET_FUNCTION = f"{MAPPING} --function-name {NAMES.consumer}"
 SET_RESPONSES = f"{MAPPING} --function-response-types ReportBatchItemFailures"
@@ -153,7 +158,10 @@ HEALTHY = StackFacts(
     parameter=KeyParameter("/shop/stripe-key", "SecureString", datetime(2026, 1, 2, tzinfo=UTC)),
     key=KeyPrefix("restricted", livemode=True),
     permissions=KeyPermissions(
-        *[ALLOWED] * 5, invoices=ALLOWED, details=dict.fromkeys(DETAILS, ALLOWED), proof=ALLOWED
+        *[ALLOWED] * 6,
+        recent=RecentSessions(100, 100, 2),
+        invoices=ALLOWED,
+        details=dict.fromkeys(DETAILS, ALLOWED),
     ),
     livemode=True,
     watermark=Watermark(proven_by="cs_found"),
@@ -260,7 +268,7 @@ def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
     assert [finding for finding in findings if finding.verdict is not Verdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
-    assert len(findings) == len({finding.name for finding in findings}) == 48
+    assert len(findings) == len({finding.name for finding in findings}) == 50
     assert not Diagnosis(STACK, findings).needs_attention
 
 
@@ -311,7 +319,17 @@ def part(name, **changes):
     return stack(**{name: replace(getattr(HEALTHY, name), **changes)})
 
 
+def sessions(listed, passed, without_user, text="mode"):
+    """Return the healthy stack with other latest sessions and a filter."""
+    permissions = replace(HEALTHY.permissions, recent=RecentSessions(listed, passed, without_user))
+    settings = replace(HEALTHY.settings, session_filter=parse_filter(text))
+    return stack(permissions=permissions, settings=settings)
+
+
 FAULTS = [
+    (sessions(9, 0, 0), fix("sessions: filter", "0 of the latest 9 sessions pass mode; compare")),
+    (sessions(9, 9, 5), fix("sessions: users", "5 of the latest 9 sessions have no user id", SET_SOURCES)),
+    (sessions(1, 1, 1), fix("sessions: users", "1 of the latest 1", SET_SOURCES)),
     (entry("stack", StackStatus="UPDATE_ROLLBACK_COMPLETE"), fix("stack", "deployment failed", SHOW_EVENTS)),
     (entry("stack", StackStatus="UPDATE_ROLLBACK_FAILED"), fix("stack", "after the rollback", ROLL_BACK)),
     (entry("stack", StackStatus="ROLLBACK_COMPLETE"), fix("stack", "never created completely", DELETE)),
@@ -482,6 +500,14 @@ def test_fault_is_found_with_its_command_and_changes_no_other_part(facts, expect
         assert others == {name: healthy[name].verdict for name in others}
 
 
+@pytest.mark.parametrize(
+    "facts", [sessions(0, 0, 0), sessions(9, 1, 0), sessions(9, 9, 4), sessions(9, 9, 0, "")]
+)
+def test_filter_and_sources_that_fit_have_no_finding(facts):
+    findings = find(facts)
+    assert {findings[f"sessions: {name}"].verdict for name in ("filter", "users")} == {Verdict.OK}
+
+
 def test_rejected_key_has_one_finding():
     findings = run_checks(stack(permissions=KeyPermissions(*[REJECTED] * 5)))
     assert [one.name for one in findings if "401" in one.what] == ["key: accepted"]
@@ -606,15 +632,15 @@ def test_doctor_shows_findings_and_a_count_and_all_checks_on_request(context):
     assert short[0] == "unknown: clock: AWS did not send its time"
     assert short[1].startswith("advice: table: expiry: off: records of runs should expire.")
     assert short[2].strip().startswith("aws dynamodb update-time-to-live")
-    assert short[3:] == ["", f"{STACK}: 46 ok, 1 advice, 0 fix, 1 unknown"]
+    assert short[3:] == ["", f"{STACK}: 48 ok, 1 advice, 0 fix, 1 unknown"]
     everything = context.show(CommandResult(None, lambda screen: show(screen, diagnosis, verbose=True)))
-    assert everything.count("\nok: ") == 46
+    assert everything.count("\nok: ") == 48
 
 
 def test_doctor_of_a_healthy_stack_is_one_line(context):
     diagnosis = Diagnosis(STACK, run_checks(HEALTHY))
     shown = context.show(CommandResult(None, lambda screen: show(screen, diagnosis)))
-    assert shown == f"{STACK}: 48 ok, 0 advice, 0 fix, 0 unknown\n"
+    assert shown == f"{STACK}: 50 ok, 0 advice, 0 fix, 0 unknown\n"
 
 
 @pytest.mark.parametrize("facts", [encrypted(OF_AWS), encrypted(CUSTOMER, TABLE_KEY)])
