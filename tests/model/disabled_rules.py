@@ -6,20 +6,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import decisions, webhook_fence
+from consumer import decisions, session_group, webhook_fence
 from consumer.batch_processor import BatchProcessor
+from consumer.decisions import StripeDecision
 from consumer.session_group import SessionGroup
 from consumer.webhook_fence import WebhookFence
-from producer import sync_run, webhook_events, window
+from producer import pending_sender, sync_run, webhook_events, window
 from producer.proof import Verdict
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
+from recon.domain import waiting
+from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
-from recon.dynamodb import orders, outcome_writer, outcomes, records, runs
+from recon.domain.waiting import NIGHTLY, is_wait_over
+from recon.dynamodb import attention, orders, outcome_writer, outcomes, records, runs, session_result
+from recon.dynamodb.attention import AttentionRecord, update_attention
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
@@ -41,6 +46,7 @@ _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, windo
 _mark_events = webhook_fence.mark_events
 _listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, decisions.read_payment_state
+_describe_unpaid_orders = decisions.describe_unpaid_orders
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,17 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
 
 def _leave_claims(events: Any, markers: Any, **options: Any) -> tuple[EventMark, ...]:
     return tuple(mark for mark in _mark_events(events, markers, **options) if not mark.is_claimed)
+
+
+def _without_wait(*args: Any, **kwargs: Any) -> StripeDecision:
+    return replace(_describe_unpaid_orders(*args, **kwargs), waits=False)
+
+
+def _forget_acknowledgement(
+    before: AttentionRecord | None, said: AttentionRecord, *, order_says_paid: bool
+) -> AttentionRecord | None:
+    after = update_attention(before, said, order_says_paid=order_says_paid)
+    return after and replace(after, acknowledged_by=None)
 
 
 DISABLED_RULES = (
@@ -363,6 +380,79 @@ DISABLED_RULES = (
         "a failed payment may be tried again",
         "does not wait",
         patches=[_with_state(SkipReason.PAYMENT_FAILED, waits=False)],
+    ),
+    DisabledRule(
+        "an unpaid order does not end the wait",
+        "does not wait",
+        16,
+        patches=[(decisions, "describe_unpaid_orders", _without_wait)],
+    ),
+    DisabledRule(
+        "an acknowledged order is no drift any more",
+        "drifts again",
+        9,
+        patches=[(AttentionRecord, "is_acknowledged", lambda self, word: False)],
+    ),
+    DisabledRule(
+        "acknowledged words stay silent",
+        "rings again",
+        patches=[
+            (session_result, "update_attention", _forget_acknowledgement),
+            (attention, "is_same_attention", lambda before, after: before is after),
+        ],
+    ),
+    DisabledRule(
+        "words about a session end with its next outcome",
+        "its attention is",
+        10,
+        patches=[(attention, "ENDED_BY_NEXT_OUTCOME", frozenset())],
+    ),
+    DisabledRule(
+        "words about an order stay until a person acts",
+        "its attention is",
+        3,
+        patches=[(attention, "ENDED_BY_NEXT_OUTCOME", frozenset(Attention))],
+    ),
+    DisabledRule(
+        "money without a user needs a person",
+        "and not ['no_user_paid']",
+        2,
+        patches=[(session_group, "PAID", "never")],
+    ),
+    DisabledRule(
+        "an old entry is checked once a week",
+        "still waits",
+        5,
+        patches=[(pending_sender, "is_due", lambda created, asked, expires, at: at - created < NIGHTLY)],
+    ),
+    DisabledRule(
+        "an old entry is not checked every night",
+        "examined",
+        16,
+        patches=[(pending_sender, "is_due", lambda created, asked, expires, at: True)],
+    ),
+    DisabledRule(
+        "a wait ends after 400 days",
+        "still waits",
+        24,
+        patches=[(waiting, "is_wait_over", lambda created, now: False)],
+    ),
+    DisabledRule(
+        "a failed payment ends its wait after 30 days",
+        "still waits",
+        5,
+        patches=[(decisions, "may_wait", lambda reason, created, now: not is_wait_over(created, now))],
+    ),
+    DisabledRule(
+        "an entry outlives its wait",
+        "does not wait",
+        6,
+        patches=[(session_result, "ENTRY_LIFE", 7 * DAY)],
+    ),
+    DisabledRule(
+        "a session that Stripe deleted ends its wait",
+        "errors after the redrive",
+        patches=[(StripeSource, "is_gone", lambda self, session_id, proof_id: False)],
     ),
     DisabledRule(
         "an order says what became of its payment",

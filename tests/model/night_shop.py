@@ -83,9 +83,13 @@ class NightShop(WaitingActions, FunctionActions):
         return True
 
     def mend_key(self, rng: random.Random) -> bool:
-        """Put the valid key into the parameter."""
+        """Put the valid key into the parameter.
+
+        The key of another account stays while an invocation is paused, which may have read it and would go
+        on with it.
+        """
         (key,) = self.world.account.keys
-        if self.world.ssm.value == key:
+        if self.world.ssm.value == key or (self.paused and self.world.ssm.value == OTHER_KEY):
             return False
         if self.world.ssm.value == OTHER_KEY:
             self.world.invocations.end_idle_processes()
@@ -162,6 +166,7 @@ class NightShop(WaitingActions, FunctionActions):
         for invocation in list(self.paused):
             invocation.accidents = {}
             self.world.invocations.resume(invocation)
+        self.mend_key(rng)
         self._drain(rng)
 
     def _pass_quiet_night(self, rng: random.Random) -> None:

@@ -28,6 +28,8 @@ class Handling(StrEnum):
 
 # A webhook that claims an event has handled it by then, or has died.
 CLAIM_SECONDS = 900
+# An event of an unpaid session that comes later than this gives no order before its payment.
+SOON = 6 * HOUR
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Webhook:
             self.backlog.append((event, session, handling))
             self._put(self._build_record(event, session, status="processing"))
             return "is claimed"
-        writes = handling is Handling.WRITES and (_is_sale(session) or self._writes_unpaid(event, session))
+        writes = handling is Handling.WRITES and self._wants_order(event, session)
         if writes:
             self.write_order(session)
         self.mark_handled(event, session, wrote_order=writes)
@@ -77,7 +79,7 @@ class Webhook:
                 return "died after its claim"
         elif self.has_handled(event):
             return "was handled before"
-        if writes := _is_sale(session):
+        if writes := self._wants_order(event, session):
             self.write_order(session)
         self.mark_handled(event, session, wrote_order=writes)
         return f"is handled {'with its' if writes else 'without an'} order"
@@ -102,10 +104,11 @@ class Webhook:
             self.unpaid.add(session.id)
         self._put(order)
 
-    def _writes_unpaid(self, event: EventSpec, session: SessionSpec) -> bool:
-        """Return whether the webhook writes the order of an unpaid session: soon, and of some sessions."""
-        is_soon = event.type == COMPLETED and self.world.clock.now < event.created + HOUR
-        return is_soon and session.created // 3 % 3 == 0 and _is_own(session)
+    def _wants_order(self, event: EventSpec, session: SessionSpec) -> bool:
+        """Return whether the webhook writes an order. It also does so soon for some unpaid sessions."""
+        is_soon = event.type == COMPLETED and self.world.clock.now < event.created + SOON
+        is_paid = session.payment_status != "unpaid"
+        return _is_own(session) and (is_paid or (is_soon and session.created // 3 % 2 == 0))
 
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
         now = int(self.world.clock.now)
@@ -132,10 +135,6 @@ def _draw_key(session: SessionSpec) -> Record:
         return {}
     user = clean_user_id(session.email.lower())
     return {"PK": f"USER#{user}", "userId": user}
-
-
-def _is_sale(session: SessionSpec) -> bool:
-    return session.payment_status != "unpaid" and _is_own(session)
 
 
 def _is_own(session: SessionSpec) -> bool:
