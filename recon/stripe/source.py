@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from recon.domain.message import is_id
 from recon.domain.payment_state import Payment, find_payment
-from recon.domain.stripe_fields import read_flag
 from recon.domain.stripe_objects import (
     ASYNC_PAYMENT_SUCCEEDED,
     CHECKOUT_COMPLETED,
@@ -20,6 +19,7 @@ from recon.domain.stripe_objects import (
     SUBSCRIPTION,
     Json,
 )
+from recon.domain.stripe_values import read_flag
 from recon.errors import (
     KeyNotAllowed,
     KeyRejected,
