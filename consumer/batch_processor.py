@@ -91,7 +91,10 @@ class BatchProcessor:
         self._announce_last_attempts(open_tasks, prior)
         messages = [task.message for task in open_tasks if task.message]
         deadline = self._context.deadline.share(LOOKUP_SHARE)
-        orders = find_orders_by_session(self._context.table, messages, self._context.pool, deadline)
+        sort_key = self._context.settings.order_sort_key
+        orders = find_orders_by_session(
+            self._context.table, messages, self._context.pool, deadline, sort_key=sort_key
+        )
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
         self._move_proof(messages, orders, prior)

@@ -121,7 +121,13 @@ class ConsumerHarness:
     def reconcile(self, *tasks: SessionTask, prior: PriorState | None = None) -> GroupResult:
         context = self.context()
         messages = [task.message for task in tasks if task.message]
-        orders = find_orders_by_session(context.table, messages, self.pool, context.deadline)
+        orders = find_orders_by_session(
+            context.table,
+            messages,
+            self.pool,
+            context.deadline,
+            sort_key=context.settings.order_sort_key,
+        )
         group = SessionGroup(context, tasks[0].run_id, prior or PriorState({}, None))
         return group.reconcile(tasks, orders)
 
