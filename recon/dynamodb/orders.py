@@ -10,7 +10,7 @@ from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
 from recon.domain.reconcile import ExistingOrder, find_own_orders, other_user_ids, user_ids
 from recon.domain.stripe_values import is_storable
 from recon.dynamodb.attribute_readers import read_integer, read_number, read_text
-from recon.dynamodb.table import Table
+from recon.dynamodb.table import Item, Table
 from recon.errors import SyncError, Unexpected
 from recon.retry import Deadline
 
@@ -22,7 +22,7 @@ CLOCK_SKEW_SECONDS = 300
 EPOCH_DIGITS = 10  # from 2001 to 2286
 MAX_KEY_BYTES = 2048  # of a partition key; a longer id can have no orders
 # Sorts right after every `ORDER#…`.
-_BEHIND_ORDERS = "ORDER$"
+BEHIND_ORDERS = "ORDER$"
 
 
 def find_orders_by_session(
@@ -102,13 +102,13 @@ def find_orders(
 ) -> list[ExistingOrder]:
     """Return the orders under any of these ids that were written from `since` (epoch seconds) on.
 
-    Where the sort key says nothing about the time, return all orders under these ids.
+    With a sort key that says nothing about the time, return all orders under these ids.
 
     With `sessions`, keep only their orders: a user such as `guest` may have hundreds of thousands. The reads
     are consistent and cover all pages. They set no `Limit`: DynamoDB applies it before the filter, so that a
     limit of one once missed, and doubled, orders of repeat customers.
     """
-    first = ORDER_PREFIX if sort_key is OrderSortKey.ANY else _lower_bound(since - CLOCK_SKEW_SECONDS)
+    first = first_sort_key(since, sort_key)
     found = (
         order for pk in map(partition_key, user_ids) for order in _orders_under(table, pk, first, deadline)
     )
@@ -120,27 +120,36 @@ def _orders_under(table: Table, pk: str, first: str, deadline: Deadline | None) 
         return
     items = table.query(
         "PK = :pk AND SK BETWEEN :first AND :behind",
-        {":pk": pk, ":first": first, ":behind": _BEHIND_ORDERS},
+        {":pk": pk, ":first": first, ":behind": BEHIND_ORDERS},
         projection="PK, SK, orderId, stripeSessionId, amount, currency, stripePaymentStatus, orderNumber, "
         "syncRunId, expiresAt, stripePaymentIntentId, paymentIntentId",
         deadline=deadline,
     )
-    for item in items:
-        yield ExistingOrder(
-            item["PK"],
-            item["SK"],
-            read_text(item, "orderId"),
-            read_text(item, "stripeSessionId"),
-            read_number(item, "amount"),
-            read_text(item, "currency"),
-            read_text(item, "stripePaymentStatus"),
-            read_text(item, "orderNumber"),
-            read_text(item, "syncRunId"),
-            read_integer(item, "expiresAt"),
-            read_text(item, "stripePaymentIntentId") or read_text(item, "paymentIntentId"),
-        )
+    yield from map(parse_order, items)
 
 
-def _lower_bound(since: int) -> str:
-    """Return the first sort key to read. Text sorts like time only among numbers of the same length."""
-    return f"{ORDER_PREFIX}{since}" if len(str(since)) == EPOCH_DIGITS else ORDER_PREFIX
+def parse_order(item: Item) -> ExistingOrder:
+    """Return the order of an item. Only its keys must be present."""
+    return ExistingOrder(
+        item["PK"],
+        item["SK"],
+        read_text(item, "orderId"),
+        read_text(item, "stripeSessionId"),
+        read_number(item, "amount"),
+        read_text(item, "currency"),
+        read_text(item, "stripePaymentStatus"),
+        read_text(item, "orderNumber"),
+        read_text(item, "syncRunId"),
+        read_integer(item, "expiresAt"),
+        read_text(item, "stripePaymentIntentId") or read_text(item, "paymentIntentId"),
+    )
+
+
+def first_sort_key(since: int, sort_key: OrderSortKey) -> str:
+    """Return the first sort key to read for a session that was created at `since` (epoch seconds).
+
+    Text sorts like time only among numbers of the same length.
+    """
+    earliest = str(since - CLOCK_SKEW_SECONDS)
+    by_time = sort_key is OrderSortKey.EPOCH and len(earliest) == EPOCH_DIGITS
+    return f"{ORDER_PREFIX}{earliest}" if by_time else ORDER_PREFIX

@@ -152,13 +152,15 @@ class MemoryDynamoDB(MemoryClient):
         ConsistentRead: bool = False,
         ExclusiveStartKey: RequestItem | None = None,
         Limit: int | None = None,
+        Segment: int = 0,
+        TotalSegments: int = 1,
     ) -> JsonObject:
         table = self._find_table(TableName)
         placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
         wanted = placeholders.condition("FilterExpression", FilterExpression)
         shown = placeholders.projection(ProjectionExpression)
         placeholders.finish()
-        items = scan_items(table, ExclusiveStartKey)
+        items = scan_items(table, ExclusiveStartKey, Segment, TotalSegments)
         return read_page(items, PageLimits(Limit, self.page_items), wanted, shown)
 
     def get_paginator(self, operation_name: str) -> "Paginator[Any]":

@@ -122,8 +122,8 @@ def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) 
     _send(self, messages[:-1], pool, deadline)
 
 
-def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
-    return list(_orders_under(table, pk, since, deadline))[:1]
+def _first_order_only(table: Table, pk: str, first: str, deadline: Deadline | None) -> list[Any]:
+    return list(_orders_under(table, pk, first, deadline))[:1]
 
 
 def _see_nothing(self: SessionGroup, results: Sequence[SessionResult]) -> Recheck:
