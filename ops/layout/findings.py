@@ -93,8 +93,10 @@ _OTHER_KEY = (
 )
 
 
-def describe_codes(codes: Mapping[str, Sequence[Code]], suggestions: Suggestions) -> Iterator[LayoutFinding]:
-    """Yield one finding for each thing that the orders show."""
+def describe_codes(
+    codes: Mapping[str, Sequence[Code]], suggestions: Suggestions, with_order: int
+) -> Iterator[LayoutFinding]:
+    """Yield one finding for each thing that the orders show, `with_order` in number."""
     settings = {
         Code.USER_ID: suggestions.sources,
         Code.EMAIL_CASE: suggestions.email_case,
@@ -104,8 +106,8 @@ def describe_codes(codes: Mapping[str, Sequence[Code]], suggestions: Suggestions
         if sessions := _list_sessions(codes, code):
             yield _finding(code, sessions, what, settings.get(code), fits=code in _NOTES)
     if sessions := _list_sessions(codes, Code.PREFIX):
-        with_order = sum(bool(each) and Code.PREFIX not in each for each in codes.values())
-        yield _finding(Code.PREFIX, sessions, _OTHER_KEY, None, fits=_is_exception(len(sessions), with_order))
+        fits = _is_exception(len(sessions), with_order - len(sessions))
+        yield _finding(Code.PREFIX, sessions, _OTHER_KEY, None, fits=fits)
 
 
 def describe_groups(suggestions: Suggestions) -> Iterator[LayoutFinding]:

@@ -50,9 +50,10 @@ def judge_layout(
         for one in evidence
         if not one.found and one.order is None and one.message.session_id not in in_group
     ]
+    with_order = sum(one.order is not None for one in evidence)
     suggestions = Suggestions(settings, rules, sort_key, groups)
     findings: list[LayoutFinding] = [
-        *describe_codes(codes, suggestions),
+        *describe_codes(codes, suggestions, with_order),
         *describe_groups(suggestions),
         *describe_missing(missing, evidence),
     ]
@@ -65,7 +66,7 @@ def judge_layout(
     return Layout(
         table=settings.table,
         sessions=len(evidence),
-        with_order=sum(one.order is not None for one in evidence),
+        with_order=with_order,
         found=sum(one.is_found for one in evidence),
         found_with_settings=sum(_would_be_found(one, rules, sort_key) for one in evidence),
         fits=all(finding.fits for finding in findings),

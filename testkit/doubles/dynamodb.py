@@ -65,6 +65,16 @@ class MemoryDynamoDB(MemoryClient):
             raise ServiceRefusal("ResourceNotFoundException", "Requested resource not found")
         return self._tables[name]
 
+    @operation("DescribeTable")
+    def describe_table(self, *, TableName: str) -> JsonObject:
+        self._find_table(TableName)
+        schema = [
+            {"AttributeName": name, "KeyType": kind}
+            for name, kind in zip(KEY_NAMES, ("HASH", "RANGE"), strict=True)
+        ]
+        attributes = [{"AttributeName": name, "AttributeType": "S"} for name in KEY_NAMES]
+        return {"Table": {"TableName": TableName, "KeySchema": schema, "AttributeDefinitions": attributes}}
+
     # Reads, all of them consistent
 
     @operation("GetItem")

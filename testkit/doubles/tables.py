@@ -56,7 +56,7 @@ class MemoryTable:
         return self._partitions.get(partition_key) or Partition()
 
     def scan(self, segment: int = 0, segments: int = 1) -> Iterator[tuple[ItemKey, AttributeMap]]:
-        """Yield the items of a segment, ordered by a hash of their partition key so that no test relies on it."""
+        """Yield the items of a segment, ordered by a hash of their key so that no test relies on it."""
         for partition_key in sorted(self._partitions, key=_hash):
             if _hash(partition_key)[0] % segments == segment:
                 yield from self._items_of_partition(partition_key)
