@@ -14,7 +14,8 @@ from recon.domain.order import SnapshotContext, build_order, partition_key
 from recon.domain.stripe_objects import Json
 from recon.domain.user_ids import UserIdRules, clean_user_id, find_candidates
 from recon.dynamodb.table import to_wire
-from recon.stripe.source import PAGE_SIZE, SESSIONS
+from recon.stripe.pages import PAGE_SIZE
+from recon.stripe.source import SESSIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -27,7 +27,6 @@ class Section:
 
 SECTIONS: Mapping[str, Section] = {
     "requests": Section("bench.requests"),
-    "growth": Section("bench.growth"),
     "nightly": Section("bench.throughput"),
     "backfill": Section("bench.backfill"),
     "polite": Section("bench.rate_limit_coexistence"),

@@ -79,10 +79,14 @@ def decide_from_stripe(
     settings: Settings,
     now: Callable[[], int],
     facts: TableFacts = _NOTHING_KNOWN,
+    listed: Json | None = None,
 ) -> StripeDecision:
-    """Fetch a session without a paid order and build its order if it has none. `now` is in epoch seconds."""
+    """Fetch a session without a paid order and build its order if it has none. `now` is in epoch seconds.
+
+    `listed` is the session if `StripeSource.list_together` has brought it.
+    """
     try:
-        fetched = stripe.fetch(message.session_id)
+        fetched = stripe.fetch(message.session_id, listed)
     except SessionNotFound as error:
         return _decide_about_missing(stripe, message, error, now(), facts)
     except SyncError as error:

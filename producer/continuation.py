@@ -17,7 +17,7 @@ def continue_async(client: "LambdaClient", function: str, continuation: Continua
     """Invoke the producer asynchronously to continue a run.
 
     Raise HopFailed if Lambda does not accept the call. Lambda then retries the current invocation, which
-    continues from the cursor.
+    continues where the run is.
     """
     payload = json.dumps(continuation.to_event())
     try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from producer.run_lister import MATCHES_NOTHING
-from producer.session_lister import AHEAD, AIM, ListedRange, SessionLister, TimeRange
+from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
 from recon.domain.reconcile import Outcome, decide_from_table
-from recon.domain.run import RunStatus, Trigger
+from recon.domain.run import Listing, Part, RunStatus, Trigger
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.guards import find_guards
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from recon.config import Settings
-    from recon.domain.session_filter import SessionFilter
-    from recon.domain.stripe_objects import Json
-    from recon.stripe.source import Page, StripeSource
+    from recon.stripe.pages import Page
+    from recon.stripe.source import StripeSource
 
 
 TRUNCATED = "truncated: not every session of the window was checked"
@@ -48,29 +47,14 @@ class SessionBudget:
     filtered: int = 0
     passed: int = 0
 
-    def count_unreadable(self, page: "Page") -> "Page":
-        self.unreadable += page.unreadable
-        return page
-
-    def pick(self, listed: "list[Json]", session_filter: "SessionFilter") -> "list[Json]":
-        """Return the sessions that the filter does not leave out."""
-        own = [session for session in listed if session_filter.passes(session)]
-        self.filtered += len(listed) - len(own)
-        self.passed += len(own)
-        return own
-
-    def take(self, sessions: "list[Json]") -> "list[Json]":
-        """Return the sessions within the budget. Set `truncated` if there were more."""
+    def take(self, messages: list[SessionMessage]) -> list[SessionMessage]:
+        """Return the messages within the budget. Set `truncated` if there were more."""
         if self.remaining is None:
-            return sessions
-        taken = sessions[: self.remaining]
+            return messages
+        taken = messages[: self.remaining]
         self.remaining -= len(taken)
-        self.truncated = len(taken) < len(sessions)
+        self.truncated = len(taken) < len(messages)
         return taken
-
-    def demand(self) -> int:
-        """Return how many sessions to list: one more than the limit shows whether there are more."""
-        return AIM * AHEAD if self.remaining is None else self.remaining + 1
 
 
 @dataclass(frozen=True)
@@ -96,11 +80,9 @@ class DryRun:
         budget = SessionBudget(limit)
         prefix = self.settings.order_number_prefix
         try:
-            with closing(self._list_ranges(planned, budget)) as ranges:
-                for listed in ranges:
-                    own = budget.pick(listed.items, self.settings.session_filter)
-                    sessions = budget.take(list(reversed(own)))
-                    missing = self._find_missing(sessions, events, planned.run_id, counts, dismissed)
+            with closing(self._list_messages(planned, budget)) as batches:
+                for listed in batches:
+                    missing = self._find_missing(budget.take(listed), events, counts, dismissed)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
                         break
@@ -130,34 +112,45 @@ class DryRun:
     def _read_events(self, planned: Run) -> WebhookEvents:
         """Return the events for what the run would leave to the next one. Only writing needs the fence."""
         defer_after = planned.lookback_end if planned.trigger == Trigger.SCHEDULED else None
-        events = WebhookEvents(self.stripe, self.now, self.pool, defer_after=defer_after, fence_since=None)
+        events = WebhookEvents(self.stripe, self.now, self.pool, defer_after=defer_after, fence=None)
         events.refresh()
         return events
 
-    def _list_ranges(self, planned: Run, budget: "SessionBudget") -> "Generator[ListedRange[Json]]":
-        stripe = self.stripe()
-        lister: SessionLister[Json] = SessionLister(
-            lambda start, end, after: budget.count_unreadable(stripe.list_sessions(start, end, after=after)),
-            lambda session: session,
-            self.pool,
-            demand=budget.demand,
-        )
-        return lister.list_ranges(TimeRange(planned.lookback_start, planned.lookback_end))
+    def _list_messages(self, planned: Run, budget: SessionBudget) -> "Generator[list[SessionMessage]]":
+        """Yield the sessions of the window, or the oldest and one more than the budget, oldest first."""
+        window = Part(planned.lookback_start, planned.lookback_end)
+
+        def read(page: "Page") -> list[SessionMessage]:
+            budget.unreadable += page.unreadable
+            own = [one for one in page.sessions if self.settings.session_filter.passes(one)]
+            budget.filtered += len(page.sessions) - len(own)
+            budget.passed += len(own)
+            return [build_message(one, planned.run_id, self.settings.user_ids) for one in own]
+
+        if budget.remaining is not None:
+            with closing(list_oldest(self._list_page, self.pool, window, budget.remaining, read)) as parts:
+                yield from (messages for _, messages in parts)
+            return
+        lister = SessionLister(self._list_page, self.pool, Listing((window,)), lambda: float("inf"))
+        with closing(lister.list_pages()) as batches:
+            for pages in batches:
+                yield [message for page in pages for message in read(page)][::-1]
+
+    def _list_page(self, start: int, end: int, after: str | None) -> "Page":
+        return self.stripe().list_sessions(start, end, after=after)
 
     def _find_missing(
         self,
-        sessions: "list[Json]",
+        listed: list[SessionMessage],
         events: WebhookEvents,
-        run_id: str,
         counts: Counter[Outcome],
         dismissed: set[str],
     ) -> list[SessionMessage]:
         """Return the sessions whose orders are missing. Count the skipped and the malformed ones."""
         messages = []
-        for session in sessions:
+        for unchecked in listed:
             try:
-                built = build_message(session, run_id, self.settings.user_ids)
-                if message := events.filter_message(built):
+                if message := events.filter_message(unchecked):
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1

@@ -56,8 +56,16 @@ def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
 
     If a proof session is known, the key must be able to read it. Otherwise one of a sample of paid sessions
     must have an order that this sync did not write, unless an operator has confirmed the table. Raise the
-    error of a request that failed for another reason.
+    error of a request that failed for another reason. Before a run is held, read the key's parameter again:
+    a warm function keeps the key from before it was corrected.
     """
+    verdict = _check(context, watermark)
+    if verdict.is_held and context.stripe().reload_key():
+        return _check(context, watermark)
+    return verdict
+
+
+def _check(context: RunContext, watermark: Watermark) -> Verdict:
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
         if session := context.stripe().find_session(session_id):
             return Verdict(proven=None if watermark.proven_by else read_message(session, context.settings))

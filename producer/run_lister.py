@@ -1,29 +1,28 @@
-"""One invocation's part of a run: it lists sessions, sends them range by range and moves the run's cursor."""
+"""One invocation's part of a run: it lists sessions, sends them and counts them."""
 
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.pending_sender import PendingSender
 from producer.run_context import RunContext
-from producer.session_lister import ListedRange, SessionLister, TimeRange
-from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
+from producer.session_lister import WIDTH, SessionLister, list_oldest
+from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message
-from recon.domain.run import Trigger
+from recon.domain.run import Listing, Part, Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import Progress
 from recon.errors import OutOfTime
 from recon.telemetry import Metric
 
 if TYPE_CHECKING:
-    from recon.domain.stripe_objects import Json
-    from recon.stripe.source import Page
+    from collections.abc import Sequence
 
-# Half of this has to be left for one more range.
-HURRY_SECONDS = 60
-# When an invocation has sent its part (`max_sessions`), a page or more of later sessions may be buffered. It
-# sends those too, up to this many times its part, since the next invocation would have to list them again.
-PAGE, MOST_PARTS = 100, 16
+    from recon.stripe.pages import Page
+
+# No page is requested with less time left. It is enough to list and send those in flight.
+HURRY_SECONDS = 30
 MATCHES_NOTHING = (
     "filter_matches_nothing: SYNC_ONLY leaves out every session of the window, so the watermark is not "
     "moved; compare its conditions with the sessions that Stripe lists"
@@ -40,6 +39,9 @@ class RunLister:
         self._last_mode = state.livemode
         self._events = events
         self._unreadable = 0
+        self._filtered = 0  # and not counted on the run yet
+        self._livemode: bool | None = None
+        self._warned: set[str] = set()
 
     def send_pending(self) -> None:
         """Send the pending sessions again if the run is scheduled, except those in the run's window."""
@@ -55,74 +57,113 @@ class RunLister:
             self._send([], self._truncate(progress) if pending.is_cut else progress, counted=pending.counted)
 
     def send_listed(self) -> None:
-        """List and send sessions, oldest first, to the end of the window or of this invocation's part.
+        """List and send sessions, to the end of the window or of this invocation's part.
 
-        Raise OutOfTime if the invocation's time ends before the cursor has moved.
+        Raise OutOfTime if the invocation's time ends before any is sent.
         """
         run = self.run
-        window = TimeRange(
-            (run.lookback_start - 1 if run.cursor is None else run.cursor) + 1, run.lookback_end
-        )
-        if window.start > window.end:
+        start = run.lookback_start if run.cursor is None else run.cursor + 1
+        if start > run.lookback_end:
             self._send([], Progress(run.lookback_end, 0, listed=True))
             return
-        stripe = self._context.stripe()
-        lister: SessionLister[SessionMessage | None] = SessionLister(
-            lambda start, end, after: self._count_unreadable(stripe.list_sessions(start, end, after=after)),
-            self._build_message,
-            self._context.pool,
-            demand=self._demand,
-        )
-        # Close it also on early exit, so that no thread keeps calling Stripe.
-        with closing(lister.list_ranges(window, run.slice_seconds)) as ranges:
-            try:
-                for listed in ranges:
-                    self._send_range(listed, lister.seconds)
-                    if self.run.listed or self._has_done_its_part(lister.buffered):
-                        return
-            except OutOfTime:
-                if self.run.cursor == run.cursor:
-                    raise
+        window = Part(start, run.lookback_end)
+        try:
+            if run.max_sessions is None:
+                self._send_parts(run.listing or Listing((window,)))
+            else:
+                self._send_oldest(window, max(0, run.max_sessions - run.enqueued))
+        except OutOfTime:
+            if self.run is run:
+                raise
 
-    def _send_range(self, listed: ListedRange[SessionMessage | None], seconds: int) -> None:
-        """Send a range, oldest first, so that a hard limit takes the oldest sessions."""
+    def _send_parts(self, listing: Listing) -> None:
+        """Send sessions as they are listed, oldest first in each batch, with what is left of the parts."""
+        lister = SessionLister(self._list_page, self._context.pool, listing, self._demand)
+        undelivered = self._context.pool.submit(self._events.read_undelivered)
+        try:
+            lister.list_first()
+        finally:
+            # Before an error is raised, so that no thread keeps calling Stripe.
+            wait([undelivered])
+        undelivered.result()
+        width = 1 if self._events.need_order else WIDTH
+        # Close it also on early exit, so that no thread keeps calling Stripe.
+        with closing(lister.list_pages(width)) as batches:
+            for pages in batches:
+                messages = self._build_messages(pages)[::-1]
+                left = lister.listing if lister.listing.parts else None
+                end = None if left else self.run.lookback_end
+                self._send_batch(messages, Progress(end, 0, listed=left is None, listing=left))
+
+    def _send_oldest(self, window: Part, limit: int) -> None:
+        """Send the oldest sessions of a window up to a hard limit, in the order of their parts."""
+
+        def convert(page: "Page") -> list[SessionMessage]:
+            return self._build_messages([page])
+
+        parts = list_oldest(self._list_page, self._context.pool, window, limit, convert)
+        with closing(parts):
+            for part, messages in parts:
+                cut = len(messages) > limit
+                cursor = _cursor_before(messages, limit, part) if cut else part.end
+                progress = Progress(cursor, 0, listed=cut or part.end == window.end, truncated=cut)
+                self._send_batch(messages[:limit], self._truncate(progress) if cut else progress)
+                limit -= len(messages)
+                if self.run.listed or self._is_short_of_time():
+                    return
+
+    def _build_messages(self, pages: "Sequence[Page]") -> list[SessionMessage]:
+        """Return the messages to send of pages, with the events that are known right after their listing.
+
+        Sessions that the filter leaves out are only counted.
+        """
         self._refresh_events()
-        own = [message for message in reversed(listed.items) if message]
-        messages = [message for one in own if (message := self._events.filter_message(one))]
-        limit = self._remaining_limit()
-        cut = limit is not None and len(messages) > limit
-        livemode = _livemode(own) if self.run.livemode is None else None
-        progress = Progress(
-            cursor=_cursor_before(messages, limit, listed) if cut and limit is not None else listed.end,
-            sent=0,
-            listed=cut or listed.end >= self.run.lookback_end,
-            truncated=cut,
-            slice_seconds=seconds,
-            livemode=livemode,
-            filtered=len(listed.items) - len(own),
-        )
-        if cut:
-            progress = self._truncate(progress)
-        if progress.listed and self._matches_nothing(progress):
-            self._context.warn(self.run.run_id, MATCHES_NOTHING)
+        settings = self._context.settings
+        messages = []
+        for page in pages:
+            self._unreadable += page.unreadable
+            self._events.read_for(page.sessions)
+            own = [session for session in page.sessions if settings.session_filter.passes(session)]
+            self._filtered += len(page.sessions) - len(own)
+            for session in own:
+                message = build_message(session, self.run.run_id, settings.user_ids)
+                self._livemode = message.livemode is True if self._livemode is None else self._livemode
+                if filtered := self._events.filter_message(message):
+                    messages.append(filtered)
+        if self._events.are_missing:
+            self._warn_once(MISSING_EVENTS)
+        return messages
+
+    def _send_batch(self, messages: list[SessionMessage], progress: Progress) -> None:
+        """Send listed sessions with what they tell about the run."""
+        progress = replace(progress, filtered=self._filtered)
+        self._filtered = 0
+        # The mode is known once a session has passed the filter.
+        none_passed = self._livemode is None and self.run.livemode is None
+        if progress.listed and none_passed and self.run.filtered + progress.filtered:
+            self._warn_once(MATCHES_NOTHING)
             progress = replace(progress, covers_through=0)
         if self._unreadable:
-            self._context.warn(self.run.run_id, UNREADABLE)
+            self._warn_once(UNREADABLE)
             # The next night may be able to read them.
             progress = replace(progress, covers_through=0)
-        if livemode is not None:
-            self._warn_if_mode_changed(livemode)
-        self._send(messages[:limit], progress)
+        if self.run.livemode is None and self._livemode is not None:
+            progress = replace(progress, livemode=self._livemode)
+            self._warn_if_mode_changed(self._livemode)
+        self._send(messages, progress)
+
+    def _list_page(self, start: int, end: int, after: str | None) -> "Page":
+        return self._context.stripe().list_sessions(start, end, after=after)
 
     def _refresh_events(self) -> None:
-        could_read = self._events.may_read
         self._events.refresh()
-        if could_read and not self._events.may_read:
-            self._context.warn(self.run.run_id, NO_EVENTS)
+        if not self._events.may_read:
+            self._warn_once(NO_EVENTS)
 
-    def _count_unreadable(self, page: "Page") -> "Page":
-        self._unreadable += page.unreadable
-        return page
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warned:
+            self._warned.add(warning)
+            self._context.warn(self.run.run_id, warning)
 
     def _truncate(self, progress: Progress) -> Progress:
         """Warn that the run is truncated. Return the progress with the watermark that this leaves."""
@@ -135,7 +176,7 @@ class RunLister:
         self._context.telemetry.count(Metric.TRUNCATED_RUNS, first)
         covers = 0
         if self.run.trigger == Trigger.SCHEDULED and self.run.covers_through:
-            covers = min(self.run.covers_through, progress.cursor)
+            covers = min(self.run.covers_through, progress.cursor or 0)
         return replace(progress, covers_through=covers)
 
     def _warn_if_mode_changed(self, livemode: bool) -> None:
@@ -158,45 +199,15 @@ class RunLister:
         self.sent += len(messages)
         context.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
 
-    def _matches_nothing(self, progress: Progress) -> bool:
-        """Return whether the run has listed sessions and the filter has left out all of them."""
-        # `livemode` is known once a session has passed the filter.
-        none_passed = self.run.livemode is None and progress.livemode is None
-        return none_passed and self.run.filtered + progress.filtered > 0
-
-    def _build_message(self, session: "Json") -> SessionMessage | None:
-        """Return the message of a session, or None if the filter leaves it out."""
-        settings = self._context.settings
-        if not settings.session_filter.passes(session):
-            return None
-        return build_message(session, self.run.run_id, settings.user_ids)
-
-    def _remaining_limit(self) -> int | None:
-        limit = self.run.max_sessions
-        return None if limit is None else max(0, limit - self.run.enqueued)
-
-    def _demand(self) -> int:
+    def _demand(self) -> float:
         """Return how many more sessions this invocation can use."""
-        limit = self._remaining_limit()
-        # One more than a hard limit shows whether the window holds more.
-        return self._context.settings.max_sessions - self.sent if limit is None else limit + 1
-
-    def _has_done_its_part(self, buffered: int) -> bool:
-        """Return True if the next invocation should continue.
-
-        Buffered sessions are sent first, up to `MOST_PARTS` times this invocation's part.
-        """
-        if self._context.deadline.remaining() < HURRY_SECONDS / 2:
-            return True
+        if self._is_short_of_time():
+            return 0
         part = self._context.settings.max_sessions
-        if self.run.max_sessions is not None or self.sent < part:
-            return False
-        return buffered < PAGE or self.sent >= part * MOST_PARTS
+        return part - self.sent if part else float("inf")
 
-
-def _livemode(messages: list[SessionMessage]) -> bool | None:
-    """Return the mode of the latest session, or None if there is none. Its type is not checked yet."""
-    return messages[-1].livemode is True if messages else None
+    def _is_short_of_time(self) -> bool:
+        return self._context.deadline.remaining() < HURRY_SECONDS
 
 
 def _group_by_customer(messages: list[SessionMessage]) -> list[SessionMessage]:
@@ -209,13 +220,11 @@ def _group_by_customer(messages: list[SessionMessage]) -> list[SessionMessage]:
     return sorted(messages, key=lambda message: place[message.user_id])
 
 
-def _cursor_before(
-    messages: list[SessionMessage], limit: int, listed: ListedRange[SessionMessage | None]
-) -> int:
+def _cursor_before(messages: list[SessionMessage], limit: int, part: Part) -> int:
     """Return the second before the first message beyond the limit, since that second is not complete.
 
     Where that message has no valid `created`, the last message before it that has one counts.
     """
     up_to = [message.created for message in messages[: limit + 1]]
-    known = [at for at in up_to if type(at) is int and listed.start <= at <= listed.end]
-    return (known[-1] if known else listed.start) - 1
+    known = [at for at in up_to if type(at) is int and part.start <= at <= part.end]
+    return (known[-1] if known else part.start) - 1

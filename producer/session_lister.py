@@ -1,241 +1,176 @@
-"""The listing of a window, oldest first, in ranges of time that are listed concurrently with few calls.
+"""The listing of a window: in a few parts side by side, each newest first and a page at a time.
 
-Stripe lists newest first, one page at a time. The window is therefore cut into ranges of a few pages each, by
-the density observed so far. If a range holds too much, the part that was read is buffered until its turn and
-the rest is cut into ranges again, so that no page is requested twice.
+Stripe lists newest first. A part is resumed exactly, after the id of its last session, so that no page is
+requested twice, and only the last page of a part is not full.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Generator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recon.domain.stripe_objects import Json
+from recon.domain.run import Listing, Part
 
 if TYPE_CHECKING:
-    from recon.stripe.source import Page
+    from recon.domain.stripe_objects import Json
+    from recon.stripe.pages import Page
 
-# The most sessions that a range should hold: eight pages, so that the last one, on average half empty, is a
-# sixteenth of the calls. A range holds fewer if the caller can use fewer.
-AIM = 800
-# A range is cut beyond this many times its aim. Its sessions are held in memory, about a kilobyte each.
-MOST_AIMS = 3
-# The first page of a window. Most shops fit into it; for the others it shows the density.
-FIRST = 100
-STEP = 8  # a range is at most this many times longer or shorter than the one before it
-BACK = 1 / 4  # the length after a range that held too much, relative to it
-# While fewer sessions than this are buffered, a range is read to its end regardless of its density. Beyond,
-# a range that is going to hold too much is cut at its first pages, so that the memory stays bounded.
-PATIENCE = 1000
-AHEAD = 4  # ranges in flight once the density is stable
-BEGIN_AHEAD = 2  # ranges in flight at the start, when only one density is known
-# A remainder up to this many ranges long is listed whole: cutting it would take more pages.
-MOST_LENGTHS = 2.5
-HALVED_LENGTHS = 1.5  # a resumed listing lists a range longer than this as two halves at once
+# Stripe's maximum, which `recon.stripe.source` requests.
+PAGE = 100
+# Four answers of 350 ms at a time are nearly the twelve requests a second that the pipeline has by default.
+WIDTH = 4
+# A dense part is cut again while fewer than `WIDTH` are open. Each part costs up to one page that is not
+# full, so that N sessions take at most N / 100 + 11 requests.
+MOST_PARTS = 10
+
+type ListPage = Callable[[int, int, str | None], "Page"]
 
 
 @dataclass(frozen=True)
-class TimeRange:
-    """A part of the window that is not listed yet, with both ends inclusive, in epoch seconds.
+class _OpenPart:
+    """A part, and about how many pages it still holds (0 if that is unknown)."""
 
-    A page may end within a second. `read` holds the items of the last second that were read already, and
-    `after` is the id of the last of them.
-    """
-
-    start: int
-    end: int
-    after: str | None = None
-    read: tuple[Any, ...] = ()
-
-    @property
-    def seconds(self) -> int:
-        return self.end - self.start + 1
+    part: Part
+    pages: float = 0
 
 
-@dataclass(frozen=True)
-class ListedRange[T]:
-    """A part of the window that is listed completely. `items` are in Stripe's order, newest first."""
+class SessionLister:
+    """Lists the open parts of a window.
 
-    start: int
-    end: int
-    items: list[T]
-
-
-@dataclass(frozen=True)
-class _RangeRequest[T]:
-    """A range that is being listed. The result is the listed part and the rest before it, if any."""
-
-    range: TimeRange
-    future: "Future[tuple[ListedRange[T], TimeRange | None]]"
-
-
-class SessionLister[T]:
-    """Lists the sessions of one window, oldest first.
-
-    `list_page(start, end, after)` calls Stripe and runs in several threads. `convert` returns the item to
-    keep of a session. `demand` returns how many more sessions the caller can use. `seconds` is the length of
-    the next range, to be stored for a later invocation that resumes the listing.
+    `list_page(start, end, after)` calls Stripe and runs in several threads. `demand` returns how many more
+    sessions the caller can use.
     """
 
     def __init__(
-        self,
-        list_page: "Callable[[int, int, str | None], Page]",
-        convert: Callable[[Json], T],
-        pool: Executor,
-        demand: Callable[[], int],
+        self, list_page: ListPage, pool: Executor, listing: Listing, demand: Callable[[], float]
     ) -> None:
         self._list_page = list_page
-        self._convert = convert
         self._pool = pool
         self._demand = demand
-        # Half more than the demand, since listing too little costs another page. Two ranges where possible,
-        # since they are listed concurrently.
-        useful = max(FIRST, demand() * 3 // 2)
-        self._aim = max(FIRST, min(AIM, useful // 2))
-        self._most = min(AIM, useful) * MOST_AIMS
-        self._ahead = BEGIN_AHEAD
-        self._resumed = False
-        self._parts: deque[TimeRange | ListedRange[T] | _RangeRequest[T]] = deque()
-        self.seconds = 0
+        self._made = listing.made
+        self._open = [_OpenPart(part) for part in reversed(listing.parts)]  # newest first
+        self._requests: dict[Future[Page], _OpenPart] = {}
+        self._pages: list[Page] = []
+        self._first: Page | None = None
 
-    def list_ranges(self, window: TimeRange, seconds: int | None = None) -> Generator[ListedRange[T]]:
-        """Yield the ranges of the window. Close the generator to stop early.
+    @property
+    def listing(self) -> Listing:
+        """What is left after the pages that were yielded."""
+        return Listing(tuple(left.part for left in reversed(self._open)), self._made)
 
-        `seconds` is the length of ranges when the listing was interrupted, or None if it starts now.
+    def list_first(self) -> None:
+        """List the first page in the calling thread, before it is known how many to request at a time."""
+        part = self._open[0].part
+        self._first = self._list_page(part.start, part.end, part.after)
+
+    def list_pages(self, width: int = WIDTH) -> "Generator[list[Page]]":
+        """Yield pages until the window is listed or the demand is met, newest parts first.
+
+        At most `width` pages are requested at a time. Close the generator to stop early.
         """
-        if seconds:
-            self.seconds = seconds
-            self._resumed = True
-            self._parts.append(window)
-        else:
-            self._add_first(*self._list_range(window, FIRST))
+        enough = 1  # The first page is not held back, since the consumers wait for it.
         try:
-            yield from self._yield_in_order()
+            if self._first is None:
+                self.list_first()
+            if self._first is not None:
+                self._add(self._open[0], self._first, width)
+            while True:
+                self._request_more(width)
+                if len(self._pages) >= enough or not self._requests:
+                    pages, self._pages, enough = self._pages, [], WIDTH
+                    yield pages
+                    self._request_more(width)
+                if not self._requests:
+                    return
+                done, _ = wait(self._requests, return_when=FIRST_COMPLETED)
+                for future in [future for future in self._requests if future in done]:
+                    self._add(self._requests.pop(future), future.result(), width)
         finally:
             # Cancel or await requests in flight, so that no thread keeps calling Stripe.
-            futures = [part.future for part in self._parts if isinstance(part, _RangeRequest)]
-            wait([future for future in futures if not future.cancel()])
+            wait([future for future in self._requests if not future.cancel()])
 
-    @property
-    def buffered(self) -> int:
-        """How many sessions are listed and not yielded yet, including an estimate of those in flight."""
-        return self._listed + self._aim * sum(isinstance(part, _RangeRequest) for part in self._parts)
+    def _request_more(self, width: int) -> None:
+        requested = list(self._requests.values())
+        for left in self._open:
+            coming = PAGE * (len(self._requests) + len(self._pages))
+            if left not in requested and len(self._requests) < width and coming < self._demand():
+                self._request(left)
 
-    @property
-    def _listed(self) -> int:
-        return sum(len(part.items) for part in self._parts if isinstance(part, ListedRange))
+    def _request(self, left: _OpenPart) -> None:
+        part = left.part
+        self._requests[self._pool.submit(self._list_page, part.start, part.end, part.after)] = left
 
-    def _add_first(self, listed: ListedRange[T], rest: TimeRange | None) -> None:
-        """Add the first page, which is the whole window or shows the density at its end."""
-        length = listed.end - listed.start + 1
-        self.seconds = max(1, length * self._aim // max(1, len(listed.items)))
-        self._add(listed, rest)
+    def _add(self, listed: _OpenPart, page: "Page", width: int) -> None:
+        """Add the next page of a part, and put what is left of the part in its place."""
+        self._pages.append(page)
+        place = self._open.index(listed)
+        self._open[place : place + 1] = self._cut(_follow(listed.part, page), width) if page.has_more else []
 
-    def _yield_in_order(self) -> Iterator[ListedRange[T]]:
-        while self._parts:
-            self._submit_requests()
-            match self._parts.popleft():
-                case ListedRange() as listed:
-                    yield self._merge_following(listed) if self._resumed else listed
-                case _RangeRequest() as request:
-                    self._await(request)
+    def _cut(self, left: _OpenPart, width: int) -> list[_OpenPart]:
+        """Return the part in as many pieces as can be requested at once, newest first.
 
-    def _merge_following(self, listed: ListedRange[T]) -> ListedRange[T]:
-        """Return the range together with those after it while they are small.
-
-        The caller has fixed costs per range, and ranges are kept small only to list them concurrently.
+        Only the densest part is cut, into pieces of at least a page: its density is a weak predictor.
         """
-        most = self._most // 2
-        while self._parts and len(listed.items) + self._aim <= most:
-            following = self._parts.popleft()
-            if isinstance(following, _RangeRequest) and not following.future.exception():
-                self._await(following)
-                following = self._parts.popleft()
-            # A failed request raises in its own turn, after the ranges before it were sent.
-            if not isinstance(following, ListedRange) or len(listed.items) + len(following.items) > most:
-                self._parts.appendleft(following)
-                break
-            listed = ListedRange(listed.start, following.end, following.items + listed.items)
-        return listed
-
-    def _await(self, request: _RangeRequest[T]) -> None:
-        listed, rest = request.future.result()
-        self._adapt(request.range, len(listed.items), rest)
-        self._add(listed, rest)
-
-    def _add(self, listed: ListedRange[T], rest: TimeRange | None) -> None:
-        self._parts.appendleft(listed)
-        if rest:
-            self._parts.appendleft(rest)
-
-    def _adapt(self, range_: TimeRange, count: int, rest: TimeRange | None) -> None:
-        """Set the length of the next range and the number of ranges in flight by what this one held.
-
-        The steps are bounded: a quiet hour is a weak predictor, and listing too much costs one call.
-        """
-        growth = min(STEP, max(1 / STEP, self._aim / count)) if count else STEP
-        self.seconds = max(1, int(range_.seconds * (BACK if rest else growth)))
-        self._ahead = min(AHEAD, self._ahead * 2) if not rest and count >= self._aim / 2 else 1
-
-    def _submit_requests(self) -> None:
-        """Cut the next parts into ranges and request them, as many as the caller can use."""
-        expected, parts = 0, self._parts
-        for position in range(self._ahead):
-            if position >= len(parts):
-                return
-            part = parts[position]
-            if isinstance(part, TimeRange):
-                if position and expected >= self._demand():
-                    return
-                part = self._request_part(position, part)
-            expected += self._aim if isinstance(part, _RangeRequest) else len(part.items)
-
-    def _request_part(self, position: int, part: TimeRange) -> _RangeRequest[T]:
-        """Request the first range of a part and put the request in its place, with the rest behind it."""
-        length = part.seconds if part.seconds <= self.seconds * MOST_LENGTHS else self.seconds
-        if self._resumed and length > self.seconds * HALVED_LENGTHS:
-            length = (length + 1) // 2
-        first = part
-        if length < part.seconds:
-            first = TimeRange(part.start, part.start + length - 1)
-        task = partial(self._list_range, first, self._most, patient=self._listed < PATIENCE)
-        request: _RangeRequest[T] = _RangeRequest(first, self._pool.submit(task))
-        self._parts[position] = request
-        if first.end < part.end:
-            self._parts.insert(position + 1, replace(part, start=first.end + 1))
-        return request
-
-    def _list_range(
-        self, range_: TimeRange, most: int, *, patient: bool = False
-    ) -> tuple[ListedRange[T], TimeRange | None]:
-        """Return the listed range and None, or its later part and the range that is left before it.
-
-        A range is cut if it holds more than `most` sessions, or without `patient` if it is going to.
-        """
-        items: list[tuple[int, T]] = [(range_.end, item) for item in range_.read]
-        oldest, after = range_.end + 1, range_.after
-        while True:
-            page = self._list_page(range_.start, range_.end, after)
-            for session in page.sessions:
-                newer = items[-1][0] if items else range_.end
-                items.append((_creation_time(session, range_.start, newer), self._convert(session)))
-            if not page.has_more:
-                return ListedRange(range_.start, range_.end, [item for _, item in items]), None
-            newest, oldest, after = oldest, items[-1][0], page.sessions[-1]["id"]
-            # If the rest is as dense as this page:
-            to_come = len(page.sessions) * (oldest - range_.start) / max(1, newest - oldest)
-            expected = len(items) if patient else len(items) + to_come / 2
-            if oldest < range_.end and expected >= most:
-                later = [item for created, item in items if created > oldest]
-                read = tuple(item for created, item in items if created == oldest)
-                return ListedRange(oldest + 1, range_.end, later), TimeRange(
-                    range_.start, oldest, after, read
-                )
+        part, reached = left.part, left.part.reached
+        free = min(width - len(self._open), MOST_PARTS - self._made)
+        pieces = min(free + 1, int(left.pages))
+        if reached is None or pieces < 2 or any(other.pages > left.pages for other in self._open):  # noqa: PLR2004
+            return [left]
+        self._made += pieces - 1
+        # Below the second that was reached, so that no session is in two pieces.
+        seconds = reached - part.start
+        starts = [part.start + seconds * number // pieces for number in range(pieces)]
+        ends = [start - 1 for start in starts[1:]] + [part.end]
+        cut = [Part(start, end) for start, end in zip(starts, ends, strict=True)]
+        cut[-1] = replace(part, start=starts[-1])
+        return [_OpenPart(piece, left.pages / pieces) for piece in reversed(cut)]
 
 
-def _creation_time(session: Json, oldest: int, newer: int) -> int:
-    """Return when a session was created, or the time of the one before it if its own is not valid."""
+def list_oldest[T](
+    list_page: ListPage,
+    pool: Executor,
+    window: Part,
+    limit: int,
+    convert: "Callable[[Page], list[T]]",
+) -> Generator[tuple[Part, list[T]]]:
+    """Yield parts of a window, oldest first, with their items in that order, until `limit` is exceeded.
+
+    `convert` returns the items of a page. The last part has one item more than the limit leaves if there are
+    more; its newer ones are dropped, so that a part takes no more memory than the limit.
+    """
+    first = list_page(window.start, window.end, None)
+    pieces = MOST_PARTS if first.has_more else 1
+    seconds = window.end - window.start + 1
+    starts = sorted({window.start + seconds * number // pieces for number in range(pieces)})
+    ends = [start - 1 for start in starts[1:]] + [window.end]
+    for start, end in zip(starts, ends, strict=True):
+        part = Part(start, end)
+        items: deque[T] = deque(maxlen=limit + 1)
+        if not first.has_more:
+            items.extend(convert(first))
+        else:
+            lister = SessionLister(list_page, pool, Listing((part,)), lambda: float("inf"))
+            with closing(lister.list_pages(width=1)) as batches:
+                for page in (page for pages in batches for page in pages):
+                    items.extend(convert(page))
+        yield part, list(reversed(items))
+        limit -= len(items)
+        if limit < 0:
+            return
+
+
+def _follow(part: Part, page: "Page") -> _OpenPart:
+    """Return the part after a page of it."""
+    newest, oldest = (_creation_time(page.sessions[place], part) for place in (0, -1))
+    rest = replace(part, after=page.sessions[-1]["id"], reached=oldest)
+    if newest is None or oldest is None:
+        return _OpenPart(rest)
+    return _OpenPart(rest, (oldest - part.start) / max(1, newest - oldest))
+
+
+def _creation_time(session: "Json", part: Part) -> int | None:
+    """Return when a session was created, or None if its time is not valid in the part."""
     created = session.get("created")
-    return created if type(created) is int and oldest <= created <= newer else newer
+    return created if type(created) is int and part.start <= created <= part.end else None

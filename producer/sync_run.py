@@ -8,15 +8,19 @@ from producer.request import Continuation
 from producer.run_context import RunContext
 from producer.run_lister import RunLister
 from producer.webhook_events import WebhookEvents
+from recon.config import FenceMode
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
 from recon.dynamodb.watermark import Watermark
 from recon.errors import TooManyHops
 from recon.telemetry import Metric, report_completed_run
+from recon.timestamps import DAY, HOUR
 
-# Per run. At 500 sessions each this is two and a half million; a longer chain is a fault.
+# Per run. A longer chain is a fault, even with a small SYNC_MAX_SESSIONS.
 MOST_HOPS = 5000
+# Stripe tries to deliver an event for three days, those of pending sessions too.
+DELIVERY = 3 * DAY + HOUR
 STATE_WARNING = "state_overwritten"
 STATE_OVERWRITTEN = (
     f"{STATE_WARNING}: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
@@ -41,6 +45,7 @@ class SyncRun:
         """
         context, stack = self.context, self.context.settings.stack
         watermark.check_owner(stack)
+        self._remember_lease(state)
         # The record first, since later failures are stored on it.
         run = context.runs.start(planned, context.now(), watermark, stack)
         context.attempt.track(run)
@@ -49,27 +54,34 @@ class SyncRun:
         self._close_stale_runs(run.run_id)
         for warning in planned.warnings:
             self.context.warn(run.run_id, warning)
-        if confirm_empty and run.cursor is None:
+        if confirm_empty and not run.has_begun:
             context.runs.confirm(run.run_id, context.now())
             watermark = replace(watermark, confirmed_by=run.run_id, proven_by=None)
         return self._process(run, state, watermark, number=0)
 
     def resume(self, continuation: Continuation) -> Run | None:
-        """Continue a run from its cursor. Return its latest record, or None if there is no such run."""
+        """Continue a run where it is. Return its latest record, or None if there is no such run."""
         watermark = self.context.runs.watermark()
         watermark.check_owner(self.context.settings.stack)
         run = self.context.runs.get(continuation.run_id)
         if run is None:
             return None
+        state = self.context.runs.state()
+        self._remember_lease(state)
         run = self.context.runs.resume(run, self.context.now())
         self.context.attempt.track(run)
-        return self._process(run, self.context.runs.state(), watermark, continuation.number)
+        return self._process(run, state, watermark, continuation.number)
+
+    def _remember_lease(self, state: State) -> None:
+        if self.context.pace:
+            self.context.pace.remember(state)
 
     def _process(self, run: Run, state: State, watermark: Watermark, number: int) -> Run:
         if run.status == RunStatus.RUNNING and not run.listed:
             # A run that has begun to send had a proof. Its key may have been replaced since.
-            is_new = run.cursor is None
-            if (is_new or watermark.proven_by) and (held := self._hold_unless_proven(run, watermark)):
+            if (not run.has_begun or watermark.proven_by) and (
+                held := self._hold_unless_proven(run, watermark)
+            ):
                 return held
             try:
                 run = self._list(run, state, watermark)
@@ -111,7 +123,7 @@ class SyncRun:
     def _list(self, run: Run, state: State, watermark: Watermark) -> Run:
         """Enqueue the rest of the run, or as much as one invocation should."""
         lister = RunLister(self.context, run, state, self._webhook_events(run, watermark))
-        if run.cursor is None:
+        if not run.has_begun:
             lister.send_pending()
         lister.send_listed()
         self.context.telemetry.info(
@@ -120,13 +132,18 @@ class SyncRun:
         return lister.run
 
     def _webhook_events(self, run: Run, watermark: Watermark) -> WebhookEvents:
-        since = min(run.lookback_start, watermark.covered_through or run.lookback_start)
+        since = min(
+            run.lookback_start,
+            watermark.covered_through or run.lookback_start,
+            self.context.now() - DELIVERY,
+        )
+        fences = self.context.settings.webhook_fence is not FenceMode.OFF
         return WebhookEvents(
             self.context.stripe,
             self.context.now,
             self.context.pool,
             defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
-            fence_since=since if self.context.settings.webhook_fence else None,
+            fence=(since, run.lookback_end + DAY) if fences else None,
         )
 
     def _close_stale_runs(self, run_id: str) -> None:

@@ -1,18 +1,22 @@
 """Stripe's events about webhooks: which sessions to leave to the next run, and which events to fence."""
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from producer.undelivered_events import UndeliveredEvents
 from producer.window import MARGIN
 from recon.domain.message import SessionMessage
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID
 from recon.errors import KeyNotAllowed
-from recon.timestamps import DAY, HOUR, MINUTE
+from recon.timestamps import MINUTE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recon.domain.stripe_objects import Json
     from recon.stripe.source import SessionEvent, StripeSource
 
 NO_EVENTS = (
@@ -23,17 +27,18 @@ UNREADABLE = (
     "unreadable: Stripe lists sessions without an id; all others were checked, and the next scheduled run "
     "starts from the same time"
 )
-# Stripe tries to deliver an event for three days.
-DELIVERY = 3 * DAY + HOUR
+MISSING_EVENTS = (
+    "missing_events: there are more undelivered events than a run reads, so that some late webhooks are not "
+    "fenced; look at Stripe for a forgotten endpoint that answers no event, and remove it"
+)
 
 
 class WebhookEvents:
     """Stripe's completion and payment events during one invocation.
 
     The webhook of a session completed or paid after `defer_after` (epoch seconds) may still be at work, so
-    the session is left to the next run; with None no session is. `fence_since` is how far back to read the
-    events that no webhook has acknowledged (epoch seconds, at least three days are read); with None they are
-    not read.
+    the session is left to the next run; with None no session is. `fence` is the time (epoch seconds, None as
+    the end is now) of the events to read that no webhook has acknowledged; with None they are not read.
     """
 
     def __init__(
@@ -43,17 +48,19 @@ class WebhookEvents:
         pool: Executor,
         *,
         defer_after: int | None,
-        fence_since: int | None,
+        fence: tuple[int, int | None] | None,
     ) -> None:
         self._stripe = stripe
         self._now = now
         self._pool = pool
         self._defer_after = defer_after
-        self._fence_since = fence_since
+        self._fence = fence
         self._refreshed_at: int | None = None
+        self._newest: int | None = None
         self._completing: set[str] = set()
         self._paying: set[str] = set()
-        self._events: dict[str, dict[str, str]] = defaultdict(dict)
+        self._recent: dict[str, dict[str, SessionEvent]] = {}
+        self._undelivered: UndeliveredEvents | None = None
         self.may_read = True
 
     @property
@@ -61,48 +68,77 @@ class WebhookEvents:
         """The time (epoch seconds) up to which the events are known."""
         return (self._refreshed_at or 0) - MINUTE
 
+    @property
+    def need_order(self) -> bool:
+        """Whether sessions have to come newest first, since the undelivered events are read beside them."""
+        return self._undelivered is not None and not self._undelivered.are_few
+
+    @property
+    def are_missing(self) -> bool:
+        """Whether a message was sent before its undelivered events could be read."""
+        return self._undelivered is not None and self._undelivered.are_missing
+
     def refresh(self) -> None:
-        """Read the recent events, and on the first call also those that no webhook has acknowledged.
+        """Read the recent events, and on the first call also the newest that no webhook has acknowledged.
 
         Call it right before sending, so that it includes what happened while sessions were listed. It sets
         `may_read` to False if the key may not read events.
         """
-        if not self.may_read or (self._defer_after is None and self._fence_since is None):
+        if not self.may_read or (self._defer_after is None and self._fence is None):
             return
-        began, stripe = self._now(), self._stripe()
-        requests = [
-            (self._add_recent, self._pool.submit(list, stripe.list_events(self._recent_since(began))))
-        ]
-        if self._fence_since is not None and self._refreshed_at is None:
-            since = min(self._fence_since, began - DELIVERY)
-            undelivered = self._pool.submit(list, stripe.list_events(since, undelivered=True))
-            requests.append((self._add_undelivered, undelivered))
-        # Wait for all before one raises, so that no thread keeps calling Stripe.
-        wait([future for _, future in requests])
+        began = self._now()
+        recent = self._pool.submit(list, self._stripe().list_events(self._recent_since(began)))
         try:
-            for add, future in requests:
-                add(future.result())
-        except KeyNotAllowed:
-            self.may_read = False
+            self.read_undelivered()
+        finally:
+            # Before an error is raised, so that no thread keeps calling Stripe.
+            wait([recent])
+        with self._reading():
+            self._add_recent(recent.result())
         self._refreshed_at = began
 
+    def read_undelivered(self) -> None:
+        """Read the newest events that no webhook has acknowledged, unless they are read already."""
+        if self._fence is not None and self._undelivered is None and self.may_read:
+            with self._reading():
+                self._undelivered = UndeliveredEvents(self._list_undelivered, *self._fence)
+
+    @contextmanager
+    def _reading(self) -> "Iterator[None]":
+        try:
+            yield
+        except KeyNotAllowed:
+            self.may_read = False
+
+    def _list_undelivered(self, since: int, until: int | None) -> "Iterator[SessionEvent]":
+        bound = {} if until is None or until >= self._now() else {"created_to": until}
+        return self._stripe().list_events(since, undelivered=True, **bound)
+
     def _recent_since(self, began: int) -> int:
-        """Return the start of the grace period, or of what the previous refresh may have missed."""
+        """Return the start of the grace period, or of what the previous refresh may have missed.
+
+        That is a minute before the newest event by Stripe's clock, or a margin before the refresh by ours.
+        """
         graced = 0 if self._defer_after is None else self._defer_after + 1
         if self._defer_after is not None and self._refreshed_at is None:
             return graced
-        return max((self._refreshed_at or began) - MARGIN, graced)
-
-    def _add_undelivered(self, events: "list[SessionEvent]") -> None:
-        for event in events:
-            self._events[event.session_id][event.id] = event.type
+        missed = (self._refreshed_at or began) - MARGIN
+        return max(missed if self._newest is None else self._newest - MINUTE, graced)
 
     def _add_recent(self, events: "list[SessionEvent]") -> None:
-        if self._defer_after is None:
-            self._add_undelivered(events)
-            return
         for event in events:
-            (self._completing if event.type == CHECKOUT_COMPLETED else self._paying).add(event.session_id)
+            self._newest = max(self._newest or 0, event.created)
+            if self._defer_after is None:
+                self._recent.setdefault(event.session_id, {})[event.id] = event
+            else:
+                (self._completing if event.type == CHECKOUT_COMPLETED else self._paying).add(event.session_id)
+
+    def read_for(self, sessions: "Sequence[Json]") -> None:
+        """Read the undelivered events of a page of sessions, newest first, as far as they are not known."""
+        times = [created for session in sessions if type(created := session.get("created")) is int]
+        if self.may_read and self._undelivered is not None and times:
+            with self._reading():
+                self._undelivered.read_for(min(times), max(times))
 
     def filter_message(self, message: SessionMessage) -> SessionMessage | None:
         """Return the message to send, or None if the session is left to the next run.
@@ -115,5 +151,16 @@ class WebhookEvents:
             return None
         if session_id in self._paying:
             return replace(message, payment_status=UNPAID)
-        events = self._events.get(session_id, {})
-        return replace(message, event_ids=tuple(events), event_types=tuple(events.values()))
+        events = self.find_events(session_id)
+        return replace(
+            message,
+            event_ids=tuple(event.id for event in events),
+            event_types=tuple(event.type for event in events),
+            event_times=tuple(event.created for event in events),
+        )
+
+    def find_events(self, session_id: str) -> "tuple[SessionEvent, ...]":
+        """Return the known events of a session that its webhook may still receive, and forget them."""
+        undelivered = () if self._undelivered is None else self._undelivered.take(session_id)
+        known = {event.id: event for event in undelivered} | self._recent.pop(session_id, {})
+        return tuple(known.values())

@@ -44,7 +44,12 @@ def build_clients(environ: Mapping[str, str], threads: int) -> Clients:
     settings = load_settings(environ)
     return Clients(
         settings=settings,
-        table=Table(client("dynamodb"), settings.table, transactions=transaction_client()),
+        table=Table(
+            client("dynamodb"),
+            settings.table,
+            ledger=settings.ledger_table,
+            transactions=transaction_client(),
+        ),
         queue=SessionQueue(client("sqs"), settings.queue_url),
         pool=ThreadPoolExecutor(threads),
     )
@@ -74,6 +79,7 @@ def connect_stripe(
         StripeKey(settings, ssm),
         _rate_limiter(requests_per_second),
         timeout=timeout,
+        clock=time.monotonic,
         api_base=settings.stripe_api_base,
     )
 

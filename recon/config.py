@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.session_filter import SessionFilter, parse_filter
@@ -12,7 +13,21 @@ REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
 KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
 # Stripe keeps events for 30 days, so a longer lookback could not detect what happened to a session.
 MAX_LOOKBACK_HOURS = 720
+LEAST_CONSUMERS = 2
+# Requests per second of one consumer. At less, the sessions of a batch get no turn before the function ends.
+LEAST_CONSUMER_RPS = 0.6
+_ROUNDING = 1e-9
+# The default of earlier versions, which installations have stored. It counts as the default.
+FORMER_MAX_SESSIONS = 500
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+class FenceMode(StrEnum):
+    """Which orders are written or found with the markers of their events."""
+
+    WRITTEN = "written"
+    ALL = "all"
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -24,7 +39,7 @@ class Settings:
     stripe_secret: str | None = field(default=None, repr=False)
     stripe_secret_parameter: str | None = None
     lookback_hours: int = 25
-    max_sessions: int = 500
+    max_sessions: int = 0
     dry_run: bool = False
     order_ttl_days: int = 0
     order_number_prefix: str = "BC"
@@ -34,11 +49,12 @@ class Settings:
     stripe_api_base: str | None = None
     stripe_max_rps: float = 12.0
     grace_minutes: int = 10
-    webhook_fence: bool = True
+    webhook_fence: FenceMode = FenceMode.WRITTEN
     stack: str = "stripe-nightly-sync"
     session_filter: SessionFilter = field(default_factory=SessionFilter)
     user_ids: UserIdRules = field(default_factory=UserIdRules)
     order_sort_key: OrderSortKey = OrderSortKey.EPOCH
+    ledger_table: str | None = None
 
     @property
     def consumer_rps(self) -> float:
@@ -80,7 +96,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             _integer(1, MAX_LOOKBACK_HOURS),
             f"an integer from 1 to {MAX_LOOKBACK_HOURS}",
         ),
-        max_sessions=read("SYNC_MAX_SESSIONS", d.max_sessions, _integer(1), "an integer from 1"),
+        max_sessions=read(
+            "SYNC_MAX_SESSIONS",
+            d.max_sessions,
+            _max_sessions,
+            "an integer from 0 (0 = until an invocation's time runs out)",
+        ),
         dry_run=read("SYNC_DRY_RUN", d.dry_run, _boolean, "true or false"),
         order_ttl_days=read("ORDER_TTL_DAYS", d.order_ttl_days, _integer(0), "an integer from 0 (0 = never)"),
         order_number_prefix=env.get("ORDER_NUMBER_PREFIX", d.order_number_prefix),
@@ -96,8 +117,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         consumer_concurrency=read(
             "SYNC_CONSUMER_CONCURRENCY",
             d.consumer_concurrency,
-            _integer(2, 1000),
-            "an integer from 2 to 1000",
+            _integer(LEAST_CONSUMERS, 1000),
+            f"an integer from {LEAST_CONSUMERS} to 1000",
         ),
         stripe_api_base=env.get("STRIPE_API_BASE"),
         stripe_max_rps=read("STRIPE_MAX_RPS", d.stripe_max_rps, _positive, "a number above 0"),
@@ -105,17 +126,38 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "SYNC_GRACE_MINUTES", d.grace_minutes, _integer(0, 1440), "an integer from 0 to 1440"
         ),
         stack=env.get("SYNC_STACK", d.stack),
-        webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
+        ledger_table=env.get("SYNC_LEDGER_TABLE"),
         session_filter=read("SYNC_ONLY", d.session_filter, parse_filter, "conditions"),
         user_ids=UserIdRules(
             read("SYNC_USER_ID_FROM", DEFAULT_SOURCES, parse_sources, "sources of the user id"),
             read("EMAIL_CASE", EmailCase.KEEP, EmailCase, "keep or lower"),
         ),
         order_sort_key=read("SYNC_ORDER_SORT_KEY", d.order_sort_key, OrderSortKey, "epoch or any"),
+        webhook_fence=read(
+            "SYNC_WEBHOOK_FENCE",
+            d.webhook_fence,
+            _fence_mode,
+            "written, all or off (true means written, and false means off)",
+        ),
     )
+    pace = settings.stripe_max_rps, settings.consumer_concurrency
+    if not wrong and (problem := find_slow_pace(*pace)):
+        numbers = f"{settings.stripe_max_rps:g} and {settings.consumer_concurrency}"
+        wrong.append(f"STRIPE_MAX_RPS and SYNC_CONSUMER_CONCURRENCY are {numbers}, and {problem}")
+    if settings.ledger_table is not None and settings.ledger_table == settings.table:
+        wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings
+
+
+def find_slow_pace(requests_per_second: float, consumers: int) -> str | None:
+    """Return what is wrong if each consumer's share of the pace is too small, and what would be right."""
+    if requests_per_second >= LEAST_CONSUMER_RPS * consumers * (1 - _ROUNDING):
+        return None
+    least, most = LEAST_CONSUMER_RPS * consumers, int(requests_per_second / LEAST_CONSUMER_RPS)
+    fewer = f", or the second at most {most}" if most >= LEAST_CONSUMERS else ""
+    return f"the first must be at least {LEAST_CONSUMER_RPS:g} times the second: at least {least:g}{fewer}"
 
 
 def _describe_problems(missing: list[str], wrong: list[str]) -> str:
@@ -137,12 +179,23 @@ def _integer(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def _max_sessions(text: str) -> int:
+    value = _integer(0)(text)
+    return 0 if value == FORMER_MAX_SESSIONS else value
+
+
 def _boolean(text: str) -> bool:
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:
         return False
     raise ValueError(text)
+
+
+def _fence_mode(text: str) -> FenceMode:
+    if text.lower() in FenceMode:
+        return FenceMode(text.lower())
+    return FenceMode.WRITTEN if _boolean(text) else FenceMode.OFF
 
 
 def _positive(text: str) -> float:

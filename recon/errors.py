@@ -14,6 +14,7 @@
         NotAllowed             a role lacks a permission for the table or the queue; the message names it
         HopFailed              the producer could not invoke itself to continue a run
         OutOfTime              the invocation has too little time left for the next step
+        WebhookAtWork          the webhook has begun to handle an event of the session, and may still be at it
         Unfinished             a last attempt without a result: the function was killed
         Unexpected             any other exception: a bug, which must not lose a session
       Permanent              a retry cannot help: an error outcome, then the dead-letter queue
@@ -27,6 +28,7 @@
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment variables; lists all of them
         LedgerInUse            the ledger belongs to another stack; names both
+        LedgerNotMoved         the ledger is in another table, or its move has not ended; names the command
       InvalidRequest         a producer event with a wrong value; 400 is the response to a manual one
 
 Messages are logged and stored, so they never contain Stripe's text, a key, a name or an address.
@@ -89,6 +91,14 @@ class OutOfTime(Retryable):
     """The invocation has too little time left, so the next step was not started."""
 
 
+class WebhookAtWork(Retryable):
+    """The webhook has claimed an event of the session, and may still work on it for `seconds`."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"the webhook may still be working on the session for {seconds} s")
+        self.seconds = seconds
+
+
 class Unfinished(Retryable):
     """A last attempt started and has no recorded result."""
 
@@ -147,6 +157,10 @@ class ConfigError(SyncError):
 
 class LedgerInUse(ConfigError):
     """The ledger belongs to another stack."""
+
+
+class LedgerNotMoved(ConfigError):
+    """The ledger is in another table than the settings say, or its move has not ended."""
 
 
 class InvalidRequest(SyncError):

@@ -30,7 +30,7 @@ AWS_CONNECT_TIMEOUT_SECONDS = 1.0
 AWS_READ_TIMEOUT_SECONDS = 3.0
 # Conflicts on the counters resolve within milliseconds; ten jittered attempts outlast twenty rivals.
 TRANSACTION_ATTEMPTS = 10
-# If one batch of a slice fails, the whole slice is sent again.
+# If one batch of a few pages fails, all of them are sent again.
 SEND_ATTEMPTS = 10
 # A producer needs about ten reads to succeed, and each has to outlast a burst of throttling. A missing table
 # or permission is still reported within a second.
@@ -46,7 +46,7 @@ COMMIT_SHARE = 0.15
 # The lookups of a batch may take this share of the time that is left, so that one user whose lookup hangs, or
 # who has very many orders, leaves the others of the batch their turn.
 LOOKUP_SHARE = 0.5
-# Reserved at the end of a producer's invocation: enough to commit a cursor and to invoke the next one.
+# Reserved at the end of a producer's invocation: enough to commit the progress and to invoke the next one.
 HAND_OVER_SECONDS = 30.0
 # One request may take this share of an invocation, so that the rest of the batch still gets its turn.
 REQUEST_SHARE = 0.25

@@ -66,6 +66,7 @@ class SandboxStack:
     name: str
     endpoint: str
     table: str
+    ledger: str
     secret_parameter: str
     queue_url: str
     dlq_url: str
@@ -110,14 +111,17 @@ class SandboxStack:
         self.client("lambda").update_event_source_mapping(UUID=self.mapping_id, Enabled=True)
 
     def delete(self) -> None:
-        """Delete the stack, its functions' processes, and the shop's table and key."""
+        """Delete the stack, its functions' processes, the ledger, and the shop's table and key."""
         # First and by name: the emulator does not end the processes of functions that CloudFormation deletes.
         client = self.client("lambda")
         for function in (self.producer, self.consumer):
             with suppress(client.exceptions.ResourceNotFoundException):
                 client.delete_function(FunctionName=function)
         delete_stack(self.client, self.name)
-        self.client("dynamodb").delete_table(TableName=self.table)
+        dynamodb = self.client("dynamodb")
+        for table in {self.table, self.ledger}:
+            with suppress(dynamodb.exceptions.ResourceNotFoundException):
+                dynamodb.delete_table(TableName=table)
         self.client("ssm").delete_parameter(Name=self.secret_parameter)
 
 
@@ -144,6 +148,7 @@ def deploy(
         name=name,
         endpoint=client.endpoint,
         table=table,
+        ledger=outputs["LedgerTable"],
         secret_parameter=secret_parameter,
         queue_url=outputs["QueueUrl"],
         dlq_url=outputs["DeadLetterQueueUrl"],

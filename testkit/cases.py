@@ -17,7 +17,6 @@ from ops.explain.gather import Sources, gather_facts
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
 from ops.runs.status import Schedule
-from recon.dynamodb.table import Table
 from recon.stripe.source import StripeSource
 from recon.timestamps import DAY, HOUR, to_iso, to_run_id
 from testkit.builders import NOW
@@ -79,7 +78,7 @@ class CasePlayer:
         deadline = self.world.clock.deadline(3600)
         due = datetime.fromtimestamp(NOW + (self._days + 1) * DAY, UTC)
         sources = Sources(
-            table=Table(self.world.dynamodb, self.world.table),  # type: ignore[arg-type]
+            table=self.world.open_table(),
             queue=DeadLetterQueue(self.world.sqs, self.world.dlq, self.world.queue),  # type: ignore[arg-type]
             stripe=lambda: StripeSource(self.world.connect(), deadline, lambda: None),
             settings=self.world.settings,

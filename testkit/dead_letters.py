@@ -42,7 +42,7 @@ class DeadLetterTools:
         self.deadline = world.clock.deadline(10**9)
         dynamodb: Any = world.dynamodb
         sqs: Any = world.sqs
-        self.table = Table(dynamodb, world.table)
+        self.table = Table(dynamodb, world.table, ledger=world.ledger)
         self.queue = DeadLetterQueue(sqs, world.dlq, world.queue)
         self.tasks = MoveTasks(sqs, world.dlq, world.queue)
 
@@ -88,21 +88,25 @@ class DeadLetterTools:
 
 
 class WorldStack(Stack):
-    """The stack of a world; `mapping` is the state of its event source mapping."""
+    """The stack of a world; `mapping` is the state of its event source mapping. It runs nightly at 02:00."""
 
     def __init__(self, world: World) -> None:
         super().__init__("shop", boto3.Session(region_name="eu-west-1"), None, world.clock.deadline(10**9))
         self.mapping = "Enabled"
-        unused = dict.fromkeys(StackOutputs.__annotations__, "unused")
-        outputs = {"queue_url": world.queue, "dlq_url": world.dlq, "table": world.table}
+        unused: dict[str, Any] = dict.fromkeys(StackOutputs.__annotations__, "unused")
+        unused["missed_starts_url"] = None
+        tables = {"table": world.table, "ledger": world.ledger}
+        outputs = {"queue_url": world.queue, "dlq_url": world.dlq} | tables
         self.__dict__["outputs"] = StackOutputs(**unused | outputs)
         self.__dict__["settings"] = world.settings
+        self.__dict__["_description"] = {}
         self._clients: dict[str, Any] = {
             "sqs": world.sqs,
             "dynamodb": world.dynamodb,
             "ssm": world.ssm,
             "lambda": self,
             "sts": self,
+            "scheduler": self,
         }
 
     def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ARG002 - as in Stack
@@ -111,6 +115,10 @@ class WorldStack(Stack):
     def get_event_source_mapping(self, UUID: str) -> dict[str, str]:  # noqa: N803 - boto3's name
         assert self.outputs.mapping_id == UUID
         return {"State": self.mapping}
+
+    def get_schedule(self, Name: str) -> dict[str, str]:  # noqa: N803 - boto3's name
+        assert self.outputs.schedule == Name
+        return {"ScheduleExpression": "cron(0 2 * * ? *)", "State": "ENABLED"}
 
     def get_caller_identity(self) -> dict[str, str]:
         return {"Arn": "arn:aws:sts::1:assumed-role/Operator/jane"}

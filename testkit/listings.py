@@ -19,7 +19,8 @@ from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.errors import KeyNotAllowed
-from recon.stripe.source import Page, SessionEvent
+from recon.stripe.pages import Page
+from recon.stripe.source import SessionEvent
 from recon.telemetry import Telemetry
 from recon.timestamps import HOUR, to_iso
 from testkit import runs
@@ -44,6 +45,7 @@ class ListedAccount:
     sessions: list[dict[str, Any]] = field(default_factory=list)
     acknowledged: list[SessionEvent] = field(default_factory=list)
     page_requests: list[tuple[int, int]] = field(default_factory=list)
+    undelivered: list[SessionEvent] = field(default_factory=list)
     event_requests: list[tuple[int, bool]] = field(default_factory=list)
     on_page: Callable[[int], object] = lambda _start: None
     unreadable: list[int] = field(default_factory=list)  # entries of the next pages
@@ -66,11 +68,15 @@ class ListedAccount:
         unreadable = self.unreadable.pop(0) if self.unreadable else 0
         return Page(wanted[:100], has_more=len(wanted) > 100, unreadable=unreadable)
 
-    def list_events(self, since: int, *, undelivered: bool = False) -> Iterator[SessionEvent]:
+    def list_events(
+        self, since: int, *, created_to: int | None = None, undelivered: bool = False
+    ) -> Iterator[SessionEvent]:
         self.event_requests.append((since, undelivered))
         if self.forbids_events:
             raise KeyNotAllowed("no")
-        yield from [] if undelivered else self.acknowledged
+        until = created_to or NOW
+        events = self.undelivered if undelivered else self.acknowledged
+        yield from (event for event in events if since <= event.created <= until)
 
 
 class ProducerHarness:
@@ -109,8 +115,8 @@ class ProducerHarness:
             self.hops.append,
         )
 
-    def begin(self, run: Run | None = None, **settings: Any) -> Run:
-        sync_run = self.sync_run(**settings)
+    def begin(self, run: Run | None = None, *, seconds: int = 900, **settings: Any) -> Run:
+        sync_run = self.sync_run(seconds=seconds, **settings)
         runs = sync_run.context.runs
         return sync_run.begin(run or a_run(), runs.state(), runs.watermark())
 

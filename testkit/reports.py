@@ -3,6 +3,7 @@
 from typing import Any
 
 from ops.report import SyncReport, collect_report
+from ops.runs.system_state import StateLevel, SystemState
 from recon.dynamodb.keys import outcome_key, run_key
 from recon.dynamodb.records import Run, run_fields
 from recon.dynamodb.table import Table, to_wire
@@ -11,6 +12,7 @@ from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 
 TODAY = NOW // DAY * DAY
+FINE = SystemState(StateLevel.FINE, "All is well.")
 
 
 class ReportedShop:
@@ -51,9 +53,11 @@ class ReportedShop:
         error = {"errorType": "SessionNotFound", "errorMessage": message} | attributes
         self.outcome(run_id, session_id, "error", **error)
 
-    def report(self, *, days: int = 30, now: int = NOW + 3600, stack: str = "shop-sync") -> SyncReport:
+    def report(
+        self, *, days: int = 30, now: int = NOW + 3600, stack: str = "shop-sync", state: SystemState = FINE
+    ) -> SyncReport:
         dynamodb: Any = self.memory
-        return collect_report(Table(dynamodb, TABLE), now=now, days=days, stack=stack)
+        return collect_report(Table(dynamodb, TABLE), now=now, days=days, stack=stack, state=state)
 
 
 def a_busy_month() -> ReportedShop:

@@ -9,13 +9,14 @@ import contextlib
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+from zlib import crc32
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ConnectTimeoutError
@@ -109,12 +110,13 @@ class World:
         **env: str,
     ) -> None:
         self.table = table
+        self.ledger = env.get("SYNC_LEDGER_TABLE", table)
         self.clock = FakeTime(NOW)
         self.rng = random.Random(7)
         self.stripe = stripe
         self.memory = dynamodb or self._memory()
         if is_confirmed:
-            confirm_table(self.memory, table)
+            confirm_table(self.memory, self.ledger)
         self.history = CallHistory()
         self.dynamodb = Faulty(self.memory, history=self.history)
         self.memory_sqs = MemorySQS(self.clock)
@@ -127,6 +129,7 @@ class World:
             dead_letters=self.dlq,
             max_receives=self.settings.max_receive_count + 2,
         )
+        self._name = crc32(f"{self.settings.stack} {self.ledger}".encode())
         self.poller = LambdaPoller(self.memory_sqs, self.queue)
         self.ssm = FakeSSM(clock=self.clock)
         self.lambda_client = Faulty(FakeLambda(), history=self.history)
@@ -143,7 +146,8 @@ class World:
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock)
-        memory.add_table(self.table)
+        for name in {self.table, self.ledger}:
+            memory.add_table(name)
         return memory
 
     def _settings(self, env: dict[str, str]) -> Settings:
@@ -160,7 +164,11 @@ class World:
         if self.connection is None:
             key = StripeKey(self.settings, lambda: self.ssm)  # type: ignore[arg-type, return-value]
             self.connection = StripeConnection(
-                key, self.rate_limiter, timeout=self.stripe_timeout, api_base=self.stripe.url
+                key,
+                self.rate_limiter,
+                timeout=self.stripe_timeout,
+                clock=self.clock,
+                api_base=self.stripe.url,
             )
         return self.connection
 
@@ -232,10 +240,15 @@ class World:
     def clients(self) -> Clients:
         return Clients(
             settings=self.settings,
-            table=Table(self.dynamodb, self.table, lambda: f"token-{self.rng.random()}"),  # type: ignore[arg-type]
+            # Worlds that share a table have the same random numbers, but no token in common.
+            table=self.open_table(lambda: f"{self._name:08x}-{self.rng.random()}"),
             queue=SessionQueue(self.sqs, self.queue),  # type: ignore[arg-type]
             pool=self.pool,
         )
+
+    def open_table(self, *new_token: Callable[[], str]) -> Table:
+        """Return the shop's table with the ledger, as the functions and the operator's command read it."""
+        return Table(self.dynamodb, self.table, *new_token, ledger=self.ledger)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def _wired(self) -> Iterator[None]:
@@ -281,19 +294,21 @@ class World:
     # Reading the table and the queues
 
     def items(self) -> list[JsonObject]:
-        request: JsonObject = {"TableName": self.table, "ConsistentRead": True}
-        found: list[JsonObject] = []
+        """Return the items of the shop's table, and of the ledger if that is another one."""
+        return [item for name in {self.table: None, self.ledger: None} for item in self._scan(name)]
+
+    def _scan(self, table: str) -> Iterator[JsonObject]:
+        request: JsonObject = {"TableName": table, "ConsistentRead": True}
         while True:
             answer = self.memory.scan(**request)
-            found += [plain(item) for item in answer["Items"]]
+            yield from map(plain, answer["Items"])
             if "LastEvaluatedKey" not in answer:
-                return found
+                return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def item(self, pk: str, sk: str) -> JsonObject | None:
-        answer = self.memory.get_item(
-            TableName=self.table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True
-        )
+        table = self.table if pk.startswith(("USER#", "EVENT#")) else self.ledger
+        answer = self.memory.get_item(TableName=table, Key=wire({"PK": pk, "SK": sk}), ConsistentRead=True)
         return plain(answer["Item"]) if "Item" in answer else None
 
     def orders(self, session_id: str | None = None) -> list[JsonObject]:

@@ -2,6 +2,7 @@
 
 import json
 import queue
+import random
 from collections import Counter
 from collections.abc import Iterable
 
@@ -14,6 +15,8 @@ from testkit.fake_stripe import RateLimits, SessionSpec
 from testkit.shapes import JsonObject
 
 TABLE, QUEUE_VISIBILITY, MAX_RECEIVES = "commerce", 360, 12
+# SQS keeps no order: a receive takes any of so many oldest messages.
+REACH = 500
 
 
 class FakeCloud:
@@ -23,7 +26,7 @@ class FakeCloud:
         # boto3 has checked the parameters before they came here.
         self.dynamodb = MemoryDynamoDB(validate=False)
         self.dynamodb.add_table(TABLE)
-        self.sqs = MemorySQS(validate=False)
+        self.sqs = MemorySQS(validate=False, rng=random.Random(1), reach=REACH)  # noqa: S311 - no secret
         self.dead_letters = self.sqs.add_queue("dead")
         self.queue = self.sqs.add_queue(
             "sync", visibility=QUEUE_VISIBILITY, dead_letters=self.dead_letters, max_receives=MAX_RECEIVES

@@ -18,6 +18,8 @@ from bench.harness.framing import Frame
 
 # Seconds of one answer, of services in the same region and of Stripe from there.
 LATENCY: Mapping[str, float] = {"dynamodb": 0.005, "sqs": 0.010, "lambda": 0.010, "stripe": 0.100}
+# Seconds more for each session of a list whose line items are expanded.
+EXPANDED_SESSION = 0.008
 # What each service's requests say their operation in; Lambda's says it in its path.
 _TARGET = "X-Amz-Target"
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs"}
@@ -45,10 +47,14 @@ class DelayedTransport:
     sleep: Callable[[float], None] = time.sleep
     calls: list[TimedCall] = field(default_factory=list)
 
-    def call(self, name: str, body: bytes) -> tuple[int, bytes]:
+    def call(
+        self, name: str, body: bytes, extra: Callable[[bytes], float] = lambda _: 0.0
+    ) -> tuple[int, bytes]:
+        """Send a request. `extra` returns what its answer takes beyond the service's latency."""
         began = self.clock()
         answer = self.send(Frame(name, body))
-        left = began + self.latency[name.partition(".")[0]] - self.clock()
+        latency = self.latency[name.partition(".")[0]] + extra(answer.body)
+        left = began + latency - self.clock()
         if left > 0:
             self.sleep(left)
         self.calls.append(TimedCall(name, began, self.clock()))
@@ -100,7 +106,8 @@ class StripeTransport(stripe.HTTPClient):
         """Return the content, status and headers, as the library's own transports do."""
         assert method.lower() == "get"  # noqa: S101 - nothing here writes to Stripe
         parts = urlsplit(url)
-        status, body = self._transport.call("stripe", f"{parts.path}?{parts.query}".encode())
+        target = f"{parts.path}?{parts.query}".encode()
+        status, body = self._transport.call("stripe", target, list_seconds)
         return body, status, {}
 
     def close(self) -> None:
@@ -110,6 +117,12 @@ class StripeTransport(stripe.HTTPClient):
 def install_in_stripe(transport: DelayedTransport) -> None:
     """Use the transport for every Stripe connection of this process from now on."""
     stripe.RequestsClient = lambda **_: StripeTransport(transport)  # type: ignore[misc, assignment]
+
+
+def list_seconds(answer: bytes) -> float:
+    """Return the seconds that the expanded sessions of a list take, 0 for every other answer."""
+    is_list = answer.startswith(b'{"object":"list"')
+    return EXPANDED_SESSION * answer.count(b'"line_items":{"object":"list"') if is_list else 0.0
 
 
 def waiting_seconds(calls: list[TimedCall], *prefixes: str) -> float:

@@ -1,24 +1,37 @@
-"""Which stack the ledger in the shop's table belongs to, taking it over, and what a new filter leaves out."""
+"""Where the ledger of a stack is, which stack it belongs to, taking it over, and what a new filter leaves."""
 
-import json
-from typing import Any
+from collections.abc import Mapping
 
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
-from recon.dynamodb.attribute_values import from_attribute
+from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY
+from recon.dynamodb.ledger_table import check_ledger_items
+from recon.dynamodb.table import Item, Key, from_wire
 from recon.dynamodb.watermark import parse_watermark
+from recon.errors import LedgerNotMoved
 
-_KEY = json.dumps({"PK": {"S": "SYSTEM"}, "SK": {"S": "STRIPE_SYNC_WATERMARK"}})
+CREATE = "create"
 
 
-def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str | None:
+def name_ledger(stack: str, parameters: Mapping[str, str]) -> str:
+    """Return the name of the table with the ledger: the shop's, the one that the stack makes, or another."""
+    setting = parameters.get("LedgerTable", "")
+    if setting == CREATE:
+        return f"{stack}-ledger"
+    return setting or parameters["CommerceTable"]
+
+
+def find_other_owner(aws: AwsServices, wanted: DeploySettings, *, adopt: bool) -> str | None:
     """Return the stack that the ledger is to be taken over from, or None if no other stack owns it.
 
-    Raise DeployError if another stack owns it and `adopt` is False, or if there is nothing to adopt.
+    Raise DeployError if the ledger is in another table, if another stack owns it and `adopt` is False, or if
+    there is nothing to adopt.
     """
-    table = wanted.parameters["CommerceTable"]
-    owner: str | None = _read_item(aws, wanted).get("stackName", {}).get("S")
+    table = name_ledger(wanted.stack, wanted.parameters)
+    own = _read(aws, table, WATERMARK_KEY)
+    _check_table(aws, wanted, own)
+    owner = parse_watermark(own or {}).stack_name
     if owner in (None, wanted.stack):
         if adopt:
             raise DeployError(
@@ -35,36 +48,66 @@ def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str
     return owner
 
 
-def _read_item(aws: AwsCli, wanted: DeploySettings) -> dict[str, Any]:
-    table = wanted.parameters["CommerceTable"]
-    answer = aws.call("dynamodb", "get-item", "--table-name", table, "--key", _KEY, "--consistent-read")
-    return (answer or {}).get("Item") or {}
-
-
-def find_backfill(aws: AwsCli, wanted: DeploySettings) -> str | None:
+def find_backfill(aws: AwsServices, wanted: DeploySettings) -> str | None:
     """Return the command that lists the time of an earlier filter again, or None if there is no such time."""
-    item = {name: from_attribute(value) for name, value in _read_item(aws, wanted).items()}
-    watermark = parse_watermark(item).with_filter(wanted.parameters.get("SessionFilter", "").strip())
-    former = watermark.former_filter
+    ledger = name_ledger(wanted.stack, wanted.parameters)
+    watermark = parse_watermark(_read(aws, ledger, WATERMARK_KEY) or {})
+    former = watermark.with_filter(wanted.parameters.get("SessionFilter", "").strip()).former_filter
     if former is None:
         return None
     return f"{former.backfill_command} --stack {wanted.stack} --region {wanted.region}"
 
 
-def adopt_ledger(aws: AwsCli, wanted: DeploySettings, owner: str) -> None:
+def adopt_ledger(aws: AwsServices, wanted: DeploySettings, owner: str) -> None:
     """Make the stack the owner of the ledger. Raise AwsError if `owner` is not the owner any more."""
-    values = {":stack": {"S": wanted.stack}, ":owner": {"S": owner}}
     aws.call(
         "dynamodb",
-        "update-item",
-        "--table-name",
-        wanted.parameters["CommerceTable"],
-        "--key",
-        _KEY,
-        "--update-expression",
-        "SET stackName = :stack",
-        "--condition-expression",
-        "stackName = :owner",
-        "--expression-attribute-values",
-        json.dumps(values),
+        "update_item",
+        TableName=name_ledger(wanted.stack, wanted.parameters),
+        Key=_wire(WATERMARK_KEY),
+        UpdateExpression="SET stackName = :stack",
+        ConditionExpression="stackName = :owner",
+        ExpressionAttributeValues={":stack": {"S": wanted.stack}, ":owner": {"S": owner}},
     )
+
+
+def _check_table(aws: AwsServices, wanted: DeploySettings, own: Item | None) -> None:
+    """Raise DeployError if the runs would be refused, since the ledger is in another table."""
+    shop, ledger = wanted.parameters["CommerceTable"], name_ledger(wanted.stack, wanted.parameters)
+    try:
+        parse_watermark(own or {}).check_open()
+        if ledger != shop:
+            items = {key: _read(aws, shop, key) for key in (STATE_KEY, WATERMARK_KEY)}
+            found = {key: item for key, item in items.items() if item is not None}
+            check_ledger_items(shop, ledger, wanted.stack, own, found)
+    except LedgerNotMoved as error:
+        raise DeployError(f"{error}{_describe_first_step(wanted)}") from error
+
+
+def _describe_first_step(wanted: DeploySettings) -> str:
+    """Return what precedes the move to a table that only the deployment would make."""
+    if wanted.parameters.get("LedgerTable") != CREATE:
+        table = name_ledger(wanted.stack, wanted.parameters)
+        return f" (`nightly-sync ledger move --to {table}` before this deployment)"
+    return (
+        ". The stack makes a table only for a new ledger: to move one, make the table yourself "
+        "(docs/deploy.md), move the ledger with --to, and name the table in LedgerTable"
+    )
+
+
+def _read(aws: AwsServices, table: str, key: Key) -> Item | None:
+    """Return the item with plain values. Return None if it, or its table, does not exist."""
+    answer = aws.find(
+        "dynamodb",
+        "get_item",
+        missing="ResourceNotFoundException",
+        TableName=table,
+        Key=_wire(key),
+        ConsistentRead=True,
+    )
+    item = (answer or {}).get("Item")
+    return None if item is None else from_wire(item)
+
+
+def _wire(key: Key) -> dict[str, dict[str, str]]:
+    return {"PK": {"S": key[0]}, "SK": {"S": key[1]}}

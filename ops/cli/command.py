@@ -9,12 +9,24 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
 
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
-from ops.cli.options import COMMON, CommonOptions, get_common_options
+from ops.cli.options import COMMON, HIDDEN, NAMES, CommonOptions, get_common_options
+from ops.cli.parsing import HELP_OPTIONS, SyncCommand
 from ops.cli.screen import CommandResult, Screen, create_screen
 from ops.cli.usage import Rule, check
 from ops.errors import CommandError
@@ -50,7 +62,7 @@ class CommandContext:
     @property
     def is_interactive(self) -> bool:
         """Return True if progress goes to a terminal."""
-        return not self.options.as_json and self.screen.err.is_terminal
+        return not self.options.as_json and not self.options.quiet and self.screen.err.is_terminal
 
     def busy(self, activity: str) -> AbstractContextManager[object]:
         """Show a spinner with `activity` on a terminal until the context ends."""
@@ -72,7 +84,7 @@ def register(
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
         common = get_common_options(ctx)
         common.update(ctx, {option.name: options.pop(option.name) for option in COMMON})
-        context = CommandContext(common, create_screen(show_pii=common.show_pii))
+        context = CommandContext(common, create_screen(show_pii=common.show_pii, quiet=common.quiet))
 
         def call() -> CommandResult:
             check(rules, common.given)
@@ -81,23 +93,28 @@ def register(
         raise typer.Exit(_execute(context, call))
 
     _context, *own = inspect.signature(function).parameters.values()
-    epilog = "\n\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
-    app.command(name, help=function.__doc__, epilog=epilog)(_with_signature(run, own))
+    common = f"Common options, listed by `nightly-sync --help`: {' '.join(NAMES)}"
+    epilog = "\n\n".join([common, "[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
+    command = app.command(
+        name, cls=SyncCommand, help=function.__doc__, epilog=epilog, context_settings=HELP_OPTIONS
+    )
+    command(_with_signature(run, (*own, *HIDDEN)))
 
 
-def accept_common_options(app: typer.Typer) -> None:
-    """Accept the common options before a command's name too."""
+def accept_common_options(app: typer.Typer, *further: inspect.Parameter, hidden: bool = False) -> None:
+    """Accept the common options before a command's name too, and `further` ones that end the program."""
 
     def callback(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the common ones
-        get_common_options(ctx).update(ctx, options)
+        common = {option.name: options[option.name] for option in COMMON}
+        get_common_options(ctx).update(ctx, common)
 
-    app.callback()(_with_signature(callback, []))
+    app.callback()(_with_signature(callback, (*further, *(HIDDEN if hidden else COMMON))))
 
 
-def _with_signature(run: Callable[..., None], own: Sequence[inspect.Parameter]) -> Callable[..., None]:
+def _with_signature(run: Callable[..., None], options: Sequence[inspect.Parameter]) -> Callable[..., None]:
     """Give `run` the signature from which Typer derives the command's options."""
     ctx = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    parameters = [ctx, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *COMMON))]
+    parameters = [ctx, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in options)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as functools.wraps does
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
@@ -132,6 +149,8 @@ def _call(context: CommandContext, call: Callable[[], CommandResult]) -> int:
 
 
 def _print_result(context: CommandContext, result: CommandResult) -> None:
+    if context.options.quiet and not result.needs_attention:
+        return
     if context.options.as_json:
         context.screen.json(result.data)
     else:
@@ -151,15 +170,32 @@ def _print_error(context: CommandContext, message: str) -> int:
 def error_message(error: Exception) -> str:
     """Return one line that says what is wrong and how to correct it."""
     match error:
+        case ClientError():
+            return _aws_error_message(error)
+        case BotoCoreError() if message := _botocore_error_message(error):
+            return message
+        case OSError(strerror=str(reason), filename=name):
+            return f"{name}: {reason}" if name else reason
+    return " ".join(str(error).split())
+
+
+def _botocore_error_message(error: BotoCoreError) -> str | None:
+    match error:
         case NoCredentialsError():
             return (
                 "no AWS credentials: set a profile with --profile or AWS_PROFILE, or log in (aws sso login)"
             )
-        case ClientError():
-            return _aws_error_message(error)
-        case OSError(strerror=str(reason), filename=name):
-            return f"{name}: {reason}" if name else reason
-    return " ".join(str(error).split())
+        case PartialCredentialsError():
+            return "the AWS credentials are incomplete: the key's id and its secret belong together"
+        case TokenRetrievalError() | SSOError():
+            return "the AWS login has expired: log in again (aws sso login)"
+        case EndpointConnectionError() | ConnectTimeoutError() | ConnectionClosedError():
+            return f"no connection to {_host(error)}: check the network and --region"
+    return None
+
+
+def _host(error: BotoCoreError) -> str:
+    return urlsplit(str(error.kwargs.get("endpoint_url", ""))).netloc or "AWS"
 
 
 def _aws_error_message(error: ClientError) -> str:

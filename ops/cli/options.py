@@ -1,8 +1,9 @@
-"""The options that every command accepts, before or after its name."""
+"""The options that every command accepts, before or after its name. The first help page lists them, once."""
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from ops.cli.usage import read_given_options
 from ops.stack.stack import DEFAULT_STACK, SANDBOX_HOME, StackSelector
 
 _PANEL = "Common options"
+_DISTRIBUTION = "stripe-nightly-sync"
 
 
 @dataclass
@@ -47,6 +49,11 @@ class CommonOptions:
         return bool(self.values.get("as_json"))
 
     @property
+    def quiet(self) -> bool:
+        """Return True if only errors and results that need action are printed."""
+        return bool(self.values.get("quiet"))
+
+    @property
     def show_pii(self) -> bool:
         """Return True if e-mail addresses are not masked."""
         return bool(self.values.get("show_pii"))
@@ -62,35 +69,57 @@ def get_common_options(ctx: typer.Context) -> CommonOptions:
     return ctx.find_root().ensure_object(CommonOptions)
 
 
-def _text_option(name: str, metavar: str, text: str, envvar: str | None = None) -> inspect.Parameter:
-    option = typer.Option(metavar=metavar, envvar=envvar, help=text, rich_help_panel=_PANEL)
+def _text_option(
+    name: str, metavar: str, text: str, envvar: str | None = None, *, hidden: bool
+) -> inspect.Parameter:
+    option = typer.Option(metavar=metavar, envvar=envvar, help=text, rich_help_panel=_PANEL, hidden=hidden)
     return _parameter(name, None, Annotated[str | None, option])
 
 
-def _flag(name: str, flag: str, text: str) -> inspect.Parameter:
-    return _parameter(name, False, Annotated[bool, typer.Option(flag, help=text, rich_help_panel=_PANEL)])
+def _flag(name: str, *flags: str, text: str, hidden: bool) -> inspect.Parameter:
+    option = typer.Option(*flags, metavar="", help=text, rich_help_panel=_PANEL, hidden=hidden)
+    return _parameter(name, False, Annotated[bool, option])
 
 
 def _parameter(name: str, default: object, annotation: Any) -> inspect.Parameter:  # noqa: ANN401 - an annotation
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
+def _build_common(*, hidden: bool) -> tuple[inspect.Parameter, ...]:
+    stack = f"Work on this CloudFormation stack; {DEFAULT_STACK} if not given"
+    sandbox = f"Work on the sandbox that `make demo ARGS=--keep` left running in {SANDBOX_HOME}"
+    return (
+        _text_option("stack", "NAME", stack, "NIGHTLY_SYNC_STACK", hidden=hidden),
+        _text_option("profile", "NAME", "Use this AWS profile", hidden=hidden),
+        _text_option("region", "NAME", "Use this AWS region", hidden=hidden),
+        _text_option("sandbox", "FOLDER", sandbox, "NIGHTLY_SYNC_SANDBOX", hidden=hidden),
+        _flag("as_json", "--json", text="Print JSON of a stable shape", hidden=hidden),
+        _flag("quiet", "--quiet", "-q", text="Print nothing unless action is needed", hidden=hidden),
+        _flag(
+            "show_pii", "--show-pii", text="Show e-mail addresses, which are masked otherwise", hidden=hidden
+        ),
+    )
+
+
 # Added to the signature of each command, because Typer cannot share parameters.
-COMMON = (
-    _text_option(
-        "stack",
-        "NAME",
-        f"CloudFormation stack to work on; {DEFAULT_STACK} if not given",
-        "NIGHTLY_SYNC_STACK",
-    ),
-    _text_option("profile", "NAME", "AWS profile"),
-    _text_option("region", "NAME", "AWS region"),
-    _text_option(
-        "sandbox",
-        "FOLDER",
-        f"Work on the sandbox that `make demo ARGS=--keep` left running in {SANDBOX_HOME}",
-        "NIGHTLY_SYNC_SANDBOX",
-    ),
-    _flag("as_json", "--json", "Print JSON of a stable shape"),
-    _flag("show_pii", "--show-pii", "Show e-mail addresses, which are masked otherwise"),
+COMMON = _build_common(hidden=False)
+HIDDEN = _build_common(hidden=True)
+NAMES = ("--stack", "--profile", "--region", "--sandbox", "--json", "--quiet", "--show-pii")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"nightly-sync {version(_DISTRIBUTION)}")
+        raise typer.Exit
+
+
+VERSION = _parameter(
+    "version",
+    False,
+    Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", is_eager=True, callback=_print_version, help="Print the version and exit"
+        ),
+    ],
 )

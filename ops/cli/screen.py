@@ -11,6 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ops.cli.tables import INDENT, Grid, fit, list_blocks, render_table
+from ops.format.ids import shorten_ids
 from ops.format.json_encoding import JsonValue, to_json
 from ops.format.masking import mask_emails, mask_keys
 
@@ -20,6 +22,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u20
 # The width of a table that goes to a file or a pipe; a terminal has its own.
 PLAIN_WIDTH = 160
 _UNLIMITED_WIDTH = 10_000
+_COMMAND = "nightly-sync "
 FINE, NOTICE, TROUBLE = "green", "yellow", "bold red"
 
 # A name, its value and the style of the value.
@@ -28,11 +31,15 @@ type FactLine = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Screen:
-    """Standard output for results, standard error for progress and errors."""
+    """Standard output for results, standard error for progress and errors.
+
+    With `quiet`, progress is not printed.
+    """
 
     out: Console
     err: Console
     show_pii: bool
+    quiet: bool = False
 
     def mask(self, text: str) -> str:
         """Mask keys, and e-mail addresses unless `show_pii` is set."""
@@ -45,23 +52,57 @@ class Screen:
 
     def text(self, text: str, style: str = "") -> None:
         """Print a paragraph, wrapped at the width of the terminal."""
-        self.out.print(Text(self._sanitize(text), style=style))
+        self._print_paragraph(self._sanitize(text), style, 0)
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line that is never wrapped, such as a log line or a command to copy."""
         self.out.print(Text(self._sanitize(text), style=style), soft_wrap=True)
 
+    def command(self, command: str) -> None:
+        """Print a command to copy below what it is for."""
+        self.line(" " * INDENT + command, "bold")
+
     def detail(self, text: str, style: str = "") -> None:
         """Print a paragraph that belongs to the line above it."""
-        self.out.print(Padding(Text(self._sanitize(text), style=style), (0, 0, 0, 4), expand=False))
+        self._print_paragraph(self._sanitize(text), style, INDENT)
+
+    def link(self, url: str, label: str) -> None:
+        """Print the label as a link on a terminal that has links, and the whole address elsewhere."""
+        if self.out.is_terminal and self.out.color_system:
+            self.out.print(Text(shorten_ids(label), style=f"dim link {url}"))
+        else:
+            self.line(url)
+
+    def _print_paragraph(self, text: str, style: str, indent: int) -> None:
+        """Print a paragraph, which a pipe gets as one line.
+
+        On a terminal, an id that is longer than the line is shortened, but not in a command.
+        """
+        width = self.out.width - indent
+        is_long = any(len(word) > width for word in text.split())
+        if not self.out.is_terminal or (is_long and _COMMAND in text):
+            self.out.print(Text(" " * indent + text, style=style), soft_wrap=True)
+            return
+        if is_long:
+            text = shorten_ids(text)
+        paragraph = Text(text, style=style)
+        self.out.print(Padding(paragraph, (0, 0, 0, indent), expand=False) if indent else paragraph)
 
     def facts(self, facts: Iterable[FactLine]) -> None:
         """Print names and values in two aligned columns."""
+        lines = [(name, self._sanitize(value), style) for name, value, style in facts]
+        indent = max((len(name) for name, *_ in lines), default=0) + 2
+        if not self.out.is_terminal:
+            for name, value, style in lines:
+                self.out.print(Text.assemble(name.ljust(indent), (value, style)), soft_wrap=True)
+            return
         grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
-        for name, value, style in facts:
-            grid.add_row(name, Text(self._sanitize(value), style=style))
+        for name, value, style in lines:
+            is_long = any(len(word) > self.out.width - indent for word in value.split())
+            shown = shorten_ids(value) if is_long else value
+            grid.add_row(name, Text(shown, style=style))
         self.out.print(grid)
 
     def table(
@@ -71,20 +112,24 @@ class Screen:
         *,
         right: Iterable[str] = (),
         whole: Iterable[str] = (),
+        drop: Sequence[str] = (),
     ) -> None:
-        """Print a table. Columns in `right` are right-aligned numbers, those in `whole` are never broken."""
-        grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        numbers, ids = set(right), set(whole)
-        for column in columns:
-            grid.add_column(
-                column,
-                justify="right" if column in numbers else "left",
-                no_wrap=column in numbers | ids,
-                overflow="ignore" if column in ids else "fold",
-            )
-        for row in rows:
-            grid.add_row(*(self._cell(cell) for cell in row))
-        self._print_uncropped(grid)
+        """Print a table without the columns that are empty or zero in every row.
+
+        Columns in `right` are right-aligned numbers, those in `whole` are never broken. On a terminal that
+        is too narrow, ids are shortened and the columns of `drop` left out, in this order; if that is not
+        enough, each row is a paragraph. Elsewhere nothing is shortened.
+        """
+        cells = tuple(tuple(self._cell(cell) for cell in row) for row in rows)
+        grid = Grid(tuple(columns), cells, frozenset(right), frozenset(whole)).without_empty()
+        if not self.out.is_terminal:
+            self._print_uncropped(render_table(grid))
+        elif fitting := fit(grid, self.out.width, drop):
+            self.out.print(render_table(fitting))
+        else:
+            for first, others in list_blocks(grid):
+                self.out.print(first)
+                self.detail(others)
 
     def _print_uncropped(self, grid: Table) -> None:
         """Print a table at least at its minimum width: a cropped id or amount would be wrong."""
@@ -115,8 +160,13 @@ class Screen:
                 return {self.mask(name): self._mask_json(inner) for name, inner in value.items()}
         return value
 
-    def log(self, text: str) -> None:
+    def progress(self, text: str) -> None:
         """Print a line about progress to standard error."""
+        if not self.quiet:
+            self.log(text)
+
+    def log(self, text: str) -> None:
+        """Print a note to standard error."""
         self.err.print(Text(self._sanitize(text)), soft_wrap=True)
 
     def log_error(self, text: str) -> None:
@@ -144,9 +194,9 @@ class StandardOutput(Console):
         raise BrokenPipeError
 
 
-def create_screen(*, show_pii: bool) -> Screen:
+def create_screen(*, show_pii: bool, quiet: bool = False) -> Screen:
     """Create the screen of this process."""
     out: Console = StandardOutput(highlight=False)
     if not out.is_terminal:
         out = StandardOutput(highlight=False, width=PLAIN_WIDTH)
-    return Screen(out, Console(stderr=True, highlight=False), show_pii)
+    return Screen(out, Console(stderr=True, highlight=False), show_pii, quiet)

@@ -1,30 +1,21 @@
-"""What the consumer would do with each dead message now."""
+"""What became of the session of each dead message, and what the consumer would do with it now."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
-from ops.runs.prediction import PredictedOutcome, predict, predict_failure
+from ops.runs.prediction import predict, predict_failure
 from recon.config import Settings
+from recon.domain.order_keys import OrderSortKey
+from recon.domain.reconcile import other_user_ids, user_ids
+from recon.dynamodb.orders import find_orders
 from recon.dynamodb.table import Table
-from recon.errors import MalformedMessage
+from recon.errors import MalformedMessage, SyncError
 
 if TYPE_CHECKING:
     from recon.stripe.source import StripeSource
-
-
-@dataclass(frozen=True)
-class CheckedLetter:
-    """A dead letter and its predicted outcome.
-
-    `prospect` is None if the letter was not checked, or if its session is settled: the consumer would drop
-    the message without looking at it.
-    """
-
-    letter: DeadLetter
-    prospect: PredictedOutcome | None
 
 
 def check_letters(
@@ -34,18 +25,39 @@ def check_letters(
     settings: Settings,
     pool: Executor,
     now: int,
-) -> Iterator[CheckedLetter]:
+) -> Iterator[DeadLetter]:
     """Predict the outcome of each letter in parallel and yield them in the listing's order.
 
-    Nothing is written or moved. `now` is in epoch seconds.
+    A settled letter is not predicted: the consumer would drop it. Nothing is written or moved. `now` is in
+    epoch seconds.
     """
 
-    def check(letter: DeadLetter) -> CheckedLetter:
+    def check(letter: DeadLetter) -> DeadLetter:
         if letter.is_settled:
-            return CheckedLetter(letter, None)
+            return letter
         message = listing.messages.get(letter.message_id)
         if message is None:
-            return CheckedLetter(letter, predict_failure(MalformedMessage(letter.problem or "")))
-        return CheckedLetter(letter, predict(message, table, stripe, settings, now))
+            problem = MalformedMessage(letter.problem or "")
+            return replace(letter, prospect=predict_failure(problem))
+        return replace(letter, prospect=predict(message, table, stripe, settings, now))
 
     return pool.map(check, listing.letters)
+
+
+def find_orders_by_now(listing: DeadLetterListing, table: Table, pool: Executor) -> Iterator[DeadLetter]:
+    """Look up in parallel whether the sessions have their order by now; yield the letters in order."""
+
+    def find(letter: DeadLetter) -> DeadLetter:
+        message = listing.messages.get(letter.message_id)
+        if message is None:
+            return letter
+        try:
+            ids = (*user_ids(message), *other_user_ids(message))
+            any_key = OrderSortKey.ANY  # whatever the setting, without reading it
+            orders = find_orders(table, ids, message.created, sessions=(message,), sort_key=any_key)
+        except SyncError:
+            return letter
+        number = next((order.order_number for order in orders if order.order_number), None)
+        return replace(letter, has_order=bool(orders), order_number=number)
+
+    return pool.map(find, listing.letters)

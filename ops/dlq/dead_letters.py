@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from ops.dlq.leases import READ_LIMIT, lease_messages
 from ops.dlq.message_batches import DeadMessage
 from ops.dlq.queue import DeadLetterQueue
+from ops.format.money import Amount, read_amount
+from ops.runs.prediction import PredictedOutcome
 from recon.domain.message import SessionMessage, loads
-from recon.domain.reconcile import amount_and_currency
 from recon.dynamodb.outcomes import Outcomes, RunSession, find_outcomes
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage
@@ -25,7 +26,9 @@ class DeadLetter:
     `session_id` are None if it does not even name these. `error_type` and `error_message` are the outcome's
     if it has an error, otherwise the problem's. `outcome`, `reason`, `attempts` and `outcome_of` (the id of
     the message that the outcome was written for) are None if there is no outcome yet. `is_settled` is True if
-    the session was created or skipped since, so that only the message is left over.
+    the session was created or skipped since, so that only the message is left over. `prospect` is what the
+    consumer would do with it now; None if that was not asked, or if the consumer would drop it. `has_order`
+    is True if the session has an order by now, which may have a number, and None if that is not known.
     """
 
     message_id: str
@@ -35,8 +38,7 @@ class DeadLetter:
     run_id: str | None = None
     session_id: str | None = None
     created: datetime | None = None
-    amount: int | None = None
-    currency: str | None = None
+    amount: Amount = None
     problem: str | None = None
     error_type: str | None = None
     error_message: str | None = None
@@ -45,6 +47,9 @@ class DeadLetter:
     attempts: int | None = None
     outcome_of: str | None = None
     is_settled: bool = False
+    prospect: PredictedOutcome | None = None
+    has_order: bool | None = None
+    order_number: str | None = None
 
     @property
     def is_nameless(self) -> bool:
@@ -127,7 +132,6 @@ def _build_letter(
 ) -> DeadLetter:
     session = _run_session(parsed)
     outcome = outcomes.get(session) if session else None
-    amount, currency = amount_and_currency(parsed) if isinstance(parsed, SessionMessage) else (None, None)
     problem = parsed if isinstance(parsed, MalformedMessage) else None
     return DeadLetter(
         message_id=message.message_id,
@@ -137,8 +141,7 @@ def _build_letter(
         run_id=session[0] if session else None,
         session_id=session[1] if session else None,
         created=_parse_created(parsed) if isinstance(parsed, SessionMessage) else None,
-        amount=amount,
-        currency=currency,
+        amount=read_amount(parsed) if isinstance(parsed, SessionMessage) else None,
         problem=str(problem) if problem else None,
         error_type=(outcome and outcome.error_type) or (type(problem).__name__ if problem else None),
         error_message=(outcome and outcome.error_message) or (str(problem) if problem else None),

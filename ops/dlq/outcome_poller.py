@@ -6,7 +6,9 @@ from enum import StrEnum
 
 from ops.dlq.dead_letters import DeadLetter, list_dead_letters
 from ops.dlq.queue import DeadLetterQueue
+from ops.format.money import Amount
 from ops.runs.follow import INTERVAL_SECONDS, follow
+from ops.runs.sessions import read_outcome_amount
 from ops.stack.queue_depth import read_depth
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.outcomes import RunSession, find_outcomes
@@ -39,8 +41,7 @@ class SessionStatus:
     fate: RedriveFate
     reason: str | None = None
     order_number: str | None = None
-    amount: int | None = None
-    currency: str | None = None
+    amount: Amount = None
     error_type: str | None = None
     error_message: str | None = None
 
@@ -154,8 +155,7 @@ def _with_outcome(key: RunSession, fate: RedriveFate, outcome: OutcomeRecord | N
         fate,
         reason=outcome.reason,
         order_number=outcome.order_number,
-        amount=outcome.amount,
-        currency=outcome.currency,
+        amount=read_outcome_amount(outcome),
         error_type=outcome.error_type,
         error_message=outcome.error_message,
     )

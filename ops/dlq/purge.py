@@ -153,14 +153,15 @@ class Purge:
         if letter.run_id is None or letter.session_id is None:
             return PurgeVerdict.NAMELESS, None, None
         by, because = explanation
+        money = letter.amount or None
         dismissal = Dismissal(
             run_id=letter.run_id,
             session_id=letter.session_id,
             by=by,
             because=because,
             message_id=letter.message_id,
-            amount=letter.amount,
-            currency=letter.currency,
+            amount=money and money.amount,
+            currency=(money and money.currency) or None,
         )
         existing = dismiss(self.table, dismissal, self.now(), self.deadline)
         if existing is None:

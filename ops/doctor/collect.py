@@ -14,6 +14,7 @@ from ops.doctor.facts import (
     KeyPrefix,
     LedgerFacts,
     StackFacts,
+    TableFacts,
 )
 from ops.doctor.fetched import Fetched, Unavailable, fetch
 from ops.doctor.permissions import classify_key, probe_permissions
@@ -22,8 +23,10 @@ from ops.runs.logs import log_group
 from ops.stack.stack import Stack
 from producer.sync_run import STATE_WARNING
 from recon.config import Settings, load_settings
+from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.runs import Runs
-from recon.errors import ConfigError
+from recon.dynamodb.table import Table
+from recon.errors import ConfigError, LedgerNotMoved
 from recon.retry import Deadline
 
 ALARM_TYPES = frozenset({"AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"})
@@ -53,6 +56,7 @@ def collect_facts(
     watermark = fetch(stack.runs.watermark)
     proof_id = None if isinstance(watermark, Unavailable) else watermark.proven_by
     key = _read_key(stack, consumer.configuration, now, proof_id)
+    shop = _read_table(stack, names.table)
     return StackFacts(
         shell=shell,
         names=names,
@@ -67,16 +71,11 @@ def collect_facts(
         permissions=key.permissions,
         livemode=fetch(lambda: stack.runs.state().livemode),
         watermark=watermark,
-        table=fetch(lambda: client("dynamodb").describe_table(TableName=names.table)["Table"]),
-        time_to_live=fetch(
-            lambda: client("dynamodb").describe_time_to_live(TableName=names.table)["TimeToLiveDescription"]
-        ),
-        backups=fetch(
-            lambda: client("dynamodb").describe_continuous_backups(TableName=names.table)[
-                "ContinuousBackupsDescription"
-            ]
-        ),
-        ledger=fetch(lambda: read_ledger(stack.runs)),
+        table=shop.table,
+        table_key=_read_table_key(stack, shop.table),
+        time_to_live=shop.time_to_live,
+        backups=shop.backups,
+        ledger=fetch(lambda: read_ledger(stack.runs, stack.table, stack.name, stack.deadline)),
         queue=_read_queue(stack, names.queue_url),
         dead_letters=_read_queue(stack, names.dlq_url),
         mapping=fetch(lambda: client("lambda").get_event_source_mapping(UUID=names.mapping_id)),
@@ -89,7 +88,16 @@ def collect_facts(
         subscriptions=fetch(
             lambda: client("sns").list_subscriptions_by_topic(TopicArn=names.alarm_topic)["Subscriptions"]
         ),
+        ledger_table=_read_table(stack, names.ledger) if names.ledger != names.table else None,
     )
+
+
+def _read_table_key(stack: Stack, table: Fetched[AwsReply]) -> Fetched[AwsReply] | None:
+    """Describe the KMS key of the table, if it has one."""
+    if isinstance(table, Unavailable):
+        return None
+    arn = table.get("SSEDescription", {}).get("KMSMasterKeyArn")
+    return fetch(lambda: stack.client("kms").describe_key(KeyId=arn)["KeyMetadata"]) if arn else None
 
 
 def describe_stack(stack: Stack) -> Fetched[AwsReply]:
@@ -141,10 +149,27 @@ def _find_log_group(stack: Stack, name: str) -> AwsReply | None:
     return next((group for group in groups if group["logGroupName"] == name), None)
 
 
-def read_ledger(runs: Runs) -> LedgerFacts:
+def _read_table(stack: Stack, name: str) -> TableFacts:
+    client = stack.client("dynamodb")
+    return TableFacts(
+        name,
+        fetch(lambda: client.describe_table(TableName=name)["Table"]),
+        fetch(lambda: client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]),
+        fetch(lambda: client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]),
+    )
+
+
+def read_ledger(runs: Runs, table: Table, stack: str, deadline: Deadline) -> LedgerFacts:
     """Read whose the ledger is. Another program may have put the state since the last run, or before it."""
     warned = any(warning.startswith(STATE_WARNING) for run in runs.latest(1) for warning in run.warnings)
-    return LedgerFacts(runs.watermark().stack_name, warned or runs.is_state_foreign(runs.state()))
+    watermark, not_moved = runs.watermark(), None
+    try:
+        watermark.check_open()
+        check_ledger_table(table, stack, deadline)
+    except LedgerNotMoved as error:
+        not_moved = str(error)
+    is_foreign = warned or runs.is_state_foreign(runs.state())
+    return LedgerFacts(watermark.stack_name, is_foreign, not_moved)
 
 
 def _read_queue(stack: Stack, url: str) -> Fetched[Mapping[str, str]]:

@@ -17,9 +17,10 @@ from ops.doctor.checks import (
 )
 from ops.doctor.collect import collect_facts, describe_stack
 from ops.doctor.facts import StackFacts
-from ops.doctor.finding import CheckFinding, CheckVerdict
+from ops.doctor.finding import CheckFinding
 from ops.doctor.shell import Shell
 from ops.errors import CommandError
+from ops.runs.finding import Verdict
 from ops.stack.stack import Stack
 
 # In the order in which a nightly run depends on them.
@@ -35,7 +36,7 @@ CHECKS: tuple[Callable[[StackFacts], Iterator[CheckFinding]], ...] = (
     schedule.check,
     alarms.check,
 )
-_NEEDS_ATTENTION = frozenset({CheckVerdict.FIX, CheckVerdict.UNKNOWN})
+_NEEDS_ATTENTION = frozenset({Verdict.FIX, Verdict.UNKNOWN})
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Diagnosis:
         """Whether something must be fixed or could not be checked."""
         return any(finding.verdict in _NEEDS_ATTENTION for finding in self.findings)
 
-    def count(self, verdict: CheckVerdict) -> int:
+    def count(self, verdict: Verdict) -> int:
         """Return how many findings have this verdict."""
         return sum(finding.verdict is verdict for finding in self.findings)
 
@@ -65,7 +66,7 @@ def diagnose(target: Stack, shell: Shell, now: Callable[[], float]) -> Diagnosis
         facts = collect_facts(target, shell, described, now)
     except CommandError:
         status = stack.check_status(described, shell)
-        if status.verdict is not CheckVerdict.FIX:
+        if status.verdict is not Verdict.FIX:
             raise
         return Diagnosis(target.name, (status,))
     return Diagnosis(target.name, run_checks(facts))

@@ -92,10 +92,24 @@ class FunctionFacts:
 
 @dataclass(frozen=True)
 class LedgerFacts:
-    """The stack that owns the ledger, and whether another program has put the sync state."""
+    """The stack that owns the ledger, and whether another program has put the sync state.
+
+    `not_moved` says why runs are refused if the ledger is not in the table that the stack is deployed with.
+    """
 
     owner: str | None
     is_state_overwritten: bool
+    not_moved: str | None = None
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """The descriptions of one table, of its expiry and of its backups."""
+
+    name: str
+    table: Fetched[AwsReply]
+    time_to_live: Fetched[AwsReply]
+    backups: Fetched[AwsReply]
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,10 @@ class StackFacts:
 
     `stack` is its description. `settings` are those of the consumer, None if its environment is invalid.
     `parameter` and `key` are None if the settings name none, `permissions` if there was no key to probe with.
+    `table_key` is the KMS key of the table, None if DynamoDB has its own.
     `livemode` is the mode of the last run, None if there was none. `watermark` has the proof.
     `skew_seconds` is how far this machine's clock is ahead of AWS's. `alarm_names` are those of the stack.
+    `ledger_table` is None if the ledger is in the shop's table.
     """
 
     shell: Shell
@@ -133,9 +149,12 @@ class StackFacts:
     alarm_names: Fetched[Sequence[str]]
     alarms: Fetched[Sequence[AwsReply]]
     subscriptions: Fetched[Sequence[AwsReply]]
+    ledger_table: TableFacts | None = None
 
     @property
     def parameters(self) -> Mapping[str, str]:
         """The parameters that the stack was deployed with; empty if they could not be read."""
         described = {} if isinstance(self.stack, Unavailable) else self.stack
         return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
+
+    table_key: Fetched[AwsReply] | None = None

@@ -1,46 +1,41 @@
 """The finding of one check."""
 
+import re
 from dataclasses import dataclass
-from enum import StrEnum
 
+from ops.runs.finding import StatusFinding, Verdict
 
-class CheckVerdict(StrEnum):
-    """How urgent a finding is.
-
-    `ADVICE` means that it works and could be better. `UNKNOWN` means that it could not be checked.
-    """
-
-    OK = "ok"
-    ADVICE = "advice"
-    FIX = "fix"
-    UNKNOWN = "unknown"
+_NOT_IN_CODE = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True)
-class CheckFinding:
-    """What a check found. `name` is the checked thing, `command` fixes it, if a command can."""
+class CheckFinding(StatusFinding):
+    """What a check found. `name` is the checked thing, and `code` the same as one word."""
 
-    name: str
-    verdict: CheckVerdict
-    what: str
-    command: str | None = None
+    name: str = ""
 
 
 def ok(name: str, what: str) -> CheckFinding:
     """Return a finding without a problem."""
-    return CheckFinding(name, CheckVerdict.OK, what)
+    return _build(name, Verdict.OK, what)
 
 
 def advice(name: str, what: str, command: str | None = None) -> CheckFinding:
     """Return a finding that could be improved."""
-    return CheckFinding(name, CheckVerdict.ADVICE, what, command)
+    return _build(name, Verdict.ADVICE, what, command)
 
 
 def fix(name: str, what: str, command: str | None = None) -> CheckFinding:
     """Return a finding that must be fixed."""
-    return CheckFinding(name, CheckVerdict.FIX, what, command)
+    return _build(name, Verdict.FIX, what, command)
 
 
 def unknown(name: str, what: str) -> CheckFinding:
     """Return a finding for something that could not be checked."""
-    return CheckFinding(name, CheckVerdict.UNKNOWN, what)
+    return _build(name, Verdict.UNKNOWN, what)
+
+
+def _build(name: str, verdict: Verdict, what: str, command: str | None = None) -> CheckFinding:
+    """Return the finding of a check; the code of `queue: redrive` is `queue_redrive`."""
+    code = _NOT_IN_CODE.sub("_", name.lower())
+    return CheckFinding(code, what, command, verdict=verdict, name=name)

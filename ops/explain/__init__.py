@@ -2,6 +2,8 @@
 
 facts.py                what is known, as frozen values
 ids.py                  session ids, and the message for an unknown one
+references.py           what an operator may type instead of a session id
+find_session.py         finds the one session that a reference names
 at_stripe.py            what Stripe knows of the session and its events
 in_table.py             what the table holds of it
 gather.py               reads Stripe, the table, the dead-letter queue and the schedule; writes nothing

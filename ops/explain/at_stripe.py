@@ -6,10 +6,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ops.explain.facts import CurrentSession, StripeProblem
-from ops.format.money import Money
+from ops.format.money import read_amount
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.payment_state import PaymentState, read_payment_state
-from recon.domain.reconcile import SkipReason, amount_and_currency, user_ids
+from recon.domain.reconcile import SkipReason, user_ids
 from recon.errors import MalformedMessage, SyncError
 from recon.timestamps import DAY
 
@@ -83,7 +83,6 @@ def _to_current_session(
     fetched: "FetchedSession", message: SessionMessage | None, left_out_by: str | None
 ) -> CurrentSession:
     session, state = fetched.session, _read_state(fetched)
-    amount, currency = amount_and_currency(message) if message else (None, None)
     ids = user_ids(message) if message else ()
     return CurrentSession(
         status=str(session.get("status")),
@@ -91,7 +90,7 @@ def _to_current_session(
         mode=str(session.get("mode")),
         livemode=session.get("livemode") is True,
         created=datetime.fromtimestamp(message.created, UTC) if message else None,
-        amount=None if amount is None or currency is None else Money(currency, amount),
+        amount=read_amount(message) if message else None,
         user_id=ids[0] if ids else None,
         line_items=len(fetched.line_items),
         refunded=state.skip is SkipReason.REFUNDED if fetched.charges_known else None,

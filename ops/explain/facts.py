@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ops.dlq.dead_letters import DeadLetter
-from ops.format.money import Money
+from ops.format.money import Amount
 from ops.runs.attention import OpenAttention
 from ops.runs.prediction import PredictedOutcome
 from recon.domain.order import SOURCE
@@ -44,7 +44,7 @@ class CurrentSession:
     mode: str
     livemode: bool
     created: datetime | None
-    amount: Money | None
+    amount: Amount
     user_id: str | None
     line_items: int
     refunded: bool | None
@@ -54,6 +54,10 @@ class CurrentSession:
     payment_intent_status: str | None = None
     skip_reason: str | None = None
     left_out_by: str | None = None
+
+
+# The source of an order or a marker that names none.
+WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True)
@@ -66,21 +70,30 @@ class StripeProblem:
 
 @dataclass(frozen=True)
 class StoredOrder:
-    """An order of the session. `source` is `nightly_sync` or `webhook`."""
+    """An order of the session.
+
+    `source` is `webhook` if the order has none. `nightly_sync` with a `run_id` is this sync; without one it
+    is the Lambda that this system replaces, which also wrote other words, such as `stripe_fallback`.
+    """
 
     key: str
     order_number: str | None
     source: str
     run_id: str | None
     status: str | None
-    amount: Money | None
+    amount: Amount
     created_at: str | None
     updated_at: str | None
 
     @property
     def is_recovered(self) -> bool:
-        """Whether the sync wrote it."""
-        return self.source == SOURCE
+        """Whether this sync wrote it."""
+        return self.source == SOURCE and self.run_id is not None
+
+    @property
+    def is_of_webhook(self) -> bool:
+        """Whether the webhook wrote it."""
+        return self.source == WEBHOOK
 
 
 @dataclass(frozen=True)

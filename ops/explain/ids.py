@@ -11,12 +11,17 @@ _MODES = {True: "live", False: "test"}
 _SHOWN = 40
 
 
-def parse_session_id(text: str) -> str:
-    """Strip and return a Checkout Session id. Raises CommandError if it is not one."""
+def parse_session_id(text: str, option: str = "") -> str:
+    """Strip and return a Checkout Session id.
+
+    Raise CommandError if it is none. Its text begins with `option`.
+    """
     session_id = text.strip()
     if not _ID.fullmatch(session_id):
+        # A part of an address would not be recognised as one and masked.
+        shown = "this" if "@" in session_id else repr(session_id[:_SHOWN])
         raise CommandError(
-            f"{session_id[:_SHOWN]!r} is not a Checkout Session id: these begin with {_LIVE} or {_TEST}; "
+            f"{option}{shown} is not a Checkout Session id: these begin with {_LIVE} or {_TEST}; "
             "`nightly-sync show last` lists some"
         )
     return session_id

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ops.explain.facts import EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.explain.facts import WEBHOOK, EventDelivery, EventMarker, OutcomeInRun, PendingEntry, StoredOrder
+from ops.format.money import NO_AMOUNT, Amount, Money, to_money
+from ops.format.text import standard_time
 from ops.runs.attention import OpenAttention, to_open_attention
-from ops.runs.sessions import to_money
 from recon.domain.message import SessionMessage, loads
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import find_drift, other_user_ids, user_ids
+from recon.domain.stripe_objects import FREE
 from recon.domain.waiting import LONGEST_WAIT
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
@@ -24,8 +26,6 @@ from recon.retry import Deadline
 
 if TYPE_CHECKING:
     from ops.explain.at_stripe import EventLookup
-
-WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,17 @@ def _parse_order(item: Item) -> StoredOrder:
         source=read_text(item, "source") or WEBHOOK,
         run_id=read_text(item, "syncRunId"),
         status=read_text(item, "status"),
-        amount=to_money(item.get("amount"), item.get("currency")),
+        amount=_read_amount(item),
         created_at=read_time(item, "createdAt"),
         updated_at=read_time(item, "updatedAt"),
     )
+
+
+def _read_amount(item: Item) -> Amount:
+    """Return the amount of an order; of a free session Stripe may state none."""
+    if "amount" in item:
+        return to_money(item["amount"], item.get("currency"))
+    return Money("", 0) if item.get("stripePaymentStatus") == FREE else NO_AMOUNT
 
 
 def load_outcomes(
@@ -79,7 +86,7 @@ def _to_outcome_in_run(run_id: str, outcome: OutcomeRecord) -> OutcomeInRun:
         error_message=outcome.error_message,
         attempts=outcome.attempts,
         drift=outcome.drift,
-        updated_at=outcome.updated_at,
+        updated_at=standard_time(outcome.updated_at),
         dismissed_by=outcome.dismissed_by,
         dismissed_because=outcome.dismissed_because,
     )

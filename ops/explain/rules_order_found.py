@@ -7,6 +7,7 @@ from ops.explain.next_run import describe_next, format_utc
 from ops.explain.payment_words import describe_attention, describe_open_payment
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
+from recon.domain.order import SOURCE
 from recon.domain.reconcile import SkipReason
 from recon.domain.stripe_objects import UNPAID
 from recon.timestamps import parse_epoch
@@ -18,8 +19,11 @@ def _explain_duplicate(facts: SessionFacts) -> SessionVerdict | None:
     if len(facts.orders) <= 1:
         return None
     keys = ", ".join(order.key for order in facts.orders)
-    recovered = [order.key for order in facts.orders if order.is_recovered]
-    surplus = f"usually the sync's, {recovered[0]}" if recovered else "the one that is not in use"
+    ours = [order.key for order in facts.orders if order.is_recovered]
+    others = [order.key for order in facts.orders if not order.is_of_webhook]
+    surplus = "the one that is not in use"
+    if added := ours or others:
+        surplus = f"usually {'the sync' if ours else 'the other program'}'s, {added[0]}"
     return SessionVerdict(
         VerdictCase.DUPLICATE,
         f"It has {len(facts.orders)} orders: {keys}.",
@@ -73,6 +77,8 @@ def _explain_order(facts: SessionFacts) -> SessionVerdict | None:
     case, since = VerdictCase.WEBHOOK, ""
     if order.is_recovered:
         case, since = VerdictCase.RECOVERED, diagnose_webhook(facts)
+    elif not order.is_of_webhook:
+        case = VerdictCase.OTHER_PROGRAM
     if facts.stripe and facts.stripe.refunded:
         case, since = VerdictCase.REFUNDED_ORDER, " It was refunded in full or lost in a dispute since."
     since += describe_attention(facts.stripe)
@@ -83,10 +89,12 @@ def _describe_origin(order: StoredOrder) -> str:
     number = order.order_number or order.key
     at = _describe_time(order.updated_at)
     if order.is_recovered:
-        run = f"Run {order.run_id}" if order.run_id else "The sync"
-        return f"{run} wrote its order {number}{at}, because the webhook's was missing."
+        return f"Run {order.run_id} wrote its order {number}{at}, because the webhook's was missing."
     changed = f"; it was last changed{at}" if at else ""
-    return f"The webhook wrote its order {number}{changed}."
+    if order.is_of_webhook:
+        return f"The webhook wrote its order {number}{changed}."
+    writer = "The sync before this system" if order.source == SOURCE else "Another program"
+    return f"{writer} (source {order.source}) wrote its order {number}{changed}."
 
 
 def _describe_time(stored: str | None) -> str:

@@ -15,6 +15,7 @@ class VerdictCase(StrEnum):
     REFUNDED_ORDER = "refunded_order"
     RECOVERED = "recovered"
     WEBHOOK = "webhook"
+    OTHER_PROGRAM = "other_program"
     # Its order does not exist.
     OPEN = "open"
     ABANDONED = "abandoned"

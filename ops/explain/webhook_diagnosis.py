@@ -1,6 +1,7 @@
 """Why the webhook's order is missing, from the session's events. Pure."""
 
-from ops.explain.facts import EventDelivery, SessionFacts
+from ops.explain.facts import WEBHOOK, EventDelivery, SessionFacts
+from recon.domain.order import SOURCE
 
 
 def diagnose_webhook(facts: SessionFacts) -> str:
@@ -13,10 +14,11 @@ def diagnose_webhook(facts: SessionFacts) -> str:
 
 def _diagnose_event(event: EventDelivery) -> str:
     marker = event.marker
-    if marker and marker.source != "webhook":
+    if marker and marker.source == SOURCE:
         return f"Its event {event.id} had not been delivered to the webhook."
     if marker and marker.order_created is False:
-        return f"The webhook handled its event {event.id} but wrote no order."
+        handler = "The webhook" if marker.source == WEBHOOK else f"Another program ({marker.source})"
+        return f"{handler} handled its event {event.id} but wrote no order."
     if not event.delivered:
         return f"Stripe has not been able to deliver its event {event.id} to the webhook."
     if marker is None:

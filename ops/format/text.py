@@ -1,9 +1,8 @@
-"""Times, durations, quantities and amounts in the form that people read. All times are UTC."""
+"""Times, durations and quantities in the form that people read. All times are UTC."""
 
 from datetime import UTC, datetime
 
-from ops.format.money import Money
-from recon.timestamps import DAY, HOUR, MINUTE
+from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch, to_iso
 
 
 def format_time(moment: datetime) -> str:
@@ -37,6 +36,9 @@ def quantity(count: int, singular: str, plural: str | None = None) -> str:
     return f"{count:,} {singular if count == 1 else plural or f'{singular}s'}"
 
 
-def format_amount(amount: int | None, currency: str | None) -> str:
-    """Format an amount as `15.00 USD`; empty if it is unknown."""
-    return "" if amount is None or currency is None else str(Money(currency, amount))
+def standard_time(text: str | None) -> str | None:
+    """Return a stored time as `2026-11-23T02:00:00Z`, or None if it is absent or not a time."""
+    try:
+        return to_iso(parse_epoch(text)) if text else None
+    except (ValueError, OverflowError):
+        return None

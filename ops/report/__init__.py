@@ -6,7 +6,8 @@ summary.py   runs and sessions combined into a report; pure
 collect.py   reads the table into the model
 text.py      days, results and ids as people read them
 markup.py    HTML that escapes its content
-headline.py  the report in a sentence or two
+state.py     the state of the system and the actions, with which the page begins
+headline.py  the period in a sentence or two
 overview.py  the main numbers, and charts of them by day
 notes.py     what the report cannot show
 charts.py    bar charts as inline SVG

@@ -18,11 +18,15 @@ _ZERO_MARK = 2
 
 @dataclass(frozen=True)
 class Bar:
-    """One day: `label` is the date, `text` the formatted value; the value is None if it is not known."""
+    """One day: `label` is the date, `text` the formatted value; the value is None if it is not known.
+
+    `has_trouble` marks a day on which a run did not succeed.
+    """
 
     label: str
     value: int | None
     text: str
+    has_trouble: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Chart:
     figure: str
     bars: Sequence[Bar]
     tone: str = "good"
+
+    @property
+    def has_value(self) -> bool:
+        """Return True if there is something to draw."""
+        return any(bar.value for bar in self.bars)
 
 
 def render_chart(chart: Chart) -> Html:
@@ -79,7 +88,10 @@ def _draw_slot(bar: Bar, x: int, top: int) -> Html:
     """Return a bar in a slot of full height, which shows the value when pointed at."""
     title = element("title", f"{bar.label}: {bar.text}")
     space = element("rect", x=x, y=0, width=_SLOT, height=_HEIGHT, class_="slot")
-    return element("g", title, space, _draw_bar(bar, x, top))
+    trouble = (
+        element("rect", x=x, y=0, width=_SLOT, height=_HEIGHT, class_="trouble") if bar.has_trouble else ""
+    )
+    return element("g", title, space, trouble, _draw_bar(bar, x, top))
 
 
 def _draw_bar(bar: Bar, x: int, top: int) -> Html:
@@ -111,6 +123,6 @@ def _describe(bars: Sequence[Bar]) -> str:
     return (
         f"One bar for each day from {bars[0].label} to {bars[-1].label}. {_describe_highest(bars)}. "
         f"Days with a value: {positive}; with zero: {len(bars) - positive - unknown}; "
-        f"without a run: {unknown}. "
+        f"without a run: {unknown}; on which a run did not succeed: {sum(bar.has_trouble for bar in bars)}. "
         "The table Day by day lists every number."
     )

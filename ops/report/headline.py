@@ -1,29 +1,32 @@
-"""The report in a sentence or two."""
+"""What the period brought, in a sentence or two."""
 
+from ops.format.money import FREE
 from ops.format.text import quantity
 from ops.report.markup import Content, Html, element
-from ops.report.model import SyncReport
+from ops.report.model import Share, SyncReport
 
 # More would make the sentence too long; the cards show all of them.
 MAX_CURRENCIES = 3
+# Stripe repeats a delivery for three days, so a webhook that works misses next to none.
+FEW_MISSED, MANY_MISSED = 100, 500  # hundredths of a percent
 
 
 def render_headline(report: SyncReport) -> Html:
-    """Return what was recovered and how many sessions need attention."""
+    """Return what was recovered and why it was missing, and how much did not succeed."""
     sentences = (
-        _describe_attention(report),
         _describe_recovered(report),
-        _describe_failed_runs(report),
+        _describe_cause(report.missed),
+        _describe_stopped_runs(report),
         _describe_open_errors(report),
     )
     return element("p", *sentences, class_="lede")
 
 
-def _describe_attention(report: SyncReport) -> tuple[Content, ...]:
-    if not report.waiting_sessions:
-        return ()
-    wait = "waits" if report.waiting_sessions == 1 else "wait"
-    return element("em", f"{quantity(report.waiting_sessions, 'session')} {wait} for a person."), " "
+def find_missed_tone(missed: Share) -> str:
+    """Return the class of the style sheet for a share of missed webhooks."""
+    if missed.basis_points >= MANY_MISSED:
+        return "bad"
+    return "open" if missed.basis_points >= FEW_MISSED else "good"
 
 
 def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:
@@ -37,7 +40,7 @@ def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:
     if report.missed.whole:
         orders = element("strong", _keep_together(quantity(report.missed.whole, "order")))
         return f"{span} no order had to be recovered: ", orders, " already existed."
-    complete = len(report.runs) - report.failed_runs
+    complete = len(report.runs) - report.stopped_runs
     if not complete:
         return (f"{span} no run processed all of its sessions.",)
     return f"{span} ", element("strong", quantity(complete, "run")), " found no order to recover."
@@ -48,24 +51,37 @@ def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
     money, more = report.money[:MAX_CURRENCIES], len(report.money) - MAX_CURRENCIES
     if not money:
         return ()
+    if not any(one.amount for one in money):
+        return (f" ({FREE})",) if not report.unknown_amounts else ()
     others = [quantity(more, "more currency", "more currencies")] if more > 0 else []
-    parts = [element("strong", _keep_together(part)) for part in (*map(str, money), *others)]
+    sums = (*(one.with_symbol for one in money), *others)
+    parts = [element("strong", _keep_together(part)) for part in sums]
     joints = [", "] * (len(parts) - 2) + [" and "] * (len(parts) > 1) + [""]
     worth = " worth at least " if report.unknown_amounts else " worth "
     return worth, *zip(parts, joints, strict=True)
 
 
-def _describe_failed_runs(report: SyncReport) -> tuple[Content, ...]:
-    if not report.failed_runs:
+def _describe_cause(missed: Share) -> tuple[Content, ...]:
+    """Return the share of the orders that the webhook did not write, as the cause."""
+    if not missed.part:
         return ()
-    return " ", element("em", f"{quantity(report.failed_runs, 'run')} failed.")
+    share = element(
+        "strong", f"{missed} of {quantity(missed.whole, 'order')}", class_=find_missed_tone(missed)
+    )
+    return " The cause: the webhook missed ", share, "."
+
+
+def _describe_stopped_runs(report: SyncReport) -> tuple[Content, ...]:
+    if not report.stopped_runs:
+        return ()
+    return " ", element("em", f"{quantity(report.stopped_runs, 'run')} did not succeed.")
 
 
 def _describe_open_errors(report: SyncReport) -> tuple[Content, ...]:
     if not report.open_errors:
         return ()
-    need = "needs" if report.open_errors == 1 else "need"
-    return " ", element("em", f"{quantity(report.open_errors, 'session')} {need} attention.")
+    are = "is" if report.open_errors == 1 else "are"
+    return " ", element("em", f"{quantity(report.open_errors, 'error')} {are} still open.")
 
 
 def _describe_period(report: SyncReport) -> str:

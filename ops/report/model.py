@@ -1,10 +1,12 @@
 """The content of a report. Times are epoch seconds, a day is its midnight in UTC, amounts are `Money`."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ops.format.money import Money, totals
 from ops.runs.attention import AttentionGroup
+from ops.runs.system_state import SystemState
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
 from recon.timestamps import DAY
@@ -40,7 +42,9 @@ class Share:
 class RunLine:
     """A run as its own record describes it. `seconds` is None until it has ended.
 
-    `failure` is the type of the error that a failed run ended with, if its record has one.
+    `status` is that of the command: running, success, completed_with_errors, held or failed. `failure` is the
+    type of the error that a failed run ended with, if its record has one. `is_stalled` is True if the run is
+    open and its producer was killed. `warnings` counts its warnings.
     """
 
     run_id: str
@@ -56,6 +60,17 @@ class RunLine:
     drifted: int = 0
     filtered: int = 0
     failure: str | None = None
+    is_stalled: bool = False
+    warnings: int = 0
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why the run did not succeed, such as `failed: KeyRejected`, or None."""
+        if self.is_stalled:
+            return "its producer was killed"
+        if self.status not in (RunStatus.FAILED, RunStatus.HELD):
+            return None
+        return f"{self.status}: {self.failure}" if self.failure else self.status
 
     @property
     def day(self) -> int:
@@ -64,7 +79,7 @@ class RunLine:
 
 @dataclass(frozen=True)
 class ReportedOrder:
-    """An order that a run wrote. `money` is None if its outcome has no amount."""
+    """An order that a run wrote. `money` is None if its amount is unknown."""
 
     session_id: str
     day: int
@@ -87,6 +102,7 @@ class FailedSession:
     error_message: str
     attempts: int | None
     fate: str
+    money: Money | None = None
 
     @property
     def is_open(self) -> bool:
@@ -116,21 +132,26 @@ class ExpiredOutcomes:
 class DayTotals:
     """The runs that began on one day. Each session belongs to one day, so the days add up to the totals.
 
-    `longest` is the longest run that has ended, in seconds, or None if there is none.
+    `money` is that of the recovered orders but `unknown_amounts`. `longest` is the longest run that has
+    ended, in seconds, or None if there is none. `troubles` says of each run that did not succeed why.
     """
 
     day: int
     runs: int = 0
     recovered: int = 0
     money: tuple[Money, ...] = ()
+    unknown_amounts: int = 0
     missed: Share = Share(0, 0)
     errors: int = 0
     longest: int | None = None
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SyncReport:
     """A period of whole days up to `generated_at`. Runs and sessions are newest first.
+
+    `state` is that of the whole system now. `days` begin with the first run if the period begins before it.
 
     `fates` is how many sessions have each result (`created`, the reason of a skip, `error`), highest number
     first; each session is counted once, however many runs processed it. `attention` has the sessions that
@@ -138,6 +159,7 @@ class SyncReport:
     """
 
     stack: str
+    state: SystemState
     generated_at: int
     start: int
     days: tuple[DayTotals, ...]
@@ -151,25 +173,23 @@ class SyncReport:
     attention: tuple[AttentionGroup, ...] = ()
 
     @property
-    def waiting_sessions(self) -> int:
-        """How many sessions wait for a person."""
-        return len({one.session_id for group in self.attention for one in group.sessions})
-
-    @property
     def recovered_count(self) -> int:
         """How many orders runs wrote, including those whose outcomes have expired."""
         return len(self.recovered) + self.gone.created
 
     @property
     def money(self) -> list[Money]:
-        """One total per currency, the currency with the most orders first."""
-        money = [order.money for order in self.recovered if order.money]
-        orders = Counter(one.currency for one in money)
-        return sorted(totals(money), key=lambda total: -orders[total.currency])
+        """One total per currency, in the order of the page."""
+        return self.sort_money(totals(order.money for order in self.recovered if order.money))
+
+    def sort_money(self, money: Iterable[Money]) -> list[Money]:
+        """Return the sums in the one order of the page: the currency with the most orders first."""
+        orders = Counter(order.money.currency for order in self.recovered if order.money)
+        return sorted(money, key=lambda one: (-orders[one.currency], one.currency))
 
     @property
     def without_amount(self) -> int:
-        """How many listed orders have no known amount."""
+        """How many listed orders have an unknown amount. A free one is known."""
         return sum(order.money is None for order in self.recovered)
 
     @property
@@ -186,8 +206,9 @@ class SyncReport:
         return sum(run.status == RunStatus.RUNNING for run in self.runs)
 
     @property
-    def failed_runs(self) -> int:
-        return sum(run.status == RunStatus.FAILED for run in self.runs)
+    def stopped_runs(self) -> int:
+        """How many runs did not succeed."""
+        return sum(run.trouble is not None for run in self.runs)
 
 
 def find_midnight(epoch: int) -> int:

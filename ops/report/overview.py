@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from ops.format.money import Money
+from ops.format.money import FREE, UNKNOWN, Money
 from ops.format.text import duration, quantity
 from ops.report import text
 from ops.report.charts import Bar, Chart, render_chart
+from ops.report.headline import find_missed_tone
 from ops.report.markup import Content, Html, element
 from ops.report.model import DayTotals, SyncReport
 
@@ -18,23 +19,32 @@ def render_cards(report: SyncReport) -> Html:
     """Return one card per number."""
     missed, runs = report.missed, report.runs
     open_errors = f"{report.open_errors:,} still open" if report.failed else "no session was given up"
-    failed_runs = f"{report.failed_runs:,} failed" if report.failed_runs else "none failed"
+    stopped_runs = f"{report.stopped_runs:,} did not succeed" if report.stopped_runs else "all succeeded"
     return element(
         "dl",
         _render_card("Orders recovered", [f"{report.recovered_count:,}"], "that would have been lost"),
         _render_card(
             "Money recovered",
-            [_render_amount(one) for one in report.money] or ["-"],
+            _format_sums(report),
             _describe_amounts(report),
         ),
         _render_card(
-            "Missed webhooks", [str(missed)], f"{missed.part:,} of {quantity(missed.whole, 'order')}"
+            "Missed webhooks",
+            [element("span", str(missed), class_=find_missed_tone(missed) if missed.whole else None)],
+            f"{missed.part:,} of {quantity(missed.whole, 'order')}" + ": the cause" * bool(missed.part),
         ),
         _render_card("Errors", [f"{len(report.failed):,}"], open_errors, bad=report.open_errors > 0),
         _render_card("Drift", [f"{len(report.drifted):,}"], "orders that differ from Stripe"),
-        _render_card("Runs", [f"{len(runs):,}"], failed_runs, bad=report.failed_runs > 0),
+        _render_card("Runs", [f"{len(runs):,}"], stopped_runs, bad=report.stopped_runs > 0),
         class_="cards",
     )
+
+
+def _format_sums(report: SyncReport) -> list[Content]:
+    sums = [one.with_symbol for one in report.money if one.amount]
+    if sums:
+        return [*sums]
+    return [UNKNOWN if report.unknown_amounts else FREE if report.money else "-"]
 
 
 def _describe_amounts(report: SyncReport) -> str:
@@ -57,13 +67,8 @@ def _render_card(name: str, figures: Sequence[Content], note: str, *, bad: bool 
     )
 
 
-def _render_amount(money: Money) -> list[Content]:
-    number, _, currency = str(money).partition(" ")
-    return [f"{number} ", element("small", currency)]
-
-
 def render_charts(report: SyncReport) -> Html:
-    """Return all charts, for the same days."""
+    """Return the charts that have a value, for the same days, and the nights that did not succeed."""
     days, missed = report.days, report.missed
     recovered = f"{report.recovered_count:,}"
     drawn = [
@@ -74,7 +79,13 @@ def render_charts(report: SyncReport) -> Html:
             _build_bars(days, lambda day: _read_count(day.recovered)),
         ),
         *_build_money_charts(report),
-        Chart("missed", "Missed webhooks", str(missed), _build_bars(days, _read_missed), "open"),
+        Chart(
+            "missed",
+            "Missed webhooks",
+            str(missed),
+            _build_bars(days, _read_missed),
+            find_missed_tone(missed),
+        ),
         Chart(
             "failed",
             "Errors",
@@ -84,13 +95,35 @@ def render_charts(report: SyncReport) -> Html:
         ),
         Chart("took", "Longest run", _describe_longest(days), _build_bars(days, _read_duration), "plain"),
     ]
-    legend = "A low grey mark is a day with runs and the value zero; no mark is a day without a run."
-    note = element("p", legend, _describe_others(report), class_="note")
-    return element("div", element("div", *map(render_chart, drawn), class_="charts"), note)
+    legend = (
+        "A low grey mark is a day with runs and the value zero; no mark is a day without a run; a red column "
+        "is a day on which a run did not succeed."
+    )
+    return element(
+        "div",
+        _list_troubles(days),
+        element("div", *(render_chart(chart) for chart in drawn if chart.has_value), class_="charts"),
+        element("p", legend, _describe_others(report), class_="note"),
+    )
+
+
+def _list_troubles(days: Sequence[DayTotals]) -> Content:
+    """Return which nights did not succeed and why, newest first."""
+    nights = [
+        f"{text.format_date(day.day)} ({', '.join(day.troubles)})" for day in reversed(days) if day.troubles
+    ]
+    if not nights:
+        return ""
+    return element("p", "Nights that did not succeed: ", ", ".join(nights), ".", class_="note bad troubles")
 
 
 def _build_bars(days: Sequence[DayTotals], read: Callable[[DayTotals], tuple[int | None, str]]) -> list[Bar]:
-    return [Bar(text.format_date(day.day), *(read(day) if day.runs else (None, "no run"))) for day in days]
+    return [_build_bar(day, *(read(day) if day.runs else (None, "no run"))) for day in days]
+
+
+def _build_bar(day: DayTotals, value: int | None, shown: str) -> Bar:
+    troubles = "; ".join((shown, *day.troubles))
+    return Bar(text.format_date(day.day), value, troubles, has_trouble=bool(day.troubles))
 
 
 def _read_count(count: int) -> tuple[int, str]:
@@ -111,21 +144,22 @@ def _describe_longest(days: Sequence[DayTotals]) -> str:
 
 
 def _build_money_charts(report: SyncReport) -> list[Chart]:
+    sums = [total for total in report.money if total.currency]
     return [
         Chart(
             f"money-{n}",
             f"Recovered in {total.currency.upper()}",
-            str(total).partition(" ")[0],
+            total.with_symbol,
             _build_bars(report.days, _read_money_in(total.currency)),
         )
-        for n, total in enumerate(report.money[:MAX_MONEY_CHARTS])
+        for n, total in enumerate(sums[:MAX_MONEY_CHARTS])
     ]
 
 
 def _read_money_in(currency: str) -> Callable[[DayTotals], tuple[int, str]]:
     def read(day: DayTotals) -> tuple[int, str]:
         money = next((one for one in day.money if one.currency == currency), Money(currency, 0))
-        return money.amount, str(money)
+        return money.amount, money.with_symbol
 
     return read
 

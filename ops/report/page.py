@@ -8,6 +8,7 @@ from ops.report.markup import Content, Html, element
 from ops.report.model import SyncReport
 from ops.report.notes import render_notes
 from ops.report.overview import render_cards, render_charts
+from ops.report.state import render_state
 from ops.report.style import STYLE
 from ops.report.tables import (
     attention_table,
@@ -19,6 +20,7 @@ from ops.report.tables import (
     runs_table,
 )
 
+_TITLE = "Recovered orders of"
 # The browser enforces that the page loads and runs nothing, whatever it contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
@@ -28,7 +30,7 @@ def render_page(report: SyncReport) -> str:
     sections = _build_sections(report)
     body = element(
         "body",
-        element("header", *_render_heading(report), render_headline(report), _render_contents(sections)),
+        element("header", *_render_heading(report), render_state(report), _render_contents(sections)),
         element("main", *(_render_section(*section) for section in sections)),
         element("footer", element("p", "Times are UTC. Amounts are never added up across currencies.")),
     )
@@ -45,7 +47,7 @@ def _render_head(report: SyncReport) -> Html:
         element("meta", name="referrer", content="no-referrer"),
         # Without it the browser requests one.
         element("link", rel="icon", href="data:,"),
-        element("title", f"Recovered orders of {report.stack}, {text.format_date(report.generated_at)}"),
+        element("title", f"{report.state.headline} {_TITLE} {report.stack}, {_format_day(report)}"),
         element("style", Html(STYLE)),
     )
 
@@ -53,16 +55,14 @@ def _render_head(report: SyncReport) -> Html:
 def _render_heading(report: SyncReport) -> list[Content]:
     generated = text.format_time(report.generated_at)
     return [
-        element("h1", f"Recovered orders of {report.stack}"),
+        element("h1", f"{_TITLE} {report.stack}"),
         element(
             "p",
             [
                 element("time", text.format_date(report.start), datetime=text.format_date(report.start)),
                 " to ",
             ],
-            element(
-                "time", text.format_date(report.generated_at), datetime=text.format_date(report.generated_at)
-            ),
+            element("time", _format_day(report), datetime=_format_day(report)),
             ", generated at ",
             element("time", f"{generated} UTC", datetime=f"{generated}Z"),
             class_="period",
@@ -70,24 +70,32 @@ def _render_heading(report: SyncReport) -> list[Content]:
     ]
 
 
+def _format_day(report: SyncReport) -> str:
+    return text.format_date(report.generated_at)
+
+
 def _build_sections(report: SyncReport) -> list[tuple[str, str, Content]]:
-    """Return id, heading and content of each section; before the first run most are left out."""
+    """Return id, heading and content of each section; before the first run most are left out.
+
+    What is wrong comes before the charts, which fill the screen of a phone.
+    """
     unknown = ("unknown", "What this page cannot show", render_notes(report))
     attention = []
     if report.attention:
         attention = [("attention", "Needs a person", attention_table(report.attention))]
+    headline = render_headline(report)
     if not report.runs:
-        return [*attention, unknown]
+        return [*attention, ("period", "The period", headline), unknown]
     return [
         *attention,
-        ("glance", "At a glance", render_cards(report)),
-        ("days", "Day by day", [render_charts(report), days_table(report.days)]),
+        ("period", "The period", [headline, render_cards(report)]),
+        ("errors", "Errors", _render_rows(report.failed, failed_table, "No session was given up.")),
+        ("days", "Day by day", [render_charts(report), days_table(report)]),
         (
             "orders",
             "Recovered orders",
             _render_rows(report.recovered, recovered_table, "No order is listed."),
         ),
-        ("errors", "Errors", _render_rows(report.failed, failed_table, "No session was given up.")),
         ("drift", "Drift", _render_rows(report.drifted, drifted_table, "No order differs from Stripe.")),
         ("runs", "Runs and sessions", [runs_table(report.runs), fates_table(report) if report.fates else ""]),
         unknown,

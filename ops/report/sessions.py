@@ -57,7 +57,14 @@ class SessionHistory:
             self._existing.setdefault(name, run.day)
         elif one.outcome == Outcome.ERROR:
             self._failed[name] = FailedSession(
-                name, run.day, run.run_id, one.error_type, one.error_message, one.attempts, one.fate
+                name,
+                run.day,
+                run.run_id,
+                one.error_type,
+                one.error_message,
+                one.attempts,
+                one.fate,
+                one.money,
             )
         if one.drift:
             self._drifted[name] = DriftedOrder(name, run.day, run.run_id, one.drift)

@@ -31,11 +31,25 @@ a:hover { text-decoration-thickness: .14em; }
 time { white-space: nowrap; }
 .period, .note { color: var(--soft); font-size: .875rem; }
 .period { margin-top: .25rem; }
-.lede { margin-top: clamp(1.5rem, 5vw, 2.75rem); max-width: 48rem; text-wrap: balance;
-  font: 400 clamp(1.5rem, 1.1rem + 2.2vw, 2.5rem)/1.28 Charter, "Bitstream Charter", Cambria, Georgia, serif;
-  letter-spacing: -.012em; }
-.lede strong { font-weight: 400; color: var(--good); }
-.lede em { font-style: normal; color: var(--bad); }
+:is(.status, .state, .lede strong, .figure span).good { color: var(--good); }
+:is(.status, .state, .lede strong, .figure span).open { color: var(--open); }
+:is(.status, .state, .lede strong, .figure span).bad { color: var(--bad); }
+.status { margin-top: clamp(1.25rem, 4vw, 2rem); padding: clamp(1rem, 3vw, 1.75rem); background: var(--card);
+  border: 1px solid var(--line); border-left: .375rem solid currentColor; border-radius: .5rem; }
+.verdict { font: 400 clamp(1.75rem, 1.3rem + 2.2vw, 2.75rem)/1.2 Charter, "Bitstream Charter", Cambria,
+  Georgia, serif; letter-spacing: -.012em; text-wrap: balance; }
+.status .note { margin-top: .375rem; }
+.actions { list-style: none; margin: 1rem 0 0; padding: 0; color: var(--ink); }
+.actions li { padding-block: .875rem; border-top: 1px solid var(--line); }
+.actions li:last-child { padding-bottom: 0; }
+.reason { max-width: none; }
+.amount { font-weight: 600; }
+.do { margin-top: .25rem; display: flex; flex-wrap: wrap; gap: .375rem 1rem; align-items: baseline; }
+code { font: .875rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--hover);
+  padding: .125rem .375rem; border-radius: .25rem; }
+.lede { margin-bottom: 1.5rem; max-width: 48rem; text-wrap: pretty; font-size: 1.125rem; }
+.lede strong { font-weight: 600; }
+.lede em { font-style: normal; font-weight: 600; color: var(--bad); }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; padding: 0;
   margin: clamp(1.5rem, 5vw, 2.5rem) 0 0; font-size: .9375rem; }
 nav a { padding-block: .375rem; }
@@ -55,6 +69,7 @@ nav a { padding-block: .375rem; }
 .charts { display: grid; gap: 2.5rem clamp(1.5rem, 4vw, 3rem);
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); margin-bottom: 1.5rem; }
 .charts + .note { margin-bottom: 2rem; }
+.troubles { margin-bottom: 1.5rem; }
 .chart { margin: 0; --tone: var(--good); }
 .chart.bad { --tone: var(--bad); }
 .chart.plain { --tone: var(--soft); }
@@ -66,6 +81,7 @@ nav a { padding-block: .375rem; }
 .chart g:hover .slot { fill: var(--hover); }
 .chart .bar { fill: var(--tone); }
 .chart .none { fill: var(--soft); }
+.chart .trouble { fill: var(--bad); fill-opacity: .28; }
 .chart .base { stroke: var(--line); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .axis { display: flex; justify-content: space-between; margin-top: .375rem; color: var(--soft);
   font-size: .8125rem; }
@@ -90,14 +106,13 @@ tbody tr:hover > * { background: var(--hover); }
 .number { text-align: right; }
 .words { white-space: normal; min-width: 15rem; overflow-wrap: anywhere; }
 td.words strong { font-weight: 600; }
-.state { font-weight: 600; color: var(--open); }
-.state.good { color: var(--good); }
-.state.bad { color: var(--bad); }
+.state { font-weight: 600; }
 .notes { margin: 0; padding-left: 1.125rem; max-width: 42rem; }
 .notes li + li { margin-top: .625rem; }
 .quiet { color: var(--soft); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-@media (forced-colors: active) { .chart .bar { fill: CanvasText; } .chart .none { fill: GrayText; } }
+@media (forced-colors: active) {
+  .chart .bar, .chart .trouble { fill: CanvasText; } .chart .none { fill: GrayText; } }
 @media print { nav { display: none; } .scroll { max-height: none; overflow: visible; border: 0; }
   thead th, caption { position: static; } }
 """

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from ops.format.money import Money, totals
 from ops.report.model import DayTotals, ExpiredOutcomes, RunLine, Share, SyncReport
 from ops.report.sessions import SessionHistory
+from ops.runs.system_state import SystemState
 from recon.domain.reconcile import Outcome
 
 type OutcomeCounts = Mapping[str, Counter[str]]  # by run id: how many outcomes of each kind it still has
@@ -18,16 +19,18 @@ def build_report(
     known: OutcomeCounts,
     *,
     stack: str,
+    state: SystemState,
     generated_at: int,
 ) -> SyncReport:
     """Return the report of a period, given as the midnights of its days.
 
-    `runs` are those that were added to `sessions`, oldest first.
+    `state` is that of the whole system. `runs` are those that were added to `sessions`, oldest first.
     """
     gone = {run.run_id: _count_expired(run, known[run.run_id]) for run in runs}
     recovered = sessions.recovered
     return SyncReport(
         stack=stack,
+        state=state,
         generated_at=generated_at,
         start=period.start,
         days=_build_days(period, runs, sessions, gone),
@@ -61,17 +64,23 @@ def _build_days(
     created = Counter(order.day for order in sessions.recovered)
     existing = sessions.existing_by_day
     failed = Counter(one.day for one in sessions.failed)
+    unknown = Counter(order.day for order in sessions.recovered if order.money is None)
     unlisted, longest = _read_records(runs, gone)
     money = _group_money(sessions)
+    troubles: defaultdict[int, list[str]] = defaultdict(list)
+    for run in runs:
+        troubles[run.day] += [run.trouble] if run.trouble else []
     return tuple(
         DayTotals(
             day=day,
             runs=begun[day],
             recovered=created[day] + unlisted[day],
             money=tuple(totals(money[day])),
+            unknown_amounts=unknown[day] + unlisted[day],
             missed=Share(created[day], created[day] + existing[day]),
             errors=failed[day],
             longest=longest.get(day),
+            troubles=tuple(dict.fromkeys(troubles[day])),
         )
         for day in period
     )

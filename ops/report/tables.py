@@ -1,24 +1,24 @@
 """Tables that scroll on their own if they are larger than the screen, with the keyboard, too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from ops.format.attention import describe_stored_attention
+from ops.format.ids import shorten_id
 from ops.format.links import session_url
+from ops.format.money import format_price, format_worth
 from ops.format.text import duration, format_time
 from ops.report import text
+from ops.report.headline import find_missed_tone
 from ops.report.markup import Content, Html, element
-from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine, SyncReport
+from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine, Share, SyncReport
 from ops.runs.attention import AttentionGroup
-from recon.domain.run import RunStatus
 
 # With this limit the page opens quickly on a phone and is small enough for an e-mail.
 MAX_ROWS = 500
 _NOTHING = "-"
-_STYLES: Mapping[str, str] = MappingProxyType(
-    {RunStatus.DONE: "good", RunStatus.FAILED: "bad", RunStatus.HELD: "bad"}
-)
+_SUCCESS = "success"
+_ACK = element("code", "nightly-sync ack SESSION")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ _DAY, _SESSION = Column("Day"), Column("Session in Stripe")
 _NUMBER, _WORDS = "number", "words"
 
 
-def days_table(days: Sequence[DayTotals]) -> Html:
+def days_table(report: SyncReport) -> Html:
+    """Return the table of the days, newest first."""
     return _render_table(
         "days",
         "Day by day, by the start of the runs, in UTC",
@@ -42,35 +43,45 @@ def days_table(days: Sequence[DayTotals]) -> Html:
             *(Column(title, _NUMBER) for title in ("Runs", "Recovered", "Money recovered")),
             *(Column(title, _NUMBER) for title in ("Missed webhooks", "Errors", "Longest run")),
         ],
-        [_build_day_row(day) for day in reversed(days)],
+        [_build_day_row(day, report) for day in reversed(report.days)],
     )
 
 
-def _build_day_row(day: DayTotals) -> list[Content]:
+def _build_day_row(day: DayTotals, report: SyncReport) -> list[Content]:
     if not day.runs:
         return [text.format_date(day.day), "none", *([_NOTHING] * 5)]
     return [
         text.format_date(day.day),
-        f"{day.runs:,}",
+        [f"{day.runs:,}", *(_render_state(f" {trouble}", "bad") for trouble in day.troubles)],
         f"{day.recovered:,}",
-        _stack_lines([str(money) for money in day.money]) if day.money else _NOTHING,
-        f"{day.missed} of {day.missed.whole:,}" if day.missed.whole else _NOTHING,
+        _stack_lines(_list_money(day, report)) if day.recovered else _NOTHING,
+        _render_missed(day.missed),
         f"{day.errors:,}",
         duration(day.longest),
     ]
+
+
+def _list_money(day: DayTotals, report: SyncReport) -> list[str]:
+    return format_worth(report.sort_money(day.money), day.unknown_amounts, text.format_money).split(", ")
+
+
+def _render_missed(missed: Share) -> Content:
+    if not missed.whole:
+        return _NOTHING
+    return _render_state(f"{missed} of {missed.whole:,}", find_missed_tone(missed))
 
 
 def attention_table(groups: Sequence[AttentionGroup]) -> Html:
     rows = [(group, one) for group in groups for one in group.sessions]
     return _render_table(
         "attention",
-        "Sessions that wait for a person, the most urgent first; `nightly-sync ack` ends a row",
+        ["Sessions that wait for a person, the most urgent first; ", _ACK, " ends a row"],
         [Column("Since"), Column("Why", _WORDS), Column("Amount", _NUMBER), Column("Until"), _SESSION],
         [
             [
                 (one.since or _NOTHING).partition("T")[0],
                 [element("strong", group.word), " ", describe_stored_attention(group.word)],
-                str(one.amount or "not recorded"),
+                format_price(one.amount, text.format_money),
                 format_time(one.until) if group.until and one.until else _NOTHING,
                 _link_session(one.session_id),
             ]
@@ -89,7 +100,7 @@ def recovered_table(orders: Sequence[ReportedOrder]) -> Html:
             [
                 text.format_date(order.day),
                 order.order_number or _NOTHING,
-                str(order.money or "not recorded"),
+                format_price(order.money, text.format_money),
                 _link_session(order.session_id),
             ]
             for order in orders[:MAX_ROWS]
@@ -102,11 +113,19 @@ def failed_table(failed: Sequence[FailedSession]) -> Html:
     return _render_table(
         "failures",
         "Sessions that a run gave up, newest first",
-        [_DAY, Column("Now"), Column("Error", _WORDS), Column("Attempts", _NUMBER), _SESSION],
+        [
+            _DAY,
+            Column("Now"),
+            Column("Amount", _NUMBER),
+            Column("Error", _WORDS),
+            Column("Attempts", _NUMBER),
+            _SESSION,
+        ],
         [
             [
                 text.format_date(one.day),
                 _render_state("open", "bad") if one.is_open else text.describe_fate(one.fate),
+                format_price(one.money, text.format_money),
                 [element("strong", one.error_type), " ", one.error_message],
                 _NOTHING if one.attempts is None else f"{one.attempts:,}",
                 _link_session(one.session_id),
@@ -131,25 +150,31 @@ def drifted_table(drifted: Sequence[DriftedOrder]) -> Html:
 
 
 def runs_table(runs: Sequence[RunLine]) -> Html:
-    numbers = ("Took", "Sessions", "Recovered", "Skipped", "Errors", "Drift", "Filtered")
+    numbers = ("Took", "Enqueued", "Filtered", "Created", "Skipped", "Errors", "Drift", "Warnings")
     return _render_table(
         "nights",
         "Runs by their own records, newest first; times in UTC",
-        [Column("Began"), Column("Started by"), Column("State"), *(Column(one, _NUMBER) for one in numbers)],
+        [Column("Run"), Column("Trigger"), Column("Status"), *(Column(one, _NUMBER) for one in numbers)],
         [_build_run_row(run) for run in runs[:MAX_ROWS]],
         len(runs),
     )
 
 
 def _build_run_row(run: RunLine) -> list[Content]:
-    counts = (run.enqueued, run.created, run.skipped, run.errors, run.drifted, run.filtered)
+    counts = (
+        run.enqueued,
+        run.filtered,
+        run.created,
+        run.skipped,
+        run.errors,
+        run.drifted,
+        run.warnings,
+    )
+    tone = "bad" if run.trouble else "good" if run.status == _SUCCESS else "open"
     return [
-        text.format_time(run.started_at),
+        run.run_id,
         run.trigger or _NOTHING,
-        _render_state(
-            f"{run.status}: {run.failure}" if run.failure else run.status,
-            _STYLES.get(run.status, "open"),
-        ),
+        _render_state(run.trouble or run.status, tone),
         duration(run.seconds),
         *(f"{count:,}" for count in counts),
     ]
@@ -165,7 +190,7 @@ def fates_table(report: SyncReport) -> Html:
 
 
 def _render_table(
-    name: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Content]], count: int = 0
+    name: str, caption: Content, columns: Sequence[Column], rows: Sequence[Sequence[Content]], count: int = 0
 ) -> Html:
     """Return a table; `count` is the number of all rows, including those that are not shown."""
     heads = [element("th", column.title, scope="col", class_=column.kind) for column in columns]
@@ -198,7 +223,7 @@ def _render_row(columns: Sequence[Column], row: Sequence[Content]) -> Html:
 def _link_session(session_id: str) -> Html:
     return element(
         "a",
-        text.shorten_id(session_id),
+        shorten_id(session_id),
         href=session_url(session_id),
         title=session_id,
         rel="noopener noreferrer",

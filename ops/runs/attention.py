@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ops.format.links import session_url
-from ops.format.money import Money, totals
-from ops.runs.sessions import to_money
+from ops.format.money import Money, to_money, totals
+from ops.format.text import standard_time
 from recon.domain.attention import Attention
 from recon.dynamodb.attention import AttentionRecord
 
@@ -55,7 +55,7 @@ def to_open_attention(record: AttentionRecord) -> OpenAttention:
         session_id=record.session_id,
         words=record.words,
         amount=to_money(record.amount, record.currency),
-        since=record.since,
+        since=standard_time(record.since),
         until=None if record.until is None else datetime.fromtimestamp(record.until, UTC),
         acknowledged_by=record.acknowledged_by,
         url=session_url(record.session_id),

@@ -1,15 +1,15 @@
-"""The description of a failed or stalled run, and the command to start with."""
+"""The description of a failed, stalled or held run, and the command to start with."""
 
-from dataclasses import dataclass
-
-from ops.format.money import Money
 from ops.format.text import format_time, quantity
+from ops.runs.finding import StatusFinding
 from ops.runs.history import PastRun
 from recon.domain.run import RunStatus
-from recon.dynamodb.records import Sample
 from recon.errors import ConfigError, KeyNotAllowed, KeyRejected, KeyUnavailable, NotAllowed
 
 DOCTOR = "nightly-sync doctor"
+# The warnings that say why a run is held.
+HOLD_WARNINGS = ("wrong_key", "unproven")
+_HELD = "nothing was sent or written; compare account, mode, layout and filter"
 _KEY_ERRORS = frozenset(kind.__name__ for kind in (KeyRejected, KeyNotAllowed, KeyUnavailable))
 _ADVICE = dict.fromkeys(
     _KEY_ERRORS, "check the Stripe key in its SSM parameter: its value, its account, its permissions"
@@ -19,42 +19,35 @@ _ADVICE = dict.fromkeys(
 }
 
 
-@dataclass(frozen=True)
-class StatusFinding:
-    """A problem and the command to start with."""
-
-    what: str
-    command: str
-
-
 def describe_failure(run: PastRun) -> StatusFinding | None:
     """Return the finding of a failed, stalled or held run, and None for any other."""
     logs = f"nightly-sync logs {run.run_id}"
     if run.stalled_since:
         since = f"since {format_time(run.stalled_since)} UTC, longer than an invocation can last"
-        return StatusFinding(f"run {run.run_id} has made no progress {since}: its producer was killed", logs)
+        what = f"run {run.run_id} has made no progress {since}: its producer was killed"
+        return StatusFinding("producer_died", what, logs)
     if run.status == RunStatus.HELD:
-        return StatusFinding(f"run {run.run_id} was held: {_describe_sample(run.sample)}", DOCTOR)
+        return _describe_hold(run)
     if run.status != RunStatus.FAILED:
         return None
     if run.failure is None:
-        return StatusFinding(f"run {run.run_id} failed: its listing stopped", logs)
+        return StatusFinding("run_failed", f"run {run.run_id} failed: its listing stopped", logs)
     attempt = f" in attempt {run.failure.attempts}" if run.failure.attempts > 1 else ""
     cause = describe_cause(run.failure.error_type, run.failure.message)
     command = next_command(run.failure.error_type, run.run_id)
-    return StatusFinding(f"run {run.run_id} failed{attempt}: {cause}", command)
+    return StatusFinding("run_failed", f"run {run.run_id} failed{attempt}: {cause}", command)
 
 
-def _describe_sample(sample: Sample | None) -> str:
-    nothing = "nothing was sent or written"
-    if sample is None:
-        return nothing
-    money = ", ".join(str(Money(currency, amount)) for currency, amount in sorted(sample.amounts.items()))
-    worth = f", {money}" if money else ""
-    return (
-        f"{nothing}. Of {quantity(sample.size, 'paid session')} that it looked up, it would have created "
-        f"{quantity(sample.missing, 'order')}{worth}"
+def _describe_hold(run: PastRun) -> StatusFinding:
+    why = next((one for one in run.warnings if one.partition(":")[0] in HOLD_WARNINGS), _HELD)
+    what = f"run {run.run_id} was held: {why}"
+    if run.sample is None:
+        return StatusFinding("run_held", what, DOCTOR)
+    what += (
+        f". Of {quantity(run.sample.size, 'paid session')} that it looked up, it would have created "
+        f"{quantity(run.sample.missing, 'order')}"
     )
+    return StatusFinding("run_held", what, DOCTOR, run.sample.missing, run.sample.money)
 
 
 def describe_cause(error_type: str, message: str) -> str:

@@ -3,11 +3,33 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ops.format.money import Money, to_money, totals
+from ops.format.text import standard_time
 from recon.domain.run import RunStatus
 from recon.dynamodb.records import Failure, Run, Sample
 from recon.dynamodb.runs import is_stalled
 
 _BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """The error that a run failed with, from its last failed invocation of `attempts`."""
+
+    error_type: str
+    message: str
+    at: str | None
+    attempts: int
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class HeldSample:
+    """Paid sessions that a held run looked up: how many, how many have no order, and their money."""
+
+    size: int
+    missing: int
+    money: tuple[Money, ...]
 
 
 @dataclass(frozen=True)
@@ -23,7 +45,7 @@ class PastRun:
     run_id: str
     trigger: str
     status: str
-    started_at: str
+    started_at: str | None
     completed_at: str | None
     seconds: int | None
     window_from: datetime
@@ -37,9 +59,9 @@ class PastRun:
     filtered: int
     truncated: bool
     warnings: tuple[str, ...]
-    failure: Failure | None = None
+    failure: RunFailure | None = None
     stalled_since: datetime | None = None
-    sample: Sample | None = None
+    sample: HeldSample | None = None
 
     @property
     def needs_attention(self) -> bool:
@@ -54,8 +76,8 @@ def past_run(run: Run, now: int) -> PastRun:
         run_id=run.run_id,
         trigger=run.trigger,
         status=display_status(run),
-        started_at=run.started_at,
-        completed_at=run.completed_at,
+        started_at=standard_time(run.started_at),
+        completed_at=standard_time(run.completed_at),
         seconds=_seconds(run, now),
         window_from=datetime.fromtimestamp(run.lookback_start, UTC),
         window_to=datetime.fromtimestamp(run.lookback_end, UTC),
@@ -68,10 +90,25 @@ def past_run(run: Run, now: int) -> PastRun:
         filtered=run.filtered,
         truncated=run.truncated,
         warnings=run.warnings,
-        failure=run.failure,
+        failure=_to_failure(run.failure) if run.failure else None,
         stalled_since=datetime.fromtimestamp(run.listing_moved_at, UTC) if is_stalled(run, now) else None,
-        sample=run.sample,
+        sample=_to_sample(run.sample) if run.sample else None,
     )
+
+
+def _to_failure(failure: Failure) -> RunFailure:
+    return RunFailure(
+        failure.error_type,
+        failure.message,
+        standard_time(failure.at),
+        failure.attempts,
+        failure.request_id or None,
+    )
+
+
+def _to_sample(sample: Sample) -> HeldSample:
+    money = (to_money(amount, currency) for currency, amount in sample.amounts.items())
+    return HeldSample(sample.size, sample.missing, tuple(totals(one for one in money if one)))
 
 
 def display_status(run: Run) -> str:

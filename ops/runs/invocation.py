@@ -1,6 +1,7 @@
 """Starting a run: the producer is invoked exactly once, even if its answer is lost."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,10 +12,23 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HT
 from ops.errors import CommandError
 from ops.runs.failures import describe_cause, next_command
 from producer.request import parse_request
+from recon.errors import InvalidRequest
 from recon.timestamps import to_iso
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+
+# The fields of the event by the option that sets them.
+_OPTIONS = {
+    "lookbackHours": "--lookback-hours",
+    "maxSessions": "--limit",
+    "dryRun": "--dry-run",
+    "confirmEmpty": "--confirm-empty",
+    "from": "--from",
+    "to": "--to",
+}
+# `from` and `to` are also English words; as fields they end the sentence or come before these words.
+_FIELD = re.compile(r"\b(?:lookbackHours|maxSessions|dryRun|confirmEmpty|(?:from|to)(?= (?:must|and)\b|$))")
 
 type RunEvent = dict[str, Any]
 type ProducerAnswer = dict[str, Any]
@@ -42,11 +56,12 @@ def build_event(
     max_sessions: int | None = None,
     dry_run: bool = False,
     confirm_empty: bool = False,
-    period: tuple[str | None, str | None] = (None, None),
+    period: tuple[int, int] | None = None,
 ) -> RunEvent:
     """Build the event of a manual run that is named after the moment `now`.
 
-    Raise InvalidRequest, with the producer's message, for an event that the producer would refuse.
+    `now` and the period of a backfill are in epoch seconds. Raise CommandError, which names the option, for
+    an event that the producer would refuse.
     """
     event = {
         "requestedAt": to_iso(now),
@@ -54,11 +69,14 @@ def build_event(
         "maxSessions": max_sessions,
         "dryRun": dry_run or None,
         "confirmEmpty": confirm_empty or None,
-        "from": period[0],
-        "to": period[1],
+        "from": to_iso(period[0]) if period else None,
+        "to": to_iso(period[1]) if period else None,
     }
     event = {name: value for name, value in event.items() if value is not None}
-    parse_request(event)
+    try:
+        parse_request(event)
+    except InvalidRequest as error:
+        raise CommandError(_name_options(str(error))) from None
     return event
 
 
@@ -83,9 +101,14 @@ def invoke(client: "LambdaClient", producer: str, event: RunEvent) -> ProducerAn
         # The class and message of an exception contain no secrets.
         raise ProducerError(payload.get("errorType", "unknown"), payload.get("errorMessage", ""))
     if payload["statusCode"] != 200:  # noqa: PLR2004 - HTTP's OK
-        raise CommandError(f"the producer refused: {payload['body']['message']}")
+        raise CommandError(f"the producer refused: {_name_options(payload['body']['message'])}")
     body: ProducerAnswer = payload["body"]
     return body
+
+
+def _name_options(message: str) -> str:
+    """Return the producer's refusal with the command's options in place of the event's fields."""
+    return _FIELD.sub(lambda field: _OPTIONS[field[0]], message)
 
 
 def run_in_background(call: Callable[[], ProducerAnswer]) -> "Future[ProducerAnswer]":

@@ -53,15 +53,20 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogFilter:
-    """A condition on log lines: at least this level, and this session if one is given."""
+    """A condition on log lines: at least this level, and this session and this time if they are given.
+
+    `since` is in epoch seconds.
+    """
 
     level: Level = Level.INFO
     session_id: str | None = None
+    since: int | None = None
 
     def matches(self, line: LogLine) -> bool:
         """Return True if the line meets the condition. An unknown level counts as the highest."""
         severe = line.level not in LEVELS or LEVELS.index(Level(line.level)) >= LEVELS.index(self.level)
-        return severe and self.session_id in (None, line.session_id)
+        recent = self.since is None or line.at.timestamp() >= self.since
+        return severe and recent and self.session_id in (None, line.session_id)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ class SearchPeriod:
     last_redrive: int
 
 
-def search_period(started_at: str, completed_at: str | None, now: int) -> SearchPeriod:
-    """Return the period to search from the times of the run's record; all time if they are unreadable."""
+def search_period(started_at: str | None, completed_at: str | None, now: int) -> SearchPeriod:
+    """Return the period to search from the times of the run's record; all time if it has no valid one."""
     try:
-        began = parse_epoch(started_at)
+        began = parse_epoch(started_at or "")
     except ValueError:
         return SearchPeriod(0, now, now)
     ended = parse_epoch(completed_at) if completed_at else now

@@ -1,17 +1,18 @@
 """A prediction of what the consumer would do with a session, by its own code and without writes."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.decisions import TableFacts, decide_from_stripe, to_unexpected
+from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps, loads
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import (
     SkipReason,
-    amount_and_currency,
     decide_from_table,
     find_drift,
     find_own_orders,
@@ -43,16 +44,15 @@ class PredictedAction(StrEnum):
 class PredictedOutcome:
     """The predicted outcome of a session.
 
-    The amount is that of the order if one would be written, otherwise that of the message, in the currency's
-    smallest unit. The consumer does not retry a failure that is `is_permanent`. `charges_known` is False if
+    The amount is that of the order if one would be written, otherwise that of the message. The consumer does
+    not retry a failure that is `is_permanent`. `charges_known` is False if
     the key may not read refunds and disputes, `details_known` if it may not read what an order can lack.
     `waits` is True for a skip that later runs check again. `attention` are the words for a person, and
-    `attention_until` is the date (epoch seconds) that goes with them.
+    `attention_until` is the date that goes with them.
     """
 
     would: PredictedAction
-    amount: int | None = None
-    currency: str | None = None
+    amount: Amount = None
     order_number: str | None = None
     reason: SkipReason | None = None
     drift: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class PredictedOutcome:
     details_known: bool = True
     waits: bool = False
     attention: tuple[str, ...] = ()
-    attention_until: int | None = None
+    attention_until: datetime | None = None
 
 
 def predict(
@@ -83,13 +83,13 @@ def predict(
         message = loads(dumps(message))
     except MalformedMessage as error:
         return predict_failure(error)
-    amount, currency = amount_and_currency(message)
+    amount = read_amount(message)
     try:
         is_dismissed = find_dismissal(table, message.session_id) is not None
     except SyncError as error:
-        return predict_failure(error, amount, currency)
+        return predict_failure(error, amount)
     if is_dismissed:
-        return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=SkipReason.DISMISSED)
+        return PredictedOutcome(PredictedAction.SKIP, amount, reason=SkipReason.DISMISSED)
     orders = _find_orders(message, table, settings.order_sort_key)
     is_guarded = table.get(guard_key(message.session_id)) is not None
     decision = decide_from_table(
@@ -99,29 +99,33 @@ def predict(
         decision = None
     match decision:
         case SyncError():
-            return predict_failure(decision, amount, currency)
+            return predict_failure(decision, amount)
         case SkipReason():
             drift: tuple[str, ...] = ()
             if decision is SkipReason.EXISTS and not isinstance(orders, SyncError):
                 drift = find_drift(message, orders)
-            return PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=decision, drift=drift)
+            return PredictedOutcome(PredictedAction.SKIP, amount, reason=decision, drift=drift)
     own = find_own_orders(message, [] if isinstance(orders, SyncError) else orders)
     facts = TableFacts(own, lambda: _find_proof(table))
     return _predict_from_stripe(message, stripe, settings, now, facts)
 
 
-def predict_failure(
-    error: SyncError, amount: int | None = None, currency: str | None = None
-) -> PredictedOutcome:
+def predict_failure(error: SyncError, amount: Amount = None) -> PredictedOutcome:
     """Return the outcome of a session that fails with this error."""
     return PredictedOutcome(
         PredictedAction.FAIL,
         amount,
-        currency,
         error_type=type(error).__name__,
         error_message=str(error),
         is_permanent=isinstance(error, Permanent),
     )
+
+
+def _to_time(epoch: int | None) -> datetime | None:
+    try:
+        return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _find_orders(message: SessionMessage, table: Table, sort_key: OrderSortKey) -> Orders:
@@ -144,23 +148,22 @@ def _predict_from_stripe(
     now: int,
     facts: TableFacts,
 ) -> PredictedOutcome:
-    amount, currency = amount_and_currency(message)
+    amount = read_amount(message)
     try:
         answer = decide_from_stripe(stripe(), message, settings, lambda: now, facts)
     except SyncError as error:
-        return predict_failure(error, amount, currency)
+        return predict_failure(error, amount)
     except Exception as error:  # noqa: BLE001 - the consumer records it as an error
-        return predict_failure(to_unexpected(error), amount, currency)
+        return predict_failure(to_unexpected(error), amount)
     match answer.result:
         case SyncError() as failure:
-            return predict_failure(failure, amount, currency)
+            return predict_failure(failure, amount)
         case SkipReason() as reason:
-            predicted = PredictedOutcome(PredictedAction.SKIP, amount, currency, reason=reason)
+            predicted = PredictedOutcome(PredictedAction.SKIP, amount, reason=reason)
         case order:
             predicted = PredictedOutcome(
                 PredictedAction.CREATE,
-                order.get("amount"),
-                order.get("currency"),
+                to_money(order.get("amount"), order.get("currency")) or amount,
                 order_number=order["orderNumber"],
             )
     return replace(
@@ -169,6 +172,6 @@ def _predict_from_stripe(
         details_known=answer.details_known,
         waits=answer.waits,
         attention=answer.attention,
-        attention_until=answer.attention_until,
+        attention_until=_to_time(answer.attention_until),
         drift=answer.drift,
     )

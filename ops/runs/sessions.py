@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ops.format.links import session_url
-from ops.format.money import Money
-from recon.domain.reconcile import Outcome
+from ops.format.money import NO_AMOUNT, Amount, Money, to_money
+from ops.format.text import standard_time
+from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.keys import outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
 from recon.dynamodb.table import Table
@@ -15,15 +16,15 @@ from recon.dynamodb.table import Table
 class SessionOutcome:
     """The outcome of one session in one run.
 
-    `amount` is None for a free session and for an outcome of a version that did not store it. `drift` lists
-    how the existing order differs from Stripe, `attention` what a person has to look at.
+    `amount` is None if it is unknown, as for an outcome of a version that did not store it. `drift` lists how
+    the existing order differs from Stripe, `attention` what a person has to look at.
     """
 
     session_id: str
     outcome: str
     reason: str | None
     order_number: str | None
-    amount: Money | None
+    amount: Amount
     attempts: int | None
     error_type: str | None
     error_message: str | None
@@ -64,20 +65,21 @@ def _session_outcome(record: OutcomeRecord) -> SessionOutcome:
         outcome=record.outcome,
         reason=record.reason,
         order_number=record.order_number,
-        amount=to_money(record.amount, record.currency),
+        amount=read_outcome_amount(record),
         attempts=record.attempts,
         error_type=record.error_type,
         error_message=record.error_message,
         drift=record.drift,
-        updated_at=record.updated_at,
+        updated_at=standard_time(record.updated_at),
         url=session_url(record.session_id),
         attention=record.attention,
     )
 
 
-def to_money(amount: object, currency: object) -> Money | None:
-    """Return the amount with its currency, or None if either is missing."""
-    return Money(currency, amount) if isinstance(amount, int) and isinstance(currency, str) else None
+def read_outcome_amount(record: OutcomeRecord) -> Amount:
+    """Return the amount of an outcome; an earlier version stored none."""
+    stored = to_money(record.amount, record.currency)
+    return NO_AMOUNT if stored is None and record.reason == SkipReason.NOT_A_SALE else stored
 
 
 def recovered_amounts(sessions: Iterable[SessionOutcome]) -> list[Money]:

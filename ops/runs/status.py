@@ -1,32 +1,28 @@
-"""The state of the sync: facts from the table, the queues and the schedule, and the problems among them."""
+"""The facts that `status` and the report begin with, from the table, the queues and the schedule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 
 from ops.errors import CommandError
-from ops.format.attention import describe_stored_attention
-from ops.format.text import format_time, quantity
+from ops.format.money import Amount, Money, totals
 from ops.runs.attention import AttentionGroup, group_by_word
-from ops.runs.failures import StatusFinding, describe_failure
 from ops.runs.history import PastRun, past_run
+from ops.runs.sessions import OutcomeFilter, read_sessions
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
+from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.watermark import FilterPeriod, Watermark
-from recon.timestamps import HOUR, parse_epoch, to_iso
+from recon.timestamps import parse_epoch
 
-# The limits of the alarms: a night is missed when its run is two hours late, ...
-NO_RUN_SECONDS = 26 * HOUR
-# ... a run that takes this long is stuck, ...
-LONG_RUN_SECONDS = 4 * HOUR
-# ... and two nights and an hour without a new watermark mean that runs complete without covering anything.
-OLD_WATERMARK_SECONDS = 49 * HOUR
 # Enough to find the last completed run among manual runs.
 _LATEST_RUNS = 50
+# Records are kept for 90 days.
+_LATEST_NIGHTS = 100
+_STOPPED = (RunStatus.FAILED, RunStatus.HELD)
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,34 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class RunErrors:
+    """The sessions of a run that ended with an error: their money, and the first of them at Stripe.
+
+    `known` is how many of them have a known amount.
+    """
+
+    run_id: str
+    money: tuple[Money, ...] = ()
+    known: int = 0
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class StatusFacts:
     """The state of a stack at one moment.
 
-    `waiting`, `retrying` and `dead` are approximate message counts. `pending_payments` counts complete
-    sessions that are not paid. `night` is the latest scheduled run if newer runs exist and none of them
-    covers its window. `state_overwritten` is True if another program has put the sync state since the last
-    run. `attention` has the sessions that wait for a person, by the word that says why. `other_owner` is
-    the stack that owns the ledger, if it is another one. `former_filter` is the time of an earlier filter,
-    which no run has listed with the present one.
+    `waiting`, `retrying` and `dead` are approximate message counts, `missed_starts` counts the starts that
+    Lambda did not accept or that failed. `pending_payments` counts complete sessions that are not paid.
+    `night` is the latest scheduled run if newer runs exist and none of them covers its window.
+    `ended_night` is the latest scheduled run that is done, and `next_night_due` when the first one after it
+    was or is due, if the schedule tells. `stopped` has the failed, held and stalled runs since then, newest
+    first, unless a later run covers their window. In the sandbox, whose schedule is off on purpose, every
+    run counts as a scheduled one. `state_overwritten` is True if another program has put the sync state
+    since the last run. `attention` has the sessions that wait for a person, by the word that says why.
+    `other_owner` is the stack that owns the ledger, if it is another one. `runbook_url` is the address of
+    the runbook, if the stack was deployed with one. `last_night` is the latest scheduled run, whatever its
+    status; `recovered` is the money of its orders, and `recovered_unknown` counts those without an amount.
+    `former_filter` is the time of an earlier filter, which no run has listed with the present one.
     """
 
     stack: str
@@ -67,12 +82,22 @@ class StatusFacts:
     state_overwritten: bool = False
     other_owner: str | None = None
     attention: tuple[AttentionGroup, ...] = ()
+    ended_night: PastRun | None = None
+    next_night_due: datetime | None = None
+    stopped: tuple[PastRun, ...] = ()
+    run_errors: tuple[RunErrors, ...] = ()
+    missed_starts: int = 0
+    runbook_url: str | None = None
     former_filter: FilterPeriod | None = None
+    last_night: PastRun | None = None
+    recovered: tuple[Money, ...] = ()
+    recovered_unknown: int = 0
 
     @property
     def watermark_lag_seconds(self) -> int | None:
         """Return the age of the watermark, or None if there is none yet."""
-        return None if self.covered_through is None else _seconds(self.covered_through, self.checked_at)
+        covered = self.covered_through
+        return None if covered is None else int((self.checked_at - covered).total_seconds())
 
 
 def read_facts(stack: Stack, now: int) -> StatusFacts:
@@ -80,13 +105,20 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
     runs, outputs = stack.runs, stack.outputs
     latest = [past_run(run, now) for run in runs.latest(_LATEST_RUNS)]
     state, watermark = runs.state(), runs.watermark()
+    last_run = next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None)
+    nights = _list_nights(stack, latest, now)
+    night, ended_night = find_uncovered_night(latest), next(filter(_has_completed, nights), None)
+    last_night = nights[0] if nights else None
+    amounts = _read_created(stack, last_night)
+    schedule = read_schedule(stack, now)
     queue, dead = read_depth(stack.sqs, outputs.queue_url), read_depth(stack.sqs, outputs.dlq_url)
     return StatusFacts(
         stack=stack.name,
         checked_at=_from_epoch(now),
-        last_run=next((run for run in latest if run.run_id == state.run_id), latest[0] if latest else None),
+        last_run=last_run,
         last_completed_at=_last_completed(latest),
-        schedule=read_schedule(stack, now),
+        schedule=schedule,
+        former_filter=_find_former_filter(stack, watermark),
         consuming=is_consuming(stack),
         waiting=queue.visible,
         retrying=queue.hidden,
@@ -95,11 +127,53 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         covered_through=None if watermark.covered_through is None else _from_epoch(watermark.covered_through),
         state_overwritten=runs.is_state_foreign(state),
         other_owner=None if watermark.stack_name == stack.name else watermark.stack_name,
-        night=find_uncovered_night(latest),
+        night=night,
         is_sandbox=stack.is_sandbox,
-        former_filter=_find_former_filter(stack, watermark),
         attention=group_by_word(find_attention(stack.table, stack.deadline, only_open=True)),
+        ended_night=ended_night,
+        next_night_due=_find_due(schedule, ended_night),
+        stopped=find_stopped_runs(latest, ended_night),
+        run_errors=tuple(_read_errors(stack, run) for run in (last_run, night) if run and run.errors),
+        missed_starts=_count_missed_starts(stack),
+        runbook_url=stack.runbook_url,
+        last_night=last_night,
+        recovered=tuple(totals(amount for amount in amounts if amount)),
+        recovered_unknown=sum(not amount for amount in amounts),
     )
+
+
+def _list_nights(stack: Stack, latest: Sequence[PastRun], now: int) -> Sequence[PastRun]:
+    """Return the scheduled runs, newest first."""
+    if stack.is_sandbox:
+        return latest
+    return [past_run(run, now) for run in stack.runs.scheduled_before("", _LATEST_NIGHTS)]
+
+
+def _read_created(stack: Stack, run: PastRun | None) -> list[Amount]:
+    """Return the amounts of the orders that a run wrote."""
+    if run is None or not run.created:
+        return []
+    created = read_sessions(stack.table, run.run_id, OutcomeFilter(outcome=Outcome.CREATED))
+    return [one.amount for one in created]
+
+
+def _find_due(schedule: Schedule, ended: PastRun | None) -> datetime | None:
+    started = None if ended is None else parse_time(ended.started_at)
+    return None if started is None else next_due(schedule.expression, schedule.timezone, started)
+
+
+def _read_errors(stack: Stack, run: PastRun) -> RunErrors:
+    failed = list(read_sessions(stack.table, run.run_id, OutcomeFilter(outcome=Outcome.ERROR)))
+    amounts = [one.amount for one in failed if one.amount]
+    return RunErrors(run.run_id, tuple(totals(amounts)), len(amounts), failed[0].url if failed else None)
+
+
+def _count_missed_starts(stack: Stack) -> int:
+    url = stack.outputs.missed_starts_url
+    if url is None:
+        return 0
+    depth = read_depth(stack.sqs, url)
+    return depth.visible + depth.hidden
 
 
 def _find_former_filter(stack: Stack, watermark: Watermark) -> FilterPeriod | None:
@@ -127,12 +201,23 @@ def find_uncovered_night(latest: Sequence[PastRun]) -> PastRun | None:
     return None if night is None or any(_covers(run, night) for run in newer) else night
 
 
+def find_stopped_runs(latest: Sequence[PastRun], ended_night: PastRun | None) -> tuple[PastRun, ...]:
+    """Return the failed, held and stalled runs since the last ended night, unless a later one covers them.
+
+    `latest` is newest first.
+    """
+    position = next((n for n, run in enumerate(latest) if run == ended_night), len(latest))
+    since = enumerate(latest[:position])
+    stopped = [(n, run) for n, run in since if run.stalled_since or run.status in _STOPPED]
+    return tuple(run for n, run in stopped if not any(_covers(later, run) for later in latest[:n]))
+
+
 def _covers(run: PastRun, night: PastRun) -> bool:
     return _has_completed(run) and run.window_from <= night.window_from and run.window_to >= night.window_to
 
 
 def _has_completed(run: PastRun) -> bool:
-    return run.completed_at is not None and run.status not in (RunStatus.FAILED, RunStatus.HELD)
+    return run.completed_at is not None and run.status not in _STOPPED
 
 
 def read_schedule(stack: Stack, now: int) -> Schedule:
@@ -144,92 +229,18 @@ def read_schedule(stack: Stack, now: int) -> Schedule:
     return Schedule(enabled, expression, timezone, due)
 
 
-def find_problems(facts: StatusFacts) -> tuple[StatusFinding, ...]:
-    """Return the problems, the most urgent first."""
-    runs = [_run_findings(run) for run in (facts.last_run, facts.night) if run]
-    attention = map(_describe_group, facts.attention)
-    return (*_queue_findings(facts), *attention, *chain(*runs), *_schedule_findings(facts))
-
-
-def _describe_group(group: AttentionGroup) -> StatusFinding:
-    money = f", {', '.join(map(str, group.money))}" if group.money else ""
-    until = f", to capture until {format_time(group.until)} UTC" if group.until else ""
-    why = describe_stored_attention(group.word)
-    sessions = quantity(group.count, "session")
-    return StatusFinding(f"{group.word}: {sessions}{money}{until} ({why})", group.command)
-
-
-def _queue_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
-    if facts.dead:
-        yield StatusFinding(
-            f"{facts.dead} in the dead-letter queue: paid sessions that were given up",
-            "nightly-sync dlq list --check",
-        )
-    if not facts.consuming:
-        yield StatusFinding("the consumer is paused: messages wait in the queue", "nightly-sync resume")
-
-
-def _run_findings(run: PastRun) -> Iterator[StatusFinding]:
-    logs = f"nightly-sync logs {run.run_id}"
-    if failure := describe_failure(run):
-        yield failure
-    elif run.status == RunStatus.RUNNING and (run.seconds or 0) > LONG_RUN_SECONDS:
-        yield StatusFinding(f"run {run.run_id} has been open for more than 4 hours", logs)
-    if run.errors:
-        yield StatusFinding(
-            f"{quantity(run.errors, 'session')} in run {run.run_id} ended with an error",
-            f"nightly-sync show {run.run_id} --outcome error",
-        )
-    if run.drifted:
-        verb = "differs" if run.drifted == 1 else "differ"
-        yield StatusFinding(
-            f"{quantity(run.drifted, 'order')} in run {run.run_id} {verb} from Stripe",
-            f"nightly-sync show {run.run_id} --drift",
-        )
-    if run.truncated:
-        yield StatusFinding(f"run {run.run_id} did not list everything", logs)
-    for warning in run.warnings:
-        yield StatusFinding(f"run {run.run_id} warns: {warning}", logs)
-
-
-def _schedule_findings(facts: StatusFacts) -> Iterator[StatusFinding]:
-    if facts.last_run is None:
-        yield StatusFinding("no run yet", "nightly-sync run --dry-run")
-    since = facts.last_completed_at
-    if facts.last_run and (since is None or _seconds(since, facts.checked_at) > NO_RUN_SECONDS):
-        yield StatusFinding("no run has completed for more than 26 hours", "nightly-sync run")
-    if (facts.watermark_lag_seconds or 0) > OLD_WATERMARK_SECONDS:
-        yield StatusFinding(
-            "the watermark is older than 49 hours: no scheduled run has covered the days since",
-            "nightly-sync doctor",
-        )
-    if facts.other_owner:
-        yield StatusFinding(
-            f"the ledger belongs to stack {facts.other_owner}: every run of this stack is refused",
-            "nightly-sync doctor",
-        )
-    if former := facts.former_filter:
-        yield StatusFinding(
-            f"the filter was changed: sessions up to {to_iso(former.end)} were listed with the earlier one",
-            former.backfill_command,
-        )
-    if facts.state_overwritten:
-        yield StatusFinding(
-            "another program has overwritten the sync state (SYSTEM / STRIPE_ORDER_SYNC) since the last run",
-            "nightly-sync doctor",
-        )
-    if not facts.schedule.enabled and not facts.is_sandbox:
-        yield StatusFinding("the schedule is off: no run starts automatically", "nightly-sync resume")
-
-
 def _last_completed(latest: list[PastRun]) -> datetime | None:
     times = [run.completed_at for run in latest if run.completed_at and _has_completed(run)]
-    return _from_epoch(max(map(parse_epoch, times))) if times else None
+    return max(filter(None, map(parse_time, times)), default=None)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return the time of an ISO 8601 text, or None if there is none."""
+    try:
+        return _from_epoch(parse_epoch(text)) if text else None
+    except ValueError:
+        return None
 
 
 def _from_epoch(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _seconds(earlier: datetime, later: datetime) -> int:
-    return int((later - earlier).total_seconds())

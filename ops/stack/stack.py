@@ -1,6 +1,7 @@
 """The stack that a command works on: on AWS, or in the sandbox that `make demo ARGS=--keep` left running."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from ops.errors import CommandError
 from recon.config import Settings, load_settings
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 DEFAULT_STACK = "stripe-nightly-sync"
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html, or an ARN
+_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}|arn:[A-Za-z0-9:/._+-]{1,1000}")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
+_SHOWN = 40
 SANDBOX_HOME = Path(".sandbox")
 SANDBOX_STATE = "state.json"
 # Long enough for a slow network, short enough that no call hangs for minutes.
 CALLS = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
 # The producer answers after it has listed, in 15 minutes at most. A retry would start another run.
-ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1})
+# Keep-alive, since a NAT gateway or a firewall drops a connection that is quiet for minutes.
+ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1}, tcp_keepalive=True)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class StackSelector:
 
 @dataclass(frozen=True)
 class StackOutputs:
-    """The outputs of the CloudFormation stack."""
+    """The outputs of the CloudFormation stack. `ledger` is the shop's table unless it has another one."""
 
     queue_url: str
     queue_arn: str
@@ -55,6 +61,8 @@ class StackOutputs:
     schedule: str
     table: str
     alarm_topic: str
+    ledger: str
+    missed_starts_url: str | None = None
 
 
 _OUTPUTS = {
@@ -69,6 +77,11 @@ _OUTPUTS = {
     "table": "CommerceTable",
     "alarm_topic": "AlarmTopicArn",
 }
+
+
+# An older version of the stack lacks it.
+_MISSED_STARTS = "ScheduleDeadLetterQueueUrl"
+_RUNBOOK = "RunbookUrl"
 
 
 class Stack:
@@ -119,15 +132,28 @@ class Stack:
     @cached_property
     def outputs(self) -> StackOutputs:
         """Return the outputs. Raise CommandError if the stack does not exist or lacks an output."""
-        values = self._read_outputs()
+        values = {one["OutputKey"]: one["OutputValue"] for one in self._description.get("Outputs", [])}
         if missing := [output for output in _OUTPUTS.values() if output not in values]:
             raise CommandError(
                 f"the stack {self.name} has no output {', '.join(missing)}: it belongs to another system "
                 "or was deployed by an older version; --stack NAME selects another one"
             )
-        return StackOutputs(**{name: values[output] for name, output in _OUTPUTS.items()})
+        required = {name: values[output] for name, output in _OUTPUTS.items()}
+        # Earlier versions have no output for the ledger, which is in the shop's table then.
+        ledger = values.get("LedgerTable", required["table"])
+        return StackOutputs(**required, ledger=ledger, missed_starts_url=values.get(_MISSED_STARTS))
 
-    def _read_outputs(self) -> dict[str, str]:
+    @property
+    def runbook_url(self) -> str | None:
+        """Return the address of the runbook, or None if the stack was deployed without one."""
+        parameters = self._description.get("Parameters", [])
+        values = {one["ParameterKey"]: one.get("ParameterValue", "") for one in parameters}
+        url: str = values.get(_RUNBOOK, "")
+        return url if url.startswith(("https://", "http://")) else None
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        stack: dict[str, Any]
         try:
             (stack,) = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as exc:
@@ -137,16 +163,16 @@ class Stack:
                 f"there is no stack {self.name} in {self.region}; "
                 "--stack NAME, --region REGION and --profile PROFILE select another one"
             ) from None
-        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        return stack
 
     @cached_property
     def table(self) -> Table:
-        """Return the commerce table."""
-        return Table(self.client("dynamodb"), self.outputs.table)
+        """Return the commerce table with the ledger."""
+        return Table(self.client("dynamodb"), self.outputs.table, ledger=self.outputs.ledger)
 
     @property
     def runs(self) -> Runs:
-        """Return the run records of the commerce table."""
+        """Return the run records of the ledger."""
         return Runs(self.table, self.deadline)
 
     def configuration(self, function: str) -> dict[str, Any]:
@@ -182,12 +208,29 @@ def select_stack(selector: StackSelector, environ: Mapping[str, str], deadline: 
 
     Raise CommandError for an unknown profile, a missing region or a sandbox that is not running.
     """
+    if selector.stack is not None and not _STACK_NAME.fullmatch(selector.stack):
+        raise CommandError(
+            f"--stack {selector.stack[:_SHOWN]!r} is not the name of a stack: letters, digits and dashes, "
+            "beginning with a letter"
+        )
+    if selector.region is not None and not _REGION.fullmatch(selector.region):
+        raise CommandError(
+            f"--region {selector.region[:_SHOWN]!r} is not the name of a region such as eu-central-1"
+        )
     if selector.sandbox is not None:
         return _select_sandbox(selector, deadline)
     try:
-        session = boto3.Session(profile_name=selector.profile, region_name=selector.region)
+        # botocore itself reads AWS_DEFAULT_REGION and the profile, but not AWS_REGION.
+        region = selector.region or environ.get("AWS_REGION") or None
+        session = boto3.Session(profile_name=selector.profile, region_name=region)
+    except ProfileNotFound as exc:
+        name = selector.profile or environ.get("AWS_PROFILE")
+        raise CommandError(
+            f"--profile or AWS_PROFILE: there is no such AWS profile ({name}); "
+            "`aws configure list-profiles` lists them"
+        ) from exc
     except BotoCoreError as exc:
-        raise CommandError(str(exc)) from exc
+        raise CommandError(f"the AWS configuration cannot be used: {exc}") from exc
     if not session.region_name:
         raise CommandError("no AWS region: give --region, or set AWS_REGION or the profile's region")
     return Stack(selector.stack or DEFAULT_STACK, session, environ.get("AWS_ENDPOINT_URL"), deadline)

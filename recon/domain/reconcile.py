@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from recon.domain.message import SessionMessage
 from recon.domain.stripe_objects import (
+    FREE,
     MAX_NUMBER,
     MODES,
     PAID,
@@ -184,9 +185,12 @@ def other_user_ids(message: SessionMessage) -> tuple[str, ...]:
 def amount_and_currency(message: SessionMessage) -> tuple[int | None, str | None]:
     """Return amount and lower-case currency for an outcome.
 
-    Either is None if it is absent or cannot be stored: a message's values are not validated.
+    Either is None if it is absent or cannot be stored: a message's values are not validated. A sale that
+    needs no payment has the amount 0, since Stripe may state none.
     """
     amount, currency = message.amount_total, message.currency
+    if amount is None and message.payment_status == FREE and message.mode != SETUP:
+        amount = 0
     return (
         amount if amount is not None and abs(amount) < MAX_NUMBER else None,
         currency.lower() if currency and _CURRENCY.fullmatch(currency) else None,

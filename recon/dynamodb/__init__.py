@@ -1,4 +1,4 @@
-"""The ledger: the only package that knows the keys of the table, and the only one that writes it.
+"""The ledger: the only package that knows the keys of the tables, and the only one that writes them.
 
 attribute_values.py  plain values to DynamoDB's typed values and back
 table.py             reads, and transactions that are safe to repeat
@@ -14,5 +14,8 @@ outcome_writer.py    committing results: outcomes, orders and counters in one tr
 counters.py          the counters of a run and of the sync state
 attention.py         what a person has to look at about a session
 guards.py            the record that this sync has written an order once
+watermark.py          the watermark, and which stack the ledger belongs to
+ledger_table.py       checking that the ledger is in the table that the settings name
+ledger_move.py        moving the ledger to another table
 dismissals.py        an operator's decision that no order of a session is ever written
 """

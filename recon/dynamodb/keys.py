@@ -12,6 +12,11 @@ ATTENTION_PREFIX = "ATTENTION#"
 DISMISSED_PREFIX = "DISMISSED#"
 ALLOWED_PREFIX = "ALLOWED#"
 SESSION_PREFIX = "SESSION#"
+EVENT_PREFIX = "EVENT#"
+# The sort key of a guard.
+GUARD = "SYNC_ORDER"
+OUTCOMES_PREFIX = "SYNC_RUN#"
+_SYSTEM_PREFIXES = (RUN_PREFIX, PENDING_PREFIX, ATTENTION_PREFIX, DISMISSED_PREFIX, ALLOWED_PREFIX)
 
 
 def run_key(run_id: str) -> Key:
@@ -41,19 +46,32 @@ def allowed_key(session_id: str) -> Key:
 
 def guard_key(session_id: str) -> Key:
     """Return the key of the record that the sync wrote the order of this session once."""
-    return (f"{SESSION_PREFIX}{session_id}", "SYNC_ORDER")
+    return (f"{SESSION_PREFIX}{session_id}", GUARD)
 
 
 def marker_key(event_id: str) -> Key:
     """Return the key of the webhook's record of an event that it has handled."""
-    return (f"EVENT#{event_id}", "METADATA")
+    return (f"{EVENT_PREFIX}{event_id}", "METADATA")
 
 
 def outcome_partition(run_id: str) -> str:
     """Return the partition key of all outcomes of a run."""
-    return f"SYNC_RUN#{run_id}"
+    return f"{OUTCOMES_PREFIX}{run_id}"
 
 
 def outcome_key(run_id: str, session_id: str) -> Key:
     """Return the key of the outcome of one session in one run."""
     return (outcome_partition(run_id), f"{SESSION_PREFIX}{session_id}")
+
+
+def is_ledger_record(key: Key) -> bool:
+    """Return True for the key of a record of the sync, besides the state and the watermark.
+
+    The shop may have its own items under the same partition keys.
+    """
+    pk, sk = key
+    if pk == SYSTEM:
+        return sk.startswith(_SYSTEM_PREFIXES)
+    if pk.startswith(OUTCOMES_PREFIX):
+        return sk.startswith(SESSION_PREFIX)
+    return pk.startswith(SESSION_PREFIX) and sk == GUARD

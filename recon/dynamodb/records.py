@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from recon.domain.reconcile import Outcome
-from recon.domain.run import RunStatus
+from recon.domain.run import Listing, Part, RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
+from recon.dynamodb.listing_lease import NO_LEASE, Lease, parse_lease
 from recon.dynamodb.table import Item
 from recon.errors import Unfinished
 from recon.timestamps import DAY, parse_epoch, to_iso
@@ -60,11 +61,12 @@ class Run:
 
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
-    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent.
+    it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent. It is
+    None until there is such a time, which `listing` replaces while the window is listed in parts.
     `session_filter` is the filter of the run, and `filtered` is how many sessions of the window it left out.
-    `slice_seconds` is the last length of a slice of the listing. `failure` is set if the run failed
-    and its producer could store the cause, `sample` if the run is held. `existing` counts the skips with the
-    reason `exists`. `unreported` is True from the end of a done run until its metrics are printed.
+    `failure` is set if the run failed and its producer could store the cause, `sample` if the run is held.
+    `existing` counts the skips with the reason `exists`. `unreported` is True from the end of a done run
+    until its metrics are printed.
     """
 
     run_id: str
@@ -87,7 +89,7 @@ class Run:
     drifted: int = 0
     filtered: int = 0
     cursor: int | None = None
-    slice_seconds: int | None = None
+    listing: Listing | None = None
     livemode: bool | None = None
     listing_moved_at: int = 0
     warnings: tuple[str, ...] = ()
@@ -96,6 +98,11 @@ class Run:
     sample: Sample | None = None
     unreported: bool = False
     session_filter: str = ""
+
+    @property
+    def has_begun(self) -> bool:
+        """Return True once sessions were sent, or the listing has come to a later time without any."""
+        return self.cursor is not None or self.listing is not None
 
     @property
     def is_complete(self) -> bool:
@@ -144,7 +151,7 @@ def run_fields(run: Run, now: int) -> Item:
         "updatedAt": to_iso(now),
         "expiresAt": now + RUN_DAYS * DAY,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    return _known(fields)
 
 
 def parse_run(item: Item) -> Run:
@@ -161,7 +168,7 @@ def parse_run(item: Item) -> Run:
         drifted=read_integer(item, "drifted") or 0,
         session_filter=read_text(item, "sessionFilter") or "",
         filtered=read_integer(item, "filtered") or 0,
-        slice_seconds=read_integer(item, "sliceSeconds"),
+        listing=_parse_listing(item),
         livemode=read_boolean(item, "livemode"),
         status=read_text(item, "status") or RunStatus.RUNNING,
         completed_at=read_text(item, "syncCompletedAt"),
@@ -180,6 +187,42 @@ def parse_run(item: Item) -> Run:
         sample=_parse_sample(item),
         unreported=read_boolean(item, "unreported") or False,
     )
+
+
+def listing_field(listing: Listing) -> Item:
+    """Return the attribute `listing` of a run."""
+    parts = [
+        {"from": part.start, "to": part.end, "after": part.after, "reached": part.reached}
+        for part in listing.parts
+    ]
+    return {"made": listing.made, "parts": list(map(_known, parts))}
+
+
+def _known(item: Item) -> Item:
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def _parse_listing(item: Item) -> Listing | None:
+    """Return how far a window is listed in parts. Return None if it is not, or if a part cannot be read.
+
+    Without `cursor`, such a run cannot be continued, and the next one lists its window.
+    """
+    stored = item.get("listing")
+    if not isinstance(stored, dict) or not isinstance(stored.get("parts"), list):
+        return None
+    parts = tuple(part for part in map(_parse_part, stored["parts"]) if part)
+    if not parts or len(parts) < len(stored["parts"]):
+        return None
+    return Listing(parts, read_integer(stored, "made") or len(parts))
+
+
+def _parse_part(item: object) -> Part | None:
+    if not isinstance(item, dict):
+        return None
+    start, end = read_integer(item, "from"), read_integer(item, "to")
+    if start is None or end is None:
+        return None
+    return Part(start, end, read_text(item, "after"), read_integer(item, "reached"))
 
 
 def _parse_failure(item: Item) -> Failure | None:
@@ -227,13 +270,16 @@ class State:
     """The attributes of the sync state that decisions depend on.
 
     `covered_through` and `first_lookback_start` (epoch seconds) mirror the watermark item for versions that
-    know the state only. They are absent if another program has put the state.
+    know the state only. They are absent if another program has put the state. `status` is a `RunStatus` or a
+    word of another version.
     """
 
     run_id: str | None = None
     covered_through: int | None = None
     livemode: bool | None = None
     first_lookback_start: int | None = None
+    status: str | None = None
+    lease: Lease = NO_LEASE
 
 
 def parse_state(item: Item | None) -> State:
@@ -244,6 +290,8 @@ def parse_state(item: Item | None) -> State:
         read_integer(item, "lastCoveredThrough"),
         read_boolean(item, "lastLivemode"),
         read_integer(item, "firstLookbackStart"),
+        read_text(item, "lastSyncStatus"),
+        parse_lease(item),
     )
 
 

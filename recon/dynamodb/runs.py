@@ -3,9 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from recon.domain.run import RunStatus, Trigger
+from recon.domain.run import Listing, RunStatus, Trigger
 from recon.dynamodb.keys import RUN_PREFIX, run_key
-from recon.dynamodb.records import COUNTERS, Failure, Run, Sample, parse_run, run_fields, sample_fields
+from recon.dynamodb.records import (
+    COUNTERS,
+    Failure,
+    Run,
+    Sample,
+    listing_field,
+    parse_run,
+    run_fields,
+    sample_fields,
+)
 from recon.dynamodb.run_reader import RunReader
 from recon.dynamodb.state_actions import (
     advance_state,
@@ -41,24 +50,24 @@ _UNCHANGED = "#status = :running AND listed = :no AND listingMovedAt = :moved"
 
 
 class CursorConflict(Exception):  # noqa: N818 - a signal to the producer, not an error of the system
-    """Another invocation has moved the cursor of this run. That one continues; this one must stop."""
+    """Another invocation has continued the listing of this run. This one must stop."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """The progress of a listing since the last update.
 
-    `sent` more sessions were sent, and all that were created up to `cursor` (epoch seconds) are sent now.
-    `listed` is True if they were the last. `slice_seconds` and `livemode` are for the next invocation.
-    `covers_through` replaces the watermark that the run sets when it is done (0 for none). `filtered` more
-    sessions were left out by the filter.
+    `sent` more sessions were sent. All that were created up to `cursor` (epoch seconds) are sent now, or with
+    None all outside the open parts of `listing`. `listed` is True if these were the last. `livemode` is for
+    the next invocation. `covers_through` replaces the watermark that the run sets when it is done (0 for
+    none). `filtered` more sessions were left out by the filter.
     """
 
-    cursor: int
+    cursor: int | None
     sent: int
     listed: bool
     truncated: bool = False
-    slice_seconds: int | None = None
+    listing: Listing | None = None
     livemode: bool | None = None
     covers_through: int | None = None
     filtered: int = 0
@@ -109,44 +118,46 @@ class Runs(RunReader):
             condition="listed = :no",
             names={"#status": "status"},
         )
-        if not self._transact_with_state(resume, reopen_state(self._table, run)):
+        if not self._transact_with_state(resume, reopen_state(self._table, run, now)):
             return self.get(run.run_id) or run
         return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now, failure=None)
 
     def advance(self, run: Run, progress: Progress, now: int) -> Run:
-        """Move the cursor and `enqueued` together if the cursor is still the one that was read.
+        """Move the listing and `enqueued` together if the listing is still as it was read.
 
-        Raises CursorConflict if it is not, so that a session that two invocations sent is counted once.
+        Raises CursorConflict if it is not, so that a session that two invocations sent is counted once. While
+        the window is listed in parts, the attribute `cursor` is null: an earlier version, which only knows
+        the cursor, can neither continue the run nor count its sessions twice.
         """
         # Progress reopens a run that was marked failed in the meantime.
         fields = {
             "status": RunStatus.RUNNING,
-            "cursor": progress.cursor,
             "listed": progress.listed,
             "truncated": run.truncated or progress.truncated,
-            "sliceSeconds": progress.slice_seconds or run.slice_seconds,
+            "listing": progress.listing and listing_field(progress.listing),
             "livemode": run.livemode if progress.livemode is None else progress.livemode,
             "coversThrough": progress.covers_through,
             "listingMovedAt": now,
             "updatedAt": to_iso(now),
         }
         fields = {name: value for name, value in fields.items() if value is not None}
+        fields["cursor"] = progress.cursor
         values: Item = {f":{name}": value for name, value in fields.items()}
-        values |= {":sent": progress.sent, ":filtered": progress.filtered, ":no": False}
-        values |= {":read": run.cursor} if run.cursor is not None else {}
-        cursor_unchanged = "attribute_not_exists(#cursor)" if run.cursor is None else "#cursor = :read"
+        unchanged, read = _unchanged_listing(run)
+        values |= {":sent": progress.sent, ":filtered": progress.filtered, ":no": False} | read
+        forget = _FORGET_FAILURE if progress.listing else f"{_FORGET_FAILURE}, #listing"
+        adds = "ADD enqueued :sent, filtered :filtered"
         move = self._table.update(
             run_key(run.run_id),
-            "SET "
-            + ", ".join(f"#{name} = :{name}" for name in fields)
-            + f" {_FORGET_FAILURE} ADD enqueued :sent, filtered :filtered",
+            "SET " + ", ".join(f"#{name} = :{name}" for name in fields) + f" {forget} {adds}",
             values,
-            condition=f"{cursor_unchanged} AND #listed = :no",
-            names={f"#{name}": name for name in fields},
+            condition=f"{unchanged} AND #listed = :no",
+            names={f"#{name}": name for name in (*fields, "listing")},
         )
-        if not self._transact_with_state(
-            move, advance_state(self._table, run, progress.sent, progress.livemode, now)
-        ):
+        advance = advance_state(
+            self._table, run, progress.sent, progress.livemode, now, listed=progress.listed
+        )
+        if not self._transact_with_state(move, advance):
             raise CursorConflict
         return replace(
             run,
@@ -155,7 +166,7 @@ class Runs(RunReader):
             filtered=run.filtered + progress.filtered,
             listed=progress.listed,
             truncated=run.truncated or progress.truncated,
-            slice_seconds=progress.slice_seconds or run.slice_seconds,
+            listing=progress.listing,
             livemode=run.livemode if progress.livemode is None else progress.livemode,
             listing_moved_at=now,
         )
@@ -353,6 +364,18 @@ def _raise_if_refused(cancelled: TransactionCancelled) -> None:
     """Raise TableRefused if DynamoDB refused an action; then no other writer was faster."""
     if any(reason.refused for reason in cancelled.reasons):
         raise TableRefused("DynamoDB refuses an item of a run") from cancelled
+
+
+def _unchanged_listing(run: Run) -> tuple[str, Item]:
+    """Return the condition that no other invocation has counted sessions of a run, and its values.
+
+    Progress in parts that sends no session may be repeated: what is left then contains what was left before.
+    """
+    if run.cursor is not None:
+        return "#cursor = :read", {":read": run.cursor}
+    if run.listing:
+        return "attribute_exists(#listing) AND enqueued = :read", {":read": run.enqueued}
+    return "attribute_not_exists(#cursor)", {}
 
 
 def _create(table: Table, run: Run, now: int) -> Action:

@@ -1,4 +1,8 @@
-"""Access to one DynamoDB table: plain values, domain errors, and transactions that are safe to repeat."""
+"""Access to the shop's table and the ledger: plain values, domain errors, and transactions safe to repeat.
+
+The partition key of an item decides where it is: orders and the webhook's markers are in the shop's table,
+all other items in the ledger. By default both are one table. Reads and transactions may span the two.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 type Item = dict[str, Any]
 type Key = tuple[str, str]
 
+# The partition keys of the items in the shop's table: orders, and the events that the webhook has handled.
+SHOP_PREFIXES = ("USER#", "EVENT#")
 MAX_ACTIONS = 100  # of one transaction
 MAX_BATCH_GET = 100
 # Error codes of content that DynamoDB will never accept. All other codes (throttling, conflicts, outages, a
@@ -66,9 +72,11 @@ class Action:
 
 
 class Table:
-    """A DynamoDB table with the string keys PK and SK. It is thread-safe, like its clients.
+    """The shop's table and the ledger, both with the string keys PK and SK.
 
-    Transactions go through `transactions`, a client that must not retry by itself; the default is `client`.
+    It is thread-safe, like its clients. `ledger` is the name of the ledger; None means that it is in the
+    shop's table. Transactions go through `transactions`, a client that must not retry by itself; the default
+    is `client`.
     """
 
     def __init__(
@@ -77,16 +85,27 @@ class Table:
         name: str,
         new_token: Callable[[], str] = lambda: uuid.uuid4().hex,
         *,
+        ledger: str | None = None,
         transactions: "DynamoDBClient | None" = None,
     ) -> None:
         self._client = client
         self._transactions = transactions or client
-        self._name = name
+        self.shop = name
+        self.ledger = ledger or name
         self._new_token = new_token
 
-    def put(self, item: Item, condition: str, values: Item | None = None) -> Action:
-        """Return an action that writes a whole item under a condition."""
-        body = {"Item": to_wire(item), "ConditionExpression": condition}
+    def name_for(self, partition: str) -> str:
+        """Return the name of the table that holds the items with this partition key."""
+        return self.shop if partition.startswith(SHOP_PREFIXES) else self.ledger
+
+    def at(self, name: str) -> "Table":
+        """Return another table of the same account, with its ledger in it."""
+        return Table(self._client, name, self._new_token, transactions=self._transactions)
+
+    def put(self, item: Item, condition: str | None = None, values: Item | None = None) -> Action:
+        """Return an action that writes a whole item, under a condition if there is one."""
+        body: Item = {"Item": to_wire(item)}
+        body |= {"ConditionExpression": condition} if condition else {}
         return Action("Put", (item["PK"], item["SK"]), body | _values(values))
 
     def update(
@@ -115,7 +134,7 @@ class Table:
 
     def get(self, key: Key, deadline: Deadline | None = None) -> Item | None:
         """Return an item by a consistent read, or None. Retry a failed read until the deadline, if any."""
-        request = {"TableName": self._name, "Key": _key(key), "ConsistentRead": True}
+        request = {"TableName": self.name_for(key[0]), "Key": _key(key), "ConsistentRead": True}
         answer = _read(self._client.get_item, request, deadline)
         return from_wire(answer["Item"]) if "Item" in answer else None
 
@@ -123,21 +142,24 @@ class Table:
         """Return the existing items of these distinct keys by consistent reads, in any order."""
         items: list[Item] = []
         for start in range(0, len(keys), MAX_BATCH_GET):
-            unread = [_key(key) for key in keys[start : start + MAX_BATCH_GET]]
+            unread: Item = {}
+            for key in keys[start : start + MAX_BATCH_GET]:
+                one_table = unread.setdefault(self.name_for(key[0]), {"Keys": [], "ConsistentRead": True})
+                one_table["Keys"].append(_key(key))
             retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
             retry(self._get_some, unread, items)
         return items
 
-    def _get_some(self, unread: list[Item], items: list[Item]) -> None:
+    def _get_some(self, unread: Item, items: list[Item]) -> None:
         """Move the items that DynamoDB returns from `unread` to `items`; raise if it leaves any unread."""
-        answer = _call(
-            self._client.batch_get_item,
-            RequestItems={self._name: {"Keys": unread, "ConsistentRead": True}},
-        )
-        items.extend(from_wire(item) for item in answer["Responses"].get(self._name, []))
-        unread[:] = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+        answer = _call(self._client.batch_get_item, RequestItems=dict(unread))
+        items.extend(from_wire(item) for found in answer["Responses"].values() for item in found)
+        left = {name: request["Keys"] for name, request in answer.get("UnprocessedKeys", {}).items()}
+        unread.clear()
+        unread |= {name: {"Keys": keys, "ConsistentRead": True} for name, keys in left.items() if keys}
         if unread:
-            raise TableUnavailable(f"DynamoDB left {len(unread)} keys of a batch unread")
+            number = sum(map(len, left.values()))
+            raise TableUnavailable(f"DynamoDB left {number} keys of a batch unread")
 
     def query(
         self,
@@ -150,13 +172,14 @@ class Table:
         newest_first: bool = False,
         deadline: Deadline | None = None,
     ) -> Iterator[Item]:
-        """Yield all items under a key condition by consistent reads of all pages.
+        """Return an iterator over all items under a key condition, which begins with `PK = :name`.
 
-        `only` is a filter expression. A failed read of a page is retried until the deadline, if any. Raises
-        OutOfTime if the deadline passes between two pages.
+        The reads are consistent and cover all pages. `only` is a filter expression. A failed read of a page
+        is retried until the deadline, if any. Raises OutOfTime if the deadline passes between two pages.
         """
+        partition = values[condition.split()[2]]
         request: Item = {
-            "TableName": self._name,
+            "TableName": self.name_for(partition),
             "KeyConditionExpression": condition,
             "ConsistentRead": True,
             "ScanIndexForward": not newest_first,
@@ -164,14 +187,12 @@ class Table:
         request |= _values(values) | _names(names)
         request |= {"ProjectionExpression": projection} if projection else {}
         request |= {"FilterExpression": only} if only else {}
-        while True:
-            answer = _read(self._client.query, request, deadline)
-            yield from (from_wire(item) for item in answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            if deadline:
-                deadline.check()
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return _read_pages(self._client.query, request, deadline)
+
+    def scan(self, only: str, values: Item, deadline: Deadline) -> Iterator[Item]:
+        """Return an iterator over the items of the ledger's table under a filter, by consistent reads."""
+        request: Item = {"TableName": self.ledger, "FilterExpression": only, "ConsistentRead": True}
+        return _read_pages(self._client.scan, request | _values(values), deadline)
 
     def transact(
         self, actions: Sequence[Action], deadline: Deadline, check: Callable[[], None] | None = None
@@ -188,7 +209,10 @@ class Table:
         wire = [
             {
                 action.kind: action.body
-                | {"TableName": self._name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+                | {
+                    "TableName": self.name_for(action.key[0]),
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                }
             }
             for action in actions
         ]
@@ -226,6 +250,17 @@ def to_wire(item: Item) -> Item:
 def from_wire(item: Item) -> Item:
     """Return an item of DynamoDB's typed values with plain values."""
     return {name: from_attribute(value) for name, value in item.items()}
+
+
+def _read_pages(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Iterator[Item]:
+    while True:
+        answer = _read(method, request, deadline)
+        yield from (from_wire(item) for item in answer["Items"])
+        if "LastEvaluatedKey" not in answer:
+            return
+        if deadline:
+            deadline.check()
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 def _read(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Any:  # noqa: ANN401 - as below

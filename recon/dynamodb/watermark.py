@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.table import Action, Item, Table
-from recon.errors import LedgerInUse
+from recon.errors import LedgerInUse, LedgerNotMoved
 from recon.timestamps import DAY, to_iso
 
+MOVE_COMMAND = "nightly-sync ledger move"
 # Runs list sessions again that were created up to a day, a session's life, before the watermark.
 _OVERLAP = 2 * DAY
 
@@ -38,9 +39,10 @@ class Watermark:
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
     is the newest session, created at `proven_created` (epoch seconds), that was found with an order which
     this sync did not write: a key that can read it has the right account and mode. `confirmed_by` is the run
-    with which an operator accepted a table without such an order. `session_filter` is the filter of the
-    latest run, which lists sessions from `filter_start` on. `former_filter` is the time of an earlier one,
-    until a run has listed it again.
+    with which an operator accepted a table without such an order. `moved_to` is the table to which the ledger
+    has moved, `moving_from` the one from which a move to this ledger has not ended. `session_filter` is the
+    filter of the latest run, which lists sessions from `filter_start` on. `former_filter` is the time of an
+    earlier one, until a run has listed it again.
     """
 
     covered_through: int | None = None
@@ -53,6 +55,8 @@ class Watermark:
     filter_start: int | None = None
     former_filter: FilterPeriod | None = None
     is_stored: bool = False
+    moved_to: str | None = None
+    moving_from: str | None = None
 
     @property
     def has_times(self) -> bool:
@@ -75,9 +79,27 @@ class Watermark:
         return replace(self, session_filter=text, filter_start=start, former_filter=former)
 
     def check_owner(self, stack: str) -> None:
-        """Raise LedgerInUse if the ledger belongs to another stack."""
+        """Raise LedgerInUse if the ledger belongs to another stack, LedgerNotMoved if it is not open."""
+        self.check_open()
         if self.stack_name not in (None, stack):
             raise LedgerInUse(describe_owner(str(self.stack_name), stack))
+
+    def check_open(self) -> None:
+        """Raise LedgerNotMoved if the ledger has moved to another table, or its move has not ended."""
+        if self.moved_to:
+            raise LedgerNotMoved(describe_moved(self.moved_to))
+        if self.moving_from:
+            raise LedgerNotMoved(
+                f"the move of the ledger from table {self.moving_from} has not ended: repeat `{MOVE_COMMAND}`"
+            )
+
+
+def describe_moved(table: str) -> str:
+    """Return why a ledger may not be used, and what to do."""
+    return (
+        f"the ledger has moved to table {table}: deploy with LedgerTable={table}, or with an empty "
+        "LedgerTable if that is the shop's table"
+    )
 
 
 def describe_owner(owner: str, stack: str) -> str:
@@ -102,6 +124,8 @@ def parse_watermark(item: Item) -> Watermark:
         filter_start=read_integer(item, "sessionFilterFrom"),
         former_filter=_parse_period(item.get("formerFilter")),
         is_stored=True,
+        moved_to=read_text(item, "movedTo"),
+        moving_from=read_text(item, "movingFrom"),
     )
 
 

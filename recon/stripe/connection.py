@@ -5,6 +5,7 @@ This is the only module that imports the stripe library, which takes longer than
 """
 
 import re
+from collections.abc import Callable
 
 import stripe
 from stripe import oauth_error
@@ -20,6 +21,7 @@ from recon.errors import (
     SyncError,
 )
 from recon.retry import STRIPE_NETWORK_RETRIES
+from recon.stripe.bulk import Products
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
 
@@ -96,15 +98,22 @@ def to_domain_error(error: stripe.StripeError) -> SyncError:
 class StripeConnection:
     """The connections, rate limiter and key that a process keeps between invocations.
 
-    `timeout` is the limit of one request in seconds.
+    `timeout` is the limit of one request in seconds; `clock` is monotonic.
     """
 
     def __init__(
-        self, key: StripeKey, rate_limiter: RateLimiter, *, timeout: float, api_base: str | None = None
+        self,
+        key: StripeKey,
+        rate_limiter: RateLimiter,
+        *,
+        timeout: float,
+        clock: Callable[[], float],
+        api_base: str | None = None,
     ) -> None:
         self.key = key
         self.rate_limiter = rate_limiter
         self.timeout = timeout
+        self.products = Products(clock)
         # The library adds the time to connect and the time to wait for the response.
         self._http = stripe.RequestsClient(timeout=(timeout * CONNECT_SHARE, timeout * (1 - CONNECT_SHARE)))
         self._client = stripe.StripeClient(

@@ -5,7 +5,7 @@ Paths have at most four levels, which is Stripe's limit: https://docs.stripe.com
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recon.domain.stripe_objects import Json
 from recon.errors import KeyNotAllowed
@@ -44,6 +44,11 @@ SESSION_EXPANSIONS = (
     Expansion(PROMOTION_CODES, ("discounts.promotion_code",), is_detail=True),
     # Sessions from before `discounts` have theirs here.
     Expansion(COUPONS, ("total_details.breakdown",), is_detail=True),
+)
+# The same for a list, whose objects are one level deeper. Products would be a fifth level.
+LISTED_REQUIRED = ("data.line_items", "data.line_items.data.price")
+LISTED_EXPANSIONS = tuple(
+    replace(each, paths=tuple(f"data.{path}" for path in each.paths)) for each in SESSION_EXPANSIONS
 )
 # A subscription's session has no payment intent. It belongs to a payment of the first invoice, and from the
 # session it would be five levels away.
@@ -91,7 +96,7 @@ class ExpandedRequests:
             name = "+".join([permission, *(each.permission for each in expansions)])
             return self._get(path, params | ({"expand": expand} if expand else {}), name)
 
-        wanted = self._list_allowed(optional)
+        wanted = self.list_allowed(optional)
         try:
             return send(wanted)
         except KeyNotAllowed:
@@ -99,10 +104,11 @@ class ExpandedRequests:
                 raise
         with self._lock:
             # Another thread may have found the missing permission since.
-            remaining = self._list_allowed(wanted)
+            remaining = self.list_allowed(wanted)
             return send(remaining) if remaining != wanted else self._find_denied(send, wanted)
 
-    def _list_allowed(self, expansions: Iterable[Expansion]) -> list[Expansion]:
+    def list_allowed(self, expansions: Iterable[Expansion]) -> list[Expansion]:
+        """Return the expansions that the key is not known to lack permission for."""
         return [each for each in expansions if each.permission not in self._unreachable]
 
     def _find_denied(self, send: Callable[[list[Expansion]], Json], wanted: list[Expansion]) -> Json:

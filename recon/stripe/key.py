@@ -35,7 +35,7 @@ class StripeKey:
             return self._cached
 
     def find_replacement(self, rejected: str) -> str | None:
-        """Return the parameter's value if it differs from the key that Stripe rejected, else None."""
+        """Return the parameter's value if it differs from the key that was rejected, else None."""
         if self._fixed:
             return None
         with self._lock:

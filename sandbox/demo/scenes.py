@@ -104,7 +104,7 @@ def set_stage(screen: DemoScreen, services: DemoServices, parameters: Parameters
     with screen.step("Deploy infra/template.yaml with the functions' zips, as CloudFormation does on AWS"):
         stack = deploy(services.client, {**QUICK, **parameters})
         sqs = services.client("sqs")
-        table = Table(services.client("dynamodb"), stack.table)
+        table = Table(services.client("dynamodb"), stack.table, ledger=stack.ledger)
         watch = ProgressReader(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
         box = DeadLetterQueue(sqs, stack.dlq_url, stack.queue_url)
         screen.say(

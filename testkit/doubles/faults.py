@@ -240,14 +240,14 @@ def keys_unprocessed() -> Fault:
     """Return half of the items of a BatchGetItem, and the keys of the rest as unprocessed."""
 
     def instead(method: Callable[..., Any], call: ClientCall) -> Any:
-        ((table, request),) = call.arguments["RequestItems"].items()
-        cut = len(request["Keys"]) // 2
-        left = {table: {**request, "Keys": request["Keys"][cut:]}}
-        if not cut:
-            return {"Responses": {}, "UnprocessedKeys": left}
-        return method(RequestItems={table: {**request, "Keys": request["Keys"][:cut]}}) | {
-            "UnprocessedKeys": left
-        }
+        asked, left = {}, {}
+        for table, request in call.arguments["RequestItems"].items():
+            cut = len(request["Keys"]) // 2
+            left[table] = {**request, "Keys": request["Keys"][cut:]}
+            if cut:
+                asked[table] = {**request, "Keys": request["Keys"][:cut]}
+        answer = method(RequestItems=asked) if asked else {"Responses": {}}
+        return answer | {"UnprocessedKeys": left}
 
     return Fault("half unprocessed", _no_error, instead=instead)
 

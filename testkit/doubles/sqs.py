@@ -61,9 +61,9 @@ class MemorySQS(MemoryClient):
     """SQS in memory.
 
     `rejects(operation, entry)` selects batch entries that fail although their batch succeeds; `rng` shuffles
-    what a receive sees; `move_tasks=False` is a service without StartMessageMoveTask, as emulators are;
-    `move_rate` is how many messages per second a task moves (None: all at once); `validate=False` skips
-    botocore's validation.
+    what a receive sees, which are the `reach` oldest messages (None: all); `move_tasks=False` is a service
+    without StartMessageMoveTask, as emulators are; `move_rate` is how many messages per second a task moves
+    (None: all at once); `validate=False` skips botocore's validation.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class MemorySQS(MemoryClient):
         clock: Callable[[], float] = time.time,
         *,
         rng: random.Random | None = None,
+        reach: int | None = None,
         move_tasks: bool = True,
         move_rate: float | None = None,
         rejects: Callable[[str, BatchEntry], bool] = lambda _operation, _entry: False,
@@ -81,6 +82,7 @@ class MemorySQS(MemoryClient):
         self.move_tasks = move_tasks
         self.move_rate = move_rate
         self._rng = rng
+        self._reach = reach
         self._queues: dict[str, Queue] = {}
         self.mover = MessageMover(self._find_by_arn, self._new_id)
 
@@ -207,6 +209,7 @@ class MemorySQS(MemoryClient):
         now = self._clock()
         visible = queue.visible_messages(now)
         if self._rng is not None:
+            visible = visible[: self._reach]
             self._rng.shuffle(visible)
         count = 0
         for message in visible:

@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import Any
 
+LEADING_KEYS = "dynamodb:LeadingKeys"
+
 
 def end_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
@@ -27,27 +29,41 @@ def stay_on_one_port(app: Any) -> None:
     app._port_is_bindable = lambda _host, _port: False
 
 
-def authorize_as_aws(actions: Any) -> None:
-    """Authorize SQS batches by the permission of the single call, and give IAM `dynamodb:LeadingKeys`."""
+def authorize_as_aws(actions: Any, evaluator: Any) -> None:
+    """Authorize SQS batches by the permission of the single call, and give IAM `dynamodb:LeadingKeys`.
+
+    A transaction over several tables is authorized for each table, with the keys that it writes there.
+    """
     its_action, its_context = actions.extract_iam_action, actions.dynamodb_service_context
+    its_enforce = evaluator.enforce
 
     def action(service: str, *request: Any) -> str | None:
         named: str | None = its_action(service, *request)
         return named.removesuffix("Batch") if named and service == "sqs" else named
 
     def context(body: bytes) -> dict[str, Any]:
-        keys = leading_keys(json.loads(body or b"{}"))
         found: dict[str, Any] = its_context(body)
-        return found | ({"dynamodb:LeadingKeys": keys} if keys else {})
+        return found | {LEADING_KEYS: leading_keys(json.loads(body or b"{}"))}
+
+    def enforce(*request: Any, resource_arn: str = "*", service_context: Any = None, **more: Any) -> Any:
+        context = dict(service_context or {})
+        keys = context.pop(LEADING_KEYS, {}).get(resource_arn.rpartition("/")[2])
+        context |= {LEADING_KEYS: keys} if keys else {}
+        return its_enforce(*request, resource_arn=resource_arn, service_context=context, **more)
 
     actions.extract_iam_action, actions.dynamodb_service_context = action, context
+    evaluator.enforce = enforce
 
 
-def leading_keys(request: dict[str, Any]) -> list[str]:
-    """Return the partition keys of a write or of a transaction, for tables with the partition key PK."""
+def leading_keys(request: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the partition keys of a write or of a transaction by table, for tables with the key PK."""
     transaction = [one for item in request.get("TransactItems", []) for one in item.values()]
-    targets = [write.get("Item") or write.get("Key") or {} for write in (request, *transaction)]
-    return [target["PK"]["S"] for target in targets if "PK" in target]
+    keys: dict[str, list[str]] = {}
+    for write in (request, *transaction):
+        target = write.get("Item") or write.get("Key") or {}
+        if "PK" in target:
+            keys.setdefault(write["TableName"], []).append(target["PK"]["S"])
+    return keys
 
 
 if __name__ == "__main__":
@@ -58,5 +74,6 @@ if __name__ == "__main__":
     sys.argv = ["ministack"]
     emulator: Any = importlib.import_module("ministack.app")
     stay_on_one_port(emulator)
-    authorize_as_aws(importlib.import_module("ministack.core.iam_actions"))
+    modules = ("ministack.core.iam_actions", "ministack.core.iam_evaluator")
+    authorize_as_aws(*map(importlib.import_module, modules))
     emulator.main()

@@ -4,7 +4,7 @@ They have the parameters that the product and the stripe library send; every oth
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -17,6 +17,7 @@ from testkit.fake_stripe.objects import (
     item_objects,
     line_items_url,
     list_object,
+    product_object,
     session_object,
 )
 from testkit.fake_stripe.params import CREATED, PAGING, Params
@@ -29,6 +30,7 @@ SESSIONS_URL = "/v1/checkout/sessions"
 EVENTS_URL = "/v1/events"
 DISPUTES_URL = "/v1/disputes"
 INVOICE_PAYMENTS_URL = "/v1/invoice_payments"
+PRODUCTS_URL = "/v1/products"
 MAX_EVENT_TYPES = 20
 
 _LISTS = {
@@ -36,6 +38,7 @@ _LISTS = {
     EVENTS_URL: Endpoint.EVENTS,
     DISPUTES_URL: Endpoint.DISPUTES,
     INVOICE_PAYMENTS_URL: Endpoint.INVOICE_PAYMENTS,
+    PRODUCTS_URL: Endpoint.PRODUCTS,
 }
 _ONE_SESSION = re.compile(rf"^{SESSIONS_URL}/(?P<session>[^/]+)$")
 _LINE_ITEMS = re.compile(rf"^{SESSIONS_URL}/(?P<session>[^/]+)/line_items$")
@@ -69,29 +72,30 @@ def understand(method: str, path: str, query: str) -> StripeRequest:
 
 def answer(store: Store, request: StripeRequest) -> JsonObject:
     """Return the body of a successful response. Raise StripeFailureError otherwise."""
+    if request.endpoint in _LISTED:
+        return _LISTED[request.endpoint](store, request.query)
     match request.endpoint:
-        case Endpoint.LIST:
-            return list_sessions(store, request.query)
-        case Endpoint.EVENTS:
-            return list_events(store, request.query)
-        case Endpoint.DISPUTES:
-            return list_disputes(store, request.query)
-        case Endpoint.INVOICE_PAYMENTS:
-            return list_invoice_payments(store, request.query)
         case Endpoint.RETRIEVE:
             return retrieve_session(store, request)
         case Endpoint.LINE_ITEMS:
             return list_line_items(store, request)
-        case Endpoint.UNKNOWN:
+        case _:
             raise ValueError("an unknown URL has no answer")
 
 
 def list_sessions(store: Store, query: str) -> JsonObject:
-    params = Params(query, PAGING | CREATED | {"status"})
-    parse_expansion(params.texts("expand"), "sessions")
+    params = Params(query, PAGING | CREATED | {"status", "payment_intent", "customer_details[email]"})
+    expand = parse_expansion(params.texts("expand"), "sessions").get("data", NOTHING)
     status = params.choice("status", get_args(Status))
-    page = _read_page(store.sessions, params, lambda spec: status in (None, spec.status), "checkout.session")
-    return list_object([session_object(spec) for spec in page.items], SESSIONS_URL, has_more=page.has_more)
+    intent, email = params.text("payment_intent"), params.text("customer_details[email]")
+
+    def is_wanted(spec: SessionSpec) -> bool:
+        is_named = intent in (None, spec.payment_intent) and email in (None, spec.email)
+        return is_named and status in (None, spec.status)
+
+    page = _read_page(store.sessions, params, is_wanted, "checkout.session")
+    built = [session_object(spec, expand) for spec in page.items]
+    return list_object(built, SESSIONS_URL, has_more=page.has_more)
 
 
 def list_events(store: Store, query: str) -> JsonObject:
@@ -146,6 +150,20 @@ def list_invoice_payments(store: Store, query: str) -> JsonObject:
     return list_object(payments, INVOICE_PAYMENTS_URL, has_more=False)
 
 
+def list_products(store: Store, query: str) -> JsonObject:
+    """Return the products with the given ids. A deleted one is not listed."""
+    params = Params(query, PAGING | {"ids"})
+    parse_expansion(params.texts("expand"), "products")
+    limit, ids = params.limit(), params.texts("ids")
+    if not ids:
+        raise errors.invalid("The fake lists products by their ids only.", "ids")
+    if params.text("starting_after") is not None:
+        raise errors.invalid("You cannot use `starting_after` with `ids`.", "starting_after")
+    lines = [line for each in dict.fromkeys(ids) if (line := store.product(each))]
+    found = [product_object(line) for line in lines if line.product != "deleted"]
+    return list_object(found[:limit], PRODUCTS_URL, has_more=len(found) > limit)
+
+
 def retrieve_session(store: Store, request: StripeRequest) -> JsonObject:
     spec = _find_session(store, request)
     params = Params(request.query, {"expand"})
@@ -185,3 +203,12 @@ def _read_page[T](
         return read(params.limit(), params.created(), params.text("starting_after"), is_wanted)
     except UnknownCursorError as exc:
         raise errors.no_such_cursor(kind, str(exc), "starting_after") from exc
+
+
+_LISTED: Mapping[Endpoint, Callable[[Store, str], JsonObject]] = {
+    Endpoint.LIST: list_sessions,
+    Endpoint.EVENTS: list_events,
+    Endpoint.DISPUTES: list_disputes,
+    Endpoint.INVOICE_PAYMENTS: list_invoice_payments,
+    Endpoint.PRODUCTS: list_products,
+}

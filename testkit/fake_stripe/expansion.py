@@ -15,10 +15,11 @@ NOTHING: Final[Expansion] = {}
 # product expands. A line item contains its price anyway, so that it is only a step to its product. A
 # session's discounts, shipping cost and totals are such steps too. `data` counts as a level.
 _FOLLOWED: Final[Mapping[str, Mapping[str, str]]] = {
-    "sessions": {},
+    "sessions": {"data": "checkout.session"},
     "items": {"data": "item"},
     "events": {},
     "disputes": {},
+    "products": {},
     "checkout.session": {
         "discounts": "session_discount",
         "line_items": "items",

@@ -19,6 +19,7 @@ class Endpoint(StrEnum):
     EVENTS = "events"
     DISPUTES = "disputes"
     INVOICE_PAYMENTS = "invoice_payments"
+    PRODUCTS = "products"
     UNKNOWN = "unknown"
 
 
@@ -141,6 +142,11 @@ class Faults:
     def active(self) -> list[StripeFault]:
         with self._lock:
             return list(self._active)
+
+    def sessions(self) -> set[str]:
+        """Return the sessions with faults of their own."""
+        with self._lock:
+            return {fault.session for fault in self._active if fault.session is not None}
 
     def take(
         self, endpoint: Endpoint, session: str | None = None, expanded: Collection[str] = ()

@@ -268,7 +268,7 @@ def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> JsonO
         "lookup_key": price.lookup_key,
         "metadata": dict(price.metadata),
         "nickname": price.nickname,
-        "product": _product_object(line) if "product" in expand else line.product_id,
+        "product": product_object(line) if "product" in expand else line.product_id,
         "recurring": _MONTHLY if recurring else None,
         "type": "recurring" if recurring else "one_time",
         "unit_amount": None if price.decimal else unit_amount,
@@ -276,7 +276,7 @@ def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> JsonO
     }
 
 
-def _product_object(line: LineSpec) -> JsonObject:
+def product_object(line: LineSpec) -> JsonObject:
     """Return a product. Of a deleted one, Stripe returns only that it existed."""
     if line.product == "deleted":
         return {"id": line.product_id, "object": "product", "deleted": True}

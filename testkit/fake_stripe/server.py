@@ -17,6 +17,7 @@ from testkit.fake_stripe.specs import stable_id
 from testkit.fake_stripe.store import Store
 from testkit.fake_stripe.traffic import NO_ANSWER, Calls, LoggedCall, RateLimits
 from testkit.fake_stripe.wire import Answer, HttpServer
+from testkit.shapes import JsonObject
 
 _REQUEST_ID_LENGTH = len("req_") + 14
 # The permission that a restricted key needs for each endpoint, and for each expanded object.
@@ -27,6 +28,7 @@ _PERMISSIONS: Final[Mapping[Endpoint, str]] = {
     Endpoint.EVENTS: "rak_event_read",
     Endpoint.DISPUTES: "rak_dispute_read",
     Endpoint.INVOICE_PAYMENTS: "rak_invoice_read",
+    Endpoint.PRODUCTS: "rak_product_read",
 }
 _EXPANDED_PERMISSIONS: Final[Mapping[str, str]] = {
     "payment_intent": "rak_payment_intent_read",
@@ -109,11 +111,21 @@ class FakeStripe:
             self._apply_faults(request, headers.get("authorization", ""))
             if request.endpoint is Endpoint.UNKNOWN:
                 raise errors.unknown_url(method, path)
-            return Answer(200, answer(self.store, request), given)
+            return Answer(200, self._serve(request), given)
         except StripeFailureError as failure:
             if failure.rate_limited_reason is not None:
                 given["Stripe-Rate-Limited-Reason"] = failure.rate_limited_reason
             return Answer(failure.status, failure.body(request_id), given)
+
+    def _serve(self, request: StripeRequest) -> JsonObject:
+        """Return the body. A session whose own requests fail is not expanded in a list either."""
+        body = answer(self.store, request)
+        if request.endpoint is Endpoint.LIST and request.expanded:
+            failing = self.faults.sessions()
+            for row in body["data"]:
+                if row["id"] in failing:
+                    row.pop("line_items", None)
+        return body
 
     def _check_key(self, authorization: str) -> None:
         scheme, _, key = authorization.partition(" ")

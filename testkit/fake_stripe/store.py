@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from testkit.fake_stripe.specs import SessionSpec
+from testkit.fake_stripe.specs import LineSpec, SessionSpec
 
 COMPLETED = "checkout.session.completed"
 ASYNC_PAID = "checkout.session.async_payment_succeeded"
@@ -136,6 +136,7 @@ class Store:
         self._events = TimeIndex[EventSpec](lambda event: (event.created, event.id))
         self._disputes = TimeIndex[DisputeSpec](lambda dispute: (dispute.created, dispute.id))
         self._invoices: dict[str, str] = {}
+        self._products: dict[str, LineSpec] = {}
 
     def add(self, *specs: SessionSpec) -> None:
         """Add sessions with their events, or replace those with the same id, such as when they are paid."""
@@ -151,6 +152,7 @@ class Store:
             self._events.put_all(event for spec in added for event in make_events(spec))
             self._disputes.put_all(dispute for spec in added for dispute in make_disputes(spec))
             self._invoices |= {spec.invoice: spec.id for spec in added if spec.invoice}
+            self._products |= {line.product_id: line for spec in added for line in spec.lines}
 
     def remove(self, session_id: str) -> None:
         with self._lock:
@@ -165,6 +167,7 @@ class Store:
             self._events.clear()
             self._disputes.clear()
             self._invoices.clear()
+            self._products.clear()
 
     def session(self, session_id: str) -> SessionSpec | None:
         with self._lock:
@@ -174,6 +177,11 @@ class Store:
         """Return the session whose subscription began with an invoice."""
         with self._lock:
             return self._sessions.get(self._invoices.get(invoice, ""))
+
+    def product(self, product_id: str) -> LineSpec | None:
+        """Return a line that sold a product."""
+        with self._lock:
+            return self._products.get(product_id)
 
     def sessions(
         self, limit: int, created: CreatedRange, after: str | None, wanted: Callable[[SessionSpec], bool]

@@ -18,7 +18,11 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _PUBLIC: Final = frozenset(
     {"amount", "amountSubtotal", "currency", "itemCount", "orderNumber", "source", "status", "createdAt"}
 )
+_STORED_WITH_COMPLETION: Final = frozenset(
+    ["status", "eventType", "sessionId", "processedAt", "expiresAt", "orderCreated", "orderNumber", "source"]
+)
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
+_OF_THE_SHOP: Final = ("USER#", "EVENT#")
 _OUTCOME_OF_COUNTER: Final = {"created": "created", "skipped": "skipped", "errors": "error"}
 
 
@@ -53,7 +57,10 @@ def find_surplus_orders(records: TableRecords, wanted: Mapping[str, int]) -> Ite
 
 
 def find_changed_items(records: TableRecords, written: Iterable[RawItem]) -> Iterator[Violation]:
-    """Yield the webhook's items that are not byte for byte as they were `written`."""
+    """Yield the webhook's items that are not byte for byte as they were `written`.
+
+    Only an event record with the status of unfinished work may be completed; its other attributes stay.
+    """
     for item in written:
         pk, sk = item["PK"]["S"], item["SK"]["S"]
         is_event = pk.startswith("EVENT#")
@@ -63,9 +70,17 @@ def find_changed_items(records: TableRecords, written: Iterable[RawItem]) -> Ite
         found = records.items.get((pk, sk))
         if found is None:
             yield Violation(subject, f"{name} is gone")
-        elif found != item:
+        elif found != item and not (is_event and _is_completed_claim(item, found)):
             changed = sorted(part for part in item.keys() | found if item.get(part) != found.get(part))
             yield Violation(subject, f"{name} was changed: {', '.join(changed)}")
+
+
+def _is_completed_claim(written: RawItem, found: RawItem) -> bool:
+    if written.get("status") in (None, {"S": "completed"}, {"S": "processed"}):
+        return False
+    kept = written.keys() - _STORED_WITH_COMPLETION
+    is_completed = found.get("status") == {"S": "completed"}
+    return is_completed and all(found.get(name) == written[name] for name in kept)
 
 
 def compare_order(
@@ -113,7 +128,7 @@ def check_run_done(records: TableRecords, run_id: str, sessions: int | None = No
 def find_unfinished_runs(records: TableRecords) -> Iterator[Violation]:
     """Yield the runs that are neither done nor failed."""
     for run_id, run in records.runs.items():
-        if run.get("status") not in ("done", "failed"):
+        if run.get("status") not in ("done", "failed", "held"):
             yield Violation(f"run {run_id}", f"status is {run.get('status')}: it never ends")
 
 
@@ -140,6 +155,18 @@ def compare_pending(records: TableRecords, unpaid: Collection[str]) -> Iterator[
     for session_id in sorted(records.pending.symmetric_difference(unpaid)):
         waits = "still waits" if session_id in records.pending else "does not wait"
         yield Violation(session_id, f"{waits} for its payment")
+
+
+def find_misplaced_items(shop: Iterable[RawItem], ledger: Iterable[RawItem]) -> Iterator[Violation]:
+    """Yield what is in the wrong table if the sync has a ledger of its own."""
+    for item in shop:
+        if not item["PK"]["S"].startswith(_OF_THE_SHOP):
+            yield Violation(
+                f"{item['PK']['S']} {item['SK']['S']}", "a record of the sync in the shop's table"
+            )
+    for item in ledger:
+        if item["PK"]["S"].startswith(_OF_THE_SHOP):
+            yield Violation("ledger", "it holds an order or an event of the webhook")
 
 
 def showable(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from recon.domain.message import loads
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.attribute_readers import read_integer
 from recon.dynamodb.records import parse_outcome, parse_run, parse_state
 from recon.timestamps import HOUR
 from testkit.builders import NOW, RUN, TABLE
@@ -69,6 +70,7 @@ def test_every_message_is_read(sample):
     assert read["cs_test_fenced"].event_ids[0].startswith("evt_")
     assert read["cs_test_unpaid"].pending == NOW + 48 * HOUR - 60
     assert read["cs_test_no_user"].user_id is None
+    assert {(one.raw_user_id, one.other_user_ids) for one in read.values()} == {(None, ())}
     assert (read["cs_test_free"].amount_total, read["cs_test_free"].currency) == (None, None)
 
 
@@ -83,7 +85,6 @@ def test_every_run_and_the_state_are_read(sample):
     assert (first.run_id, first.trigger, first.drifted) == (RUN, "scheduled", 1)
     assert (first.enqueued, first.processed, first.created, first.skipped, first.errors) == (11, 11, 3, 7, 1)
     assert read[1].cursor == running["cursor"]
-    assert read[1].slice_seconds
     assert read[3].max_sessions == 1
     assert read[3].warnings[0].startswith("truncated: ")
     [state] = map(parse_state, records(sample, SK="STRIPE_ORDER_SYNC"))
@@ -174,6 +175,48 @@ def test_open_run_is_continued_from_its_cursor(world, sample):
     assert world.run()["listed"]
     assert world.run()["enqueued"] == before["enqueued"] + 2
     assert world.state()["lastSyncRunId"] == RUN
+
+
+def list_in_parts(make_world, count=250):
+    """Return the world of a run with open parts, whose next invocation Lambda has not begun."""
+    world = make_world(SYNC_MAX_SESSIONS="100")
+    for n in range(count):
+        created = NOW - HOUR - n * 100
+        world.sells(SessionSpec(f"cs_test_{n:03}", created, metadata={"userId": f"u{n % 7}"}))
+    world.produce(SCHEDULED)
+    return world
+
+
+def test_earlier_version_cannot_continue_a_listing_in_parts(make_world):
+    """It reads no cursor, so it moves one only if there is none: it stops, and counts no session twice."""
+    world = list_in_parts(make_world)
+    record = world.run()
+    assert record["listing"]["parts"]
+    assert read_integer(record, "cursor") is None
+    with pytest.raises(world.memory.exceptions.ConditionalCheckFailedException):
+        world.memory.update_item(
+            TableName=TABLE,
+            Key=wire({name: record[name] for name in ("PK", "SK")}),
+            UpdateExpression="SET #cursor = :cursor",
+            ConditionExpression="attribute_not_exists(#cursor) AND #listed = :no",
+            ExpressionAttributeNames={"#cursor": "cursor", "#listed": "listed"},
+            ExpressionAttributeValues=wire({":cursor": NOW, ":no": False}),
+        )
+    assert (record["enqueued"], record["listed"]) == (100, False)
+
+
+def test_listing_in_parts_that_was_given_up_loses_no_session(make_world):
+    world = list_in_parts(make_world)
+    world.hops.clear()
+    world.drain()
+    world.clock.now += 24 * HOUR
+    world.body(NEXT_NIGHT)
+    world.hop_all()
+    world.drain()
+    assert world.run()["status"] == "failed"
+    assert world.run("20241128T020000Z")["status"] == "done"
+    assert all(len(world.orders(f"cs_test_{n:03}")) == 1 for n in range(250))
+    world.check_books()
 
 
 def test_open_run_is_closed_by_the_next_night(world, sample):

@@ -8,7 +8,7 @@ import pytest
 from testkit.fake_stripe import FakeStripe
 from testkit.fake_stripe.traffic import RateLimits
 from testkit.world import KEY
-from tests.crash.crash_shop import small_slices
+from tests.crash.crash_shop import small_pages
 from tests.crash.replay import derive_cases
 from tests.crash.starting_points import before_batch, before_run
 
@@ -59,6 +59,6 @@ def stray_connections(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _isolated(stray_connections):
-    with small_slices():
+    with small_pages():
         yield
     assert not stray_connections

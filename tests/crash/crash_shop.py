@@ -7,7 +7,7 @@ from unittest import mock
 
 import stripe as library
 
-from producer import run_lister, session_lister
+from producer import session_lister
 from recon.stripe.connection import StripeConnection
 from recon.telemetry import Telemetry
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -20,6 +20,7 @@ from testkit.world import FakeLambda, FakeSSM, World
 from tests.crash.stripe_transport import InProcessTransport, Stripe
 
 MAX_RECEIVES = 3
+PAGE_SIZE = 4
 
 
 class RecordingTelemetry(Telemetry):
@@ -80,7 +81,8 @@ class CrashShop(World):
 
     def _memory(self) -> MemoryDynamoDB:
         memory = MemoryDynamoDB(self.clock, validate=False)
-        memory.add_table(self.table)
+        for name in {self.table, self.ledger}:
+            memory.add_table(name)
         return memory
 
     def connect(self, _timeout: float = 0) -> StripeConnection:
@@ -97,14 +99,12 @@ class CrashShop(World):
         self.connection = None
 
     def records(self) -> TableRecords:
-        return TableRecords(self.memory.items(self.table))
+        tables = dict.fromkeys((self.table, self.ledger))
+        return TableRecords(item for table in tables for item in self.memory.items(table))
 
 
 @contextmanager
-def small_slices() -> Iterator[None]:
-    """Cut listings so small that twenty sessions take as many slices and invocations as thousands."""
-    with (
-        mock.patch.multiple(session_lister, FIRST=6, AIM=6, PATIENCE=1),
-        mock.patch.multiple(run_lister, PAGE=1, MOST_PARTS=1),
-    ):
+def small_pages() -> Iterator[None]:
+    """Make pages so small that twenty sessions take as many parts and invocations as thousands."""
+    with mock.patch.object(session_lister, "PAGE", PAGE_SIZE):
         yield

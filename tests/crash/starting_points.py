@@ -13,7 +13,7 @@ from testkit.builders import NOW
 from testkit.fake_stripe import FakeStripe, LineSpec, SessionSpec
 from testkit.invariants import RawItem, to_wire
 from testkit.shop import Record, build_event_record, build_session, build_webhook_order
-from tests.crash.crash_shop import MAX_RECEIVES, CrashShop
+from tests.crash.crash_shop import MAX_RECEIVES, PAGE_SIZE, CrashShop
 
 PREVIOUS_RUN = {"trigger": "scheduled", "scheduledTime": "2024-11-26T02:00:00Z", "lookbackHours": 120}
 # An order of another session under the key that the order of `collides` would have.
@@ -116,7 +116,7 @@ def before_run(account: FakeStripe, **env: str) -> StartingPoint:
     every = list_scenarios()
     scenarios = [replace(one, receives=0) for one in every if not one.vanishes and not one.reappears]
     table = _open_a_night_later(account, scenarios, **env).memory.dump()
-    return StartingPoint(account, scenarios, table, env=env, page_size=4)
+    return StartingPoint(account, scenarios, table, env=env, page_size=PAGE_SIZE)
 
 
 def before_batch(account: FakeStripe, **env: str) -> StartingPoint:

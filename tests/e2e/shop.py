@@ -43,7 +43,7 @@ class DeployedShop:
         self.stripe = stripe
         self._dynamodb = stack.client("dynamodb")
         self._sqs = stack.client("sqs")
-        confirm_table(self._dynamodb, stack.table)
+        confirm_table(self._dynamodb, stack.ledger)
         self._nights = itertools.count()
         self._peers = threading.local()
         self._record_peers()
@@ -100,8 +100,11 @@ class DeployedShop:
     # State
 
     def dump(self):
-        """Return every item of the table in wire format by its key."""
-        pages = self._dynamodb.get_paginator("scan").paginate(TableName=self.stack.table, ConsistentRead=True)
+        """Return every item of the shop's table and of the ledger in wire format by its key."""
+        return self.dump_table(self.stack.table) | self.dump_table(self.stack.ledger)
+
+    def dump_table(self, table):
+        pages = self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         return {(item["PK"]["S"], item["SK"]["S"]): item for page in pages for item in page["Items"]}
 
     def items(self):
@@ -122,7 +125,8 @@ class DeployedShop:
 
     def item(self, pk, sk):
         key = {"PK": {"S": pk}, "SK": {"S": sk}}
-        answer = self._dynamodb.get_item(TableName=self.stack.table, Key=key, ConsistentRead=True)
+        table = self.stack.table if pk.startswith(("USER#", "EVENT#")) else self.stack.ledger
+        answer = self._dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True)
         return plain(answer.get("Item", {}))
 
     def run(self, run_id):

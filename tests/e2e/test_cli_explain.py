@@ -66,6 +66,20 @@ def test_recovered_order_is_explained_in_sentences_and_sections(cli, night):
     assert "https://dashboard.stripe.com/test/search?query=cs_test_recovered" in ran.out
 
 
+def test_session_is_found_by_its_order_number_and_its_payment(cli, night):
+    dashboard = f"https://dashboard.stripe.com/test/payments/{night.recovered.payment_intent}"
+    for reference in ("BC-ECOVERED", night.recovered.payment_intent, dashboard):
+        assert cli.data("explain", reference)["sessionId"] == night.recovered.id
+
+
+def test_address_of_two_sessions_is_refused_and_not_repeated(cli, night):
+    ran = cli("explain", JANE)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert night.recovered.id in ran.err
+    assert night.doubled.id in ran.err
+    assert ADDRESS.findall(ran.err) == []
+
+
 def test_json_has_verdict_and_facts(cli, night):
     data = cli.data("explain", night.recovered.id)
     assert (data["sessionId"], data["needsAttention"]) == (night.recovered.id, False)
@@ -125,7 +139,8 @@ def test_wrong_key_leaves_what_the_table_knows(cli, shop, night):
     ("session_id", "error"),
     [
         ("cs_live_elsewhere", "it is a live session, and the sync's key is a test key"),
-        ("BC-ECOVERED", "'BC-ECOVERED' is not a Checkout Session id"),
+        ("BC-NOWHERE1", "no session of the last 30 days has the order number BC-NOWHERE1"),
+        ("recovered", "'recovered' is not a Checkout Session"),
     ],
 )
 def test_unknown_session_is_one_line_with_the_likely_cause(cli, session_id, error):

@@ -53,7 +53,7 @@ def start_night(shop):
     message = night.message(paid, paymentStatus="unpaid", pending=paid.created)
     pending = {"PK": "SYSTEM", "SK": f"PENDING#{paid.id}", "message": json.dumps(message)}
     wire = {name: {"S": value} for name, value in pending.items()}
-    shop.stack.client("dynamodb").put_item(TableName=shop.stack.table, Item=wire)
+    shop.stack.client("dynamodb").put_item(TableName=shop.stack.ledger, Item=wire)
     shop.stripe.faults.missing(session=night.sells("gone").id)
     night.produce()
     return night
@@ -96,6 +96,28 @@ def test_night_completes_with_all_permissions(open_shop_from):
     shop.settled(night.run_id)
     assert night.counters() == (3, 3, 2, 0, 1)
     assert len(shop.dead_sessions()) == 1
+
+
+def test_night_completes_with_a_ledger_that_the_stack_makes(open_shop_from):
+    shop = open_shop_from(PATH.read_text(), LedgerTable="create")
+    night = start_night(shop)
+    shop.settled(night.run_id)
+    assert night.counters() == (3, 3, 2, 0, 1)
+    assert prefixes(shop, shop.stack.table) == {"USER", "EVENT"}
+    assert prefixes(shop, shop.stack.ledger) == {"SYSTEM", "SYNC_RUN", "SESSION"}
+
+
+def prefixes(shop, table):
+    return {pk.partition("#")[0] for pk, _ in shop.dump_table(table)}
+
+
+@only_in_prove
+@pytest.mark.parametrize("pattern", ["USER#", "EVENT#", "SYNC_RUN#", "SESSION#"])
+def test_consumer_with_a_ledger_may_write_only_the_partitions_of_its_policy(open_shop_from, pattern):
+    shop = open_shop_from(PATH.read_text().replace(f'"{pattern}*"', '"OTHER#*"'), LedgerTable="create")
+    night = start_night(shop)
+    wait_for_refusal(shop, "dynamodb:PutItem")
+    assert shop.run(night.run_id)["status"] == "running"
 
 
 @only_in_prove

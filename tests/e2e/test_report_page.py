@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, sync_playwright
 
+from ops.format.money import Money
 from ops.report import render_page
-from testkit.reports import ReportedShop, a_busy_month
+from ops.runs.finding import StatusFinding
+from ops.runs.system_state import StateLevel, SystemState
+from testkit.reports import FINE, ReportedShop, a_busy_month
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE, DESK = (360, 740), (1280, 900)
@@ -43,7 +46,32 @@ def a_flood():
     return shop
 
 
-SHOPS = {"empty": ReportedShop, "one": one_run, "busy": a_busy_month, "flood": a_flood}
+def a_quiet_month():
+    shop = ReportedShop()
+    for night in range(30):
+        shop.find(shop.run(nights_ago=night), f"cs_live_{night}")
+    return shop
+
+
+SHOPS = {
+    "empty": ReportedShop,
+    "one": one_run,
+    "quiet": a_quiet_month,
+    "busy": a_busy_month,
+    "flood": a_flood,
+}
+# A bad week: every kind of action, with texts without line breaks.
+ACTIONS = (
+    StatusFinding("no_scheduled_run", "no scheduled run has ended since Friday", "nightly-sync runs"),
+    StatusFinding(
+        "disputed", LONG, f"nightly-sync explain {LONG}", 2, (Money("usd", 10**14),), 1, "https://s"
+    ),
+)
+STATES = {
+    "empty": SystemState(StateLevel.NO_RUN, "No scheduled run has ended yet.", ACTIONS[:1]),
+    "busy": SystemState(StateLevel.NEEDS_ACTION, "Action needed.", ACTIONS[1:]),
+    "flood": SystemState(StateLevel.NO_RUN, "No scheduled run has ended since Friday.", ACTIONS),
+}
 
 
 @dataclass
@@ -74,7 +102,10 @@ def browser():
 @pytest.fixture(scope="module")
 def reports():
     stacks = {"flood": LONG}
-    return {name: make().report(stack=stacks.get(name, "shop-sync")) for name, make in SHOPS.items()}
+    return {
+        name: make().report(stack=stacks.get(name, "shop-sync"), state=STATES.get(name, FINE))
+        for name, make in SHOPS.items()
+    }
 
 
 @pytest.fixture
@@ -127,12 +158,13 @@ def test_page_shows_the_numbers_of_the_report(open_report, name):
     figures = opened.text(".cards .figure")
     assert figures == [
         f"{report.recovered_count:,}",
-        *map(str, report.money),
+        *(money.with_symbol.replace("\xa0", " ") for money in report.money),
         str(report.missed),
         f"{len(report.failed):,}",
         f"{len(report.drifted):,}",
         f"{len(report.runs):,}",
     ]
+    assert opened.text(".verdict") == [report.state.headline]
     days = opened.tab.locator("table").filter(has_text="Day by day").locator("tbody tr")
     shown = [int(cell.replace(",", "")) for cell in opened.text("#days tbody td:nth-child(3)") if cell != "-"]
     assert days.count() == len(report.days)
@@ -148,6 +180,15 @@ def test_chart_has_a_bar_per_day_with_a_value(open_report, name, size):
     assert len(boxes) == len(days)
     assert all(box["width"] > 1 and box["height"] > 2 for box in boxes)
     assert max(box["height"] for box in boxes) > 90
+
+
+def test_actions_and_errors_come_before_the_charts_on_a_phone(open_report):
+    tab = open_report("flood", PHONE).tab
+    tops = [
+        tab.locator(one).first.bounding_box()["y"] for one in (".verdict", ".actions", "#errors", "figure")
+    ]
+    assert tops == sorted(tops)
+    assert tops[1] < PHONE[1]
 
 
 def test_charts_and_scrolling_regions_have_names(open_report):

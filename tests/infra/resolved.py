@@ -20,7 +20,7 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::NoValue": None,
 }
-NAMES = ("FunctionName", "QueueName", "AlarmName", "LogGroupName", "DashboardName", "Name")
+NAMES = ("FunctionName", "QueueName", "AlarmName", "LogGroupName", "DashboardName", "TableName", "Name")
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 
 

@@ -13,9 +13,9 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
 DENY_HTTP = {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_stack_owns_neither_the_table_nor_the_key():
+def test_stack_owns_neither_the_shops_table_nor_the_key():
     foreign = ("AWS::DynamoDB::", "AWS::SSM::", "AWS::SecretsManager::")
-    assert not [body["Type"] for body in RESOURCES.values() if body["Type"].startswith(foreign)]
+    assert [name for name, body in RESOURCES.items() if body["Type"].startswith(foreign)] == ["Ledger"]
 
 
 @pytest.mark.parametrize("queue", QUEUES)
@@ -129,3 +129,10 @@ def test_every_skipped_check_has_a_reason():
 
 def find_skipped(body):
     return body.get("Metadata", {}).get("checkov", {}).get("skip", [])
+
+
+def test_every_role_has_the_permissions_boundary_if_there_is_one():
+    boundary = "arn:aws:iam::123456789012:policy/boundary"
+    bounded = ResolvedTemplate(PermissionsBoundaryArn=boundary).of_type("AWS::IAM::Role")
+    assert {role["PermissionsBoundary"] for role in bounded.values()} == {boundary}
+    assert not [role for role in DEFAULT.of_type("AWS::IAM::Role").values() if "PermissionsBoundary" in role]

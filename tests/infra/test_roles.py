@@ -9,6 +9,7 @@ from recon.domain.order import partition_key
 from recon.dynamodb.keys import STATE_KEY, guard_key, marker_key, outcome_key, pending_key, run_key
 from testkit.roles import (
     CALLED_BY_AWS,
+    TABLE_KEY,
     WRITES,
     granted_actions,
     list_actions,
@@ -16,6 +17,7 @@ from testkit.roles import (
     load_template,
     write_patterns,
 )
+from tests.infra.resolved import DEFAULT, TEMPLATE, ResolvedTemplate
 
 RESOURCES = load_template()["Resources"]
 ROLES = [name for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"]
@@ -34,7 +36,12 @@ def get_arn(name):
 
 HERE = "${AWS::Region}:${AWS::AccountId}"
 TABLE = arn(f"dynamodb:{HERE}:table/${{CommerceTable}}")
+LEDGER = arn(f"dynamodb:{HERE}:table/${{LedgerTable}}")
+SHOP_READS = {"dynamodb:BatchGetItem", "dynamodb:Query"}
+READS = SHOP_READS | {"dynamodb:GetItem"}
 PARAMETER = arn(f"ssm:{HERE}:parameter${{StripeSecretParameter}}")
+# A schedule group: the Scheduler accepts neither a schedule nor a prefix of its name.
+GROUP = arn(f"scheduler:{HERE}:schedule-group/default")
 PRODUCER = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
 
@@ -50,7 +57,12 @@ def test_role_allows_named_actions_on_named_resources(role):
 
 def test_role_has_only_inline_policies():
     for role in ROLES:
-        assert RESOURCES[role]["Properties"].keys() == {"AssumeRolePolicyDocument", "Policies", "Tags"}
+        assert RESOURCES[role]["Properties"].keys() == {
+            "AssumeRolePolicyDocument",
+            "PermissionsBoundary",
+            "Policies",
+            "Tags",
+        }
     assert [kind for body in RESOURCES.values() if "Policy" in (kind := body["Type"]) and "IAM" in kind] == []
 
 
@@ -68,7 +80,7 @@ def test_function_does_not_share_its_role(function, role):
         (
             "ScheduleRole",
             "scheduler.amazonaws.com",
-            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}, "aws:SourceArn": GROUP}},
         ),
     ],
 )
@@ -137,6 +149,73 @@ def test_writes_are_limited_to_the_partitions_of_the_sync(role, keys):
             assert statement["Condition"].keys() == {"ForAllValues:StringLike"}
 
 
+def grants_on_tables(role):
+    """Return the actions and the writable partitions of a role with an own ledger, by table."""
+    grants = {"shop": (set(), set()), "ledger": (set(), set())}
+    for statement in list_statements(role, ledger=True):
+        if "dynamodb:" in list_actions(statement)[0]:
+            actions, keys = grants["ledger" if statement["Resource"] == LEDGER else "shop"]
+            assert statement["Resource"] in (LEDGER, TABLE)
+            actions.update(list_actions(statement))
+            condition = statement.get("Condition", {}).get("ForAllValues:StringLike", {})
+            keys.update(condition.get("dynamodb:LeadingKeys", []))
+    return grants
+
+
+def test_with_an_own_ledger_the_producer_only_reads_the_shops_table():
+    assert grants_on_tables("ProducerRole") == {
+        "shop": (SHOP_READS, set()),
+        "ledger": (READS | {"dynamodb:UpdateItem"}, {"SYSTEM"}),
+    }
+
+
+def test_with_an_own_ledger_the_consumer_only_puts_orders_and_markers_in_the_shops_table():
+    assert grants_on_tables("ConsumerRole") == {
+        "shop": (SHOP_READS | {"dynamodb:PutItem"}, {"USER#*", "EVENT#*"}),
+        "ledger": (READS | WRITES, {"SYSTEM", "SYNC_RUN#*", "SESSION#*"}),
+    }
+
+
+@pytest.mark.parametrize(("setting", "arn"), [("create", "arn:Ledger"), ("books", ":table/books")])
+def test_roles_and_functions_name_the_same_ledger(setting, arn):
+    resolved = ResolvedTemplate(LedgerTable=setting)
+    name = "stripe-nightly-sync-ledger" if setting == "create" else setting
+    common = resolved.value(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    assert (common["COMMERCE_TABLE"], common["SYNC_LEDGER_TABLE"]) == ("shop", name)
+    assert resolved.value(TEMPLATE["Outputs"]["LedgerTable"]["Value"]) == name
+    assert resolved.holds("CreatesLedger") is (setting == "create")
+    for role in HOLDERS.values():
+        statements = resolved.properties(role)["Policies"][0]["PolicyDocument"]["Statement"]
+        assert {one["Resource"] for one in statements if one["Sid"] in ("ReadTheLedger", "KeepTheRecords")}
+        for one in statements:
+            if one["Sid"] in ("ReadTheLedger", "KeepTheRecords", "KeepTheRunRecord"):
+                assert one["Resource"].endswith(arn)
+
+
+def test_without_an_own_ledger_the_output_names_the_shops_table():
+    assert DEFAULT.value(TEMPLATE["Outputs"]["LedgerTable"]["Value"]) == "shop"
+    common = DEFAULT.value(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    assert "SYNC_LEDGER_TABLE" not in common
+    assert [grant["Sid"] for role in HOLDERS.values() for grant in list_statements(role)].count(
+        "ReadTheLedger"
+    ) == 0
+
+
+def test_created_ledger_outlives_the_stack_and_can_be_restored():
+    ledger = RESOURCES["Ledger"]
+    assert (ledger["Condition"], ledger["DeletionPolicy"], ledger["UpdateReplacePolicy"]) == (
+        "CreatesLedger",
+        "Retain",
+        "Retain",
+    )
+    properties = DEFAULT.properties("Ledger")
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    keys = [(key["AttributeName"], key["KeyType"]) for key in properties["KeySchema"]]
+    assert keys == [("PK", "HASH"), ("SK", "RANGE")]
+
+
 def test_granted_partitions_are_those_that_the_ledger_writes():
     patterns = write_patterns("ConsumerRole")
     user, run, pending = partition_key("user"), run_key("r")[0], pending_key("s")[0]
@@ -168,7 +247,11 @@ def via(service):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_kms_key_is_used_only_through_its_service(role):
-    services = {"StripeSecretKmsKeyArn": via("ssm"), "QueueKeyArn": via("sqs")}
+    services = {
+        "StripeSecretKmsKeyArn": via("ssm"),
+        "QueueKeyArn": via("sqs"),
+        "TableKeyArn": via("dynamodb"),
+    }
     for statement in list_statements(role):
         if any(action.startswith("kms:") for action in list_actions(statement)):
             service = statement["Condition"]["StringEquals"]["kms:ViaService"]
@@ -179,7 +262,8 @@ def test_kms_key_is_used_only_through_its_service(role):
 def test_custom_kms_key_decrypts_only_the_stripe_key(role):
     # https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html
     own = RESOURCES[role]["Properties"]["Policies"][0]
-    [optional] = [one for one in own["PolicyDocument"]["Statement"] if "Fn::If" in one]
+    optionals = [one for one in own["PolicyDocument"]["Statement"] if "Fn::If" in one]
+    [optional] = [one for one in optionals if one["Fn::If"][0] != "HasLedger"]
     condition, decrypt, otherwise = optional["Fn::If"]
     assert (condition, otherwise) == ("HasStripeSecretKmsKey", {"Ref": "AWS::NoValue"})
     empty = {"Fn::Equals": [{"Ref": "StripeSecretKmsKeyArn"}, ""]}
@@ -188,3 +272,17 @@ def test_custom_kms_key_decrypts_only_the_stripe_key(role):
     assert decrypt["Condition"] == {
         "StringEquals": {"kms:ViaService": via("ssm"), "kms:EncryptionContext:PARAMETER_ARN": PARAMETER}
     }
+
+
+@pytest.mark.parametrize("role", HOLDERS.values())
+def test_key_of_the_table_is_granted_on_request_for_dynamodb_only(role):
+    policies = [one["Fn::If"] for one in RESOURCES[role]["Properties"]["Policies"] if "Fn::If" in one]
+    [(condition, policy, otherwise)] = [one for one in policies if one[1]["PolicyName"] == "table-key"]
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    empty = {"Fn::Equals": [{"Ref": "TableKeyArn"}, ""]}
+    assert load_template()["Conditions"][condition] == {"Fn::Not": [empty]}
+    use, grant = policy["PolicyDocument"]["Statement"]
+    assert {*list_actions(use), *list_actions(grant)} == TABLE_KEY
+    assert use["Condition"] == {"StringEquals": {"kms:ViaService": via("dynamodb")}}
+    assert list_actions(grant) == ["kms:CreateGrant"]
+    assert grant["Condition"] == use["Condition"] | {"Bool": {"kms:GrantIsForAWSResource": "true"}}

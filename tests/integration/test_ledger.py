@@ -12,6 +12,7 @@ import pytest
 
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.run import Listing, Part
 from recon.dynamodb.dismissals import Dismissal, dismiss
 from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
@@ -162,6 +163,29 @@ def test_cursor_is_moved_by_one_of_many(runs):
 
     assert sum(in_parallel(advance)) == 1
     assert runs.get(RUN).enqueued == 100
+
+
+def test_parts_are_counted_by_one_of_many(runs):
+    """The cursor is null from then on, so that no version that moves only a cursor counts them again."""
+    start = runs.advance(runs.start(a_run(), NOW), in_parts(1), NOW)
+
+    def advance(_):
+        try:
+            runs.advance(start, in_parts(2), NOW)
+        except CursorConflict:
+            return 0
+        return 1
+
+    assert sum(in_parallel(advance)) == 1
+    with pytest.raises(CursorConflict):
+        runs.advance(replace(start, listing=None), LISTED, NOW)
+    run = runs.get(RUN)
+    assert (run.enqueued, run.cursor, run.listing) == (200, None, in_parts(2).listing)
+
+
+def in_parts(number):
+    listing = Listing((Part(NOW - 3600, NOW - number), Part(NOW, NOW, "cs_1", NOW)), made=2)
+    return Progress(cursor=None, sent=100, listed=False, listing=listing)
 
 
 def test_complete_run_is_finished_by_one_of_many(runs, items):

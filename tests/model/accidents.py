@@ -46,6 +46,8 @@ CALL_WEIGHTS = {
         "transact_write_items": 5,
         "get_item": 1,
         "retrieve": 3,
+        "list": 1,
+        "products": 1,
         "invoice_payments": 1,
         "disputes": 1,
         "events": 1,
@@ -55,7 +57,7 @@ CALL_WEIGHTS = {
 }
 # Calls that an invocation seldom makes a second time.
 SINGLE_CALLS = frozenset(
-    {"invoke", "send_message_batch", "change_message_visibility_batch", "batch_get_item"}
+    {"invoke", "send_message_batch", "change_message_visibility_batch", "batch_get_item", "products"}
 )
 _CLIENTS = {"dynamodb": MemoryDynamoDB, "sqs": MemorySQS}
 _DEATHS = [killed_before(), killed_after()]

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from testkit.builders import TABLE
 from testkit.shop import Record
 from testkit.world import confirm_table
 from tests.model.customers import Customers
@@ -45,9 +44,13 @@ class BaseShop:
         self._keys = 0
         # Apart from the history's own random numbers, so that the other program changes no history.
         self._other_program = random.Random(f"other program {seed}")
+        self._people = random.Random(f"people {seed}")
+        # How many orders of each run people have deleted.
+        self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")
+        self._other_account = random.Random(f"other account {seed}")
         self.world.memory.observe = self.checks.observe
-        confirm_table(self.world.memory, TABLE)
+        confirm_table(self.world.memory, self.world.ledger)
         self.world.memory_sqs.observe = self.sendings.record
 
     @property

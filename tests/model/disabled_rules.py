@@ -6,16 +6,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import decisions
+from consumer import decisions, webhook_fence
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
-from producer import webhook_events, window
+from consumer.webhook_fence import WebhookFence
+from producer import sync_run, webhook_events, window
+from producer.proof import Verdict
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
+from recon.domain.fence import EventMark
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
+from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
-from recon.dynamodb import orders, outcome_writer
+from recon.dynamodb import orders, outcome_writer, outcomes, records, runs
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
@@ -31,8 +35,11 @@ from recon.timestamps import DAY
 BEHIND, BY_WEBHOOK, BY_SYNC = "is behind the watermark", "is doubled by its webhook", "is doubled by the sync"
 UNPAID = "has an order without a payment"
 MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missing"
+_name_for = Table.name_for
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
+_mark_events = webhook_fence.mark_events
+_listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, decisions.read_payment_state
 
 
@@ -86,6 +93,10 @@ def _update_without_condition(part: str) -> Callable[..., Action]:
         return _update(self, key, expression, values, condition=condition, names=names)
 
     return update
+
+
+def _keep_outcomes_in_shop(self: Table, partition: str) -> str:
+    return self.shop if partition.startswith("SYNC_RUN#") else _name_for(self, partition)
 
 
 def _count_separately(self: Table, actions: Sequence[Action], *args: Any, **kwargs: Any) -> None:
@@ -143,6 +154,14 @@ def _read_watermark_from_state(self: RunReader) -> Watermark:
     return Watermark(state.covered_through, state.first_lookback_start)
 
 
+def _resume_by_time(item: Item) -> Part:
+    return Part(item["from"], item.get("reached", item["to"] + 1) - 1)
+
+
+def _forget_oldest_part(listing: Listing) -> Item:
+    return _listing_field(replace(listing, parts=listing.parts[1:] or listing.parts))
+
+
 def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, Any]:
     """Return the patch that changes the payment's state wherever it gives this reason."""
 
@@ -151,6 +170,10 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
         return replace(state, **changes) if state.skip is reason else state
 
     return (decisions, "read_payment_state", read)
+
+
+def _leave_claims(events: Any, markers: Any, **options: Any) -> tuple[EventMark, ...]:
+    return tuple(mark for mark in _mark_events(events, markers, **options) if not mark.is_claimed)
 
 
 DISABLED_RULES = (
@@ -178,8 +201,26 @@ DISABLED_RULES = (
     DisabledRule(
         "the cursor is the one that was read",
         ENDLESS,
-        3,
+        8,
         [(Table, "update", _update_without_condition("cursor"))],
+    ),
+    DisabledRule(
+        "the parts are as they were read",
+        ENDLESS,
+        16,
+        [(Table, "update", _update_without_condition("enqueued = :read"))],
+    ),
+    DisabledRule(
+        "a part is resumed after its last session",
+        BEHIND,
+        28,
+        [(records, "_parse_part", _resume_by_time)],
+    ),
+    DisabledRule(
+        "every open part is listed",
+        BEHIND,
+        31,
+        [(runs, "listing_field", _forget_oldest_part)],
     ),
     DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
     DisabledRule(
@@ -201,14 +242,19 @@ DISABLED_RULES = (
         ],
     ),
     DisabledRule(
+        "a key must read the proof session",
+        "of another account is sent",
+        patches=[(sync_run, "check_proof", lambda context, watermark: Verdict())],
+    ),
+    DisabledRule(
         "messages are sent before they are counted",
         ENDLESS,
-        25,
+        16,
         [(RunLister, "_send", _count_before_sending)],
     ),
     DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
     DisabledRule("all counted messages are sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
-    DisabledRule("rejected entries are sent again", ENDLESS, 5, [(SessionQueue, "_send_once", _send_once)]),
+    DisabledRule("rejected entries are sent again", ENDLESS, 4, [(SessionQueue, "_send_once", _send_once)]),
     DisabledRule(
         "errors are written before the last attempt",
         "began without its outcome",
@@ -230,6 +276,12 @@ DISABLED_RULES = (
         0,
         [(outcome_writer, "guard_actions", lambda *_: iter(()))],
     ),
+    DisabledRule(
+        "outcomes are in the ledger",
+        "in the shop's table",
+        11,
+        [(Table, "name_for", _keep_outcomes_in_shop)],
+    ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule(
         "orders are looked up under the other candidates",
@@ -244,6 +296,30 @@ DISABLED_RULES = (
         [(SessionFilter, "passes", lambda self, session: True)],
     ),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
+    DisabledRule(
+        "delivered events are fenced",
+        BY_WEBHOOK,
+        0,
+        [(WebhookFence, "read_delivered", lambda *_: None)],
+    ),
+    DisabledRule(
+        "an order waits for a webhook that has claimed its event",
+        "is doubled",
+        3,
+        [(EventMark, "wait_seconds", lambda self, now: 0)],
+    ),
+    DisabledRule(
+        "an unfinished claim is completed", BY_WEBHOOK, 3, [(webhook_fence, "mark_events", _leave_claims)]
+    ),
+    DisabledRule(
+        "a deleted order is not written again",
+        UNPAID,
+        0,
+        [
+            (Table, "put", put_without_condition("SYNC_ORDER")),
+            (outcomes, "_find_guarded", lambda items: frozenset()),
+        ],
+    ),
     DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),
     DisabledRule(
         "events are read before sending",

@@ -18,6 +18,7 @@ from tests.model.verdict import check_at_rest
 
 SHORT_NIGHTS, LONG_NIGHTS = 3, 21
 LONG_EVERY = 25
+OWN_LEDGER = 0.25
 # Histories that a worker is given at a time.
 CHUNK = 20
 # Name of the action: how often by day, by night, and while an invocation is paused between two calls.
@@ -73,7 +74,7 @@ def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
     """Play a history, by default with the nights of its seed; `env` overrides settings of the functions."""
     rng, began = random.Random(seed), time.process_time()
     count = nights or count_nights(seed)
-    config = ShopConfig(rng.random() < 0.4, rng.randint(1, 3), env)
+    config = ShopConfig(rng.random() < 0.4, rng.randint(1, 3), _draw_ledger(seed) | env)
     missed = _draw_missed_nights(rng, count)
     blind = rng.randrange(1, count) if count > 1 and rng.random() < 0.2 else None
     with open_night_shop(seed, config) as shop:
@@ -88,6 +89,12 @@ def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
         seconds = time.process_time() - began
         met = shop.world.invocations.met
         return PlayedHistory(seed, count, seconds, violations, shop.happened, met, shop.lines)
+
+
+def _draw_ledger(seed: int) -> dict[str, str]:
+    """Return the settings of the ledger, which one shop in four has in a table of its own."""
+    own = random.Random(f"ledger {seed}").random() < OWN_LEDGER
+    return {"SYNC_LEDGER_TABLE": "ledger"} if own else {}
 
 
 def _draw_missed_nights(rng: random.Random, count: int) -> set[int]:
@@ -121,6 +128,7 @@ def _play_day(shop: NightShop, rng: random.Random) -> None:
 
 def _play_night(shop: NightShop, rng: random.Random, *, fires: bool) -> None:
     if fires:
+        shop.mistake_key()
         shop.start_night(rng)
     else:
         shop.skip_night(rng)
@@ -133,6 +141,7 @@ def _play_night(shop: NightShop, rng: random.Random, *, fires: bool) -> None:
 
 def _act(shop: NightShop, rng: random.Random, weights: list[int]) -> None:
     shop.overwrite_state()
+    shop.let_others_act()
     (name,) = rng.choices(ACTIONS, weights)
     getattr(shop, name)(rng)
 

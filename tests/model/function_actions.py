@@ -14,11 +14,13 @@ from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW
 from testkit.doubles.faults import ClientCall, Fault, Faulty, Killed, connection_closed, never
 from testkit.doubles.poller import Delivery, LambdaPoller
+from testkit.fake_stripe.specs import SessionSpec
 from testkit.shop import Record
 from testkit.world import FUNCTION_TIMEOUT, LambdaContext
 from tests.model import accidents
 from tests.model.accidents import Accidents
 from tests.model.base_shop import BaseShop, QueuedEvent
+from tests.model.in_process_stripe import OTHER_KEY
 from tests.model.invocations import Invocation
 from tests.model.model_world import PRODUCER_SECONDS
 
@@ -27,7 +29,7 @@ LAMBDA_RETRIES = 2
 LAMBDA_SECONDS = 6 * HOUR
 MOST_RECORDS = 12
 LATEST_START = 50  # seconds after the scheduled time
-SECOND_STACK = 0.1  # of the nights
+SECOND_STACK, OTHER_ACCOUNT = 0.1, 0.15  # of the nights
 
 
 def night(number: int) -> int:
@@ -50,6 +52,20 @@ class FunctionActions(BaseShop):
             self._queue_event({"trigger": "scheduled", "scheduledTime": to_iso(at)})
         self._log(f"schedule fired {'twice' if times == 2 else 'once'}", to_iso(at))
         return True
+
+    def mistake_key(self) -> None:
+        """Put the key of another account, which sells something too, into the parameter of a proven shop."""
+        is_proven = "provenBy" in (self.world.item(*WATERMARK_KEY) or {})
+        is_right = self.world.ssm.value in self.world.account.keys
+        is_calm = is_right and not self.paused and self._other_account.random() < OTHER_ACCOUNT
+        if not is_proven or not is_calm:
+            return
+        number = self.happened["key of another account"]
+        sold = SessionSpec(f"cs_other_{number}", self.now - HOUR, metadata={"userId": "u1"})
+        self.world.account.other.add(sold)
+        self.world.ssm.value = OTHER_KEY
+        self.world.invocations.end_idle_processes()
+        self._log("key of another account", sold.id)
 
     def _start_second_stack(self, at: int) -> None:
         """Let the schedule of a second stack on the same table fire first, whose queue nobody consumes."""
@@ -137,6 +153,8 @@ class FunctionActions(BaseShop):
         answer, error = invocation.result, invocation.error
         if isinstance(answer, dict) and answer["statusCode"] != 200:
             self.checks.violations.append(f"the producer refuses {queued.event}: {answer}")
+        if isinstance(answer, dict) and answer["body"].get("status") == "held":
+            self.happened["run held"] += 1
         if isinstance(error, Unexpected):
             self.checks.violations.append(f"the producer raises an unmapped exception: {error}")
         if error and (queued.failures < LAMBDA_RETRIES or not self._is_first_run_recorded):

@@ -124,6 +124,10 @@ class Invocations:
             self._idle[invocation.function].append(invocation.process)
         invocation.on_end(invocation)
 
+    def end_idle_processes(self) -> None:
+        """Let the next invocations begin in new processes, which read the key's parameter."""
+        self._idle.clear()
+
     def kill_all(self) -> None:
         while self.paused:
             self.paused[0].died = True

@@ -85,10 +85,15 @@ class LedgerChecks:
             yield from self._check_run(sk.removeprefix(RUN), _plain(before), _plain(after))
 
     def _check_order(self, key: str, before: RawItem | None, order: Record) -> Iterator[str]:
+        if before is not None and not order and self._sales[_plain(before)["orderId"]].is_removed:
+            return
         if before is not None or not order:
             yield f"the order {key} is changed"
             return
         session_id = order["orderId"]
+        if session_id not in self._sales:
+            yield f"{session_id} of another account has an order"
+            return
         sale, is_ours = self._sales[session_id], is_from_sync(order)
         if len(self.records.orders[session_id]) > 1:
             yield f"{session_id} is doubled by {'the sync' if is_ours else 'its webhook'}: {key}"
@@ -103,6 +108,8 @@ class LedgerChecks:
         was, now = before.get("outcome", ""), after.get("outcome", "")
         if not was and "pending" in after:
             self._rechecked[run_id].append(session_id)
+        if session_id not in self._sales:
+            yield f"{session_id} of another account is sent in {run_id}"
         self.examined.add(session_id)
         if was in FINAL_OUTCOMES or not now:
             yield f"the outcome of {session_id} in {run_id} goes from {was} to {now}"

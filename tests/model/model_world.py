@@ -17,6 +17,7 @@ import tenacity
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from producer import session_lister
+from recon.stripe import bulk
 from recon.stripe.connection import StripeConnection
 from recon.stripe.rate_limiter import RateLimiter
 from recon.stripe.source import StripeSource
@@ -45,14 +46,14 @@ OPENING = NOW - 22 * HOUR
 
 @dataclass(frozen=True)
 class ShopConfig:
-    """How one shop is set up. With small slices, few sessions take many pages, slices and invocations."""
+    """How one shop is set up. With small pages, few sessions take many pages, parts and invocations."""
 
-    small_slices: bool = False
+    small_pages: bool = False
     max_receives: int = 3
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def env(self) -> dict[str, str]:
-        parts = {"SYNC_MAX_SESSIONS": "2"} if self.small_slices else {}
+        parts = {"SYNC_MAX_SESSIONS": "4"} if self.small_pages else {}
         parts |= {"SYNC_ONLY": "!metadata.foreign"}
         return parts | {"SYNC_MAX_RECEIVE_COUNT": str(self.max_receives)} | dict(self.settings)
 
@@ -93,7 +94,8 @@ class ModelWorld(World):
         self.account = StripeApi(KEY)
         # Botocore's validation takes most of a call's time, and other tests make the same calls with it.
         memory = ObservedDynamoDB(validate=False)
-        memory.add_table(TABLE)
+        for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE)}:
+            memory.add_table(name)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
             super().__init__(self.account, memory, is_confirmed=False, **config.env())  # type: ignore[arg-type]
         self.clock.now = OPENING
@@ -115,7 +117,7 @@ class ModelWorld(World):
 
     def _connect_process(self) -> StripeConnection:
         limiter = RateLimiter(10_000, self.clock)
-        return connect_process(self.settings, self.endpoints, self.parameter, limiter)
+        return connect_process(self.settings, self.endpoints, self.parameter, limiter, self.clock)
 
     def read_bodies(self) -> list[str]:
         """Return the bodies of all messages that exist, dead letters included."""
@@ -147,12 +149,15 @@ class ModelWorld(World):
 
 
 @contextmanager
-def small_slices() -> Iterator[None]:
-    """Cut listings so small that a few sessions take as many pages and slices as thousands."""
+def small_pages() -> Iterator[None]:
+    """Make pages so small that a few sessions take as many pages and parts as thousands."""
     listing = partialmethod(StripeSource.list_sessions, limit=2)
+    expanded = partialmethod(StripeSource.list_expanded, limit=2)
     with (
         mock.patch.object(StripeSource, "list_sessions", listing),
-        mock.patch.multiple(session_lister, FIRST=2, AIM=2, MOST_AIMS=2),
+        mock.patch.object(session_lister, "PAGE", 2),
+        mock.patch.object(StripeSource, "list_expanded", expanded),
+        mock.patch.object(bulk, "LEAST", 2),
     ):
         yield
 

@@ -14,7 +14,9 @@ from testkit.invariants import to_wire
 from testkit.world import KEY
 from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions, night
-from tests.model.model_world import ShopConfig, deliveries_by_event, small_slices
+from tests.model.in_process_stripe import OTHER_KEY
+from tests.model.model_world import ShopConfig, deliveries_by_event, small_pages
+from tests.model.webhook import CLAIM_SECONDS, Handling
 
 GRACE = 10 * MINUTE
 
@@ -41,11 +43,32 @@ class NightShop(CustomerActions, FunctionActions):
         """Put the sync state whole now and then, as the Lambda that the system replaces does."""
         if self._other_program.random() < 0.02 and self.checks.records.state:
             item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": to_iso(self.now)}
-            self.world.memory.put_item(TableName=self.world.table, Item=to_wire(item))
+            self.world.memory.put_item(TableName=self.world.ledger, Item=to_wire(item))
             self._log("state overwritten")
 
+    def let_others_act(self) -> None:
+        """Let a webhook claim a new event now and then, just when a person starts a run, and others act."""
+        young = [
+            sent
+            for sent in self.customers.in_flight
+            if self.now < sent.event.created + CLAIM_SECONDS // 3 and not self.webhook.has_handled(sent.event)
+        ]
+        if young and not self.paused and self._people.random() < 0.2:
+            self._deliver(self._people.choice(young), Handling.CLAIMS)
+            self._queue_event({"requestedAt": to_iso(self.now), "lookbackHours": 30})
+            while self._produce(self._people, {}):
+                pass
+            self._consume(self._people, {})
+        super().let_others_act()
+
     def rotate_key(self, rng: random.Random) -> bool:
-        """Rotate the key; the new one is in the parameter at once, or only when the key is mended."""
+        """Rotate the key; the new one is in the parameter at once, or only when the key is mended.
+
+        A mistaken key is mended first: a function that lost its key in the middle of a run would go on
+        with that of the other account.
+        """
+        if self.world.ssm.value == OTHER_KEY:
+            return False
         self._keys += 1
         key = f"{KEY}_{self._keys}"
         self.world.account.keys = {key}
@@ -60,6 +83,8 @@ class NightShop(CustomerActions, FunctionActions):
         (key,) = self.world.account.keys
         if self.world.ssm.value == key:
             return False
+        if self.world.ssm.value == OTHER_KEY:
+            self.world.invocations.end_idle_processes()
         self.world.ssm.value = key
         self._log("key mended")
         return True
@@ -78,6 +103,7 @@ class NightShop(CustomerActions, FunctionActions):
         self.wait(1)
         self._complete(sale)
         self.customers.lose_events_of_sessions_before(at - GRACE)
+        self.webhook.lose_work_of_sessions_before(at - GRACE)
         self.world.account.may_read_events = False
         self.start_night(rng)
         self._log("key cannot read events")
@@ -138,7 +164,7 @@ def open_night_shop(seed: int, config: ShopConfig) -> Iterator[NightShop]:
     with ExitStack() as stack:
         stack.enter_context(shop.world.patched())
         stack.enter_context(deliveries_by_event(shop.webhook.acknowledged))
-        if config.small_slices:
-            stack.enter_context(small_slices())
+        if config.small_pages:
+            stack.enter_context(small_pages())
         stack.callback(shop.world.invocations.kill_all)
         yield shop

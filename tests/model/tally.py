@@ -14,6 +14,7 @@ SERVICES = {
     "retrieve": "StripeApi",
     "invoice_payments": "StripeApi",
     "disputes": "StripeApi",
+    "products": "StripeApi",
     "get_parameter": "FakeSSM",
     "invoke": "FakeLambda",
     "send_message_batch": "sqs",
@@ -36,6 +37,10 @@ HAPPENINGS = frozenset(
         "webhook swallowed",
         "webhook lost",
         "webhook repeated",
+        "webhook acknowledges",
+        "webhook claims",
+        "webhook works",
+        "order deleted",
         "schedule fired once",
         "schedule fired twice",
         "schedule never fired",
@@ -60,6 +65,8 @@ HAPPENINGS = frozenset(
         "key rotated, parameter later",
         "key mended",
         "key cannot read events",
+        "key of another account",
+        "run held",
         "quiet",
     }
 )

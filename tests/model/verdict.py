@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
-from testkit.builders import TABLE
 from testkit.invariants import (
     TableRecords,
     compare_pending,
     find_changed_items,
+    find_misplaced_items,
     find_missing_orders,
     find_surplus_orders,
     find_unfinished_runs,
@@ -49,8 +50,12 @@ def _list_pending(shop: NightShop) -> set[str]:
 
 
 def _check_mirror(shop: NightShop) -> Iterator[str]:
-    if TableRecords(shop.world.memory.items(TABLE)).items != shop.checks.records.items:
+    tables = dict.fromkeys((shop.world.table, shop.world.ledger))
+    stored = [shop.world.memory.items(table) for table in tables]
+    if TableRecords(chain(*stored)).items != shop.checks.records.items:
         yield "the table holds other items than were written"
+    if len(stored) > 1:
+        yield from map(str, find_misplaced_items(*stored))
 
 
 def _check_queues(shop: NightShop) -> Iterator[str]:
@@ -63,6 +68,7 @@ def _check_run(shop: NightShop, run_id: str) -> Iterator[str]:
     run, outcomes = records.runs[run_id], records.outcomes[run_id]
     orders = [order for session_id in shop.customers.sales for order in records.read_orders(session_id)]
     created = sum(is_from_sync(order) and order["syncRunId"] == run_id for order in orders)
+    created += shop.removed[run_id]
     if run["created"] != created:
         yield f"run {run_id} says {run['created']} created, and the table holds {created} orders of it"
     counted = shop.sendings.counted[run_id]

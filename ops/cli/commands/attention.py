@@ -133,7 +133,7 @@ def allow(
     if session is not None:
         names: Iterable[str] = [parse_session_id(session)]
     else:
-        past = find_run(stack, run or "", context.now())
+        past = find_run(stack, run or "", context.now(), "--run")
         names = _find_sessions(stack.table, past.run_id)
     taken = (take_back(stack.table, name, by, reason, context.now(), stack.deadline) for name in names)
     allowed = Allowed(tuple(one for one in taken if one), by, reason)

@@ -1,7 +1,7 @@
 """`nightly-sync dlq list`: the dead messages and their errors."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -10,10 +10,11 @@ from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_text import show_hidden
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.signals import interrupt_on_termination
-from ops.dlq.check import CheckedLetter, check_letters
-from ops.dlq.dead_letters import DeadLetterListing, list_dead_letters
+from ops.dlq.check import check_letters, find_orders_by_now
+from ops.dlq.dead_letters import DeadLetter, DeadLetterListing, list_dead_letters
 from ops.dlq.queue import open_dead_letter_queue
-from ops.format.text import duration, format_amount, quantity
+from ops.format.money import UNKNOWN, format_price
+from ops.format.text import duration, quantity
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import stripe_access
@@ -32,7 +33,7 @@ class DeadLetterReport:
     too.
     """
 
-    letters: tuple[CheckedLetter, ...]
+    letters: tuple[DeadLetter, ...]
     checked: bool
     hidden: int
     truncated: bool
@@ -44,24 +45,27 @@ def list_(
         bool, typer.Option("--check", help="Also predict what a redrive of each would do")
     ] = False,
 ) -> CommandResult:
-    """List dead messages with error, attempts, age and session. Moves nothing."""
+    """List dead messages with error, attempts, age and session, and move nothing."""
     stack, now = context.stack, context.now()
     with context.busy("reading the dead-letter queue"), interrupt_on_termination():
         listing = list_dead_letters(open_dead_letter_queue(stack), stack.table, now, stack.deadline)
-        letters = (
-            _predict(stack, listing, now)
-            if with_check
-            else tuple(CheckedLetter(one, None) for one in listing.letters)
-        )
+        letters = _look_up(stack, listing, now, with_check=with_check)
     report = DeadLetterReport(letters, with_check, listing.hidden, listing.truncated)
     return CommandResult(
         report, lambda screen: show(screen, report), needs_attention=bool(letters or report.hidden)
     )
 
 
-def _predict(stack: Stack, listing: DeadLetterListing, now: int) -> tuple[CheckedLetter, ...]:
-    with ThreadPoolExecutor(THREADS) as pool, stripe_access(stack) as stripe:
-        return tuple(check_letters(listing, stack.table, stripe.source, stack.settings, pool, now))
+def _look_up(
+    stack: Stack, listing: DeadLetterListing, now: int, *, with_check: bool
+) -> tuple[DeadLetter, ...]:
+    """Return the letters with their orders, and with a prediction of each if that is asked for."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        known = replace(listing, letters=tuple(find_orders_by_now(listing, stack.table, pool)))
+        if not with_check:
+            return known.letters
+        with stripe_access(stack) as stripe:
+            return tuple(check_letters(known, stack.table, stripe.source, stack.settings, pool, now))
 
 
 def show(screen: Screen, report: DeadLetterReport) -> None:
@@ -75,21 +79,28 @@ def show(screen: Screen, report: DeadLetterReport) -> None:
         screen.text("The queue has more messages than one listing reads.", NOTICE)
 
 
-def _show_letter(screen: Screen, one: CheckedLetter, *, checked: bool) -> None:
-    letter = one.letter
+def _show_letter(screen: Screen, letter: DeadLetter, *, checked: bool) -> None:
     screen.text(letter.session_id or f"message {letter.message_id}", "bold")
     left = (letter.expires_at - letter.sent_at).total_seconds() - letter.age_seconds
     facts = [
         f"run {letter.run_id}" if letter.run_id else "",
-        format_amount(letter.amount, letter.currency),
+        _describe_amount(letter),
         quantity(letter.attempts, "attempt") if letter.attempts else "",
         f"{duration(letter.age_seconds)} old",
         f"SQS deletes it in {duration(max(0.0, left))}",
     ]
     screen.detail(", ".join(filter(None, facts)))
     screen.detail(letter.why)
-    if checked:
-        screen.detail(*_describe_prediction(one.prospect))
+    if letter.has_order and not letter.is_settled:
+        number = f" {letter.order_number}" if letter.order_number else ""
+        screen.detail(f"its order{number} exists by now: a redrive only drops the message", FINE)
+    elif checked:
+        screen.detail(*_describe_prediction(letter.prospect))
+
+
+def _describe_amount(letter: DeadLetter) -> str:
+    price = format_price(letter.amount)
+    return f"amount {price}" if price == UNKNOWN else price
 
 
 def _describe_prediction(prediction: PredictedOutcome | None) -> tuple[str, str]:

@@ -18,7 +18,8 @@ from ops.dlq.message_filter import MessageFilter
 from ops.dlq.purge import Purge, PurgedMessage, PurgeReport, PurgeVerdict
 from ops.dlq.queue import open_dead_letter_queue
 from ops.errors import CommandError
-from ops.format.text import format_amount, format_time
+from ops.format.money import format_price
+from ops.format.text import format_time
 
 EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
@@ -45,7 +46,8 @@ def purge(
 ) -> CommandResult:
     """Give sessions up for good: dismiss them, so that no run writes their order, and delete their messages.
 
-    The operator's name and the reason are kept. `nightly-sync allow` takes it back. Asks for confirmation.
+    The operator's name and the reason are kept. `nightly-sync allow` takes it back. Ask for
+    confirmation unless --yes is given.
     """
     if not session and not message:
         raise CommandError(
@@ -105,7 +107,7 @@ def _confirm(context: CommandContext, choice: MessageFilter, because: str | None
     require_any(choice, missing, listing.hidden, NOTHING_PURGED)
     letters = choice.select(listing.letters)
     for letter in letters:
-        amount = format_amount(letter.amount, letter.currency)
+        amount = format_price(letter.amount)
         context.screen.log(f"{letter.session_id or letter.message_id}  {amount}  {letter.why}")
     if not typer.confirm("Give these up? Their orders will not be written", err=True):
         raise CommandError(f"not confirmed; {NOTHING_PURGED}")

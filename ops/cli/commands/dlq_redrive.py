@@ -6,12 +6,11 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
 from ops.cli.command import CommandContext
 from ops.cli.commands.dlq_redrive_result import build_result, show, show_plan
 from ops.cli.commands.dlq_text import require_any
+from ops.cli.progress import create_bar
 from ops.cli.screen import CommandResult
 from ops.cli.signals import interrupt_on_termination
 from ops.cli.usage import conflict
@@ -33,11 +32,11 @@ EXAMPLES = [
 ]
 RULES = (
     conflict(
-        "--dry-run", "--per-second", "--follow", because="without a move, there is nothing to pace or follow"
+        "--dry-run", "--per-second", "--timeout", because="without a move, there is nothing to pace or follow"
     ),
 )
 # Transient failures are retried for hours; the others have their outcome within this time.
-FOLLOW_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 NO_SESSIONS: list[str] = []
 
 
@@ -52,16 +51,17 @@ def redrive(
     error_type: Annotated[
         list[str], typer.Option(metavar="TYPE", help="Move only messages with this error; can be repeated")
     ] = NO_SESSIONS,
-    most: Annotated[
-        int | None, typer.Option("--max", min=1, help="Move at most this many, the oldest")
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Move at most this many, the oldest")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be moved")] = False,
     per_second: Annotated[
-        float | None, typer.Option(min=0.1, max=500, help="Move at most this many a second")
+        float | None,
+        typer.Option(metavar="N", min=0.1, max=500, help="Move at most this many a second"),
     ] = None,
-    follow: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Wait this long for the outcomes")
-    ] = FOLLOW_SECONDS,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Wait at most this long for the outcomes")
+    ] = TIMEOUT_SECONDS,
 ) -> CommandResult:
     """Move dead messages back to the queue and follow their outcomes.
 
@@ -69,7 +69,7 @@ def redrive(
     """
     for one in error_type:
         require_known(one)
-    choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), most)
+    choice = MessageFilter(frozenset(session), frozenset(message), frozenset(error_type), limit)
     redrive = _create_redrive(context, per_second)
     with interrupt_on_termination():
         if dry_run:
@@ -84,7 +84,7 @@ def redrive(
         moved = _show_move(context, redrive.run(choice))
         require_any(choice, moved.missing, moved.hidden, "nothing was moved")
         paused = is_paused and bool(moved.moved)
-        fates = _follow_outcomes(context, redrive, moved, 0.0 if paused else follow)
+        fates = _follow_outcomes(context, redrive, moved, 0.0 if paused else timeout)
     result = build_result(moved, fates, paused=paused)
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
@@ -112,13 +112,13 @@ def _create_redrive(context: CommandContext, per_second: float | None) -> Redriv
 def _show_move(context: CommandContext, snapshots: Generator[RedriveProgress]) -> RedriveProgress:
     """Show the move and return its last snapshot. Ctrl-C stops a move in batches, but not one by SQS."""
     last: RedriveProgress | None = None
-    with _create_bar(context) as bar:
+    with create_bar(context) as bar:
         task = bar.add_task("moving", total=None)
         try:
             # Closing releases the held messages before anything is printed: the terminal may be gone.
             with closing(snapshots):
                 for last in snapshots:
-                    text = f"moved {last.moved}"
+                    text = f"{last.left:,} of {last.total:,} left"
                     bar.update(task, completed=last.moved, total=last.total, description=text)
         except KeyboardInterrupt:
             context.screen.log(describe_interruption(last))
@@ -151,12 +151,12 @@ def _follow_outcomes(
 ) -> SessionStatuses:
     poller = OutcomePoller(moved.letters, redrive.queue, redrive.table, redrive.deadline, time.time)
     last = SessionStatuses(())
-    with _create_bar(context) as bar:
+    with create_bar(context) as bar:
         task = bar.add_task("waiting", total=len(moved.letters))
         try:
             for last in follow_outcomes(poller, timeout=seconds, clock=time.monotonic, sleep=time.sleep):
                 waiting = last.count(RedriveFate.WAITING)
-                text = f"waiting for {quantity(waiting, 'outcome')}"
+                text = f"{waiting:,} of {quantity(len(last.sessions), 'outcome')} left"
                 bar.update(task, completed=len(last.sessions) - waiting, description=text)
         except KeyboardInterrupt:
             context.screen.log(
@@ -164,8 +164,3 @@ def _follow_outcomes(
             )
             raise
     return last
-
-
-def _create_bar(context: CommandContext) -> Bar:
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    return Bar(*columns, console=context.screen.err, transient=True, disable=not context.is_interactive)

@@ -6,7 +6,8 @@ from ops.cli.commands.dlq_text import show_missing, show_unmatched
 from ops.cli.screen import FINE, NOTICE, TROUBLE, Screen
 from ops.dlq.outcome_poller import RedriveFate, SessionStatus, SessionStatuses
 from ops.dlq.redrive import RedrivePlan, RedriveProgress
-from ops.format.text import format_amount, quantity
+from ops.format.money import format_price
+from ops.format.text import quantity
 from recon.domain.reconcile import SkipReason
 
 
@@ -75,13 +76,14 @@ def show_plan(screen: Screen, plan: RedrivePlan) -> None:
             [
                 one.session_id or f"message {one.message_id}",
                 one.run_id or "-",
-                format_amount(one.amount, one.currency),
+                format_price(one.amount),
                 one.why,
             ]
             for one in plan.chosen
         ],
         right=["amount"],
         whole=["session", "run"],
+        drop=["run"],
     )
     show_missing(screen, plan.missing, plan.hidden)
     show_unmatched(screen, plan.unmatched)

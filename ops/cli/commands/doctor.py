@@ -1,46 +1,64 @@
 """`nightly-sync doctor`: check the deployed stack."""
 
 import time
+from typing import Annotated
+
+import typer
 
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.usage import conflict
 from ops.doctor.diagnosis import Diagnosis, diagnose
-from ops.doctor.finding import CheckFinding, CheckVerdict
+from ops.doctor.finding import CheckFinding
 from ops.doctor.shell import Shell
+from ops.runs.finding import Verdict
 
 EXAMPLES = [
     "nightly-sync doctor",
+    "nightly-sync doctor --verbose",
     "nightly-sync doctor --json | jq '.findings[] | select(.verdict != \"ok\")'",
 ]
 _STYLES = {
-    CheckVerdict.OK: FINE,
-    CheckVerdict.ADVICE: NOTICE,
-    CheckVerdict.FIX: TROUBLE,
-    CheckVerdict.UNKNOWN: NOTICE,
+    Verdict.OK: FINE,
+    Verdict.ADVICE: NOTICE,
+    Verdict.FIX: TROUBLE,
+    Verdict.UNKNOWN: NOTICE,
 }
-_VERDICT_WIDTH, _NAME_WIDTH = 7, 24
+# The most urgent first.
+_ORDER = (Verdict.FIX, Verdict.UNKNOWN, Verdict.ADVICE, Verdict.OK)
+RULES = (conflict("--verbose", "--json", because="JSON has all checks"),)
 
 
-def doctor(context: CommandContext) -> CommandResult:
+def doctor(
+    context: CommandContext,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show also the checks that found nothing")
+    ] = False,
+) -> CommandResult:
     """Check key, table, queues, functions, schedule and alarms, and show the command that fixes each problem.
 
-    Exit code 1 if something must be fixed or could not be checked; advice alone is fine."""
+    The exit code is 1 if something must be fixed or could not be checked; advice alone is fine.
+    """
     stack = context.stack
     endpoint = stack.client("cloudformation").meta.endpoint_url if stack.is_sandbox else None
     diagnosis = diagnose(stack, Shell(stack.name, context.options.selector, endpoint), time.time)
-    return CommandResult(diagnosis, lambda screen: show(screen, diagnosis), diagnosis.needs_attention)
+    return CommandResult(
+        diagnosis, lambda screen: show(screen, diagnosis, verbose=verbose), diagnosis.needs_attention
+    )
 
 
-def show(screen: Screen, diagnosis: Diagnosis) -> None:
-    for finding in diagnosis.findings:
+def show(screen: Screen, diagnosis: Diagnosis, *, verbose: bool = False) -> None:
+    """Print the findings, the most urgent first, then how many checks had each verdict."""
+    found = [one for one in diagnosis.findings if verbose or one.verdict is not Verdict.OK]
+    for finding in sorted(found, key=lambda one: _ORDER.index(one.verdict)):
         _show(screen, finding)
-    counts = (f"{diagnosis.count(verdict)} {verdict.value}" for verdict in CheckVerdict)
-    screen.text("")
+    if found:
+        screen.text("")
+    counts = (f"{diagnosis.count(verdict)} {verdict.value}" for verdict in Verdict)
     screen.text(f"{diagnosis.stack}: {', '.join(counts)}", TROUBLE if diagnosis.needs_attention else FINE)
 
 
 def _show(screen: Screen, finding: CheckFinding) -> None:
-    label = f"{finding.verdict.value:{_VERDICT_WIDTH}}  {finding.name:{_NAME_WIDTH}}  "
-    screen.line(label + finding.what, _STYLES[finding.verdict])
+    screen.text(f"{finding.verdict.value}: {finding.name}: {finding.what}", _STYLES[finding.verdict])
     if finding.command:
-        screen.line(" " * (_VERDICT_WIDTH + 2) + finding.command)
+        screen.command(finding.command)

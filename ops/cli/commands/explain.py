@@ -21,12 +21,15 @@ from ops.explain.facts import (
     SessionFacts,
     StoredOrder,
 )
+from ops.explain.find_session import SessionFinder
 from ops.explain.gather import Sources, gather_facts
-from ops.explain.ids import describe_unknown_session, parse_session_id
+from ops.explain.ids import describe_unknown_session
+from ops.explain.references import parse_reference
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
 from ops.format.attention import describe_stored_attention
 from ops.format.links import session_url
+from ops.format.money import format_price
 from ops.format.text import format_time
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
@@ -34,7 +37,14 @@ from ops.stack.stripe_access import StripeAccess, stripe_access
 from recon.domain.attention import Attention
 from recon.errors import KeyUnavailable
 
-EXAMPLES = ["nightly-sync explain cs_live_a1b2c3", "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict"]
+EXAMPLES = [
+    "nightly-sync explain cs_live_a1b2c3",
+    "nightly-sync explain BC-1A2B3C4D",
+    "nightly-sync explain pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain jane@example.com",
+    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict",
+]
 
 
 @dataclass(frozen=True)
@@ -50,14 +60,27 @@ class Explanation:
 
 def explain(
     context: CommandContext,
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="The id of a Checkout Session, cs_…")],
+    session: Annotated[
+        str,
+        typer.Argument(
+            metavar="SESSION",
+            help="A session (cs_…), a payment (pi_…), an order number, an e-mail address, or the Dashboard's "
+            "address of a session or payment",
+        ),
+    ],
 ) -> CommandResult:
     """Explain one session: what is known, why it is so, and what the next run will do.
 
-    Reads Stripe, the table, the dead-letter queue and the schedule. Exit code 1 if there is something to do.
+    Read Stripe, the table, the dead-letter queue and the schedule. The exit code is 1 if there is something
+    to do.
     """
-    session_id, stack, now = parse_session_id(session), context.stack, context.now()
+    reference, stack, now = parse_reference(session), context.stack, context.now()
     with stripe_access(stack) as stripe:
+        finder = SessionFinder(
+            stack.table, stack.runs, stripe.source, stack.settings.order_number_prefix, now
+        )
+        with context.busy("looking for the session"):
+            session_id = finder.find(reference)
         facts = gather_facts(_build_sources(stack, stripe, now), session_id, now)
         if not facts.is_known:
             raise CommandError(describe_unknown_session(facts, _read_livemode(stripe)))
@@ -102,7 +125,7 @@ def show(screen: Screen, explanation: Explanation) -> None:
     _show_attention(screen, facts)
     _section(screen, "Stripe")
     screen.facts(_stripe_lines(facts))
-    screen.text(explanation.url, "dim")
+    screen.link(explanation.url, f"At Stripe: {explanation.session_id}")
     _show_orders(screen, facts)
     _show_runs(screen, facts)
     _show_events(screen, facts)
@@ -155,7 +178,7 @@ def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
     yield "status", f"{session.status}, {session.payment_status}, {session.mode}, {livemode}", ""
     if session.created:
         yield "created", f"{format_time(session.created)} UTC", ""
-    yield "amount", str(session.amount or "free"), ""
+    yield "amount", format_price(session.amount), ""
     yield "user", session.user_id or "none", "" if session.user_id else NOTICE
     yield "line items", str(session.line_items), ""
     if session.payment_intent_status:
@@ -183,7 +206,7 @@ def _order_lines(order: StoredOrder) -> Iterator[FactLine]:
     yield "key", order.key, ""
     yield "written by", f"{order.source}, run {order.run_id}" if order.run_id else order.source, ""
     yield "status", order.status or "-", ""
-    yield "amount", str(order.amount or "-"), ""
+    yield "amount", format_price(order.amount), ""
     yield "created", order.created_at or "-", ""
     yield "changed", order.updated_at or "-", ""
 
@@ -195,7 +218,8 @@ def _show_runs(screen: Screen, facts: SessionFacts) -> None:
             ["run", "outcome", "at", "attempts", "details"],
             map(_run_row, facts.runs),
             right=["attempts"],
-            whole=["run"],
+            whole=["run", "outcome", "at"],
+            drop=["at", "attempts"],
         )
 
 
@@ -212,7 +236,10 @@ def _show_events(screen: Screen, facts: SessionFacts) -> None:
     if facts.events:
         _section(screen, "Events")
         screen.table(
-            ["event", "type", "at", "webhook", "handled"], map(_event_row, facts.events), whole=["event"]
+            ["event", "type", "at", "webhook", "handled"],
+            map(_event_row, facts.events),
+            whole=["event", "at"],
+            drop=["at", "type"],
         )
 
 

@@ -1,9 +1,11 @@
 """`nightly-sync report`: an HTML page for the team."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +13,12 @@ from ops.cli.command import CommandContext
 from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
-from ops.report import collect_report, render_page
+from ops.format.json_encoding import to_camel_case
+from ops.report import SyncReport, collect_report, render_page
+from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine
+from ops.runs.history import PastRun, past_run
+from ops.runs.status import read_facts
+from ops.runs.system_state import assess
 
 EXAMPLES = [
     "nightly-sync report",
@@ -19,7 +26,16 @@ EXAMPLES = [
     "nightly-sync report --out - | gzip > report.html.gz",
 ]
 STANDARD_OUTPUT = "-"
-RULES = (conflict(f"--out {STANDARD_OUTPUT}", "--json", because="both write to standard output"),)
+RULES = (
+    conflict(f"--out {STANDARD_OUTPUT}", "--json", because="both write to standard output"),
+    conflict(f"--out {STANDARD_OUTPUT}", "--quiet", because="the page would not be written"),
+)
+# More than are kept.
+MAX_RUNS = 10_000
+_EPOCHS = {"generatedAt", "start", "day"}
+
+type JsonObject = dict[str, object]
+
 DEFAULT_OUT = "nightly-sync-report.html"
 
 
@@ -28,30 +44,62 @@ class WrittenReport:
     """The file and the report in it."""
 
     path: str
-    report: object
+    report: JsonObject
 
 
 def report(
     context: CommandContext,
-    days: Annotated[int, typer.Option(min=1, max=90, help="Number of days, today included")] = 30,
-    out: Annotated[str, typer.Option(metavar="FILE", help="Output file; - is standard output")] = DEFAULT_OUT,
+    days: Annotated[
+        int, typer.Option(metavar="N", min=1, max=90, help="Cover this many days, today included")
+    ] = 30,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="Write to this file; - is standard output")
+    ] = DEFAULT_OUT,
 ) -> CommandResult:
-    """Write an HTML page that needs no network: orders and money recovered, errors, drift, durations."""
+    """Write an HTML page that needs no network: the state, what to do, and what some days recovered."""
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
     stack = context.stack
     with context.busy("reading the runs and their outcomes"):
-        data = collect_report(stack.table, now=context.now(), days=days, stack=stack.name)
+        now = context.now()
+        state = assess(read_facts(stack, now))
+        data = collect_report(stack.table, now=now, days=days, stack=stack.name, state=state)
     html = context.screen.mask(render_page(data)).encode()
+    runs = {run.run_id: past_run(run, now) for run in stack.runs.latest(MAX_RUNS)}
+    report = report_to_json(data, runs)
     if out == STANDARD_OUTPUT:
-        return CommandResult(data, lambda _: write_to_standard_output(html))
+        return CommandResult(report, lambda _: write_to_standard_output(html))
     try:
         file.write_bytes(html)
     except OSError as exc:
         raise CommandError(f"cannot write {out}: {exc.strerror}") from exc
-    written = WrittenReport(out, data)
+    written = WrittenReport(out, report)
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
+
+
+def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> JsonObject:
+    """Return the report with the runs, times and amounts in the form of every other command."""
+    return {name: _convert(name, value, runs) for name, value in _read_fields(report)}
+
+
+def _convert(name: str, value: object, runs: Mapping[str, PastRun]) -> object:
+    match value:
+        case RunLine():
+            return runs.get(value.run_id)
+        case int() if name in _EPOCHS:
+            return datetime.fromtimestamp(value, UTC)
+        case list() | tuple():
+            return [_convert(name, one, runs) for one in value]
+        case ReportedOrder() | FailedSession() | DriftedOrder() | DayTotals():
+            inner = {name: _convert(name, one, runs) for name, one in _read_fields(value)}
+            # `money` has the sums of several orders, `amount` is that of one.
+            return inner | {"amount": inner.pop("money")} if isinstance(value, ReportedOrder) else inner
+    return value
+
+
+def _read_fields(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - a dataclass
+    return ((to_camel_case(field.name), getattr(value, field.name)) for field in fields(value))
 
 
 def write_to_standard_output(html: bytes) -> None:

@@ -13,10 +13,11 @@ import typer
 from ops.cli.command import CommandContext
 from ops.cli.progress import show_progress
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.times import TIME_HELP, parse_time_option
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
-from ops.format.text import duration, quantity, span
+from ops.format.text import duration, quantity, span, standard_time
 from ops.runs.failures import describe_failure
 from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.history import PastRun, past_run
@@ -33,7 +34,6 @@ from ops.runs.run_tracker import RunTracker
 from ops.runs.sessions import OutcomeFilter, read_sessions, recovered_amounts
 from ops.runs.status import is_consuming
 from ops.stack.stack import Stack
-from producer.request import read_time
 from recon.config import MAX_LOOKBACK_HOURS
 from recon.dynamodb.runs import is_stalled
 from recon.timestamps import parse_epoch
@@ -41,18 +41,23 @@ from recon.timestamps import parse_epoch
 EXAMPLES = [
     "nightly-sync run --dry-run",
     "nightly-sync run --lookback-hours 168",
-    "nightly-sync run --from 2026-11-01T00:00:00Z --to 2026-11-02T00:00:00Z",
+    "nightly-sync run --since 7d",
+    "nightly-sync run --from 2026-11-01 --to 2026-11-02",
     "nightly-sync run --confirm-empty",
     "nightly-sync run --no-wait --json",
 ]
 RULES = (
     conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
     conflict("--confirm-empty", "--dry-run", because="a preview stores no confirmation"),
-    conflict("--lookback-hours", "--from", "--to", because="both set the window"),
+    conflict("--lookback-hours", "--from", "--to", "--since", because="both set the window"),
+    conflict("--since", "--from", "--to", because="both set the window"),
     requires("--from", "--to", because="a backfill has a beginning and an end"),
     requires("--to", "--from", because="a backfill has a beginning and an end"),
 )
 MAX_LISTED_ORDERS = 20
+# The fields of the producer's answer that say the same as a run.
+_IN_RUN = {"runId", "trigger", "status", "syncStartedAt", "syncCompletedAt", "lookbackWindow", "enqueued"}
+_IN_RUN |= {"processed", "created", "skipped", "errors", "filtered", "truncated", "warnings"}
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,20 @@ class RunSummary:
 def run(
     context: CommandContext,
     lookback_hours: Annotated[
-        int | None, typer.Option(min=1, max=MAX_LOOKBACK_HOURS, help="Look back this many hours")
+        int | None,
+        typer.Option(metavar="HOURS", min=1, max=MAX_LOOKBACK_HOURS, help="Look back this many hours"),
     ] = None,
-    max_sessions: Annotated[
-        int | None, typer.Option(min=1, help="Process at most this many sessions, the oldest")
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Process at most this many sessions, the oldest"),
     ] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="Backfill from this time in UTC")
+        str | None, typer.Option("--from", metavar="TIME", help=f"Backfill from {TIME_HELP}")
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to this time in UTC")] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Backfill up to such a time")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Backfill from such a time up to now")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only preview what would be created")] = False,
     confirm_empty: Annotated[
         bool,
@@ -102,15 +112,14 @@ def run(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run without following it")] = False,
 ) -> CommandResult:
     """Start a run and follow it to its end. Ctrl-C stops following; the run continues."""
-    if from_ is not None:
-        require_period(from_, to, context.now())
+    now = context.now()
     event = build_event(
-        context.now(),
+        now,
         lookback_hours=lookback_hours,
-        max_sessions=max_sessions,
+        max_sessions=limit,
         dry_run=dry_run,
         confirm_empty=confirm_empty,
-        period=(from_, to),
+        period=read_period(from_, to, since, now),
     )
     if dry_run:
         return preview_run(context, event)
@@ -119,13 +128,21 @@ def run(
     return follow_run(context, event)
 
 
-def require_period(start: str, end: str | None, now: int) -> None:
-    """Raise InvalidRequest or CommandError if no session can have been created in the period."""
-    beginning = read_time(start, "--from")
-    if beginning >= read_time(end, "--to"):
-        raise CommandError("--from must be before --to")
+def read_period(start: str | None, end: str | None, since: str | None, now: int) -> tuple[int, int] | None:
+    """Return the period of a backfill in epoch seconds, or None if no option gives one.
+
+    Raise CommandError if no session can have been created in it.
+    """
+    if start is None and since is None:
+        return None
+    option = "--from" if since is None else "--since"
+    beginning = parse_time_option(option, start or since or "", now)
+    ending = now if end is None else parse_time_option("--to", end, now)
     if beginning > now:
-        raise CommandError("--from is in the future, where there are no sessions yet")
+        raise CommandError(f"{option} is in the future, where there are no sessions yet")
+    if beginning >= ending:
+        raise CommandError(f"{option} must be before {'now' if end is None else '--to'}")
+    return beginning, ending
 
 
 def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
@@ -138,7 +155,32 @@ def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
         except AnswerLost as lost:
             raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
     needs_attention = bool(body["errors"] or body["warnings"] or body["truncated"])
-    return CommandResult(body, lambda screen: show_preview(screen, body), needs_attention)
+    return CommandResult(preview_to_json(body), lambda screen: show_preview(screen, body), needs_attention)
+
+
+def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
+    """Return the answer to a dry run with its run in the form of every other command."""
+    window = body["lookbackWindow"]
+    run = PastRun(
+        run_id=body["runId"],
+        trigger=body["trigger"],
+        status=body["status"],
+        started_at=standard_time(body["syncStartedAt"]),
+        completed_at=standard_time(body["syncCompletedAt"]),
+        seconds=None,
+        window_from=datetime.fromisoformat(window["from"]),
+        window_to=datetime.fromisoformat(window["to"]),
+        enqueued=body["enqueued"],
+        processed=body["processed"],
+        created=body["created"],
+        skipped=body["skipped"],
+        errors=body["errors"],
+        drifted=0,
+        filtered=body.get("filtered", 0),
+        truncated=body["truncated"],
+        warnings=tuple(body["warnings"]),
+    )
+    return {"run": run} | {name: value for name, value in body.items() if name not in _IN_RUN}
 
 
 def require_writing(stack: Stack) -> None:
@@ -252,8 +294,8 @@ def show(screen: Screen, summary: RunSummary) -> None:
     if run.drifted:
         screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
     if failure := describe_failure(run):
-        screen.text(failure.what, TROUBLE)
-        screen.text(failure.command, "bold")
+        screen.text(failure.line, TROUBLE)
+        screen.command(failure.command or "")
     elif not summary.is_over:
         screen.text(
             "Nothing has changed for more than an hour; stopped following. Check `nightly-sync status`.",

@@ -9,11 +9,13 @@ from rich.text import Text
 
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.times import TIME_HELP, parse_time_option
 from ops.format.text import duration, format_time
 from ops.runs.failures import describe_failure
 from ops.runs.history import PastRun, past_run, sparkline
 
-EXAMPLES = ["nightly-sync runs", "nightly-sync runs --limit 60 --json"]
+EXAMPLES = ["nightly-sync runs", "nightly-sync runs --since 7d", "nightly-sync runs --limit 60 --json"]
+DEFAULT_LIMIT, MAX_LIMIT = 14, 1000
 # Only the newest failures are explained; an operator has seen the older ones.
 MAX_FAILURES = 3
 _STYLES = {
@@ -36,11 +38,27 @@ class RunHistory:
 
 def runs(
     context: CommandContext,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="List this many runs, the newest")] = 14,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MAX_LIMIT,
+            help=f"List this many runs, the newest; {DEFAULT_LIMIT}, or with --since all, if not given",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"List only runs that started since {TIME_HELP}")
+    ] = None,
 ) -> CommandResult:
     """List recent runs, newest first, with a trend."""
-    stack, now = context.stack, context.now()
-    history = RunHistory(stack.name, tuple(past_run(run, now) for run in stack.runs.latest(limit)))
+    now = context.now()
+    earliest = 0 if since is None else parse_time_option("--since", since, now)
+    stack = context.stack
+    latest = stack.runs.latest(limit or (DEFAULT_LIMIT if since is None else MAX_LIMIT))
+    # A run whose start is unreadable is listed, as it may be one of them.
+    started = (run for run in latest if (run.started_epoch or now) >= earliest)
+    history = RunHistory(stack.name, tuple(past_run(run, now) for run in started))
     return CommandResult(history, lambda screen: show(screen, history))
 
 
@@ -53,11 +71,12 @@ def show(screen: Screen, history: RunHistory) -> None:
         ["run", "status", "took", "from", "to", *_NUMBERS],
         [_row(run) for run in history.runs],
         right=["took", *_NUMBERS],
-        whole=["run"],
+        whole=["run", "status", "took", "from", "to"],
+        drop=["to", "from", "enqueued", "took", "skipped"],
     )
     for failure in islice(filter(None, map(describe_failure, history.runs)), MAX_FAILURES):
-        screen.text(failure.what, TROUBLE)
-        screen.text(f"  {failure.command}", "bold")
+        screen.text(failure.line, TROUBLE)
+        screen.command(failure.command or "")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
     for name, numbers in (
         ("created", [run.created for run in oldest_first]),

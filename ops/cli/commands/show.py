@@ -13,7 +13,7 @@ from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.attention import describe_stored_attention
-from ops.format.money import totals
+from ops.format.money import format_price, totals
 from ops.format.text import quantity
 from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import OutcomeFilter, SessionOutcome, read_sessions, recovered_amounts
@@ -22,6 +22,7 @@ from recon.domain.reconcile import SkipReason
 from recon.dynamodb.records import OUTCOME_DAYS
 
 EXAMPLES = [
+    "nightly-sync show last",
     "nightly-sync show last --outcome created",
     "nightly-sync show 20261123T020000Z --outcome error",
     "nightly-sync show last --drift --json",
@@ -34,6 +35,14 @@ RULES = (
         *_NOT_SKIPPED,
         *(f"--reason {reason}" for reason in SkipReason if reason is not SkipReason.EXISTS),
         because="only a session that was skipped because its order exists can have drift",
+    ),
+    conflict(
+        "--all",
+        "--drift",
+        "--reason",
+        "--outcome created",
+        "--outcome error",
+        because="it lists the sessions whose order exists, too",
     ),
 )
 LAST = "last"
@@ -51,10 +60,14 @@ class OutcomeChoice(StrEnum):
 
 @dataclass(frozen=True)
 class RunSessions:
-    """A run and those of its sessions that match the filter."""
+    """A run and those of its sessions that match the filter, newest first.
+
+    `hidden` is how many others match whose order exists, with nothing to say about it.
+    """
 
     run: PastRun
     sessions: tuple[SessionOutcome, ...]
+    hidden: int = 0
 
 
 def show(
@@ -69,16 +82,37 @@ def show(
     drift: Annotated[
         bool, typer.Option("--drift", help="List only sessions whose order differs from Stripe")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List also sessions whose order existed, most of a good night")
+    ] = False,
 ) -> CommandResult:
-    """List the sessions of a run: outcome, order number, amount, attempts, reason, link."""
+    """List the sessions of a run, newest first: outcome, order number, amount, attempts, reason, link.
+
+    Sessions whose order existed are only counted unless --all, --reason exists or --drift is given.
+    """
     past = find_run(context.stack, run, context.now())
     outcomes = OutcomeFilter(outcome and outcome.value, reason and reason.value, drift)
-    matching = RunSessions(past, tuple(read_sessions(context.stack.table, past.run_id, outcomes)))
+    found = sorted(read_sessions(context.stack.table, past.run_id, outcomes), key=written_at, reverse=True)
+    shown = found if everything or reason or drift else [one for one in found if not _only_exists(one)]
+    matching = RunSessions(past, tuple(shown), len(found) - len(shown))
     return CommandResult(matching, lambda screen: show_sessions(screen, matching))
 
 
-def find_run(stack: Stack, name: str, now: int) -> PastRun:
-    """Return the run with this id, or the latest for `last`. Raise CommandError if there is none."""
+def written_at(one: SessionOutcome) -> str:
+    """Return when an outcome was written, or an empty text that sorts before all times."""
+    return one.updated_at or ""
+
+
+def _only_exists(one: SessionOutcome) -> bool:
+    """Return True if there is nothing to say but that the order exists."""
+    return one.reason == SkipReason.EXISTS and not one.drift and not one.attention
+
+
+def find_run(stack: Stack, name: str, now: int, option: str = "RUN") -> PastRun:
+    """Return the run with this id, or the latest for `last`.
+
+    Raise CommandError if there is none, or if the name, which `option` gives, cannot be one.
+    """
     if name == LAST:
         latest = stack.runs.latest(1)
         if not latest:
@@ -86,7 +120,7 @@ def find_run(stack: Stack, name: str, now: int) -> PastRun:
         return past_run(latest[0], now)
     if not _RUN_ID.fullmatch(name):
         raise CommandError(
-            "RUN must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
+            f"{option} must be a run's id such as 20261123T020000Z, or `last`; `nightly-sync runs` lists them"
         )
     if record := stack.runs.get(name):
         return past_run(record, now)
@@ -98,27 +132,32 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
     """Print the sessions as a table with details below it."""
     run, sessions = matching.run, matching.sessions
     screen.text(
-        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created} created, "
-        f"{run.skipped} skipped, {run.errors} errors. Showing {len(sessions):,} of {run.processed:,}."
+        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created:,} created, "
+        f"{run.skipped:,} skipped, {run.errors:,} errors. Showing {len(sessions):,} of {run.processed:,}."
     )
     if run.filtered:
         screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SYNC_ONLY).")
-    if not sessions:
+    if matching.hidden:
+        screen.text(f"{quantity(matching.hidden, 'session')} whose order existed: --all lists them.", "dim")
+    elif not sessions:
         screen.text(f"No session of this run matches; outcomes are kept for {OUTCOME_DAYS} days.")
+    if not sessions:
         return
     screen.table(
         ["session", "outcome", "order", "amount", "attempts", "reason"],
         [_row(one) for one in sessions],
         right=["amount", "attempts"],
-        whole=["session", "order"],
+        whole=["session", "outcome", "order"],
+        drop=["attempts"],
     )
     for one in sessions:
-        for line in _details(one):
+        if details := _details(one):
             screen.text(one.session_id, TROUBLE if one.outcome == "error" else NOTICE)
+        for line in details:
             screen.detail(line)
     if sums := totals(recovered_amounts(sessions)):
         screen.text("Recovered: " + ", ".join(map(str, sums)))
-    screen.text(f"At Stripe: {sessions[0].url}", "dim")
+    screen.link(sessions[0].url, f"At Stripe: {sessions[0].session_id}")
 
 
 def _row(one: SessionOutcome) -> list[str | Text]:
@@ -127,7 +166,7 @@ def _row(one: SessionOutcome) -> list[str | Text]:
         Text(one.session_id, style=f"link {one.url}"),
         Text(one.outcome, style=style),
         one.order_number or "",
-        str(one.amount) if one.amount else "",
+        format_price(one.amount),
         "" if one.attempts is None else str(one.attempts),
         Text(_reason(one), style=style),
     ]

@@ -5,78 +5,104 @@ from dataclasses import dataclass, fields
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.format.json_encoding import to_camel_case
+from ops.format.money import format_worth
 from ops.format.text import duration, format_time, quantity, span
-from ops.runs.failures import StatusFinding, describe_failure
-from ops.runs.status import StatusFacts, find_problems, read_facts
+from ops.runs.failures import describe_failure
+from ops.runs.history import PastRun
+from ops.runs.status import StatusFacts, parse_time, read_facts
+from ops.runs.system_state import StateLevel, SystemState, assess
 
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a stack and its problems."""
+    """The facts of a stack and the state that follows from them."""
 
     facts: StatusFacts
-    findings: tuple[StatusFinding, ...]
+    state: SystemState
 
     @property
     def json(self) -> dict[str, object]:
-        """Return the facts, the lag of the watermark and the findings as one object."""
+        """Return the facts, the lag of the watermark, the state and the findings as one object."""
         facts: dict[str, object] = {
             to_camel_case(field.name): getattr(self.facts, field.name) for field in fields(StatusFacts)
         }
         lag = self.facts.watermark_lag_seconds
-        return facts | {"watermarkLagSeconds": lag, "findings": self.findings}
+        state = {"state": self.state.level, "headline": self.state.headline, "findings": self.state.actions}
+        return facts | {"watermarkLagSeconds": lag} | state
 
 
 def status(context: CommandContext) -> CommandResult:
-    """Show the state of the sync. The exit code is 1 when action is needed."""
+    """Show the state of the sync, what needs action, and what the last scheduled run recovered.
+
+    The exit code is 1 when action is needed.
+    """
     facts = read_facts(context.stack, context.now())
-    result = Status(facts, find_problems(facts))
-    return CommandResult(result.json, lambda screen: show(screen, result), bool(result.findings))
+    result = Status(facts, assess(facts))
+    needs_attention = result.state.level is not StateLevel.FINE
+    return CommandResult(result.json, lambda screen: show(screen, result), needs_attention)
 
 
 def show(screen: Screen, status: Status) -> None:
-    """Print the facts, then the problems with the commands to start with."""
-    facts = status.facts
-    where = facts.stack + (" in the sandbox" if facts.is_sandbox else "")
-    screen.facts([("stack", where, ""), *_run_lines(facts), *_queue_lines(facts), *_schedule_lines(facts)])
+    """Print the state, the problems with the commands to start with, then the last night and the rest."""
+    facts, state = status.facts, status.state
+    screen.text(state.headline, FINE if state.level is StateLevel.FINE else TROUBLE)
+    for finding in state.actions:
+        screen.text(f"  {finding.line}")
+        screen.command(finding.command or "")
     screen.text("")
-    if not status.findings:
-        screen.text("All is well.", FINE)
-        return
-    screen.text("Action needed:", TROUBLE)
-    for finding in status.findings:
-        screen.text(f"  {finding.what}")
-        screen.text(f"    {finding.command}", "bold")
+    where = facts.stack + (" in the sandbox" if facts.is_sandbox else "")
+    screen.facts([("stack", where, ""), *_night_lines(facts), *_queue_lines(facts), *_schedule_lines(facts)])
 
 
-def _run_lines(facts: StatusFacts) -> list[FactLine]:
-    run = facts.last_run
+def _night_lines(facts: StatusFacts) -> list[FactLine]:
+    run = facts.last_night
     if run is None:
-        return [("last run", "none yet", NOTICE)]
-    ended = f"took {duration(run.seconds)}" if run.completed_at else f"open for {duration(run.seconds)}"
-    summary = f"{run.run_id}  {run.trigger}, {run.status}, {ended}"
+        return [("last night", "no scheduled run yet", NOTICE), *_later_lines(facts)]
+    recovered = quantity(run.created, "order")
+    if worth := format_worth(facts.recovered, facts.recovered_unknown):
+        recovered += f", {worth}"
     return [
-        ("last run", summary, TROUBLE if describe_failure(run) else ""),
+        ("last night", _describe_run(run, facts), TROUBLE if describe_failure(run) else ""),
         ("window", span(run.enqueued, run.window_from, run.window_to), ""),
-        ("created", quantity(run.created, "order"), ""),
-        ("skipped", str(run.skipped), ""),
-        ("errors", str(run.errors), TROUBLE if run.errors else ""),
-        ("drift", str(run.drifted), NOTICE if run.drifted else ""),
-        *([("left out", f"{run.filtered} by the filter", "")] if run.filtered else []),
+        ("recovered", recovered, FINE if run.created else ""),
+        ("skipped", f"{run.skipped:,}", ""),
+        ("errors", f"{run.errors:,}", TROUBLE if run.errors else ""),
+        ("drift", f"{run.drifted:,}", NOTICE if run.drifted else ""),
+        *([("left out", f"{run.filtered:,} by the filter", "")] if run.filtered else []),
+        *_later_lines(facts),
     ]
+
+
+def _later_lines(facts: StatusFacts) -> list[FactLine]:
+    """Return the line about the last run, if that is no scheduled one."""
+    run = facts.last_run
+    if run is None or run == facts.last_night:
+        return []
+    style = TROUBLE if describe_failure(run) else ""
+    created = quantity(run.created, "order")
+    return [("since then", f"{_describe_run(run, facts)}; {run.trigger}, {created} recovered", style)]
+
+
+def _describe_run(run: PastRun, facts: StatusFacts) -> str:
+    """Return id, status, how long ago it ended and how long it took."""
+    ended = parse_time(run.completed_at)
+    if ended is None:
+        return f"{run.run_id}  {run.status}, began {duration(run.seconds)} ago"
+    age = duration((facts.checked_at - ended).total_seconds())
+    return f"{run.run_id}  {run.status}, {age} ago, took {duration(run.seconds)}"
 
 
 def _queue_lines(facts: StatusFacts) -> list[FactLine]:
     open_sessions = len({one.session_id for group in facts.attention for one in group.sessions})
-    queue = f"{facts.waiting} waiting, {facts.retrying} in flight"
+    queue = f"{facts.waiting:,} waiting, {facts.retrying:,} in flight"
     if not facts.consuming:
         queue += "; the consumer is paused"
     return [
         ("queue", queue, "" if facts.consuming else TROUBLE),
-        ("dead letters", str(facts.dead), TROUBLE if facts.dead else ""),
-        ("awaiting payment", str(facts.pending_payments), ""),
+        ("dead letters", f"{facts.dead:,}", TROUBLE if facts.dead else ""),
+        ("awaiting payment", f"{facts.pending_payments:,}", ""),
         *([("need a person", quantity(open_sessions, "session"), NOTICE)] if open_sessions else []),
     ]
 
@@ -89,5 +115,7 @@ def _schedule_lines(facts: StatusFacts) -> list[FactLine]:
     schedule, due = facts.schedule, "off"
     if schedule.enabled:
         due = f"{schedule.expression} {schedule.timezone}"
-        due = f"{format_time(schedule.next_due)} UTC  ({due})" if schedule.next_due else due
+        if schedule.next_due:
+            left = duration((schedule.next_due - facts.checked_at).total_seconds())
+            due = f"in {left}, {format_time(schedule.next_due)} UTC  ({due})"
     return [("covered up to", watermark, ""), ("next run due", due, "")]

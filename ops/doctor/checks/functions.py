@@ -42,11 +42,19 @@ def check_settings(part: str, configuration: AwsReply, facts: StackFacts) -> Che
     """Check the environment variables, which may have been changed after the deployment."""
     name = f"{part}: settings"
     variables: Mapping[str, str] = configuration.get("Environment", {}).get("Variables", {})
-    stacks = {"COMMERCE_TABLE": facts.names.table, "SYNC_QUEUE_URL": facts.names.queue_url}
-    others = [variable for variable, value in stacks.items() if variables.get(variable) != value]
+    names = facts.names
+    stacks = {
+        "COMMERCE_TABLE": names.table,
+        "SYNC_QUEUE_URL": names.queue_url,
+        "SYNC_LEDGER_TABLE": names.ledger if names.ledger != names.table else "",
+    }
+    others = [variable for variable, value in stacks.items() if variables.get(variable, "") != value]
     if others:
-        wrong = ", ".join(f"{one} is {variables.get(one) or 'not set'}, not {stacks[one]}" for one in others)
-        return fix(name, wrong, _environment_command(configuration, {**variables, **stacks}, facts))
+        wrong = ", ".join(
+            f"{one} is {variables.get(one) or 'not set'}, not {stacks[one] or 'empty'}" for one in others
+        )
+        right = {one: value for one, value in {**variables, **stacks}.items() if value}
+        return fix(name, wrong, _environment_command(configuration, right, facts))
     if error := _find_error(variables):
         # Without the invalid variable its default applies.
         right = {one: value for one, value in variables.items() if one not in error.split()}

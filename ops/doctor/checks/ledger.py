@@ -12,6 +12,8 @@ def check(facts: StackFacts) -> Iterator[CheckFinding]:
     if isinstance(ledger, Unavailable):
         yield unreadable("ledger", ledger)
         return
+    if ledger.not_moved:
+        yield fix("ledger: move", f"every run is refused: {ledger.not_moved}", _move_command(facts))
     yield check_owner(ledger.owner, facts)
     yield check_state(overwritten=ledger.is_state_overwritten)
 
@@ -38,3 +40,8 @@ def check_state(*, overwritten: bool) -> CheckFinding:
         "another program has put SYSTEM / STRIPE_ORDER_SYNC, most likely the Lambda that this system "
         "replaces: switch its schedule off. No order is lost, but the state's counters are",
     )
+
+
+def _move_command(facts: StackFacts) -> str | None:
+    """Return the command that moves the ledger to the deployed table, if it has one of its own."""
+    return None if facts.ledger_table is None else facts.shell.sync("ledger move")

@@ -7,8 +7,8 @@ from ops.doctor.fetched import Unavailable, redeploy, unavailable_part
 from ops.doctor.finding import CheckFinding, advice, fix, ok, unknown
 
 PARTIAL = "ReportBatchItemFailures"
-# A commit has at most 100 actions; a session needs an outcome, an order and the end of a pending entry.
-LARGEST_BATCH = 25
+# At a default consumer's pace, more sessions would not all be fetched before its timeout.
+LARGEST_BATCH = 200
 
 
 def check(facts: StackFacts) -> Iterator[CheckFinding]:
@@ -76,7 +76,7 @@ def check_batches(mapping: AwsReply, facts: StackFacts) -> CheckFinding:
         return ok("mapping: batches", f"{size} messages at most")
     return advice(
         "mapping: batches",
-        f"{size} messages, but one transaction holds {LARGEST_BATCH}",
+        f"{size} messages, but the consumer has time for {LARGEST_BATCH}",
         update(f"--batch-size {LARGEST_BATCH}", facts),
     )
 

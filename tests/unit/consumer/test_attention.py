@@ -72,7 +72,7 @@ def test_dismissed_session_is_skipped_without_a_call(changes, consumer):
 
 
 def test_session_dismissed_during_the_fetch_is_not_written(consumer):
-    def dismiss_and_fetch(session_id):
+    def dismiss_and_fetch(session_id, _listed=None):
         consumer.put(dismissed_key(session_id), dismissedBy="jane")
         return a_fetched_session(session_id)
 

@@ -95,7 +95,7 @@ def test_guard_ends_the_wait_of_a_session(consumer, night):
 def test_guard_put_during_the_fetch_stops_the_order(consumer, night):
     fetch = consumer.stripe.fetch
 
-    def fetch_while_another_run_writes(session_id):
+    def fetch_while_another_run_writes(session_id, _listed=None):
         consumer.put(GUARD, orderNumber="BC-1")
         return fetch(session_id)
 

@@ -73,6 +73,16 @@ def test_outcome_has_amount_attempts_and_message_id(consumer, sell):
     assert not {"amount", "currency", "pending"} & consumer.outcome("cs_9").keys()
 
 
+@pytest.mark.parametrize("currency", [None, "eur"])
+def test_outcome_of_a_free_order_has_the_amount_zero(consumer, sell, currency):
+    """Of a free session Stripe may state neither an amount nor a currency."""
+    free = {"payment_status": "no_payment_required", "amount_total": None, "currency": currency}
+    sell("cs_1", amount_subtotal=None, **free)
+    consumer.reconcile(a_task(**free))
+    outcome = consumer.outcome("cs_1")
+    assert (outcome["outcome"], outcome["amount"], outcome.get("currency")) == ("created", 0, currency)
+
+
 def test_outcome_of_an_order_has_the_amount_at_stripe(consumer, sell):
     sell("cs_1", amount_total=5, currency="usd")
     consumer.reconcile(a_task(amount_total=700, currency="jpy"))
@@ -225,7 +235,7 @@ def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
     sell("cs_3", payment_status="unpaid")
     fetch = consumer.stripe.fetch
 
-    def fetch_while_webhook_writes(session_id):
+    def fetch_while_webhook_writes(session_id, _listed=None):
         consumer.put_webhook_order("cs_1")
         return fetch(session_id)
 

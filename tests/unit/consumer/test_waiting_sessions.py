@@ -93,7 +93,7 @@ def test_wait_ends_when_the_order_says_paid(consumer, look):
 
 
 def test_unpaid_order_written_during_the_fetch_is_reported_too(consumer, look):
-    def fetch(session_id):
+    def fetch(session_id, _listed=None):
         says_unpaid(consumer)
         return a_fetched_session(session_id)
 

@@ -37,7 +37,7 @@ NEXT = NextRun(
     window_to=NOW_AT + timedelta(hours=23, minutes=50),
     looks=Coverage.IN_WINDOW,
 )
-CREATE = PredictedOutcome(PredictedAction.CREATE, 4999, "eur", "BC-A1B2C3D4")
+CREATE = PredictedOutcome(PredictedAction.CREATE, Money("eur", 4999), "BC-A1B2C3D4")
 FAIL = PredictedOutcome(
     PredictedAction.FAIL, error_type="MalformedSession", error_message="currency must be a string"
 )

@@ -12,12 +12,14 @@ from ops.format.attention import describe_stored_attention
 from ops.report import collect_report, render_page
 from ops.runs.attention import group_by_word
 from ops.runs.prediction import predict
-from ops.runs.status import find_problems
+from ops.runs.problems import find_problems
+from ops.runs.system_state import assess
 from recon.domain.attention import Attention
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import attention_key, dismissed_key, guard_key
 from testkit.builders import NOW, a_message
 from testkit.fake_stripe import SessionSpec
+from testkit.reports import FINE
 from testkit.world import wire
 from tests.unit.ops.test_status import GOOD
 
@@ -31,7 +33,7 @@ UNTIL, HELD = "2024-11-27 03:00", "the payment is authorised and not captured"
 def put(world):
     def write(key, **fields):
         item = {"PK": key[0], "SK": key[1]} | fields
-        world.memory.put_item(TableName=world.table, Item=wire(item))
+        world.memory.put_item(TableName=world.ledger, Item=wire(item))
 
     return write
 
@@ -48,7 +50,7 @@ def needs(put):
 def findings(context):
     groups = group_by_word(find_attention(context.stack.table))
     found = find_problems(GOOD.__class__(**GOOD.__dict__ | {"attention": groups}))
-    return [(one.what, one.command) for one in found]
+    return [(one.what, one.command, *map(str, one.money)) for one in found]
 
 
 def test_status_lists_open_words_with_number_money_and_command(context, needs):
@@ -58,19 +60,22 @@ def test_status_lists_open_words_with_number_money_and_command(context, needs):
     needs("cs_test_4", "shipped_twice", amount=None, currency=None)
     assert findings(context) == [
         (
-            "disputed: 1 session, 49.99 EUR (the customer disputes the payment)",
+            "disputed: 1 session (the customer disputes the payment)",
             f"nightly-sync explain {SESSION}",
+            "49.99 EUR",
         ),
         (
-            f"awaiting_capture: 2 sessions, 49.99 EUR, 15.00 USD, to capture until {UNTIL} UTC ({HELD})",
+            f"awaiting_capture: 2 sessions, to capture until {UNTIL} UTC ({HELD})",
             f"nightly-sync explain {OTHER}",
+            "49.99 EUR",
+            "15.00 USD",
         ),
         ("shipped_twice: 1 session (shipped_twice)", "nightly-sync explain cs_test_4"),
     ]
 
 
 def test_status_json_has_the_groups():
-    assert "attention" in Status(GOOD, ()).json
+    assert "attention" in Status(GOOD, assess(GOOD)).json
 
 
 @pytest.mark.parametrize("word", Attention)
@@ -81,10 +86,9 @@ def test_every_word_has_a_sentence(word):
 def test_report_begins_with_the_sessions_that_need_a_person(context, needs):
     needs(SESSION, "disputed")
     needs(OTHER, "gone", acknowledgedBy="jane")
-    page = render_page(collect_report(context.stack.table, now=NOW, days=1, stack="shop"))
-    assert page.index("1 session waits for a person.") < page.index("no run began")
-    assert page.index('id="attention"') < page.index('id="unknown"')
-    assert ("49.99 EUR" in page, SESSION in page, OTHER in page) == (True, True, False)
+    page = render_page(collect_report(context.stack.table, now=NOW, days=1, stack="shop", state=FINE))
+    assert page.index('id="attention"') < page.index('id="period"') < page.index('id="unknown"')
+    assert ("€49.99" in page, SESSION in page, OTHER in page) == (True, True, False)
 
 
 def test_show_says_the_words_of_an_outcome(world, context):

@@ -2,20 +2,39 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError
+import typer
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    UnauthorizedSSOTokenError,
+)
+from typer.testing import CliRunner
 
-from ops.cli.command import error_message
+from ops.cli.app import app
+from ops.cli.command import accept_common_options, error_message, register
+from ops.cli.parsing import SyncGroup
+from ops.cli.screen import CommandResult
 from ops.errors import CommandError
 from ops.stack.stack import SANDBOX_STATE
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = ["run", "status", "runs", "show", "explain", "doctor", "logs", "pause", "resume", "report"]
-COMMANDS += ["dlq list", "dlq redrive", "dlq purge"]
+COMMANDS += ["dlq list", "dlq redrive", "dlq purge", "ack", "dismiss", "allow", "ledger move"]
+# Words with which the help of a command or an option begins, as in the imperative.
+VERBS = re.compile(
+    r"(Accept|Acknowledge|Allow|Also|Backfill|Check|Copy|Cover|Dismiss|Do|Explain|Give|"
+    r"Inspect|Install|Leave|List|Look|Move|Only|Operate|Print|Process|"
+    r"Purge|Show|Start|Stop|Switch|Take|Use|Wait|Work|Write)\b"
+)
 
 
 def test_help_lists_every_command_and_the_exit_codes(cli):
@@ -30,6 +49,61 @@ def test_command_help_has_own_examples_and_common_options(cli, name):
     assert result.exit_code == 0
     assert f"nightly-sync {name}" in result.output.partition("Examples")[2]
     assert "--json" in result.output
+    assert cli(f"{name} -h").output == result.output
+
+
+def find_parameters(group):
+    for name, command in group.commands.items():
+        yield from find_parameters(command) if hasattr(command, "commands") else [(name, command)]
+
+
+@pytest.mark.parametrize(("name", "command"), list(find_parameters(typer.main.get_command(app()))))
+def test_help_is_imperative(name, command):
+    options = [one for one in command.params if one.param_type_name == "option" and one.help]
+    texts = [command.help, *(one.help for one in options)]
+    assert [text for text in texts if not VERBS.match(text)] == []
+
+
+def test_common_options_are_described_once(cli):
+    shared = "Work on this CloudFormation stack"
+    assert [
+        name for name in ("--help", *(f"{one} --help" for one in COMMANDS)) if shared in cli(name).output
+    ] == ["--help"]
+
+
+def test_version_is_that_of_the_package(cli):
+    result = cli("--version")
+    assert (result.exit_code, result.output) == (0, f"nightly-sync {version('stripe-nightly-sync')}\n")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        ("run --max-sessions", "run --limit"),
+        ("dlq redrive --max", "dlq redrive --limit"),
+        ("dlq redrive --follow", "dlq redrive --timeout"),
+    ],
+)
+def test_earlier_name_of_an_option_is_accepted_and_not_listed(cli, earlier, now):
+    assert "no AWS region" in cli(f"{earlier} 5").output
+    assert "no AWS region" in cli(f"{earlier}=5").output
+    command, _, option = earlier.rpartition(" ")
+    assert f"{option} " not in cli(f"{command} --help").output
+    assert now.rpartition(" ")[2] in cli(f"{command} --help").output
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_quiet_prints_only_what_needs_action(options, monkeypatch):
+    results = [CommandResult({"a": 1}, lambda screen: screen.text("shown"), needs) for needs in (False, True)]
+    outputs = []
+    for result in results:
+        root = typer.Typer(cls=SyncGroup)
+        accept_common_options(root)
+        register(root, "one", lambda _, result=result: result, [])
+        register(root, "two", lambda _, result=result: result, [])
+        done = CliRunner().invoke(root, ["one", "-q", *options])
+        outputs.append((done.exit_code, bool(done.output)))
+    assert outputs == [(0, False), (1, True)]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +172,12 @@ DENIED = (
         ),
         (aws("AccessDenied", "Access Denied", "ListObjects"), "may not call ListObjects"),
         (aws("Throttling", "Rate\nexceeded"), "AWS: DescribeStacks: Throttling: Rate exceeded"),
+        (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), "are incomplete"),
+        (UnauthorizedSSOTokenError(), "log in again (aws sso login)"),
+        (
+            EndpointConnectionError(endpoint_url="https://sqs.eu-north-9.amazonaws.com/"),
+            "no connection to sqs.eu-north-9.amazonaws.com: check the network and --region",
+        ),
         (CommandError("there is no run x"), "there is no run x"),
         (PermissionError(13, "Permission denied", "out/page.html"), "out/page.html: Permission denied"),
     ],

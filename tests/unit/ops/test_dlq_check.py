@@ -1,6 +1,7 @@
 """`dlq list --check`: the predicted outcome of each dead letter."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,7 @@ def check(world, tools):
         source = StripeSource(world.connect(), world.clock.deadline(3600), lambda: None)
         listing, now = tools.list(), int(world.clock())
         checked = list(check_letters(listing, tools.table, lambda: source, world.settings, world.pool, now))
-        assert [one.letter for one in checked] == list(listing.letters)
+        assert [replace(one, prospect=None) for one in checked] == list(listing.letters)
         return checked
 
     return check
@@ -44,7 +45,7 @@ def test_check_predicts_what_the_consumer_then_does(world, tools, check):
     }
     tools.move()
     world.drain()
-    created = {one.letter.session_id for one in checked if one.prospect.would is PredictedAction.CREATE}
+    created = {one.session_id for one in checked if one.prospect.would is PredictedAction.CREATE}
     assert {order["orderId"] for order in world.orders()} == created
 
 

@@ -64,14 +64,25 @@ def test_messages_in_flight_need_attention(world, context, command):
 
 
 def test_list_shows_error_age_and_prediction(world, context):
-    [session] = fail_sessions(world, 1)
+    fail_sessions(world, 1)
     plain = list_(context)
     assert "SessionNotFound" in context.show(plain)
     assert plain.needs_attention
     output = context.show(list_(context, with_check=True))
     assert "now it would become order BC-" in output
-    world.webhook_writes(session, "user-0", world.clock() - 60)
-    assert "nothing to do: its order exists" in context.show(list_(context, with_check=True))
+    assert plain.data.letters[0].has_order is False
+
+
+@pytest.mark.parametrize("with_check", [False, True])
+def test_list_says_that_a_session_has_its_order_by_now(world, context, with_check):
+    first, _ = fail_sessions(world, 2)
+    world.webhook_writes(first, "user-0", world.clock() - 60)
+    put_dead(world, "not JSON")
+    result = list_(context, with_check=with_check)
+    found = {one.session_id: one.has_order for one in result.data.letters}
+    assert list(found.values()) == [True, False, None]
+    assert context.show(result).count(" exists by now: a redrive only drops the message") == 1
+    assert result.needs_attention
 
 
 # redrive
@@ -153,7 +164,7 @@ def test_missing_sessions_are_named(world, context, command):
 @pytest.mark.parametrize("named", [False, True])
 def test_unmatched_error_types_are_named(world, context, dry_run, named):
     sessions = fail_sessions(world, 2)[: 1 if named else 0]
-    result = redrive(context, session=sessions, error_type=["KeyRejected"], dry_run=dry_run, follow=0.0)
+    result = redrive(context, session=sessions, error_type=["KeyRejected"], dry_run=dry_run, timeout=0.0)
     assert "No matching message of a session failed with KeyRejected." in context.show(result)
     assert (result.data.unmatched, result.needs_attention) == (("KeyRejected",), False)
     assert len(list_visible(world)) == 2

@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops.dlq.leases import LEASE_SECONDS, STALE_RECEIVES
+from ops.format.money import Money
 from recon.domain.message import dumps
 from testkit.builders import NOW, RUN, a_message
 from testkit.dead_letters import (
@@ -51,7 +52,7 @@ def test_letter_has_age_expiry_and_amount(world, tools):
     assert letter.sent_at == datetime.fromtimestamp(NOW, UTC)
     assert letter.age_seconds == int(world.clock.now - NOW) > 100
     assert letter.expires_at == datetime.fromtimestamp(NOW + TWO_WEEKS, UTC)
-    assert (letter.amount, letter.currency, letter.created.timestamp()) == (1980, "jpy", NOW - 3600)
+    assert (letter.amount, letter.created.timestamp()) == (Money("jpy", 1980), NOW - 3600)
     assert (letter.outcome, letter.error_type, letter.why) == (None, None, "its outcome is: none yet")
 
 

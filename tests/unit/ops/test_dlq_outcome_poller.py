@@ -4,6 +4,7 @@ import pytest
 
 from ops.dlq.message_filter import MessageFilter
 from ops.dlq.outcome_poller import OutcomePoller, RedriveFate, follow_outcomes
+from ops.format.money import Money
 from recon.errors import Unfinished
 from testkit.builders import RUN, a_message
 from testkit.dead_letters import DeadLetterTools, fail_sessions, put_dead, reject
@@ -45,8 +46,8 @@ def test_session_waits_until_it_is_settled(world, move):
     orders = {order["orderId"]: order for order in world.orders()}
     for status in statuses.sessions:
         order = orders[status.session_id]
-        created = (order["orderNumber"], order["amount"], order["currency"])
-        assert (status.order_number, status.amount, status.currency) == created
+        created = (order["orderNumber"], Money(order["currency"], order["amount"]))
+        assert (status.order_number, status.amount) == created
 
 
 def test_new_error_ends_the_wait_but_old_error_does_not(world, move):
@@ -86,7 +87,7 @@ def test_announced_last_attempt_is_not_final(world, move):
     [session] = fail_sessions(world, 1)
     poller = move()
     outcome = world.outcome(session) | {"messageId": "new", "errorType": Unfinished.__name__}
-    world.memory.put_item(TableName=world.table, Item=wire(outcome))
+    world.memory.put_item(TableName=world.ledger, Item=wire(outcome))
     assert count(poller.poll()) == {"waiting": 1}
 
 

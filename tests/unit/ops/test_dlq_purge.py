@@ -251,7 +251,7 @@ def test_dismissed_session_does_not_wait_any_more(world, tools):
     message = a_message(created=NOW - 60 * DAY, pending=NOW)
     put_dead(world, message)
     world.memory.put_item(
-        TableName=world.table, Item=wire({"PK": "SYSTEM", "SK": f"PENDING#{message.session_id}"})
+        TableName=world.ledger, Item=wire({"PK": "SYSTEM", "SK": f"PENDING#{message.session_id}"})
     )
     [purged] = tools.purge(message.session_id).purged
     assert purged.listed_again_until is None
@@ -271,7 +271,7 @@ def test_purge_gives_up_for_good_what_has_no_order(outcome, verdict, is_dismisse
     message = a_message()
     put_dead(world, message)
     key = {"PK": f"SYNC_RUN#{message.run_id}", "SK": f"SESSION#{message.session_id}"}
-    world.memory.put_item(TableName=world.table, Item=wire(key | outcome))
+    world.memory.put_item(TableName=world.ledger, Item=wire(key | outcome))
     [purged] = tools.purge(message.session_id).purged
     assert (purged.verdict, purged.outcome) == (verdict, outcome["outcome"])
     assert (world.item("SYSTEM", f"DISMISSED#{message.session_id}") is not None) is is_dismissed

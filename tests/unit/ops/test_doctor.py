@@ -8,6 +8,9 @@ from shlex import quote, split
 
 import pytest
 
+from ops.cli.commands.doctor import show
+from ops.cli.screen import CommandResult
+from ops.doctor.checks import table
 from ops.doctor.checks.stripe import put_key_command
 from ops.doctor.diagnosis import Diagnosis, run_checks
 from ops.doctor.facts import (
@@ -22,9 +25,10 @@ from ops.doctor.facts import (
     StackFacts,
 )
 from ops.doctor.fetched import Cause, Unavailable
-from ops.doctor.finding import CheckVerdict, advice, fix, unknown
+from ops.doctor.finding import advice, fix, unknown
 from ops.doctor.permissions import classify_key
 from ops.doctor.shell import Shell
+from ops.runs.finding import Verdict
 from ops.stack.stack import DEFAULT_STACK, StackOutputs, StackSelector
 from recon.config import load_settings
 from recon.domain.session_filter import parse_filter
@@ -44,6 +48,7 @@ NAMES = StackOutputs(
     schedule="nightly",
     table="shop",
     alarm_topic=TOPIC,
+    ledger="shop",
 )
 VARIABLES = {
     "COMMERCE_TABLE": NAMES.table,
@@ -219,6 +224,21 @@ def entry(fact, **changes):
     return stack(**{fact: {**getattr(HEALTHY, fact), **changes}})
 
 
+TABLE_KEY, OTHER_KEY = (f"arn:aws:kms:eu-west-1:123456789012:key/{name}" for name in ("1", "2"))
+CUSTOMER, OF_AWS = ({"Arn": TABLE_KEY, "KeyManager": manager} for manager in ("CUSTOMER", "AWS"))
+SET_TABLE_KEY = set_parameter(f"TableKeyArn={TABLE_KEY}")
+
+
+def encrypted(key, given=""):
+    """Return the healthy stack with a table that is encrypted with `key`."""
+    parameters = [{"ParameterKey": "TableKeyArn", "ParameterValue": given}]
+    return stack(
+        table={**HEALTHY.table, "SSEDescription": {"SSEType": "KMS", "KMSMasterKeyArn": TABLE_KEY}},
+        table_key=key,
+        stack={**HEALTHY.stack, "Parameters": parameters},
+    )
+
+
 def probed(**areas):
     return stack(permissions=replace(HEALTHY.permissions, **areas))
 
@@ -241,7 +261,7 @@ def find(facts):
 
 def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
-    assert [finding for finding in findings if finding.verdict is not CheckVerdict.OK] == []
+    assert [finding for finding in findings if finding.verdict is not Verdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
     assert len(findings) == len({finding.name for finding in findings}) == 44
     assert not Diagnosis(STACK, findings).needs_attention
@@ -250,7 +270,7 @@ def test_healthy_stack_has_only_ok_findings():
 UNAVAILABLE = [
     stack(**{name: DENIED})
     for name, value in vars(HEALTHY).items()
-    if name not in {"shell", "names", "is_sandbox", "skew_seconds", "settings", "permissions"}
+    if name not in {"shell", "names", "is_sandbox", "skew_seconds", "settings", "permissions", "ledger_table"}
     and not isinstance(value, FunctionFacts)
 ] + [
     stack(consumer=replace(CONSUMER, **{name: DENIED}))
@@ -261,7 +281,7 @@ UNAVAILABLE = [
 @pytest.mark.parametrize("facts", UNAVAILABLE, ids=range(len(UNAVAILABLE)))
 def test_unavailable_fact_is_unknown_and_hides_no_other_finding(facts):
     findings = run_checks(facts)
-    unknowns = {one.name: one for one in findings if one.verdict is CheckVerdict.UNKNOWN}
+    unknowns = {one.name: one for one in findings if one.verdict is Verdict.UNKNOWN}
     assert unknowns
     assert all("service:Action" in one.what for one in unknowns.values())
     others = {one for one in run_checks(HEALTHY) if one.name not in unknowns}
@@ -349,6 +369,9 @@ FAULTS = [
     (stack(table=MISSING), fix("table", "no table shop", SET_TABLE)),
     (entry("table", TableStatus="DELETING"), fix("table", "DELETING")),
     (entry("table", **OTHER_KEYS), fix("table: keys", "id (N)", SET_TABLE)),
+    (encrypted(CUSTOMER), fix("table: encryption", "each of their calls is denied", SET_TABLE_KEY)),
+    (encrypted(CUSTOMER, OTHER_KEY), fix("table: encryption", "may not use", SET_TABLE_KEY)),
+    (encrypted(DENIED), unknown("table: encryption", "service:Action")),
     (stack(time_to_live=NO_EXPIRY), advice("table: expiry", "records of runs should expire", EXPIRE)),
     (
         stack(time_to_live=NO_EXPIRY, settings=EXPIRE_ORDERS),
@@ -363,6 +386,14 @@ FAULTS = [
     (
         stack(ledger=LedgerFacts(STACK, is_state_overwritten=True)),
         fix("ledger: sync state", "SYSTEM / STRIPE_ORDER_SYNC"),
+    ),
+    (
+        stack(ledger=LedgerFacts(STACK, is_state_overwritten=False, not_moved="it is elsewhere")),
+        fix("ledger: move", "every run is refused: it is elsewhere"),
+    ),
+    (
+        environment(SYNC_LEDGER_TABLE="books"),
+        fix("consumer: settings", "SYNC_LEDGER_TABLE is books, not empty", SET_VARIABLES),
     ),
     (entry("queue", VisibilityTimeout="359"), fix("queue: visibility", "should be 360 s", HIDE_LONGER)),
     (entry("queue", RedrivePolicy=""), fix("queue: redrive", "none", SET_REDRIVE)),
@@ -393,8 +424,8 @@ FAULTS = [
     ),
     (entry("mapping", ScalingConfig={}), fix("mapping: concurrency", "not limited", SET_SCALING)),
     (
-        entry("mapping", BatchSize=100),
-        advice("mapping: batches", "100 messages", f"{MAPPING} --batch-size 25"),
+        entry("mapping", BatchSize=500),
+        advice("mapping: batches", "500 messages", f"{MAPPING} --batch-size 200"),
     ),
     (
         consumer(LastUpdateStatus="Failed", LastUpdateStatusReason="Invalid"),
@@ -447,7 +478,7 @@ def test_fault_is_found_with_its_command_and_changes_no_other_part(facts, expect
     found = findings[expected.name]
     assert (found.verdict, found.command) == (expected.verdict, expected.command)
     assert expected.what in found.what
-    is_serious = expected.verdict in (CheckVerdict.FIX, CheckVerdict.UNKNOWN)
+    is_serious = expected.verdict in (Verdict.FIX, Verdict.UNKNOWN)
     assert Diagnosis(STACK, run_checks(facts)).needs_attention == is_serious
     checked = expected.name.split(":")[0]
     others = {name: one.verdict for name, one in findings.items() if name.split(":")[0] != checked}
@@ -460,7 +491,7 @@ def test_fault_is_found_with_its_command_and_changes_no_other_part(facts, expect
 )
 def test_filter_and_sources_that_fit_have_no_finding(facts):
     findings = find(facts)
-    assert {findings[f"sessions: {name}"].verdict for name in ("filter", "users")} == {CheckVerdict.OK}
+    assert {findings[f"sessions: {name}"].verdict for name in ("filter", "users")} == {Verdict.OK}
 
 
 def test_rejected_key_has_one_finding():
@@ -475,7 +506,7 @@ def test_rejected_key_has_one_finding():
 )
 def test_schedule_is_fixed_by_sending_it_whole(changes):
     facts = entry("schedule", Target={**HEALTHY.schedule["Target"], **changes})
-    [command] = [one.command for one in run_checks(facts) if one.verdict is CheckVerdict.FIX]
+    [command] = [one.command for one in run_checks(facts) if one.verdict is Verdict.FIX]
     *words, sent = split(command)
     assert words == ["aws", "scheduler", "update-schedule", "--cli-input-json"]
     read_only = {"Arn", "CreationDate"}
@@ -486,13 +517,13 @@ def test_schedule_is_fixed_by_sending_it_whole(changes):
 
 def test_checks_that_need_settings_are_unknown_without_them():
     findings = run_checks(stack(settings=None, parameter=None, key=None, permissions=None))
-    unknowns = {one.name for one in findings if one.verdict is CheckVerdict.UNKNOWN}
+    unknowns = {one.name for one in findings if one.verdict is Verdict.UNKNOWN}
     assert unknowns == {"key", "queue: redrive", "mapping: concurrency"}
 
 
 def test_command_contains_no_key_of_the_environment():
     facts = environment(STRIPE_SECRET="sk_live_abcdefgh", COMMERCE_TABLE="other")
-    assert find(facts)["consumer: settings"].verdict is CheckVerdict.FIX
+    assert find(facts)["consumer: settings"].verdict is Verdict.FIX
     assert not any("sk_live" in f"{one.what}{one.command}" for one in run_checks(facts))
 
 
@@ -542,15 +573,34 @@ def test_alarm_that_sends_no_mail_by_parameter_may_be_silent(setting, mailing, s
         alarms=[an_alarm(mailing), an_alarm(silent, ActionsEnabled=False)],
     )
     findings = find(facts)
-    assert {findings[f"alarm: {name}"].verdict for name in (mailing, silent)} == {CheckVerdict.OK}
+    assert {findings[f"alarm: {name}"].verdict for name in (mailing, silent)} == {Verdict.OK}
     both_silent = [an_alarm(name, ActionsEnabled=False) for name in (mailing, silent)]
-    assert find(replace(facts, alarms=both_silent))[f"alarm: {mailing}"].verdict is CheckVerdict.FIX
+    assert find(replace(facts, alarms=both_silent))[f"alarm: {mailing}"].verdict is Verdict.FIX
+
+
+NO_RUN = an_alarm("no-completed-run", ActionsEnabled=False)
+LEFT_OUT = an_alarm(
+    "needs-a-person", AlarmRule=f'ALARM("a") OR (ALARM("{STACK}-no-completed-run") AND FALSE)'
+)
+
+
+@pytest.mark.parametrize(("alarm", "mails"), [(NO_RUN, "each"), (LEFT_OUT, "one")])
+@pytest.mark.parametrize(("state", "verdict"), [("DISABLED", Verdict.OK), ("ENABLED", Verdict.FIX)])
+def test_alarm_of_a_missed_run_is_silent_during_a_pause_only(alarm, mails, state, verdict):
+    facts = stack(
+        stack=HEALTHY.stack | {"Parameters": [{"ParameterKey": "AlarmMails", "ParameterValue": mails}]},
+        alarm_names=[alarm["AlarmName"]],
+        alarms=[alarm],
+        schedule=HEALTHY.schedule | {"State": state},
+    )
+    finding = find(facts)[f"alarm: {alarm['AlarmName'].removeprefix(f'{STACK}-')}"]
+    assert finding.verdict is verdict
 
 
 def test_right_key_after_a_wrong_one_is_right():
     findings = run_checks(stack(livemode=False))
     (mode,) = [each for each in findings if each.name == "key: mode"]
-    assert (mode.verdict, mode.what) == (CheckVerdict.OK, "live mode, like the shop's orders")
+    assert (mode.verdict, mode.what) == (Verdict.OK, "live mode, like the shop's orders")
 
 
 def test_confirmed_key_is_accepted():
@@ -558,4 +608,28 @@ def test_confirmed_key_is_accepted():
         stack(permissions=KeyPermissions(*[ALLOWED] * 5), watermark=Watermark(confirmed_by="run-1"))
     )
     (account,) = [each for each in findings if each.name == "key: account"]
-    assert account.verdict is CheckVerdict.OK
+    assert account.verdict is Verdict.OK
+
+
+def test_doctor_shows_findings_and_a_count_and_all_checks_on_request(context):
+    broken = replace(HEALTHY, skew_seconds=None, time_to_live={"TimeToLiveStatus": "DISABLED"})
+    diagnosis = Diagnosis(STACK, run_checks(broken))
+    short = context.show(CommandResult(None, lambda screen: show(screen, diagnosis))).splitlines()
+    assert short[0] == "unknown: clock: AWS did not send its time"
+    assert short[1].startswith("advice: table: expiry: off: records of runs should expire.")
+    assert short[2].strip().startswith("aws dynamodb update-time-to-live")
+    assert short[3:] == ["", f"{STACK}: 40 ok, 1 advice, 0 fix, 1 unknown"]
+    everything = context.show(CommandResult(None, lambda screen: show(screen, diagnosis, verbose=True)))
+    assert everything.count("\nok: ") == 40
+
+
+def test_doctor_of_a_healthy_stack_is_one_line(context):
+    diagnosis = Diagnosis(STACK, run_checks(HEALTHY))
+    shown = context.show(CommandResult(None, lambda screen: show(screen, diagnosis)))
+    assert shown == f"{STACK}: 42 ok, 0 advice, 0 fix, 0 unknown\n"
+
+
+@pytest.mark.parametrize("facts", [encrypted(OF_AWS), encrypted(CUSTOMER, TABLE_KEY)])
+def test_encryption_that_the_functions_may_use_is_fine(facts):
+    [found] = [one for one in table.check(facts) if one.name == "table: encryption"]
+    assert found.verdict is Verdict.OK

@@ -66,12 +66,16 @@ def test_clock_skew_is_positive_if_this_machine_is_ahead():
 
 @pytest.mark.parametrize("moment", ["never", "before the last run", "after the last run"])
 def test_ledger_shows_another_program_that_puts_the_state(world, moment):
-    runs = Runs(world.clients().table, world.clock.deadline(30))
-    assert read_ledger(runs) == LedgerFacts(None, is_state_overwritten=False)
+    deadline = world.clock.deadline(30)
+
+    def read():
+        return read_ledger(Runs(world.open_table(), deadline), world.open_table(), DEFAULT_STACK, deadline)
+
+    assert read() == LedgerFacts(None, is_state_overwritten=False)
 
     def put_state():
         item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": "2024-11-27T01:00:00Z"}
-        world.memory.put_item(TableName=world.table, Item=wire(item))
+        world.memory.put_item(TableName=world.ledger, Item=wire(item))
 
     world.body()
     if moment == "before the last run":
@@ -80,7 +84,7 @@ def test_ledger_shows_another_program_that_puts_the_state(world, moment):
     world.body({})
     if moment == "after the last run":
         put_state()
-    assert read_ledger(runs) == LedgerFacts(DEFAULT_STACK, is_state_overwritten=moment != "never")
+    assert read() == LedgerFacts(DEFAULT_STACK, is_state_overwritten=moment != "never")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from ops.runs.status import Schedule
 from ops.stack.stripe_access import StripeAccess, key_livemode
 from recon.domain.reconcile import SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
-from recon.dynamodb.table import Table
 from recon.errors import StripeUnavailable
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, RUN
@@ -68,7 +67,7 @@ def explain(world, access):
 
     def explain(session_id=SESSION, now=MORNING, **changes):
         sources = Sources(
-            table=Table(world.dynamodb, world.table),
+            table=world.open_table(),
             queue=DeadLetterQueue(world.sqs, world.dlq, world.queue),
             stripe=access.source,
             settings=world.settings,
@@ -226,7 +225,7 @@ def test_dismissed_session_has_operator_and_reason(world, sell, explain, fail_ni
     world.stripe.faults.clear()
     world.memory_sqs.purge_queue(QueueUrl=world.dlq)
     dismissal = Dismissal(RUN, SESSION, "ops", "refunded manually", "m-1")
-    dismiss(Table(world.dynamodb, world.table), dismissal, NOW + HOUR, world.clock.deadline(60))
+    dismiss(world.open_table(), dismissal, NOW + HOUR, world.clock.deadline(60))
     facts, case = explain()
     assert (facts.runs[0].dismissed_by, facts.runs[0].dismissed_because) == ("ops", "refunded manually")
     assert (facts.runs[0].error_type, case) == ("SessionNotFound", VerdictCase.DISMISSED)

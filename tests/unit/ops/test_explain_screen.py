@@ -12,6 +12,7 @@ from ops.cli.commands.explain import Explanation, show
 from ops.cli.screen import Screen
 from ops.explain.verdict import decide_verdict
 from ops.format.links import session_url
+from ops.format.money import Money
 from tests.unit.ops.session_facts import (
     CREATED,
     DEAD,
@@ -99,7 +100,7 @@ def test_unavailable_sources_come_last():
             ["payment +requires_capture, capture before 2024-11-27 01:00"],
         ),
         (
-            facts(stripe=replace(PAID, livemode=True, amount=None, user_id=None), pending=PENDING),
+            facts(stripe=replace(PAID, livemode=True, amount=Money("", 0), user_id=None), pending=PENDING),
             [
                 "complete, paid, payment, live",
                 "amount +free",

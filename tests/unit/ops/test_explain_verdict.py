@@ -49,21 +49,29 @@ DIFFERENCE = "amount: the order says 1, Stripe 2"
 HELD = {"payment_intent_status": "requires_capture", "capture_before": NOW_AT + timedelta(days=7)}
 CANCELED = {"payment_intent_status": "canceled"}
 UNPAID_RUN = in_run(reason="unpaid")
+# Orders of the sync before this system, which stores no run.
+BEFORE = replace(SYNC_ORDER, run_id=None)
+FALLBACK = replace(SYNC_ORDER, run_id=None, source="stripe_fallback")
 
 # Facts, and words of: why, what happens next, and what to do (None if there is nothing to do)
 ROWS = {
     VerdictCase.WEBHOOK: [(with_orders(WEBHOOK_ORDER), "webhook wrote its order BC-1", "unchanged", None)],
+    VerdictCase.OTHER_PROGRAM: [
+        (with_orders(BEFORE), "The sync before this system (source nightly_sync) wrote", "unchanged", None),
+        (with_orders(FALLBACK), "Another program (source stripe_fallback) wrote", "unchanged", None),
+    ],
     VerdictCase.RECOVERED: [
         (with_orders(SYNC_ORDER), SYNC_WROTE, "leaves the order unchanged", None),
         (with_orders(SYNC_ORDER, **TOO_OLD), "wrote its order", "No run processes it again", None),
     ],
     VerdictCase.DUPLICATE: [
+        (with_orders(WEBHOOK_ORDER, BEFORE), "has 2 orders", "deletes", f"the other program's, {BEFORE.key}"),
         (
             with_orders(WEBHOOK_ORDER, SYNC_ORDER, drift=("duplicate: …",)),
             KEYS,
             "No run changes or deletes an order",
             "usually the sync's, USER#user-1/ORDER#2#x",
-        )
+        ),
     ],
     VerdictCase.DRIFT: [
         (with_orders(WEBHOOK_ORDER, drift=(DIFFERENCE,)), DIFFERENCE, "No run changes", "correct the order")
@@ -294,6 +302,11 @@ def test_last_rule_always_applies():
         (event(), "marked as delivered, but the webhook has no record of it"),
         (event(marker=EventMarker("nightly_sync", "completed", True, None)), "had not been delivered"),
         (event(marker=EventMarker("webhook", "processed", True, None)), "no run has an outcome of it."),
+        (event(marker=EventMarker("stripe_fallback", "done", True, None)), "no run has an outcome of it."),
+        (
+            event(marker=EventMarker("stripe_fallback", "done", False, None)),
+            "Another program (stripe_fallback) handled its event evt_1 but wrote no order",
+        ),
     ],
 )
 def test_missing_order_is_explained_by_the_event(delivery, sentence):

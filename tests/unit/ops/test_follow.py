@@ -9,7 +9,6 @@ from recon.domain.run import RunStatus
 from recon.dynamodb.keys import run_key
 from recon.dynamodb.records import parse_run
 from recon.dynamodb.runs import Runs
-from recon.dynamodb.table import Table
 from testkit.builders import RUN, FakeTime
 from testkit.dead_letters import fail_sessions, sell_sessions
 
@@ -22,7 +21,7 @@ def progress(**changes):
 
 @pytest.fixture
 def reader(world):
-    runs = Runs(Table(world.dynamodb, world.table), world.clock.deadline(3600))
+    runs = Runs(world.open_table(), world.clock.deadline(3600))
     return ProgressReader(runs, world.sqs, world.queue, world.dlq)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.format.money import Money, count_decimals, totals
+from ops.format.money import Money, count_decimals, format_price, format_worth, to_money, totals
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,60 @@ def test_totals_adds_up_each_currency_separately():
     amounts = [Money("usd", 100), Money("jpy", 100), Money("usd", 50), Money("eur", 7)]
     assert totals(amounts) == [Money("eur", 7), Money("jpy", 100), Money("usd", 150)]
     assert totals([]) == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (123450, "usd", "$1,234.50"),
+        (1980, "jpy", "¥1,980"),
+        (5, "eur", "€0.05"),
+        (500, "cad", "CA$5.00"),
+        (5124, "kwd", "KWD\xa05.124"),
+        (700, "xaf", "FCFA\xa0700"),
+        (-1999, "gbp", "-£19.99"),
+        (0, "", "free"),
+    ],
+)
+def test_money_has_the_symbol_of_its_currency(amount, currency, text):
+    assert Money(currency, amount).with_symbol == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "money", "text"),
+    [
+        (4999, "USD", Money("usd", 4999), "49.99 USD"),
+        (0, "usd", Money("usd", 0), "free"),
+        (0, None, Money("", 0), "free"),
+        (0, "", Money("", 0), "free"),
+        (5, None, None, "unknown"),
+        (None, "usd", None, "unknown"),
+        (None, None, None, "unknown"),
+        (True, "usd", None, "unknown"),
+        (False, "usd", None, "unknown"),
+        ("5", "usd", None, "unknown"),
+    ],
+)
+def test_free_and_unknown_amounts_are_different(amount, currency, money, text):
+    assert to_money(amount, currency) == money
+    assert format_price(to_money(amount, currency)) == text
+
+
+@pytest.mark.parametrize(
+    ("money", "unknown", "text"),
+    [
+        ([], 0, ""),
+        ([], 2, "2 unknown"),
+        ([Money("usd", 0)], 0, "free"),
+        ([Money("usd", 0), Money("eur", 5)], 1, "0.05 EUR, 1 unknown"),
+        ([Money("", 0)], 1, "free, 1 unknown"),
+    ],
+)
+def test_worth_of_several_sessions_names_unknown_ones(money, unknown, text):
+    assert format_worth(money, unknown) == text
+
+
+def test_totals_of_free_orders_without_currency_are_free():
+    free = Money("", 0)
+    assert totals([free, free]) == [free]
+    assert totals([free, Money("usd", 5)]) == [Money("usd", 5)]

@@ -5,7 +5,6 @@ import pytest
 from ops.format.money import Money
 from ops.runs.outcomes import skip_reasons
 from ops.runs.sessions import OutcomeFilter, read_sessions
-from recon.dynamodb.table import Table
 from testkit.builders import NOW, RUN, a_message
 from testkit.fake_stripe import SessionSpec
 
@@ -14,7 +13,7 @@ FINE, GONE = "cs_test_fine0001", "cs_test_gone0001"
 
 @pytest.fixture
 def table(world):
-    return Table(world.dynamodb, world.table)
+    return world.open_table()
 
 
 def sell(world, session_id, **fields):

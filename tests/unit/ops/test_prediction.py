@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from ops.format.money import Money
 from ops.runs.prediction import PredictedAction, predict
 from recon.domain.reconcile import SkipReason
-from recon.dynamodb.table import Table
 from recon.stripe.source import StripeSource
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import on, service_error
@@ -25,7 +25,7 @@ def predict_now(world, message=MESSAGE):
     def stripe():
         return StripeSource(world.connect(), world.clock.deadline(3600), lambda: None)
 
-    table = Table(world.dynamodb, world.table)
+    table = world.open_table()
     return predict(message, table, stripe, world.settings, int(world.clock()))
 
 
@@ -44,7 +44,7 @@ def test_missing_order_is_predicted_as_the_consumer_writes_it(world):
     consume(world)
     [order] = world.orders(SESSION)
     assert prediction.would is PredictedAction.CREATE
-    assert (prediction.amount, prediction.currency) == (order["amount"], "jpy")
+    assert prediction.amount == Money("jpy", order["amount"])
     assert (prediction.order_number, prediction.charges_known) == (order["orderNumber"], True)
 
 

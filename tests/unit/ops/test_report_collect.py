@@ -1,15 +1,17 @@
 """The content of the report: what the table holds of some days, combined by session."""
 
+from dataclasses import replace
+
 import pytest
 
 from ops.format.money import Money
 from ops.report import collect_report
 from ops.report.model import ExpiredOutcomes, Share
-from recon.dynamodb.table import Table
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, RUN
 from testkit.fake_stripe import SessionSpec
-from testkit.reports import TODAY, ReportedShop
+from testkit.fake_stripe.specs import LineSpec
+from testkit.reports import FINE, TODAY, ReportedShop
 
 LOST, KEPT, BROKEN = "cs_live_lost0001", "cs_live_kept0001", "cs_live_broken01"
 
@@ -130,6 +132,18 @@ def test_period_is_whole_days_up_to_now(shop):
     assert (report.start, report.generated_at, len(report.runs)) == (TODAY - 2 * DAY, NOW + 3600, 1)
 
 
+def test_days_begin_with_the_first_run_ever(shop):
+    shop.run(nights_ago=3)
+    shop.run(nights_ago=1)
+    report = shop.report()
+    assert [(day.day, day.runs) for day in report.days] == [
+        (TODAY - n * DAY, runs) for n, runs in ((3, 1), (2, 0), (1, 1), (0, 0))
+    ]
+    assert report.start == TODAY - 3 * DAY
+    shop.run(nights_ago=45)
+    assert len(shop.report().days) == 30
+
+
 def test_run_belongs_to_the_day_on_which_it_began(shop):
     shop.create(shop.run(at=TODAY - 1, syncCompletedAt=to_iso(TODAY + 3000)), LOST, 100)
     report = shop.report(days=2)
@@ -226,12 +240,21 @@ def test_report_of_a_real_night_matches_the_consumer(world):
         world.sells(SessionSpec(session, NOW - 3600, metadata={"userId": user} if user else {}))
     world.webhook_writes(KEPT, "u2", NOW - 3500)
     world.night()
-    table = Table(world.dynamodb, world.table)
-    report = collect_report(table, now=int(world.clock.now), days=1, stack="shop")
+    table = world.open_table()
+    report = collect_report(table, now=int(world.clock.now), days=1, stack="shop", state=FINE)
     assert [order.session_id for order in report.recovered] == [LOST]
     assert (report.missed, report.gone) == (Share(1, 2), ExpiredOutcomes())
     assert dict(report.fates) == {"created": 1, "exists": 1, "no_user": 1}
     assert [run.run_id for run in report.runs] == [RUN]
+
+
+def test_free_order_without_a_currency_is_free_in_the_report(world):
+    spec = SessionSpec(LOST, NOW - 3600, metadata={"userId": "u1"}, payment_status="no_payment_required")
+    world.sells(replace(spec, lines=(LineSpec("Sticker", 1, 0),), currency=None))
+    world.night()
+    report = collect_report(world.open_table(), now=int(world.clock.now), days=1, stack="shop", state=FINE)
+    assert [order.money for order in report.recovered] == [Money("", 0)]
+    assert report.unknown_amounts == 0
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,30 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
+from ops.format.ids import shorten_id
 from ops.format.links import session_url
 from ops.format.masking import mask_emails, mask_keys
+from ops.format.money import Money
 from ops.format.text import duration
 from ops.report import render_page
 from ops.report.charts import Bar, Chart, render_chart
-from ops.report.headline import render_headline
+from ops.report.headline import find_missed_tone, render_headline
 from ops.report.markup import Html, element
 from ops.report.tables import MAX_ROWS
-from ops.report.text import shorten_id
+from ops.runs.finding import StatusFinding
+from ops.runs.system_state import StateLevel, SystemState
 from testkit.reports import ReportedShop, a_busy_month
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;'
 VOID = {"meta", "link"}
+NIGHT = datetime(2024, 11, 27, 2, 0, tzinfo=UTC)
+WAIT = StatusFinding("no_scheduled_run", "no scheduled run has ended yet", "nightly-sync run --dry-run")
 
 
 class ParsedPage(HTMLParser):
@@ -72,23 +78,37 @@ def test_headline_names_orders_and_money(shop):
     for n in range(41):
         shop.create(run, f"cs_live_{n}", *((1208, "jpy") if n < 3 else (3170, "usd")))
     assert read_headline(shop.report()) == (
-        "In the last 30 days 41 orders worth 1,204.60 USD and 3,624 JPY "
-        "were recovered that would have been lost."
+        "Today 41 orders worth $1,204.60 and ¥3,624 were recovered that would have been lost. "
+        "The cause: the webhook missed 100% of 41 orders."
     )
 
 
 def test_headline_of_one_order_today_is_singular(shop):
     shop.create(shop.run(), "cs_live_1", 4999)
-    expected = "Today 1 order worth 49.99 USD was recovered that would have been lost."
-    assert read_headline(shop.report(days=1)) == expected
+    expected = "Today 1 order worth $49.99 was recovered that would have been lost."
+    assert read_headline(shop.report(days=1)).startswith(expected)
 
 
 def test_headline_names_only_known_amounts(shop):
     run = shop.run()
     shop.create(run, "cs_live_1")
-    assert read_headline(shop.report()).endswith("1 order was recovered that would have been lost.")
+    assert "1 order was recovered that would have been lost." in read_headline(shop.report())
     shop.create(run, "cs_live_2", 4999)
-    assert "2 orders worth at least 49.99 USD were" in read_headline(shop.report())
+    assert "2 orders worth at least $49.99 were" in read_headline(shop.report())
+
+
+@pytest.mark.parametrize("currency", ["usd", None])
+def test_free_orders_are_known_amounts(shop, currency):
+    run = shop.run()
+    shop.outcome(run, "cs_live_free", "created", amount=0, **{"currency": currency} if currency else {})
+    assert "1 order (free) was recovered" in read_headline(shop.report())
+    shop.create(run, "cs_live_2", 4999)
+    html = render_page(shop.report())
+    assert "2 orders worth $49.99 were" in read_headline(shop.report())
+    assert (html.count(">free<"), html.count(">unknown<")) == (1, 0)
+    shop.create(run, "cs_live_3")
+    assert ">unknown<" in render_page(shop.report())
+    assert "$49.99</div><div>1 unknown" in render_page(shop.report())
 
 
 def test_headline_names_three_currencies(shop):
@@ -96,33 +116,134 @@ def test_headline_names_three_currencies(shop):
     for n, currency in enumerate(("eur", "usd", "jpy", "gbp", "chf")):
         for order in range(9 - n):
             shop.create(run, f"cs_live_{currency}{order}", 100, currency)
-    assert "worth 9.00 EUR, 8.00 USD, 700 JPY and 2 more currencies were" in read_headline(shop.report())
+    assert "worth €9.00, $8.00, ¥700 and 2 more currencies were" in read_headline(shop.report())
 
 
 def test_headline_without_losses_counts_existing_orders(shop):
     run = shop.run()
     for n in range(1790):
         shop.find(run, f"cs_live_{n}")
+    shop.run(nights_ago=29)
     expected = "In the last 30 days no order had to be recovered: 1,790 orders already existed."
     assert read_headline(shop.report()) == expected
     shop.fail(run, "cs_live_failed")
-    assert read_headline(shop.report()) == f"{expected} 1 session needs attention."
+    assert read_headline(shop.report()) == f"{expected} 1 error is still open."
 
 
 def test_headline_without_orders_says_whether_there_were_runs(shop):
     assert read_headline(shop.report()).startswith("In the last 30 days no run began.")
     shop.run()
-    assert read_headline(shop.report()) == "In the last 30 days 1 run found no order to recover."
+    assert read_headline(shop.report()) == "Today 1 run found no order to recover."
 
 
-def test_headline_counts_failed_runs_separately(shop):
-    shop.run(status="failed", failureType="KeyRejected")
-    expected = "In the last 30 days no run processed all of its sessions. 1 run failed."
+@pytest.mark.parametrize(
+    ("attributes", "trouble"),
+    [
+        ({"status": "failed", "failureType": "KeyRejected"}, "failed: KeyRejected"),
+        ({"status": "held"}, "held"),
+        ({"status": "running", "listed": False, "syncCompletedAt": ""}, "its producer was killed"),
+    ],
+)
+def test_headline_and_charts_name_runs_that_did_not_succeed(shop, attributes, trouble):
+    shop.run(**attributes)
+    expected = "Today no run processed all of its sessions. 1 run did not succeed."
     assert read_headline(shop.report()) == expected
-    assert "failed: KeyRejected" in render_page(shop.report())
     shop.run(nights_ago=1)
-    expected = "In the last 30 days 1 run found no order to recover. 1 run failed."
+    expected = "In the last 2 days 1 run found no order to recover. 1 run did not succeed."
     assert read_headline(shop.report()) == expected
+    html = render_page(shop.report())
+    assert f"Nights that did not succeed: 2024-11-27 ({trouble})." in html
+    assert html.count('class="trouble"') == html.count("<figure") > 0
+
+
+def test_share_of_missed_webhooks_is_coloured_by_its_size(shop):
+    run = shop.run()
+    for n in range(1000):
+        shop.find(run, f"cs_live_{n}")
+    tones = []
+    for lost in range(60):
+        tones.append(find_missed_tone(shop.report().missed))
+        shop.create(run, f"cs_live_lost{lost}")
+    assert [tones.index(tone) for tone in ("good", "open", "bad")] == [0, 11, 53]
+    html = render_page(shop.report())
+    assert html.count('class="bad">5.7%') == 2
+    assert "The cause: the webhook missed" in html
+
+
+# The state
+
+
+def test_page_begins_with_the_state_and_its_actions(shop):
+    action = StatusFinding(
+        "disputed", "disputed: 1 session", "nightly-sync explain cs_1", 1, (Money("eur", 5),)
+    )
+    state = SystemState(
+        StateLevel.NEEDS_ACTION, "Action needed.", (action,), NIGHT, NIGHT + timedelta(days=1)
+    )
+    shop.run()
+    html = render_page(shop.report(state=state))
+    parts = ("Action needed.", "1 session, €0.05", 'href="#runs"', "<code>nightly-sync explain cs_1</code>")
+    places = [html.index(part) for part in (*parts, 'id="period"', 'id="errors"', 'id="days"')]
+    assert places[1:] == sorted(places[1:])
+    assert 'class="status open"' in html
+    assert "ended <time" in html
+    assert "2024-11-27 02:00 UTC</time>; the next one is due" in html
+
+
+def test_page_of_a_good_night_is_green_and_has_no_actions(shop):
+    shop.run()
+    html = render_page(shop.report())
+    assert 'class="status good"' in html
+    assert "All is well." in html
+    assert "<ol" not in html
+
+
+def test_page_before_the_first_run_is_not_green():
+    state = SystemState(StateLevel.NO_RUN, "No scheduled run has ended yet.", (WAIT,))
+    html = render_page(ReportedShop().report(state=state))
+    assert 'class="status bad"' in html
+    assert "The next one is not scheduled." in html
+    assert 'href="#runs"' not in html
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"sessions": 2, "unknown_amounts": 2}, "2 sessions, amount unknown"),
+        (
+            {"sessions": 2, "money": (Money("usd", 500),), "unknown_amounts": 1},
+            "2 sessions, $5.00, 1 unknown",
+        ),
+        ({"sessions": 1, "money": (Money("usd", 0),)}, "1 session, free"),
+        ({"sessions": 3}, "3 sessions"),
+        ({}, None),
+    ],
+)
+def test_action_tells_free_unknown_and_absent_amounts_apart(shop, changes, text):
+    state = SystemState(StateLevel.NEEDS_ACTION, "Action needed.", (replace(WAIT, **changes),))
+    html = render_page(shop.report(state=state))
+    assert re.findall('<p class="amount">([^<]*)<', html) == ([text] if text else [])
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("https://dashboard.stripe.com/search?query=x", "Open in Stripe"), ("https://d/r.md#a", "Runbook")],
+)
+def test_action_links_to_its_address(shop, url, name):
+    state = SystemState(StateLevel.NEEDS_ACTION, "Action needed.", (replace(WAIT, url=url),))
+    assert f'<a href="{url}" rel="noopener noreferrer">{name}</a>' in render_page(shop.report(state=state))
+
+
+def test_currencies_have_one_order_on_the_page(shop):
+    run = shop.run()
+    for n, currency in enumerate(["aud", "usd", "usd", "jpy", "jpy", "jpy"]):
+        shop.create(run, f"cs_live_{n}", 1000, currency)
+    action = replace(WAIT, sessions=2, money=(Money("aud", 1), Money("jpy", 1), Money("usd", 1)))
+    html = render_page(shop.report(state=SystemState(StateLevel.NEEDS_ACTION, "Action needed.", (action,))))
+    assert "¥1, $0.01, A$0.01" in html
+    assert "<div>¥3,000</div><div>$20.00</div><div>A$10.00</div>" in html
+    assert re.findall("Recovered in ([A-Z]+)<", html) == ["JPY", "USD", "AUD"]
+    assert "USD</" not in html.replace("Recovered in USD</", "")
 
 
 # Markup
@@ -230,7 +351,7 @@ def test_notes_name_what_is_not_in_the_report(shop):
         "kept for 30 days, the record of a run for 90 days",
         "The outcomes of 1 run are not complete any more.",
         "3 recovered orders and 1 error are not listed",
-        "For 1 listed order no amount is recorded",
+        "The amount of 1 listed order is unknown",
         "1 run had not ended",
     ):
         assert text in notes
@@ -259,7 +380,7 @@ def test_bars_show_values_and_small_ones_stay_visible(values, marks):
 def test_chart_has_a_description():
     text = "".join(draw(3, 7, 0, None).texts)
     assert "Most: 7 on day 1" in text
-    assert "Days with a value: 2; with zero: 1; without a run: 1." in text
+    assert "Days with a value: 2; with zero: 1; without a run: 1; on which a run did not succeed: 0." in text
     assert "None on any day" in "".join(draw(0, None).texts)
 
 

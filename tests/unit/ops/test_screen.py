@@ -46,8 +46,8 @@ def test_control_characters_do_not_reach_the_terminal(show, hostile):
     assert "\ufffd" in printed.output
 
 
-def test_table_wider_than_the_terminal_is_not_cropped():
-    printed = Printed(width=40)
+def test_table_wider_than_a_pipe_is_not_cropped():
+    printed = Printed(width=40, terminal=False)
     row = ["cs_test_" + "x" * 58, "created", "BC-12345678", "1,234.50 USD"]
     columns = ["session", "outcome", "order", "amount"]
     printed.screen.table(columns, [row], right=["amount"], whole=["session", "order"])

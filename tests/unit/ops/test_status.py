@@ -8,8 +8,11 @@ import pytest
 from ops.cli.commands import runs as runs_command
 from ops.cli.commands.status import Status, show
 from ops.cli.screen import CommandResult
+from ops.format.money import Money
 from ops.runs.history import display_status, past_run, sparkline
-from ops.runs.status import Schedule, StatusFacts, find_problems, find_uncovered_night
+from ops.runs.problems import find_problems
+from ops.runs.status import Schedule, StatusFacts, find_uncovered_night
+from ops.runs.system_state import assess
 from recon.dynamodb.records import Failure, Run, Sample
 from recon.dynamodb.watermark import FilterPeriod
 from recon.timestamps import DAY, parse_epoch
@@ -71,6 +74,8 @@ GOOD = StatusFacts(
     dead=0,
     pending_payments=1,
     covered_through=ago(hours=7),
+    ended_night=RUN,
+    next_night_due=NOW + timedelta(hours=18),
 )
 
 
@@ -81,7 +86,6 @@ GOOD = StatusFacts(
         ({"consuming": False}, "paused", "resume"),
         ({"state_overwritten": True}, "another program has overwritten the sync state", "doctor"),
         ({"other_owner": "other"}, "belongs to stack other: every run of this stack", "doctor"),
-        ({"last_run": None, "last_completed_at": None}, "no run yet", "run --dry-run"),
         (
             {"former_filter": FilterPeriod("a", NOW_SECONDS - 2 * DAY, NOW_SECONDS)},
             "the filter was changed: sessions up to 2026-11-23T08:00:00Z were listed with the earlier one",
@@ -120,15 +124,14 @@ GOOD = StatusFacts(
         ({"last_run": replace(RUN, drifted=2)}, "2 orders in run RUN differ from Stripe", "show RUN --drift"),
         ({"last_run": replace(RUN, truncated=True)}, "everything", "logs RUN"),
         ({"last_run": replace(RUN, warnings=("no_events: …",))}, "no_events", "logs RUN"),
-        ({"last_completed_at": ago(hours=26, seconds=1)}, "26 hours", "run"),
-        ({"last_completed_at": None}, "26 hours", "run"),
+        ({"missed_starts": 1}, "1 start of the producer failed for good", "runs"),
         ({"covered_through": ago(hours=49, seconds=1)}, "49 hours", "doctor"),
         ({"schedule": OFF}, "schedule is off", "resume"),
     ],
 )
 def test_each_problem_is_one_finding_with_a_command(changes, text, command):
     (finding,) = find_problems(replace(GOOD, **changes))
-    assert text.replace("RUN", RUN.run_id) in finding.what
+    assert text.replace("RUN", RUN.run_id) in finding.line
     assert finding.command == f"nightly-sync {command.replace('RUN', RUN.run_id)}"
 
 
@@ -139,7 +142,7 @@ def test_each_problem_is_one_finding_with_a_command(changes, text, command):
         {"last_run": replace(OPEN, seconds=600), "waiting": 7, "retrying": 3},
         {"last_run": replace(OPEN, seconds=4 * 3600)},
         {"last_run": replace(listing_run("2026-11-23T07:40:01Z"), seconds=1200)},
-        {"last_completed_at": ago(hours=26)},
+        {"last_completed_at": None},
         {"covered_through": ago(hours=49)},
         {"covered_through": None},
         {"schedule": OFF, "is_sandbox": True},
@@ -173,15 +176,24 @@ def test_night_is_covered_by_a_completed_run_of_its_window(newest_first, night):
     assert find_uncovered_night(newest_first) == night
 
 
-def test_status_screen_uses_the_words_of_the_runbook(context):
-    facts = replace(GOOD, retrying=3, dead=1)
-    result = CommandResult(None, lambda screen: show(screen, Status(facts, find_problems(facts))))
-    shown = [" ".join(line.split()) for line in context.show(result).splitlines()]
-    assert shown == [
+def show_status(context, facts):
+    result = CommandResult(None, lambda screen: show(screen, Status(facts, assess(facts))))
+    return [" ".join(line.split()) for line in context.show(result).splitlines()]
+
+
+NIGHT = replace(GOOD, last_night=RUN, recovered=(Money("usd", 1500),), ended_night=RUN)
+
+
+def test_status_begins_with_the_state_and_what_needs_action(context):
+    assert show_status(context, replace(NIGHT, retrying=3, dead=1)) == [
+        "Action needed.",
+        "1 in the dead-letter queue: paid sessions that were given up",
+        "nightly-sync dlq list --check",
+        "",
         "stack stripe-nightly-sync",
-        "last run 20261123T020000Z scheduled, success, took 1 min",
+        "last night 20261123T020000Z success, 5 h 59 min ago, took 1 min",
         "window 10 sessions from 2026-11-22 01:00 to 2026-11-23 01:50 UTC",
-        "created 1 order",
+        "recovered 1 order, 15.00 USD",
         "skipped 9",
         "errors 0",
         "drift 0",
@@ -189,12 +201,39 @@ def test_status_screen_uses_the_words_of_the_runbook(context):
         "dead letters 1",
         "awaiting payment 1",
         "covered up to 2026-11-23 01:00 UTC, 7 h ago",
-        "next run due 2026-11-24 02:00 UTC (cron(0 2 * * ? *) UTC)",
-        "",
-        "Action needed:",
-        "1 in the dead-letter queue: paid sessions that were given up",
-        "nightly-sync dlq list --check",
+        "next run due in 18 h, 2026-11-24 02:00 UTC (cron(0 2 * * ? *) UTC)",
     ]
+
+
+def test_status_is_about_the_last_scheduled_run_whatever_ran_since(context):
+    manual = replace(ONE_HOUR, completed_at="2026-11-23T07:50:00Z", created=0)
+    lines = show_status(context, replace(NIGHT, last_run=manual))
+    assert lines[0] == "All is well."
+    assert [line for line in lines if "20261123T020000Z" in line or "recovered" in line] == [
+        "last night 20261123T020000Z success, 5 h 59 min ago, took 1 min",
+        "recovered 1 order, 15.00 USD",
+        "since then 20261123T070000Z-abc123 success, 10 min ago, took 1 min; manual, 0 orders recovered",
+    ]
+
+
+def test_status_without_a_scheduled_run_says_so(context):
+    lines = show_status(context, replace(GOOD, last_run=MANUAL, last_night=None, ended_night=None))
+    assert "last night no scheduled run yet" in lines
+    assert any(line.startswith("since then 20261123T070000Z-abc123") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("money", "unknown", "text"),
+    [
+        ((), 2, "recovered 2 orders, 2 unknown"),
+        ((Money("", 0),), 0, "recovered 2 orders, free"),
+        ((Money("usd", 500),), 1, "recovered 2 orders, 5.00 USD, 1 unknown"),
+    ],
+)
+def test_status_tells_free_from_unknown_amounts(context, money, unknown, text):
+    night = replace(RUN, created=2)
+    facts = replace(NIGHT, last_night=night, recovered=money, recovered_unknown=unknown)
+    assert text in show_status(context, facts)
 
 
 def test_past_run_has_the_status_and_duration_of_its_record():

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from producer.dry_run import TRUNCATED, DryRun, SessionBudget
-from producer.session_lister import AHEAD, AIM
 from producer.webhook_events import NO_EVENTS, UNREADABLE
 from recon.config import Settings
 from recon.errors import KeyNotAllowed, OutOfTime, TableUnavailable
-from recon.stripe.source import Page, SessionEvent
+from recon.stripe.pages import Page
+from recon.stripe.source import SessionEvent
 from recon.timestamps import HOUR
 from testkit.builders import NOW, FakeTime, a_session
 from testkit.doubles.faults import on, throttled
@@ -31,7 +31,7 @@ class OnePageStripe:
             raise self.error
         return self.page
 
-    def list_events(self, created_from, *, undelivered=False):
+    def list_events(self, created_from, *, created_to=None, undelivered=False):
         self.requests.append((created_from, undelivered))
         if isinstance(self.events, Exception):
             raise self.events
@@ -106,11 +106,11 @@ def test_dry_run_fails_if_orders_cannot_be_looked_up(predict, memory):
 
 def test_budget_takes_the_limit_and_notes_that_there_was_more():
     budget = SessionBudget(3)
-    assert (budget.demand(), budget.take(["a", "b"]), budget.truncated) == (4, ["a", "b"], False)
-    assert (budget.demand(), budget.take(["c", "d"]), budget.truncated) == (2, ["c"], True)
+    assert (budget.take(["a", "b"]), budget.truncated) == (["a", "b"], False)
+    assert (budget.take(["c", "d"]), budget.truncated) == (["c"], True)
     assert budget.remaining == 0
 
 
 def test_budget_without_a_limit_takes_everything():
     budget = SessionBudget(None)
-    assert (budget.demand(), budget.take(["a", "b"]), budget.truncated) == (AIM * AHEAD, ["a", "b"], False)
+    assert (budget.take(["a", "b"]), budget.truncated) == (["a", "b"], False)

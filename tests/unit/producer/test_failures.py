@@ -135,17 +135,17 @@ def test_failed_dry_run_is_logged_under_its_id_and_writes_nothing(world, read_lo
     assert [run_id for *_, run_id in read_log("ERROR")] == [MANUAL_RUN]
 
 
-def test_failure_after_some_ranges_is_recorded(world):
+def test_failure_after_some_pages_is_recorded(world):
     sell(world, 1200, every=120, metadata={})
     delay_requests(world, 3)
     advance = world.stripe.on_request
 
-    def fail_after_the_first_range(request):
+    def fail_after_the_first_page(request):
         advance(request)
-        if world.run().get("cursor"):
+        if world.run().get("enqueued"):
             world.stripe.faults.server_error()
 
-    world.stripe.on_request = fail_after_the_first_range
+    world.stripe.on_request = fail_after_the_first_page
     with pytest.raises(StripeUnavailable):
         world.produce()
     run = world.run()

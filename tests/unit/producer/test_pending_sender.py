@@ -104,7 +104,7 @@ def test_session_settled_while_others_are_sent_is_counted(harness, monkeypatch):
             harness.put(f"SYNC_RUN#{RUN}", "SESSION#cs_1", outcome="created", pending=True)
             key = {"PK": {"S": "SYSTEM"}, "SK": {"S": "PENDING#cs_1"}}
             harness.memory.transact_write_items(
-                TransactItems=[{"Delete": {"TableName": harness.table._name, "Key": key}}]
+                TransactItems=[{"Delete": {"TableName": harness.table.ledger, "Key": key}}]
             )
         return found
 
@@ -148,9 +148,7 @@ def test_memory_stays_flat_for_many_entries(harness):
         runs=SimpleNamespace(pending=stream, find_settled_pending=lambda *_: set()),
         queue=SimpleNamespace(send=lambda messages, *_: sent.append(len(messages))),
     )
-    events = WebhookEvents(
-        lambda: harness.account, lambda: NOW, harness.pool, defer_after=END, fence_since=None
-    )
+    events = WebhookEvents(lambda: harness.account, lambda: NOW, harness.pool, defer_after=END, fence=None)
     sender = PendingSender(context, a_run(), events)
     tracemalloc.start()
     sender.send(events.refresh, list)

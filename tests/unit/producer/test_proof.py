@@ -11,7 +11,7 @@ from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, a_message
 from testkit.fake_stripe import LineSpec
 from testkit.fake_stripe.store import Store
-from testkit.world import wire
+from testkit.world import KEY, wire
 from tests.unit.producer.nights import run_id, run_night, scheduled, session_spec
 
 LIFE = DAY + 600
@@ -162,6 +162,28 @@ def test_key_that_cannot_read_the_proof_session_is_held(shop):
     store_proof(shop, "cs_live_of_the_shop")
     assert (shop.body()["status"], warnings(shop, run_id())) == ("held", ["wrong_key"])
     assert shop.run()["wouldCreate"] == 2
+
+
+@pytest.mark.parametrize("proof", [None, "cs_live_of_the_shop"])
+def test_corrected_key_is_read_again_before_a_run_is_held(shop, proof):
+    [session] = sell_sessions(shop, 1)
+    if proof:
+        store_proof(shop, proof)
+    assert shop.body()["status"] == "held"
+    of_other = shop.stripe.store
+    of_shop = Store()
+    of_shop.add(session_spec("cs_live_of_the_shop"))
+    shop.webhook_writes("cs_live_of_the_shop", "u1", NOW - HOUR)
+    shop.stripe.accept_keys({KEY, "sk_test_corrected"})
+    shop.ssm.value = "sk_test_corrected"
+
+    def serve(_request):
+        is_corrected = shop.connection.key.read() == "sk_test_corrected"
+        shop.stripe.store = of_shop if is_corrected else of_other
+
+    shop.stripe.on_request = serve
+    assert run_night(shop, 1)["status"] == "done"
+    assert not shop.orders(session)
 
 
 def test_error_of_the_proof_request_fails_the_run_and_does_not_hold_it(shop):

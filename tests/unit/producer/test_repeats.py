@@ -103,7 +103,7 @@ def test_rejected_queue_entries_are_sent_again_alone(world):
 
 def test_queue_that_keeps_rejecting_fails_the_run_until_the_retry(world):
     sell(world, COUNT)
-    world.memory_sqs.rejects = lambda operation, entry: "cs_test_00120" in entry.get("MessageBody", "")
+    world.memory_sqs.rejects = lambda operation, entry: "cs_test_00020" in entry.get("MessageBody", "")
     with pytest.raises(QueueUnavailable):
         world.produce()
     assert world.counters()[0] == 0

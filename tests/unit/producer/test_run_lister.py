@@ -1,13 +1,16 @@
-"""One invocation's part of a run: its ranges, its cursor, hard limits, pending sessions and events."""
+"""One invocation's part of a run: its parts, its cursor, hard limits, pending sessions and events."""
 
 from types import SimpleNamespace
 
 import pytest
 
+from producer import undelivered_events
 from producer.request import Continuation
-from producer.run_lister import HURRY_SECONDS, MOST_PARTS, PAGE, RunLister, _cursor_before
-from producer.session_lister import ListedRange
-from producer.webhook_events import DELIVERY, NO_EVENTS, UNREADABLE
+from producer.run_lister import HURRY_SECONDS, RunLister, _cursor_before
+from producer.sync_run import DELIVERY
+from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE
+from recon.config import FenceMode
+from recon.domain.run import Part
 from recon.dynamodb.records import State
 from recon.dynamodb.watermark import Watermark
 from recon.errors import OutOfTime
@@ -15,10 +18,12 @@ from recon.stripe.source import SessionEvent
 from testkit.builders import NOW, RUN, FakeTime, a_message, a_session
 from testkit.listings import END, HOUR, START, a_run
 
+COMPLETED = "checkout.session.completed"
 OTHER_RUN = "20241126T020000Z"
 
 
 def resume(harness, number=1, **settings):
+    """Continue the run in another invocation."""
     return harness.sync_run(**settings).resume(Continuation(RUN, number))
 
 
@@ -26,7 +31,7 @@ def spread(count):
     return [END - n * (END - START) // count for n in range(count)]
 
 
-# Ranges and the cursor
+# Parts and the cursor
 
 
 def test_each_invocation_sends_its_part_and_numbers_the_next(harness):
@@ -38,19 +43,60 @@ def test_each_invocation_sends_its_part_and_numbers_the_next(harness):
         lines, metrics = harness.read_output("enqueued")
         part, sent = run.enqueued - sent, run.enqueued
         assert lines == [("INFO", f"Enqueued {part} sessions", RUN, run.enqueued)]
-        assert metrics["SessionsEnqueued"] == [part]
+        assert sum(metrics["SessionsEnqueued"]) == part == 200
         assert run.listed is False
-        # Ranges have become shorter, which is stored for the next invocation.
-        assert harness.record()["sliceSeconds"] == run.slice_seconds < (END - START) / 4
-    assert len(set(harness.sent_ids())) == len(harness.sent_ids()) == sent < 2000
+        record = harness.record()
+        assert (record["enqueued"], record["cursor"]) == (sent, None)
+    assert len(set(harness.sent_ids())) == len(harness.sent_ids()) == sent
 
 
-def test_resumed_listing_starts_at_the_cursor_with_the_stored_length(harness):
+def test_whole_window_is_one_invocation_by_default(harness):
+    harness.account.add_sessions(*spread(2000))
+    run = harness.begin()
+    assert (run.enqueued, run.listed, harness.hops) == (2000, True, [])
+    assert len(harness.account.page_requests) <= 2000 / 100 + 12
+    record = harness.record()
+    assert (record["cursor"], "listing" in record) == (END, False)
+
+
+def test_run_of_an_earlier_version_continues_from_its_cursor(harness):
     harness.put_open_run(cursor=START + 999, sliceSeconds=500)
     harness.account.add_sessions(START + 999, START + 1000, END)
-    resume(harness)
+    assert resume(harness).listed
     assert harness.sent_ids() == ["cs_1", "cs_2"]
-    assert min(harness.account.page_requests) == (START + 1000, START + 1499)
+    assert harness.account.page_requests == [(START + 1000, END)]
+
+
+def test_listing_in_parts_resumes_after_the_last_session_of_each(harness):
+    parts = [
+        {"from": START, "to": START + 9, "after": "cs_1", "reached": START + 5},
+        {"from": END - 5, "to": END},
+    ]
+    harness.put_open_run(enqueued=7, listing={"made": 4, "parts": parts})
+    harness.put("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}", **harness.record() | {"cursor": None})
+    harness.account.add_sessions(START + 4, START + 5, START + 10, END - 5)
+    run = resume(harness)
+    assert (run.listed, run.enqueued) == (True, 9)
+    assert sorted(harness.sent_ids()) == ["cs_0", "cs_3"]
+
+
+@pytest.mark.parametrize("other", [{"enqueued": 8}, {"cursor": END}, {"listing": None, "cursor": None}])
+def test_listing_that_another_invocation_continued_is_not_counted(harness, other):
+    listing = {"made": 1, "parts": [{"from": START, "to": END}]}
+    harness.put_open_run(enqueued=7, listing=listing)
+    harness.put("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}", **harness.record() | {"cursor": None})
+    harness.account.add_sessions(START)
+
+    def continue_in_another_invocation(_start):
+        record = {
+            name: value for name, value in (harness.record() | other).items() if value or name == "cursor"
+        }
+        harness.put("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}", **record)
+
+    harness.account.on_page = continue_in_another_invocation
+    resume(harness)
+    assert harness.record()["enqueued"] == other.get("enqueued", 7)
+    assert harness.hops == []
 
 
 @pytest.mark.parametrize(
@@ -76,19 +122,20 @@ def test_second_of_many_pages_is_sent_completely(harness):
     assert sorted(harness.sent_ids()) == sorted(f"cs_{n}" for n in range(250))
 
 
-def test_out_of_time_continues_unless_the_cursor_has_not_moved(harness):
-    harness.put_open_run(cursor=START - 1, sliceSeconds=HOUR)
-    harness.account.add_sessions(START)
+def test_out_of_time_continues_unless_nothing_was_sent(harness):
+    harness.account.add_sessions(*spread(300))
+    fails = []
 
-    def run_out_of_time(start):
-        if start > START:
+    def run_out_of_time(_start):
+        if fails or len(harness.account.page_requests) > 1:
             raise OutOfTime("no time left in this invocation")
 
     harness.account.on_page = run_out_of_time
-    run = resume(harness)
-    assert (run.enqueued, run.listed, harness.hops) == (1, False, [Continuation(RUN, 2)])
+    run = harness.begin()
+    assert (run.enqueued, run.listed, harness.hops) == (100, False, [Continuation(RUN, 1)])
+    fails.append(True)
     with pytest.raises(OutOfTime):
-        resume(harness, 2)
+        resume(harness)
     assert len(harness.hops) == 1
 
 
@@ -100,7 +147,7 @@ def test_rejected_batch_is_sent_again_within_the_invocation(harness):
     assert harness.sent_ids() == ["cs_0"]
 
 
-def test_range_is_sent_oldest_first_and_grouped_by_customer(harness):
+def test_batch_is_sent_oldest_first_and_grouped_by_customer(harness):
     for number, customer in enumerate(["u1", "u2", "u1", "u3", "u2"]):
         harness.account.sessions.append(
             a_session(id=f"cs_{number}", created=NOW - HOUR + number, metadata={"userId": customer})
@@ -110,34 +157,30 @@ def test_range_is_sent_oldest_first_and_grouped_by_customer(harness):
 
 
 @pytest.mark.parametrize(
-    ("left", "sent", "limit", "buffered", "done"),
+    ("left", "sent", "part", "demand"),
     [
-        (HURRY_SECONDS / 2, 0, None, 0, False),
-        (HURRY_SECONDS / 2 - 0.1, 0, None, 0, True),
-        (600, 499, None, 0, False),
-        (600, 500, None, 0, True),
-        (600, 500, 1000, 0, False),
-        (600, 500, None, PAGE - 1, True),
-        (600, 500, None, PAGE, False),
-        (600, 500 * MOST_PARTS - 1, None, PAGE, False),
-        (600, 500 * MOST_PARTS, None, PAGE, True),
+        (HURRY_SECONDS, 0, 0, float("inf")),
+        (HURRY_SECONDS - 0.1, 0, 0, 0),
+        (600, 10**6, 0, float("inf")),
+        (600, 499, 500, 1),
+        (600, 500, 500, 0),
+        (HURRY_SECONDS - 0.1, 0, 500, 0),
     ],
 )
-def test_invocation_has_done_its_part(left, sent, limit, buffered, done):
-    assert a_lister(left, sent, limit)._has_done_its_part(buffered) is done
-
-
-@pytest.mark.parametrize(("sent", "limit", "demand"), [(100, None, 400), (100, 130, 31), (200, 130, 1)])
-def test_demand_is_the_rest_of_the_part_or_one_more_than_the_limit(sent, limit, demand):
-    assert a_lister(600, sent, limit)._demand() == demand
-
-
-def a_lister(left, sent, limit):
-    context = SimpleNamespace(deadline=FakeTime().deadline(left), settings=SimpleNamespace(max_sessions=500))
-    run = SimpleNamespace(max_sessions=limit, enqueued=sent)
-    lister = RunLister(context, run, SimpleNamespace(livemode=None), events=None)
+def test_demand_is_the_rest_of_the_part_while_there_is_time(left, sent, part, demand):
+    context = SimpleNamespace(deadline=FakeTime().deadline(left), settings=SimpleNamespace(max_sessions=part))
+    lister = RunLister(context, a_run(), State(), events=None)
     lister.sent = sent
-    return lister
+    assert lister._demand() == demand
+
+
+def test_sessions_that_wait_are_sent_once_whatever_continues_the_run(harness):
+    harness.put_pending(a_message(session_id="cs_old", created=START - 1, payment_status="unpaid"))
+    harness.account.add_sessions(*spread(300))
+    harness.begin(max_sessions=100)
+    while not resume(harness, max_sessions=100).listed:
+        pass
+    assert sorted(harness.sent_ids()) == sorted(["cs_old", *(f"cs_{n}" for n in range(300))])
 
 
 # Hard limits
@@ -159,11 +202,22 @@ def test_hard_limit_sends_the_oldest_and_ends_the_run_there(harness):
     assert (metrics["TruncatedRuns"], metrics["RunWarnings"]) == ([1], [1])
 
 
-def test_hard_limit_between_ranges_ends_the_run_there(harness):
-    harness.put_open_run(cursor=START - 1, sliceSeconds=100, maxSessions=150)
-    harness.account.add_sessions(*range(START, START + 400))
+def test_hard_limit_within_a_part_ends_the_run_there(harness):
+    harness.put_open_run(cursor=START - 1, maxSessions=150)
+    harness.account.add_sessions(*range(START, END, (END - START) // 400))
     run = resume(harness)
     assert (run.enqueued, run.truncated, run.listed, harness.hops) == (150, True, True, [])
+    assert sorted(harness.sent_ids()) == sorted(f"cs_{n}" for n in range(150))
+
+
+def test_hard_limit_goes_on_where_an_invocation_ran_out_of_time(harness):
+    harness.account.add_sessions(*range(START, END, (END - START) // 400))
+    harness.account.on_page = lambda _start: setattr(harness.clock, "now", harness.clock.now + 60)
+    run = harness.begin(a_run(max_sessions=150), seconds=150)
+    assert 0 < run.enqueued < 150
+    assert (run.listed, len(harness.hops), harness.record()["cursor"] > START) == (False, 1, True)
+    run = resume(harness)
+    assert (run.enqueued, run.truncated, run.listed) == (150, True, True)
     assert sorted(harness.sent_ids()) == sorted(f"cs_{n}" for n in range(150))
 
 
@@ -201,7 +255,7 @@ def test_truncated_run_without_a_scheduled_watermark_moves_none(harness, changes
 )
 def test_cursor_is_a_second_before_the_first_message_left_out(created, limit, cursor):
     messages = [a_message(created=at) for at in created]
-    assert _cursor_before(messages, limit, ListedRange(100, 200, [])) == cursor
+    assert _cursor_before(messages, limit, Part(100, 200)) == cursor
 
 
 # Pending sessions
@@ -275,7 +329,7 @@ def test_limit_counts_pending_sessions_settled_before(harness, pending, maximum,
 
 def test_only_a_scheduled_run_defers_sessions_completed_in_the_grace(harness):
     harness.account.add_sessions(NOW - HOUR)
-    harness.account.acknowledged = [SessionEvent("evt_1", "checkout.session.completed", NOW - 60, "cs_0")]
+    harness.account.acknowledged = [SessionEvent("evt_1", COMPLETED, NOW - 60, "cs_0")]
     assert harness.begin(a_run(trigger="manual", run_id=OTHER_RUN)).enqueued == 1
     assert harness.begin().enqueued == 0
 
@@ -295,9 +349,34 @@ def test_fence_reaches_back_to_the_window_or_the_watermark(harness, covered, sta
     assert [at for at, undelivered in harness.account.event_requests if undelivered] == [since]
 
 
+def test_message_has_its_undelivered_events(harness):
+    harness.account.add_sessions(NOW - HOUR)
+    harness.account.undelivered = [SessionEvent("evt_1", COMPLETED, NOW - HOUR + 9, "cs_0")]
+    harness.begin()
+    [message] = harness.sent()
+    assert (message["eventIds"], message["eventTypes"]) == (["evt_1"], [COMPLETED])
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_more_undelivered_events_than_a_run_reads_are_a_warning_once(harness, monkeypatch, few):
+    monkeypatch.setattr(undelivered_events, "FEW", 10)
+    monkeypatch.setattr(undelivered_events, "MOST_AWAITED", 0)
+    monkeypatch.setattr(undelivered_events, "AWAITED_PER_PAGE", 1)
+    harness.account.add_sessions(*spread(200))
+    harness.account.undelivered = [
+        SessionEvent(f"evt_{n}", COMPLETED, END - n, f"cs_{n}") for n in range(9 if few else 40)
+    ]
+    harness.account.add_sessions(*spread(500))
+    run = harness.begin()
+    assert (run.enqueued, run.listed) == (700, True)
+    assert harness.record()["warnings"] == ([] if few else [MISSING_EVENTS])
+    writes = [call for call in harness.memory.history.calls if "list_append" in str(call.arguments)]
+    assert len(writes) == (0 if few else 1)
+
+
 def test_run_without_a_fence_reads_no_undelivered_events(harness):
     harness.account.add_sessions(NOW - HOUR)
-    harness.begin(webhook_fence=False)
+    harness.begin(webhook_fence=FenceMode.OFF)
     assert [undelivered for _, undelivered in harness.account.event_requests] == [False]
 
 

@@ -1,58 +1,77 @@
-"""The listing of a window: every session once, oldest first, in few requests and flat memory."""
+"""The listing of a window: every session once, whatever interrupts it, in few requests and flat memory."""
 
 import bisect
+import math
 import random
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from itertools import pairwise
+from functools import partial
 from threading import Barrier, Event, Timer
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.session_lister import AIM, SessionLister, TimeRange
+from producer import session_lister
+from producer.session_lister import MOST_PARTS, WIDTH, SessionLister, list_oldest
+from recon.domain.run import Listing, Part
 from recon.errors import OutOfTime
-from recon.stripe.source import Page
+from recon.stripe.pages import Page
 from recon.timestamps import DAY
 
-WINDOW = TimeRange(0, 2 * DAY)
+WINDOW = Part(0, 2 * DAY)
+# The last page of each part may be partly full.
+MOST_EXTRA = MOST_PARTS
+EVER = float("inf")
 
 
 class PagedAccount:
-    """Sessions created at the given seconds, listed like Stripe: newest first, a page at a time."""
+    """Sessions created at the given seconds, listed like Stripe: newest first, a page at a time.
 
-    def __init__(self, times):
-        self.times = sorted(times)
+    New sessions become complete between two requests, so a position is an id and not an index. `page` is
+    the size of a page, and `most` the most sessions that one answer has had.
+    """
+
+    def __init__(self, times, page=100):
+        self.sessions = sorted((time, number) for number, time in enumerate(times))
+        self.page = page
         self.calls = 0
 
+    def add(self, time):
+        bisect.insort(self.sessions, (time, len(self.sessions)))
+
+    def inside(self, window=WINDOW):
+        return [number for time, number in self.sessions if window.start <= time <= window.end]
+
     def list_page(self, start, end, after):
+        assert start <= end
         self.calls += 1
-        low = bisect.bisect_left(self.times, start)
-        high = int(after) if after else bisect.bisect_right(self.times, end)
-        first = max(low, high - 100)
-        rows = [{"id": str(n), "created": self.times[n]} for n in range(high - 1, first - 1, -1)]
-        return Page(rows, has_more=first > low)
+        low = bisect.bisect_left(self.sessions, (start, -1))
+        high = bisect.bisect_right(self.sessions, (end, math.inf))
+        if after:
+            time, _, number = after.partition("/")
+            high = min(high, bisect.bisect_left(self.sessions, (int(time), int(number))))
+        first = max(low, high - self.page)
+        rows = [{"id": f"{time}/{number}", "created": time} for time, number in self.sessions[first:high]]
+        return Page(rows[::-1], has_more=first > low)
 
 
 @contextmanager
-def a_lister(list_page, demand=lambda: 10**9):
-    with ThreadPoolExecutor(4) as pool:
-        yield SessionLister(list_page, lambda session: int(session["id"]), pool, demand)
+def a_lister(list_page, listing=None, demand=lambda: EVER):
+    with ThreadPoolExecutor(WIDTH) as pool:
+        yield SessionLister(list_page, pool, listing or Listing((WINDOW,)), demand)
 
 
-def list_all(account, window=WINDOW, seconds=None, demand=lambda: 10**9):
-    with a_lister(account.list_page, demand) as lister:
-        return list(lister.list_ranges(window, seconds))
+def numbers(pages):
+    return [int(session["id"].partition("/")[2]) for page in pages for session in page.sessions]
 
 
-def assert_complete(account, parts, window=WINDOW):
-    """Assert that the parts are the window in order and hold each session of it once."""
-    assert parts[0].start == window.start
-    assert parts[-1].end == window.end
-    assert all(before.end + 1 == after.start for before, after in pairwise(parts))
-    inside = [n for n, t in enumerate(account.times) if window.start <= t <= window.end]
-    assert [n for part in parts for n in sorted(part.items)] == inside
+def list_all(account, window=WINDOW, width=WIDTH):
+    with a_lister(account.list_page, Listing((window,))) as lister:
+        batches = list(lister.list_pages(width))
+        assert lister.listing.parts == ()
+    return batches
 
 
 def evenly(count, start=0, end=DAY):
@@ -73,143 +92,190 @@ SHAPES = {
     "dense at the end": lambda n: evenly(n, 2 * DAY - 7200, 2 * DAY),
     "dense at the beginning": lambda n: evenly(n, 0, 7200),
     "one second": lambda n: [DAY] * n,
+    "few seconds": lambda n: [DAY + number % 3 for number in range(n)],
 }
 
 
-@pytest.mark.parametrize("count", [501, 5_000, 10_000, 30_000])
+@pytest.mark.parametrize("count", [501, 5_000, 30_000])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_any_volume_is_complete_in_few_requests_and_little_memory(shape, count):
+@pytest.mark.parametrize("width", [1, WIDTH])
+def test_any_volume_is_complete_in_few_requests_and_little_memory(shape, count, width):
     account = PagedAccount(SHAPES[shape](count))
-    parts = list_all(account)
-    assert_complete(account, parts)
-    assert account.calls <= 1.3 * count / 100 + 3
-    if shape != "one second":
-        assert max(len(part.items) for part in parts) <= 3 * AIM + 100
+    batches = list_all(account, width=width)
+    assert Counter(numbers(page for pages in batches for page in pages)) == Counter(account.inside())
+    assert account.calls <= count / 100 + (1 if width == 1 else MOST_EXTRA)
+    assert max(map(len, batches)) <= 2 * WIDTH
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 150, 250, 500])
 def test_small_shop_takes_few_requests(count):
-    sparse_then_dense = evenly(max(0, count - 100), end=47 * 3600) + evenly(
-        min(count, 100), 47 * 3600, 2 * DAY
-    )
-    for times in (evenly(count, end=2 * DAY) if count else [], sparse_then_dense):
-        account = PagedAccount(times)
-        assert_complete(account, list_all(account))
-        assert account.calls <= (1 if count <= 100 else 1.3 * count / 100 + 3)
+    account = PagedAccount(evenly(count, end=2 * DAY) if count else [])
+    assert sorted(numbers(page for pages in list_all(account) for page in pages)) == account.inside()
+    assert account.calls <= (1 if count <= 100 else count / 100 + WIDTH)
 
 
-def test_resumed_listing_needs_no_request_for_the_density():
-    account = PagedAccount(evenly(AIM * 5, end=2 * DAY))
-    assert_complete(account, list_all(account, seconds=2 * DAY // 5))
-    assert account.calls <= 8 * 5 + 1
+def remaining(end, listed):
+    return end - len(listed)
 
 
-@pytest.mark.parametrize("count", [5_000, 10_000, 30_000])
+@pytest.mark.parametrize("count", [5_000, 30_000])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_listing_in_many_invocations_wastes_few_requests(shape, count):
-    """Each invocation resumes where the last one stopped, with its length of ranges, as in the producer."""
+def test_listing_in_many_invocations_wastes_no_request(shape, count):
     account = PagedAccount(SHAPES[shape](count))
-    window, seconds, parts, invocations = WINDOW, None, [], 0
-    while window.start <= window.end:
-        sent = 0
-        with a_lister(account.list_page, lambda: 500 - sent) as lister:  # noqa: B023 - used in this iteration
-            with closing(lister.list_ranges(window, seconds)) as ranges:
-                for part in ranges:
-                    parts.append(part)
-                    sent += len(part.items)
-                    if sent >= 500 and (lister.buffered < 100 or sent >= 16 * 500):
-                        break
-            window, seconds = TimeRange(parts[-1].end + 1, window.end), lister.seconds
+    listing, listed, invocations = Listing((WINDOW,)), [], 0
+    while listing.parts:
+        before = len(listed)
+        demand = partial(remaining, before + 500, listed)
+        with a_lister(account.list_page, listing, demand) as lister:
+            for pages in lister.list_pages():
+                listed += numbers(pages)
+            listing = lister.listing
+        assert len(listed) - before < 500 + 100
         invocations += 1
-    assert_complete(account, parts)
-    assert account.calls <= 1.3 * count / 100 + 3
-    assert invocations <= count / 500 + 2
+    assert Counter(listed) == Counter(account.inside())
+    assert account.calls <= count / 100 + MOST_EXTRA
+    assert invocations <= count / 500 + MOST_EXTRA / 5 + 1
 
 
-def test_resumed_listing_merges_two_ranges_listed_concurrently():
-    account = PagedAccount(evenly(5_000))
-    both_are_requested = Barrier(2)
+def test_parts_are_listed_side_by_side():
+    account = PagedAccount(evenly(2_000, end=2 * DAY))
+    all_are_requested = Barrier(WIDTH)
 
     def list_page(start, end, after):
-        if after is None:
-            both_are_requested.wait(timeout=60)
+        if account.calls:
+            all_are_requested.wait(timeout=60)
         return account.list_page(start, end, after)
 
-    with (
-        a_lister(list_page, lambda: 500) as lister,
-        closing(lister.list_ranges(TimeRange(0, DAY), DAY * 375 // 5_000)) as ranges,
-    ):
-        first = next(ranges)
-    assert sorted(first.items) == list(range(750))
-    assert account.calls == 8
+    with a_lister(list_page) as lister, closing(lister.list_pages()) as batches:
+        assert len(next(batches)) == 1  # the first page is not held back
+        assert len(next(batches)) >= WIDTH
 
 
-def test_new_listing_yields_each_range_alone():
-    """The first range is sent without waiting for the second, which is listed at the same time."""
-    account = PagedAccount(evenly(5_000, end=2 * DAY))
-    parts = list_all(account, demand=lambda: 500)
-    assert_complete(account, parts)
-    assert all(len(part.items) < 400 for part in parts[:5])
-
-
-def test_failed_range_does_not_hold_back_the_ranges_before_it():
-    account = PagedAccount(evenly(400))
+def test_failed_request_loses_no_page_that_was_yielded():
+    account = PagedAccount(evenly(1_000, end=2 * DAY))
+    failing = []
 
     def list_page(start, end, after):
-        if start > 0:
+        if failing:
             raise OutOfTime("no time")
         return account.list_page(start, end, after)
 
-    with a_lister(list_page, lambda: 500) as lister:
-        ranges = lister.list_ranges(TimeRange(0, DAY), DAY // 4)
-        assert next(ranges).end == DAY // 4 - 1
+    with a_lister(list_page) as lister, closing(lister.list_pages()) as batches:
+        listed = numbers(next(batches))
+        listing = lister.listing
+        failing.append(True)
         with pytest.raises(OutOfTime):
-            next(ranges)
+            next(batches)
+    with a_lister(account.list_page, listing) as lister:
+        listed += [number for pages in lister.list_pages() for number in numbers(pages)]
+    assert Counter(listed) == Counter(account.inside())
 
 
 def test_no_more_is_requested_than_is_demanded():
     account = PagedAccount(evenly(20_000))
-    demand = [AIM]
-    with (
-        a_lister(account.list_page, lambda: demand[0]) as lister,
-        closing(lister.list_ranges(TimeRange(0, DAY), DAY // 25)) as ranges,
-    ):
-        demand[0] -= len(next(ranges).items)
-    # Eight pages each. A second range may be in flight before it is known what the first one holds.
-    assert account.calls <= 2 * 8
+    sent = []
+    with a_lister(account.list_page, demand=lambda: 801 - len(sent)) as lister:
+        for pages in lister.list_pages():
+            sent += numbers(pages)
+    assert len(sent) == 900
+    assert account.calls == 9
 
 
 def test_early_exit_awaits_and_cancels_requests():
-    account, length = PagedAccount(evenly(30_000)), DAY // 40
-    first_is_taken, began, ended = Event(), [], []
+    account = PagedAccount(evenly(30_000))
+    may_end, began, ended = Event(), [], []
 
     def list_page(start, end, after):
-        if start < length:
+        if not account.calls:
             return account.list_page(start, end, after)
         began.append(start)
-        first_is_taken.wait(timeout=60)
+        may_end.wait(timeout=60)
         ended.append(start)
         return Page([], has_more=False)
 
     with a_lister(list_page) as lister:
-        with closing(lister.list_ranges(TimeRange(0, DAY), length)) as ranges:
-            next(ranges)
-            Timer(0.05, first_is_taken.set).start()
+        with closing(lister.list_pages()) as batches:
+            next(batches)
+            Timer(0.05, may_end.set).start()
         assert sorted(ended) == sorted(began)
         assert began
         lister._pool.submit(lambda: None).result()
         assert sorted(ended) == sorted(began)
 
 
-@settings(max_examples=150)
-@given(
-    st.lists(st.integers(0, 400), max_size=60),
-    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 450)), max_size=4),
-    st.integers(0, 200),
-    st.integers(200, 400),
-)
-def test_equal_seconds_at_any_edge_are_listed_once(scattered, bursts, start, end):
-    account = PagedAccount(scattered + [second for second, size in bursts for _ in range(size)])
-    window = TimeRange(start, end)
-    for seconds in (None, 1):
-        assert_complete(account, list_all(account, window, seconds), window)
+@pytest.mark.parametrize("created", [None, True, "then", -1, 2 * DAY + 1])
+def test_invalid_times_of_sessions_lose_none(created):
+    account = PagedAccount(evenly(1_000, end=2 * DAY))
+
+    def list_page(start, end, after):
+        page = account.list_page(start, end, after)
+        return Page([session | {"created": created} for session in page.sessions], page.has_more)
+
+    with a_lister(list_page) as lister:
+        listed = numbers(page for pages in lister.list_pages() for page in pages)
+    assert Counter(listed) == Counter(account.inside())
+    assert account.calls == 10
+
+
+TIMES = st.integers(0, 400)
+BURSTS = st.lists(st.tuples(TIMES, st.integers(1, 45)), max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.lists(TIMES, max_size=60), BURSTS, st.integers(0, 200), st.integers(200, 400))
+def test_every_session_is_listed_once_whatever_interrupts(data, scattered, bursts, start, end):
+    """Pages of any size, many sessions in one second, new ones while listing, hand-overs and crashes."""
+    account = PagedAccount(
+        scattered + [second for second, size in bursts for _ in range(size)],
+        page=data.draw(st.integers(1, 12), "page"),
+    )
+    window = Part(start, end)
+    expected, appeared = account.inside(window), set()
+    listing, listed = Listing((window,)), []
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(session_lister, "PAGE", account.page)
+        while listing.parts:
+            batches_left = data.draw(st.integers(1, 5), "batches")
+            lister = SessionLister(account.list_page, pool, listing, lambda: EVER)
+            with closing(lister.list_pages(data.draw(st.sampled_from([1, WIDTH]), "width"))) as batches:
+                for pages in batches:
+                    if data.draw(st.booleans(), "dies before it counts"):
+                        break
+                    listed += numbers(pages)
+                    listing = lister.listing
+                    if data.draw(st.booleans(), "appears"):
+                        appeared.add(len(account.sessions))
+                        account.add(data.draw(TIMES, "at"))
+                    batches_left -= 1
+                    if not batches_left:
+                        break
+    # Every session that was there is sent and counted once, and a new one at most once.
+    assert Counter(number for number in listed if number not in appeared) == Counter(expected)
+    assert max(Counter(listed).values(), default=1) == 1
+
+
+# Hard limits
+
+
+def take_oldest(account, limit, window=WINDOW):
+    with ThreadPoolExecutor(WIDTH) as pool:
+        parts = list(list_oldest(account.list_page, pool, window, limit, lambda page: numbers([page])))
+    assert all(len(items) <= limit + 1 for _, items in parts)
+    return [number for _, items in parts for number in items]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("limit", [0, 1, 100, 2_499, 5_000, 6_000])
+def test_oldest_are_taken_and_one_more(shape, limit):
+    account = PagedAccount(SHAPES[shape](5_000))
+    assert take_oldest(account, limit) == account.inside()[: limit + 1]
+    assert account.calls <= 5_000 / 100 + MOST_PARTS + 1
+
+
+@given(st.lists(TIMES, max_size=200), BURSTS, st.integers(0, 250), st.integers(1, 12))
+@settings(max_examples=100, deadline=None)
+def test_oldest_of_any_window_are_taken_in_order(scattered, bursts, limit, page):
+    times = scattered + [second for second, size in bursts for _ in range(size)]
+    account, window = PagedAccount(times, page=page), Part(100, 300)
+    taken = take_oldest(account, limit, window)
+    assert taken[: limit + 1] == account.inside(window)[: limit + 1]

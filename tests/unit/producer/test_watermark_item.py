@@ -18,7 +18,7 @@ def read(world, key=WATERMARK_KEY):
 
 
 def put(world, key=STATE_KEY, **fields):
-    world.memory.put_item(TableName=world.table, Item=wire({"PK": key[0], "SK": key[1], **fields}))
+    world.memory.put_item(TableName=world.ledger, Item=wire({"PK": key[0], "SK": key[1], **fields}))
 
 
 def put_foreign_state(world):

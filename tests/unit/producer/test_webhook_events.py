@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from producer.webhook_events import DELIVERY, WebhookEvents
+from producer.webhook_events import WebhookEvents
 from producer.window import MARGIN
 from recon.errors import KeyNotAllowed
 from recon.stripe.source import SessionEvent
@@ -14,37 +14,37 @@ from testkit.builders import NOW, a_message
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 GRACE = NOW - 600
-WINDOW_START = NOW - 9000
+FENCE = (NOW - 9000, None)
 
 
-def event(session_id="cs_1", kind=COMPLETED, event_id="evt_1"):
-    return SessionEvent(event_id, kind, NOW, session_id)
+def event(session_id="cs_1", kind=COMPLETED, event_id="evt_1", created=NOW):
+    return SessionEvent(event_id, kind, created, session_id)
 
 
-def refreshed_events(defer_after, *answers, fence_since=None):
+def refreshed_events(defer_after, recent=(), undelivered=(), fence=None, now=lambda: NOW):
     """Return events after one refresh, and the list of requests. Stripe gives the answers in turn."""
-    requests, left = [], list(answers)
+    requests, answers = [], {False: list(recent), True: list(undelivered)}
 
-    def list_events(created_from, *, undelivered=False):
-        requests.append((created_from, undelivered))
-        answer = left.pop(0) if left else []
+    def list_events(created_from, *, undelivered=False, created_to=None):
+        requests.append((created_from, undelivered) if created_to is None else (created_from, created_to))
+        answer = answers[undelivered].pop(0) if answers[undelivered] else []
         if isinstance(answer, Exception):
             raise answer
         yield from answer
 
     events = WebhookEvents(
         lambda: SimpleNamespace(list_events=list_events),
-        lambda: NOW,
-        ThreadPoolExecutor(1),  # one thread, so that concurrent requests have one order
+        now,
+        ThreadPoolExecutor(1),
         defer_after=defer_after,
-        fence_since=fence_since,
+        fence=fence,
     )
     events.refresh()
     return events, requests
 
 
 def test_session_completed_in_the_grace_is_deferred():
-    events, requests = refreshed_events(GRACE, [event()])
+    events, requests = refreshed_events(GRACE, [[event()]])
     assert requests == [(GRACE + 1, False)]
     assert events.filter_message(a_message()) is None
     other = a_message(session_id="cs_2")
@@ -52,7 +52,7 @@ def test_session_completed_in_the_grace_is_deferred():
 
 
 def test_session_only_paid_in_the_grace_is_sent_as_unpaid():
-    events, _ = refreshed_events(GRACE, [event(kind=PAID)])
+    events, _ = refreshed_events(GRACE, [[event(kind=PAID)]])
     assert events.filter_message(a_message()) == a_message(payment_status="unpaid")
     # The next run sends a pending session anyway.
     assert events.filter_message(a_message(pending=7)) is None
@@ -60,24 +60,32 @@ def test_session_only_paid_in_the_grace_is_sent_as_unpaid():
     assert events.filter_message(other) == other
 
 
-def test_fenced_message_has_its_undelivered_events():
-    undelivered = [event(), event("cs_1", PAID, "evt_2"), event("cs_2")]
-    events, requests = refreshed_events(None, [], undelivered, fence_since=WINDOW_START)
-    assert requests == [(NOW - MARGIN, False), (NOW - DELIVERY, True)]
-    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID))
+@pytest.mark.parametrize(
+    ("until", "undelivered"),
+    [(None, (FENCE[0], True)), (NOW, (FENCE[0], True)), (NOW - 1, (FENCE[0], NOW - 1))],
+)
+def test_fenced_message_has_its_undelivered_events(until, undelivered):
+    unread = [event(), event("cs_1", PAID, "evt_2"), event("cs_2")]
+    events, requests = refreshed_events(None, [], [unread], fence=(FENCE[0], until))
+    assert sorted(requests) == sorted([(NOW - MARGIN, False), undelivered])
+    assert (events.need_order, events.are_missing) == (False, False)
+    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID), event_times=(NOW, NOW))
     assert events.filter_message(a_message()) == expected
 
 
-def test_fence_starts_at_the_window_if_that_is_earlier():
-    _, requests = refreshed_events(GRACE, fence_since=NOW - DELIVERY - 5)
-    assert requests == [(GRACE + 1, False), (NOW - DELIVERY - 5, True)]
-
-
 @pytest.mark.parametrize(
-    ("defer_after", "since"), [(GRACE, GRACE + 1), (NOW - 3600, NOW - MARGIN), (NOW, NOW + 1)]
+    ("defer_after", "newest", "since"),
+    [
+        # A minute before the newest event by Stripe's clock, or a margin before the refresh by ours.
+        (GRACE, None, GRACE + 1),
+        (NOW - 3600, None, NOW - MARGIN),
+        (NOW - 3600, NOW - 7, NOW - 7 - MINUTE),
+        (NOW, None, NOW + 1),
+    ],
 )
-def test_refresh_repeats_what_the_previous_one_may_have_missed(defer_after, since):
-    events, requests = refreshed_events(defer_after, [], [event()])
+def test_refresh_repeats_what_the_previous_one_may_have_missed(defer_after, newest, since):
+    first = [event("cs_0", created=newest)] if newest else []
+    events, requests = refreshed_events(defer_after, [first, [event()]])
     events.refresh()
     assert requests == [(defer_after + 1, False), (since, False)]
     assert events.filter_message(a_message()) is None
@@ -85,10 +93,10 @@ def test_refresh_repeats_what_the_previous_one_may_have_missed(defer_after, sinc
 
 
 def test_manual_run_repeats_only_the_request_for_its_fence():
-    events, requests = refreshed_events(None, [], [], [event(event_id="evt_9")], fence_since=WINDOW_START)
+    events, requests = refreshed_events(None, [[], [event(event_id="evt_9")]], fence=FENCE)
     events.refresh()
     assert requests[2:] == [(NOW - MARGIN, False)]
-    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
+    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,), event_times=(NOW,))
     assert events.filter_message(a_message()) == expected
 
 
@@ -99,9 +107,24 @@ def test_manual_run_without_a_fence_reads_no_events():
 
 @pytest.mark.parametrize("answers", [[KeyNotAllowed("no")], [[], KeyNotAllowed("no")]])
 def test_forbidden_events_are_not_requested_again(answers):
-    events, requests = refreshed_events(GRACE, *answers)
+    events, requests = refreshed_events(GRACE, answers)
     assert events.may_read is (len(answers) == 2)
     for _ in range(3):
         events.refresh()
     assert events.may_read is False
     assert len(requests) == len(answers)
+
+
+def test_forbidden_undelivered_events_are_not_requested_again():
+    events, requests = refreshed_events(GRACE, [], [KeyNotAllowed("no")], fence=FENCE)
+    assert (events.may_read, events.need_order) == (False, False)
+    events.read_for([{"created": NOW}])
+    events.refresh()
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize("created", [None, True, "then"])
+def test_sessions_without_a_valid_time_need_no_events(created):
+    events, requests = refreshed_events(None, fence=FENCE)
+    events.read_for([{"created": created}, {}])
+    assert len(requests) == 2

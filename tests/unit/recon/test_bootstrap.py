@@ -64,7 +64,7 @@ def connect():
 def test_clients_are_built_from_the_environment():
     clients = build_clients(ENV, threads=7)
     assert clients.settings == load_settings(ENV)
-    assert (describe(clients.table._client), clients.table._name) == (expected_limits("dynamodb"), "shop")
+    assert (describe(clients.table._client), clients.table.shop) == (expected_limits("dynamodb"), "shop")
     assert (describe(clients.queue._client), clients.queue._url) == (
         expected_limits("sqs"),
         "https://sqs.test/queue",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from recon.domain.run import RunStatus, Trigger
+from recon.domain.run import Listing, Part, RunStatus, Trigger
 from recon.dynamodb.records import Failure, OutcomeRecord, Run, State, parse_outcome, parse_run, parse_state
 from testkit.builders import NOW, RUN
 from testkit.runs import AFTER_A_MINUTE, BEGAN, LATER, a_run
@@ -21,7 +21,7 @@ RUN_ATTRIBUTES = {
     "maxSessions": ("max_sessions", 4),
     "coversThrough": ("covers_through", 5),
     "drifted": ("drifted", 6),
-    "sliceSeconds": ("slice_seconds", 7),
+    "listing": ("listing", {"made": 3, "parts": [{"from": 1, "to": 2, "after": "cs_1", "reached": 2}]}),
     "livemode": ("livemode", True),
     "status": ("status", "done"),
     "enqueued": ("enqueued", 8),
@@ -64,6 +64,8 @@ def test_record_has_all_attributes_of_its_item(parse, sk, bare, attributes):
     fields = {
         field: tuple(value) if isinstance(value, list) else value for field, value in attributes.values()
     }
+    if "listing" in fields:
+        fields["listing"] = Listing((Part(1, 2, "cs_1", 2),), made=3)
     assert parse(item) == replace(bare, **fields)
 
 
@@ -116,3 +118,27 @@ def test_state_is_read_from_its_item():
     }
     assert parse_state(item) == State(RUN, NOW - 600, livemode=False, first_lookback_start=1)
     assert parse_state(None) == State(None, None, None, None)
+
+
+PART = {"from": 1, "to": 2}
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        {"parts": []},
+        {"made": 1},
+        {"parts": PART},
+        {"parts": ["x"]},
+        {"parts": [PART, {"from": 1}]},
+        {"parts": [PART | {"to": "2"}]},
+    ],
+)
+def test_listing_is_read_whole_or_not_at_all(listing):
+    """A part that is left out would leave its sessions out."""
+    assert parse_run({"SK": f"STRIPE_ORDER_SYNC#{RUN}", "listing": listing}).listing is None
+
+
+def test_listing_without_a_count_has_made_its_open_parts():
+    read = parse_run({"SK": f"STRIPE_ORDER_SYNC#{RUN}", "listing": {"parts": [PART, PART], "later": 1}})
+    assert read.listing == Listing((Part(1, 2), Part(1, 2)), made=2)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from recon.domain.run import Listing, Part
 from recon.dynamodb.keys import WATERMARK_KEY, run_key
 from recon.dynamodb.records import State
 from recon.dynamodb.runs import LISTING_STALE_SECONDS, CursorConflict, Progress
@@ -16,7 +17,16 @@ from testkit.world import wire
 
 COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing")
 A_PAGE = Progress(NOW - 500, 7, listed=False)
+PARTS = Listing((Part(100, 199), Part(200, 299, "cs_1", 250)), made=4)
+IN_PARTS = Progress(None, 7, listed=False, listing=PARTS)
 LATER_START = {"run_id": OTHER, "started_at": "2024-11-28T02:00:00Z"}
+
+
+@pytest.mark.parametrize("began", [NOW, NOW * 1000, 99_999_999_999])
+def test_start_takes_over_a_state_whose_times_are_numbers(runs, item, put, began):
+    put(STATE, lastSyncRunId="before", lastSyncStartedAt=began)
+    runs.start(a_run(), NOW)
+    assert item(STATE)["lastSyncRunId"] == RUN
 
 
 def test_start_creates_the_record_and_takes_over_the_state(runs, item):
@@ -51,6 +61,8 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "lastLookbackStart": NOW - 25 * HOUR,
         "lastLookbackEnd": NOW - 600,
         "firstLookbackStart": NOW - 25 * HOUR,
+        "listingUntil": NOW + 60,
+        "listingRunId": RUN,
         "updatedAt": BEGAN,
     } | dict.fromkeys((f"lastSync{name.capitalize()}" for name in COUNTERS if name != "existing"), 0)
 
@@ -69,14 +81,13 @@ def test_manual_run_stores_no_absent_attributes(runs, item):
 def test_page_moves_cursor_and_counters_together(runs, item):
     run = runs.start(a_run(), NOW)
     record, state = item(RECORD), item(STATE)
-    page = replace(A_PAGE, truncated=True, slice_seconds=90, livemode=True, filtered=3)
+    page = replace(A_PAGE, truncated=True, livemode=True, filtered=3)
     assert runs.advance(run, page, LATER) == replace(
         run,
         cursor=NOW - 500,
         enqueued=7,
         filtered=3,
         truncated=True,
-        slice_seconds=90,
         livemode=True,
         listing_moved_at=LATER,
     )
@@ -85,16 +96,20 @@ def test_page_moves_cursor_and_counters_together(runs, item):
         "enqueued": 7,
         "filtered": 3,
         "truncated": True,
-        "sliceSeconds": 90,
         "livemode": True,
         "listingMovedAt": LATER,
         "updatedAt": AFTER_A_MINUTE,
     }
-    assert item(STATE) == state | {"lastSyncEnqueued": 7, "lastLivemode": True, "updatedAt": AFTER_A_MINUTE}
+    assert item(STATE) == state | {
+        "lastSyncEnqueued": 7,
+        "lastLivemode": True,
+        "listingUntil": LATER + 60,
+        "updatedAt": AFTER_A_MINUTE,
+    }
 
 
 def test_next_page_keeps_earlier_values_and_adds_up(runs, item):
-    page = replace(A_PAGE, truncated=True, slice_seconds=90, livemode=False)
+    page = replace(A_PAGE, truncated=True, livemode=False)
     run = runs.advance(runs.start(a_run(), NOW), page, NOW)
     end = Progress(NOW - 400, 3, listed=True, covers_through=NOW - 9000)
     assert runs.advance(run, end, LATER) == replace(
@@ -102,8 +117,50 @@ def test_next_page_keeps_earlier_values_and_adds_up(runs, item):
     )
     stored = runs.get(RUN)
     assert (stored.cursor, stored.enqueued, stored.listed, stored.truncated) == (NOW - 400, 10, True, True)
-    assert (stored.slice_seconds, stored.livemode, stored.covers_through) == (90, False, NOW - 9000)
+    assert (stored.livemode, stored.covers_through) == (False, NOW - 9000)
     assert (item(STATE)["lastSyncEnqueued"], item(STATE)["lastLivemode"]) == (10, False)
+
+
+def test_pages_of_several_parts_are_counted_at_once(runs, item):
+    """The cursor is null, so that an earlier version can neither continue the run nor count it again."""
+    run = runs.advance(runs.start(a_run(), NOW), IN_PARTS, NOW)
+    assert run == runs.get(RUN)
+    assert (run.cursor, run.listing, run.enqueued) == (None, PARTS, 7)
+    record = item(RECORD)
+    assert record["listing"] == {
+        "made": 4,
+        "parts": [
+            {"from": 100, "to": 199},
+            {"from": 200, "to": 299, "after": "cs_1", "reached": 250},
+        ],
+    }
+    assert (record["cursor"], record["enqueued"], item(STATE)["lastSyncEnqueued"]) == (None, 7, 7)
+    end = runs.advance(run, Progress(NOW - 400, 3, listed=True), LATER)
+    assert (end.cursor, end.listing, end.enqueued) == (NOW - 400, None, 10)
+    assert end == runs.get(RUN)
+    assert "listing" not in item(RECORD)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [IN_PARTS, Progress(NOW - 400, 3, listed=True), Progress(NOW - 400, 0, listed=False)],
+    ids=["continued", "listed", "cursor"],
+)
+def test_parts_of_two_producers_are_counted_once(runs, item, other):
+    run = runs.advance(runs.start(a_run(), NOW), IN_PARTS, NOW)
+    runs.advance(run, other, NOW)
+    counted = item(RECORD)["enqueued"]
+    with pytest.raises(CursorConflict):
+        runs.advance(run, IN_PARTS, NOW)
+    assert item(RECORD)["enqueued"] == counted
+
+
+def test_parts_that_cannot_be_read_are_not_continued(runs, table, item):
+    run = runs.advance(runs.start(a_run(), NOW), IN_PARTS, NOW)
+    table.transact([table.update(RECORD, "SET listing = :odd", {":odd": {"later": 1}})], runs._deadline)
+    assert runs.get(RUN) == replace(run, listing=None)
+    with pytest.raises(CursorConflict):
+        runs.advance(runs.get(RUN), A_PAGE, NOW)
 
 
 def test_page_of_two_producers_is_counted_once(runs, item):

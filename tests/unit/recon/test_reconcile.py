@@ -188,6 +188,12 @@ def test_amount_and_currency_are_kept_if_they_can_be_stored(amount, currency, st
     assert amount_and_currency(replace(MESSAGE, amount_total=amount, currency=currency)) == stored
 
 
+def test_session_that_requires_no_payment_is_free():
+    free = replace(MESSAGE, amount_total=None, currency=None, payment_status="no_payment_required")
+    assert amount_and_currency(free) == (0, None)
+    assert amount_and_currency(replace(free, payment_status="paid")) == (None, None)
+
+
 # Drift
 
 

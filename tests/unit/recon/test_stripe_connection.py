@@ -23,8 +23,9 @@ from recon.errors import (
 )
 from recon.stripe.connection import ERRORS, STRIPE_VERSION, StripeConnection, to_domain_error
 from recon.stripe.key import StripeKey
+from recon.stripe.pages import Page
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import Page, StripeSource
+from recon.stripe.source import StripeSource
 from testkit.builders import NOW, FakeTime
 from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec
 from testkit.world import KEY, FakeSSM
@@ -115,7 +116,9 @@ def make_source(stripe, clock):
 
     def make(*, per_second=10_000.0, settings=None, ssm=None, seconds=60.0):
         key = StripeKey(settings or Settings("t", "q", stripe_secret=KEY), lambda: ssm)
-        connection = StripeConnection(key, RateLimiter(per_second, clock), timeout=0.5, api_base=stripe.url)
+        connection = StripeConnection(
+            key, RateLimiter(per_second, clock), timeout=0.5, clock=clock, api_base=stripe.url
+        )
         connections.append(connection)
         throttles = []
         source = StripeSource(connection, clock.deadline(seconds), lambda: throttles.append(1))
@@ -131,7 +134,7 @@ def make_source(stripe, clock):
     ("api_base", "url"), [(None, "https://api.stripe.com"), ("http://stripe.test", "http://stripe.test")]
 )
 def test_request_has_key_version_timeouts_and_address(clock, monkeypatch, api_base, url):
-    connection = StripeConnection(None, RateLimiter(1000, clock), timeout=10, api_base=api_base)
+    connection = StripeConnection(None, RateLimiter(1000, clock), timeout=10, clock=clock, api_base=api_base)
     requests = []
 
     def request(method, url, headers, post_data=None):

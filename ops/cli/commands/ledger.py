@@ -1,0 +1,101 @@
+"""`nightly-sync ledger move`: copy the ledger to a table of its own."""
+
+from typing import Annotated
+
+import typer
+from botocore.exceptions import ClientError
+
+from ops.cli.command import CommandContext
+from ops.cli.screen import CommandResult, Screen
+from ops.errors import CommandError
+from ops.format.text import quantity
+from ops.stack.stack import Stack
+from recon.dynamodb.ledger_move import LedgerMove, move_ledger
+from recon.dynamodb.ledger_table import check_ledger_table
+from recon.errors import ConfigError
+
+MOVE_EXAMPLES = [
+    "nightly-sync ledger move --to shop-ledger   # before the deployment with LedgerTable=shop-ledger",
+    "nightly-sync ledger move                    # to the table that the stack is deployed with",
+]
+_KEYS = {("PK", "HASH", "S"), ("SK", "RANGE", "S")}
+
+
+def move(
+    context: CommandContext,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Copy to this table; the deployed LedgerTable if not given"),
+    ] = None,
+) -> CommandResult:
+    """Copy the ledger to another table and compare the copy; runs then use only that one.
+
+    No run may be open. Until the stack is deployed with the new table, runs are refused. The command may be
+    repeated: it copies only what differs. The old records stay, and nothing reads them.
+    """
+    stack = context.stack
+    source, destination = _choose_tables(stack, to)
+    _check_keys(stack, destination)
+    try:
+        with context.busy(f"Copying the ledger from {source} to {destination}"):
+            moved = move_ledger(
+                stack.table.at(source), stack.table.at(destination), stack.name, context.now(), stack.deadline
+            )
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+    deployed = stack.outputs.ledger
+    return CommandResult(moved, lambda screen: _show(screen, moved, deployed, stack.outputs.table))
+
+
+def _choose_tables(stack: Stack, to: str | None) -> tuple[str, str]:
+    """Return the names of the old and the new table."""
+    shop, deployed = stack.outputs.table, stack.outputs.ledger
+    if to is None or to == deployed != shop:
+        if deployed == shop:
+            raise CommandError(
+                f"the ledger of {stack.name} is in the shop's table {shop}; name a table for it with --to"
+            )
+        return shop, deployed
+    if to == deployed:
+        raise CommandError(f"the ledger of {stack.name} is in table {to} already")
+    try:
+        check_ledger_table(stack.table, stack.name, stack.deadline)
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+    return deployed, to
+
+
+def _check_keys(stack: Stack, table: str) -> None:
+    try:
+        found = stack.client("dynamodb").describe_table(TableName=table)["Table"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise CommandError(
+            f"there is no table {table}; docs/deploy.md has the command that makes it"
+        ) from None
+    types = {one["AttributeName"]: one["AttributeType"] for one in found["AttributeDefinitions"]}
+    keys = {(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in found["KeySchema"]}
+    if keys != _KEYS:
+        raise CommandError(f"the table {table} must have the string keys PK and SK")
+
+
+def _show(screen: Screen, moved: LedgerMove, deployed: str, shop: str) -> None:
+    total = sum(moved.records.values())
+    kinds = ", ".join(f"{number} {kind}" for kind, number in moved.records.items())
+    if moved.was_moved:
+        screen.text(f"The ledger had moved from {moved.source} to {moved.destination} before: {kinds}.")
+    else:
+        screen.text(
+            f"Moved the ledger from {moved.source} to {moved.destination}: {quantity(total, 'record')}, "
+            f"all compared ({kinds}); {moved.written} written, {moved.removed} removed there."
+        )
+    screen.text(
+        f"The records in {moved.source} stay, and nothing reads them any more; those with expiresAt expire. "
+        f"Orders and EVENT# records are in {shop} as before."
+    )
+    if deployed != moved.destination:
+        setting = "" if moved.destination == shop else moved.destination
+        screen.text(
+            f'Until the stack is deployed, runs are refused: make deploy ARGS="--set LedgerTable={setting}"'
+        )

@@ -1,0 +1,159 @@
+"""Many sessions in few requests: pages of Stripe's list, and the products apart.
+
+A list can contain all that an order needs but its products, which would be at a fifth level. What a page does
+not bring whole is left to the request for the single session, which remains the only place that reports an
+error.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from recon.domain.message import is_id
+from recon.domain.stripe_objects import Json
+from recon.errors import SyncError
+from recon.stripe.pages import Page
+
+# With fewer sessions, single requests in parallel are sooner done than one page, and no page may pay.
+LEAST = 5
+# Pages that are read side by side. One of 100 sessions with ten lines each takes some 20 MB.
+PAGES = 5
+PRODUCTS_A_REQUEST = 100
+# Seconds. A shop that renames a product does not mean the orders of the same minutes.
+PRODUCT_LIFE = 300
+# What an order keeps of a product, so that a warm process holds thousands of them.
+_KEPT = ("id", "object", "name", "metadata")
+
+
+class Products:
+    """The products that a process has read in the last five minutes; thread-safe. `clock` is in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._read: dict[str, tuple[float, Json]] = {}
+        self._lock = threading.Lock()
+
+    def put(self, products: Iterable[Json]) -> None:
+        now = self._clock()
+        with self._lock:
+            self._read = {each: read for each, read in self._read.items() if now - read[0] < PRODUCT_LIFE}
+            for product in products:
+                kept = {name: product[name] for name in _KEPT if name in product}
+                self._read[product["id"]] = (now, kept)
+
+    def find(self, product_id: str) -> Json | None:
+        """Return a product that is not too old, or None."""
+        with self._lock:
+            at, product = self._read.get(product_id, (0.0, None))
+        return product if product is not None and self._clock() - at < PRODUCT_LIFE else None
+
+
+class ExpandedLists(Protocol):
+    """The lists of a `StripeSource`."""
+
+    def list_expanded(self, created_from: int, created_to: int) -> Page: ...
+
+    def list_products(self, ids: Sequence[str]) -> list[Json]: ...
+
+
+def read_together(
+    stripe: ExpandedLists, products: Products, wanted: Mapping[str, int], pool: Executor
+) -> dict[str, Json]:
+    """Return those of the wanted sessions that lists bring whole, as if each had been fetched.
+
+    `wanted` has the `created` of each session id. The first page shows how long a time one page covers. Where
+    at least two of the others lie within such a time, they are read by a page too, so that no page costs more
+    requests than it saves.
+    """
+    if len(wanted) < LEAST:
+        return {}
+    places = threading.BoundedSemaphore(PAGES)
+
+    def read(span: Mapping[str, int]) -> "_Brought":
+        with places:
+            return _read_page(stripe, span)
+
+    sessions: dict[str, Json] = {}
+    spans = [dict(wanted)]
+    while spans:
+        pages = list(pool.map(read, spans))
+        for page in pages:
+            sessions |= page.sessions
+        covered = [page.seconds for page in pages if page.seconds is not None]
+        left = {each: created for page in pages for each, created in page.left.items()}
+        spans = _split(left, min(covered)) if covered else []
+    missing = {each for session in sessions.values() for each in _find_product_ids(session)}
+    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
+    whole = {each: _with_products(session, products) for each, session in sessions.items()}
+    return {each: session for each, session in whole.items() if session is not None}
+
+
+@dataclass(frozen=True)
+class _Brought:
+    """What a page brought, the sessions older than its last one, and the seconds that it covers if full."""
+
+    sessions: dict[str, Json] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    seconds: int | None = None
+
+
+def _split(wanted: Mapping[str, int], seconds: int) -> list[dict[str, int]]:
+    """Return the spans of so many seconds that hold at least two of the sessions, newest first."""
+    spans: list[dict[str, int]] = []
+    for each in sorted(wanted, key=lambda each: -wanted[each]):
+        if not spans or max(spans[-1].values()) - wanted[each] > seconds:
+            spans.append({})
+        spans[-1][each] = wanted[each]
+    return [span for span in spans if len(span) > 1]
+
+
+def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
+    newest = max(span.values())
+    try:
+        page = stripe.list_expanded(min(span.values()), newest)
+    except SyncError:
+        return _Brought()
+    brought = {row["id"]: row for row in page.sessions if row["id"] in span}
+    whole = {each: row for each, row in brought.items() if _has_all_lines(row)}
+    reached = page.sessions[-1].get("created") if page.has_more else None
+    if not isinstance(reached, int) or not brought:
+        return _Brought(whole)
+    # What was created later and is not on the page was not listed, and is left to a single request.
+    left = {each: created for each, created in span.items() if each not in brought and created <= reached}
+    return _Brought(whole, left, newest - reached)
+
+
+def _has_all_lines(session: Json) -> bool:
+    lines = session.get("line_items")
+    return isinstance(lines, dict) and lines.get("has_more") is False and isinstance(lines.get("data"), list)
+
+
+def _find_product_ids(session: Json) -> set[str]:
+    """Return the products of the lines that are ids, as lists have them."""
+    prices = [line.get("price") for line in session["line_items"]["data"] if isinstance(line, dict)]
+    ids = [price.get("product") for price in prices if isinstance(price, dict)]
+    return {each for each in ids if isinstance(each, str) and is_id(each)}
+
+
+def _read_products(stripe: ExpandedLists, products: Products, ids: Sequence[str]) -> None:
+    for start in range(0, len(ids), PRODUCTS_A_REQUEST):
+        try:
+            products.put(stripe.list_products(ids[start : start + PRODUCTS_A_REQUEST]))
+        except SyncError:
+            return
+
+
+def _with_products(session: Json, products: Products) -> Json | None:
+    """Return the session with its products expanded, or None if one is not known, such as a deleted one."""
+    lines = []
+    for line in session["line_items"]["data"]:
+        price = line.get("price") if isinstance(line, dict) else None
+        if not isinstance(price, dict) or not isinstance(price.get("product"), str):
+            lines.append(line)
+        elif product := products.find(price["product"]):
+            lines.append(line | {"price": price | {"product": product}})
+        else:
+            return None
+    return session | {"line_items": session["line_items"] | {"data": lines}}

@@ -1,0 +1,80 @@
+"""The doctor on a stack whose ledger is in a table of its own."""
+
+from dataclasses import replace
+
+import pytest
+
+from ops.doctor.diagnosis import run_checks
+from ops.doctor.facts import LedgerFacts, TableFacts
+from ops.runs.finding import Verdict
+from tests.unit.ops.test_doctor import (
+    BACK_UP,
+    CONSUMER,
+    EXPIRE,
+    HEALTHY,
+    MISSING,
+    NAMES,
+    NO_EXPIRY,
+    PRODUCER,
+    SET_VARIABLES,
+    VARIABLES,
+    advice,
+    find,
+    fix,
+    set_parameter,
+    stack,
+)
+
+SET_LEDGER = SET_VARIABLES.replace('"}}', '", "SYNC_LEDGER_TABLE": "books"}}')
+LEDGER_TABLE = TableFacts(
+    "books", {**HEALTHY.table, "TableName": "books"}, HEALTHY.time_to_live, HEALTHY.backups
+)
+
+
+def own_ledger(**changes):
+    """Return the healthy stack with its ledger in the table `books`, and with other facts."""
+    variables = {"Environment": {"Variables": VARIABLES | {"SYNC_LEDGER_TABLE": "books"}}}
+    functions = {
+        name: replace(function, configuration=function.configuration | variables)
+        for name, function in (("producer", PRODUCER), ("consumer", CONSUMER))
+    }
+    names = replace(NAMES, ledger="books")
+    return stack(**{"names": names, "ledger_table": LEDGER_TABLE} | functions | changes)
+
+
+def test_healthy_stack_with_an_own_ledger_has_only_ok_findings():
+    findings = run_checks(own_ledger())
+    assert [finding for finding in findings if finding.verdict is not Verdict.OK] == []
+    assert {one.name for one in findings} >= {"ledger table", "ledger table: keys", "ledger table: expiry"}
+
+
+FAULTS = [
+    (
+        own_ledger(ledger=LedgerFacts(None, is_state_overwritten=False, not_moved="it is elsewhere")),
+        fix("ledger: move", "it is elsewhere", "nightly-sync ledger move"),
+    ),
+    (
+        own_ledger(ledger_table=replace(LEDGER_TABLE, table=MISSING)),
+        fix("ledger table", "no table books", set_parameter("LedgerTable=YOUR-TABLE")),
+    ),
+    (
+        own_ledger(ledger_table=replace(LEDGER_TABLE, time_to_live=NO_EXPIRY)),
+        advice("ledger table: expiry", "records of runs", EXPIRE.replace("shop", "books")),
+    ),
+    (
+        own_ledger(ledger_table=replace(LEDGER_TABLE, backups={})),
+        advice("ledger table: backups", "guards could not be restored", BACK_UP.replace("shop", "books")),
+    ),
+    (own_ledger(time_to_live=NO_EXPIRY), advice("table: expiry", "EVENT# records", EXPIRE)),
+    (
+        own_ledger(consumer=CONSUMER),
+        fix("consumer: settings", "SYNC_LEDGER_TABLE is not set, not books", SET_LEDGER),
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), FAULTS, ids=[one.name for _, one in FAULTS])
+def test_fault_is_found_with_its_command(facts, expected):
+    found = find(facts)[expected.name]
+    assert (found.verdict, found.command) == (expected.verdict, expected.command)
+    assert expected.what in found.what

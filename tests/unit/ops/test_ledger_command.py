@@ -1,0 +1,97 @@
+"""`nightly-sync ledger move`: which tables it takes, and what it says."""
+
+from dataclasses import replace
+
+import pytest
+
+from ops.cli.commands.ledger import move
+from ops.errors import CommandError
+from testkit.builders import NOW, TABLE
+from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.fake_stripe import SessionSpec
+from testkit.world import wire
+
+LEDGER = "books"
+KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
+
+
+@pytest.fixture
+def memory():
+    made = MemoryDynamoDB(lambda: NOW)
+    for name in (TABLE, LEDGER):
+        made.add_table(name)
+    return made
+
+
+@pytest.fixture
+def world(make_world, memory):
+    made = make_world(memory, SYNC_STACK="shop")
+    made.sells(SessionSpec("cs_test_1", NOW - 3600, metadata={"userId": "u"}))
+    made.night()
+    return made
+
+
+@pytest.fixture
+def tables(context):
+    """Let `describe_table` of the context's client answer with these keys, by the table's name."""
+    described = {LEDGER: KEYS}
+
+    def describe_table(TableName):  # noqa: N803 - boto3's name
+        return {
+            "Table": {
+                "KeySchema": [
+                    {"AttributeName": name, "KeyType": kind} for name, kind, _ in described[TableName]
+                ],
+                "AttributeDefinitions": [
+                    {"AttributeName": name, "AttributeType": form} for name, _, form in described[TableName]
+                ],
+            }
+        }
+
+    context.world.memory.describe_table = describe_table
+    return described
+
+
+def deploy_with_ledger(context):
+    context.stack.__dict__["outputs"] = replace(context.stack.outputs, ledger=LEDGER)
+    del context.stack.__dict__["table"]
+
+
+def test_move_before_the_deployment_says_what_it_copied_and_what_comes_next(context, tables):
+    shown = " ".join(context.show(move(context, to=LEDGER)).split())
+    assert "Moved the ledger from commerce to books: 3 records, all compared" in shown
+    assert "(1 SESSION, 1 STRIPE_ORDER_SYNC, 1 SYNC_RUN); 3 written, 0 removed" in shown
+    assert "The records in commerce stay, and nothing reads them any more" in shown
+    assert 'make deploy ARGS="--set LedgerTable=books"' in shown
+
+
+def test_move_after_the_deployment_takes_the_deployed_table(context, tables):
+    context.stack.table  # noqa: B018 - cached with the first outputs
+    deploy_with_ledger(context)
+    shown = context.show(move(context))
+    assert "Moved the ledger from commerce to books" in shown
+    assert "make deploy" not in shown
+    assert "had moved from commerce to books before" in " ".join(context.show(move(context)).split())
+
+
+@pytest.mark.parametrize(
+    ("to", "keys", "message"),
+    [
+        (None, KEYS, "the ledger of shop is in the shop's table commerce; name a table for it with --to"),
+        (TABLE, KEYS, "is in table commerce already"),
+        (LEDGER, [("PK", "HASH", "S")], "the table books must have the string keys PK and SK"),
+    ],
+)
+def test_wrong_table_is_refused_before_anything_is_written(context, tables, memory, to, keys, message):
+    tables[LEDGER] = keys
+    before = memory.dump()
+    with pytest.raises(CommandError, match=message):
+        move(context, to=to)
+    assert memory.dump() == before
+
+
+def test_open_run_is_an_error_of_the_command(context, tables, memory):
+    run = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC#20241128T020000Z", "status": "running", "listed": True}
+    memory.put_item(TableName=TABLE, Item=wire(run))
+    with pytest.raises(CommandError, match="run 20241128T020000Z is open: wait until it is done"):
+        move(context, to=LEDGER)

@@ -1,0 +1,193 @@
+"""Sessions that lists bring: as if fetched one by one, in fewer requests, and never without a way back."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from consumer.decisions import decide_from_stripe
+from recon.config import Settings
+from recon.domain.message import build_message, dumps, loads
+from recon.domain.user_ids import UserIdRules
+from recon.stripe.bulk import PRODUCT_LIFE
+from recon.stripe.connection import StripeConnection
+from recon.stripe.key import StripeKey
+from recon.stripe.rate_limiter import RateLimiter
+from recon.stripe.source import StripeSource
+from testkit.builders import NOW, FakeTime
+from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec
+from testkit.fake_stripe.objects import session_object
+from testkit.shop import make_shop
+
+KEY = "sk_test_right"
+SETTINGS = Settings(table="t", queue_url="q", stripe_secret=KEY)
+
+
+@pytest.fixture
+def clock():
+    return FakeTime()
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(4) as threads:
+        yield threads
+
+
+@pytest.fixture
+def make_source(stripe, clock):
+    """Return the source of a new invocation of one process."""
+    key = StripeKey(SETTINGS, lambda: None)
+    connection = StripeConnection(
+        key, RateLimiter(10_000, clock), timeout=0.5, clock=clock, api_base=stripe.url
+    )
+    yield lambda: StripeSource(connection, clock.deadline(60.0), lambda: None)
+    connection.close()
+
+
+@pytest.fixture
+def together(make_source, pool):
+    """List sessions together, as one invocation."""
+
+    def read(specs, source=None):
+        return (source or make_source()).list_together({spec.id: spec.created for spec in specs}, pool)
+
+    return read
+
+
+def some_sessions(count, *, step=60, **changes):
+    return [SessionSpec(f"cs_test_{n:04}", NOW - n * step, **changes) for n in range(count)]
+
+
+def requests(stripe):
+    return stripe.calls.count(Endpoint.LIST), stripe.calls.count(Endpoint.PRODUCTS)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_listed_sessions_are_decided_as_if_each_was_fetched(seed, stripe, make_source, pool):
+    shop = make_shop(150, seed, NOW)
+    stripe.store.add_all(shop.sessions)
+    source = make_source()
+    listed = source.list_together({spec.id: spec.created for spec in shop.sessions}, pool)
+    assert len(listed) > 120
+    for spec in shop.sessions:
+        message = loads(dumps(build_message(session_object(spec), "run", UserIdRules())))
+        if not message.user_id:
+            continue
+        ways = [
+            decide_from_stripe(source, message, SETTINGS, lambda: NOW, listed=way)
+            for way in (None, listed.get(spec.id))
+        ]
+        assert ways[0] == ways[1]
+
+
+def test_close_sessions_take_a_page_for_each_hundred(stripe, together):
+    specs = some_sessions(400)
+    stripe.store.add_all(specs)
+    assert len(together(specs)) == 400
+    assert requests(stripe) == (4, 1)
+
+
+@pytest.mark.parametrize("between", [1, 4, 30, 99, 100, 500])
+def test_scattered_sessions_cost_one_request_more_at_most(between, stripe, together):
+    stripe.store.add_all(specs := some_sessions(30 * between))
+    wanted = specs[::between]
+    listed = together(wanted)
+    saved = len(listed)
+    lists, products = requests(stripe)
+    assert products <= 1
+    assert lists + products + len(wanted) - saved <= len(wanted) + 1
+
+
+def test_few_sessions_are_not_listed(stripe, together):
+    stripe.store.add_all(specs := some_sessions(4))
+    assert together(specs) == {}
+    assert requests(stripe) == (0, 0)
+
+
+def test_only_wanted_sessions_are_returned(stripe, together):
+    stripe.store.add_all(specs := some_sessions(40))
+    assert set(together(specs[::2])) == {spec.id for spec in specs[::2]}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"lines": tuple(LineSpec(f"Item {n}") for n in range(11))},
+        {"lines": (LineSpec(product="deleted"),)},
+        {"status": "open"},
+    ],
+    ids=["more lines than are embedded", "deleted product", "not complete"],
+)
+def test_session_that_is_not_whole_is_left_to_its_own_request(left, stripe, together):
+    specs = some_sessions(20)
+    stripe.store.add_all([*specs[1:], replace(specs[0], **left)])
+    assert set(together(specs)) == {spec.id for spec in specs[1:]}
+
+
+def test_unknown_session_is_left_to_its_own_request(stripe, together):
+    stripe.store.add_all((specs := some_sessions(20))[1:])
+    assert set(together(specs)) == {spec.id for spec in specs[1:]}
+
+
+def test_sessions_of_one_second_beyond_the_page_are_left_or_read(stripe, together):
+    stripe.store.add_all(specs := some_sessions(260, step=0))
+    listed = together(specs)
+    assert listed.keys() <= {spec.id for spec in specs}
+    assert len(listed) >= 100
+
+
+@pytest.mark.parametrize("fault", ["server_error", "drop", "forbidden", "unauthorized"])
+def test_refused_page_costs_one_request_for_each_part(fault, stripe, together):
+    stripe.store.add_all(specs := some_sessions(40))
+    getattr(stripe.faults, fault)(endpoint=Endpoint.LIST)
+    assert together(specs) == {}
+    assert requests(stripe)[0] <= 8
+
+
+def test_throttled_page_is_asked_for_again(stripe, together):
+    stripe.store.add_all(specs := some_sessions(40))
+    stripe.faults.rate_limit(endpoint=Endpoint.LIST, times=2)
+    assert len(together(specs)) == 40
+
+
+def test_late_page_is_not_waited_for_twice(stripe, together, clock):
+    stripe.store.add_all(specs := some_sessions(20))
+    stripe.faults.latency(1.0, endpoint=Endpoint.LIST)
+    assert together(specs) == {}
+    assert requests(stripe)[0] <= 4
+
+
+def test_unreadable_products_leave_all_sessions_to_their_own_request(stripe, together):
+    stripe.store.add_all(specs := some_sessions(20))
+    stripe.faults.forbidden(endpoint=Endpoint.PRODUCTS)
+    assert together(specs) == {}
+
+
+def test_products_are_read_once_in_five_minutes(stripe, together, clock):
+    stripe.store.add_all(specs := some_sessions(20))
+    together(specs)
+    together(specs)
+    assert requests(stripe)[1] == 1
+    clock.now += PRODUCT_LIFE
+    together(specs)
+    assert requests(stripe)[1] == 2
+
+
+def test_more_products_than_a_request_takes_are_read_in_several(stripe, together):
+    specs = [replace(spec, lines=(LineSpec(f"Print {spec.id}"),)) for spec in some_sessions(120)]
+    stripe.store.add_all(specs)
+    assert len(together(specs)) == 120
+    assert requests(stripe)[1] == 2
+
+
+def test_key_without_optional_permissions_lists_once_that_is_known(stripe, make_source, together):
+    stripe.store.add_all(specs := some_sessions(20))
+    stripe.faults.forbidden(expanding="payment_intent.review")
+    source = make_source()
+    assert together(specs, source) == {}
+    fetched = source.fetch(specs[0].id)
+    listed = together(specs, source)
+    assert len(listed) == 20
+    again = source.fetch(specs[0].id, listed[specs[0].id])
+    assert (again.details_known, again.payment) == (fetched.details_known, fetched.payment)
