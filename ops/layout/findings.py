@@ -1,10 +1,12 @@
 """Pure: the sentences about a table, each with the setting that helps or the word that none does."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.layout.groups import OrderlessGroup
 from ops.layout.model import Code, Evidence, LayoutFinding
+from ops.runs.finding import Verdict
 from recon.config import Settings
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import skip_reason_from_message
@@ -104,10 +106,13 @@ def describe_codes(
     }
     for code, what in (_MISFITS | _NOTES).items():
         if sessions := _list_sessions(codes, code):
-            yield _finding(code, sessions, what, settings.get(code), fits=code in _NOTES)
+            yield _finding(
+                code, sessions, what, settings.get(code), Verdict.OK if code in _NOTES else Verdict.FIX
+            )
     if sessions := _list_sessions(codes, Code.PREFIX):
-        fits = _is_exception(len(sessions), with_order - len(sessions))
-        yield _finding(Code.PREFIX, sessions, _OTHER_KEY, None, fits=fits)
+        is_exception = _is_exception(len(sessions), with_order - len(sessions))
+        verdict = Verdict.ADVICE if is_exception else Verdict.FIX
+        yield _finding(Code.PREFIX, sessions, _OTHER_KEY, None, verdict)
 
 
 def describe_groups(suggestions: Suggestions) -> Iterator[LayoutFinding]:
@@ -118,7 +123,7 @@ def describe_groups(suggestions: Suggestions) -> Iterator[LayoutFinding]:
             "not this shop's, the filter leaves them out; otherwise the sync would write their orders"
         )
         yield _finding(
-            Code.OTHER_SESSIONS, group.session_ids, what, f"SessionFilter={group.condition}", fits=False
+            Code.OTHER_SESSIONS, group.session_ids, what, f"SessionFilter={group.condition}", Verdict.FIX
         )
 
 
@@ -130,21 +135,22 @@ def describe_missing(missing: Sequence[Evidence], evidence: Sequence[Evidence]) 
             "No source gives a user id, so that no order is written and each paid session needs a person; "
             "UserIdSources can name another source"
         )
-        yield _finding(Code.NO_USER, nobodys, what, None, fits=False)
+        yield _finding(Code.NO_USER, nobodys, what, None, Verdict.FIX)
     if not users:
         return
     with_order = sum(one.order is not None for one in evidence)
-    fits = _is_exception(len(users), with_order)
+    is_exception = _is_exception(len(users), with_order)
     what = (
         "No order was seen, neither under the keys that the session's values give nor in the sample of the "
         "table. The sync would write it, which is right if a webhook was lost"
     )
-    if not fits:
+    if not is_exception:
         what += (
             ". If it is so of nearly all sessions, though, the table or the key's account and mode may be "
             "another shop's"
         )
-    yield _finding(Code.NO_ORDER, [one.message.session_id for one in users], what, None, fits=fits)
+    verdict = Verdict.ADVICE if is_exception else Verdict.FIX
+    yield _finding(Code.NO_ORDER, [one.message.session_id for one in users], what, None, verdict)
 
 
 def _list_sessions(codes: Mapping[str, Sequence[Code]], code: Code) -> list[str]:
@@ -156,6 +162,12 @@ def _is_exception(count: int, with_order: int) -> bool:
 
 
 def _finding(
-    code: Code, session_ids: Sequence[str], what: str, setting: str | None, *, fits: bool
+    code: Code, session_ids: Sequence[str], what: str, setting: str | None, verdict: Verdict
 ) -> LayoutFinding:
-    return LayoutFinding(code, fits, len(session_ids), what, setting, tuple(session_ids[:EXAMPLES]))
+    examples = tuple(session_ids[:EXAMPLES])
+    command = f"nightly-sync layout --set {shlex.quote(setting)}" if setting else None
+    if code in (Code.NO_ORDER, Code.NO_USER):
+        command = f"nightly-sync explain {examples[0]}"
+    return LayoutFinding(
+        code, what, command, len(session_ids), verdict=verdict, setting=setting, examples=examples
+    )

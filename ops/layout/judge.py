@@ -16,6 +16,7 @@ from ops.layout.keys import (
 )
 from ops.layout.model import Code, Evidence, Layout, LayoutFinding, ReadCounts, SessionPlace
 from ops.layout.users import choose_rules, find_user, is_written_under
+from ops.runs.finding import Verdict
 from recon.config import Settings
 from recon.domain.message import build_message
 from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
@@ -58,9 +59,9 @@ def judge_layout(
         *describe_missing(missing, evidence),
     ]
     if not evidence:
-        findings.append(LayoutFinding(Code.NO_SESSIONS, True, 0, _NO_SESSIONS))
+        findings.append(LayoutFinding(Code.NO_SESSIONS, _NO_SESSIONS, None, verdict=Verdict.UNKNOWN))
     if is_scan_denied:
-        findings.append(LayoutFinding(Code.NOT_SCANNED, True, 0, _NOT_SCANNED))
+        findings.append(LayoutFinding(Code.NOT_SCANNED, _NOT_SCANNED, None, verdict=Verdict.UNKNOWN))
     without = {one.message.session_id: (Code.NO_ORDER,) for one in missing}
     without |= dict.fromkeys(in_group, (Code.OTHER_SESSIONS,))
     return Layout(

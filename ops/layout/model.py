@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ops.runs.finding import StatusFinding, Verdict
 from recon.domain.message import SessionMessage
 from recon.domain.order import SOURCE
 from recon.domain.stripe_objects import Json
@@ -49,7 +50,6 @@ def is_by_sync(order: Item) -> bool:
 class Code(StrEnum):
     """What a finding is about."""
 
-    FOUND = "found"
     USER_ID = "user_id"
     EMAIL_CASE = "email_case"
     USER_ID_UNKNOWN = "user_id_unknown"
@@ -69,19 +69,21 @@ class Code(StrEnum):
 
 
 @dataclass(frozen=True)
-class LayoutFinding:
-    """One property of the table or of the sessions.
+class LayoutFinding(StatusFinding):
+    """One property of the table or of the sessions; its code is a `Code`.
 
-    `fits` is False if it must be changed. `setting` is the template parameter that helps and its value, as
+    Its verdict is `fix` if it does not fit, `ok` if it is only named, `advice` for single sessions, and
+    `unknown` if it could not be compared. `setting` is the template parameter that helps and its value, as
     `NAME=VALUE`, or None if none does or none is needed. `examples` are ids of sessions.
     """
 
-    code: Code
-    fits: bool
-    sessions: int
-    what: str
     setting: str | None = None
     examples: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Return False if something must be changed."""
+        return self.verdict is not Verdict.FIX
 
 
 @dataclass(frozen=True)

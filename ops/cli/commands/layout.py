@@ -15,6 +15,7 @@ from ops.layout import gather_evidence, judge_layout
 from ops.layout.gather import Sources
 from ops.layout.model import Layout, LayoutFinding, SessionPlace
 from ops.layout.settings import PARAMETERS, REQUIRED, apply_changes, parse_changes
+from ops.runs.finding import Verdict
 from ops.stack.stripe_access import StripeAccess
 from recon.config import Settings
 from recon.dynamodb.table import Table
@@ -23,9 +24,15 @@ EXAMPLES = [
     "nightly-sync layout",
     "nightly-sync layout --set OrderSortKey=any",
     "nightly-sync layout --set CommerceTable=shop --set StripeSecretParameter=/shop/stripe-key",
-    "nightly-sync layout --json | jq '.findings[] | select(.fits | not)'",
+    "nightly-sync layout --json | jq '.findings[] | select(.verdict == \"fix\")'",
 ]
 THREADS = 8
+_LABELS = {
+    Verdict.FIX: "does not fit",
+    Verdict.ADVICE: "look at",
+    Verdict.OK: "fits",
+    Verdict.UNKNOWN: "not compared",
+}
 _KEYS = {"PK": "S", "SK": "S"}
 
 
@@ -103,12 +110,14 @@ def show(screen: Screen, result: Layout) -> None:
 
 def _show_finding(screen: Screen, finding: LayoutFinding) -> None:
     screen.text("")
-    label = "note" if finding.fits else "does not fit"
+    label = _LABELS[finding.verdict]
     sessions = f" ({quantity(finding.sessions, 'session')})" if finding.sessions else ""
-    screen.text(f"{label}: {finding.code.value}{sessions}", NOTICE if finding.fits else TROUBLE)
+    screen.text(f"{label}: {finding.code}{sessions}", NOTICE if finding.fits else TROUBLE)
     screen.detail(f"{finding.what}.")
     if finding.setting:
         screen.detail(finding.setting)
+    elif finding.command:
+        screen.detail(finding.command)
 
 
 def _row(place: SessionPlace) -> list[str | Text]:
