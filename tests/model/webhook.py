@@ -90,7 +90,12 @@ class Webhook:
         return marker is not None and not (marker["status"] == "processing" and is_dead)
 
     def write_order(self, session: SessionSpec) -> None:
-        self._put(build_webhook_order(session, int(self.world.clock.now), **_draw_key(session)))
+        now = int(self.world.clock.now)
+        changes = _draw_key(session)
+        if self.world.settings.order_sort_key == "any":
+            # As a ULID: it sorts before each time in epoch seconds.
+            changes |= {"SK": f"ORDER#01JD{now}#{session.id}"}
+        self._put(build_webhook_order(session, now, **changes))
 
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
         now = int(self.world.clock.now)
