@@ -37,6 +37,7 @@ RUN = an_object(
     skipped=COUNT,
     errors=COUNT,
     drifted=COUNT,
+    filtered=COUNT,
     truncated={"type": "boolean"},
     warnings=TEXTS,
     failure={
