@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ops.layout.keys import USER_PREFIX, list_sources, list_spellings
-from ops.layout.model import Evidence, ReadCounts, is_by_sync
+from ops.layout.model import Evidence, ReadCounts
 from ops.layout.table_sample import TableSample
 from producer.sample import draw_sample
 from recon.domain.order_keys import ORDER_PREFIX
@@ -125,7 +125,7 @@ def _list_session_keys(evidence: Sequence[Evidence]) -> Iterator[str]:
 
 def _search(evidence: Sequence[Evidence], items: Sequence[Item]) -> list[Evidence]:
     """Add to each lost session the items that are its order, those that look like the sync's first."""
-    orders = [item for item in items if not item["PK"].startswith(_RECORDS) and not is_by_sync(item)]
+    orders = [item for item in items if not item["PK"].startswith(_RECORDS)]
     orders.sort(
         key=lambda item: (not item["PK"].startswith(USER_PREFIX), not item["SK"].startswith(ORDER_PREFIX))
     )

@@ -416,6 +416,13 @@ def test_wrong_value_of_a_change_is_refused_by_name():
         apply_changes({"COMMERCE_TABLE": "t", "STRIPE_SECRET": "sk"}, {"OrderSortKey": "ulid"})
 
 
+def test_named_parameter_replaces_the_bare_key():
+    environ = {"COMMERCE_TABLE": "t", "STRIPE_SECRET": "sk"}
+    changed = apply_changes(environ, {"StripeSecretParameter": "/shop/key"})
+    assert (changed.stripe_secret, changed.stripe_secret_parameter) == (None, "/shop/key")
+    assert apply_changes(environ, {"EmailCase": "lower"}).stripe_secret == "sk"
+
+
 def run_command(context, *changes):
     world = context.world
     given = (f"CommerceTable={world.table}", "StripeSecretParameter=/shop/stripe", *changes)
