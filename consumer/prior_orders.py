@@ -28,7 +28,8 @@ def load_orders(
     """
     table = context.table
     deadline = context.deadline.share(LOOKUP_SHARE)
-    orders = find_orders_by_session(table, messages, context.pool, deadline)
+    sort_key = context.settings.order_sort_key
+    orders = find_orders_by_session(table, messages, context.pool, deadline, sort_key=sort_key)
     open_messages = [message for message in messages if message.session_id not in prior.dismissed]
     own = {message.session_id: _find_own(message, orders[message]) for message in open_messages}
     wanted = {
@@ -47,7 +48,8 @@ def load_orders(
     # A guard is put together with its order, by another run perhaps after the orders were read.
     new = loaded.guarded - prior.guarded
     late = [message for message in open_messages if message.session_id in new and not own[message.session_id]]
-    return orders | find_orders_by_session(table, late, context.pool, deadline), loaded
+    late_orders = find_orders_by_session(table, late, context.pool, deadline, sort_key=sort_key)
+    return orders | late_orders, loaded
 
 
 def _find_own(message: "SessionMessage", orders: Orders) -> list[ExistingOrder] | None:

@@ -154,7 +154,8 @@ class DryRun:
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
-        orders = find_orders_by_session(self.table, messages, self.pool, self.deadline)
+        sort_key = self.settings.order_sort_key
+        orders = find_orders_by_session(self.table, messages, self.pool, self.deadline, sort_key=sort_key)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
         outcomes = [
             Outcome.SKIPPED

@@ -10,6 +10,7 @@ from ops.format.money import NO_AMOUNT, Amount, Money, to_money
 from ops.format.text import standard_time
 from ops.runs.attention import OpenAttention, to_open_attention
 from recon.domain.message import SessionMessage, loads
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import find_drift, other_user_ids, user_ids
 from recon.domain.stripe_objects import FREE
 from recon.domain.waiting import LONGEST_WAIT
@@ -36,11 +37,11 @@ class PendingSession:
 
 
 def load_orders(
-    table: Table, message: SessionMessage, deadline: Deadline
+    table: Table, message: SessionMessage, sort_key: OrderSortKey, deadline: Deadline
 ) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
     """Return the session's orders under every id its user may have, and how they differ from the message."""
     ids = (*user_ids(message), *other_user_ids(message))
-    own = find_orders(table, ids, message.created, sessions=(message.session_id,))
+    own = find_orders(table, ids, message.created, sessions=(message,), sort_key=sort_key)
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     orders = sorted((_parse_order(item) for item in items), key=lambda order: order.key)
     return tuple(orders), find_drift(message, own)

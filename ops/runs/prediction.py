@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.decisions import TableFacts, decide_from_stripe, to_unexpected
 from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps, loads
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import (
     SkipReason,
     decide_from_table,
@@ -17,8 +20,9 @@ from recon.domain.reconcile import (
     other_user_ids,
     user_ids,
 )
+from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.dismissals import find_dismissal
-from recon.dynamodb.keys import WATERMARK_KEY, guard_key, pending_key
+from recon.dynamodb.keys import WATERMARK_KEY, attention_key, guard_key, pending_key
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.dynamodb.watermark import parse_watermark
@@ -88,7 +92,7 @@ def predict(
         return predict_failure(error, amount)
     if is_dismissed:
         return PredictedOutcome(PredictedAction.SKIP, amount, reason=SkipReason.DISMISSED)
-    orders = _find_orders(message, table)
+    orders = _find_orders(message, table, settings.order_sort_key)
     is_guarded = table.get(guard_key(message.session_id)) is not None
     decision = decide_from_table(
         message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
@@ -103,8 +107,10 @@ def predict(
             if decision is SkipReason.EXISTS and not isinstance(orders, SyncError):
                 drift = find_drift(message, orders)
             return PredictedOutcome(PredictedAction.SKIP, amount, reason=decision, drift=drift)
-    own = find_own_orders(message.session_id, [] if isinstance(orders, SyncError) else orders)
-    facts = TableFacts(own, lambda: _find_proof(table))
+    own = find_own_orders(message, [] if isinstance(orders, SyncError) else orders)
+    facts = TableFacts(
+        own, bool(own) and _knows_unpaid(message.session_id, table), lambda: _find_proof(table)
+    )
     return _predict_from_stripe(message, stripe, settings, now, facts)
 
 
@@ -126,13 +132,17 @@ def _to_time(epoch: int | None) -> datetime | None:
         return None
 
 
-def _find_orders(message: SessionMessage, table: Table) -> Orders:
+def _find_orders(message: SessionMessage, table: Table, sort_key: OrderSortKey) -> Orders:
     try:
-        session = (message.session_id,)
-        orders = find_orders(table, user_ids(message), message.created, sessions=session)
-        return orders or find_orders(table, other_user_ids(message), message.created, sessions=session)
+        find = partial(find_orders, since=message.created, sessions=(message,), sort_key=sort_key)
+        return find(table, user_ids(message)) or find(table, other_user_ids(message))
     except SyncError as error:
         return error
+
+
+def _knows_unpaid(session_id: str, table: Table) -> bool:
+    item = table.get(attention_key(session_id))
+    return parse_attention(item or {}).is_acknowledged(Attention.ORDER_SAYS_UNPAID)
 
 
 def _find_proof(table: Table) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from recon.domain.fence import FencedEvent
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, MAX_NUMBER
+from recon.domain.stripe_values import find_reference
 from recon.domain.user_ids import MAX_RAW_USER_ID, UserIdRules, find_candidates
 from recon.errors import MalformedMessage
 
@@ -23,10 +24,11 @@ class SessionMessage:
 
     `created` is in epoch seconds, the amount in the currency's smallest unit; `user_id` is the id to write
     under before cleaning, `raw_user_id` the same before it was lower-cased, if it was. `other_user_ids` are
-    further ids, under which the order may be already. `event_ids` are events that the webhook may still
-    receive, `event_types` their types and `event_times` when they were created (epoch seconds), in the same
-    order. `pending` is set for a session that an earlier run found unpaid: the epoch second up to which this
-    run listed events. A session paid after it is left to the next run.
+    further ids, under which the order may be already. `payment_intent` is a further mark of its order.
+    `event_ids` are events that the webhook may still receive, `event_types` their types and `event_times`
+    when they were created (epoch seconds), in the same order. `pending` is set for a session that an earlier
+    run found unpaid: the epoch second up to which this run listed events. A session paid after it is left to
+    the next run.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class SessionMessage:
     pending: int | None = None
     raw_user_id: str | None = None
     other_user_ids: tuple[str, ...] = ()
+    payment_intent: str | None = None
 
     @property
     def events(self) -> tuple[FencedEvent, ...]:
@@ -73,6 +76,7 @@ _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
     "pending": ("pending", int),
     "rawUserId": ("raw_user_id", str),
     "userIds": ("other_user_ids", list),
+    "paymentIntent": ("payment_intent", str),
 }
 
 
@@ -89,11 +93,18 @@ def build_message(session: dict[str, Any], run_id: str, rules: UserIdRules) -> S
         user_id=candidates.chosen,
         raw_user_id=candidates.raw,
         other_user_ids=candidates.others,
+        payment_intent=_find_payment_intent(session),
         **{name: _limit_length(session.get(name)) for name in _COPIED},
     )
 
 
 _COPIED = ("created", "amount_total", "currency", "payment_status", "mode", "livemode")
+
+
+def _find_payment_intent(session: dict[str, Any]) -> str | None:
+    """Return the payment intent, or None: without it, an order is still known by the session's id."""
+    intent = find_reference(session, "payment_intent")
+    return intent if is_id(intent) else None
 
 
 def _limit_length(value: object) -> Any:  # noqa: ANN401 - JSON
