@@ -173,9 +173,15 @@ def _decide_about_missing(
 ) -> StripeDecision:
     """Decide about a session that Stripe does not find.
 
-    One that was just listed is an error. One that waited is gone, but only if the key finds another session
-    of the same account and mode: with a wrong key, all of them would seem to be gone.
+    A process may have the key of another account from before the parameter was corrected: then the next
+    attempt uses the new one. Otherwise one that was just listed is an error. One that waited is gone, but
+    only if the key finds another session of the same account and mode: with a wrong key, all of them would
+    seem to be gone.
     """
+    if stripe.has_newer_key():
+        return StripeDecision(
+            KeyUnproven("Stripe does not find the session, and the next attempt uses a newer key")
+        )
     if message.pending is None:
         return StripeDecision(error)
     try:

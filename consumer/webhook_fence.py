@@ -1,7 +1,8 @@
 """Fencing off the webhook: which of its events are marked as handled in the transaction of an outcome.
 
 Events that Stripe could not deliver travel with the message. Of those that it delivered, one page around the
-payments of a group shows most; a person may send these again. What it does not show is not fenced.
+payments of a group shows most; a person may send these again. A second page follows for sessions without a
+known time of payment, such as free ones. What neither shows is not fenced.
 """
 
 import re
@@ -13,7 +14,7 @@ from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_fo
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.outcomes import load_markers
 from recon.errors import Retryable, SyncError
-from recon.timestamps import HOUR, MINUTE, parse_epoch
+from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _AFTER_PAYMENT = 5 * MINUTE
 # Most customers have paid by then. It is used where the time of the payment is not known.
 _USUAL_CHECKOUT = HOUR
+# A session that is open for longer expires.
+_LONGEST_CHECKOUT = DAY
 _ORDER_TIME = re.compile(r"ORDER#(\d{10})(?!\d)")
 
 
@@ -45,7 +48,7 @@ class WebhookFence:
         written: "Iterable[tuple[SessionMessage, Json]]",
         found: "Iterable[tuple[SessionMessage, Sequence[ExistingOrder]]]",
     ) -> SyncError | None:
-        """Read one page of events around the payments of the orders to write, and of found ones with `all`.
+        """Read a page of events around the payments of the orders to write, and of found ones with `all`.
 
         Return the error if that may succeed later: an order to write then waits for it.
         """
@@ -69,10 +72,12 @@ class WebhookFence:
         # A delayed payment settles days after its charge was made, which is all that Stripe may say of it.
         times = [max(_find_paid_time(message, order), message.pending or 0) for message, order in written]
         times += [_find_order_time(message, orders) for message, orders in found]
-        events = self._context.stripe().find_events_between(
-            max(0, min(message.created for message in messages)),
-            min(max(times) + _AFTER_PAYMENT, self._context.now()),
-        )
+        first = max(0, min(message.created for message in messages))
+        until = min(max(times) + _AFTER_PAYMENT, self._context.now())
+        events = self._context.stripe().find_events_between(first, until)
+        end = self._find_end(written, {event.session_id for event in events})
+        if until < end:
+            events = [*events, *self._context.stripe().find_events_between(until + 1, end)]
         sessions = {message.session_id for message in messages}
         events = [event for event in events if event.session_id in sessions]
         for event in events:
@@ -82,6 +87,15 @@ class WebhookFence:
             known = {event.id for message in messages for event in message.events}
             new = {event.id for event in events} - known
             self._markers |= load_markers(self._context.table, new, self._context.deadline)
+
+    def _find_end(self, written: "Sequence[tuple[SessionMessage, Json]]", shown: set[str]) -> int:
+        """Return until when a session without a known event or time of payment may have completed, or 0."""
+        unknown = (
+            message.created
+            for message, order in written
+            if not (order.get("paidAt") or message.events or message.session_id in shown)
+        )
+        return min(max(unknown, default=0) + _LONGEST_CHECKOUT + _AFTER_PAYMENT, self._context.now())
 
     def mark_written(self, message: "SessionMessage", order: "Json") -> tuple[EventMark, ...]:
         """Return the marks that go with an order to write."""

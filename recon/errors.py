@@ -10,7 +10,7 @@
         LineItemsMissing       a paid session without line items: never written as an empty order
         TableUnavailable       DynamoDB throttled or conflicted, or is unreachable
         QueueUnavailable       SQS rejected the request, or is unreachable
-        KeyUnproven            404 for a waiting session, while the key cannot read the session that proves it
+        KeyUnproven            404, while the key was replaced, or for a waiting session is not proven
         NotAllowed             a role lacks a permission for the table or the queue; the message names it
         HopFailed              the producer could not invoke itself to continue a run
         OutOfTime              the invocation has too little time left for the next step
@@ -64,7 +64,7 @@ class KeyUnavailable(Retryable):
 
 
 class KeyUnproven(Retryable):
-    """Stripe answered 404 for a waiting session to a key that is not proven to be of the same account."""
+    """Stripe answered 404 to a key that was replaced, or for a waiting session to one that is not proven."""
 
 
 class LineItemsMissing(Retryable):

@@ -72,6 +72,7 @@ class ConsumerHarness:
             find_paid_after=lambda _moment: frozenset(),
             find_events_between=self._find_events,
             is_gone=self._is_gone,
+            has_newer_key=lambda: False,
         )
         self.connect: Any = lambda: self.stripe
         self.pool = ThreadPoolExecutor(1)

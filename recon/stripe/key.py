@@ -1,4 +1,4 @@
-"""The Stripe key: read from the environment or an SSM SecureString, cached, and read again after a 401."""
+"""The Stripe key: from the environment or an SSM SecureString, cached, read again after a 401 or 404."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ class StripeKey:
         self._parameter = settings.stripe_secret_parameter
         self._ssm = ssm
         self._cached: str | None = None
+        self._superseded = False
         self._lock = threading.Lock()
 
     def read(self) -> str:
@@ -42,6 +43,20 @@ class StripeKey:
             if self._cached == rejected:
                 self._cached = self._fetch()
             return self._cached if self._cached != rejected else None
+
+    def is_superseded(self) -> bool:
+        """Return whether the parameter has another key than the one in use, which stays until `renew`."""
+        if self._fixed:
+            return False
+        with self._lock:
+            self._superseded = self._fetch() != self._cached
+            return self._superseded
+
+    def renew(self) -> None:
+        """Drop the key if `is_superseded` found another one: the next use reads the parameter."""
+        with self._lock:
+            if self._superseded:
+                self._cached, self._superseded = None, False
 
     def _fetch(self) -> str:
         try:

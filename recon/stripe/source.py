@@ -108,6 +108,8 @@ class StripeSource:
         self._key_lock = threading.Lock()
         self._proofs: set[tuple[str, str]] = set()
         self._proof_lock = threading.Lock()
+        self._is_superseded: bool | None = None
+        connection.key.renew()
         self._expanded = ExpandedRequests(self._get)
 
     def list_sessions(
@@ -252,6 +254,20 @@ class StripeSource:
         """Read the key's parameter again. Return True if it has another key than before."""
         key = self._connection.key
         return key.find_replacement(key.read()) is not None
+
+    def has_newer_key(self) -> bool:
+        """Return whether the key's parameter has another key by now, which the next invocation uses.
+
+        The parameter is read once. It is False if that fails. The key does not change in the middle of an
+        invocation: if the new one were of another account, its list of paid sessions would lack the shop's.
+        """
+        with self._key_lock:
+            if self._is_superseded is None:
+                try:
+                    self._is_superseded = self._connection.key.is_superseded()
+                except KeyUnavailable:
+                    self._is_superseded = False
+            return self._is_superseded
 
     def has_session(self, session_id: str) -> bool:
         """Return True if the key can read the session, False if Stripe does not know it (404)."""

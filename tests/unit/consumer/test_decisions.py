@@ -31,7 +31,9 @@ def decide(response, **message):
         return response
 
     stripe = SimpleNamespace(
-        fetch=fetch, find_paid_after=lambda moment: {CS} if moment == PAID_SINCE else set()
+        fetch=fetch,
+        find_paid_after=lambda moment: {CS} if moment == PAID_SINCE else set(),
+        has_newer_key=lambda: False,
     )
     return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
 

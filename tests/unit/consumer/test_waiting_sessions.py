@@ -166,6 +166,16 @@ def test_waiting_session_is_retried_without_proof(consumer, look, proven_by):
     assert (outcome["outcome"], outcome["errorType"], bool(entry)) == ("error", "KeyUnproven", True)
 
 
+@pytest.mark.parametrize("status", ["paid", "unpaid"])
+def test_session_is_retried_with_a_newer_key(consumer, look, status):
+    consumer.put(WATERMARK_KEY, provenBy=PROOF)
+    consumer.put(pending_key(CS), message="stored")
+    consumer.stripe.has_newer_key = lambda: True
+    outcome, entry = look(answer=SessionNotFound("no"), payment_status=status)
+    assert (outcome, bool(entry)) == ({}, True)
+    assert consumer.asked == [CS]
+
+
 def test_listed_session_that_stripe_does_not_find_is_an_error(consumer, look):
     consumer.put(WATERMARK_KEY, provenBy=PROOF)
     outcome, _ = look(answer=SessionNotFound("no"), waits=False, payment_status="paid")

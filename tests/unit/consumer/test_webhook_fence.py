@@ -91,6 +91,23 @@ def test_page_ends_after_the_payment(consumer, night, paid, until):
     assert consumer.event_pages == [(CREATED, until)]
 
 
+@pytest.mark.parametrize("hours", [2, 24])
+def test_event_of_a_free_session_is_looked_for_until_the_session_would_have_expired(consumer, night, hours):
+    free = {"payment_status": "no_payment_required", "amount_total": 0, "payment_intent": None}
+    consumer.answers["cs_1"] = a_fetched_session("cs_1", **free)
+    consumer.events = [event(created=CREATED + hours * HOUR)]
+    consumer.clock.now = CREATED + 2 * DAY
+    assert night(events=(), times=(), types=()) == ("created", None)
+    assert read_statuses(consumer, "evt_9") == ["completed"]
+    usual = CREATED + HOUR + 5 * MINUTE
+    assert consumer.event_pages == [(CREATED, usual), (usual + 1, CREATED + DAY + 5 * MINUTE)]
+
+
+def test_second_page_is_not_read_if_the_event_or_the_payment_is_known(consumer, night):
+    assert night() == ("created", None)
+    assert len(consumer.event_pages) == 1
+
+
 def test_marker_of_a_delivered_event_stays(consumer, night):
     consumer.events = [event()]
     consumer.put(marker_key("evt_9"), status="completed", sessionId="theirs")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from recon.config import Settings
 from recon.domain.payment_state import Payment
 from recon.errors import (
     KeyNotAllowed,
@@ -14,6 +15,7 @@ from recon.errors import (
     StripeRejected,
     StripeUnavailable,
 )
+from recon.stripe.key import StripeKey
 from recon.stripe.pages import Page
 from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
 from testkit.builders import FakeTime
@@ -36,7 +38,9 @@ class StubConnection:
         self.responses = list(responses)
         self.asked = []
         self.timeout = 1.0
-        self.key = SimpleNamespace(read=lambda: "sk_test_1", find_replacement=lambda rejected: None)
+        self.key = SimpleNamespace(
+            read=lambda: "sk_test_1", find_replacement=lambda rejected: None, renew=lambda: None
+        )
         self.rate_limiter = SimpleNamespace(
             wait=lambda *_, **__: None, speed_up=lambda: None, slow_down=lambda: None
         )
@@ -207,6 +211,45 @@ LOST = {"id": "dp_1", "status": "lost"}
 
 
 # A session that Stripe does not find
+
+
+@pytest.mark.parametrize("superseded", [True, False])
+def test_parameter_is_compared_with_the_key_once_per_invocation(superseded):
+    source, connection = connect()
+    answers = iter([superseded])
+    connection.key.is_superseded = lambda: next(answers)
+    assert [source.has_newer_key(), source.has_newer_key()] == [superseded, superseded]
+
+
+def test_parameter_that_cannot_be_read_shows_no_newer_key():
+    source, connection = connect()
+
+    def fail():
+        raise KeyUnavailable("no")
+
+    connection.key.is_superseded = fail
+    assert not source.has_newer_key()
+
+
+def test_newer_key_is_used_from_the_next_invocation_on():
+    source, connection = connect({"id": "cs_1"}, {"id": "cs_1"})
+    parameter = {"Value": "sk_test_old"}
+    ssm = SimpleNamespace(get_parameter=lambda **_: {"Parameter": parameter})
+    settings = Settings(table="t", queue_url="q", stripe_secret_parameter="/key")
+    connection.key = StripeKey(settings, lambda: ssm)
+    assert connection.key.read() == "sk_test_old"
+    assert not source.has_newer_key()
+    parameter = {"Value": "sk_test_new"}
+    second = StripeSource(connection, FakeTime().deadline(600), lambda: None)
+    assert second.has_newer_key()
+    assert connection.key.read() == "sk_test_old"
+    StripeSource(connection, FakeTime().deadline(600), lambda: None)
+    assert connection.key.read() == "sk_test_new"
+
+
+def test_key_of_the_environment_is_never_superseded():
+    key = StripeKey(Settings(table="t", queue_url="q", stripe_secret="sk_test_1"), lambda: None)
+    assert not key.is_superseded()
 
 
 def test_session_is_gone_if_the_same_key_finds_the_proof():
