@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from recon.domain.shape import Shape, parse_shape
 from recon.errors import ConfigError
 
 REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
@@ -36,6 +37,7 @@ class Settings:
     webhook_fence: bool = True
     stack: str = "stripe-nightly-sync"
     ledger_table: str | None = None
+    shape: Shape | None = None
 
     @property
     def consumer_rps(self) -> float:
@@ -61,11 +63,14 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             return parse(env[name])
         except ValueError:
             wrong.append(f"{name} must be {what}")
-            return default
+        except ConfigError as error:
+            wrong.append(f"{name}: {error}")
+        return default
 
     d = Settings(table="", queue_url="")
+    shape = read("SYNC_SHAPE", d.shape, parse_shape, "the text of shape.toml")
     settings = Settings(
-        table=env.get("COMMERCE_TABLE", ""),
+        table=(shape and shape.table) or env.get("COMMERCE_TABLE", ""),
         queue_url=env.get("SYNC_QUEUE_URL", ""),
         stripe_secret=env.get("STRIPE_SECRET"),
         stripe_secret_parameter=env.get("STRIPE_SECRET_PARAMETER"),
@@ -107,9 +112,17 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         stack=env.get("SYNC_STACK", d.stack),
         ledger_table=env.get("SYNC_LEDGER_TABLE"),
         webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
+        shape=shape,
     )
+    if shape and settings.ledger_table is None:
+        wrong.append(
+            "SYNC_SHAPE needs SYNC_LEDGER_TABLE, since nothing is written into the shop's table; name the table "
+            "of the sync's own records (parameters Shape and LedgerTable)"
+        )
     if settings.ledger_table is not None and settings.ledger_table == settings.table:
-        wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
+        name = "table in SYNC_SHAPE" if shape and shape.table else "COMMERCE_TABLE"
+        hint = "" if shape else "; leave it out for that one"
+        wrong.append(f"SYNC_LEDGER_TABLE must be another table than {name}{hint}")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings
