@@ -58,7 +58,7 @@ coverage: $(UV) ## measure branch coverage of producer, consumer and recon; fail
 soak: $(UV) ## run an hour of steady load and rotating faults, and check that nothing grows (MINUTES=)
 	@$(RUN) python -m tests.fault_injection.soak --minutes $(MINUTES)
 
-bench: $(UV) ## measure speed, rate limits and requests into bench/RESULTS.md; ARGS="nightly polite" for some
+bench: $(UV) ## measure speed, rate limits and requests into bench/RESULTS.md, and growth into docs/scaling.md and docs/growth-*.svg; ARGS="nightly polite" for some
 	@$(RUN) python -m bench $(ARGS)
 
 check: $(UV) ## run linters, types, import contracts, template and workflow checks
@@ -81,16 +81,16 @@ format: $(UV) ## format the sources
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
-build: $(UV) ## build one folder per Lambda function in build/; ARGS="--with-boto3" bundles boto3 too
+build: $(UV) ## build one folder per Lambda function in build/; ARGS="--platform x86_64" for that processor
 	@$(RUN) python -m infra.build $(ARGS)
 
-deploy: $(UV) ## deploy to AWS: ask once, show the changes, deploy, check; ARGS=--dry-run only shows them, see docs/deploy.md
+deploy: $(UV) ## deploy to AWS: ask once, keep the answers in deploy.*.json, show the changes, deploy, check; ARGS=--dry-run only shows them
 	@$(RUN) python -m infra.deploy deploy $(ARGS)
 
 destroy: $(UV) ## delete the stack; the table stays; ARGS=--dry-run only shows what would be deleted
 	@$(RUN) python -m infra.deploy destroy $(ARGS)
 
-cost: $(UV) ## count a night's requests and write the tables of docs/scaling.md
+cost: $(UV) ## count a night's requests and write their cost into docs/scaling.md and README.md
 	@$(RUN) python -m bench.cost
 
 clean: ## remove what the other targets made

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from recon.domain.order import SnapshotContext, build_order, clean_user_id, find_raw_user_id, partition_key
 from recon.domain.stripe_objects import Json
 from recon.dynamodb.table import to_wire
-from recon.stripe.source import PAGE_SIZE, SESSIONS
+from recon.stripe.pages import PAGE_SIZE
+from recon.stripe.source import SESSIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

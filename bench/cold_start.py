@@ -110,10 +110,11 @@ def run_round(start: Callable[[str], ColdStart], number: int) -> Round:
 
 
 INTRODUCTION = f"""\
-Fresh interpreters, started as Lambda does it: the function's own folder first on the path and boto3 from
-the runtime's, all with bytecode. Bare: `import boto3, stripe`, `boto3.client` for DynamoDB and SQS, and a
-`StripeClient`, with their defaults. The functions create the same clients with their own settings, and the
-rest of what they keep; the consumer creates none for Stripe, which a batch of known orders does not need.
+Fresh interpreters, started as Lambda does it: the function's own folder first on the path, with bytecode.
+Bare: `import boto3, stripe`, `boto3.client` for DynamoDB and SQS, and a `StripeClient`, with their defaults,
+boto3 from the runtime. The functions create the same clients with their own settings from their own
+botocore, and the rest of what they keep; the consumer creates none for Stripe, which a batch of known orders
+does not need.
 Medians of {ROUNDS} rounds, in brackets the middle half of the rounds' ratios. The limits are on CPU
 time: other programs on the machine hardly change it, and a cold start in Lambda depends on it, since 256 MB
 have a seventh of a core. The first event is additional, with services over HTTP in another process: a

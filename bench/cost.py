@@ -1,4 +1,4 @@
-"""Count a night's requests, work out their cost, and write the tables of docs/scaling.md."""
+"""Count a night's requests and write their cost into docs/scaling.md and README.md."""
 
 import re
 import sys
@@ -11,11 +11,13 @@ from bench.model import (
     NIGHTS,
     FixedResources,
     Limit,
+    beyond_free,
     cost_by_service,
     count_fixed_resources,
     idle_month_units,
     idle_requests,
     limits,
+    month_units,
     night_units,
     scale,
     seconds,
@@ -27,6 +29,7 @@ from infra.arguments import ArgumentParser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
+README = ROOT / "README.md"
 TEMPLATE = ROOT / "infra" / "template.yaml"
 COUNTED = (50, 1_000, 10_000, 100_000)
 EXTRAPOLATED = 1_000_000
@@ -45,22 +48,24 @@ ROWS: Mapping[str, Callable[[Counts], float]] = {
     "bytes of log": lambda night: night.log_bytes,
     "custom metrics": lambda night: night.metrics,
     "bytes of outcomes": lambda night: night.outcome_bytes,
-    "Stripe: lists and events": lambda night: night.stripe_lists,
+    "Stripe: lists and events": lambda night: night.stripe_lists + night.stripe_events,
     "Stripe: single sessions": lambda night: night.stripe_fetches,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     ArgumentParser(prog="python -m bench.cost", description=__doc__).parse_args(arguments)
-    made = update_page(PAGE.read_text())
+    nights = {size: count_night(size) for size in COUNTED}
+    nights[EXTRAPOLATED] = scale(nights[COUNTED[-2]], nights[COUNTED[-1]], EXTRAPOLATED)
+    made = update_page(PAGE.read_text(), nights)
     PAGE.write_text(made)
+    README.write_text(replace_marked(README.read_text(), "make cost: figure", figure(nights)))
     sys.stdout.write("\n".join(find_tables(made)))
 
 
-def update_page(text: str) -> str:
+def update_page(text: str, nights: Mapping[int, Counts]) -> str:
     """Return the page with new tables between its marks."""
-    counted = [count_night(size) for size in COUNTED]
-    shown = [*counted, scale(counted[-2], counted[-1], EXTRAPOLATED)]
+    shown = list(nights.values())
     fixed = count_fixed_resources(decode_str(TEMPLATE.read_text())[0]["Resources"])
     made = {
         "counts": counts_table(shown),
@@ -73,6 +78,32 @@ def update_page(text: str) -> str:
     for name, made_table in made.items():
         text = replace_marked(text, f"make cost: {name}", made_table)
     return text
+
+
+def figure(nights: Mapping[int, Counts]) -> str:
+    """Return README's sentences about the cost of a month."""
+    fixed = count_fixed_resources(decode_str(TEMPLATE.read_text())[0]["Resources"])
+    small, large = (nights[size] for size in (COUNTED[0], COUNTED[2]))
+    units = month_units(small, fixed)
+    total, free = (sum(cost_by_service(one).values()) for one in (units, beyond_free(units)))
+    parts = {name: PRICES[name].of(units[name]) for name in ("alarm_metrics", "metric_hours")}
+    idle = PRICES["queue_requests"].of(idle_requests())
+    work = total - sum(parts.values()) - idle
+    larger = sum(cost_by_service(month_units(large, fixed)).values())
+    return (
+        f"About **{cents(total)} a month** at list prices for {COUNTED[0]} sessions a day: alarms "
+        f"{cents(parts['alarm_metrics'])}, polling of the idle queue {cents(idle)},\n"
+        f"custom metrics {cents(parts['metric_hours'])}, and {cents(work)} for the work itself. "
+        f"At {number(COUNTED[2])} sessions a day it is {cents(larger)}. Within AWS's\n"
+        f"free tiers about {cents(free)} remain. "
+        f"A dashboard (`CreateDashboard=true`) adds {cents(PRICES['dashboards'].of(1))}.\n"
+    )
+
+
+def cents(value: float) -> str:
+    """Format dollars for a sentence."""
+    least = 0.01
+    return f"${value:.2f}" if value >= least else "less than a cent"
 
 
 def find_tables(text: str) -> list[str]:
@@ -110,10 +141,11 @@ def idle_month_table(fixed: FixedResources) -> str:
     labels = {
         "queue_requests": f"{number(idle_requests())} receives of an empty queue",
         "alarm_metrics": f"{fixed.alarm_metrics} metrics in alarms",
-        "composite_alarms": f"{fixed.composite_alarms} composite alarm",
-        "dashboards": f"{fixed.dashboards} dashboard",
+        "dashboards": "on request: a dashboard (`CreateDashboard=true`)",
+        "composite_alarms": "on request: one e-mail for all alarms (`AlarmMails=one`)",
     }
-    rows = [(PRICES[name].service, labels[name], money(PRICES[name].of(units[name]))) for name in units]
+    units |= dict.fromkeys(("dashboards", "composite_alarms"), 1)
+    rows = [(PRICES[name].service, labels[name], money(PRICES[name].of(units[name]))) for name in labels]
     return table(("service", "what", "a month"), rows)
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import boto3
+
 from bench.lambda_process import peak_mb
-from infra.build import BuildOptions, build, install_dependencies
+from infra.build import BuildOptions, build
 from testkit.builders import TABLE
 from testkit.world import KEY
 
@@ -35,10 +37,14 @@ def build_functions() -> Iterator[BuiltFunctions]:
     with TemporaryDirectory() as home:
         runtime = Path(home) / "runtime"
         runtime.mkdir()
-        locked = install_dependencies(BuildOptions(platform="host", with_boto3=True))
         for name in RUNTIME:
-            (runtime / name).symlink_to(locked / name)
+            (runtime / name).symlink_to(site_packages() / name)
         yield BuiltFunctions(build(Path(home) / "functions", BuildOptions(platform="host")), runtime)
+
+
+def site_packages() -> Path:
+    """Return the folder of this environment's packages."""
+    return Path(boto3.__file__).parent.parent
 
 
 @dataclass(frozen=True)

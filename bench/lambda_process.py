@@ -1,5 +1,7 @@
 """A fresh interpreter as Lambda starts one: the function's folder first on its path, the runtime's last.
 
+The libraries alone come from the runtime, as a function without its own would have them.
+
     python -I -S -B bench/lambda_process.py FOLDER RUNTIME bare|producer|consumer
 
 It imports nothing from this project except what is in the folder. It prints a line of JSON once the clients
@@ -87,7 +89,7 @@ def main(folder: str, runtime: str, what: str) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.chdir(folder)
     sys.path.insert(0, folder)
-    sys.path.append(runtime)
+    sys.path.insert(0 if what == "bare" else len(sys.path), runtime)
     made = {"bare": create_bare_clients, "producer": load_producer, "consumer": load_consumer}[what]
     watch = ResourceTimer()
     handler = made()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from bench.night import BATCH, COLD_START_SECONDS, MEMORY_GB, NAMES, STRIPE_REQUEST_BYTES, Counts
-from bench.prices import PRICES
+from bench.prices import FREE, PRICES
 
 NIGHTS = 30
 OUTCOME_NIGHTS, LOG_NIGHTS = (
@@ -39,14 +39,18 @@ class FixedResources:
     """The template's resources that cost the same with and without a night."""
 
     alarm_metrics: int
-    composite_alarms: int
-    dashboards: int
+    composite_alarms: int = 0
+    dashboards: int = 0
 
 
 def count_fixed_resources(resources: Mapping[str, Mapping[str, object]]) -> FixedResources:
-    """Count them in the template's resources; an alarm on an expression costs each of its metrics."""
-    kinds = [one["Type"] for one in resources.values()]
-    alarms = [one for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+    """Count those that every stack has; an alarm on an expression costs each of its metrics.
+
+    A resource with a condition is made on request only.
+    """
+    always = [one for one in resources.values() if "Condition" not in one]
+    kinds = [one["Type"] for one in always]
+    alarms = [one for one in always if one["Type"] == "AWS::CloudWatch::Alarm"]
     return FixedResources(
         sum(_count_metrics(one["Properties"]) for one in alarms),
         kinds.count("AWS::CloudWatch::CompositeAlarm"),
@@ -91,8 +95,21 @@ def night_units(night: Counts) -> dict[str, float]:
         "metric_hours": night.metrics * ceil(seconds(night) / 3600),
         "schedules": 1,
         "decryptions": environments,
-        "bytes_out": (night.stripe_lists + night.stripe_fetches) * STRIPE_REQUEST_BYTES,
+        "bytes_out": (night.stripe_lists + night.stripe_events + night.stripe_fetches) * STRIPE_REQUEST_BYTES,
     }
+
+
+def month_units(night: Counts, fixed: FixedResources) -> dict[str, float]:
+    """Return the units of a month: its nights, and what is paid anyway."""
+    units = {name: NIGHTS * amount for name, amount in night_units(night).items()}
+    for name, amount in idle_month_units(fixed).items():
+        units[name] = units.get(name, 0.0) + amount
+    return units
+
+
+def beyond_free(units: Mapping[str, float]) -> dict[str, float]:
+    """Return the units of a month beyond the free tiers, if nothing else in the account uses those."""
+    return {name: max(amount - FREE.get(name, 0.0), 0.0) for name, amount in units.items()}
 
 
 def cost_by_service(units: Mapping[str, float]) -> dict[str, float]:

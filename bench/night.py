@@ -61,6 +61,7 @@ class Counts:
     metrics: float
     outcome_bytes: float
     stripe_lists: float
+    stripe_events: float
     stripe_fetches: float
 
 
@@ -129,7 +130,7 @@ class NightCounter:
 
     def _counts(self, hops: int, batches: int) -> Counts:
         world, lines = self._world, self._log.getvalue().splitlines()
-        lists, fetches = count_stripe_calls(world)
+        lists, events, fetches = count_stripe_calls(world)
         run, items = world.run(), world.items()
         outcomes = [item for item in items if item["PK"] == f"SYNC_RUN#{RUN}"]
         return Counts(
@@ -149,15 +150,16 @@ class NightCounter:
             metrics=len(set(find_metrics(lines))),
             outcome_bytes=sum(item_bytes(item) + ITEM_OVERHEAD_BYTES for item in outcomes),
             stripe_lists=lists,
+            stripe_events=events,
             stripe_fetches=fetches,
         )
 
 
-def count_stripe_calls(world: World) -> tuple[int, int]:
-    """Return the number of lists (of sessions and events) and of requests for single sessions."""
+def count_stripe_calls(world: World) -> tuple[int, int, int]:
+    """Return the number of lists of sessions, of lists of events, and of requests for single sessions."""
     names = Counter(call.endpoint.value for call in world.stripe.calls.log())
-    lists = names["list"] + names["events"]
-    return lists, names.total() - lists
+    lists, events = names["list"], names["events"]
+    return lists, events, names.total() - lists - events
 
 
 def estimate_seconds(made: Counter[str], stripe_requests: int, share: float) -> float:

@@ -31,6 +31,24 @@ def _price(service: str, unit: str, usd: float, per: float, page: str, *, monthl
     return Price(service, unit, usd, per, _PAGE.format(page), monthly)
 
 
+# What AWS charges nothing for in a month, of every account and for good: https://aws.amazon.com/free/
+FREE: Mapping[str, float] = MappingProxyType(
+    {
+        "queue_requests": 1_000_000,
+        "invocations": 1_000_000,
+        "gb_seconds": 400_000,
+        "traces": 100_000,
+        "log_bytes": 5 * 1_000_000_000,
+        "log_bytes_kept": 5 * 1_000_000_000,
+        "metric_hours": 10 * 720,
+        "alarm_metrics": 10,
+        "dashboards": 3,
+        "schedules": 14_000_000,
+        "decryptions": 20_000,
+        "bytes_out": 100 * 1_000_000_000,
+    }
+)
+
 PRICES: Mapping[str, Price] = MappingProxyType(
     {
         "read_units": _price("DynamoDB", "read request units, on demand", 0.125, MILLION, "dynamodb"),

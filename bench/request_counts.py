@@ -7,7 +7,7 @@ from bench.baseline import Baseline
 from bench.night import BATCH, MESSAGES_A_REQUEST, count_stripe_calls, run_night
 from bench.shops import GRACE, UniformShop, open_world
 from recon.dynamodb.table import MAX_ACTIONS
-from recon.stripe.source import PAGE_SIZE
+from recon.stripe.pages import PAGE_SIZE
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE
 from testkit.world import KEY
@@ -22,6 +22,7 @@ class RequestCounts:
     """The requests of one night. `polls` are the receives and deletes of Lambda's poller."""
 
     lists: float = 0
+    events: float = 0
     fetches: float = 0
     reads: float = 0
     writes: float = 0
@@ -40,6 +41,7 @@ def count_pipeline(shop: UniformShop) -> RequestCounts:
     night, polls = run_night(shop), count_polls(shop.sessions)
     return RequestCounts(
         night.stripe_lists,
+        night.stripe_events,
         night.stripe_fetches,
         night.reads,
         night.transactions,
@@ -66,9 +68,10 @@ def count_baseline(shop: UniformShop) -> RequestCounts:
             lambda: int(world.clock()),
         )
         baseline.run(NOW - DAY, NOW - GRACE)
-        lists, fetches = count_stripe_calls(world)
+        lists, events, fetches = count_stripe_calls(world)
     return RequestCounts(
         lists,
+        events,
         fetches,
         table.calls["query"],
         table.calls["put_item"],
@@ -86,7 +89,8 @@ def minimum_requests(shop: UniformShop, baseline: RequestCounts) -> RequestCount
     commits = ceil((shop.sessions + lost) / (MAX_ACTIONS - HOT_ITEMS))
     hot_units = TRANSACTIONAL * HOT_ITEMS * (commits + RUN_TRANSACTIONS)
     return RequestCounts(
-        lists=ceil(shop.sessions / PAGE_SIZE) + 1,
+        lists=ceil(shop.sessions / PAGE_SIZE),
+        events=1,
         fetches=lost,
         reads=shop.customers + lost + 1,
         writes=commits + RUN_TRANSACTIONS,

@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
-from consumer.session_group import GroupResult, InvocationContext, SessionGroup
+from consumer.invocation import InvocationContext
+from consumer.prior_orders import load_orders
+from consumer.session_group import GroupResult, SessionGroup
 from recon.aws.queue import SessionQueue, Visibility
+from recon.config import FenceMode
 from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
 from recon.dynamodb.ledger_table import check_ledger_table
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user, is_proof
+from recon.dynamodb.orders import Orders, Users, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
-from recon.errors import OutOfTime, SyncError, Unexpected
-from recon.retry import LOOKUP_SHARE, backoff_seconds, stagger_seconds
+from recon.errors import OutOfTime, SyncError, Unexpected, WebhookAtWork
+from recon.retry import backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames, report_completed_run
 from recon.timestamps import DAY
 
@@ -33,10 +36,10 @@ IMMEDIATELY = 0  # seconds: a message returns at once and so reaches the dead-le
 
 @dataclass
 class FailedSessions:
-    """Sessions whose messages return to the queue: at once, or after a backoff."""
+    """Sessions whose messages return to the queue: at once, or after a backoff of at least these seconds."""
 
     immediate: set[SessionKey] = field(default_factory=set)
-    delayed: list[SessionKey] = field(default_factory=list)
+    delayed: dict[SessionKey, int] = field(default_factory=dict)
 
 
 class BatchProcessor:
@@ -80,9 +83,7 @@ class BatchProcessor:
         if not tasks:
             return failed
         try:
-            prior = load_prior_state(
-                self._context.table, (task.key for task in tasks), self._context.deadline
-            )
+            prior = self._load_prior_state(tasks)
             if prior.state_run_id is None:
                 # Every run takes over the state before it sends a message, so this is another ledger.
                 check_ledger_table(self._context.table, self._context.settings.stack, self._context.deadline)
@@ -94,14 +95,23 @@ class BatchProcessor:
         # Before anything that can take long or kill the function.
         self._announce_last_attempts(open_tasks, prior)
         messages = [task.message for task in open_tasks if task.message]
-        deadline = self._context.deadline.share(LOOKUP_SHARE)
-        orders = find_orders_by_user(self._context.table, messages, self._context.pool, deadline)
+        orders, prior = load_orders(self._context, messages, prior)
         for group in _split_into_groups(open_tasks):
             self._reconcile_group(group, prior, orders, failed)
         self._move_proof(messages, orders, prior)
         for run_id in sorted({task.run_id for task in tasks}):
             self._finish_run(run_id)
         return failed
+
+    def _load_prior_state(self, tasks: list[SessionTask]) -> PriorState:
+        messages = [task.message for task in tasks if task.message]
+        fences = self._context.settings.webhook_fence is not FenceMode.OFF
+        event_ids = {event.id for message in messages for event in message.events} if fences else ()
+        keys, read_at = [task.key for task in tasks], self._context.now()
+        prior = load_prior_state(self._context.table, keys, self._context.deadline, event_ids)
+        if self._context.pace:
+            self._context.pace.learn(prior.listed_until, read_at)
+        return prior
 
     def _move_proof(
         self, messages: list[SessionMessage], orders: dict[Users, Orders], prior: PriorState
@@ -173,6 +183,7 @@ class BatchProcessor:
             error = result.delayed.get(task.session_id) or result.committed.failed.get(task.session_id)
             if applied:
                 self._report(task, applied)
+                self._warn_if_unmarked(task, result.committed.unmarked.get(task.session_id))
                 if applied.outcome is Outcome.ERROR:
                     failed.immediate.add(task.key)
             elif task.session_id not in result.committed.settled:
@@ -213,8 +224,16 @@ class BatchProcessor:
         if result.outcome is not Outcome.ERROR or result.previous is None:
             self._telemetry.count(_METRICS[result.outcome])
 
+    def _warn_if_unmarked(self, task: SessionTask, error: SyncError | None) -> None:
+        if error:
+            self._telemetry.warning(
+                f"Not all events of the session are fenced: {error}",
+                run_id=task.run_id,
+                session_id=task.session_id,
+            )
+
     def _retry_later(self, failed: FailedSessions, task: SessionTask, error: SyncError) -> None:
-        failed.delayed.append(task.key)
+        failed.delayed[task.key] = error.seconds if isinstance(error, WebhookAtWork) else 0
         self._telemetry.count_key_failure(error)
         self._telemetry.warning(
             f"Session is tried again later: {error}",
@@ -258,9 +277,9 @@ class BatchProcessor:
             for record in batch.records[key]:
                 yield record, IMMEDIATELY
         base = self._context.settings.backoff_base_seconds
-        for key in failed.delayed:
+        for key, least in failed.delayed.items():
             for record in batch.records[key]:
-                yield record, backoff_seconds(record.receive_count, base, self._rand)
+                yield record, max(least, backoff_seconds(record.receive_count, base, self._rand))
 
 
 def _split_into_groups(tasks: Iterable[SessionTask]) -> Iterator[list[SessionTask]]:

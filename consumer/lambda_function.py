@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from consumer.batch import parse_records
 from consumer.batch_processor import BatchProcessor
-from consumer.session_group import InvocationContext
+from consumer.invocation import InvocationContext
 from recon.bootstrap import Clients, build_clients
+from recon.dynamodb.keys import STATE_KEY
+from recon.dynamodb.records import parse_state
+from recon.dynamodb.table import Table
 from recon.errors import SyncError
 from recon.retry import Deadline, stripe_timeout, working_seconds
+from recon.stripe.pace import ConsumerPace
 from recon.telemetry import DEFAULT_STACK, NONE, STACK_VARIABLE, Telemetry
 
 if TYPE_CHECKING:
@@ -65,6 +69,7 @@ def _invocation_context(context: "LambdaContext") -> tuple[InvocationContext, fl
     seconds = context.get_remaining_time_in_millis() / 1000
     deadline = Deadline(time.monotonic() + working_seconds(seconds), time.monotonic, time.sleep)
     process_clients = clients()
+    pace = ConsumerPace(lambda: _read_listed_until(process_clients.table), time.time)
 
     @cache
     def stripe() -> "StripeSource":
@@ -72,7 +77,10 @@ def _invocation_context(context: "LambdaContext") -> tuple[InvocationContext, fl
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         return StripeSource(
-            stripe_connection(stripe_timeout(round(seconds))), deadline, telemetry().count_throttle
+            stripe_connection(stripe_timeout(round(seconds))),
+            deadline,
+            telemetry().count_throttle,
+            find_share=pace.share,
         )
 
     invocation = InvocationContext(
@@ -83,5 +91,14 @@ def _invocation_context(context: "LambdaContext") -> tuple[InvocationContext, fl
         deadline=deadline,
         now=lambda: int(time.time()),
         telemetry=telemetry(),
+        pace=pace,
     )
     return invocation, seconds
+
+
+def _read_listed_until(table: Table) -> int | None:
+    """Return until when a run lists sessions (epoch seconds), or None if the state cannot be read."""
+    try:
+        return parse_state(table.get(STATE_KEY)).lease.until
+    except SyncError:
+        return None

@@ -1,7 +1,6 @@
 """Sessions of one run, reconciled together: decide, fetch missing ones, recheck, commit."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from consumer.decisions import (
     describe_unpaid_orders,
     to_unexpected,
 )
-from recon.config import Settings
+from consumer.invocation import InvocationContext
+from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (
     ExistingOrder,
@@ -26,7 +26,7 @@ from recon.domain.reconcile import (
     find_own_orders,
     user_ids,
 )
-from recon.domain.stripe_objects import CHECKOUT_COMPLETED, PAID, UNPAID, Json
+from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.dynamodb.orders import Orders, Users, find_orders_by_user
@@ -34,11 +34,9 @@ from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
-from recon.dynamodb.table import Table
 from recon.dynamodb.watermark import parse_watermark
-from recon.errors import OutOfTime, Permanent, SyncError, Unfinished
-from recon.retry import Deadline
-from recon.telemetry import Telemetry, frames
+from recon.errors import OutOfTime, Permanent, SyncError, Unfinished, WebhookAtWork
+from recon.telemetry import frames
 
 if TYPE_CHECKING:
     from recon.domain.message import SessionMessage
@@ -54,22 +52,6 @@ NO_DETAILS = (
     "no_details: the Stripe key may not read all optional objects, so orders are written without the data of "
     "those that it may not read; see docs/stripe-key.md for the permissions"
 )
-
-
-@dataclass(frozen=True)
-class InvocationContext:
-    """The settings, clients and clocks of one invocation.
-
-    `now` returns epoch seconds. `stripe` is called at the first fetch, since it imports the library.
-    """
-
-    settings: Settings
-    table: Table
-    stripe: "Callable[[], StripeSource]"
-    pool: Executor
-    deadline: Deadline
-    now: Callable[[], int]
-    telemetry: Telemetry
 
 
 @dataclass(frozen=True)
@@ -92,6 +74,7 @@ class SessionGroup:
         self._run_id = run_id
         self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
+        self._fence = WebhookFence(context, run_id, prior.markers)
 
     def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
@@ -109,15 +92,15 @@ class SessionGroup:
                 case SyncError() as error:
                     failures.append((task, error))
         decisions = self._fetch_all(missing, orders_by_user)
+        found = self._find_orders(tasks, orders_by_user)
+        unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
         for task, decision in zip(missing, decisions, strict=True):
-            match decision.result:
-                case SkipReason():
-                    results.append(self._to_skipped_by_stripe(task, decision))
+            match self._to_result_by_stripe(task, decision, unread):
                 case SyncError() as error:
                     failures.append((task, error))
-                case order:
-                    created = self._to_created(task, order)
-                    results.append(replace(created, attention=decision.attention))
+                case result:
+                    results.append(result)
+        results = [self._mark_found(result, found.get(result.session_id, ())) for result in results]
         delayed = {}
         for task, error in failures:
             if self._gives_up(task, error):
@@ -125,6 +108,52 @@ class SessionGroup:
             else:
                 delayed[task.session_id] = error
         return GroupResult(self._outcome_writer().write(results), delayed, _list_warnings(decisions))
+
+    def _read_delivered_events(
+        self,
+        decided: Iterable[tuple[SessionTask, StripeDecision]],
+        found: Mapping[str, Sequence[ExistingOrder]],
+    ) -> SyncError | None:
+        written = [(task.message, each.result) for task, each in decided if isinstance(each.result, dict)]
+        return self._fence.read_delivered(
+            [(message, order) for message, order in written if message],
+            [(self._messages[session_id], own) for session_id, own in found.items()],
+        )
+
+    def _to_result_by_stripe(
+        self, task: SessionTask, decision: StripeDecision, unread: SyncError | None
+    ) -> SessionResult | SyncError:
+        """Return what follows from Stripe's answer.
+
+        An order to write waits while its events could not be read (`unread`), and while the webhook works.
+        """
+        match decision.result:
+            case SkipReason():
+                return self._to_skipped_by_stripe(task, decision)
+            case SyncError() as error:
+                return error
+        if unread:
+            return unread
+        created = self._to_created(task, decision.result)
+        wait = max((mark.wait_seconds(self._context.now()) for mark in created.marks), default=0)
+        return WebhookAtWork(wait) if wait else replace(created, attention=decision.attention)
+
+    def _find_orders(
+        self, tasks: Iterable[SessionTask], orders_by_user: Mapping[Users, Orders]
+    ) -> dict[str, list[ExistingOrder]]:
+        """Return the orders of each session that has any, and that nobody has dismissed."""
+        found = {}
+        for task in tasks:
+            orders = _user_orders(task, orders_by_user)
+            own = find_own_orders(task.session_id, orders) if isinstance(orders, list) else []
+            if own and task.session_id not in self._prior.dismissed:
+                found[task.session_id] = own
+        return found
+
+    def _mark_found(self, result: SessionResult, orders: Sequence[ExistingOrder]) -> SessionResult:
+        if result.outcome is not Outcome.SKIPPED or not orders:
+            return result
+        return replace(result, marks=self._fence.mark_found(self._messages[result.session_id], orders))
 
     def _decide(self, task: SessionTask, orders: Orders) -> SkipReason | SyncError | None:
         if task.session_id in self._prior.dismissed:
@@ -213,7 +242,8 @@ class SessionGroup:
 
     def _skip_existing(self, result: SessionResult, orders: Sequence[ExistingOrder]) -> SessionResult:
         """Return the skip of a paid session whose order another writer wrote, which may say unpaid."""
-        skipped, message = result.to_skipped_existing(), self._messages[result.session_id]
+        message = self._messages[result.session_id]
+        skipped = self._mark_found(result.to_skipped_existing(), orders)
         if any(order.payment_status != UNPAID for order in orders):
             return skipped
         decision = describe_unpaid_orders(message, orders, self._context.now())
@@ -258,10 +288,11 @@ class SessionGroup:
     def _gives_up(self, task: SessionTask, error: SyncError) -> bool:
         """Return whether the error is final.
 
-        A permanent error always is. A retryable one is at the last attempt, unless the session had no turn.
+        A permanent error always is. A retryable one is at the last attempt, unless the session had no turn or
+        only waits for the webhook.
         """
         return isinstance(error, Permanent) or (
-            self._is_last_attempt(task) and not isinstance(error, OutOfTime)
+            self._is_last_attempt(task) and not isinstance(error, OutOfTime | WebhookAtWork)
         )
 
     def _is_last_attempt(self, task: SessionTask) -> bool:
@@ -320,13 +351,11 @@ class SessionGroup:
         )
 
     def _to_created(self, task: SessionTask, order: Json) -> SessionResult:
-        """Return a created order that marks undelivered events as handled and deletes the pending entry."""
+        """Return a created order that marks the session's events as handled and deletes the pending entry."""
         result = self._to_result(task, Outcome.CREATED, order=order)
         message = task.message
         assert message is not None  # noqa: S101 - only readable messages get here
-        types = [*message.event_types, *[CHECKOUT_COMPLETED] * len(message.event_ids)]
-        markers = dict(zip(message.event_ids, types, strict=False))
-        return replace(result, markers=tuple(markers.items()), ends_pending=True)
+        return replace(result, marks=self._fence.mark_written(message, order), ends_pending=True)
 
     def _to_result(
         self,

@@ -1,9 +1,10 @@
 """Build one folder per Lambda function: its package, `recon`, and the locked runtime dependencies.
 
-    python -m infra.build [--out build] [--platform aarch64|x86_64|host] [--with-boto3]
+    python -m infra.build [--out build] [--platform aarch64|x86_64|host]
 
 `infra/template.yaml` names the folders as `CodeUri`. Builds are reproducible: the same lock file and sources
-give the same bytes on any machine at any time. boto3 is left to the Lambda runtime unless requested.
+give the same bytes on any machine at any time. The functions bring the botocore that they were tested with,
+cut to the services they call, and use nothing of the runtime's.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from infra.arguments import ArgumentParser
+from recon.aws.clients import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "build"
@@ -50,10 +52,9 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """The machine that the functions run on, and whether the zips contain boto3."""
+    """The machine that the functions run on."""
 
     platform: Platform = "aarch64"
-    with_boto3: bool = False
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,10 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
         default="aarch64",
         help="machine that the functions run on (default: aarch64)",
     )
-    add("--with-boto3", action="store_true", help="ship the locked boto3 instead of using the runtime's")
     chosen = parser.parse_args(arguments)
     try:
-        folders = build(chosen.out, BuildOptions(chosen.platform, chosen.with_boto3))
+        folders = build(chosen.out, BuildOptions(chosen.platform))
     except BuildError as error:
         sys.exit(f"build: {error}")
     for folder in folders.values():
@@ -112,9 +112,11 @@ def install_dependencies(options: BuildOptions) -> Path:
 
 
 def cache_key(options: BuildOptions) -> str:
-    """Return a hash of the lock file, the options, the interpreter that compiles, and this script."""
+    """Return a hash of the lock file, the options, the services, the interpreter and this script."""
     files = [path.read_bytes() for path in (ROOT / "uv.lock", Path(__file__))]
-    return hashlib.sha256(b"\0".join([*files, f"{options} {sys.version}".encode()])).hexdigest()[:16]
+    return hashlib.sha256(b"\0".join([*files, f"{options} {SERVICES} {sys.version}".encode()])).hexdigest()[
+        :16
+    ]
 
 
 def move_into_place(draft: Path, folder: Path) -> None:
@@ -129,9 +131,8 @@ def move_into_place(draft: Path, folder: Path) -> None:
 def run_install(folder: Path, options: BuildOptions) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     requirements = folder.parent / f"{folder.name}.txt"
-    # --prune also drops the dependencies that only boto3 has; urllib3, for example, stays for stripe.
-    without = () if options.with_boto3 else ("--prune", "boto3")
-    runtime = ("--frozen", "--no-dev", "--no-emit-project", "--no-header", *without)
+    # --prune also drops the dependencies that only boto3 has; the functions import botocore alone.
+    runtime = ("--frozen", "--no-dev", "--no-emit-project", "--no-header", "--prune", "boto3")
     run_uv("export", *runtime, "--output-file", requirements)
     onto = () if options.platform == "host" else ("--python-platform", f"{options.platform}-manylinux2014")
     version = ("--python-version", ".".join(map(str, PYTHON)))
@@ -184,6 +185,10 @@ def find_unneeded(folder: Path) -> Iterator[Path]:
     yield from (info / name for info in folder.glob("*.dist-info") for name in INSTALLER_FILES)
     yield from (path for pattern in ("*.pyi", "py.typed", "__pycache__") for path in folder.rglob(pattern))
     yield from (path for path in folder.glob("*/tests") if path.is_dir())
+    # The data of botocore's 400 services are nine tenths of it.
+    data = folder / "botocore" / "data"
+    yield from (path for path in data.glob("*/") if path.name not in SERVICES)
+    yield from data.rglob("examples-1.json")
 
 
 # --- bytecode, times, zips ----------------------------------------------------------------------------------

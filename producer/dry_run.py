@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from recon.config import Settings
-    from recon.stripe.source import Page, StripeSource
+    from recon.stripe.pages import Page
+    from recon.stripe.source import StripeSource
 
 
 TRUNCATED = "truncated: not every session of the window was checked"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
+from producer.listing_pace import ListingPace
 from producer.proof import check_proof
 from producer.request import Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
@@ -135,8 +136,9 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
         from recon.stripe.source import StripeSource  # noqa: PLC0415 - imported when first needed
 
         connection = stripe_connection(stripe_timeout(round(seconds)))
-        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS)
+        return StripeSource(connection, deadline, telemetry().count_throttle, LISTING_ATTEMPTS, pace.share)
 
+    pace = ListingPace(kept.table, lambda: attempt.run_id, kept.settings.stripe_max_rps, time.time, deadline)
     check_ledger_table(kept.table, kept.settings.stack, deadline)
     runs = Runs(kept.table, deadline)
     sync_run = SyncRun(
@@ -150,6 +152,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
             now=_now,
             telemetry=telemetry(),
             attempt=attempt,
+            pace=pace,
         ),
         lambda continuation: continue_async(lambda_client(), context.function_name, continuation),
     )
@@ -163,6 +166,7 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
     if kept.settings.dry_run if request.dry_run is None else request.dry_run:
         if request.confirm_empty:
             raise InvalidRequest("confirmEmpty needs a run that writes; deploy with DryRun=false")
+        pace.write_nothing()
         dry_run = DryRun(kept.settings, kept.table, stripe, kept.pool, deadline, _now)
         if watermark.stack_name not in (None, kept.settings.stack):
             owner = describe_owner(watermark.stack_name, kept.settings.stack)

@@ -12,6 +12,7 @@ from recon.retry import Deadline
 from recon.telemetry import Metric, Telemetry
 
 if TYPE_CHECKING:
+    from producer.listing_pace import ListingPace
     from recon.config import Settings
     from recon.stripe.source import StripeSource
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class RunContext:
     """The settings, clients and clock of one invocation.
 
-    `now` returns epoch seconds. `attempt` is kept up to date with the run's record.
+    `now` returns epoch seconds. `attempt` is kept up to date with the run's record. `pace` is that of the
+    invocation's requests to Stripe.
     """
 
     settings: "Settings"
@@ -32,6 +34,7 @@ class RunContext:
     now: Callable[[], int]
     telemetry: Telemetry
     attempt: Attempt = field(default_factory=Attempt)
+    pace: "ListingPace | None" = None
 
     def warn(self, run_id: str, warning: str) -> bool:
         """Record, log and count the warning once per run. Return True if this call recorded it."""

@@ -19,7 +19,7 @@ from recon.telemetry import Metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recon.stripe.source import Page
+    from recon.stripe.pages import Page
 
 # No page is requested with less time left. It is enough to list and send those in flight.
 HURRY_SECONDS = 30

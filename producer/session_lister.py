@@ -15,7 +15,7 @@ from recon.domain.run import Listing, Part
 
 if TYPE_CHECKING:
     from recon.domain.stripe_objects import Json
-    from recon.stripe.source import Page
+    from recon.stripe.pages import Page
 
 # Stripe's maximum, which `recon.stripe.source` requests.
 PAGE = 100

@@ -8,6 +8,7 @@ from producer.request import Continuation
 from producer.run_context import RunContext
 from producer.run_lister import RunLister
 from producer.webhook_events import WebhookEvents
+from recon.config import FenceMode
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.runs import CursorConflict
@@ -44,6 +45,7 @@ class SyncRun:
         """
         context, stack = self.context, self.context.settings.stack
         watermark.check_owner(stack)
+        self._remember_lease(state)
         # The record first, since later failures are stored on it.
         run = context.runs.start(planned, context.now(), watermark, stack)
         context.attempt.track(run)
@@ -64,9 +66,15 @@ class SyncRun:
         run = self.context.runs.get(continuation.run_id)
         if run is None:
             return None
+        state = self.context.runs.state()
+        self._remember_lease(state)
         run = self.context.runs.resume(run, self.context.now())
         self.context.attempt.track(run)
-        return self._process(run, self.context.runs.state(), watermark, continuation.number)
+        return self._process(run, state, watermark, continuation.number)
+
+    def _remember_lease(self, state: State) -> None:
+        if self.context.pace:
+            self.context.pace.remember(state)
 
     def _process(self, run: Run, state: State, watermark: Watermark, number: int) -> Run:
         if run.status == RunStatus.RUNNING and not run.listed:
@@ -129,12 +137,13 @@ class SyncRun:
             watermark.covered_through or run.lookback_start,
             self.context.now() - DELIVERY,
         )
+        fences = self.context.settings.webhook_fence is not FenceMode.OFF
         return WebhookEvents(
             self.context.stripe,
             self.context.now,
             self.context.pool,
             defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
-            fence=(since, run.lookback_end + DAY) if self.context.settings.webhook_fence else None,
+            fence=(since, run.lookback_end + DAY) if fences else None,
         )
 
     def _close_stale_runs(self, run_id: str) -> None:

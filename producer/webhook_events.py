@@ -156,6 +156,7 @@ class WebhookEvents:
             message,
             event_ids=tuple(event.id for event in events),
             event_types=tuple(event.type for event in events),
+            event_times=tuple(event.created for event in events),
         )
 
     def find_events(self, session_id: str) -> "tuple[SessionEvent, ...]":

@@ -1,7 +1,8 @@
 """The settings of both Lambdas, read from environment variables during an invocation, not at import."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from recon.domain.shape import Shape, parse_shape
 from recon.errors import ConfigError
@@ -10,9 +11,21 @@ REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
 KEY_SOURCES = ("STRIPE_SECRET", "STRIPE_SECRET_PARAMETER")
 # Stripe keeps events for 30 days, so a longer lookback could not detect what happened to a session.
 MAX_LOOKBACK_HOURS = 720
+LEAST_CONSUMERS = 2
+# Requests per second of one consumer. At less, the sessions of a batch get no turn before the function ends.
+LEAST_CONSUMER_RPS = 0.6
+_ROUNDING = 1e-9
 # The default of earlier versions, which installations have stored. It counts as the default.
 FORMER_MAX_SESSIONS = 500
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+class FenceMode(StrEnum):
+    """Which orders are written or found with the markers of their events."""
+
+    WRITTEN = "written"
+    ALL = "all"
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class Settings:
     stripe_api_base: str | None = None
     stripe_max_rps: float = 12.0
     grace_minutes: int = 10
-    webhook_fence: bool = True
+    webhook_fence: FenceMode = FenceMode.WRITTEN
     stack: str = "stripe-nightly-sync"
     ledger_table: str | None = None
     shape: Shape | None = None
@@ -101,8 +114,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         consumer_concurrency=read(
             "SYNC_CONSUMER_CONCURRENCY",
             d.consumer_concurrency,
-            _integer(2, 1000),
-            "an integer from 2 to 1000",
+            _integer(LEAST_CONSUMERS, 1000),
+            f"an integer from {LEAST_CONSUMERS} to 1000",
         ),
         stripe_api_base=env.get("STRIPE_API_BASE"),
         stripe_max_rps=read("STRIPE_MAX_RPS", d.stripe_max_rps, _positive, "a number above 0"),
@@ -111,21 +124,49 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         ),
         stack=env.get("SYNC_STACK", d.stack),
         ledger_table=env.get("SYNC_LEDGER_TABLE"),
-        webhook_fence=read("SYNC_WEBHOOK_FENCE", d.webhook_fence, _boolean, "true or false"),
+        webhook_fence=read(
+            "SYNC_WEBHOOK_FENCE",
+            d.webhook_fence,
+            _fence_mode,
+            "written, all or off (true means written, and false means off)",
+        ),
         shape=shape,
     )
-    if shape and settings.ledger_table is None:
-        wrong.append(
-            "SYNC_SHAPE needs SYNC_LEDGER_TABLE, since nothing is written into the shop's table; name the table "
-            "of the sync's own records (parameters Shape and LedgerTable)"
-        )
+    pace = settings.stripe_max_rps, settings.consumer_concurrency
+    if not wrong and (problem := find_slow_pace(*pace)):
+        numbers = f"{settings.stripe_max_rps:g} and {settings.consumer_concurrency}"
+        wrong.append(f"STRIPE_MAX_RPS and SYNC_CONSUMER_CONCURRENCY are {numbers}, and {problem}")
+    if shape:
+        wrong += _find_contradictions(settings)
+        # No marker of an event is written either.
+        settings = replace(settings, webhook_fence=FenceMode.OFF)
     if settings.ledger_table is not None and settings.ledger_table == settings.table:
-        name = "table in SYNC_SHAPE" if shape and shape.table else "COMMERCE_TABLE"
-        hint = "" if shape else "; leave it out for that one"
-        wrong.append(f"SYNC_LEDGER_TABLE must be another table than {name}{hint}")
+        wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings
+
+
+def _find_contradictions(settings: Settings) -> list[str]:
+    """Return what is wrong beside a shape, with which nothing is written into the shop's table."""
+    wrong = []
+    if settings.ledger_table is None:
+        wrong.append(
+            "SYNC_SHAPE needs SYNC_LEDGER_TABLE: the sync writes nothing into the shop's table, so name another "
+            "one for its own records"
+        )
+    if settings.webhook_fence is FenceMode.ALL:
+        wrong.append("SYNC_WEBHOOK_FENCE must not be all with SYNC_SHAPE, which writes no marker of an event")
+    return wrong
+
+
+def find_slow_pace(requests_per_second: float, consumers: int) -> str | None:
+    """Return what is wrong if each consumer's share of the pace is too small, and what would be right."""
+    if requests_per_second >= LEAST_CONSUMER_RPS * consumers * (1 - _ROUNDING):
+        return None
+    least, most = LEAST_CONSUMER_RPS * consumers, int(requests_per_second / LEAST_CONSUMER_RPS)
+    fewer = f", or the second at most {most}" if most >= LEAST_CONSUMERS else ""
+    return f"the first must be at least {LEAST_CONSUMER_RPS:g} times the second: at least {least:g}{fewer}"
 
 
 def _describe_problems(missing: list[str], wrong: list[str]) -> str:
@@ -158,6 +199,12 @@ def _boolean(text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ValueError(text)
+
+
+def _fence_mode(text: str) -> FenceMode:
+    if text.lower() in FenceMode:
+        return FenceMode(text.lower())
+    return FenceMode.WRITTEN if _boolean(text) else FenceMode.OFF
 
 
 def _positive(text: str) -> float:

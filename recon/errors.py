@@ -14,6 +14,7 @@
         NotAllowed             a role lacks a permission for the table or the queue; the message names it
         HopFailed              the producer could not invoke itself to continue a run
         OutOfTime              the invocation has too little time left for the next step
+        WebhookAtWork          the webhook has begun to handle an event of the session, and may still be at it
         Unfinished             a last attempt without a result: the function was killed
         Unexpected             any other exception: a bug, which must not lose a session
       Permanent              a retry cannot help: an error outcome, then the dead-letter queue
@@ -88,6 +89,14 @@ class HopFailed(Retryable):
 
 class OutOfTime(Retryable):
     """The invocation has too little time left, so the next step was not started."""
+
+
+class WebhookAtWork(Retryable):
+    """The webhook has claimed an event of the session, and may still work on it for `seconds`."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"the webhook may still be working on the session for {seconds} s")
+        self.seconds = seconds
 
 
 class Unfinished(Retryable):

@@ -14,16 +14,17 @@ from typing import Any
 
 from consumer.batch import SessionTask, SqsRecord
 from consumer.batch_processor import BatchProcessor
-from consumer.session_group import GroupResult, InvocationContext, SessionGroup
+from consumer.invocation import InvocationContext
+from consumer.prior_orders import load_orders
+from consumer.session_group import GroupResult, SessionGroup
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.payment_state import find_payment
 from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key
-from recon.dynamodb.orders import find_orders_by_user
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.table import Table
-from recon.stripe.source import FetchedSession
+from recon.stripe.source import FetchedSession, SessionEvent
 from recon.telemetry import Telemetry
 from testkit.builders import NOW, RUN, TABLE, FakeTime, a_line, a_session
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -63,10 +64,13 @@ class ConsumerHarness:
         self.sqs = Faulty(self._memory_sqs)
         self.answers: dict[str, FetchedSession | BaseException] = {}
         self.asked: list[str] = []
+        self.events: list[SessionEvent] = []
+        self.event_pages: list[tuple[int, int]] = []
         self.stripe: Any = SimpleNamespace(
             fetch=self._fetch,
             list_together=lambda _wanted, _pool: {},
             find_paid_after=lambda _moment: frozenset(),
+            find_events_between=self._find_events,
             is_gone=self._is_gone,
         )
         self.connect: Any = lambda: self.stripe
@@ -80,6 +84,10 @@ class ConsumerHarness:
     def _is_gone(self, session_id: str, proof_id: str) -> bool:
         self.asked.append(proof_id)
         return session_id not in self.answers or isinstance(self.answers[session_id], BaseException)
+
+    def _find_events(self, created_from: int, created_to: int) -> list[SessionEvent]:
+        self.event_pages.append((created_from, created_to))
+        return [event for event in self.events if created_from <= event.created <= created_to]
 
     def _fetch(self, session_id: str, _listed: JsonObject | None = None) -> FetchedSession:
         self.asked.append(session_id)
@@ -125,8 +133,8 @@ class ConsumerHarness:
     def reconcile(self, *tasks: SessionTask, prior: PriorState | None = None) -> GroupResult:
         context = self.context()
         messages = [task.message for task in tasks if task.message]
-        orders = find_orders_by_user(context.table, messages, self.pool, context.deadline)
-        group = SessionGroup(context, tasks[0].run_id, prior or PriorState({}, None))
+        orders, prior = load_orders(context, messages, prior or PriorState({}, None))
+        group = SessionGroup(context, tasks[0].run_id, prior)
         return group.reconcile(tasks, orders)
 
     # The table

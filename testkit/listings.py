@@ -19,7 +19,8 @@ from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.errors import KeyNotAllowed
-from recon.stripe.source import Page, SessionEvent
+from recon.stripe.pages import Page
+from recon.stripe.source import SessionEvent
 from recon.telemetry import Telemetry
 from recon.timestamps import HOUR, to_iso
 from testkit import runs

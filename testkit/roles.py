@@ -8,17 +8,30 @@ from infra.build import ROOT
 
 PATH = ROOT / "infra" / "template.yaml"
 # What AWS services do with a function's role; its code calls everything else. Lambda writes logs and traces,
-# SSM and SQS use keys, and Lambda's poller reads the queue.
+# SSM, SQS and DynamoDB use keys, and Lambda's poller reads the queue.
 LAMBDA = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
+# What DynamoDB needs of its caller for a table with a customer-managed key.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+TABLE_KEY = {
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+}
 CALLED_BY_AWS = {
-    "ProducerRole": LAMBDA | {"kms:Decrypt", "kms:GenerateDataKey"},
+    "ProducerRole": LAMBDA | TABLE_KEY,
     "ConsumerRole": LAMBDA
-    | {"kms:Decrypt", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    | TABLE_KEY
+    | {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
 }
 # Checked in transactions only, by the key of the item as the writes are.
 WRITES = {

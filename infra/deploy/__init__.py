@@ -1,1 +1,1 @@
-"""`make deploy` and `make destroy`: the stack of infra/template.yaml on AWS, through the AWS CLI alone."""
+"""`make deploy` and `make destroy`: the stack of infra/template.yaml on AWS."""

@@ -1,7 +1,6 @@
 """`python -m infra.deploy deploy` and `… destroy`, which `make deploy` and `make destroy` call."""
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -12,12 +11,13 @@ from pathlib import Path
 from infra.arguments import ArgumentParser
 from infra.build import ROOT, BuildError
 from infra.deploy import settings
-from infra.deploy.aws_cli import AwsCli, find_program, find_region
+from infra.deploy.aws import AwsServices, connect_to
 from infra.deploy.deletion import destroy, show_destruction
 from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, deploy
 from infra.deploy.dry_run import show_deployment
 from infra.deploy.errors import DeployError
 from infra.deploy.packages import build_zips
+from infra.deploy.preflight import check_location
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 from infra.deploy.terminal import DeployTerminal
@@ -26,10 +26,11 @@ TEMPLATE = ROOT / "infra" / "template.yaml"
 FAILURE = 2
 # Options of `deploy` only -> why `destroy` rejects them and what to use instead.
 REFUSED_BY_DESTROY = {
-    "--set": "is for deploy; destroy takes the parameters from the file that the stack was deployed with",
+    "--set": "is for deploy; destroy reads the parameters of the stack itself",
     "--all": "is for deploy; destroy asks for no parameter",
     "--preview": "is for deploy; --dry-run shows what destroy would delete",
     "--allow-queue-loss": "is for deploy; destroy keeps the queues in any case",
+    "--store-private": "is for deploy; destroy writes no file",
     "--adopt": "is for deploy; destroy leaves the ledger in the table",
 }
 
@@ -58,8 +59,7 @@ def main(arguments: Sequence[str] | None = None, template: Path = TEMPLATE) -> i
 def run(options: argparse.Namespace, template: Path) -> int:
     """Run the verb and return its exit code. Raise DeployError or BuildError on failure."""
     stack, file, stored = select_stack(options)
-    program = find_program(os.environ)
-    aws = AwsCli(program, find_region(program, options.region or (stored.region if stored else None)))
+    aws = AwsServices(connect_to(options.region or (stored.region if stored else None)))
     terminal = DeployTerminal(sys.stdout, None if options.yes else input)
     terminal.line(f"Stack {stack} in {aws.region}")
     if options.what == "deploy":
@@ -67,17 +67,23 @@ def run(options: argparse.Namespace, template: Path) -> int:
             aws, terminal, Template.parse(template.read_text()), build_zips, run_operator, time.sleep
         )
         chosen = DeployOptions(
-            stack, file, options.set, options.all, options.preview, options.allow_queue_loss, options.adopt
+            stack,
+            file,
+            options.set,
+            options.all,
+            options.preview,
+            options.allow_queue_loss,
+            options.adopt,
+            options.store_private,
         )
         return show_deployment(context, chosen) if options.dry_run else deploy(context, chosen)
-    if stored is None:
-        raise DeployError(f"there is no {file}, which holds the settings that {stack} was deployed with")
     if options.yes and not options.stack:
         raise DeployError("--yes never prompts, so --stack has to name the stack to delete")
+    check_location(aws, stored)
     if options.dry_run:
-        show_destruction(aws, terminal, stored, time.sleep)
+        show_destruction(aws, terminal, stack, time.sleep)
     else:
-        destroy(aws, terminal, stored, time.sleep)
+        destroy(aws, terminal, stack, time.sleep)
     return SUCCESS
 
 
@@ -127,6 +133,7 @@ def _add_deploy_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter and store it")
     add("--all", action="store_true", help="ask for every parameter of the template")
+    add("--store-private", action="store_true", help="store the account's id and the e-mail address, too")
     add("--preview", action="store_true", help="preview a run after deploying, without asking")
     add("--adopt", action="store_true", help="take over the ledger of another stack on the same table")
     add("--allow-queue-loss", action="store_true", help="with --yes: allow a queue to be removed or replaced")

@@ -34,7 +34,7 @@ class ResourceChange:
 
 
 def parse_changes(described: Mapping[str, Any]) -> list[ResourceChange]:
-    """Return the changes in a response of `describe-change-set`."""
+    """Return the changes in a response of DescribeChangeSet."""
     changes = (entry["ResourceChange"] for entry in described.get("Changes", ()) if "ResourceChange" in entry)
     return [
         ResourceChange(

@@ -1,17 +1,22 @@
 """`make deploy`, from the first question to the preview."""
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deploy import preflight, settings
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.changes import show_changes
+from infra.deploy.encryption import find_needed_keys, grant_keys
 from infra.deploy.errors import DeployError, RollbackError
 from infra.deploy.ledger import adopt_ledger, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
-from infra.deploy.settings import DeploySettings
-from infra.deploy.stack import ChangeSet, CloudFormationStack, Sleep
+from infra.deploy.settings import DeploySettings, KeepAnswers
+from infra.deploy.settings_file import SettingsFile
+from infra.deploy.shop_table import check_ledger_table, describe_table, list_notes
+from infra.deploy.stack import AwsResponse, ChangeSet, CloudFormationStack, Sleep, parse_parameters
 from infra.deploy.template import Template
 from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
 
@@ -23,7 +28,7 @@ class DeployOptions:
     """The options of the command line.
 
     `changes` are `NAME=VALUE`. `everything` asks for each parameter. `preview` runs it without a question.
-    `adopt` takes the ledger of another stack over.
+    `adopt` takes the ledger of another stack over. `store_private` stores account and address in the file.
     """
 
     stack: str
@@ -33,13 +38,14 @@ class DeployOptions:
     preview: bool = False
     allow_queue_loss: bool = False
     adopt: bool = False
+    store_private: bool = False
 
 
 @dataclass(frozen=True)
 class DeployContext:
     """The services of a deployment. `operator` runs `nightly-sync` and returns its exit code."""
 
-    aws: AwsCli
+    aws: AwsServices
     terminal: DeployTerminal
     template: Template
     build: BuildZips
@@ -52,21 +58,28 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
 
     Raise DeployError if it is not deployed.
     """
-    before = settings.read(options.file)
-    wanted = choose_settings(context, options, before)
-    other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
-    preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
-    stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
-    is_new = stack.is_new()
-    if is_new:
-        preflight.check_names(context.aws, wanted)
-    change_set = stack.propose(upload_packages(context, wanted), wanted.parameters, is_new=is_new)
-    if change_set:
-        confirm_changes(context.terminal, change_set, options)
-    store_settings(context.terminal, options.file, before, wanted)
-    if change_set:
-        execute(context.terminal, change_set, options.file, before)
-    else:
+    stack = CloudFormationStack(context.aws, context.terminal, options.stack, context.sleep)
+    file = SettingsFile.read(options.file, store_private=options.store_private)
+    account = preflight.check_location(context.aws, file.settings)
+    found = stack.remove_failed_creation(stack.describe())
+    is_new = stack.is_new(found)
+    # The answers of a first deployment are kept at once. Those of a later one count once they are deployed.
+    answers = AnswerLog()
+    start = load_settings(context, options, file.settings, account, found)
+    with explain_how_to_repeat(context, file, start, answers):
+        keep = file.write if is_new else answers.add
+        wanted = choose_settings(context, options, start, keep, is_new=is_new)
+        wanted = check_account(context, wanted)
+        other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
+        if is_new:
+            preflight.check_names(context.aws, wanted)
+        change_set = stack.propose(upload_packages(context, wanted), wanted.parameters, is_new=is_new)
+        if change_set:
+            confirm_changes(context.terminal, change_set, options)
+        store_settings(context.terminal, file, wanted)
+        if change_set:
+            execute(context.terminal, change_set, file)
+    if not change_set:
         # An earlier deployment may have been interrupted before it protected the queues.
         stack.protect_queues()
         context.terminal.line("No changes: the stack is up to date.")
@@ -76,30 +89,127 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     return finish(context, wanted, options, is_new=is_new)
 
 
-def choose_settings(
-    context: DeployContext, options: DeployOptions, stored: DeploySettings | None
+@dataclass
+class AnswerLog:
+    """The user's answers so far, which the file must not hold before they are deployed."""
+
+    latest: DeploySettings | None = None
+
+    def add(self, answered: DeploySettings) -> None:
+        """Remember the settings with one more answer."""
+        self.latest = answered
+
+
+def load_settings(
+    context: DeployContext,
+    options: DeployOptions,
+    stored: DeploySettings | None,
+    account: str,
+    found: AwsResponse | None,
 ) -> DeploySettings:
-    """Return the stored settings or the user's answers, checked against the template and the account."""
-    terminal, aws = context.terminal, context.aws
-    account = preflight.fetch_account(aws)
-    if stored:
-        preflight.check_location(stored, account, aws.region)
-    bucket = f"stripe-nightly-sync-{account}-{aws.region}"
-    start = stored or DeploySettings(options.stack, account, aws.region, bucket)
-    wanted = settings.apply_changes(start, options.changes)
-    if options.everything or not stored:
-        if not terminal.is_interactive and not stored:
-            raise DeployError(
-                f"there is no {options.file}, and --yes never prompts: run `make deploy` without it once"
-            )
-        changed = {change.partition("=")[0] for change in options.changes}
-        given = {name: value for name, value in wanted.parameters.items() if name in changed}
-        wanted = settings.ask_for_settings(
-            terminal, context.template, wanted, everything=options.everything, given=given
+    """Return the settings of the file, or those of the deployed stack if there is no file."""
+    known = context.template.parameters
+    deployed = {name: one for name, one in parse_parameters(found).items() if name in known}
+    if stored is None and deployed:
+        context.terminal.line(f"There is no {options.file}; the settings are those of the deployed stack.")
+        changed = {name: one for name, one in deployed.items() if one != known[name].default}
+        stored = DeploySettings(
+            options.stack, account, context.aws.region, find_bucket(context, options), changed
         )
-    settings.check(wanted, context.template)
-    preflight.check_shop(aws, wanted)
+    if stored is None:
+        stored = DeploySettings(options.stack, account, context.aws.region, "", settings.FIRST_TIME)
+    return settings.add_addresses(settings.resolve(stored, account), deployed)
+
+
+def find_bucket(context: DeployContext, options: DeployOptions) -> str:
+    return CloudFormationStack(context.aws, context.terminal, options.stack, context.sleep).find_bucket()
+
+
+def choose_settings(
+    context: DeployContext,
+    options: DeployOptions,
+    start: DeploySettings,
+    keep: KeepAnswers,
+    *,
+    is_new: bool,
+) -> DeploySettings:
+    """Return `start` with the changes and the user's answers: to what it lacks, or to everything.
+
+    Raise DeployError that lists every parameter that is unknown, invalid or, without a user, missing.
+    """
+    terminal, template = context.terminal, context.template
+    wanted = settings.apply_changes(start, options.changes)
+    missing = settings.list_missing(wanted, template)
+    problems = settings.list_problems(wanted, template)
+    if not terminal.is_interactive:
+        problems += [f"{name} is missing, and --yes never prompts: --set {name}=…" for name in missing]
+    if problems:
+        raise DeployError("; ".join(problems))
+    _check_pace(wanted, template)
+    asked = settings.ASKED if is_new else missing
+    names = [name for name in asked if name not in wanted.parameters]
+    if options.everything:
+        names = list(template.parameters)
+    if not names or not terminal.is_interactive:
+        return wanted
+    check = AnswerCheck(context.aws, wanted.account)
+    wanted = settings.ask_for_settings(terminal, template, wanted, names, check, keep)
+    _check_pace(wanted, template)
+    return settings.ask_for_bucket(terminal, wanted, check, keep)
+
+
+def _check_pace(wanted: DeploySettings, template: Template) -> None:
+    if problem := settings.find_slow_share(wanted, template):
+        raise DeployError(problem)
+
+
+@dataclass(frozen=True)
+class AnswerCheck:
+    """The checks of single answers: `check("CommerceTable", "shop")` raises DeployError if there is none."""
+
+    aws: AwsServices
+    account: str
+
+    def __call__(self, name: str, value: str) -> None:
+        match name:
+            case "CommerceTable":
+                describe_table(self.aws, value)
+            case "StripeSecretParameter":
+                preflight.describe_secret(self.aws, value)
+            case settings.BUCKET:
+                preflight.check_bucket(self.aws, value, self.account)
+
+
+def check_account(context: DeployContext, wanted: DeploySettings) -> DeploySettings:
+    """Return the settings with the KMS keys that the functions need, and print what the shop has to know.
+
+    Raise DeployError if the account lacks what the settings name.
+    """
+    table = describe_table(context.aws, wanted.parameters["CommerceTable"])
+    check_ledger_table(context.aws, wanted)
+    secret = preflight.describe_secret(context.aws, wanted.parameters["StripeSecretParameter"])
+    wanted = grant_keys(context.terminal, wanted, find_needed_keys(context.aws, wanted, table, secret))
+    for note in list_notes(table, wanted, context.template):
+        context.terminal.line(note, YELLOW)
+    preflight.check_concurrency(context.aws, wanted, context.template)
+    preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
     return wanted
+
+
+@contextmanager
+def explain_how_to_repeat(
+    context: DeployContext, file: SettingsFile, start: DeploySettings, answers: AnswerLog
+) -> Iterator[None]:
+    """If the block fails, print the options that repeat the answers which the file does not hold."""
+    try:
+        yield
+    except (DeployError, KeyboardInterrupt):
+        if answers.latest and file.is_as_before():
+            defaults = {name: one.default for name, one in context.template.parameters.items()}
+            changed = answers.latest.parameters.items() - (defaults | dict(start.parameters)).items()
+            words = " ".join(f"--set {shlex.quote(f'{name}={one}')}" for name, one in sorted(changed))
+            context.terminal.line(f"\nYour answers were not stored. These options repeat them: {words}")
+        raise
 
 
 def upload_packages(context: DeployContext, wanted: DeploySettings) -> str:
@@ -138,29 +248,25 @@ def may_lose_queue(terminal: DeployTerminal, options: DeployOptions) -> bool:
     )
 
 
-def store_settings(
-    terminal: DeployTerminal, file: Path, before: DeploySettings | None, wanted: DeploySettings
-) -> None:
+def store_settings(terminal: DeployTerminal, file: SettingsFile, wanted: DeploySettings) -> None:
     """Write the file before CloudFormation starts, which continues even if this program is stopped."""
-    if wanted != before:
-        settings.write(file, wanted)
-        terminal.line(f"Stored in {file}. It holds no secret; commit it, so that all deploy the same.")
+    if file.list_changes(wanted):
+        file.write(wanted)
+        terminal.line(f"Stored in {file.path}. It holds no secret; commit it, so that all deploy the same.")
 
 
-def execute(
-    terminal: DeployTerminal, change_set: ChangeSet, file: Path, before: DeploySettings | None
-) -> None:
+def execute(terminal: DeployTerminal, change_set: ChangeSet, file: SettingsFile) -> None:
     """Execute the change set and print the outputs.
 
-    On a rollback, restore the settings of the stack that is deployed and raise RollbackError. The settings of
-    a first deployment stay, to be corrected.
+    On a rollback of an update, restore the file, which describes the stack that is deployed, and raise
+    RollbackError. The settings of a first deployment stay, to be corrected.
     """
     terminal.line("Deploying; this takes a few minutes")
     try:
         outputs = change_set.execute()
     except RollbackError:
-        if before:
-            settings.write(file, before)
+        if not change_set.is_new:
+            file.restore()
         raise
     show_outputs(terminal, outputs)
 

@@ -1,14 +1,20 @@
 """`make deploy ARGS=--dry-run`: show what a deployment would change, without changing anything."""
 
-from pathlib import Path
-
-from infra.deploy import preflight, settings
+from infra.deploy import preflight
 from infra.deploy.changes import show_changes
-from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, choose_settings
+from infra.deploy.deployment import (
+    SUCCESS,
+    DeployContext,
+    DeployOptions,
+    check_account,
+    choose_settings,
+    load_settings,
+)
 from infra.deploy.errors import BucketNotFoundError
 from infra.deploy.ledger import find_other_owner
 from infra.deploy.packages import PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings
+from infra.deploy.settings_file import SettingsFile
 from infra.deploy.stack import ChangeSet, CloudFormationStack
 from infra.deploy.template import Template
 from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
@@ -19,25 +25,42 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
 
     Raise DeployError for whatever `deploy` would reject, except that a first deployment needs no bucket yet.
     """
-    before = settings.read(options.file)
-    wanted = choose_settings(context, options, before)
-    if other_owner := find_other_owner(context.aws, wanted, adopt=options.adopt):
-        context.terminal.line(f"The ledger of stack {other_owner} would be taken over.", YELLOW)
-    stack = CloudFormationStack(context.aws, context.terminal, wanted.stack, context.sleep)
-    is_new = stack.is_new()
-    if is_new:
-        preflight.check_names(context.aws, wanted)
+    stack = CloudFormationStack(context.aws, context.terminal, options.stack, context.sleep)
+    file = SettingsFile.read(options.file, store_private=options.store_private)
+    account = preflight.check_location(context.aws, file.settings)
+    found = stack.describe()
+    is_new = stack.is_new(found)
+    start = load_settings(context, options, file.settings, account, found)
+    wanted = choose_settings(context, options, start, lambda _: None, is_new=is_new)
     try:
-        preflight.check_bucket(context.aws, wanted.bucket, wanted.account)
+        wanted = check_account(context, wanted)
     except BucketNotFoundError as missing:
         if not is_new:
             raise
-        show_template(context.terminal, context.template, missing)
+        show_first_deployment(context, wanted, missing, adopt=options.adopt)
     else:
+        show_owner(context, wanted, adopt=options.adopt)
+        if is_new:
+            preflight.check_names(context.aws, wanted)
         compare(context, wanted, stack, is_new=is_new)
-    show_file(context.terminal, options.file, before, wanted)
+    show_file(context.terminal, file, wanted)
     context.terminal.line("Dry run: nothing was changed.", BOLD)
     return SUCCESS
+
+
+def show_owner(context: DeployContext, wanted: DeploySettings, *, adopt: bool) -> None:
+    """Show whose ledger would be taken over. Raise DeployError if another stack owns it."""
+    if other_owner := find_other_owner(context.aws, wanted, adopt=adopt):
+        context.terminal.line(f"The ledger of stack {other_owner} would be taken over.", YELLOW)
+
+
+def show_first_deployment(
+    context: DeployContext, wanted: DeploySettings, missing: BucketNotFoundError, *, adopt: bool
+) -> None:
+    """Show what can be said without the bucket. Raise DeployError for whatever else `deploy` would reject."""
+    show_owner(context, wanted, adopt=adopt)
+    preflight.check_names(context.aws, wanted)
+    show_template(context.terminal, context.template, missing)
 
 
 def show_template(terminal: DeployTerminal, template: Template, missing: BucketNotFoundError) -> None:
@@ -85,11 +108,9 @@ def show_change_set(terminal: DeployTerminal, change_set: ChangeSet) -> None:
         )
 
 
-def show_file(
-    terminal: DeployTerminal, file: Path, before: DeploySettings | None, wanted: DeploySettings
-) -> None:
+def show_file(terminal: DeployTerminal, file: SettingsFile, wanted: DeploySettings) -> None:
     """Print which settings a deployment would write into the file."""
-    if changed := settings.list_differences(before, wanted):
-        terminal.line(f"Would be stored in {file}: {', '.join(changed)}")
+    if changed := file.list_changes(wanted):
+        terminal.line(f"Would be stored in {file.path}: {', '.join(changed)}")
     else:
-        terminal.line(f"{file} would stay as it is.")
+        terminal.line(f"{file.path} would stay as it is.")

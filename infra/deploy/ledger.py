@@ -1,8 +1,8 @@
 """Where the ledger of a stack is, which stack it belongs to, and taking it over."""
 
-import json
+from collections.abc import Mapping
 
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
 from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY
@@ -14,21 +14,21 @@ from recon.errors import LedgerNotMoved
 CREATE = "create"
 
 
-def name_ledger(wanted: DeploySettings) -> str:
+def name_ledger(stack: str, parameters: Mapping[str, str]) -> str:
     """Return the name of the table with the ledger: the shop's, the one that the stack makes, or another."""
-    setting = wanted.parameters.get("LedgerTable", "")
+    setting = parameters.get("LedgerTable", "")
     if setting == CREATE:
-        return f"{wanted.stack}-ledger"
-    return setting or wanted.parameters["CommerceTable"]
+        return f"{stack}-ledger"
+    return setting or parameters["CommerceTable"]
 
 
-def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str | None:
+def find_other_owner(aws: AwsServices, wanted: DeploySettings, *, adopt: bool) -> str | None:
     """Return the stack that the ledger is to be taken over from, or None if no other stack owns it.
 
     Raise DeployError if the ledger is in another table, if another stack owns it and `adopt` is False, or if
     there is nothing to adopt.
     """
-    table = name_ledger(wanted)
+    table = name_ledger(wanted.stack, wanted.parameters)
     own = _read(aws, table, WATERMARK_KEY)
     _check_table(aws, wanted, own)
     owner = parse_watermark(own or {}).stack_name
@@ -48,28 +48,22 @@ def find_other_owner(aws: AwsCli, wanted: DeploySettings, *, adopt: bool) -> str
     return owner
 
 
-def adopt_ledger(aws: AwsCli, wanted: DeploySettings, owner: str) -> None:
+def adopt_ledger(aws: AwsServices, wanted: DeploySettings, owner: str) -> None:
     """Make the stack the owner of the ledger. Raise AwsError if `owner` is not the owner any more."""
-    values = {":stack": {"S": wanted.stack}, ":owner": {"S": owner}}
     aws.call(
         "dynamodb",
-        "update-item",
-        "--table-name",
-        name_ledger(wanted),
-        "--key",
-        _to_json(WATERMARK_KEY),
-        "--update-expression",
-        "SET stackName = :stack",
-        "--condition-expression",
-        "stackName = :owner",
-        "--expression-attribute-values",
-        json.dumps(values),
+        "update_item",
+        TableName=name_ledger(wanted.stack, wanted.parameters),
+        Key=_wire(WATERMARK_KEY),
+        UpdateExpression="SET stackName = :stack",
+        ConditionExpression="stackName = :owner",
+        ExpressionAttributeValues={":stack": {"S": wanted.stack}, ":owner": {"S": owner}},
     )
 
 
-def _check_table(aws: AwsCli, wanted: DeploySettings, own: Item | None) -> None:
+def _check_table(aws: AwsServices, wanted: DeploySettings, own: Item | None) -> None:
     """Raise DeployError if the runs would be refused, since the ledger is in another table."""
-    shop, ledger = wanted.parameters["CommerceTable"], name_ledger(wanted)
+    shop, ledger = wanted.parameters["CommerceTable"], name_ledger(wanted.stack, wanted.parameters)
     try:
         parse_watermark(own or {}).check_open()
         if ledger != shop:
@@ -83,20 +77,27 @@ def _check_table(aws: AwsCli, wanted: DeploySettings, own: Item | None) -> None:
 def _describe_first_step(wanted: DeploySettings) -> str:
     """Return what precedes the move to a table that only the deployment would make."""
     if wanted.parameters.get("LedgerTable") != CREATE:
-        return f" (`nightly-sync ledger move --to {name_ledger(wanted)}` before this deployment)"
+        table = name_ledger(wanted.stack, wanted.parameters)
+        return f" (`nightly-sync ledger move --to {table}` before this deployment)"
     return (
         ". The stack makes a table only for a new ledger: to move one, make the table yourself "
         "(docs/deploy.md), move the ledger with --to, and name the table in LedgerTable"
     )
 
 
-def _read(aws: AwsCli, table: str, key: Key) -> Item | None:
+def _read(aws: AwsServices, table: str, key: Key) -> Item | None:
     """Return the item with plain values. Return None if it, or its table, does not exist."""
-    words = ("dynamodb", "get-item", "--table-name", table, "--key", _to_json(key), "--consistent-read")
-    answer = aws.find(*words, missing="ResourceNotFoundException")
+    answer = aws.find(
+        "dynamodb",
+        "get_item",
+        missing="ResourceNotFoundException",
+        TableName=table,
+        Key=_wire(key),
+        ConsistentRead=True,
+    )
     item = (answer or {}).get("Item")
     return None if item is None else from_wire(item)
 
 
-def _to_json(key: Key) -> str:
-    return json.dumps({"PK": {"S": key[0]}, "SK": {"S": key[1]}})
+def _wire(key: Key) -> dict[str, dict[str, str]]:
+    return {"PK": {"S": key[0]}, "SK": {"S": key[1]}}

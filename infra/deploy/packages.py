@@ -5,7 +5,6 @@ template names exactly the code that it deploys.
 """
 
 import hashlib
-import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.build import FUNCTIONS, ROOT, BuildOptions, build, write_zip
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsServices
 from infra.deploy.errors import DeployError
 from infra.deploy.template import Template
 from infra.deploy.terminal import DeployTerminal
@@ -42,7 +41,7 @@ def sha256(path: Path) -> str:
 class PackageBucket:
     """The objects of one stack in the bucket."""
 
-    def __init__(self, aws: AwsCli, terminal: DeployTerminal, bucket: str, stack: str) -> None:
+    def __init__(self, aws: AwsServices, terminal: DeployTerminal, bucket: str, stack: str) -> None:
         self._aws = aws
         self._terminal = terminal
         self._bucket = bucket
@@ -100,22 +99,23 @@ class PackageBucket:
         try:
             yield self._url(key)
         finally:
-            self._aws.transfer("s3", "rm", "--only-show-errors", self._address(key))
+            self._aws.call("s3", "delete_object", Bucket=self._bucket, Key=key)
 
     def _template_key(self, path: Path) -> str:
         return f"{self._stack}/template-{sha256(path)}.yaml"
 
     def _url(self, key: str) -> str:
-        return f"{s3_endpoint(self._aws.region, os.environ)}/{self._bucket}/{key}"
+        # Path-style, so that a bucket's name may contain a dot.
+        return f"{self._aws.client('s3').meta.endpoint_url}/{self._bucket}/{key}"
 
     def _exists(self, key: str) -> bool:
         known = self._aws.find(
-            "s3api", "list-objects-v2", "--bucket", self._bucket, "--prefix", key, missing="NoSuchBucket"
+            "s3", "list_objects_v2", missing="NoSuchBucket", Bucket=self._bucket, Prefix=key
         )
         return bool(known and known.get("Contents"))
 
     def _upload(self, path: Path, key: str) -> None:
-        self._aws.transfer("s3", "cp", "--only-show-errors", str(path), self._address(key))
+        self._aws.call("s3", "put_object", Bucket=self._bucket, Key=key, Body=path.read_bytes())
 
 
 @contextmanager
@@ -137,10 +137,3 @@ def package_template(template: str, functions: Mapping[str, str]) -> str:
             raise DeployError(f"the template should name {folder} once")
         template = template.replace(folder, functions[name])
     return template
-
-
-def s3_endpoint(region: str, environ: Mapping[str, str]) -> str:
-    """Return the address under which CloudFormation finds the bucket, path-style as the CLI itself has it."""
-    chosen = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return chosen or f"https://s3.{region}.{suffix}"

@@ -3,81 +3,85 @@
 from collections.abc import Mapping
 from typing import Any
 
-from infra.deploy.aws_cli import AwsCli, AwsError
+from infra.deploy.aws import AwsError, AwsServices
 from infra.deploy.errors import BucketNotFoundError, DeployError
 from infra.deploy.ledger import CREATE, name_ledger
 from infra.deploy.settings import DeploySettings
+from infra.deploy.template import Template
 
-KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
 # The resources that infra/template.yaml names after the stack and that remain when it is deleted.
 QUEUES = ("{stack}-sessions", "{stack}-dead-letters", "{stack}-missed-starts")
 LOG_GROUPS = "/aws/lambda/{stack}-"
-# The error codes of head-bucket if no account has a bucket of this name.
+# The executions that Lambda keeps for functions without a reservation.
+UNRESERVED = 100
+# The error codes of HeadBucket if no account has a bucket of this name.
 _NO_BUCKET = ("404", "NoSuchBucket")
 
 
-def fetch_account(aws: AwsCli) -> str:
+def fetch_account(aws: AwsServices) -> str:
     """Return the account of the credentials, which also proves that they are valid."""
-    account: str = aws.call("sts", "get-caller-identity")["Account"]
+    account: str = aws.call("sts", "get_caller_identity")["Account"]
     return account
 
 
-def check_location(settings: DeploySettings, account: str, region: str) -> None:
-    """Raise DeployError if the credentials are for another account or region than the settings."""
-    if (settings.account, settings.region) != (account, region):
+def check_location(aws: AwsServices, stored: DeploySettings | None) -> str:
+    """Return the account. Raise DeployError if the file is for another account or region."""
+    account = fetch_account(aws)
+    if stored and (stored.account not in ("", account) or stored.region != aws.region):
+        place = ", ".join(filter(None, (stored.account and f"account {stored.account}", stored.region)))
         raise DeployError(
-            f"{settings.stack} belongs to account {settings.account}, {settings.region}; "
-            f"these credentials are for account {account}, {region}"
+            f"{stored.stack} belongs to {place}; these credentials are for account {account}, {aws.region}"
         )
+    return account
 
 
-def check_shop(aws: AwsCli, settings: DeploySettings) -> None:
-    """Raise DeployError if the table or the key's parameter is missing or of the wrong kind."""
-    shop, ledger = settings.parameters["CommerceTable"], settings.parameters.get("LedgerTable", "")
-    check_table(aws, shop)
-    if ledger == shop:
-        raise DeployError(f"LedgerTable must be another table than CommerceTable; leave it empty for {shop}")
-    if ledger not in ("", CREATE):
-        check_table(aws, ledger)
-    check_key(aws, settings.parameters["StripeSecretParameter"])
-
-
-def check_table(aws: AwsCli, name: str) -> None:
-    found = aws.find("dynamodb", "describe-table", "--table-name", name, missing="ResourceNotFoundException")
-    if found is None:
-        raise DeployError(f"there is no table {name} in {aws.region}")
-    if (keys := parse_keys(found["Table"])) != KEYS:
-        described = ", ".join(f"{key} {kind} {form}" for key, kind, form in keys)
-        raise DeployError(f"the table {name} must have the string keys PK and SK; its keys are {described}")
-
-
-def parse_keys(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (name, key type, attribute type) of each key attribute."""
-    forms = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
-    return [(key["AttributeName"], key["KeyType"], forms[key["AttributeName"]]) for key in table["KeySchema"]]
-
-
-def check_key(aws: AwsCli, name: str) -> None:
-    """Check that the parameter exists and is encrypted, without reading its value."""
-    wanted = f"Key=Name,Option=Equals,Values={name}"
-    answer = aws.call("ssm", "describe-parameters", "--parameter-filters", wanted)
-    if not answer["Parameters"]:
+def describe_secret(aws: AwsServices, name: str) -> Mapping[str, Any]:
+    """Return the parameter's metadata, but not its value. Raise DeployError if it is not encrypted."""
+    wanted = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
+    found = aws.list_all("ssm", "describe_parameters", "Parameters", ParameterFilters=wanted)
+    if not found:
         raise DeployError(
             f"there is no parameter {name} in {aws.region}; put the Stripe key there yourself: "
             f"aws ssm put-parameter --region {aws.region} --name {name} --type SecureString "
             '--value "$STRIPE_KEY"'
         )
-    if (kind := answer["Parameters"][0]["Type"]) != "SecureString":
+    if (kind := found[0]["Type"]) != "SecureString":
         raise DeployError(f"the parameter {name} must be a SecureString; it is a {kind}")
+    secret: Mapping[str, Any] = found[0]
+    return secret
 
 
-def check_bucket(aws: AwsCli, name: str, account: str) -> None:
+def check_concurrency(aws: AwsServices, settings: DeploySettings, template: Template) -> None:
+    """Raise DeployError if Lambda would reject the reservation of ConsumerConcurrency.
+
+    An account keeps at least 100 executions that no function reserves.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+    """
+    if settings.value_of("ReserveConcurrency", template) != "true":
+        return
+    wanted = int(settings.value_of("ConsumerConcurrency", template))
+    limit = aws.call("lambda", "get_account_settings")["AccountLimit"]
+    function = f"{settings.stack}-consumer"
+    own = aws.find(
+        "lambda", "get_function_concurrency", missing="ResourceNotFoundException", FunctionName=function
+    )
+    free = limit["UnreservedConcurrentExecutions"] + (own or {}).get("ReservedConcurrentExecutions", 0)
+    if free - wanted < UNRESERVED:
+        raise DeployError(
+            f"ReserveConcurrency=true would reserve {wanted} executions, and Lambda keeps {UNRESERVED} of "
+            f"the account's {limit['ConcurrentExecutions']} unreserved: {free} are unreserved now, so at "
+            f"most {max(free - UNRESERVED, 0)} can be reserved. Set ReserveConcurrency=false, or raise "
+            "Lambda's quota `Concurrent executions`"
+        )
+
+
+def check_bucket(aws: AwsServices, name: str, account: str) -> None:
     """Check that the bucket belongs to the account: the functions' code is taken from it.
 
     Raise BucketNotFoundError if it does not exist, DeployError if its account or region is wrong.
     """
     try:
-        found = aws.call("s3api", "head-bucket", "--bucket", name, "--expected-bucket-owner", account) or {}
+        found = aws.call("s3", "head_bucket", Bucket=name, ExpectedBucketOwner=account)
     except AwsError as error:
         kind = BucketNotFoundError if error.code in _NO_BUCKET else DeployError
         raise kind(
@@ -91,43 +95,44 @@ def check_bucket(aws: AwsCli, name: str, account: str) -> None:
         )
 
 
-def fetch_bucket_region(aws: AwsCli, name: str) -> str:
-    """Return the bucket's region if the CLI's head-bucket omits it. S3 has special names for its first two.
+def fetch_bucket_region(aws: AwsServices, name: str) -> str:
+    """Return the bucket's region if HeadBucket omits it. S3 has special names for its first two.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
     """
-    answer = aws.call("s3api", "get-bucket-location", "--bucket", name) or {}
+    answer = aws.call("s3", "get_bucket_location", Bucket=name)
     region: str = answer.get("LocationConstraint") or "us-east-1"
     return "eu-west-1" if region == "EU" else region
 
 
-def check_names(aws: AwsCli, settings: DeploySettings) -> None:
+def check_names(aws: AwsServices, settings: DeploySettings) -> None:
     """Raise DeployError if a deleted stack left queues, logs or a ledger whose names a new one needs."""
     stack = settings.stack
     if settings.parameters.get("LedgerTable") == CREATE:
-        check_no_ledger(aws, name_ledger(settings))
+        check_no_ledger(aws, name_ledger(settings.stack, settings.parameters))
     if commands := list_leftovers(aws, stack):
         raise DeployError(
-            f"an earlier {stack} left resources whose names a new one needs; check the queues, then delete "
-            "them, or choose another --stack:\n" + "\n".join(commands)
+            f"an earlier {stack} left resources whose names a new one needs; check the queues, delete them, "
+            "wait a minute (SQS keeps a deleted queue's name for 60 seconds), and deploy again, or choose "
+            "another --stack:\n" + "\n".join(commands)
         )
 
 
-def check_no_ledger(aws: AwsCli, table: str) -> None:
-    found = aws.find("dynamodb", "describe-table", "--table-name", table, missing="ResourceNotFoundException")
+def check_no_ledger(aws: AwsServices, table: str) -> None:
+    found = aws.find("dynamodb", "describe_table", missing="ResourceNotFoundException", TableName=table)
     if found is not None:
         raise DeployError(
             f"an earlier stack left its ledger in table {table}: use it with --set LedgerTable={table}"
         )
 
 
-def list_leftovers(aws: AwsCli, stack: str) -> list[str]:
+def list_leftovers(aws: AwsServices, stack: str) -> list[str]:
     """Return a command for each remaining queue and log group that deletes it."""
     names = [queue.format(stack=stack) for queue in QUEUES]
-    found = aws.call("sqs", "list-queues", "--queue-name-prefix", f"{stack}-") or {}
-    urls = [url for url in found.get("QueueUrls", ()) if url.rpartition("/")[2] in names]
+    found = aws.list_all("sqs", "list_queues", "QueueUrls", QueueNamePrefix=f"{stack}-")
+    urls = [url for url in found if url.rpartition("/")[2] in names]
     prefix = LOG_GROUPS.format(stack=stack)
-    groups = aws.call("logs", "describe-log-groups", "--log-group-name-prefix", prefix)["logGroups"]
+    groups = aws.list_all("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
     ours = [f"{prefix}{function}" for function in ("producer", "consumer")]
     logs = [group["logGroupName"] for group in groups if group["logGroupName"] in ours]
     region = f"--region {aws.region}"

@@ -8,10 +8,10 @@ from itertools import takewhile
 from typing import Any
 
 from infra.build import ROOT
-from infra.deploy.aws_cli import AwsCli
+from infra.deploy.aws import AwsError, AwsServices
 from infra.deploy.changes import ResourceChange, parse_changes
 from infra.deploy.errors import DeployError, RollbackError
-from infra.deploy.template import find_retained, parse_yaml
+from infra.deploy.template import find_bucket, find_retained, parse_yaml
 from infra.deploy.terminal import RED, DeployTerminal
 
 STACK_POLICY = ROOT / "infra" / "stack-policy.json"
@@ -19,8 +19,12 @@ _ALLOW_ALL = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "Upd
 # The status of a stack without resources, between the creation of its first change set and its execution.
 _EMPTY = "REVIEW_IN_PROGRESS"
 _NOT_CREATED = (None, _EMPTY)
+# The statuses of a stack whose creation failed. It holds nothing that is worth keeping.
+_FAILED_CREATION = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 _UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
-_ROLLED_BACK = ("ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+_ROLLED_BACK = "UPDATE_ROLLBACK_COMPLETE"
+# SQS refuses a queue's name for a minute after the queue was deleted.
+_NAME_IN_USE = ("QueueDeletedRecently", "60 seconds after deleting")
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _POLL_SECONDS = 5.0
 _FIRST_STATUSES = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
@@ -34,7 +38,7 @@ type AwsResponse = Mapping[str, Any]
 class CloudFormationStack:
     """One stack by its name. `sleep` is called between two polls of a stack that is in progress."""
 
-    def __init__(self, aws: AwsCli, terminal: DeployTerminal, name: str, sleep: Sleep) -> None:
+    def __init__(self, aws: AwsServices, terminal: DeployTerminal, name: str, sleep: Sleep) -> None:
         self._aws = aws
         self._terminal = terminal
         self.name = name
@@ -42,16 +46,19 @@ class CloudFormationStack:
 
     def describe(self) -> AwsResponse | None:
         """Return CloudFormation's description, or None if there is no such stack."""
-        answer = self._call("describe-stacks", missing="does not exist")
+        answer = self._aws.find(
+            "cloudformation", "describe_stacks", missing="does not exist", StackName=self.name
+        )
         return answer["Stacks"][0] if answer else None
 
-    def _call(self, operation: str, *words: str, missing: str | None = None) -> Any:  # noqa: ANN401
-        call = ("cloudformation", operation, "--stack-name", self.name, *words)
-        return self._aws.find(*call, missing=missing) if missing else self._aws.call(*call)
+    def _call(self, operation: str, **parameters: object) -> Any:  # noqa: ANN401 - any response
+        return self._aws.call("cloudformation", operation, StackName=self.name, **parameters)
 
-    def is_new(self) -> bool:
-        """Return whether the stack does not exist yet. Raise DeployError if it cannot be deployed now."""
-        found = self.describe()
+    def _list_all(self, operation: str, key: str, **parameters: object) -> list[Any]:
+        return self._aws.list_all("cloudformation", operation, key, StackName=self.name, **parameters)
+
+    def is_new(self, found: AwsResponse | None) -> bool:
+        """Return whether the described stack is none yet. Raise DeployError if it cannot be deployed now."""
         status = found["StackStatus"] if found else None
         if status in _NOT_CREATED:
             return True
@@ -62,11 +69,28 @@ class CloudFormationStack:
     def _suggest_fix(self, status: str | None) -> str:
         call = f"--region {self._aws.region} --stack-name {self.name}, then deploy again"
         match status:
-            case "ROLLBACK_COMPLETE":
-                return f"its first deployment failed and left nothing; aws cloudformation delete-stack {call}"
             case "UPDATE_ROLLBACK_FAILED":
                 return f"its rollback is stuck; aws cloudformation continue-update-rollback {call}"
+            case "DELETE_FAILED":
+                return "its deletion failed; `make destroy` tries it again"
+            case failed if failed in _FAILED_CREATION:
+                return "its first deployment failed; the next deployment deletes it before it starts"
         return "another operation is in progress, or the stack needs a look in the CloudFormation console"
+
+    def remove_failed_creation(self, found: AwsResponse | None) -> AwsResponse | None:
+        """Return the stack's description. Delete a stack whose creation failed, and return None.
+
+        CloudFormation cannot update such a stack, and it holds nothing.
+        """
+        if found is None or found["StackStatus"] not in _FAILED_CREATION:
+            return found
+        self._terminal.line(f"Deleting {self.name}, whose first deployment failed")
+        self.delete()
+        return None
+
+    def find_bucket(self) -> str:
+        """Return the bucket that the deployed functions come from, or "" if the template does not tell."""
+        return find_bucket(self._read_template())
 
     def propose(
         self, template_url: str, parameters: Mapping[str, str], *, is_new: bool
@@ -78,10 +102,12 @@ class CloudFormationStack:
         name = f"deploy-{datetime.now(UTC):%Y%m%d%H%M%S}"
         pairs = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         self._call(
-            "create-change-set",
-            *("--change-set-name", name, "--change-set-type", "CREATE" if is_new else "UPDATE"),
-            *("--template-url", template_url, "--parameters", json.dumps(pairs)),
-            *("--capabilities", "CAPABILITY_IAM"),
+            "create_change_set",
+            ChangeSetName=name,
+            ChangeSetType="CREATE" if is_new else "UPDATE",
+            TemplateURL=template_url,
+            Parameters=pairs,
+            Capabilities=["CAPABILITY_IAM"],
         )
         change_set = ChangeSet(self, name, is_new=is_new)
         with ExitStack() as unless_changes:
@@ -89,6 +115,8 @@ class CloudFormationStack:
             described = self._wait_for_change_set(name)
             is_empty = any(words in described.get("StatusReason", "") for words in _NO_CHANGES)
             if described["Status"] == "FAILED" and not is_empty:
+                for text in self._list_refusals(name):
+                    self._terminal.line(f"  {text}", RED)
                 raise DeployError(f"CloudFormation rejects it: {described.get('StatusReason')}")
             change_set.changes = parse_changes(described)
             if is_empty or not change_set.changes:
@@ -98,17 +126,34 @@ class CloudFormationStack:
 
     def _wait_for_change_set(self, name: str) -> AwsResponse:
         while True:
-            described: AwsResponse = self._call("describe-change-set", "--change-set-name", name)
+            described: AwsResponse = self._call("describe_change_set", ChangeSetName=name)
             if described["Status"] in {"CREATE_COMPLETE", "FAILED"}:
-                return described
+                return {**described, "Changes": self._list_changes(name)}
             self._sleep(_POLL_SECONDS)
+
+    def _list_refusals(self, change_set: str) -> list[str]:
+        """Return why CloudFormation's validation refused a change set, whose own reason only mentions it.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeEvents.html
+        """
+        failed = {"FailedEvents": True}
+        try:
+            events = self._list_all(
+                "describe_events", "OperationEvents", ChangeSetName=change_set, Filters=failed
+            )
+        except AwsError as error:
+            return [f"the reasons cannot be read: {error}"]
+        return [text for event in events if (text := describe_refusal(event))]
+
+    def _list_changes(self, name: str) -> list[Any]:
+        return self._list_all("describe_change_set", "Changes", ChangeSetName=name)
 
     def delete_change_set(self, name: str, *, with_stack: bool) -> None:
         """Delete the change set and, `with_stack`, the empty stack that a first change set creates.
 
         The stack stays if it has another change set or was deployed: then it belongs to another user.
         """
-        self._call("delete-change-set", "--change-set-name", name)
+        self._call("delete_change_set", ChangeSetName=name)
         if with_stack and self._is_empty_without(name):
             self.delete()
 
@@ -116,18 +161,27 @@ class CloudFormationStack:
         found = self.describe()
         if found is None or found["StackStatus"] != _EMPTY:
             return False
-        summaries = (self._call("list-change-sets") or {}).get("Summaries", ())
+        summaries = self._list_all("list_change_sets", "Summaries")
         return all(summary["ChangeSetName"] == change_set for summary in summaries)
 
-    def execute(self, change_set: str) -> dict[str, str]:
-        """Execute the change set and return the outputs. Raise RollbackError after printing the reasons."""
-        self._call("execute-change-set", "--change-set-name", change_set)
+    def execute(self, change_set: str, *, is_new: bool) -> dict[str, str]:
+        """Execute the change set and return the outputs. Raise RollbackError after printing the reasons.
+
+        A stack whose creation failed is deleted.
+        """
+        self._call("execute_change_set", ChangeSetName=change_set)
         described = self.wait()
         if described is None or described["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-            self._print_failures()
+            failures = self._print_failures()
             status = described["StackStatus"] if described else "gone"
-            state = "everything is as it was" if status in _ROLLED_BACK else self._suggest_fix(status)
-            raise RollbackError(f"the deployment failed, {self.name} is {status}: {state}")
+            if is_new and status in _FAILED_CREATION:
+                self.remove_failed_creation(described)
+                state = "the stack is deleted again"
+                if status != "ROLLBACK_COMPLETE":
+                    state += "; the next deployment names what is left of it"
+            else:
+                state = "everything is as it was" if status == _ROLLED_BACK else self._suggest_fix(status)
+            raise RollbackError(f"the deployment failed, {self.name} is {status}: {state}{_advise(failures)}")
         return parse_outputs(described)
 
     def wait(self) -> AwsResponse | None:
@@ -136,14 +190,16 @@ class CloudFormationStack:
             self._sleep(_POLL_SECONDS)
         return found
 
-    def _print_failures(self) -> None:
-        events = self._call("describe-stack-events", "--max-items", "500")["StackEvents"]
-        for text in list_failures(events):
+    def _print_failures(self) -> list[str]:
+        """Print and return why the last operation failed."""
+        failures = list_failures(self._list_all("describe_stack_events", "StackEvents"))
+        for text in failures:
             self._terminal.line(f"  {text}", RED)
+        return failures
 
     def list_resources(self) -> dict[str, str]:
         """Return the type of each existing resource by its logical id."""
-        summaries = self._call("list-stack-resources")["StackResourceSummaries"]
+        summaries = self._list_all("list_stack_resources", "StackResourceSummaries")
         return {
             summary["LogicalResourceId"]: summary["ResourceType"]
             for summary in summaries
@@ -152,20 +208,23 @@ class CloudFormationStack:
 
     def list_retained(self) -> set[str]:
         """Return the logical ids that a deletion keeps, according to the deployed template."""
-        body = self._call("get-template", "--template-stage", "Processed")["TemplateBody"]
-        return find_retained(parse_yaml(body) if isinstance(body, str) else body)
+        return find_retained(self._read_template())
+
+    def _read_template(self) -> Mapping[str, Any]:
+        body = self._call("get_template", TemplateStage="Processed")["TemplateBody"]
+        return parse_yaml(body) if isinstance(body, str) else body
 
     def protect_queues(self) -> None:
         """Forbid updates to replace or delete a queue: its messages are paid sessions."""
-        self._call("set-stack-policy", "--stack-policy-body", f"file://{STACK_POLICY}")
+        self._call("set_stack_policy", StackPolicyBody=STACK_POLICY.read_text())
 
     def unprotect_queues(self) -> None:
         """Allow every update until `protect_queues`, after the user has agreed to the loss of a queue."""
-        self._call("set-stack-policy", "--stack-policy-body", json.dumps(_ALLOW_ALL))
+        self._call("set_stack_policy", StackPolicyBody=json.dumps(_ALLOW_ALL))
 
     def delete(self) -> None:
         """Delete the stack and wait until it is gone. Raise DeployError after printing the reasons."""
-        self._call("delete-stack")
+        self._call("delete_stack")
         if (left := self.wait()) and left["StackStatus"] != "DELETE_COMPLETE":
             self._print_failures()
             raise DeployError(f"{self.name} is {left['StackStatus']}: not all of it could be deleted")
@@ -177,7 +236,7 @@ class ChangeSet:
     def __init__(self, stack: CloudFormationStack, name: str, *, is_new: bool) -> None:
         self._stack = stack
         self._name = name
-        self._is_new = is_new
+        self.is_new = is_new
         self.changes: Sequence[ResourceChange] = ()
 
     @property
@@ -185,23 +244,50 @@ class ChangeSet:
         return any(change.loses_messages for change in self.changes)
 
     def delete(self) -> None:
-        self._stack.delete_change_set(self._name, with_stack=self._is_new)
+        self._stack.delete_change_set(self._name, with_stack=self.is_new)
 
     def execute(self) -> dict[str, str]:
         """Deploy it and return the stack's outputs. The queues are protected afterwards, also on failure."""
         if not self.loses_messages:
-            outputs = self._stack.execute(self._name)
+            outputs = self._stack.execute(self._name, is_new=self.is_new)
             self._stack.protect_queues()
             return outputs
         self._stack.unprotect_queues()
         try:
-            return self._stack.execute(self._name)
+            return self._stack.execute(self._name, is_new=self.is_new)
         finally:
             self._stack.protect_queues()
 
 
+def parse_parameters(described: AwsResponse | None) -> dict[str, str]:
+    """Return the parameters of a deployed stack, none if there is no stack or it is empty."""
+    if described is None or described["StackStatus"] in _NOT_CREATED:
+        return {}
+    return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", ())}
+
+
 def parse_outputs(described: AwsResponse) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", ())}
+
+
+def describe_refusal(event: AwsResponse) -> str:
+    """Return what CloudFormation's validation found, or "" if the event is about something else."""
+    reason = event.get("ValidationStatusReason") or event.get("HookStatusReason")
+    if not reason:
+        return ""
+    resource = event.get("LogicalResourceId", "")
+    place = event.get("ValidationPath", "")
+    return f"{resource}{f' ({place})' if place else ''}: {reason}" if resource else str(reason)
+
+
+def _advise(failures: Sequence[str]) -> str:
+    """Return what to do about failures that end on their own."""
+    is_name_in_use = any(words in text for text in failures for words in _NAME_IN_USE)
+    return (
+        ". SQS keeps a deleted queue's name for 60 seconds: wait a minute, then deploy again"
+        if is_name_in_use
+        else ""
+    )
 
 
 def list_failures(events: Sequence[AwsResponse]) -> list[str]:

@@ -112,6 +112,18 @@ def find_retained(raw: Mapping[str, Any]) -> set[str]:
     }
 
 
+def find_bucket(raw: Mapping[str, Any]) -> str:
+    """Return the bucket that a packaged template names for its functions' code, or ""."""
+    for body in raw["Resources"].values():
+        properties = body.get("Properties", {})
+        if address := re.match("s3://([^/]+)/", str(properties.get("CodeUri", ""))):
+            return address[1]
+        code = properties.get("Code")
+        if isinstance(code, Mapping) and "S3Bucket" in code:
+            return str(code["S3Bucket"])
+    return ""
+
+
 class _Loader(yaml.SafeLoader):
     """A loader that skips the values of CloudFormation's own tags, such as !Ref."""
 

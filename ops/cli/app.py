@@ -74,7 +74,12 @@ def dead_letter_commands() -> typer.Typer:
 
 def ledger_commands() -> typer.Typer:
     """Build the command group `ledger`."""
-    group = typer.Typer(no_args_is_help=True, help="Move the sync's own records to another table.")
-    accept_common_options(group)
+    group = typer.Typer(
+        cls=SyncGroup,
+        no_args_is_help=True,
+        context_settings=HELP_OPTIONS,
+        help="Move the sync's own records to another table.",
+    )
+    accept_common_options(group, hidden=True)
     register(group, "move", ledger.move, ledger.MOVE_EXAMPLES)
     return group

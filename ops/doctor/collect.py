@@ -72,6 +72,7 @@ def collect_facts(
         livemode=fetch(lambda: stack.runs.state().livemode),
         watermark=watermark,
         table=shop.table,
+        table_key=_read_table_key(stack, shop.table),
         time_to_live=shop.time_to_live,
         backups=shop.backups,
         ledger=fetch(lambda: read_ledger(stack.runs, stack.table, stack.name, stack.deadline)),
@@ -89,6 +90,14 @@ def collect_facts(
         ),
         ledger_table=_read_table(stack, names.ledger) if names.ledger != names.table else None,
     )
+
+
+def _read_table_key(stack: Stack, table: Fetched[AwsReply]) -> Fetched[AwsReply] | None:
+    """Describe the KMS key of the table, if it has one."""
+    if isinstance(table, Unavailable):
+        return None
+    arn = table.get("SSEDescription", {}).get("KMSMasterKeyArn")
+    return fetch(lambda: stack.client("kms").describe_key(KeyId=arn)["KeyMetadata"]) if arn else None
 
 
 def describe_stack(stack: Stack) -> Fetched[AwsReply]:

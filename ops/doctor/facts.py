@@ -108,6 +108,7 @@ class StackFacts:
 
     `stack` is its description. `settings` are those of the consumer, None if its environment is invalid.
     `parameter` and `key` are None if the settings name none, `permissions` if there was no key to probe with.
+    `table_key` is the KMS key of the table, None if DynamoDB has its own.
     `livemode` is the mode of the last run, None if there was none. `watermark` has the proof.
     `skew_seconds` is how far this machine's clock is ahead of AWS's. `alarm_names` are those of the stack.
     `ledger_table` is None if the ledger is in the shop's table.
@@ -145,3 +146,5 @@ class StackFacts:
         """The parameters that the stack was deployed with; empty if they could not be read."""
         described = {} if isinstance(self.stack, Unavailable) else self.stack
         return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
+
+    table_key: Fetched[AwsReply] | None = None

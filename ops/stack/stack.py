@@ -33,7 +33,8 @@ SANDBOX_STATE = "state.json"
 # Long enough for a slow network, short enough that no call hangs for minutes.
 CALLS = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 4, "mode": "standard"})
 # The producer answers after it has listed, in 15 minutes at most. A retry would start another run.
-ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1})
+# Keep-alive, since a NAT gateway or a firewall drops a connection that is quiet for minutes.
+ONCE = Config(connect_timeout=5, read_timeout=920, retries={"total_max_attempts": 1}, tcp_keepalive=True)
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,9 @@ def select_stack(selector: StackSelector, environ: Mapping[str, str], deadline: 
     if selector.sandbox is not None:
         return _select_sandbox(selector, deadline)
     try:
-        session = boto3.Session(profile_name=selector.profile, region_name=selector.region)
+        # botocore itself reads AWS_DEFAULT_REGION and the profile, but not AWS_REGION.
+        region = selector.region or environ.get("AWS_REGION") or None
+        session = boto3.Session(profile_name=selector.profile, region_name=region)
     except ProfileNotFound as exc:
         name = selector.profile or environ.get("AWS_PROFILE")
         raise CommandError(

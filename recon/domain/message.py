@@ -5,8 +5,9 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from recon.domain.fence import FencedEvent
 from recon.domain.order import clean_user_id, find_raw_user_id
-from recon.domain.stripe_objects import MAX_NUMBER
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED, MAX_NUMBER
 from recon.errors import MalformedMessage
 
 VERSION = 1
@@ -22,9 +23,10 @@ class SessionMessage:
     """The fields of a session that decide without a request to Stripe.
 
     `created` is in epoch seconds, the amount in the currency's smallest unit; `user_id` is raw, as the shop
-    wrote it. `event_ids` are events that the webhook may still receive, `event_types` their types in the same
-    order. `pending` is set for a session that an earlier run found unpaid: the epoch second up to which this
-    run listed events. A session paid after it is left to the next run.
+    wrote it. `event_ids` are events that the webhook may still receive, `event_types` their types and
+    `event_times` when they were created (epoch seconds), in the same order. `pending` is set for a session
+    that an earlier run found unpaid: the epoch second up to which this run listed events. A session paid
+    after it is left to the next run.
     """
 
     run_id: str
@@ -38,7 +40,15 @@ class SessionMessage:
     livemode: bool
     event_ids: tuple[str, ...] = ()
     event_types: tuple[str, ...] = ()
+    event_times: tuple[int, ...] = ()
     pending: int | None = None
+
+    @property
+    def events(self) -> tuple[FencedEvent, ...]:
+        """The events that the webhook may still receive; a message of an earlier version has no times."""
+        types = (*self.event_types, *[CHECKOUT_COMPLETED] * len(self.event_ids))
+        times = (*self.event_times, *[None] * len(self.event_ids))
+        return tuple(map(FencedEvent, self.event_ids, types, times))
 
 
 # JSON key -> (field, type, may be null)
@@ -57,6 +67,7 @@ _FIELDS: dict[str, tuple[str, type[Any], bool]] = {
 # Omitted if empty, so that most messages look like the first ones of version 1.
 _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
     "eventTypes": ("event_types", list),
+    "eventTimes": ("event_times", list),
     "pending": ("pending", int),
 }
 
@@ -143,7 +154,11 @@ def _read_field(raw: dict[str, Any], wire: str, kind: type[Any], *, null: bool, 
     return value
 
 
-def _find_problem(wire: str, value: object) -> str | None:
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 <= value < MAX_NUMBER
+
+
+def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - one return per constraint
     """Return the constraint that a value of the right type violates.
 
     A value that DynamoDB rejects would fail the transaction of all sessions of a batch.
@@ -157,7 +172,9 @@ def _find_problem(wire: str, value: object) -> str | None:
             return None
         case int() if abs(value) >= MAX_NUMBER:
             return "be a number of at most 18 digits"
-        case list() if not all(map(is_id, value)):
-            return "hold strings of 1 to 255 printable ASCII characters"
+        case list() if wire == "eventTimes":
+            return None if all(map(_is_time, value)) else "hold numbers of at most 18 digits"
+        case list():
+            return None if all(map(is_id, value)) else "hold strings of 1 to 255 printable ASCII characters"
         case _:
             return None

@@ -12,6 +12,8 @@ ATTENTION_PREFIX = "ATTENTION#"
 DISMISSED_PREFIX = "DISMISSED#"
 ALLOWED_PREFIX = "ALLOWED#"
 SESSION_PREFIX = "SESSION#"
+EVENT_PREFIX = "EVENT#"
+# The sort key of a guard.
 GUARD = "SYNC_ORDER"
 OUTCOMES_PREFIX = "SYNC_RUN#"
 _SYSTEM_PREFIXES = (RUN_PREFIX, PENDING_PREFIX, ATTENTION_PREFIX, DISMISSED_PREFIX, ALLOWED_PREFIX)
@@ -49,7 +51,7 @@ def guard_key(session_id: str) -> Key:
 
 def marker_key(event_id: str) -> Key:
     """Return the key of the webhook's record of an event that it has handled."""
-    return (f"EVENT#{event_id}", "METADATA")
+    return (f"{EVENT_PREFIX}{event_id}", "METADATA")
 
 
 def outcome_partition(run_id: str) -> str:

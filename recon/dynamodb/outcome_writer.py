@@ -5,9 +5,11 @@ are in one transaction, on the condition that the stored outcome is still the on
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import batched
 
+from recon.domain.fence import EventMark
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.counters import COUNTED, counter_actions
@@ -20,6 +22,7 @@ from recon.dynamodb.keys import (
     marker_key,
     outcome_key,
 )
+from recon.dynamodb.markers import is_completed, marker_action
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
 from recon.dynamodb.session_result import SessionResult, guard_actions, outcome_action, side_record_actions
 from recon.dynamodb.table import (
@@ -31,11 +34,12 @@ from recon.dynamodb.table import (
     Table,
     TransactionCancelled,
 )
-from recon.errors import SyncError, TableRefused
+from recon.errors import SyncError, TableRefused, WebhookAtWork
 from recon.retry import Deadline
 
-# Each transaction moves the run's counters and the sync state's.
+# Each transaction moves the run's counters and the sync state's, beside the actions of its sessions.
 _COUNTER_ACTIONS = 2
+_MOST_ACTIONS = MAX_ACTIONS - _COUNTER_ACTIONS
 # The part of the 4 MB that is left free for keys, expressions and the items with the counters.
 _SPARE_BYTES = 256 * 1024
 
@@ -45,12 +49,13 @@ class Committed:
     """The end of a commit, by session id.
 
     `applied` was written by this call. `settled` had a final outcome of another writer. `failed` was not
-    written.
+    written. `unmarked` was written without all of its many marks.
     """
 
     applied: dict[str, SessionResult]
     settled: dict[str, OutcomeRecord]
     failed: dict[str, SyncError]
+    unmarked: dict[str, SyncError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,14 +107,20 @@ class OutcomeWriter:
 
         The condition or the size of one session never prevents the commit of the others.
         """
-        for part in _split(results):
-            self._commit_part(part)
+        self._commit_part(list(results))
         return self._done
 
     def _commit_part(self, results: list[SessionResult]) -> None:
+        """Commit results. A conflict may change their number of actions, so each try fits them anew."""
         while results:
+            first, *others = _split(results)
+            if others:
+                for part in (first, *others):
+                    self._commit_part(part)
+                return
             try:
-                actions = self._actions(results)
+                # A session with very many events marks the others after its outcome.
+                actions = self._actions([result.split_marks(_MOST_ACTIONS)[0] for result in results])
                 self._table.transact(actions, self._deadline, check=partial(self._recheck, results))
             except _RecheckFoundOrder as changed:
                 self._done.failed |= changed.recheck.failed
@@ -123,7 +134,32 @@ class OutcomeWriter:
                 return
             else:
                 self._done.applied |= {r.session_id: r for r in results}
+                for result in results:
+                    self._put_rest(result.session_id, result.split_marks(_MOST_ACTIONS)[1].marks)
                 return
+
+    def _put_rest(self, session_id: str, marks: Sequence[EventMark]) -> None:
+        """Put the marks that did not fit into one transaction with the outcome.
+
+        If a transaction of many is cancelled, put each alone.
+        """
+        try:
+            for part in batched(marks, MAX_ACTIONS):
+                if not self._mark(session_id, part):
+                    for mark in part:
+                        self._mark(session_id, [mark])
+        except SyncError as error:
+            self._done.unmarked[session_id] = error
+
+    def _mark(self, session_id: str, marks: Sequence[EventMark]) -> bool:
+        """Return False if the marker of any of the events has changed; then none is put."""
+        try:
+            self._table.transact(
+                [marker_action(self._table, session_id, mark, self._now) for mark in marks], self._deadline
+            )
+        except TransactionCancelled:
+            return False
+        return True
 
     def _recheck(self, results: list[SessionResult]) -> None:
         if not any(result.order for result in results):
@@ -178,8 +214,8 @@ class OutcomeWriter:
             result = replace(result, unguarded=None)
         # A marker of the webhook does not prove that the order exists: the webhook writes one even if its
         # write of the order failed. The recheck before the next try decides.
-        if handled := [event for event, _ in result.markers if reasons[marker_key(event)].stops]:
-            return [reduce(SessionResult.without_marker, handled, result)]
+        if any(key in reasons and reasons[key].stops for key in _marker_keys(result)):
+            return self._resolve_marks(result, reasons)
         if outcome.refused or (order and order.refused) or (guard and guard.refused):
             return self._retry_individually([result], TableRefused("DynamoDB refuses the item"))
         return [result]
@@ -194,6 +230,23 @@ class OutcomeWriter:
             return result.to_skipped_existing()
         # If only the guard is there, an order was written under another user id, or written and removed.
         return result.to_removed() if reasons[guard_key(result.session_id)].failed else None
+
+    def _resolve_marks(
+        self, result: SessionResult, reasons: dict[Key, CancellationReason]
+    ) -> list[SessionResult]:
+        """Return the result with the marks that are left, or none if the webhook has just begun to work."""
+        marks = []
+        for mark in result.marks:
+            reason = reasons.get(marker_key(mark.event_id))
+            if reason is None or not reason.stops:
+                marks.append(mark)
+            elif reason.failed and not (reason.item and is_completed(reason.item)):
+                marks.append(replace(mark, is_claimed=reason.item is not None))
+        wait = max((mark.wait_seconds(self._now) for mark in marks), default=0)
+        if wait:
+            self._fail([result], WebhookAtWork(wait))
+            return []
+        return [replace(result, marks=tuple(marks))]
 
     def _resolve_outcome_conflict(self, result: SessionResult, item: Item | None) -> list[SessionResult]:
         stored = parse_outcome(item) if item else None
@@ -236,19 +289,24 @@ def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:
     return deltas
 
 
+def _marker_keys(result: SessionResult) -> list[Key]:
+    return [marker_key(mark.event_id) for mark in result.marks]
+
+
 def _split(results: Iterable[SessionResult]) -> Iterator[list[SessionResult]]:
     """Yield parts, split between sessions, that each fit into one transaction."""
     part: list[SessionResult] = []
     actions = size = 0
     for result in results:
         order_size = item_bytes(result.order) if result.order else 0
-        too_many = actions + result.action_count + _COUNTER_ACTIONS > MAX_ACTIONS
+        count = min(result.action_count, _MOST_ACTIONS)
+        too_many = actions + count > _MOST_ACTIONS
         too_large = size + order_size > MAX_TRANSACTION_BYTES - _SPARE_BYTES
         if part and (too_many or too_large):
             yield part
             part, actions, size = [], 0, 0
         part.append(result)
-        actions += result.action_count
+        actions += count
         size += order_size
     if part:
         yield part

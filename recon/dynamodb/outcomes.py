@@ -1,23 +1,27 @@
 """Reading outcomes: of a batch of sessions, and of a whole run."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
 from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (
+    EVENT_PREFIX,
+    GUARD,
     SESSION_PREFIX,
     STATE_KEY,
     WATERMARK_KEY,
     attention_key,
     dismissed_key,
     guard_key,
+    marker_key,
     outcome_key,
     outcome_partition,
 )
+from recon.dynamodb.markers import is_completed
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
-from recon.dynamodb.table import Table
+from recon.dynamodb.table import MAX_BATCH_GET, Item, Key, Table
 from recon.dynamodb.watermark import parse_watermark
 from recon.retry import Deadline
 
@@ -33,9 +37,11 @@ class PriorState:
     """What the table holds about the sessions of a batch before they are processed.
 
     `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
-    ids of sessions whose order an operator decided never to write. `guarded` holds
-    those whose order this sync has written once. `proven_created` is when the stored proof session was
-    created (epoch seconds), or None.
+    ids of sessions whose order an operator decided never to write. `guarded` holds those whose order this
+    sync has written once. `markers` says of each event of theirs with a marker of the webhook whether that is
+    completed. `unread` are the keys of guards and markers that did not fit into the batch's read.
+    `listed_until` is until when a run lists sessions, and `proven_created` when the stored proof session was
+    created, or None (both epoch seconds).
     """
 
     outcomes: Outcomes
@@ -43,31 +49,75 @@ class PriorState:
     attention: dict[str, AttentionRecord] = field(default_factory=dict)
     dismissed: frozenset[str] = frozenset()
     guarded: frozenset[str] = frozenset()
+    markers: dict[str, bool] = field(default_factory=dict)
+    unread: frozenset[Key] = frozenset()
+    listed_until: int = 0
     proven_created: int | None = None
 
 
-def load_prior_state(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> PriorState:
+def load_prior_state(
+    table: Table, sessions: Iterable[RunSession], deadline: Deadline, event_ids: Iterable[str] = ()
+) -> PriorState:
     """Read the items about these sessions, the sync state and the watermark in one consistent batch read.
 
-    Raises LedgerNotMoved if the ledger is not open.
+    One request reads 100 items. The guards and markers beyond that are left out: most sessions have the order
+    of a webhook and need neither. Raises LedgerNotMoved if the ledger is not open.
     """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())
-    about = [key(session_id) for session_id in ids for key in (attention_key, dismissed_key, guard_key)]
-    found = table.get_many([*keys, STATE_KEY, WATERMARK_KEY, *about], deadline)
-    items = {(item["PK"], item["SK"]): item for item in found}
+    wanted: list[Key] = [*keys, STATE_KEY, WATERMARK_KEY]
+    wanted += [key(session_id) for session_id in ids for key in (attention_key, dismissed_key)]
+    further = [*map(guard_key, ids), *map(marker_key, event_ids)]
+    room = max(0, MAX_BATCH_GET - len(wanted))
+    items = _index(table.get_many([*wanted, *further[:room]], deadline))
+    state = parse_state(items.get(STATE_KEY))
     watermark = parse_watermark(items.get(WATERMARK_KEY, {}))
     watermark.check_open()
     return PriorState(
         outcomes={session: parse_outcome(items[key]) for key, session in keys.items() if key in items},
-        state_run_id=parse_state(items.get(STATE_KEY)).run_id,
+        state_run_id=state.run_id,
+        listed_until=state.lease.until,
         attention={
             name: parse_attention(items[key]) for name in ids if (key := attention_key(name)) in items
         },
         dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
-        guarded=frozenset(name for name in ids if guard_key(name) in items),
+        guarded=_find_guarded(items),
+        markers=_read_markers(items),
+        unread=frozenset(further[room:]),
         proven_created=watermark.proven_created,
     )
+
+
+def load_unread(table: Table, prior: PriorState, keys: Collection[Key], deadline: Deadline) -> PriorState:
+    """Return `prior` with the guards and markers of these keys, which did not fit into its read."""
+    items = _index(table.get_many(list(keys), deadline))
+    return replace(
+        prior,
+        guarded=prior.guarded | _find_guarded(items),
+        markers=prior.markers | _read_markers(items),
+        unread=prior.unread.difference(keys),
+    )
+
+
+def load_markers(table: Table, event_ids: Iterable[str], deadline: Deadline) -> dict[str, bool]:
+    """Return of each event with a marker whether that is completed, by consistent reads."""
+    return _read_markers(_index(table.get_many(list(map(marker_key, event_ids)), deadline)))
+
+
+def _index(items: Iterable[Item]) -> dict[Key, Item]:
+    return {(item["PK"], item["SK"]): item for item in items}
+
+
+def _find_guarded(items: Collection[Key]) -> frozenset[str]:
+    return frozenset(pk.removeprefix(SESSION_PREFIX) for pk, sk in items if sk == GUARD)
+
+
+def _read_markers(items: Mapping[Key, Item]) -> dict[str, bool]:
+    return {
+        pk.removeprefix(EVENT_PREFIX): is_completed(item)
+        for (pk, _), item in items.items()
+        if pk.startswith(EVENT_PREFIX)
+    }
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:

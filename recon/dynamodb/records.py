@@ -11,6 +11,7 @@ from recon.domain.reconcile import Outcome
 from recon.domain.run import Listing, Part, RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
+from recon.dynamodb.listing_lease import NO_LEASE, Lease, parse_lease
 from recon.dynamodb.table import Item
 from recon.errors import Unfinished
 from recon.timestamps import DAY, parse_epoch, to_iso
@@ -263,13 +264,16 @@ class State:
     """The attributes of the sync state that decisions depend on.
 
     `covered_through` and `first_lookback_start` (epoch seconds) mirror the watermark item for versions that
-    know the state only. They are absent if another program has put the state.
+    know the state only. They are absent if another program has put the state. `status` is a `RunStatus` or a
+    word of another version.
     """
 
     run_id: str | None = None
     covered_through: int | None = None
     livemode: bool | None = None
     first_lookback_start: int | None = None
+    status: str | None = None
+    lease: Lease = NO_LEASE
 
 
 def parse_state(item: Item | None) -> State:
@@ -280,6 +284,8 @@ def parse_state(item: Item | None) -> State:
         read_integer(item, "lastCoveredThrough"),
         read_boolean(item, "lastLivemode"),
         read_integer(item, "firstLookbackStart"),
+        read_text(item, "lastSyncStatus"),
+        parse_lease(item),
     )
 
 

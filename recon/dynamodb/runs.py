@@ -116,7 +116,7 @@ class Runs(RunReader):
             condition="listed = :no",
             names={"#status": "status"},
         )
-        if not self._transact_with_state(resume, reopen_state(self._table, run)):
+        if not self._transact_with_state(resume, reopen_state(self._table, run, now)):
             return self.get(run.run_id) or run
         return replace(run, status=RunStatus.RUNNING, completed_at=None, listing_moved_at=now, failure=None)
 
@@ -151,9 +151,10 @@ class Runs(RunReader):
             condition=f"{unchanged} AND #listed = :no",
             names={f"#{name}": name for name in (*fields, "listing")},
         )
-        if not self._transact_with_state(
-            move, advance_state(self._table, run, progress.sent, progress.livemode, now)
-        ):
+        advance = advance_state(
+            self._table, run, progress.sent, progress.livemode, now, listed=progress.listed
+        )
+        if not self._transact_with_state(move, advance):
             raise CursorConflict
         return replace(
             run,

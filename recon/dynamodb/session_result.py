@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from recon.domain.attention import Attention
+from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage, dumps
-from recon.domain.order import SOURCE
 from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
 from recon.domain.waiting import ENTRY_LIFE
 from recon.dynamodb.attention import AttentionRecord, attention_action, is_same_attention, update_attention
 from recon.dynamodb.guards import guard_found, guard_written
-from recon.dynamodb.keys import marker_key, outcome_key, pending_key
-from recon.dynamodb.records import MARKER_DAYS, OUTCOME_DAYS, OutcomeRecord
+from recon.dynamodb.keys import outcome_key, pending_key
+from recon.dynamodb.markers import marker_action
+from recon.dynamodb.records import OUTCOME_DAYS, OutcomeRecord
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.errors import SyncError
 from recon.timestamps import DAY, to_iso
@@ -24,8 +25,8 @@ MAX_FAILED_MESSAGES = 20
 class SessionResult:
     """The result of one session in one run.
 
-    `previous` is the outcome that was read before. `markers` are the ids and types of events that a webhook
-    may still receive: the order's transaction marks them as handled. `pending` is the message of an unpaid
+    `previous` is the outcome that was read before. `marks` are the events that a webhook may still receive:
+    the transaction of the outcome marks them as handled. `pending` is the message of an unpaid
     session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
     `unguarded` is an order of this sync that was found without its guard.
     `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
@@ -43,7 +44,7 @@ class SessionResult:
     error: SyncError | None = None
     previous: OutcomeRecord | None = None
     drift: tuple[str, ...] = ()
-    markers: tuple[tuple[str, str], ...] = ()
+    marks: tuple[EventMark, ...] = ()
     pending: SessionMessage | None = None
     unguarded: ExistingOrder | None = None
     ends_pending: bool = False
@@ -70,7 +71,7 @@ class SessionResult:
         """Return the number of actions that storing the result takes, without the counters."""
         # With an order go its guard and the check that nobody has dismissed its session.
         orders = 3 * bool(self.order) + bool(self.unguarded)
-        actions = 1 + orders + len(self.markers) + bool(self.pending) + self.ends_pending
+        actions = 1 + orders + len(self.marks) + bool(self.pending) + self.ends_pending
         return actions + (not is_same_attention(self.prior_attention, self.next_attention(0)))
 
     @property
@@ -91,14 +92,14 @@ class SessionResult:
         return update_attention(self.prior_attention, said, order_says_paid=self.order_says_paid)
 
     def to_error(self, error: SyncError) -> "SessionResult":
-        """Return an error in place of this result, without its order and markers."""
+        """Return an error in place of this result, without its order and marks."""
         return replace(
             self,
             outcome=Outcome.ERROR,
             reason=None,
             order=None,
             error=error,
-            markers=(),
+            marks=(),
             ends_pending=False,
             attention=(),
         )
@@ -106,7 +107,7 @@ class SessionResult:
     def to_skipped_existing(self) -> "SessionResult":
         """Return a skip with reason `exists` in place of this result."""
         return replace(
-            self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, markers=(), attention=()
+            self, outcome=Outcome.SKIPPED, reason=SkipReason.EXISTS, order=None, marks=(), attention=()
         )
 
     def to_dismissed(self) -> "SessionResult":
@@ -117,9 +118,11 @@ class SessionResult:
         """Return a skip with reason `removed` in place of this result."""
         return replace(self.to_skipped_existing(), reason=SkipReason.REMOVED)
 
-    def without_marker(self, event_id: str) -> "SessionResult":
-        """Return this result without the marker of one event."""
-        return replace(self, markers=tuple(m for m in self.markers if m[0] != event_id))
+    def split_marks(self, most: int) -> "tuple[SessionResult, SessionResult]":
+        """Return this result with as many marks as fit into `most` actions, and with the other marks."""
+        excess = max(0, self.action_count - most)
+        first = max(0, len(self.marks) - excess)
+        return replace(self, marks=self.marks[:first]), replace(self, marks=self.marks[first:])
 
 
 def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -> Action:
@@ -140,8 +143,8 @@ def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) ->
 
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:
     """Yield the actions on event markers, on the pending entry and on the attention item of a session."""
-    for event_id, event_type in result.markers:
-        yield table.put(_marker_item(result, event_id, event_type, now), "attribute_not_exists(PK)")
+    for mark in result.marks:
+        yield marker_action(table, result.session_id, mark, now)
     if result.pending:
         yield _pending_action(table, result.pending, now)
     if result.ends_pending:
@@ -182,23 +185,6 @@ def _list_failed_messages(result: SessionResult) -> list[str]:
     ids = [*previous.failed_messages, *([previous.message_id] if previous.message_id else [])]
     failed = [name for name in ids if previous.has_failed_under(name) and name != result.message_id]
     return failed[-MAX_FAILED_MESSAGES:]
-
-
-def _marker_item(result: SessionResult, event_id: str, event_type: str, now: int) -> Item:
-    """Return the record that the webhook keeps of a handled event, so that it skips a late delivery."""
-    pk, sk = marker_key(event_id)
-    return {
-        "PK": pk,
-        "SK": sk,
-        "eventType": event_type,
-        "sessionId": result.session_id,
-        "status": "completed",
-        "orderCreated": True,
-        "orderNumber": result.order_number,
-        "source": SOURCE,
-        "processedAt": to_iso(now),
-        "expiresAt": now + MARKER_DAYS * DAY,
-    }
 
 
 def _pending_action(table: Table, message: SessionMessage, now: int) -> Action:

@@ -5,6 +5,7 @@ Each is conditional on the state as the run knows it, since another run may take
 
 from recon.domain.run import RunStatus
 from recon.dynamodb.keys import STATE_KEY
+from recon.dynamodb.listing_lease import LEASE_SECONDS
 from recon.dynamodb.records import Run, State
 from recon.dynamodb.table import Action, Item, Table
 from recon.dynamodb.watermark import Watermark
@@ -32,7 +33,8 @@ def take_over_state(table: Table, run: Run, watermark: Watermark, now: int) -> A
         "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
         "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
         "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        f"lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now{mirror} "
+        "lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now, listingUntil = :until, "
+        f"listingRunId = :run{mirror} "
         "REMOVE lastSyncCompletedAt",
         {
             ":run": run.run_id,
@@ -42,29 +44,37 @@ def take_over_state(table: Table, run: Run, watermark: Watermark, now: int) -> A
             ":to": run.lookback_end,
             ":zero": 0,
             ":now": to_iso(now),
+            ":until": now + LEASE_SECONDS,
         }
         | mirrored,
         condition=no_later_run,
     )
 
 
-def reopen_state(table: Table, run: Run) -> Action:
-    """Return the action that sets the state to running again."""
+def reopen_state(table: Table, run: Run, now: int) -> Action:
+    """Return the action that sets the state to running again, and says that sessions are listed."""
     return table.update(
         STATE_KEY,
-        "SET lastSyncStatus = :running REMOVE lastSyncCompletedAt",
-        {":running": RunStatus.RUNNING, ":run": run.run_id},
+        "SET lastSyncStatus = :running, listingUntil = :until, listingRunId = :run "
+        "REMOVE lastSyncCompletedAt",
+        {":running": RunStatus.RUNNING, ":run": run.run_id, ":until": now + LEASE_SECONDS},
         condition="lastSyncRunId = :run",
     )
 
 
-def advance_state(table: Table, run: Run, sent: int, livemode: bool | None, now: int) -> Action:
-    """Return the action that adds `sent` to the state's `enqueued`, and stores the mode if it is known."""
+def advance_state(
+    table: Table, run: Run, sent: int, livemode: bool | None, now: int, *, listed: bool = False
+) -> Action:
+    """Return the action that adds `sent` to the state's `enqueued`, and stores the mode if it is known.
+
+    It renews the lease of the listing, or ends it if the run is listed.
+    """
     values: Item = {
         ":now": to_iso(now),
         ":sent": sent,
         ":run": run.run_id,
         ":running": RunStatus.RUNNING,
+        ":until": now if listed else now + LEASE_SECONDS,
     }
     set_livemode = ""
     if livemode is not None:
@@ -72,8 +82,8 @@ def advance_state(table: Table, run: Run, sent: int, livemode: bool | None, now:
         set_livemode = ", lastLivemode = :livemode"
     return table.update(
         STATE_KEY,
-        f"SET updatedAt = :now, lastSyncStatus = :running{set_livemode} "
-        "REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
+        "SET updatedAt = :now, lastSyncStatus = :running, listingUntil = :until, listingRunId = :run"
+        f"{set_livemode} REMOVE lastSyncCompletedAt ADD lastSyncEnqueued :sent",
         values,
         condition="lastSyncRunId = :run",
     )

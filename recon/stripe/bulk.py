@@ -9,14 +9,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from recon.domain.message import is_id
 from recon.domain.stripe_objects import Json
 from recon.errors import SyncError
-
-if TYPE_CHECKING:
-    from recon.stripe.source import StripeSource
+from recon.stripe.pages import Page
 
 # With fewer sessions, single requests in parallel are sooner done than one page, and no page may pay.
 LEAST = 5
@@ -52,8 +50,16 @@ class Products:
         return product if product is not None and self._clock() - at < PRODUCT_LIFE else None
 
 
+class ExpandedLists(Protocol):
+    """The lists of a `StripeSource`."""
+
+    def list_expanded(self, created_from: int, created_to: int) -> Page: ...
+
+    def list_products(self, ids: Sequence[str]) -> list[Json]: ...
+
+
 def read_together(
-    stripe: "StripeSource", products: Products, wanted: Mapping[str, int], pool: Executor
+    stripe: ExpandedLists, products: Products, wanted: Mapping[str, int], pool: Executor
 ) -> dict[str, Json]:
     """Return those of the wanted sessions that lists bring whole, as if each had been fetched.
 
@@ -103,7 +109,7 @@ def _split(wanted: Mapping[str, int], seconds: int) -> list[dict[str, int]]:
     return [span for span in spans if len(span) > 1]
 
 
-def _read_page(stripe: "StripeSource", span: Mapping[str, int]) -> _Brought:
+def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
     newest = max(span.values())
     try:
         page = stripe.list_expanded(min(span.values()), newest)
@@ -131,7 +137,7 @@ def _find_product_ids(session: Json) -> set[str]:
     return {each for each in ids if isinstance(each, str) and is_id(each)}
 
 
-def _read_products(stripe: "StripeSource", products: Products, ids: Sequence[str]) -> None:
+def _read_products(stripe: ExpandedLists, products: Products, ids: Sequence[str]) -> None:
     for start in range(0, len(ids), PRODUCTS_A_REQUEST):
         try:
             products.put(stripe.list_products(ids[start : start + PRODUCTS_A_REQUEST]))

@@ -34,20 +34,23 @@ class RateLimiter:
         """The current rate in requests per second."""
         return self._rate
 
-    def wait(self, deadline: Deadline, needed_after: float) -> None:
-        """Sleep until this call's turn.
+    def wait(
+        self, deadline: Deadline, needed_after: float, find_share: Callable[[], float] = lambda: 1.0
+    ) -> None:
+        """Sleep until this call's turn. `find_share` returns the share of the rate that is allowed now.
 
         If less than `needed_after` seconds would remain then, raise OutOfTime and take no turn.
         """
         # One thread waits at a time: the next turn depends on when this one really began.
         with self._turn:
+            rate = self._rate * find_share()
             now = self._clock()
             turn = max(self._next, now)
             if deadline.remaining() - (turn - now) < needed_after:
                 raise OutOfTime("no request to Stripe is possible before the invocation ends")
             if turn > now:
                 deadline.sleep(turn - now)
-            self._next = max(turn + 1 / self._rate, self._clock() + LEAST_SHARE / self._rate)
+            self._next = max(turn + 1 / rate, self._clock() + LEAST_SHARE / rate)
 
     def slow_down(self) -> None:
         with self._lock:

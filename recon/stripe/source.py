@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from recon.domain.message import is_id
@@ -41,11 +41,11 @@ from recon.stripe.expansions import (
     SESSION_EXPANSIONS,
     ExpandedRequests,
 )
+from recon.stripe.pages import EMPTY_PAGE, PAGE_SIZE, Page, has_id, read_page, read_rows, read_valid_rows
 
 if TYPE_CHECKING:
     from recon.stripe.connection import StripeConnection
 
-PAGE_SIZE = 100  # Stripe's maximum
 SESSIONS = "/v1/checkout/sessions"
 EVENTS = "/v1/events"
 DISPUTES = "/v1/disputes"
@@ -55,16 +55,6 @@ INVOICE_PAYMENTS = "/v1/invoice_payments"
 READ_SESSIONS, READ_EVENTS, READ_DISPUTES, READ_INVOICES = "sessions", "events", "disputes", "invoices"
 READ_PRODUCTS, READ_LISTED = "products", "listed"
 ANY_PERMISSION = ""
-_EMPTY_PAGE = "Stripe: an empty page with has_more set"
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a list, newest first. `unreadable` counts entries without a valid id."""
-
-    sessions: list[Json]
-    has_more: bool
-    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,10 @@ class SessionEvent:
 
 
 class StripeSource:
-    """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe."""
+    """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe.
+
+    `find_share` returns the share of the connection's rate that is allowed at the moment.
+    """
 
     def __init__(
         self,
@@ -101,11 +94,13 @@ class StripeSource:
         deadline: Deadline,
         on_throttle: Callable[[], None],
         tries: int = STRIPE_ATTEMPTS,
+        find_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
         self._tries = tries
         self._on_throttle = on_throttle
+        self._find_share = find_share
         self._rejections: dict[str, SyncError] = {}
         self._paid: dict[int, frozenset[str]] = {}
         self._paid_lock = threading.Lock()
@@ -123,7 +118,7 @@ class StripeSource:
         """
         params = _complete_sessions(created_from, created_to) | {"limit": limit}
         params |= {"starting_after": after} if after else {}
-        return _read_page(self._get(SESSIONS, params, READ_SESSIONS))
+        return read_page(self._get(SESSIONS, params, READ_SESSIONS))
 
     def list_expanded(self, created_from: int, created_to: int, limit: int = PAGE_SIZE) -> Page:
         """Return the newest page of `list_sessions` with all that `fetch` returns but products.
@@ -137,21 +132,21 @@ class StripeSource:
             "expand": [*LISTED_REQUIRED, *(path for each in expansions for path in each.paths)],
         }
         permission = "+".join([READ_SESSIONS, READ_LISTED, *(each.permission for each in expansions)])
-        return _read_page(self._get(SESSIONS, params, permission, on=(StripeThrottled,)))
+        return read_page(self._get(SESSIONS, params, permission, on=(StripeThrottled,)))
 
     def list_products(self, ids: Sequence[str]) -> list[Json]:
         """Return the products with these ids, 100 at most. Deleted ones are not listed."""
         # The default limit is 10, also for more ids.
         data = self._get(PRODUCTS, {"ids": list(ids), "limit": PAGE_SIZE}, READ_PRODUCTS)
-        return _read_valid_rows(data, "products")
+        return read_valid_rows(data, "products")
 
     def search_sessions(self, filters: Json) -> list[Json]:
         """Return the newest hundred sessions of any status that match Stripe's own filters of the list.
 
         Raise SessionNotFound if a filter names an object that does not exist.
         """
-        rows = _read_rows(self._get(SESSIONS, {**filters, "limit": PAGE_SIZE}, READ_SESSIONS))
-        return [row for row in rows if _has_id(row) and is_id(row["id"])]
+        rows = read_rows(self._get(SESSIONS, {**filters, "limit": PAGE_SIZE}, READ_SESSIONS))
+        return [row for row in rows if has_id(row) and is_id(row["id"])]
 
     def list_events(
         self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
@@ -171,6 +166,22 @@ class StripeSource:
         for row in self._iterate(EVENTS, params, READ_EVENTS, skip_invalid=True):
             if event := _parse_event(row):
                 yield event
+
+    def find_events_between(self, created_from: int, created_to: int) -> list[SessionEvent]:
+        """Return the newest events of completed and paid sessions within two epoch seconds: one page.
+
+        Both ends are inclusive. The result is empty if the key may not read events.
+        """
+        params: Json = {
+            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "created": {"gte": created_from, "lte": created_to},
+            "limit": PAGE_SIZE,
+        }
+        try:
+            rows = read_rows(self._get(EVENTS, params, READ_EVENTS))
+        except KeyNotAllowed:
+            return []
+        return [event for row in filter(has_id, rows) if (event := _parse_event(row))]
 
     def find_paid_after(self, moment: int) -> frozenset[str]:
         """Return the sessions whose delayed payment succeeded after `moment` (epoch seconds).
@@ -208,7 +219,7 @@ class StripeSource:
         embedded = session.get("line_items")
         if not isinstance(embedded, dict):
             raise MalformedSession("line_items must be a list")
-        items = _read_valid_rows(embedded, "line_items")
+        items = read_valid_rows(embedded, "line_items")
         if embedded.get("has_more") is True:
             further: Json = {"limit": PAGE_SIZE, "expand": ["data.price.product"]}
             further |= {"starting_after": items[-1]["id"]} if items else {}
@@ -274,7 +285,7 @@ class StripeSource:
             raise MalformedSession("invoice must be an id")
         params = {"invoice": invoice_id, "limit": PAGE_SIZE}
         data = self._expanded.get(INVOICE_PAYMENTS, params, READ_INVOICES, INVOICE_PAYMENT_EXPANSIONS)
-        return _read_valid_rows(data, "invoice_payments")
+        return read_valid_rows(data, "invoice_payments")
 
     def _iterate(
         self, path: str, params: Json, permission: str, *, skip_invalid: bool = False
@@ -286,12 +297,12 @@ class StripeSource:
         name = path.rpartition("/")[2]
         while True:
             data = self._get(path, params, permission)
-            rows = list(filter(_has_id, _read_rows(data))) if skip_invalid else _read_valid_rows(data, name)
+            rows = list(filter(has_id, read_rows(data))) if skip_invalid else read_valid_rows(data, name)
             yield from rows
             if data.get("has_more") is not True:
                 return
             if not rows:
-                raise StripeUnavailable(_EMPTY_PAGE)
+                raise StripeUnavailable(EMPTY_PAGE)
             params = params | {"starting_after": rows[-1]["id"]}
 
     def _get(
@@ -341,7 +352,9 @@ class StripeSource:
             raise
 
     def _send(self, path: str, params: Json, key: str) -> Json:
-        self._connection.rate_limiter.wait(self._deadline, needed_after=self._connection.timeout)
+        self._connection.rate_limiter.wait(
+            self._deadline, needed_after=self._connection.timeout, find_share=self._find_share
+        )
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:
@@ -363,31 +376,3 @@ def _parse_event(event: Json) -> SessionEvent | None:
 
 def _complete_sessions(created_from: int, created_to: int) -> Json:
     return {"created": {"gte": created_from, "lte": created_to}, "status": "complete"}
-
-
-def _read_page(data: Json) -> Page:
-    rows = _read_rows(data)
-    readable = [row for row in rows if _has_id(row) and is_id(row["id"])]
-    page = Page(readable, data.get("has_more") is True, len(rows) - len(readable))
-    if page.has_more and not page.sessions:
-        raise StripeUnavailable(_EMPTY_PAGE)
-    return page
-
-
-def _read_valid_rows(data: Json, name: str) -> list[Json]:
-    """Return the rows of a list that is only usable if every row has an id."""
-    rows = _read_rows(data)
-    if not all(map(_has_id, rows)):
-        raise MalformedSession(f"an entry of {name} has no id")
-    return rows
-
-
-def _read_rows(data: Json) -> list[Any]:
-    rows = data.get("data")
-    if not isinstance(rows, list):
-        raise StripeUnavailable("Stripe: a list without data")
-    return rows
-
-
-def _has_id(row: object) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("id"), str)

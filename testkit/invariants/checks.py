@@ -18,6 +18,9 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _PUBLIC: Final = frozenset(
     {"amount", "amountSubtotal", "currency", "itemCount", "orderNumber", "source", "status", "createdAt"}
 )
+_STORED_WITH_COMPLETION: Final = frozenset(
+    ["status", "eventType", "sessionId", "processedAt", "expiresAt", "orderCreated", "orderNumber", "source"]
+)
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _OF_THE_SHOP: Final = ("USER#", "EVENT#")
 _OUTCOME_OF_COUNTER: Final = {"created": "created", "skipped": "skipped", "errors": "error"}
@@ -54,7 +57,10 @@ def find_surplus_orders(records: TableRecords, wanted: Mapping[str, int]) -> Ite
 
 
 def find_changed_items(records: TableRecords, written: Iterable[RawItem]) -> Iterator[Violation]:
-    """Yield the webhook's items that are not byte for byte as they were `written`."""
+    """Yield the webhook's items that are not byte for byte as they were `written`.
+
+    Only an event record with the status of unfinished work may be completed; its other attributes stay.
+    """
     for item in written:
         pk, sk = item["PK"]["S"], item["SK"]["S"]
         is_event = pk.startswith("EVENT#")
@@ -64,9 +70,17 @@ def find_changed_items(records: TableRecords, written: Iterable[RawItem]) -> Ite
         found = records.items.get((pk, sk))
         if found is None:
             yield Violation(subject, f"{name} is gone")
-        elif found != item:
+        elif found != item and not (is_event and _is_completed_claim(item, found)):
             changed = sorted(part for part in item.keys() | found if item.get(part) != found.get(part))
             yield Violation(subject, f"{name} was changed: {', '.join(changed)}")
+
+
+def _is_completed_claim(written: RawItem, found: RawItem) -> bool:
+    if written.get("status") in (None, {"S": "completed"}, {"S": "processed"}):
+        return False
+    kept = written.keys() - _STORED_WITH_COMPLETION
+    is_completed = found.get("status") == {"S": "completed"}
+    return is_completed and all(found.get(name) == written[name] for name in kept)
 
 
 def compare_order(

@@ -38,9 +38,9 @@ def test_cases_cover_a_new_call(batch_start, cases, monkeypatch):
     before = cases(*BATCH)
     load_prior_state = outcomes.load_prior_state
 
-    def read_once_more(table, sessions, deadline):
+    def read_once_more(table, *request):
         table.get(("NEW", "CALL"))
-        return load_prior_state(table, sessions, deadline)
+        return load_prior_state(table, *request)
 
     monkeypatch.setattr(batch_processor, "load_prior_state", read_once_more)
     after = derive_cases(batch_start, consume_batch)
@@ -53,10 +53,10 @@ def test_cases_cover_a_new_call(batch_start, cases, monkeypatch):
 def test_call_past_the_recorded_clients_is_noticed(batch_start, stray_connections, monkeypatch):
     load_prior_state = outcomes.load_prior_state
 
-    def connect_elsewhere(table, sessions, deadline):
+    def connect_elsewhere(table, *request):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", 9))
-        return load_prior_state(table, sessions, deadline)
+        return load_prior_state(table, *request)
 
     monkeypatch.setattr(batch_processor, "load_prior_state", connect_elsewhere)
     record_run(batch_start, consume_batch)

@@ -1,6 +1,5 @@
-"""`make deploy` and `make destroy` with the real AWS CLI on the emulated AWS."""
+"""`make deploy` and `make destroy` on the emulated AWS."""
 
-import os
 import platform
 import re
 import uuid
@@ -21,16 +20,12 @@ ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86_64"}
 
 
 @pytest.fixture
-def clients(emulator, aws_folder, tmp_path, monkeypatch):
-    """Return clients of the emulated AWS, with the AWS CLI in a folder of the test."""
+def clients(emulator, tmp_path, monkeypatch):
+    """Return clients of the emulated AWS, which the environment selects too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stack, "_POLL_SECONDS", 0.5)
     monkeypatch.setattr(command, "build_zips", lambda options: {name: bundle(name) for name in FUNCTIONS})
-    environment = {
-        "PATH": f"{aws_folder}:{os.environ['PATH']}",
-        "AWS_ENDPOINT_URL": emulator.url,
-        **CREDENTIALS,
-    }
+    environment = {"AWS_ENDPOINT_URL": emulator.url, **CREDENTIALS}
     if emulator.certificate:
         environment["AWS_CA_BUNDLE"] = str(emulator.certificate.authority)
     for name, value in environment.items():
@@ -54,7 +49,7 @@ def stored(clients, tmp_path):
             "Architecture": ARCHITECTURES[platform.machine()],
         }
         stored = DeploySettings(name, ACCOUNT, REGION, bucket(clients), parameters)
-        settings.write(settings.default_path(name, tmp_path), stored)
+        settings.write(settings.default_path(name, tmp_path), stored, private=False)
         yield stored
 
 
@@ -82,10 +77,17 @@ def test_stack_is_compared_deployed_previewed_and_deleted(clients, stored, tmp_p
     policy = formation.get_stack_policy(StackName=stored.stack)["StackPolicyBody"]
     assert "ScheduleDeadLetterQueue" in policy
 
+    # Another machine, which has no file, reads the settings from the stack.
+    settings.default_path(stored.stack, tmp_path).unlink()
+    assert "No changes" in run("deploy", codes=(0, 1))
+    settings.default_path(stored.stack, tmp_path).unlink()
+
     before = formation.describe_stacks(StackName=stored.stack)["Stacks"]
     deleted, _, kept = run("destroy", "--dry-run").partition("Would stay")
     assert re.search(r"Producer +AWS::Lambda::Function", deleted)
     assert re.search(r"Queue +AWS::SQS::Queue", kept)
+    assert f"table {stored.parameters['CommerceTable']}" in kept
+    assert f"bucket {stored.bucket}" in kept
     assert formation.describe_stacks(StackName=stored.stack)["Stacks"] == before
 
     run("destroy")

@@ -66,6 +66,7 @@ class Alarm:
         self.name = body["AlarmName"].removeprefix(f"{STACK}-")
         self.terms, self.fill = parse_terms(body)
         self.periods = int(body["EvaluationPeriods"])
+        self.enough = int(body.get("DatapointsToAlarm", self.periods))
         self.compare = COMPARISONS[body["ComparisonOperator"]]
         self.threshold = float(body["Threshold"])
         self.missing = body["TreatMissingData"]
@@ -79,7 +80,8 @@ class Alarm:
     def evaluate(self, points, now):
         ends = self._select(points, [now - n * self.period for n in range(self.periods + FURTHER_PERIODS)])
         if self.missing != "ignore" or any(self._value(points, end) is not None for end in ends):
-            self.state = ALARM if all(self._breaches(points, end) for end in ends) else OK
+            breaching = sum(self._breaches(points, end) for end in ends)
+            self.state = ALARM if breaching >= self.enough else OK
         return self.state
 
     def _select(self, points, ends):

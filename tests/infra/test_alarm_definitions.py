@@ -42,8 +42,8 @@ def test_either_each_alarm_or_the_composite_one_sends_mails(mails, each, composi
     resolved = ResolvedTemplate(AlarmMails=mails)
     bodies = resolved.of_type("AWS::CloudWatch::Alarm").values()
     assert {(*body["AlarmActions"], body["ActionsEnabled"]) for body in bodies} == {("arn:AlarmTopic", each)}
-    [body] = resolved.of_type("AWS::CloudWatch::CompositeAlarm").values()
-    assert body["ActionsEnabled"] is composite
+    [(name, body)] = resolved.of_type("AWS::CloudWatch::CompositeAlarm").items()
+    assert resolved.holds(RESOURCES[name]["Condition"]) is composite
     assert body["AlarmActions"] == body["OKActions"] == ["arn:AlarmTopic"]
 
 
@@ -54,8 +54,19 @@ def test_composite_alarm_is_on_if_any_alarm_is():
 
 def test_only_alarms_that_end_with_their_cause_mail_their_end():
     with_end = {name for name, body in ALARMS.items() if "OKActions" in body}
-    nightly = {name for name, body in ALARMS.items() if Alarm(body).period == 12 * HOUR}
-    assert nightly == ALARMS.keys() - with_end
+    assert {name for name, body in ALARMS.items() if is_nightly(Alarm(body))} == ALARMS.keys() - with_end
+
+
+def is_nightly(alarm):
+    return (alarm.period, alarm.periods, alarm.enough) == (HOUR, 12, 1)
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_alarm_evaluates_its_window_in_documented_parts(name):
+    """Its periods are an hour at most. Where one of several is enough, each has a value, by FILL."""
+    alarm = Alarm(ALARMS[name])
+    assert alarm.period <= HOUR
+    assert (alarm.fill is not None) is (alarm.enough < alarm.periods)
 
 
 def test_dead_letter_age_alarm_is_raised_within_ten_days():
@@ -77,7 +88,7 @@ def test_alarm_description_links_the_runbook_and_fits(name):
 METRIC = make_metric("n", "m", {"d": "v"})
 
 
-def make_alarm(missing, periods=2):
+def make_alarm(missing, periods=2, **properties):
     return Alarm(
         {
             "AlarmName": "a",
@@ -90,6 +101,7 @@ def make_alarm(missing, periods=2):
             "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": 1,
             "TreatMissingData": missing,
+            **properties,
         }
     )
 
@@ -115,3 +127,12 @@ def test_model_keeps_the_state_if_missing_data_is_ignored():
     points.add(METRIC, 2, 600)
     assert ignoring.evaluate(points, 600) == ALARM
     assert ignoring.evaluate(points, 6000) == ALARM
+
+
+def test_model_raises_an_alarm_if_enough_of_the_periods_breach():
+    points, one_of_two = Datapoints(), make_alarm("notBreaching", DatapointsToAlarm=1)
+    points.add(METRIC, 2, 550)
+    points.add(METRIC, 0, 600)
+    assert one_of_two.evaluate(points, 600) == ALARM
+    points.add(METRIC, 0, 680)
+    assert one_of_two.evaluate(points, 680) == OK

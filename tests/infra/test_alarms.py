@@ -14,6 +14,7 @@ from testkit.world import KEY, wire
 from tests.infra.alarms import Datapoints
 from tests.infra.nights import MonitoredNights
 from tests.infra.resolved import ALARMS
+from tests.infra.runbook_recipe import envelop, recover_event
 
 FIRST_NIGHT, SECOND_NIGHT = (
     {"trigger": "scheduled", "scheduledTime": to_iso(NOW + night * DAY)} for night in range(2)
@@ -149,7 +150,7 @@ def stripe_outage_of_hours(nights):
     assert len(nights.orders()) == 3
 
 
-@scenario("key-rejected", "producer-failed", "schedule-failed", "no-completed-run")
+@scenario("key-rejected", "schedule-failed", "no-completed-run")
 def rejected_key(nights):
     nights.stripe.faults.unauthorized()
     nights.play_night()
@@ -171,7 +172,7 @@ def key_without_permission_to_read_sessions(nights):
     nights.play_night()
 
 
-@scenario("producer-failed")
+@scenario()
 def listing_that_fails_once(nights):
     sell(nights)
     nights.advance_to(NOW)
@@ -183,14 +184,14 @@ def listing_that_fails_once(nights):
     assert len(nights.orders()) == 3
 
 
-@scenario("producer-failed", "schedule-failed", "no-completed-run", "watermark-old")
+@scenario("schedule-failed", "no-completed-run", "watermark-old")
 def failed_nights_covered_by_a_later_one(nights):
     """Let a run report two watermark ages, one when it starts and one when it ends: the lower one counts."""
     nights.play_night()
     nights.stripe.faults.server_error()
     for night in (1, 2):
         nights.play_night(night)
-    assert nights.raised == {"producer-failed", "schedule-failed", "no-completed-run"}
+    assert nights.raised == {"schedule-failed", "no-completed-run"}
     nights.play_night(3)
     assert not nights.is_ok("watermark-old")
     nights.stripe.faults.clear()
@@ -198,20 +199,14 @@ def failed_nights_covered_by_a_later_one(nights):
     assert nights.is_ok("watermark-old", "no-completed-run")
 
 
-@scenario("producer-failed", "schedule-failed", "no-completed-run")
+@scenario("schedule-failed", "no-completed-run")
 def rejected_scheduled_event(nights):
     nights.play_night()
     nights.advance_to(NOW + DAY)
     nights.start_run(SECOND_NIGHT | {"lookbackHours": 0})
     nights.advance(HOUR)
-    assert nights.raised == {"producer-failed", "schedule-failed"}
+    assert nights.raised == {"schedule-failed"}
     nights.advance(3 * HOUR)
-
-
-@scenario("run-truncated")
-def truncated_run(nights):
-    sell(nights)
-    nights.play_night(maxSessions=2)
 
 
 @scenario("orders-recovered", "nothing-found")
@@ -256,7 +251,7 @@ def money_without_a_user(nights):
     nights.play_night()
 
 
-@scenario("consumer-errors", "session-errors", "dead-letters")
+@scenario("session-errors", "dead-letters")
 def session_that_kills_its_consumer(nights):
     killer, *_ = sell(nights)
 
@@ -287,11 +282,11 @@ def forgotten_dead_letter(nights):
 def start_that_lambda_did_not_accept(nights):
     nights.play_night()
     nights.advance_to(NOW + DAY + 4 * HOUR)
-    nights.memory_sqs.send_message(QueueUrl=nights.missed_starts, MessageBody=json.dumps(SECOND_NIGHT))
+    message = envelop(SECOND_NIGHT, SECOND_NIGHT["scheduledTime"])
+    nights.memory_sqs.send_message(QueueUrl=nights.missed_starts, MessageBody=message["Body"])
     nights.advance(HOUR)
-    # As the runbook says: the body is the event.
-    [missed] = nights.memory_sqs.bodies(nights.missed_starts)
-    nights.start_run(json.loads(missed))
+    # As the runbook says.
+    nights.start_run(recover_event(message))
     nights.memory_sqs.purge_queue(QueueUrl=nights.missed_starts)
     nights.advance(HOUR)
     assert nights.run("20241128T020000Z")["status"] == "done"

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from recon.domain.fence import EventMark
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.session_result import SessionResult
@@ -34,7 +35,9 @@ def make_missing_order(session_id, events):
         attempts=1,
         message_id="m",
         order={"PK": "USER#u", "SK": f"ORDER#1#{session_id}", "orderNumber": "BC-1"},
-        markers=tuple((f"evt_{session_id}_{n}", "checkout.session.completed") for n in range(events)),
+        marks=tuple(
+            EventMark(f"evt_{session_id}_{n}", "checkout.session.completed", 0) for n in range(events)
+        ),
         ends_pending=True,
     )
 

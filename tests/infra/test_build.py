@@ -2,25 +2,27 @@
 
 import filecmp
 import os
+import re
 import subprocess
 import sys
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
+import botocore
 import pytest
 
 from bench.cold_start import open_starter
-from bench.functions import RUNTIME, BuiltFunctions
+from bench.functions import BuiltFunctions
 from infra import build as builder
 from infra.build import FUNCTIONS, ROOT, SHARED, UNZIPPED_LIMIT, ZIPPED_LIMIT, BuildError, BuildOptions
+from recon.aws.clients import SERVICES
 
 HOST = BuildOptions(platform="host")
 NOT_SHIPPED = {
     *("ops", "sandbox", "infra", "testkit", "tests", "bench"),
-    *("rich", "boto3", "botocore", "s3transfer", "dateutil"),
+    *("rich", "boto3", "s3transfer", "awscrt"),
 }
-# Packages of botocore, but not of boto3's resources and transfers. Each one costs time at every cold start.
+# The packages of botocore. Each one costs time at every cold start.
 AWS = {"botocore", "certifi", "dateutil", "jmespath", "six", "urllib3"}
 NEEDED = {*AWS, "aws_lambda_powertools", "tenacity", "typing_extensions"}
 STRIPE = {"stripe", "requests", "charset_normalizer", "idna"}
@@ -44,42 +46,81 @@ def task_roots(archives, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory):
-    """Return a folder with the packages that the Lambda runtime has."""
-    folder = tmp_path_factory.mktemp("runtime")
-    site = Path(find_spec("boto3").origin).parent.parent
-    for name in RUNTIME:
-        (folder / name).symlink_to(site / name)
-    return folder
+    """Return an empty folder in place of Lambda's own packages: the functions need none of them."""
+    return tmp_path_factory.mktemp("runtime")
 
 
 @pytest.fixture(scope="module")
 def imports(task_roots, runtime):
     """Return the packages that each function has imported after its first event."""
-    folders = (task_roots / "producer", task_roots / "consumer", runtime)
+    folders = (task_roots / "producer", task_roots / "consumer")
     packages = {path.name.partition(".")[0] for folder in folders for path in folder.iterdir()}
     with open_starter(BuiltFunctions({name: task_roots / name for name in FUNCTIONS}, runtime)) as starter:
         answered = {name: starter.start(name).answered.modules for name in FUNCTIONS}
     return {name: packages.intersection(modules) - {name, SHARED} for name, modules in answered.items()}
 
 
-def import_handler(handler, folder, runtime):
-    """Return the top-level modules that importing a handler loads without site-packages or variables."""
-    program = (
-        "import sys, importlib;"
-        f"sys.path.insert(0, {str(folder)!r}); sys.path.append({str(runtime)!r});"
-        "import botocore.session; botocore.session.Session.create_client = None;"
-        f"assert callable(importlib.import_module({handler!r}).lambda_handler);"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    command = [sys.executable, "-I", "-S", "-W", "error", "-c", program]
+def run_isolated(program, folder):
+    """Return the words that a program prints with nothing on its path but the folder and Python's own."""
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-W",
+        "error",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(folder)!r})\n{program}",
+    ]
     done = subprocess.run(command, env={}, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return done.stdout.split()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_handler_imports_from_its_zip_and_creates_no_client(task_roots, runtime, name):
-    assert {name, SHARED} <= import_handler(f"{name}.lambda_function", task_roots / name, runtime)
+def test_handler_imports_from_its_zip_and_creates_no_client(task_roots, name):
+    program = f"""
+import botocore.session
+botocore.session.Session.create_client = None
+from {name}.lambda_function import lambda_handler
+print(*{{name.partition('.')[0] for name in sys.modules}})"""
+    assert {name, SHARED} <= set(run_isolated(program, task_roots / name))
+
+
+CREATE_EVERY_CLIENT = """
+from recon.aws.clients import SERVICES, client, session, transaction_client
+session().set_credentials("id", "secret")
+session().set_config_variable("region", "eu-west-1")
+for made in [transaction_client(), *(client(service) for service in SERVICES)]:
+    print(made.meta.service_model.service_name, len(made.meta.service_model.operation_names))
+import botocore
+print(botocore.__file__, botocore.__version__)
+"""
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_zip_holds_the_tested_botocore_and_its_data_for_every_service(task_roots, name):
+    *services, path, version = run_isolated(CREATE_EVERY_CLIENT, task_roots / name)
+    assert services[::2] == ["dynamodb", *SERVICES]
+    assert min(map(int, services[1::2])) > 20
+    assert path.startswith(str(task_roots / name))
+    assert version == botocore.__version__
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_data_of_other_services_are_not_shipped(task_roots, name):
+    data = task_roots / name / "botocore" / "data"
+    assert {path.name for path in data.iterdir() if path.is_dir()} == set(SERVICES)
+    shipped = builder.total_size(builder.list_files(task_roots / name / "botocore"))
+    assert shipped < 8 * 1024 * 1024
+
+
+def test_every_service_that_the_functions_call_is_shipped():
+    """A client is made by `client("…")` or by the session's `create_client("…")`, in these packages only."""
+    sources = [path.read_text() for name in (*FUNCTIONS, SHARED) for path in (ROOT / name).rglob("*.py")]
+    called = {
+        name for source in sources for name in re.findall(r"\b(?:create_)?client\(\s*\"(\w+)\"", source)
+    }
+    assert called == set(SERVICES)
 
 
 @pytest.mark.parametrize(("name", "packages"), [("consumer", NEEDED), ("producer", NEEDED | STRIPE)])
@@ -92,7 +133,7 @@ def test_function_imports_only_what_it_needs(imports, name, packages):
 def test_zip_holds_one_function_within_lambdas_limits(archives, task_roots, name):
     shipped = {path.name for path in (task_roots / name).iterdir()}
     [other] = set(FUNCTIONS) - {name}
-    assert {name, SHARED, "stripe", "aws_lambda_powertools", "tenacity"} <= shipped
+    assert {name, SHARED, "stripe", "aws_lambda_powertools", "tenacity", "botocore"} <= shipped
     assert not shipped & {other, *NOT_SHIPPED}
     assert archives[name].stat().st_size < ZIPPED_LIMIT / 2
     assert builder.total_size(builder.list_files(task_roots / name)) < UNZIPPED_LIMIT / 2
@@ -151,18 +192,13 @@ def test_arm_build_has_only_arm_binaries():
     assert all(path.read_bytes()[18:20] == b"\xb7\0" for path in binaries)  # ELF's e_machine: EM_AARCH64
 
 
-def test_build_contains_boto3_on_request():
-    folder = builder.install_dependencies(BuildOptions(platform="host", with_boto3=True))
-    assert {"boto3", "botocore", "s3transfer"} <= {path.name for path in folder.iterdir()}
-
-
 def test_command_builds_and_prints_the_size_of_each_function(task_roots, capsys, monkeypatch):
     def build(out, options):
-        assert (out, options) == (Path("here"), BuildOptions("x86_64", with_boto3=True))
+        assert (out, options) == (Path("here"), BuildOptions("x86_64"))
         return {name: task_roots / name for name in FUNCTIONS}
 
     monkeypatch.setattr(builder, "build", build)
-    builder.main(["--out", "here", "--platform", "x86_64", "--with-boto3"])
+    builder.main(["--out", "here", "--platform", "x86_64"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(FUNCTIONS)
     assert all("250.0 MB" in line for line in lines)

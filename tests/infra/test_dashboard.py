@@ -13,7 +13,7 @@ from testkit.world import KEY
 from tests.infra.alarms import make_metric
 from tests.infra.metrics import metric_exists
 from tests.infra.nights import MonitoredNights
-from tests.infra.resolved import ALL_ALARMS, DEFAULT, STACK
+from tests.infra.resolved import ALARMS, DEFAULT, RESOURCES, STACK, TEMPLATE, ResolvedTemplate
 
 [DASHBOARD] = DEFAULT.of_type("AWS::CloudWatch::Dashboard").values()
 WIDGETS = json.loads(DASHBOARD["DashboardBody"])["widgets"]
@@ -56,7 +56,14 @@ def test_dashboard_starts_with_the_states_of_all_alarms():
     top = min(WIDGETS, key=lambda widget: (widget["y"], widget["x"]))
     assert top["type"] == "alarm"
     prefix = f"arn:aws:cloudwatch:eu-central-1:123456789012:alarm:{STACK}-"
-    assert sorted(top["properties"]["alarms"]) == sorted(prefix + name for name in ALL_ALARMS)
+    assert sorted(top["properties"]["alarms"]) == sorted(prefix + name for name in ALARMS)
+
+
+@pytest.mark.parametrize(("chosen", "exists"), [({}, False), ({"CreateDashboard": "true"}, True)])
+def test_dashboard_exists_on_request(chosen, exists):
+    resolved = ResolvedTemplate(**chosen)
+    made = [RESOURCES["Dashboard"], TEMPLATE["Outputs"]["DashboardName"]]
+    assert [resolved.holds(one["Condition"]) for one in made] == [exists, exists]
 
 
 @pytest.mark.parametrize("line", METRICS, ids="/".join)

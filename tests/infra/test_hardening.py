@@ -129,3 +129,10 @@ def test_every_skipped_check_has_a_reason():
 
 def find_skipped(body):
     return body.get("Metadata", {}).get("checkov", {}).get("skip", [])
+
+
+def test_every_role_has_the_permissions_boundary_if_there_is_one():
+    boundary = "arn:aws:iam::123456789012:policy/boundary"
+    bounded = ResolvedTemplate(PermissionsBoundaryArn=boundary).of_type("AWS::IAM::Role")
+    assert {role["PermissionsBoundary"] for role in bounded.values()} == {boundary}
+    assert not [role for role in DEFAULT.of_type("AWS::IAM::Role").values() if "PermissionsBoundary" in role]

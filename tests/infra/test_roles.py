@@ -9,6 +9,7 @@ from recon.domain.order import partition_key
 from recon.dynamodb.keys import STATE_KEY, guard_key, marker_key, outcome_key, pending_key, run_key
 from testkit.roles import (
     CALLED_BY_AWS,
+    TABLE_KEY,
     WRITES,
     granted_actions,
     list_actions,
@@ -39,6 +40,8 @@ LEDGER = arn(f"dynamodb:{HERE}:table/${{LedgerTable}}")
 SHOP_READS = {"dynamodb:BatchGetItem", "dynamodb:Query"}
 READS = SHOP_READS | {"dynamodb:GetItem"}
 PARAMETER = arn(f"ssm:{HERE}:parameter${{StripeSecretParameter}}")
+# A schedule group: the Scheduler accepts neither a schedule nor a prefix of its name.
+GROUP = arn(f"scheduler:{HERE}:schedule-group/default")
 PRODUCER = arn(f"lambda:{HERE}:function:${{AWS::StackName}}-producer")
 
 
@@ -54,7 +57,12 @@ def test_role_allows_named_actions_on_named_resources(role):
 
 def test_role_has_only_inline_policies():
     for role in ROLES:
-        assert RESOURCES[role]["Properties"].keys() == {"AssumeRolePolicyDocument", "Policies", "Tags"}
+        assert RESOURCES[role]["Properties"].keys() == {
+            "AssumeRolePolicyDocument",
+            "PermissionsBoundary",
+            "Policies",
+            "Tags",
+        }
     assert [kind for body in RESOURCES.values() if "Policy" in (kind := body["Type"]) and "IAM" in kind] == []
 
 
@@ -72,7 +80,7 @@ def test_function_does_not_share_its_role(function, role):
         (
             "ScheduleRole",
             "scheduler.amazonaws.com",
-            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+            {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}, "aws:SourceArn": GROUP}},
         ),
     ],
 )
@@ -239,7 +247,11 @@ def via(service):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_kms_key_is_used_only_through_its_service(role):
-    services = {"StripeSecretKmsKeyArn": via("ssm"), "QueueKeyArn": via("sqs")}
+    services = {
+        "StripeSecretKmsKeyArn": via("ssm"),
+        "QueueKeyArn": via("sqs"),
+        "TableKeyArn": via("dynamodb"),
+    }
     for statement in list_statements(role):
         if any(action.startswith("kms:") for action in list_actions(statement)):
             service = statement["Condition"]["StringEquals"]["kms:ViaService"]
@@ -260,3 +272,17 @@ def test_custom_kms_key_decrypts_only_the_stripe_key(role):
     assert decrypt["Condition"] == {
         "StringEquals": {"kms:ViaService": via("ssm"), "kms:EncryptionContext:PARAMETER_ARN": PARAMETER}
     }
+
+
+@pytest.mark.parametrize("role", HOLDERS.values())
+def test_key_of_the_table_is_granted_on_request_for_dynamodb_only(role):
+    policies = [one["Fn::If"] for one in RESOURCES[role]["Properties"]["Policies"] if "Fn::If" in one]
+    [(condition, policy, otherwise)] = [one for one in policies if one[1]["PolicyName"] == "table-key"]
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    empty = {"Fn::Equals": [{"Ref": "TableKeyArn"}, ""]}
+    assert load_template()["Conditions"][condition] == {"Fn::Not": [empty]}
+    use, grant = policy["PolicyDocument"]["Statement"]
+    assert {*list_actions(use), *list_actions(grant)} == TABLE_KEY
+    assert use["Condition"] == {"StringEquals": {"kms:ViaService": via("dynamodb")}}
+    assert list_actions(grant) == ["kms:CreateGrant"]
+    assert grant["Condition"] == use["Condition"] | {"Bool": {"kms:GrantIsForAWSResource": "true"}}

@@ -1,5 +1,6 @@
 """The runbook: a section per alarm, and only existing commands, parameters and errors."""
 
+import json
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from infra.build import ROOT
 from recon import errors
 from tests.infra.resolved import ALL_ALARMS, PARAMETERS, STACK, ResolvedTemplate
+from tests.infra.runbook_recipe import envelop, recover_event
 
 TEXT = (ROOT / "docs" / "runbook.md").read_text()
 SECTIONS = dict(part.split("\n", 1) for part in TEXT.split("\n## ")[1:])
@@ -48,6 +50,19 @@ def test_every_alarm_links_its_section():
     bodies = [body for kind in kinds for body in resolved.of_type(kind).values()]
     links = {body["AlarmName"]: body["AlarmDescription"].split()[-1] for body in bodies}
     assert links == {f"{STACK}-{name}": f"https://example.com/runbook.md#{name}" for name in ALL_ALARMS}
+
+
+EVENT = {"trigger": "scheduled", "scheduledTime": "2024-11-27T02:00:00Z"}
+
+
+def test_recipe_recovers_the_event_from_the_schedulers_envelope():
+    assert recover_event(envelop(EVENT, EVENT["scheduledTime"])) == EVENT
+
+
+@pytest.mark.parametrize("event", [EVENT, {"trigger": "continue", "runId": "r"}, {"requestedAt": 1}])
+@pytest.mark.parametrize("attributes", [{}, {"MessageAttributes": {"ErrorCode": {"StringValue": "200"}}}])
+def test_recipe_takes_an_event_that_lambda_sent_as_it_is(event, attributes):
+    assert recover_event({"Body": json.dumps(event), **attributes}) == event
 
 
 def test_links_lead_to_sections():

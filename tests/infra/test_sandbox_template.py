@@ -16,7 +16,7 @@ def test_copy_omits_exactly_the_unknown_resources():
         for name, body in RESOURCES.items()
         if body["Type"] not in UNKNOWN_TYPES and "Metrics" not in body["Properties"]
     }
-    assert len(RESOURCES) - len(known) == 19
+    assert len(RESOURCES) - len(known) == 16
     assert decode_str(remove_unsupported(TEXT))[0] == TEMPLATE | {"Resources": known}
 
 

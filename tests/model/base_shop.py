@@ -44,6 +44,9 @@ class BaseShop:
         self._keys = 0
         # Apart from the history's own random numbers, so that the other program changes no history.
         self._other_program = random.Random(f"other program {seed}")
+        self._people = random.Random(f"people {seed}")
+        # How many orders of each run people have deleted.
+        self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")
         self._other_account = random.Random(f"other account {seed}")
         self.world.memory.observe = self.checks.observe

@@ -5,7 +5,8 @@ import random
 from recon.timestamps import DAY
 from tests.model.base_shop import BaseShop
 from tests.model.customers import Sale, SentEvent
-from tests.model.webhook import Handling
+from tests.model.ledger_checks import is_from_sync
+from tests.model.webhook import CLAIM_SECONDS, Handling
 
 WEEK = 7 * DAY
 
@@ -58,18 +59,54 @@ class CustomerActions(BaseShop):
             (Handling.WRITES, Handling.WRITES, Handling.FAILS, Handling.SWALLOWED, Handling.LOST)
         )
         deliverable = self.customers.list_deliverable(self.now)
-        return self._act_on_one(rng, deliverable, lambda sent: self._deliver(sent, handling))
+        return self._act_on_one(
+            rng, deliverable, lambda sent: self._deliver(sent, self._vary(sent, handling))
+        )
+
+    def _vary(self, sent: SentEvent, handling: Handling) -> Handling:
+        """Let a webhook that writes acknowledge first now and then, or claim a young event first."""
+        draw = self._people.random()
+        if handling is not Handling.WRITES or draw > 0.5:
+            return handling
+        is_young = self.now < sent.event.created + CLAIM_SECONDS
+        return Handling.CLAIMS if is_young and draw < 0.3 else Handling.ACKNOWLEDGES
+
+    def let_others_act(self) -> None:
+        """Let a webhook do its work now and then, or a person delete an order that the sync wrote."""
+        backlog, draw = self.webhook.backlog, self._people.random()
+        if backlog and draw < 0.3:
+            number = self._people.randrange(len(backlog))
+            session = backlog[number][1]
+            self._log("webhook works", f"{session.id} {self.webhook.work(number)}")
+        elif draw > 0.98:
+            self._delete_order()
+
+    def _delete_order(self) -> None:
+        """Let a person delete an order that the sync wrote, as after a fraud."""
+        orders = [
+            order
+            for session_id in self.customers.sales
+            for order in self.checks.records.read_orders(session_id)
+            if is_from_sync(order)
+        ]
+        if orders:
+            order = self._people.choice(orders)
+            self.customers.sales[order["orderId"]].is_removed = True
+            self.removed[order["syncRunId"]] += 1
+            key = {"PK": {"S": order["PK"]}, "SK": {"S": order["SK"]}}
+            self.world.memory.delete_item(TableName=self.world.table, Key=key)
+            self._log("order deleted", order["orderId"])
 
     def _deliver(self, sent: SentEvent, handling: Handling) -> None:
         result = self.webhook.receive(sent.event, sent.spec, handling)
         if handling is not Handling.LOST:
             self.customers.in_flight.remove(sent)
-        if handling in (Handling.WRITES, Handling.FAILS):
+        if handling is not Handling.LOST:
             self.customers.handled.append(sent)
         self._log(f"webhook {handling}", f"{sent.event.type} of {sent.spec.id} {result}")
 
     def repeat_event(self, rng: random.Random) -> bool:
-        """Deliver an event again that was acknowledged."""
+        """Deliver an event again that was acknowledged, as a person at Stripe can."""
 
         def deliver_again(sent: SentEvent) -> None:
             result = self.webhook.receive(sent.event, sent.spec, Handling.WRITES)

@@ -31,14 +31,15 @@ class Sale:
     """One session as it is now.
 
     `pays_after` is the number of seconds from completion to payment of a delayed method, None for an
-    immediate one; `completes_as` is the payment status of a session that is paid immediately, and `payment`
-    what else is true of its payment.
+    immediate one. `completes_as` is the payment status of a session that is paid immediately, and `payment`
+    what else is true of its payment. `is_removed` is True once a person has deleted its order.
     """
 
     spec: SessionSpec
     pays_after: int | None
     completes_as: PaymentStatus
     payment: dict[str, Any] = field(default_factory=dict)
+    is_removed: bool = False
 
     @property
     def id(self) -> str:
@@ -59,7 +60,7 @@ class Sale:
     def wants_order(self) -> bool:
         is_paid = self.spec.status == "complete" and self.spec.payment_status != "unpaid"
         is_sale = self.spec.mode != "setup" and not self.is_returned
-        return is_paid and is_sale and user_id(self.spec) is not None
+        return is_paid and is_sale and user_id(self.spec) is not None and not self.is_removed
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class Customers:
     def lose_events_of_sessions_before(self, moment: int) -> None:
         """Never deliver the events in flight of sessions that were created before the moment."""
         self.in_flight = [sent for sent in self.in_flight if sent.spec.created >= moment]
+        self.handled = [sent for sent in self.handled if sent.spec.created >= moment]
 
     def _update(self, sale: Sale, spec: SessionSpec, event_type: str | None) -> None:
         sale.spec = spec

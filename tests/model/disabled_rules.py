@@ -6,17 +6,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import decisions
+from consumer import decisions, webhook_fence
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
+from consumer.webhook_fence import WebhookFence
 from producer import sync_run, webhook_events, window
 from producer.proof import Verdict
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
+from recon.domain.fence import EventMark
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
 from recon.domain.run import Listing, Part
-from recon.dynamodb import orders, outcome_writer, records, runs
+from recon.dynamodb import orders, outcome_writer, outcomes, records, runs
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
@@ -35,6 +37,7 @@ MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missi
 _name_for = Table.name_for
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
+_mark_events = webhook_fence.mark_events
 _listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, decisions.read_payment_state
 
@@ -168,6 +171,10 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
     return (decisions, "read_payment_state", read)
 
 
+def _leave_claims(events: Any, markers: Any, **options: Any) -> tuple[EventMark, ...]:
+    return tuple(mark for mark in _mark_events(events, markers, **options) if not mark.is_claimed)
+
+
 DISABLED_RULES = (
     DisabledRule(
         "the order's key and its guard are free",
@@ -276,6 +283,30 @@ DISABLED_RULES = (
     ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
+    DisabledRule(
+        "delivered events are fenced",
+        BY_WEBHOOK,
+        0,
+        [(WebhookFence, "read_delivered", lambda *_: None)],
+    ),
+    DisabledRule(
+        "an order waits for a webhook that has claimed its event",
+        "is doubled",
+        3,
+        [(EventMark, "wait_seconds", lambda self, now: 0)],
+    ),
+    DisabledRule(
+        "an unfinished claim is completed", BY_WEBHOOK, 3, [(webhook_fence, "mark_events", _leave_claims)]
+    ),
+    DisabledRule(
+        "a deleted order is not written again",
+        UNPAID,
+        0,
+        [
+            (Table, "put", put_without_condition("SYNC_ORDER")),
+            (outcomes, "_find_guarded", lambda items: frozenset()),
+        ],
+    ),
     DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),
     DisabledRule(
         "events are read before sending",

@@ -141,6 +141,7 @@ def _play_night(shop: NightShop, rng: random.Random, *, fires: bool) -> None:
 
 def _act(shop: NightShop, rng: random.Random, weights: list[int]) -> None:
     shop.overwrite_state()
+    shop.let_others_act()
     (name,) = rng.choices(ACTIONS, weights)
     getattr(shop, name)(rng)
 

@@ -16,6 +16,7 @@ from tests.model.customer_actions import CustomerActions
 from tests.model.function_actions import FunctionActions, night
 from tests.model.in_process_stripe import OTHER_KEY
 from tests.model.model_world import ShopConfig, deliveries_by_event, small_pages
+from tests.model.webhook import CLAIM_SECONDS, Handling
 
 GRACE = 10 * MINUTE
 
@@ -44,6 +45,21 @@ class NightShop(CustomerActions, FunctionActions):
             item = {"PK": "SYSTEM", "SK": "STRIPE_ORDER_SYNC", "lastSyncStartedAt": to_iso(self.now)}
             self.world.memory.put_item(TableName=self.world.ledger, Item=to_wire(item))
             self._log("state overwritten")
+
+    def let_others_act(self) -> None:
+        """Let a webhook claim a new event now and then, just when a person starts a run, and others act."""
+        young = [
+            sent
+            for sent in self.customers.in_flight
+            if self.now < sent.event.created + CLAIM_SECONDS // 3 and not self.webhook.has_handled(sent.event)
+        ]
+        if young and not self.paused and self._people.random() < 0.2:
+            self._deliver(self._people.choice(young), Handling.CLAIMS)
+            self._queue_event({"requestedAt": to_iso(self.now), "lookbackHours": 30})
+            while self._produce(self._people, {}):
+                pass
+            self._consume(self._people, {})
+        super().let_others_act()
 
     def rotate_key(self, rng: random.Random) -> bool:
         """Rotate the key; the new one is in the parameter at once, or only when the key is mended.
@@ -87,6 +103,7 @@ class NightShop(CustomerActions, FunctionActions):
         self.wait(1)
         self._complete(sale)
         self.customers.lose_events_of_sessions_before(at - GRACE)
+        self.webhook.lose_work_of_sessions_before(at - GRACE)
         self.world.account.may_read_events = False
         self.start_night(rng)
         self._log("key cannot read events")

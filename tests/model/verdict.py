@@ -68,6 +68,7 @@ def _check_run(shop: NightShop, run_id: str) -> Iterator[str]:
     run, outcomes = records.runs[run_id], records.outcomes[run_id]
     orders = [order for session_id in shop.customers.sales for order in records.read_orders(session_id)]
     created = sum(is_from_sync(order) and order["syncRunId"] == run_id for order in orders)
+    created += shop.removed[run_id]
     if run["created"] != created:
         yield f"run {run_id} says {run['created']} created, and the table holds {created} orders of it"
     counted = shop.sendings.counted[run_id]

@@ -21,15 +21,25 @@ class Handling(StrEnum):
     FAILS = "fails"  # acknowledged, and its record says that no order was written
     SWALLOWED = "swallowed"  # a proxy answered 200, and the webhook never received it
     LOST = "lost"  # never acknowledged
+    ACKNOWLEDGES = "acknowledges"  # first, and does the work later
+    CLAIMS = "claims"  # marks the event as being processed, and works after that
+
+
+# A webhook that claims an event has handled it by then, or has died.
+CLAIM_SECONDS = 900
 
 
 @dataclass
 class Webhook:
-    """`written` are its items as it wrote them, `acknowledged` the events that Stripe stops sending."""
+    """`written` are its items as it wrote them, `acknowledged` the events that Stripe stops sending.
+
+    `backlog` are the events that it has acknowledged or claimed and not handled yet.
+    """
 
     world: World
     acknowledged: set[str] = field(default_factory=set)
     written: list[RawItem] = field(default_factory=list)
+    backlog: list[tuple[EventSpec, SessionSpec, Handling]] = field(default_factory=list)
 
     def receive(self, event: EventSpec, session: SessionSpec, handling: Handling) -> str:
         """Handle an event and return a text about it for the story."""
@@ -38,16 +48,46 @@ class Webhook:
         self.acknowledged.add(event.id)
         if handling is Handling.SWALLOWED:
             return "is acknowledged by a proxy"
+        if handling is Handling.ACKNOWLEDGES:
+            self.backlog.append((event, session, handling))
+            return "is acknowledged and will be handled later"
         if self.has_handled(event):
             return "was handled before"
+        if handling is Handling.CLAIMS:
+            self.backlog.append((event, session, handling))
+            self._put(self._build_record(event, session, status="processing"))
+            return "is claimed"
         writes = handling is Handling.WRITES and _is_sale(session)
         if writes:
             self.write_order(session)
         self.mark_handled(event, session, wrote_order=writes)
         return f"is handled {'with its' if writes else 'without an'} order"
 
+    def work(self, number: int) -> str:
+        """Do the work of one event of the backlog, and return a text about it for the story.
+
+        A webhook that claimed the event does not look at its marker again. If it died, nobody goes on.
+        """
+        event, session, handling = self.backlog.pop(number)
+        if handling is Handling.CLAIMS:
+            if self.world.clock.now >= event.created + CLAIM_SECONDS:
+                return "died after its claim"
+        elif self.has_handled(event):
+            return "was handled before"
+        if writes := _is_sale(session):
+            self.write_order(session)
+        self.mark_handled(event, session, wrote_order=writes)
+        return f"is handled {'with its' if writes else 'without an'} order"
+
+    def lose_work_of_sessions_before(self, moment: int) -> None:
+        """Never handle the events of the backlog of sessions that were created before the moment."""
+        self.backlog = [work for work in self.backlog if work[1].created >= moment]
+
     def has_handled(self, event: EventSpec) -> bool:
-        return self.world.item(f"EVENT#{event.id}", "METADATA") is not None
+        """Return whether the event has a marker, other than the claim of a webhook that has died."""
+        marker = self.world.item(f"EVENT#{event.id}", "METADATA")
+        is_dead = self.world.clock.now >= event.created + CLAIM_SECONDS
+        return marker is not None and not (marker["status"] == "processing" and is_dead)
 
     def write_order(self, session: SessionSpec) -> None:
         self._put(build_webhook_order(session, int(self.world.clock.now)))
@@ -55,11 +95,18 @@ class Webhook:
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
         now = int(self.world.clock.now)
         number = build_webhook_order(session, now)["orderNumber"] if wrote_order else None
-        record = build_event_record(event.id, session.id, now, order_number=number, event_type=event.type)
-        self._put(record)
+        self._put(build_event_record(event.id, session.id, now, order_number=number, event_type=event.type))
+
+    def _build_record(self, event: EventSpec, session: SessionSpec, *, status: str) -> Record:
+        now = int(self.world.clock.now)
+        record = build_event_record(event.id, session.id, now, order_number=None, event_type=event.type)
+        return record | {"status": status}
 
     def _put(self, record: Record) -> None:
         item = to_wire(record)
+        self.written = [
+            other for other in self.written if (other["PK"], other["SK"]) != (item["PK"], item["SK"])
+        ]
         self.written.append(item)
         self.world.memory.put_item(TableName=self.world.table, Item=item)
 

@@ -24,7 +24,8 @@ _KEYS = {("PK", "HASH", "S"), ("SK", "RANGE", "S")}
 def move(
     context: CommandContext,
     to: Annotated[
-        str | None, typer.Option(metavar="TABLE", help="The new table; by default the deployed LedgerTable")
+        str | None,
+        typer.Option(metavar="TABLE", help="Copy to this table; the deployed LedgerTable if not given"),
     ] = None,
 ) -> CommandResult:
     """Copy the ledger to another table and compare the copy; runs then use only that one.

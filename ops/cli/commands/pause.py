@@ -16,6 +16,7 @@ from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.text import duration, format_time, quantity
 from ops.runs.status import read_schedule
+from ops.stack.pause_alarm import ACTIONS_ON, switch_alarm
 from ops.stack.pause_resume import (
     CONSUMER,
     SCHEDULE,
@@ -28,6 +29,7 @@ from ops.stack.pause_resume import (
     switch_mapping,
     switch_schedule,
 )
+from recon.aws.errors import describe_error
 from recon.config import MAX_LOOKBACK_HOURS
 
 PAUSE_EXAMPLES = [
@@ -48,7 +50,8 @@ class SwitchResult:
     """What was switched, and what follows from it.
 
     `next_due` is None if no scheduled run is due. `deployed_state` is the schedule's state in the stack's
-    parameters.
+    parameters. `alarm` is the change of the alarm that rings if no run is completed; None if the schedule was
+    not to be switched, or if the alarm could not be switched.
     """
 
     stack: str
@@ -57,6 +60,7 @@ class SwitchResult:
     covered_through: datetime | None
     next_due: datetime | None
     deployed_state: str | None
+    alarm: StateChange | None = None
 
     def includes(self, part: str) -> bool:
         """Return True if `part`, the schedule or the consumer, was to be switched."""
@@ -92,6 +96,7 @@ def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Swi
     changes: list[StateChange] = []
     if SCHEDULE in parts:
         changes.append(switch_schedule(stack.client("scheduler"), stack.outputs.schedule, on=on))
+    alarm = _switch_alarm(context, on=on) if SCHEDULE in parts else None
     if CONSUMER in parts:
         if context.is_interactive:
             context.screen.progress("Lambda takes up to a minute to stop or start polling.")
@@ -107,7 +112,19 @@ def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Swi
         covered_through=None if covered is None else datetime.fromtimestamp(covered, UTC),
         next_due=read_schedule(stack, context.now()).next_due,
         deployed_state=deployed,
+        alarm=alarm,
     )
+
+
+def _switch_alarm(context: CommandContext, *, on: bool) -> StateChange | None:
+    """Switch the alarm that rings if no run is completed. A pause does not fail for want of a permission."""
+    stack = context.stack
+    try:
+        return switch_alarm(stack.client("cloudwatch"), stack.name, on=on)
+    except (ClientError, BotoCoreError) as error:
+        what = "may stay silent" if on else "will ring during the pause"
+        context.screen.log(f"The alarm no-completed-run {what}: {describe_error(error)}")
+        return None
 
 
 @contextmanager
@@ -160,6 +177,8 @@ def _warn_about_deploy(direction: str, deployed: str, wanted: str) -> str:
 
 def _show_changes(screen: Screen, switched: SwitchResult) -> None:
     screen.facts(_describe_change(change) for change in switched.changes)
+    if switched.alarm and switched.alarm.after != ACTIONS_ON:
+        screen.text("The alarm no-completed-run sends nothing until `nightly-sync resume`.")
 
 
 def _describe_change(change: StateChange) -> FactLine:

@@ -1,10 +1,12 @@
 """The stack's alarms and who receives their notifications."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ops.doctor.facts import AwsReply, StackFacts
 from ops.doctor.fetched import Unavailable, redeploy, unreadable
 from ops.doctor.finding import CheckFinding, advice, fix, ok
+from ops.stack.pause_alarm import is_left_out, name_run_alarm
+from ops.stack.pause_resume import SCHEDULE_OFF
 
 PENDING = "PendingConfirmation"
 DEAD_LETTERS = "-dead-letters"
@@ -27,6 +29,8 @@ def check_alarm(alarm_name: str, alarm: AwsReply | None, facts: StackFacts) -> C
     name = f"alarm: {alarm_name.removeprefix(f'{facts.shell.stack}-')}"
     if alarm is None:
         return redeploy(name, "it does not exist any more", facts.shell)
+    if _is_silenced(alarm_name, alarm, facts):
+        return _check_silenced(name, facts)
     if sends_mail(alarm_name, facts) and not alarm.get("ActionsEnabled", True):
         enable = f"cloudwatch enable-alarm-actions --alarm-names {alarm_name}"
         return fix(name, "its actions are off, so it sends no notification", facts.shell.aws(enable))
@@ -36,6 +40,23 @@ def check_alarm(alarm_name: str, alarm: AwsReply | None, facts: StackFacts) -> C
         command = "dlq list --check" if alarm_name.endswith(DEAD_LETTERS) else "status"
         return fix(name, "it is in alarm now", facts.shell.sync(command))
     return ok(name, "quiet" if alarm["StateValue"] == "OK" else "no data yet")
+
+
+def _is_silenced(alarm_name: str, alarm: AwsReply, facts: StackFacts) -> bool:
+    """Return whether `nightly-sync pause` has switched off the notification of a missed run."""
+    if not sends_mail(alarm_name, facts):
+        return False
+    if alarm_name.endswith(COMPOSITE):
+        return is_left_out(alarm.get("AlarmRule", ""), facts.shell.stack)
+    return alarm_name == name_run_alarm(facts.shell.stack) and not alarm.get("ActionsEnabled", True)
+
+
+def _check_silenced(name: str, facts: StackFacts) -> CheckFinding:
+    schedule = facts.schedule
+    if isinstance(schedule, Mapping) and schedule.get("State") == SCHEDULE_OFF:
+        return ok(name, "silent about missed runs while the schedule is paused")
+    resume = facts.shell.sync("resume --schedule-only")
+    return fix(name, "it sends no notification of a missed run, as during a pause", resume)
 
 
 def sends_mail(alarm_name: str, facts: StackFacts) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ops.doctor.facts import AwsReply, StackFacts, TableFacts
-from ops.doctor.fetched import Unavailable, unreadable
+from ops.doctor.fetched import Fetched, Unavailable, unreadable
 from ops.doctor.finding import CheckFinding, advice, fix, ok
 
 KEYS = {"HASH": ("PK", "S"), "RANGE": ("SK", "S")}
@@ -13,6 +13,8 @@ EXPIRY = "expiresAt"
 def check(facts: StackFacts) -> Iterator[CheckFinding]:
     shop = TableFacts(facts.names.table, facts.table, facts.time_to_live, facts.backups)
     yield from check_table("table", shop, facts, "CommerceTable=YOUR-TABLE")
+    if facts.table_key is not None:
+        yield check_encryption(facts.table_key, facts)
     if facts.ledger_table:
         yield from check_table("ledger table", facts.ledger_table, facts, "LedgerTable=YOUR-TABLE")
 
@@ -54,6 +56,22 @@ def check_keys(label: str, table: AwsReply, command: str) -> CheckFinding:
         f"{keys}, but should be PK (S), SK (S): keys cannot be changed, so this is another table",
         command,
     )
+
+
+def check_encryption(key: Fetched[AwsReply], facts: StackFacts) -> CheckFinding:
+    """Check that the functions may use the table's key: without that each of their calls is denied."""
+    name, stack = "table: encryption", facts.stack
+    if isinstance(key, Unavailable):
+        return unreadable(name, key)
+    if isinstance(stack, Unavailable):
+        return unreadable(name, stack)
+    if key["KeyManager"] != "CUSTOMER":
+        return ok(name, "by a key of AWS")
+    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", ())}
+    if given.get("TableKeyArn") == key["Arn"]:
+        return ok(name, "by your key, which TableKeyArn names")
+    what = f"by {key['Arn']}, which the functions may not use: each of their calls is denied"
+    return fix(name, what, facts.shell.deploy(f"TableKeyArn={key['Arn']}"))
 
 
 def check_time_to_live(label: str, table: TableFacts, facts: StackFacts) -> CheckFinding:

@@ -1,15 +1,17 @@
-"""A deployment against recorded responses of the AWS CLI; tests/e2e runs the real one."""
+"""A deployment against recorded responses of AWS; tests/e2e deploys on the emulated one."""
 
 import io
-import json
 from collections import deque
+from dataclasses import dataclass, field
+from functools import cache
 
+import boto3
 import pytest
 from cfnlint.decode import decode_str
 
 from infra.build import ROOT
 from infra.deploy import settings
-from infra.deploy.aws_cli import AwsCli, ProgramResult
+from infra.deploy.aws import AwsServices
 from infra.deploy.deletion import destroy, show_destruction
 from infra.deploy.deployment import DeployContext, DeployOptions, deploy
 from infra.deploy.dry_run import show_deployment
@@ -29,28 +31,32 @@ PARAMETERS = {
     "ScheduleState": "DISABLED",
 }
 SETTINGS = DeploySettings(STACK, ACCOUNT, REGION, "packages", PARAMETERS)
+PACKAGED = {"Resources": {"Producer": {"Type": "x", "Properties": {"Code": {"S3Bucket": "packages"}}}}}
 STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1"
 QUEUE_URL = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{STACK}-sessions"
-POLICY = f"file://{ROOT}/infra/stack-policy.json"
+POLICY = (ROOT / "infra" / "stack-policy.json").read_text()
+BOTO = boto3.Session(aws_access_key_id="id", aws_secret_access_key="secret", region_name=REGION)
 
 
-def refusal(code, operation, message=""):
-    text = f"\nAn error occurred ({code}) when calling the {operation} operation: {message}"
-    return ProgramResult(254, "", text)
+def refusal(code, message=""):
+    return {"Error": {"Code": code, "Message": message}}
 
 
-NO_STACK = refusal("ValidationError", "DescribeStacks", f"Stack with id {STACK} does not exist")
+NO_STACK = refusal("ValidationError", f"Stack with id {STACK} does not exist")
 
 
-def table(*keys):
+def table(*keys, **properties):
     schema = [{"AttributeName": name, "KeyType": kind} for name, kind, _ in keys]
     attributes = [{"AttributeName": name, "AttributeType": form} for name, _, form in keys]
-    return {"Table": {"KeySchema": schema, "AttributeDefinitions": attributes}}
+    billing = {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}
+    return {"Table": {"KeySchema": schema, "AttributeDefinitions": attributes, **billing, **properties}}
 
 
-def stacks(status, **outputs):
+def stacks(status, parameters=PARAMETERS, **outputs):
     pairs = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-    return {"Stacks": [{"StackStatus": status, "StackId": STACK_ID, "Outputs": pairs}]}
+    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+    described = {"StackStatus": status, "StackId": STACK_ID, "Outputs": pairs, "Parameters": given}
+    return {"Stacks": [described]}
 
 
 def change_set(*changes, status="CREATE_COMPLETE", reason=""):
@@ -78,44 +84,100 @@ def event(name, status, reason="", kind="AWS::Lambda::Function"):
 
 
 RECORDED = {
-    "sts get-caller-identity": {"Account": ACCOUNT},
-    "dynamodb describe-table": table(("PK", "HASH", "S"), ("SK", "RANGE", "S")),
-    "ssm describe-parameters": {"Parameters": [{"Type": "SecureString"}]},
-    "s3api head-bucket": {"BucketRegion": REGION},
-    "s3api list-objects-v2": {},
-    "sqs list-queues": {},
-    "sqs get-queue-attributes": {"Attributes": {"ApproximateNumberOfMessages": "0"}},
-    "logs describe-log-groups": {"logGroups": []},
-    "cloudformation describe-stacks": [NO_STACK, stacks("CREATE_IN_PROGRESS"), stacks("CREATE_COMPLETE")],
-    "cloudformation describe-change-set": change_set(addition("Queue")),
-    "cloudformation describe-stack-events": {"StackEvents": []},
-}
+    ("sts", "get_caller_identity"): {"Account": ACCOUNT},
+    ("dynamodb", "describe_table"): table(("PK", "HASH", "S"), ("SK", "RANGE", "S")),
+    ("ssm", "describe_parameters"): {"Parameters": [{"Type": "SecureString"}]},
+    ("s3", "head_bucket"): {"BucketRegion": REGION},
+    ("sqs", "get_queue_attributes"): {"Attributes": {"ApproximateNumberOfMessages": "0"}},
+    ("cloudformation", "describe_stacks"): [
+        NO_STACK, stacks("CREATE_IN_PROGRESS"), stacks("CREATE_COMPLETE")
+    ],
+    ("cloudformation", "get_template"): {"TemplateBody": PACKAGED},
+    ("cloudformation", "describe_change_set"): change_set(addition("Queue")),
+}  # fmt: skip
 DEPLOYED = {"cloudformation__describe_stacks": [stacks("UPDATE_COMPLETE")]}
 # A stack that exists only while its first change set waits.
 EMPTY = {"cloudformation__describe_stacks": [NO_STACK, stacks("REVIEW_IN_PROGRESS"), NO_STACK]}
 ROLLED_BACK = {
     "cloudformation__describe_stacks": [stacks("UPDATE_COMPLETE"), stacks("UPDATE_ROLLBACK_COMPLETE")]
 }
-NO_BUCKET = {"s3api__head_bucket": refusal("404", "HeadBucket", "Not Found")}
-READS = ("get-", "describe-", "list-", "head-")
+NO_BUCKET = {"s3__head_bucket": refusal("404", "Not Found")}
+READS = ("get_", "describe_", "list_", "head_")
 
 
-class RecordedCli:
-    """Responses by the first two words of a call. Of several responses, the last one repeats."""
+class RecordedAws:
+    """Responses by service and operation. Of several responses, the last one repeats.
+
+    The clients are botocore's own, so that they check each call's parameters. An answer that is an exception
+    is raised in place of the request.
+    """
 
     def __init__(self, **changes):
-        named = {name.replace("__", " ").replace("_", "-"): answer for name, answer in changes.items()}
+        named = {tuple(name.split("__")): answer for name, answer in changes.items()}
         self.answers = {
-            words: deque(answer if isinstance(answer, list) else [answer])
-            for words, answer in (RECORDED | named).items()
+            key: deque(answer if isinstance(answer, list) else [answer])
+            for key, answer in (RECORDED | named).items()
         }
         self.calls = []
+        self.sessions = 0
 
-    def run(self, words):
-        self.calls.append(list(words))
-        answers = self.answers.get(" ".join(words[:2]), deque([{}]))
+    def connect(self):
+        """Return a session whose calls are answered by this object."""
+        self.sessions += 1
+        return RecordedSession(self)
+
+    def answer(self, service, operation, parameters):
+        self.calls.append((service, operation, parameters))
+        answers = self.answers.get((service, operation), deque([{}]))
         answer = answers.popleft() if len(answers) > 1 else answers[0]
-        return answer if isinstance(answer, ProgramResult) else ProgramResult(0, json.dumps(answer), "")
+        if isinstance(answer, Exception):
+            raise answer
+        return (Response(400), answer) if "Error" in answer else (Response(200), dict(answer))
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response without a body."""
+
+    status_code: int
+    raw: None = None
+    headers: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordedSession:
+    """A session of boto3 with a region."""
+
+    aws: RecordedAws
+    region_name: str = REGION
+
+    def client(self, service, config):
+        client = make_client(service)
+        ACTIVE[service] = self.aws
+        return client
+
+
+ACTIVE = {}
+
+
+@cache
+def make_client(service):
+    """Return a client without a network, made once, since botocore reads large models for each."""
+    client = BOTO.client(service, region_name=REGION)
+    operations = {name: method for method, name in client.meta.method_to_api_mapping.items()}
+    given = {}
+
+    def keep(params, model, **_):
+        given[model.name] = dict(params)
+
+    def answer(model, **_):
+        return ACTIVE[service].answer(service, operations[model.name], given[model.name])
+
+    client.meta.events.register(
+        f"provide-client-params.{client.meta.service_model.service_id.hyphenize()}", keep
+    )
+    client.meta.events.register(f"before-call.{client.meta.service_model.service_id.hyphenize()}", answer)
+    return client
 
 
 class RecordedDeployment:
@@ -124,8 +186,8 @@ class RecordedDeployment:
     def __init__(self, folder, answers=None, stored=SETTINGS, health=0, **recorded):
         self.file = folder / "deploy.sync.json"
         if stored:
-            settings.write(self.file, stored)
-        self.cli = RecordedCli(**recorded)
+            settings.write(self.file, stored, private=bool(stored.account))
+        self.aws = RecordedAws(**recorded)
         self.out = io.StringIO()
         self.asked, self.operator_calls, self.slept = [], [], []
         self._typed = iter(answers or ())
@@ -133,14 +195,14 @@ class RecordedDeployment:
         archive = folder / "a.zip"
         archive.write_bytes(b"the same bytes")
         self.context = DeployContext(
-            AwsCli(self.cli.run, REGION),
+            AwsServices(self.aws.connect),
             DeployTerminal(self.out, None if answers is None else self._read),
             TEMPLATE,
             lambda options: {"producer": archive, "consumer": archive},
             self._run_operator,
             self.slept.append,
         )
-        self._deletion = (self.context.aws, self.context.terminal, SETTINGS, self.slept.append)
+        self._deletion = (self.context.aws, self.context.terminal, STACK, self.slept.append)
 
     def _read(self, question):
         self.asked.append(question)
@@ -176,26 +238,29 @@ class RecordedDeployment:
         return settings.read(self.file)
 
     @property
+    def stored_text(self):
+        return self.file.read_text()
+
+    @property
     def text(self):
         return self.out.getvalue()
 
-    def calls(self, *words):
-        """Return the calls that begin with these words."""
-        return [call for call in self.cli.calls if call[: len(words)] == list(words)]
+    def calls(self, service, operation):
+        """Return the parameters of each call of the operation."""
+        return [given for called, name, given in self.aws.calls if (called, name) == (service, operation)]
 
     @property
     def formation(self):
         """The operations of CloudFormation in the order in which they were called."""
-        return [call[1] for call in self.calls("cloudformation")]
+        return [name for service, name, _ in self.aws.calls if service == "cloudformation"]
 
     @property
     def writes(self):
         """The operations of all services that change anything."""
-        return [call[1] for call in self.cli.calls if not call[1].startswith(READS)]
+        return [name for _, name, _ in self.aws.calls if not name.startswith(READS)]
 
     @property
     def parameters(self):
         """The parameters of the one change set that was created."""
-        [call] = self.calls("cloudformation", "create-change-set")
-        pairs = json.loads(call[call.index("--parameters") + 1])
-        return {pair["ParameterKey"]: pair["ParameterValue"] for pair in pairs}
+        [call] = self.calls("cloudformation", "create_change_set")
+        return {pair["ParameterKey"]: pair["ParameterValue"] for pair in call["Parameters"]}

@@ -58,8 +58,8 @@ def test_accepted_change_set_is_executed_and_the_queues_are_protected(make_deplo
     deployment = make_deployment(["y", "n"])
     assert deployment.deploy() == 0
     assert deployment.formation == [
-        *("describe-stacks", "create-change-set", "describe-change-set", "execute-change-set"),
-        *("describe-stacks", "describe-stacks", "set-stack-policy"),
+        *("describe_stacks", "create_change_set", "describe_change_set", "describe_change_set"),
+        *("execute_change_set", "describe_stacks", "describe_stacks", "set_stack_policy"),
     ]
     assert deployment.slept == [5.0]
 
@@ -67,7 +67,7 @@ def test_accepted_change_set_is_executed_and_the_queues_are_protected(make_deplo
 @pytest.mark.parametrize("answer", ["n", EOFError(), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     ("state", "last"),
-    [(EMPTY, ["delete-stack", "describe-stacks"]), (DEPLOYED, ["describe-change-set", "delete-change-set"])],
+    [(EMPTY, ["delete_stack", "describe_stacks"]), (DEPLOYED, ["describe_change_set", "delete_change_set"])],
 )
 def test_declined_change_set_is_deleted_with_its_empty_stack(make_deployment, answer, state, last):
     deployment = make_deployment([answer], **state)
@@ -86,14 +86,14 @@ def test_declined_change_set_is_deleted_with_its_empty_stack(make_deployment, an
 def test_declined_change_set_never_deletes_the_stack_of_another_user(make_deployment, other):
     deployment = make_deployment(["n"], **other)
     deployment.error()
-    assert "delete-change-set" in deployment.formation
-    assert "delete-stack" not in deployment.formation
+    assert "delete_change_set" in deployment.formation
+    assert "delete_stack" not in deployment.formation
 
 
 def test_loss_of_a_queue_without_questions_needs_the_option(make_deployment):
     deployment = make_deployment(**LOSS)
     assert "--allow-queue-loss" in deployment.error()
-    assert "execute-change-set" not in deployment.formation
+    assert "execute_change_set" not in deployment.formation
 
 
 def test_loss_of_a_queue_is_a_separate_question(make_deployment):
@@ -113,10 +113,10 @@ def test_queues_are_unprotected_for_one_deployment_only(make_deployment, ends):
         deployment.deploy(allow_queue_loss=True)
     else:
         deployment.error(allow_queue_loss=True)
-    exposed, protected = deployment.calls("cloudformation", "set-stack-policy")
-    assert '"Update:*"' in exposed[-5]
-    assert POLICY in protected
-    assert deployment.formation.index("set-stack-policy") < deployment.formation.index("execute-change-set")
+    exposed, protected = deployment.calls("cloudformation", "set_stack_policy")
+    assert '"Update:*"' in exposed["StackPolicyBody"]
+    assert protected["StackPolicyBody"] == POLICY
+    assert deployment.formation.index("set_stack_policy") < deployment.formation.index("execute_change_set")
 
 
 NO_CHANGES = "The submitted information didn't contain changes. Submit different…"
@@ -134,8 +134,9 @@ def test_empty_change_set_is_deleted_and_the_queues_are_protected(make_deploymen
     deployment = make_deployment(**DEPLOYED, cloudformation__describe_change_set=nothing)
     assert deployment.deploy() == 0
     assert "No changes" in deployment.text
-    assert deployment.formation[-2:] == ["delete-change-set", "set-stack-policy"]
-    assert POLICY in deployment.calls("cloudformation", "set-stack-policy")[0]
+    assert deployment.formation[-2:] == ["delete_change_set", "set_stack_policy"]
+    [protected] = deployment.calls("cloudformation", "set_stack_policy")
+    assert protected["StackPolicyBody"] == POLICY
     assert deployment.operator_calls == [["doctor"]]
 
 
@@ -143,7 +144,7 @@ def test_rejected_change_set_is_deleted_and_its_reason_quoted(make_deployment):
     failed = change_set(status="FAILED", reason="Parameter X must be…")
     deployment = make_deployment(**DEPLOYED, cloudformation__describe_change_set=failed)
     assert "CloudFormation rejects it: Parameter X must be…" in deployment.error()
-    assert deployment.formation[-1] == "delete-change-set"
+    assert deployment.formation[-1] == "delete_change_set"
 
 
 def test_failures_are_the_causes_of_the_last_operation_in_order():

@@ -8,7 +8,7 @@ import pytest
 from infra.deploy import __main__ as command
 from infra.deploy import settings
 from infra.deploy.errors import DeployError
-from tests.infra.deploy.recorded import REGION, SETTINGS
+from tests.infra.deploy.recorded import REGION, SETTINGS, RecordedAws, refusal
 
 DEFAULT_FILE = "deploy.stripe-nightly-sync.json"
 DEFAULT_SETTINGS = replace(SETTINGS, stack="stripe-nightly-sync")
@@ -16,12 +16,10 @@ DEFAULT_SETTINGS = replace(SETTINGS, stack="stripe-nightly-sync")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return the working folder, with an `aws` that fails."""
+    """Return the working folder, in which AWS rejects every call."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("AWS_REGION", REGION)
-    (tmp_path / "aws").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "aws").chmod(0o755)
+    rejected = RecordedAws(sts__get_caller_identity=refusal("AccessDenied"))
+    monkeypatch.setattr(command, "connect_to", lambda region: rejected.connect)
     return tmp_path
 
 
@@ -29,16 +27,17 @@ def folder(tmp_path, monkeypatch):
 def actions(folder, monkeypatch):
     """Return the actions that the command line has started, each with its second argument."""
     started = []
+    monkeypatch.setattr(command, "connect_to", lambda region: RecordedAws().connect)
     for name in ("deploy", "destroy", "show_deployment", "show_destruction"):
         monkeypatch.setattr(command, name, lambda *given, name=name: started.append((name, given[1])) or 0)
-    settings.write(folder / "deploy.sync.json", SETTINGS)
+    settings.write(folder / "deploy.sync.json", SETTINGS, private=True)
     return started
 
 
 @pytest.mark.parametrize(
     ("words", "stored", "message"),
     [
-        (["destroy"], None, f"destroy: there is no {DEFAULT_FILE}"),
+        (["destroy"], None, "destroy: AWS: GetCallerIdentity: AccessDenied"),
         (["destroy", "--yes"], DEFAULT_SETTINGS, "destroy: --yes never prompts, so --stack has to name"),
         (["deploy", "--stack", "1"], None, "deploy: '1' is no stack name"),
         (["deploy", "--stack", "", "--yes"], None, "deploy: '' is no stack name"),
@@ -48,7 +47,7 @@ def actions(folder, monkeypatch):
 )
 def test_rejection_is_one_line_and_exit_code_2(folder, capsys, words, stored, message):
     if stored:
-        settings.write(folder / DEFAULT_FILE, stored)
+        settings.write(folder / DEFAULT_FILE, stored, private=True)
     assert command.main(words) == 2
     assert capsys.readouterr().err.startswith(message)
 
@@ -63,14 +62,14 @@ def test_rejection_is_one_line_and_exit_code_2(folder, capsys, words, stored, me
     ],
 )
 def test_file_of_another_stack_is_rejected(folder, capsys, verb, file, named, words):
-    settings.write(folder / file, SETTINGS)
+    settings.write(folder / file, SETTINGS, private=True)
     assert command.main([verb, *words]) == 2
     assert capsys.readouterr().err == f"{verb}: {file} belongs to sync, not to {named}\n"
 
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
 def test_file_alone_names_the_stack(folder, capsys, verb):
-    settings.write(folder / "other.json", SETTINGS)
+    settings.write(folder / "other.json", SETTINGS, private=True)
     command.main([verb, "--parameters-file", "other.json"])
     assert capsys.readouterr().out.startswith("Stack sync in eu-west-1\n")
 
@@ -107,8 +106,12 @@ def test_options_select_the_action(actions, words, action):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("destroy --set MaxSessions=1", "--set is for deploy; destroy takes the parameters from the file"),
+        (
+            "destroy --set MaxSessions=1",
+            "--set is for deploy; destroy reads the parameters of the stack itself",
+        ),
         ("destroy --set=MaxSessions=1", "--set is for deploy"),
+        ("destroy --store-private", "--store-private is for deploy; destroy writes no file"),
         ("destroy --all", "--all is for deploy; destroy asks for no parameter"),
         ("destroy --allow-queue-loss", "--allow-queue-loss is for deploy; destroy keeps the queues"),
         ("destroy --preview", "--preview is for deploy; --dry-run shows"),

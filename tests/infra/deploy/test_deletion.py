@@ -11,14 +11,20 @@ EXISTING = stacks("UPDATE_COMPLETE", QueueUrl=QUEUE_URL)
 
 
 def test_stack_is_deleted_when_its_name_is_typed(make_deployment):
+    """Without any file: what stays is read from the stack, so that any machine can delete it."""
     states = [EXISTING, stacks("DELETE_IN_PROGRESS"), NO_STACK]
     deployment = make_deployment(
-        ["sync"], cloudformation__describe_stacks=states, sqs__list_queues={"QueueUrls": [QUEUE_URL]}
+        ["sync"],
+        stored=None,
+        cloudformation__describe_stacks=states,
+        sqs__list_queues={"QueueUrls": [QUEUE_URL]},
     )
     deployment.destroy()
-    assert deployment.formation == ["describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
-    assert {call[0] for call in deployment.cli.calls} == {"sts", "sqs", "cloudformation", "logs"}
+    assert deployment.writes == ["delete_stack"]
+    assert {call[0] for call in deployment.aws.calls} == {"sqs", "cloudformation", "logs"}
     assert "table shop, with every order and every run" in deployment.text
+    assert "parameter /shop/stripe-key" in deployment.text
+    assert "bucket packages, with the packages" in deployment.text
     assert f"aws sqs delete-queue --region eu-west-1 --queue-url {QUEUE_URL}" in deployment.text
 
 
@@ -28,7 +34,7 @@ def test_any_other_answer_deletes_nothing(make_deployment, typed):
         [typed], cloudformation__describe_stacks=[EXISTING], sqs__get_queue_attributes=FULL
     )
     assert deployment.error("destroy") == "nothing was deleted"
-    assert "delete-stack" not in deployment.formation
+    assert "delete_stack" not in deployment.formation
     assert "3 messages wait: sessions that no run has processed" in deployment.text
 
 

@@ -14,8 +14,8 @@ from tests.infra.deploy.recorded import (
     removal,
 )
 
-UPDATE = ["cp", "create-change-set", "delete-change-set", "rm"]
-CREATION = ["cp", "create-change-set", "delete-change-set", "delete-stack", "rm"]
+UPDATE = ["put_object", "create_change_set", "delete_change_set", "delete_object"]
+CREATION = ["put_object", "create_change_set", "delete_change_set", "delete_stack", "delete_object"]
 
 
 def test_dry_run_of_an_update_shows_and_reverts_the_changes(make_deployment):
@@ -35,16 +35,16 @@ def test_dry_run_of_an_update_shows_and_reverts_the_changes(make_deployment):
 def test_dry_run_uploads_only_the_template_and_removes_it(make_deployment):
     deployment = make_deployment(**DEPLOYED)
     deployment.dry_run()
-    [uploaded], [deleted] = deployment.calls("s3", "cp"), deployment.calls("s3", "rm")
-    assert uploaded[-3] == deleted[-3]
-    assert uploaded[-3].startswith("s3://packages/sync/dry-run-")
+    [uploaded], [deleted] = deployment.calls("s3", "put_object"), deployment.calls("s3", "delete_object")
+    assert (uploaded["Bucket"], uploaded["Key"]) == (deleted["Bucket"], deleted["Key"])
+    assert uploaded["Key"].startswith("sync/dry-run-")
     assert deployment.text.count("(would be uploaded)") == 2
 
 
 def test_dry_run_reuses_and_keeps_a_template_in_the_bucket(make_deployment):
-    deployment = make_deployment(**DEPLOYED, s3api__list_objects_v2={"Contents": [{}]})
+    deployment = make_deployment(**DEPLOYED, s3__list_objects_v2={"Contents": [{}]})
     deployment.dry_run()
-    assert deployment.writes == ["create-change-set", "delete-change-set"]
+    assert deployment.writes == ["create_change_set", "delete_change_set"]
     assert deployment.text.count("(exists)") == 2
 
 
@@ -64,7 +64,7 @@ def test_dry_run_without_changes_says_so(make_deployment):
 
 
 def test_failed_dry_run_reverts_everything(make_deployment):
-    failing = [refusal("ThrottlingException", "DescribeChangeSet")]
+    failing = [refusal("ThrottlingException")]
     deployment = make_deployment(**EMPTY, cloudformation__describe_change_set=failing)
     assert "ThrottlingException" in deployment.error("dry_run")
     assert deployment.writes == CREATION

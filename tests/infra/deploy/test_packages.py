@@ -4,19 +4,22 @@ import hashlib
 
 import pytest
 
-from infra.deploy.packages import package_template, s3_endpoint
-from tests.infra.deploy.recorded import DEPLOYED, TEXT
+from infra.deploy.aws import AwsServices, connect_to
+from infra.deploy.packages import package_template
+from tests.infra.deploy.recorded import DEPLOYED, REGION, TEXT
 
 
 def test_zip_is_uploaded_once_under_the_hash_of_its_content(make_deployment):
     first = make_deployment()
     first.deploy()
     digest = hashlib.sha256(b"the same bytes").hexdigest()
-    targets = [call[4] for call in first.calls("s3", "cp")]
-    assert targets[:2] == [f"s3://packages/sync/{name}-{digest}.zip" for name in ("producer", "consumer")]
-    again = make_deployment(**DEPLOYED, s3api__list_objects_v2={"Contents": [{}]})
+    uploads = first.calls("s3", "put_object")
+    assert [(one["Bucket"], one["Key"], one["Body"]) for one in uploads[:2]] == [
+        ("packages", f"sync/{name}-{digest}.zip", b"the same bytes") for name in ("producer", "consumer")
+    ]
+    again = make_deployment(**DEPLOYED, s3__list_objects_v2={"Contents": [{}]})
     again.deploy()
-    assert again.calls("s3", "cp") == []
+    assert again.calls("s3", "put_object") == []
 
 
 def test_packaged_template_differs_only_in_the_code_addresses():
@@ -26,10 +29,25 @@ def test_packaged_template_differs_only_in_the_code_addresses():
     assert "build/" not in made
 
 
-def test_template_url_has_the_endpoint_of_its_region():
-    assert s3_endpoint("eu-west-1", {}) == "https://s3.eu-west-1.amazonaws.com"
-    assert s3_endpoint("cn-north-1", {}) == "https://s3.cn-north-1.amazonaws.com.cn"
-    assert s3_endpoint("us-east-1", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}) == "http://127.0.0.1:1"
+@pytest.mark.parametrize(
+    ("region", "endpoint"),
+    [
+        (REGION, "https://s3.eu-west-1.amazonaws.com"),
+        ("us-east-1", "https://s3.amazonaws.com"),
+        ("cn-north-1", "https://s3.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_template_url_has_the_endpoint_of_its_region(monkeypatch, region, endpoint):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    assert AwsServices(connect_to(region)).client("s3").meta.endpoint_url == endpoint
+
+
+def test_template_url_names_the_uploaded_object(make_deployment):
+    deployment = make_deployment()
+    deployment.deploy()
+    *_, template = deployment.calls("s3", "put_object")
+    [created] = deployment.calls("cloudformation", "create_change_set")
+    assert created["TemplateURL"] == f"https://s3.{REGION}.amazonaws.com/packages/{template['Key']}"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.infra.deploy.recorded import (
     NO_BUCKET,
     PARAMETERS,
     RAW,
+    RECORDED,
     REGION,
     ROLLED_BACK,
     SETTINGS,
@@ -66,6 +67,77 @@ def test_template_is_read_as_cloudformation_reads_it():
 def test_parameter_value_is_checked_by_the_template_rules(rules, value, problem):
     parameter = TemplateParameter(**{"name": "A", "description": "", "default": None} | rules)
     assert parameter.find_problem(value) == problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_valid"),
+    [
+        *(("AlarmEmail", value, True) for value in ("", "ops@example.com", "a.b+c@sub.example.co")),
+        *(
+            ("AlarmEmail", value, False)
+            for value in ("ops", "ops@example", "a@b.c,d@e.f", "A <a@b.c>", " a@b.c", "a@b.c.", "a@@b.c")
+        ),
+        *(
+            ("ScheduleExpression", value, True)
+            for value in (
+                "cron(0 2 * * ? *)",
+                "cron(30 1 ? * MON-FRI *)",
+                "cron(0 2 L * ? *)",
+                "cron(0 0/6 * * ? *)",
+                "rate(1 day)",
+                "rate(12 hours)",
+                "at(2026-01-31T02:00:00)",
+            )
+        ),
+        *(
+            ("ScheduleExpression", value, False)
+            for value in (
+                "",
+                "0 2 * * *",
+                "cron(0 2 * * *)",
+                "cron(0 25 * * ? *)",
+                "cron(60 2 * * ? *)",
+                "cron(0 2 32 * ? *)",
+                "cron(0 2 * * * *)",
+                "cron(0 2 ? ? ? *)",
+                "cron(0 2 * 13 ? *)",
+                "cron(0 2 ? * 8 *)",
+                "cron(0 2 * * ? 1950)",
+                "cron(0 2 * * ? *",
+                "rate(0 days)",
+                "rate(day)",
+                "rate(1 week)",
+                "at(2026-01-31)",
+                "every day",
+            )
+        ),
+        *(
+            ("ScheduleTimezone", value, True)
+            for value in ("UTC", "Europe/Berlin", "America/Argentina/Ushuaia")
+        ),
+        *(
+            ("ScheduleTimezone", value, False)
+            for value in (
+                "",
+                "Berlin",
+                "europe/berlin",
+                "UTC+1",
+                "Factory",
+                "Europe/Atlantis",
+                "Europe/Berlin ",
+            )
+        ),
+    ],
+)
+def test_address_schedule_and_time_zone_are_checked(name, value, is_valid):
+    problem = settings.find_problem(TEMPLATE.parameters[name], value)
+    assert (problem is None) is is_valid
+    assert is_valid or problem.startswith(name)
+
+
+def test_misspelt_time_zone_has_a_suggestion():
+    problem = settings.find_problem(TEMPLATE.parameters["ScheduleTimezone"], "europe/berlin")
+    assert problem.endswith("did you mean Europe/Berlin?")
 
 
 def test_names_of_leftovers_are_those_in_the_template():
@@ -122,7 +194,9 @@ def test_first_deployment_asks_and_stores_the_answers(make_deployment):
         "AlarmEmail",
         "Bucket in this region for the packages",
     ]
-    assert first.stored_settings == replace(SETTINGS, bucket=f"stripe-nightly-sync-{ACCOUNT}-{REGION}")
+    assert first.stored_settings == replace(
+        SETTINGS, account="", bucket="stripe-nightly-sync-{account}-eu-west-1"
+    )
     assert RAW["Parameters"]["CommerceTable"]["Description"] in first.text
     assert first.parameters["ScheduleState"] == "DISABLED"
     assert "--set ScheduleState=ENABLED" in first.text
@@ -153,7 +227,19 @@ def test_all_parameters_are_asked_on_request(make_deployment):
 
 
 def test_first_deployment_without_questions_is_rejected(make_deployment):
-    assert "run `make deploy` without it once" in make_deployment(stored=None).error()
+    deployment = make_deployment(stored=None)
+    assert deployment.error() == (
+        "CommerceTable is missing, and --yes never prompts: --set CommerceTable=…; "
+        "StripeSecretParameter is missing, and --yes never prompts: --set StripeSecretParameter=…"
+    )
+    assert deployment.writes == []
+
+
+def test_first_deployment_without_questions_takes_its_parameters_from_the_command_line(make_deployment):
+    deployment = make_deployment(stored=None)
+    named = ["CommerceTable=shop", "StripeSecretParameter=/shop/stripe-key"]
+    assert deployment.deploy(changes=named) == 0
+    assert deployment.parameters["ScheduleState"] == "DISABLED"
 
 
 # --- the file -----------------------------------------------------------------------------------------------
@@ -173,8 +259,11 @@ def test_change_on_the_command_line_is_deployed_and_stored(make_deployment):
     [
         (["MaxSessions"], "it takes NAME=VALUE"),
         (["MaxSession=1"], "MaxSession is no parameter of the template"),
-        (["MaxSessions=0"], "MaxSessions must be 1 or more"),
+        (["LookbackHours=0"], "LookbackHours must be 1 or more"),
         (["ConsumerTimeout=61"], "ConsumerTimeout must be one of"),
+        (["ScheduleExpression=cron(0 25 * * ? *)"], "Invalid hour value '25'"),
+        (["ScheduleTimezone=Berlin"], "ScheduleTimezone must be a name of the IANA time zone database"),
+        (["AlarmEmail=ops"], "AlarmEmail must be one e-mail address"),
     ],
 )
 def test_invalid_change_is_rejected_before_anything_is_written(
@@ -182,7 +271,7 @@ def test_invalid_change_is_rejected_before_anything_is_written(
 ):
     deployment = make_deployment(**bucket)
     assert problem in deployment.error(verb, changes=changes)
-    assert (deployment.stored_settings, deployment.formation) == (SETTINGS, [])
+    assert (deployment.stored_settings, deployment.writes) == (SETTINGS, [])
 
 
 def test_every_problem_of_a_file_is_named_at_once(make_deployment):
@@ -209,13 +298,110 @@ def test_file_belongs_to_one_account_and_region(make_deployment):
     assert other.formation == []
 
 
-@pytest.mark.parametrize(
-    ("answers", "stored", "state"), [(["n"], SETTINGS, DEPLOYED), ([*FIRST_ANSWERS, "n"], None, {})]
-)
-def test_declined_change_is_not_stored(make_deployment, answers, stored, state):
-    deployment = make_deployment(answers, stored=stored, **state)
+def test_declined_change_is_not_stored(make_deployment):
+    deployment = make_deployment(["n"], **DEPLOYED)
     deployment.error(changes=["MaxSessions=100"])
-    assert deployment.stored_settings == stored
+    assert deployment.stored_settings == SETTINGS
+
+
+# --- what is kept -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["n", KeyboardInterrupt()])
+def test_answers_of_a_first_deployment_are_kept_if_it_ends_early(make_deployment, end):
+    first = make_deployment([*FIRST_ANSWERS, end], stored=None)
+    with pytest.raises((DeployError, KeyboardInterrupt)):
+        first.deploy()
+    again = make_deployment(["y", "n"], stored=first.stored_settings)
+    assert again.deploy() == 0
+    assert len(again.asked) == 2
+
+
+def test_interrupted_questions_go_on_where_they_ended(make_deployment):
+    first = make_deployment(["shop", KeyboardInterrupt()], stored=None)
+    with pytest.raises(KeyboardInterrupt):
+        first.deploy()
+    again = make_deployment([*FIRST_ANSWERS[1:], "y", "n"], stored=first.stored_settings)
+    assert again.deploy() == 0
+    assert again.asked[0].startswith("StripeSecretParameter")
+
+
+def test_answer_that_the_account_lacks_is_asked_again(make_deployment):
+    tables = [refusal("ResourceNotFoundException"), RECORDED["dynamodb", "describe_table"]]
+    answers = ["shp", "shop", *FIRST_ANSWERS[1:], "y", "n"]
+    deployment = make_deployment(answers, stored=None, dynamodb__describe_table=tables)
+    assert deployment.deploy() == 0
+    assert "there is no table shp in eu-west-1" in deployment.text
+    assert deployment.parameters["CommerceTable"] == "shop"
+
+
+def answer_everything(*ends, **answers):
+    return [answers.get(name, "") for name in TEMPLATE.parameters] + ["", *ends]
+
+
+@pytest.mark.parametrize("end", ["declined", "interrupted", "rolled back"])
+def test_answers_of_a_later_deployment_are_repeated_as_options(make_deployment, end):
+    zone = {"ScheduleTimezone": "Europe/Berlin"}
+    typed = {
+        "declined": answer_everything("n", **zone),
+        "interrupted": [*answer_everything(**zone)[:-1], KeyboardInterrupt()],
+        "rolled back": answer_everything("y", **zone),
+    }[end]
+    deployment = make_deployment(typed, **(ROLLED_BACK if end == "rolled back" else DEPLOYED))
+    with pytest.raises((DeployError, KeyboardInterrupt)):
+        deployment.deploy(everything=True)
+    assert deployment.text.rstrip().endswith("repeat them: --set ScheduleTimezone=Europe/Berlin")
+    assert deployment.stored_settings == SETTINGS
+
+
+def test_answers_that_are_deployed_are_not_repeated(make_deployment):
+    deployment = make_deployment(answer_everything("y", "n", MaxSessions="7"), **DEPLOYED)
+    assert deployment.deploy(everything=True) == 0
+    assert "repeat them" not in deployment.text
+
+
+ADDRESS, KEY = "ops@example.com", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+
+
+def test_file_holds_no_account_and_no_address(make_deployment):
+    answers = ["shop", "/shop/stripe-key", ADDRESS, "", "y", "n"]
+    first = make_deployment(answers, stored=None)
+    first.deploy(changes=[f"StripeSecretKmsKeyArn={KEY}"])
+    assert ACCOUNT not in first.stored_text
+    assert ADDRESS not in first.stored_text
+    assert (first.parameters["AlarmEmail"], first.parameters["StripeSecretKmsKeyArn"]) == (ADDRESS, KEY)
+    deployed = [stacks("UPDATE_COMPLETE", first.parameters)]
+    later = make_deployment(stored=first.stored_settings, cloudformation__describe_stacks=deployed)
+    later.deploy(changes=["MaxSessions=100"])
+    assert later.parameters == first.parameters | {"MaxSessions": "100"}
+    assert ADDRESS not in later.stored_text
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_file_holds_account_and_address_on_request(make_deployment, option):
+    """A file that names the account, as earlier versions wrote it, keeps both."""
+    stored = SETTINGS if not option else replace(SETTINGS, account="")
+    deployment = make_deployment(stored=stored, **DEPLOYED)
+    deployment.deploy(changes=[f"AlarmEmail={ADDRESS}"], store_private=option)
+    assert (deployment.stored_settings.account, ADDRESS in deployment.stored_text) == (ACCOUNT, True)
+
+
+def test_stack_without_a_file_is_deployed_with_its_own_parameters(make_deployment):
+    given = PARAMETERS | {
+        "AlarmEmail": ADDRESS,
+        "LookbackHours": "48",
+        "BackoffBaseSeconds": "30",
+        "Gone": "1",
+    }
+    deployed = [stacks("UPDATE_COMPLETE", given)]
+    deployment = make_deployment(["y", "n"], stored=None, cloudformation__describe_stacks=deployed)
+    assert deployment.deploy() == 0
+    expected = {
+        name: one for name, one in given.items() if name not in {"BackoffBaseSeconds", "Gone"} and one
+    }
+    assert deployment.parameters == expected
+    assert deployment.stored_settings.bucket == "packages"
+    assert "the settings are those of the deployed stack" in deployment.text
 
 
 def test_rolled_back_change_is_not_stored(make_deployment):
@@ -225,7 +411,24 @@ def test_rolled_back_change_is_not_stored(make_deployment):
 
 
 def test_change_that_continues_without_the_program_is_stored(make_deployment):
-    expired = refusal("ExpiredToken", "DescribeStacks")
+    expired = refusal("ExpiredToken")
     deployment = make_deployment(cloudformation__describe_stacks=[stacks("UPDATE_COMPLETE"), expired])
     assert "credentials have expired" in deployment.error(changes=["MaxSessions=100"])
     assert deployment.stored_settings.parameters["MaxSessions"] == "100"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "numbers", "rule"),
+    [
+        ({"StripeMaxRps": "2"}, "2 and 5", "at least 3, or the second at most 3"),
+        ({"ConsumerConcurrency": "40"}, "12 and 40", "at least 24, or the second at most 20"),
+    ],
+)
+def test_pace_that_leaves_a_consumer_too_little_is_refused(parameters, numbers, rule):
+    wrong = replace(SETTINGS, parameters={**SETTINGS.parameters, **parameters})
+    with pytest.raises(DeployError) as caught:
+        settings.check(wrong, TEMPLATE)
+    assert str(caught.value) == (
+        f"StripeMaxRps and ConsumerConcurrency are {numbers}, and the first must be at least 0.6 times the "
+        f"second: {rule}"
+    )

@@ -43,6 +43,46 @@ def test_page_shows_the_fixed_costs_and_the_prices():
     assert f"<!-- make cost: prices -->\n{cost.prices_table()}<!-- end -->" in PAGE
 
 
+def test_readme_shows_the_counted_figure():
+    small, large = cost.COUNTED[0], cost.COUNTED[2]
+    nights = {small: count_night(small), large: model.scale(count_night(100), count_night(500), large)}
+    assert f"<!-- make cost: figure -->\n{cost.figure(nights)}<!-- end -->" in cost.README.read_text()
+
+
+# Targets that change files under version control -> the files, which their help has to name.
+WRITTEN = {
+    "cost": ("docs/scaling.md", "README.md"),
+    "bench": ("bench/RESULTS.md",),
+    "deploy": ("deploy.*.json",),
+}
+
+
+@pytest.mark.parametrize("target", WRITTEN)
+def test_help_of_a_target_names_the_tracked_files_that_it_writes(target):
+    text = re.search(rf"^{target}:.*?## (.*)", (cost.ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert [file for file in WRITTEN[target] if file not in text] == []
+
+
+@pytest.mark.parametrize("resource", ["Dashboard", "NeedsAPersonAlarm"])
+def test_what_costs_as_much_as_the_rest_is_made_on_request_only(resource):
+    assert TEMPLATE["Resources"][resource]["Condition"]
+    fixed = model.count_fixed_resources(TEMPLATE["Resources"])
+    assert (fixed.composite_alarms, fixed.dashboards) == (0, 0)
+
+
+def test_free_tiers_cover_their_units_only():
+    units = {"alarm_metrics": 16.0, "queue_requests": 648_000.0, "write_units": 5.0}
+    assert model.beyond_free(units) == {"alarm_metrics": 6.0, "queue_requests": 0.0, "write_units": 5.0}
+
+
+def test_month_is_its_nights_and_what_is_paid_anyway():
+    night_only = model.night_units(make_night())
+    units = model.month_units(make_night(), model.FixedResources(alarm_metrics=7))
+    assert units["invocations"] == pytest.approx(30 * night_only["invocations"])
+    assert units["queue_requests"] == pytest.approx(30 * night_only["queue_requests"] + model.idle_requests())
+    assert units["alarm_metrics"] == 7
+
+
 # --- the model ----------------------------------------------------------------------------------------------
 
 
@@ -71,6 +111,7 @@ def test_alarm_on_an_expression_costs_each_of_its_metrics():
         "One": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "Errors"}},
         "Sum": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": [*[{"MetricStat": {}}] * 2, {}]}},
         "All": {"Type": "AWS::CloudWatch::CompositeAlarm", "Properties": {}},
+        "Wish": {"Type": "AWS::CloudWatch::Dashboard", "Condition": "HasDashboard", "Properties": {}},
     }
     expected = model.FixedResources(alarm_metrics=3, composite_alarms=1, dashboards=0)
     assert model.count_fixed_resources(resources) == expected

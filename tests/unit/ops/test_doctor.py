@@ -10,6 +10,7 @@ import pytest
 
 from ops.cli.commands.doctor import show
 from ops.cli.screen import CommandResult
+from ops.doctor.checks import table
 from ops.doctor.checks.stripe import put_key_command
 from ops.doctor.diagnosis import Diagnosis, run_checks
 from ops.doctor.facts import (
@@ -218,6 +219,21 @@ def entry(fact, **changes):
     return stack(**{fact: {**getattr(HEALTHY, fact), **changes}})
 
 
+TABLE_KEY, OTHER_KEY = (f"arn:aws:kms:eu-west-1:123456789012:key/{name}" for name in ("1", "2"))
+CUSTOMER, OF_AWS = ({"Arn": TABLE_KEY, "KeyManager": manager} for manager in ("CUSTOMER", "AWS"))
+SET_TABLE_KEY = set_parameter(f"TableKeyArn={TABLE_KEY}")
+
+
+def encrypted(key, given=""):
+    """Return the healthy stack with a table that is encrypted with `key`."""
+    parameters = [{"ParameterKey": "TableKeyArn", "ParameterValue": given}]
+    return stack(
+        table={**HEALTHY.table, "SSEDescription": {"SSEType": "KMS", "KMSMasterKeyArn": TABLE_KEY}},
+        table_key=key,
+        stack={**HEALTHY.stack, "Parameters": parameters},
+    )
+
+
 def probed(**areas):
     return stack(permissions=replace(HEALTHY.permissions, **areas))
 
@@ -338,6 +354,9 @@ FAULTS = [
     (stack(table=MISSING), fix("table", "no table shop", SET_TABLE)),
     (entry("table", TableStatus="DELETING"), fix("table", "DELETING")),
     (entry("table", **OTHER_KEYS), fix("table: keys", "id (N)", SET_TABLE)),
+    (encrypted(CUSTOMER), fix("table: encryption", "each of their calls is denied", SET_TABLE_KEY)),
+    (encrypted(CUSTOMER, OTHER_KEY), fix("table: encryption", "may not use", SET_TABLE_KEY)),
+    (encrypted(DENIED), unknown("table: encryption", "service:Action")),
     (stack(time_to_live=NO_EXPIRY), advice("table: expiry", "records of runs should expire", EXPIRE)),
     (
         stack(time_to_live=NO_EXPIRY, settings=EXPIRE_ORDERS),
@@ -390,8 +409,8 @@ FAULTS = [
     ),
     (entry("mapping", ScalingConfig={}), fix("mapping: concurrency", "not limited", SET_SCALING)),
     (
-        entry("mapping", BatchSize=100),
-        advice("mapping: batches", "100 messages", f"{MAPPING} --batch-size 25"),
+        entry("mapping", BatchSize=500),
+        advice("mapping: batches", "500 messages", f"{MAPPING} --batch-size 200"),
     ),
     (
         consumer(LastUpdateStatus="Failed", LastUpdateStatusReason="Invalid"),
@@ -536,6 +555,25 @@ def test_alarm_that_sends_no_mail_by_parameter_may_be_silent(setting, mailing, s
     assert find(replace(facts, alarms=both_silent))[f"alarm: {mailing}"].verdict is Verdict.FIX
 
 
+NO_RUN = an_alarm("no-completed-run", ActionsEnabled=False)
+LEFT_OUT = an_alarm(
+    "needs-a-person", AlarmRule=f'ALARM("a") OR (ALARM("{STACK}-no-completed-run") AND FALSE)'
+)
+
+
+@pytest.mark.parametrize(("alarm", "mails"), [(NO_RUN, "each"), (LEFT_OUT, "one")])
+@pytest.mark.parametrize(("state", "verdict"), [("DISABLED", Verdict.OK), ("ENABLED", Verdict.FIX)])
+def test_alarm_of_a_missed_run_is_silent_during_a_pause_only(alarm, mails, state, verdict):
+    facts = stack(
+        stack=HEALTHY.stack | {"Parameters": [{"ParameterKey": "AlarmMails", "ParameterValue": mails}]},
+        alarm_names=[alarm["AlarmName"]],
+        alarms=[alarm],
+        schedule=HEALTHY.schedule | {"State": state},
+    )
+    finding = find(facts)[f"alarm: {alarm['AlarmName'].removeprefix(f'{STACK}-')}"]
+    assert finding.verdict is verdict
+
+
 def test_right_key_after_a_wrong_one_is_right():
     findings = run_checks(stack(livemode=False))
     (mode,) = [each for each in findings if each.name == "key: mode"]
@@ -566,3 +604,9 @@ def test_doctor_of_a_healthy_stack_is_one_line(context):
     diagnosis = Diagnosis(STACK, run_checks(HEALTHY))
     shown = context.show(CommandResult(None, lambda screen: show(screen, diagnosis)))
     assert shown == f"{STACK}: 42 ok, 0 advice, 0 fix, 0 unknown\n"
+
+
+@pytest.mark.parametrize("facts", [encrypted(OF_AWS), encrypted(CUSTOMER, TABLE_KEY)])
+def test_encryption_that_the_functions_may_use_is_fine(facts):
+    [found] = [one for one in table.check(facts) if one.name == "table: encryption"]
+    assert found.verdict is Verdict.OK

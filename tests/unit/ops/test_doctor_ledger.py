@@ -6,7 +6,7 @@ import pytest
 
 from ops.doctor.diagnosis import run_checks
 from ops.doctor.facts import LedgerFacts, TableFacts
-from ops.doctor.finding import CheckVerdict
+from ops.runs.finding import Verdict
 from tests.unit.ops.test_doctor import (
     BACK_UP,
     CONSUMER,
@@ -44,7 +44,7 @@ def own_ledger(**changes):
 
 def test_healthy_stack_with_an_own_ledger_has_only_ok_findings():
     findings = run_checks(own_ledger())
-    assert [finding for finding in findings if finding.verdict is not CheckVerdict.OK] == []
+    assert [finding for finding in findings if finding.verdict is not Verdict.OK] == []
     assert {one.name for one in findings} >= {"ledger table", "ledger table: keys", "ledger table: expiry"}
 
 

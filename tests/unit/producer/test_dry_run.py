@@ -8,7 +8,8 @@ from producer.dry_run import TRUNCATED, DryRun, SessionBudget
 from producer.webhook_events import NO_EVENTS, UNREADABLE
 from recon.config import Settings
 from recon.errors import KeyNotAllowed, OutOfTime, TableUnavailable
-from recon.stripe.source import Page, SessionEvent
+from recon.stripe.pages import Page
+from recon.stripe.source import SessionEvent
 from recon.timestamps import HOUR
 from testkit.builders import NOW, FakeTime, a_session
 from testkit.doubles.faults import on, throttled

@@ -9,6 +9,7 @@ from producer.request import Continuation
 from producer.run_lister import HURRY_SECONDS, RunLister, _cursor_before
 from producer.sync_run import DELIVERY
 from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE
+from recon.config import FenceMode
 from recon.domain.run import Part
 from recon.dynamodb.records import State
 from recon.dynamodb.watermark import Watermark
@@ -375,7 +376,7 @@ def test_more_undelivered_events_than_a_run_reads_are_a_warning_once(harness, mo
 
 def test_run_without_a_fence_reads_no_undelivered_events(harness):
     harness.account.add_sessions(NOW - HOUR)
-    harness.begin(webhook_fence=False)
+    harness.begin(webhook_fence=FenceMode.OFF)
     assert [undelivered for _, undelivered in harness.account.event_requests] == [False]
 
 

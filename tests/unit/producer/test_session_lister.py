@@ -17,7 +17,7 @@ from producer import session_lister
 from producer.session_lister import MOST_PARTS, WIDTH, SessionLister, list_oldest
 from recon.domain.run import Listing, Part
 from recon.errors import OutOfTime
-from recon.stripe.source import Page
+from recon.stripe.pages import Page
 from recon.timestamps import DAY
 
 WINDOW = Part(0, 2 * DAY)

@@ -17,7 +17,8 @@ from producer.sync_run import SyncRun
 from recon.config import Settings
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
-from recon.stripe.source import Page, SessionEvent
+from recon.stripe.pages import Page
+from recon.stripe.source import SessionEvent
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE, FakeTime, a_session

@@ -69,7 +69,7 @@ def test_fenced_message_has_its_undelivered_events(until, undelivered):
     events, requests = refreshed_events(None, [], [unread], fence=(FENCE[0], until))
     assert sorted(requests) == sorted([(NOW - MARGIN, False), undelivered])
     assert (events.need_order, events.are_missing) == (False, False)
-    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID))
+    expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID), event_times=(NOW, NOW))
     assert events.filter_message(a_message()) == expected
 
 
@@ -96,7 +96,7 @@ def test_manual_run_repeats_only_the_request_for_its_fence():
     events, requests = refreshed_events(None, [[], [event(event_id="evt_9")]], fence=FENCE)
     events.refresh()
     assert requests[2:] == [(NOW - MARGIN, False)]
-    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,))
+    expected = a_message(event_ids=("evt_9",), event_types=(COMPLETED,), event_times=(NOW,))
     assert events.filter_message(a_message()) == expected
 
 

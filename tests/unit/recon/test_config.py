@@ -61,11 +61,10 @@ RANGES = [
     ("ORDER_TTL_DAYS", "order_ttl_days", 0, 10**6, (-1, "x"), "an integer from 0 (0 = never)"),
     ("SYNC_MAX_RECEIVE_COUNT", "max_receive_count", 1, 998, (0, 999), "an integer from 1 to 998"),
     ("SYNC_BACKOFF_BASE_SECONDS", "backoff_base_seconds", 1, 3600, (0, 3601), "an integer from 1 to 3600"),
-    ("SYNC_CONSUMER_CONCURRENCY", "consumer_concurrency", 2, 1000, (1, 1001), "an integer from 2 to 1000"),
+    ("SYNC_CONSUMER_CONCURRENCY", "consumer_concurrency", 2, 20, (1, 1001), "an integer from 2 to 1000"),
     ("SYNC_GRACE_MINUTES", "grace_minutes", 0, 1440, (-1, 1441), "an integer from 0 to 1440"),
-    ("STRIPE_MAX_RPS", "stripe_max_rps", 0.1, 10**6, (0, "inf", "nan"), "a number above 0"),
+    ("STRIPE_MAX_RPS", "stripe_max_rps", 3, 10**6, (0, "inf", "nan"), "a number above 0"),
     ("SYNC_DRY_RUN", "dry_run", False, True, ("perhaps",), "true or false"),
-    ("SYNC_WEBHOOK_FENCE", "webhook_fence", False, True, ("perhaps",), "true or false"),
 ]
 
 
@@ -90,6 +89,11 @@ def test_setting_is_read_within_its_range_only(name, field, lowest, highest, wro
         ("SYNC_DRY_RUN", "FALSE", "dry_run", False),
         ("SYNC_DRY_RUN", "0", "dry_run", False),
         ("STRIPE_MAX_RPS", "25", "consumer_rps", 5),
+        ("SYNC_WEBHOOK_FENCE", "written", "webhook_fence", "written"),
+        ("SYNC_WEBHOOK_FENCE", "ALL", "webhook_fence", "all"),
+        ("SYNC_WEBHOOK_FENCE", "off", "webhook_fence", "off"),
+        ("SYNC_WEBHOOK_FENCE", "True", "webhook_fence", "written"),
+        ("SYNC_WEBHOOK_FENCE", "false", "webhook_fence", "off"),
         # The default of earlier versions, which a stack keeps as its parameter.
         ("SYNC_MAX_SESSIONS", "500", "max_sessions", 0),
         ("SYNC_MAX_SESSIONS", "499", "max_sessions", 499),
@@ -98,6 +102,39 @@ def test_setting_is_read_within_its_range_only(name, field, lowest, highest, wro
 )
 def test_text_of_a_variable_becomes_its_value(name, text, field, value):
     assert getattr(load_settings(MINIMUM | {name: text}), field) == value
+
+
+@pytest.mark.parametrize(("rps", "consumers"), [("1.2", "2"), ("4.2", "7"), ("600", "1000")])
+def test_least_pace_of_a_consumer_is_accepted(rps, consumers):
+    pace = {"STRIPE_MAX_RPS": rps, "SYNC_CONSUMER_CONCURRENCY": consumers}
+    assert load_settings(MINIMUM | pace).consumer_rps == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("rps", "consumers", "numbers", "rule"),
+    [
+        ("2", None, "2 and 5", "at least 3, or the second at most 3"),
+        (None, "21", "12 and 21", "at least 12.6, or the second at most 20"),
+        ("1", "2", "1 and 2", "at least 1.2"),
+    ],
+)
+def test_pace_that_leaves_a_consumer_too_little_is_an_error(rps, consumers, numbers, rule):
+    given = {"STRIPE_MAX_RPS": rps, "SYNC_CONSUMER_CONCURRENCY": consumers}
+    with pytest.raises(ConfigError) as caught:
+        load_settings(MINIMUM | {name: value for name, value in given.items() if value})
+    assert str(caught.value) == (
+        f"wrong environment variables: STRIPE_MAX_RPS and SYNC_CONSUMER_CONCURRENCY are {numbers}, and the "
+        f"first must be at least 0.6 times the second: {rule}"
+    )
+
+
+def test_unknown_mode_of_the_fence_is_an_error():
+    with pytest.raises(ConfigError) as caught:
+        load_settings(MINIMUM | {"SYNC_WEBHOOK_FENCE": "some"})
+    assert str(caught.value) == (
+        "wrong environment variables: SYNC_WEBHOOK_FENCE must be written, all or off (true means written, "
+        "and false means off)"
+    )
 
 
 def test_parameter_of_the_key_replaces_the_key():

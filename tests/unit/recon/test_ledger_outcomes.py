@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from recon.domain.fence import EventMark
 from recon.domain.message import dumps
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.keys import outcome_key
@@ -144,7 +145,7 @@ def test_run_known_to_have_lost_the_state_leaves_it_alone(write, item):
 
 
 def test_marker_has_the_attributes_of_the_webhook(write, item):
-    write(created(markers=(("evt_1", "checkout.session.completed"),)))
+    write(created(marks=(EventMark("evt_1", "checkout.session.completed", NOW, "BC-1"),)))
     assert item(EVENT) == {
         "PK": "EVENT#evt_1",
         "SK": "METADATA",
@@ -160,9 +161,9 @@ def test_marker_has_the_attributes_of_the_webhook(write, item):
 
 
 def test_marker_of_the_webhook_stays_and_the_order_is_written(write, item, put):
-    put(EVENT, source="webhook")
-    done = write(created(markers=(("evt_1", "a"), ("evt_2", "b"))))
-    assert done.applied["cs_1"].markers == (("evt_2", "b"),)
+    put(EVENT, source="webhook", status="completed")
+    done = write(created(marks=(EventMark("evt_1", "a", NOW), EventMark("evt_2", "b", NOW))))
+    assert done.applied["cs_1"].marks == (EventMark("evt_2", "b", NOW),)
     assert item(EVENT)["source"] == "webhook"
     assert item(("EVENT#evt_2", "METADATA"))["source"] == "nightly_sync"
     assert item(order_key(1)) == created().order
@@ -219,7 +220,7 @@ def test_outcome_that_disappeared_is_written_anew(write, item, counters):
 
 def test_order_under_a_taken_key_is_not_overwritten(write, item, put, counters):
     put(order_key(1), note="by another writer")
-    done = write(created(markers=(("evt_1", "a"),), ends_pending=True), created(2))
+    done = write(created(marks=(EventMark("evt_1", "a", NOW),), ends_pending=True), created(2))
     assert done.applied["cs_1"] == skipped(attempts=1, ends_pending=True)
     assert item(order_key(1))["note"] == "by another writer"
     assert item(EVENT) is None
@@ -318,11 +319,13 @@ def test_refused_sessions_do_not_stop_the_others(write, memory, counters):
 
 def test_refused_order_becomes_an_error(write, memory, item, counters):
     memory.plan = refuse("ORDER#1#cs_2")
-    refused = created(2, markers=(("evt_1", "a"),), ends_pending=True, amount=4999, currency="eur")
+    refused = created(
+        2, marks=(EventMark("evt_1", "a", NOW),), ends_pending=True, amount=4999, currency="eur"
+    )
     done = write(created(), refused)
     error = done.applied["cs_2"]
     assert done.failed == {}
-    assert (error.outcome, error.order, error.markers, error.ends_pending) == (Outcome.ERROR, None, (), False)
+    assert (error.outcome, error.order, error.marks, error.ends_pending) == (Outcome.ERROR, None, (), False)
     assert type(error.error) is TableRefused
     stored = item(outcome_key(RUN, "cs_2"))
     assert (stored["errorType"], stored["amount"]) == ("TableRefused", 4999)
@@ -358,7 +361,9 @@ def test_action_refused_by_name_fails_its_session(results, position, applied, te
 
 
 def with_markers(number, count):
-    return created(number, markers=tuple((f"evt_{number}_{n}", "a") for n in range(count)), ends_pending=True)
+    return created(
+        number, marks=tuple(EventMark(f"evt_{number}_{n}", "a", NOW) for n in range(count)), ends_pending=True
+    )
 
 
 def with_size(number, count):

@@ -61,6 +61,8 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "lastLookbackStart": NOW - 25 * HOUR,
         "lastLookbackEnd": NOW - 600,
         "firstLookbackStart": NOW - 25 * HOUR,
+        "listingUntil": NOW + 60,
+        "listingRunId": RUN,
         "updatedAt": BEGAN,
     } | dict.fromkeys((f"lastSync{name.capitalize()}" for name in COUNTERS if name != "existing"), 0)
 
@@ -96,7 +98,12 @@ def test_page_moves_cursor_and_counters_together(runs, item):
         "listingMovedAt": LATER,
         "updatedAt": AFTER_A_MINUTE,
     }
-    assert item(STATE) == state | {"lastSyncEnqueued": 7, "lastLivemode": True, "updatedAt": AFTER_A_MINUTE}
+    assert item(STATE) == state | {
+        "lastSyncEnqueued": 7,
+        "lastLivemode": True,
+        "listingUntil": LATER + 60,
+        "updatedAt": AFTER_A_MINUTE,
+    }
 
 
 def test_next_page_keeps_earlier_values_and_adds_up(runs, item):

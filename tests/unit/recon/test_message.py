@@ -1,11 +1,13 @@
 """The queue message: its JSON form, its validation, and how it is built from a listed session."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recon.domain.fence import FencedEvent
 from recon.domain.message import build_message, dumps, loads
 from recon.errors import MalformedMessage
 from testkit.builders import NOW, RUN, a_message, a_session
@@ -38,8 +40,15 @@ def test_message_is_compact_json_and_can_be_read_back():
 
 
 def test_unknown_fields_of_a_later_version_are_ignored():
-    message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], later=7))
-    assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"))
+    message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], eventTimes=[5, NOW], later=7))
+    assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"), event_times=(5, NOW))
+    assert loads(dumps(message)) == message
+
+
+def test_events_of_an_earlier_version_have_no_time():
+    message = a_message(event_ids=("evt_1", "evt_2"), event_types=("a",))
+    assert message.events == (FencedEvent("evt_1", "a"), FencedEvent("evt_2", "checkout.session.completed"))
+    assert replace(message, event_times=(7,)).events[0] == FencedEvent("evt_1", "a", 7)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +91,10 @@ def test_body_that_is_no_message_has_no_ids(text, problem):
         ({"eventIds": [1]}, f"eventIds must hold strings of {ID_RULE}"),
         ({"eventIds": ["evt_1", "of jane"]}, f"eventIds must hold strings of {ID_RULE}"),
         ({"eventTypes": [7]}, f"eventTypes must hold strings of {ID_RULE}"),
+        ({"eventTimes": 7}, "eventTimes must be a list"),
+        ({"eventTimes": ["7"]}, "eventTimes must hold numbers of at most 18 digits"),
+        ({"eventTimes": [True]}, "eventTimes must hold numbers of at most 18 digits"),
+        ({"eventTimes": [10**18]}, "eventTimes must hold numbers of at most 18 digits"),
         ({"pending": None}, "pending is missing"),
         ({"pending": True}, "pending must be a int"),
     ],

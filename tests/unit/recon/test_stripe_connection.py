@@ -23,8 +23,9 @@ from recon.errors import (
 )
 from recon.stripe.connection import ERRORS, STRIPE_VERSION, StripeConnection, to_domain_error
 from recon.stripe.key import StripeKey
+from recon.stripe.pages import Page
 from recon.stripe.rate_limiter import RateLimiter
-from recon.stripe.source import Page, StripeSource
+from recon.stripe.source import StripeSource
 from testkit.builders import NOW, FakeTime
 from testkit.fake_stripe import Endpoint, LineSpec, SessionSpec
 from testkit.world import KEY, FakeSSM

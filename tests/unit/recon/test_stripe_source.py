@@ -14,7 +14,8 @@ from recon.errors import (
     StripeRejected,
     StripeUnavailable,
 )
-from recon.stripe.source import FetchedSession, Page, SessionEvent, StripeSource
+from recon.stripe.pages import Page
+from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
 from testkit.builders import FakeTime
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"

@@ -1,0 +1,74 @@
+"""What the table says about the orders of a batch: the orders themselves, their guards and their markers."""
+
+from typing import TYPE_CHECKING
+
+from recon.config import FenceMode
+from recon.domain.reconcile import ExistingOrder, find_own_orders, skip_reason_from_message, user_ids
+from recon.dynamodb.keys import guard_key, marker_key
+from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.outcomes import PriorState, load_unread
+from recon.dynamodb.table import Key
+from recon.errors import SyncError
+from recon.retry import LOOKUP_SHARE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consumer.invocation import InvocationContext
+    from recon.domain.message import SessionMessage
+
+
+def load_orders(
+    context: "InvocationContext", messages: "Sequence[SessionMessage]", prior: PriorState
+) -> tuple[dict[Users, Orders], PriorState]:
+    """Return the orders of these sessions by user, and `prior` with the guards and markers that it lacks.
+
+    Most sessions have the order of a webhook and need neither, so these are read for the others only, in one
+    request. If that fails, the users of those sessions get the error instead of orders.
+    """
+    table = context.table
+    deadline = context.deadline.share(LOOKUP_SHARE)
+    orders = find_orders_by_user(table, messages, context.pool, deadline)
+    open_messages = [message for message in messages if message.session_id not in prior.dismissed]
+    own = {message.session_id: _find_own(message, orders) for message in open_messages}
+    wanted = {
+        message.session_id: keys
+        for message in open_messages
+        if (
+            keys := _list_keys(message, own[message.session_id], context.settings.webhook_fence)
+            & prior.unread
+        )
+    }
+    try:
+        loaded = load_unread(table, prior, frozenset[Key]().union(*wanted.values()), context.deadline)
+    except SyncError as error:
+        failed = [message for message in open_messages if message.session_id in wanted]
+        return orders | {user_ids(message): error for message in failed}, prior
+    # A guard is put together with its order, by another run perhaps after the orders were read.
+    new = loaded.guarded - prior.guarded
+    late = [message for message in open_messages if message.session_id in new and not own[message.session_id]]
+    for ids, found in find_orders_by_user(table, late, context.pool, deadline).items():
+        known = orders[ids]
+        orders[ids] = [*known, *found] if isinstance(known, list) and isinstance(found, list) else found
+    return orders, loaded
+
+
+def _find_own(message: "SessionMessage", orders: dict[Users, Orders]) -> list[ExistingOrder] | None:
+    """Return the orders of a session, or None if they are not known or none of it is written."""
+    found = None if skip_reason_from_message(message) else orders[user_ids(message)]
+    return find_own_orders(message.session_id, found) if isinstance(found, list) else None
+
+
+def _list_keys(message: "SessionMessage", own: list[ExistingOrder] | None, mode: FenceMode) -> frozenset[Key]:
+    """Return the keys of the guard and the markers that decide about a session with these orders of its own.
+
+    A guard matters if an order may be written, or if an order of this sync may lack it.
+    """
+    if own is None:
+        return frozenset()
+    keys = []
+    if not own or any(order.sync_run_id for order in own):
+        keys.append(guard_key(message.session_id))
+    if mode is FenceMode.ALL or (mode is FenceMode.WRITTEN and not own):
+        keys += [marker_key(event.id) for event in message.events]
+    return frozenset(keys)

@@ -1,0 +1,126 @@
+"""Fencing off the webhook: which of its events are marked as handled in the transaction of an outcome.
+
+Events that Stripe could not deliver travel with the message. Of those that it delivered, one page around the
+payments of a group shows most; a person may send these again. What it does not show is not fenced.
+"""
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from recon.config import FenceMode
+from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_found
+from recon.domain.stripe_objects import UNPAID
+from recon.dynamodb.outcomes import load_markers
+from recon.errors import Retryable, SyncError
+from recon.timestamps import HOUR, MINUTE, parse_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from consumer.invocation import InvocationContext
+    from recon.domain.message import SessionMessage
+    from recon.domain.reconcile import ExistingOrder
+    from recon.domain.stripe_objects import Json
+
+# Stripe creates the event of a payment within seconds.
+_AFTER_PAYMENT = 5 * MINUTE
+# Most customers have paid by then. It is used where the time of the payment is not known.
+_USUAL_CHECKOUT = HOUR
+_ORDER_TIME = re.compile(r"ORDER#(\d{10})(?!\d)")
+
+
+class WebhookFence:
+    """The fence of one group of sessions. `markers` are those that were read with the batch."""
+
+    def __init__(self, context: "InvocationContext", run_id: str, markers: dict[str, bool]) -> None:
+        self._context = context
+        self._mode = context.settings.webhook_fence
+        self._run_id = run_id
+        self._markers = dict(markers)
+        self._delivered: dict[str, list[FencedEvent]] = defaultdict(list)
+
+    def read_delivered(
+        self,
+        written: "Iterable[tuple[SessionMessage, Json]]",
+        found: "Iterable[tuple[SessionMessage, Sequence[ExistingOrder]]]",
+    ) -> SyncError | None:
+        """Read one page of events around the payments of the orders to write, and of found ones with `all`.
+
+        Return the error if that may succeed later: an order to write then waits for it.
+        """
+        written = list(written)
+        found = list(found) if self._mode is FenceMode.ALL else []
+        if self._mode is FenceMode.OFF or not (written or found):
+            return None
+        try:
+            self._read_delivered(written, found)
+        except SyncError as error:
+            self._context.telemetry.warning(f"Delivered events cannot be read: {error}", run_id=self._run_id)
+            return error if isinstance(error, Retryable) else None
+        return None
+
+    def _read_delivered(
+        self,
+        written: "Sequence[tuple[SessionMessage, Json]]",
+        found: "Sequence[tuple[SessionMessage, Sequence[ExistingOrder]]]",
+    ) -> None:
+        messages = [message for message, _ in (*written, *found)]
+        times = [_find_paid_time(message, order) for message, order in written]
+        times += [_find_order_time(message, orders) for message, orders in found]
+        events = self._context.stripe().find_events_between(
+            max(0, min(message.created for message in messages)),
+            min(max(times) + _AFTER_PAYMENT, self._context.now()),
+        )
+        sessions = {message.session_id for message in messages}
+        events = [event for event in events if event.session_id in sessions]
+        for event in events:
+            self._delivered[event.session_id].append(FencedEvent(event.id, event.type, event.created))
+        if found:
+            # Their webhooks nearly always left a marker. Elsewhere, the condition of the put finds it.
+            known = {event.id for message in messages for event in message.events}
+            new = {event.id for event in events} - known
+            self._markers |= load_markers(self._context.table, new, self._context.deadline)
+
+    def mark_written(self, message: "SessionMessage", order: "Json") -> tuple[EventMark, ...]:
+        """Return the marks that go with an order to write."""
+        if self._mode is FenceMode.OFF:
+            return ()
+        return mark_events(
+            self._find_events(message),
+            self._markers,
+            assumed=_find_paid_time(message, order, unknown=message.created),
+            now=self._context.now(),
+            order_number=order["orderNumber"],
+        )
+
+    def mark_found(
+        self, message: "SessionMessage", orders: "Sequence[ExistingOrder]"
+    ) -> tuple[EventMark, ...]:
+        """Return the marks that go with existing orders of a session."""
+        if self._mode is not FenceMode.ALL or not orders:
+            return ()
+        now = self._context.now()
+        is_unpaid = all(order.payment_status == UNPAID for order in orders)
+        events = select_of_found(self._find_events(message), is_unpaid=is_unpaid, now=now)
+        number = next((order.order_number for order in orders if order.order_number), None)
+        return mark_events(events, self._markers, assumed=message.created, now=now, order_number=number)
+
+    def _find_events(self, message: "SessionMessage") -> list[FencedEvent]:
+        """Return the events of a session. Those of the page have their times also if the message has none."""
+        events = {event.id: event for event in message.events}
+        events |= {event.id: event for event in self._delivered[message.session_id]}
+        return list(events.values())
+
+
+def _find_paid_time(message: "SessionMessage", order: "Json", unknown: int | None = None) -> int:
+    """Return when a session was paid (epoch seconds), or `unknown`, by default the end of most checkouts."""
+    if paid_at := order.get("paidAt"):
+        return parse_epoch(paid_at)
+    return message.created + _USUAL_CHECKOUT if unknown is None else unknown
+
+
+def _find_order_time(message: "SessionMessage", orders: "Sequence[ExistingOrder]") -> int:
+    """Return when the last of a session's orders was written, as its key says, or else as above."""
+    times = [int(match[1]) for order in orders if (match := _ORDER_TIME.match(order.sk))]
+    return max(times, default=message.created + _USUAL_CHECKOUT)
