@@ -34,6 +34,7 @@ class Metric(StrEnum):
     SESSIONS_ENQUEUED = "SessionsEnqueued"
     ORDERS_CREATED = "OrdersCreated"
     SESSIONS_SKIPPED = "SessionsSkipped"
+    ORDERS_MISSING = "OrdersMissing"
     SESSION_ERRORS = "SessionErrors"
     STRIPE_THROTTLED = "StripeThrottled"
     RUN_SECONDS = "RunSeconds"
@@ -123,7 +124,7 @@ class Telemetry:
         """Log the line that the shop's Log Insights queries search for, and count the run."""
         self.info(
             f"Sync completed: processed={run.processed}, created={run.created}, "
-            f"skipped={run.skipped}, errors={run.errors}",
+            f"skipped={run.skipped}, errors={run.errors}" + (f", missing={run.missing}" if run.missing else ""),
             run_id=run.run_id,
             seconds=seconds,
         )

@@ -12,6 +12,8 @@ EMAIL = "customer_details.email"
 ID = "id"
 _FIELDS = (ID, "payment_intent", "client_reference_id", "customer")
 PATHS = (*_FIELDS, EMAIL, f"{METADATA}<key>")
+# A key of DynamoDB holds no more, and a message must stay far below the limits of SQS.
+MAX_KEY_VALUE = 1024
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 type Choice = tuple[str, ...]  # paths, of which the first that is not empty counts
@@ -73,7 +75,13 @@ def read_values(session: Json, paths: tuple[str, ...]) -> dict[str, str]:
 
     The id is left out, since every message has it.
     """
-    return {path: _read_value(session, path) or "" for path in paths if path != ID}
+    found = {path: _read_value(session, path) or "" for path in paths if path != ID}
+    return {path: value if is_key_value(value) else "" for path, value in found.items()}
+
+
+def is_key_value(text: str) -> bool:
+    """Return whether a text, which may be empty, can be a part of a key."""
+    return len(text) <= MAX_KEY_VALUE and (not text or is_storable(text))
 
 
 def _read_value(session: Json, path: str) -> str | None:

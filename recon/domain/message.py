@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recon.domain.fence import FencedEvent
+from recon.domain.key_template import MAX_KEY_VALUE, is_key_value
 from recon.domain.order import clean_user_id, find_raw_user_id
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, MAX_NUMBER
 from recon.errors import MalformedMessage
@@ -27,6 +28,9 @@ class SessionMessage:
     `event_times` when they were created (epoch seconds), in the same order. `pending` is set for a session
     that an earlier run found unpaid: the epoch second up to which this run listed events. A session paid
     after it is left to the next run.
+
+    The last two are for another shop's layout: `key_values` are the paths of the session that the key needs
+    with their values, and `missing_since` is when its order was first missed (epoch seconds).
     """
 
     run_id: str
@@ -42,6 +46,8 @@ class SessionMessage:
     event_types: tuple[str, ...] = ()
     event_times: tuple[int, ...] = ()
     pending: int | None = None
+    key_values: tuple[tuple[str, str], ...] = ()
+    missing_since: int | None = None
 
     @property
     def events(self) -> tuple[FencedEvent, ...]:
@@ -69,6 +75,8 @@ _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
     "eventTypes": ("event_types", list),
     "eventTimes": ("event_times", list),
     "pending": ("pending", int),
+    "keyValues": ("key_values", dict),
+    "missingSince": ("missing_since", int),
 }
 
 
@@ -101,7 +109,8 @@ def dumps(message: SessionMessage) -> str:
     """Serialize a message to JSON without spaces."""
     fields = asdict(message)
     body = {"v": VERSION} | {wire: fields[name] for wire, (name, _, _) in _FIELDS.items()}
-    body |= {wire: fields[name] for wire, (name, _) in _OPTIONAL.items() if fields[name] not in (None, ())}
+    fields["key_values"] = dict(message.key_values)
+    body |= {wire: fields[name] for wire, (name, _) in _OPTIONAL.items() if fields[name] not in (None, (), {})}
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -125,8 +134,9 @@ def loads(body: str) -> SessionMessage:
     for wire, (name, kind) in _OPTIONAL.items():
         if wire in raw:
             values[name] = _read_field(raw, wire, kind, null=False, ids=ids)
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return SessionMessage(**values | lists)
+    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    tuples |= {name: tuple(value.items()) for name, value in values.items() if isinstance(value, dict)}
+    return SessionMessage(**values | tuples)
 
 
 def _read_ids(raw: dict[str, Any]) -> dict[str, str]:
@@ -174,6 +184,9 @@ def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - on
             return "be a number of at most 18 digits"
         case list() if wire == "eventTimes":
             return None if all(map(_is_time, value)) else "hold numbers of at most 18 digits"
+        case dict():
+            fits = all(isinstance(text, str) and is_key_value(text) for text in value.values())
+            return None if fits else f"hold texts of at most {MAX_KEY_VALUE} characters"
         case list():
             return None if all(map(is_id, value)) else "hold strings of 1 to 255 printable ASCII characters"
         case _:

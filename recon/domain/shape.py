@@ -19,6 +19,8 @@ FILE = "shape.toml"
 # Lambda's environment variables take 4 KB in all.
 MAX_BYTES = 2048
 MAX_KEY_ATTRIBUTES = 2
+# A message holds a value for each.
+MAX_PATHS = 10
 # DynamoDB's limits of a partition key and of a sort key.
 _MAX_KEY_BYTES = (2048, 1024)
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
@@ -181,7 +183,10 @@ def _read_key(find: Mapping[str, Any]) -> dict[str, KeyTemplate]:
             templates[name] = parse_template(text)
         except ValueError as error:
             raise _wrong(f"find.key.{name} is wrong: {error}") from error
-    if not any(template.paths for template in templates.values()):
+    paths = {path for template in templates.values() for path in template.paths}
+    if len(paths) > MAX_PATHS:
+        raise _wrong(f"find.key names {len(paths)} paths of a session; name {MAX_PATHS} at most")
+    if not paths:
         raise _wrong(f"find.key takes nothing from the session, so all would have the same key; {_KEY_FORM}")
     return templates
 

@@ -23,7 +23,7 @@ MARKER_DAYS = 90
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
 REPORT_SECONDS = 60
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing", "missing")
 UNKNOWN_OUTCOME = "unknown"
 
 
@@ -64,7 +64,7 @@ class Run:
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent. It is
     None until there is such a time, which `listing` replaces while the window is listed in parts. `failure`
     is set if the run failed and its producer could store the cause, `sample` if the run is held. `existing`
-    counts the skips with the reason `exists`. `unreported` is True from the end of a done run until its
+    counts the skips with the reason `exists`, `missing` the orders that are missing in another shop's layout. `unreported` is True from the end of a done run until its
     metrics are printed.
     """
 
@@ -93,6 +93,7 @@ class Run:
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
     existing: int = 0
+    missing: int = 0
     sample: Sample | None = None
     unreported: bool = False
 
@@ -178,6 +179,7 @@ def parse_run(item: Item) -> Run:
         warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
         existing=read_integer(item, "existing") or 0,
+        missing=read_integer(item, "missing") or 0,
         sample=_parse_sample(item),
         unreported=read_boolean(item, "unreported") or False,
     )
