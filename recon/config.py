@@ -152,8 +152,8 @@ def _find_contradictions(settings: Settings) -> list[str]:
     wrong = []
     if settings.ledger_table is None:
         wrong.append(
-            "SYNC_SHAPE needs SYNC_LEDGER_TABLE: the sync writes nothing into the shop's table, so name another "
-            "one for its own records"
+            "SYNC_SHAPE needs SYNC_LEDGER_TABLE: the sync writes nothing into the shop's table, so name "
+            "another one for its own records"
         )
     if settings.webhook_fence is FenceMode.ALL:
         wrong.append("SYNC_WEBHOOK_FENCE must not be all with SYNC_SHAPE, which writes no marker of an event")

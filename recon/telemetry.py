@@ -122,9 +122,10 @@ class Telemetry:
 
     def record_completed_run(self, run: Run, seconds: int) -> None:
         """Log the line that the shop's Log Insights queries search for, and count the run."""
+        missing = f", missing={run.missing}" if run.missing else ""
         self.info(
             f"Sync completed: processed={run.processed}, created={run.created}, "
-            f"skipped={run.skipped}, errors={run.errors}" + (f", missing={run.missing}" if run.missing else ""),
+            f"skipped={run.skipped}, errors={run.errors}{missing}",
             run_id=run.run_id,
             seconds=seconds,
         )

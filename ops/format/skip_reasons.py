@@ -33,6 +33,8 @@ def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911 - one case 
             return "its order was written once and removed since"
         case SkipReason.DISMISSED:
             return "an operator dismissed it"
+        case SkipReason.NO_KEY:
+            return "it lacks what the key in shape.toml needs"
     assert_never(reason)
 
 

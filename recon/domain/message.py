@@ -110,7 +110,8 @@ def dumps(message: SessionMessage) -> str:
     fields = asdict(message)
     body = {"v": VERSION} | {wire: fields[name] for wire, (name, _, _) in _FIELDS.items()}
     fields["key_values"] = dict(message.key_values)
-    body |= {wire: fields[name] for wire, (name, _) in _OPTIONAL.items() if fields[name] not in (None, (), {})}
+    optional = {wire: fields[name] for wire, (name, _) in _OPTIONAL.items()}
+    body |= {wire: value for wire, value in optional.items() if value not in (None, (), {})}
     return json.dumps(body, separators=(",", ":"))
 
 

@@ -1,10 +1,10 @@
 """Pure: the file `shape.toml`, which says where another shop keeps its orders and how to tell a done one.
 
-    [find]
-    table = "orders"                                                # default: CommerceTable
-    key   = { orderId = "{metadata.orderId|client_reference_id}" }  # one or two attributes, read by key
-    # index = "StripeSessionIndex"                                  # instead: query this index
-    done  = { status = ["PAID", "SHIPPED"] }                        # and, or instead: open = { … }
+[find]
+table = "orders"                                                # default: CommerceTable
+key   = { orderId = "{metadata.orderId|client_reference_id}" }  # one or two attributes, read by key
+# index = "StripeSessionIndex"                                  # instead: query this index
+done  = { status = ["PAID", "SHIPPED"] }                        # and, or instead: open = { … }
 """
 
 import re
@@ -127,7 +127,10 @@ def _strip_comment(line: str) -> str:
 
 
 def parse_shape(text: str) -> Shape:
-    """Return the shape of a file. Raise ConfigError that names the key in the file and what would be right."""
+    """Return the shape of a file.
+
+    Raise ConfigError that names the key in the file and what would be right.
+    """
     if (size := len(text.encode("utf-8", "replace"))) > MAX_BYTES:
         raise _wrong(f"it has {size} bytes; {MAX_BYTES} are the most, without comments")
     raw = _load(text)
@@ -161,7 +164,8 @@ def _load(text: str) -> dict[str, Any]:
 def _refuse_unknown(parent: str, raw: Mapping[str, Any], known: Iterable[str]) -> None:
     for name in raw:
         if name not in known:
-            raise _wrong(f"{parent}{name} is unknown; known are {', '.join(f'{parent}{one}' for one in known)}")
+            names = ", ".join(f"{parent}{one}" for one in known)
+            raise _wrong(f"{parent}{name} is unknown; known are {names}")
 
 
 def _read_name(find: Mapping[str, Any], name: str, is_right: Any, what: str) -> str | None:  # noqa: ANN401 - a predicate
@@ -200,9 +204,7 @@ def _read_list(find: Mapping[str, Any], name: str) -> StatusList | None:
         raise _wrong(f"find.{name} must name one attribute with its values, {form}")
     ((attribute, words),) = raw.items()
     if not isinstance(words, list) or not words or not all(isinstance(w, str | bool | int) for w in words):
-        raise _wrong(
-            f"find.{name}.{attribute} must be a list of texts, whole numbers, true or false, {form}"
-        )
+        raise _wrong(f"find.{name}.{attribute} must be a list of texts, whole numbers, true or false, {form}")
     return StatusList(attribute, tuple(words))
 
 

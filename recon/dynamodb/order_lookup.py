@@ -113,8 +113,8 @@ class ShapeLookup:
         names = " and ".join(self.shape.key)
         where = f"index {self.shape.index} of table" if self.shape.index else "table"
         return ShapeMismatch(
-            f"{FILE}: find.key has {names}, which are not the string keys of {where} {self.table.shop}; compare "
-            "them with `aws dynamodb describe-table`"
+            f"{FILE}: find.key has {names}, which are not the string keys of {where} {self.table.shop}; "
+            "compare them with `aws dynamodb describe-table`"
         )
 
     def _to_orders(self, message: SessionMessage, items: list[Item] | SyncError) -> Orders:

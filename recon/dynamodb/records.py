@@ -64,8 +64,8 @@ class Run:
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent. It is
     None until there is such a time, which `listing` replaces while the window is listed in parts. `failure`
     is set if the run failed and its producer could store the cause, `sample` if the run is held. `existing`
-    counts the skips with the reason `exists`, `missing` the orders that are missing in another shop's layout. `unreported` is True from the end of a done run until its
-    metrics are printed.
+    counts the skips with the reason `exists`, `missing` the orders that are missing in another shop's layout.
+    `unreported` is True from the end of a done run until its metrics are printed.
     """
 
     run_id: str

@@ -27,8 +27,8 @@ class SessionResult:
 
     `previous` is the outcome that was read before. `marks` are the events that a webhook may still receive:
     the transaction of the outcome marks them as handled. `pending` is the message of an unpaid
-    session, or of one whose order is missing, which is stored for later runs. `ends_pending` deletes the session's pending entry.
-    `unguarded` is an order of this sync that was found without its guard.
+    session, or of one whose order is missing, which is stored for later runs. `ends_pending` deletes the
+    session's pending entry. `unguarded` is an order of this sync that was found without its guard.
     `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
     and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
     `prior_attention` is what a person had to look at before, and `order_says_paid` is True if the existing

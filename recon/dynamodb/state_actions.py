@@ -33,7 +33,8 @@ def take_over_state(table: Table, run: Run, watermark: Watermark, now: int) -> A
         "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
         "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
         "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        "lastSyncErrors = :zero, lastSyncDrifted = :zero, lastSyncMissing = :zero, updatedAt = :now, listingUntil = :until, "
+        "lastSyncErrors = :zero, lastSyncDrifted = :zero, lastSyncMissing = :zero, "
+        "updatedAt = :now, listingUntil = :until, "
         f"listingRunId = :run{mirror} "
         "REMOVE lastSyncCompletedAt",
         {
