@@ -32,6 +32,7 @@ class VerdictCase(StrEnum):
     AWAITING_CAPTURE = "awaiting_capture"
     REMOVED = "removed"
     EXPIRED = "expired"
+    NO_KEY = "no_key"
     GONE = "gone"
     IN_PROGRESS = "in_progress"
     RETRYING = "retrying"
