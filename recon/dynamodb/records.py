@@ -23,7 +23,7 @@ MARKER_DAYS = 90
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
 REPORT_SECONDS = 60
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing", "missing")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing")
 UNKNOWN_OUTCOME = "unknown"
 
 

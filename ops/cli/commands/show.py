@@ -134,8 +134,9 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
     run, sessions = matching.run, matching.sessions
     missing = f"{run.missing:,} missing, " if run.missing else ""
     screen.text(
-        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created:,} created, {missing}"
-        f"{run.skipped:,} skipped, {run.errors:,} errors. Showing {len(sessions):,} of {run.processed:,}."
+        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, "
+        f"{run.created:,} created, {missing}{run.skipped:,} skipped, {run.errors:,} errors. "
+        f"Showing {len(sessions):,} of {run.processed:,}."
     )
     if matching.hidden:
         screen.text(f"{quantity(matching.hidden, 'session')} whose order existed: --all lists them.", "dim")
