@@ -58,7 +58,7 @@ coverage: $(UV) ## measure branch coverage of producer, consumer and recon; fail
 soak: $(UV) ## run an hour of steady load and rotating faults, and check that nothing grows (MINUTES=)
 	@$(RUN) python -m tests.fault_injection.soak --minutes $(MINUTES)
 
-bench: $(UV) ## measure speed, rate limits and requests into bench/RESULTS.md, and growth into docs/scaling.md and docs/growth-*.svg; ARGS="nightly polite" for some
+bench: $(UV) ## measure speed, rate limits and requests into bench/RESULTS.md; ARGS="nightly polite" for some
 	@$(RUN) python -m bench $(ARGS)
 
 check: $(UV) ## run linters, types, import contracts, template and workflow checks

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recon.domain.order import SnapshotContext, build_order, clean_user_id, find_raw_user_id, partition_key
+from recon.domain.order import SnapshotContext, build_order, partition_key
 from recon.domain.stripe_objects import Json
+from recon.domain.user_ids import UserIdRules, clean_user_id, find_candidates
 from recon.dynamodb.table import to_wire
 from recon.stripe.pages import PAGE_SIZE
 from recon.stripe.source import SESSIONS
@@ -60,7 +61,7 @@ class Baseline:
 
     def _recover(self, session: Json) -> bool:
         """Write the session's order if it is missing; return whether it was written."""
-        raw = find_raw_user_id(session)
+        raw = find_candidates(session, UserIdRules()).chosen
         if raw is None or session["mode"] == "setup" or session["payment_status"] == "unpaid":
             return False
         user = clean_user_id(raw)

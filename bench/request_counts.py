@@ -91,7 +91,6 @@ def minimum_requests(shop: UniformShop, baseline: RequestCounts) -> RequestCount
     return RequestCounts(
         lists=ceil(shop.sessions / PAGE_SIZE),
         events=1,
-        fetches=lost,
         reads=shop.customers + lost + 1,
         writes=commits + RUN_TRANSACTIONS,
         sends=tens,

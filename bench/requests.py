@@ -54,7 +54,7 @@ KINDS = (
     RequestKind(
         "Stripe: single sessions",
         lambda made: made.fetches,
-        "one a missing order: a list expands four levels deep, and a product is the fifth",
+        "one a missing order, unless lists bring several that lie close together in time",
     ),
     RequestKind(
         "DynamoDB: reads",

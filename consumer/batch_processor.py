@@ -17,7 +17,7 @@ from recon.domain.message import SessionMessage
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus
 from recon.dynamodb.ledger_table import check_ledger_table
-from recon.dynamodb.orders import Orders, Users, is_proof
+from recon.dynamodb.orders import Orders, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
@@ -29,6 +29,7 @@ from recon.timestamps import DAY
 _METRICS = {
     Outcome.CREATED: Metric.ORDERS_CREATED,
     Outcome.SKIPPED: Metric.SESSIONS_SKIPPED,
+    Outcome.MISSING: Metric.ORDERS_MISSING,
     Outcome.ERROR: Metric.SESSION_ERRORS,
 }
 IMMEDIATELY = 0  # seconds: a message returns at once and so reaches the dead-letter queue without delay
@@ -114,14 +115,14 @@ class BatchProcessor:
         return prior
 
     def _move_proof(
-        self, messages: list[SessionMessage], orders: dict[Users, Orders], prior: PriorState
+        self, messages: list[SessionMessage], orders: dict[SessionMessage, Orders], prior: PriorState
     ) -> None:
         """Store the newest session with an order of another writer if the stored one is a day older.
 
         A failure is only logged: a later batch repeats it, and no session depends on it.
         """
         now = self._context.now()
-        found = [each for each in messages if each.created <= now and is_proof(each, orders)]
+        found = [each for each in messages if each.created <= now and is_proof(orders[each])]
         newest = max(found, key=lambda message: message.created, default=None)
         if newest is None or newest.created <= (prior.proven_created or -DAY) + DAY:
             return
@@ -157,7 +158,7 @@ class BatchProcessor:
         self,
         group: list[SessionTask],
         prior: PriorState,
-        orders: dict[Users, Orders],
+        orders: dict[SessionMessage, Orders],
         failed: FailedSessions,
     ) -> None:
         try:
@@ -213,6 +214,8 @@ class BatchProcessor:
                 self._telemetry.add_recovered_money(order.get("amount"), order.get("currency"))
             case Outcome.SKIPPED:
                 self._telemetry.info(f"Skipped session: {result.reason}", **ids, reason=str(result.reason))
+            case Outcome.MISSING:
+                self._telemetry.warning("The shop's order of a paid session is missing", **ids)
             case Outcome.ERROR:
                 self._telemetry.error(
                     f"Session failed: {result.error}",

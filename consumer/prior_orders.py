@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from recon.config import FenceMode
-from recon.domain.reconcile import ExistingOrder, find_own_orders, skip_reason_from_message, user_ids
+from recon.domain.reconcile import ExistingOrder, SkipReason, skip_reason_from_message
 from recon.dynamodb.keys import guard_key, marker_key
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.order_lookup import make_lookup
+from recon.dynamodb.orders import Orders
 from recon.dynamodb.outcomes import PriorState, load_unread
 from recon.dynamodb.table import Key
 from recon.errors import SyncError
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 
 def load_orders(
     context: "InvocationContext", messages: "Sequence[SessionMessage]", prior: PriorState
-) -> tuple[dict[Users, Orders], PriorState]:
-    """Return the orders of these sessions by user, and `prior` with the guards and markers that it lacks.
+) -> "tuple[dict[SessionMessage, Orders], PriorState]":
+    """Return the orders of each session, and `prior` with the guards and markers that it lacks.
 
     Most sessions have the order of a webhook and need neither, so these are read for the others only, in one
-    request. If that fails, the users of those sessions get the error instead of orders.
+    request. If that fails, those sessions get the error instead of orders.
     """
     table = context.table
     deadline = context.deadline.share(LOOKUP_SHARE)
-    orders = find_orders_by_user(table, messages, context.pool, deadline)
+    lookup = make_lookup(table, context.settings.shape, context.pool)
+    orders = lookup.find(messages, deadline)
     open_messages = [message for message in messages if message.session_id not in prior.dismissed]
-    own = {message.session_id: _find_own(message, orders) for message in open_messages}
+    own = {message.session_id: _find_own(message, orders[message]) for message in open_messages}
     wanted = {
         message.session_id: keys
         for message in open_messages
@@ -43,20 +45,17 @@ def load_orders(
         loaded = load_unread(table, prior, frozenset[Key]().union(*wanted.values()), context.deadline)
     except SyncError as error:
         failed = [message for message in open_messages if message.session_id in wanted]
-        return orders | {user_ids(message): error for message in failed}, prior
+        return orders | dict.fromkeys(failed, error), prior
     # A guard is put together with its order, by another run perhaps after the orders were read.
     new = loaded.guarded - prior.guarded
     late = [message for message in open_messages if message.session_id in new and not own[message.session_id]]
-    for ids, found in find_orders_by_user(table, late, context.pool, deadline).items():
-        known = orders[ids]
-        orders[ids] = [*known, *found] if isinstance(known, list) and isinstance(found, list) else found
-    return orders, loaded
+    return orders | lookup.find(late, deadline), loaded
 
 
-def _find_own(message: "SessionMessage", orders: dict[Users, Orders]) -> list[ExistingOrder] | None:
-    """Return the orders of a session, or None if they are not known or none of it is written."""
-    found = None if skip_reason_from_message(message) else orders[user_ids(message)]
-    return find_own_orders(message.session_id, found) if isinstance(found, list) else None
+def _find_own(message: "SessionMessage", orders: Orders) -> list[ExistingOrder] | None:
+    """Return the orders of a session, or None if they are not known or it sells nothing."""
+    is_sale = skip_reason_from_message(message) is not SkipReason.NOT_A_SALE
+    return orders if is_sale and isinstance(orders, list) else None
 
 
 def _list_keys(message: "SessionMessage", own: list[ExistingOrder] | None, mode: FenceMode) -> frozenset[Key]:

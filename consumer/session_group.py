@@ -14,6 +14,7 @@ from consumer.decisions import (
     to_unexpected,
 )
 from consumer.invocation import InvocationContext
+from consumer.missing_orders import confirm_missing
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (
@@ -21,15 +22,14 @@ from recon.domain.reconcile import (
     Outcome,
     SkipReason,
     amount_and_currency,
-    decide_from_table,
     find_drift,
     find_own_orders,
-    user_ids,
 )
+from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
@@ -76,14 +76,16 @@ class SessionGroup:
         self._messages: dict[str, SessionMessage] = {}
         self._fence = WebhookFence(context, run_id, prior.markers)
 
-    def reconcile(self, tasks: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]) -> GroupResult:
+    def reconcile(
+        self, tasks: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
+    ) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results."""
         self._messages = {task.session_id: task.message for task in tasks if task.message}
         results: list[SessionResult] = []
         failures: list[tuple[SessionTask, SyncError]] = []
         missing: list[SessionTask] = []
         for task in tasks:
-            orders = _user_orders(task, orders_by_user)
+            orders = _session_orders(task, orders_by_session)
             match self._decide(task, orders):
                 case None:
                     missing.append(task)
@@ -91,10 +93,10 @@ class SessionGroup:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        decisions = self._fetch_all(missing, orders_by_user)
-        found = self._find_orders(tasks, orders_by_user)
+        decisions = self._fetch_all(missing, orders_by_session)
+        found = self._find_orders(tasks, orders_by_session)
         unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
-        for task, decision in zip(missing, decisions, strict=True):
+        for task, decision in zip(missing, self._confirm_missing(missing, decisions), strict=True):
             match self._to_result_by_stripe(task, decision, unread):
                 case SyncError() as error:
                     failures.append((task, error))
@@ -130,6 +132,8 @@ class SessionGroup:
         match decision.result:
             case SkipReason():
                 return self._to_skipped_by_stripe(task, decision)
+            case Missing() as missing:
+                return self._to_missing(task, missing)
             case SyncError() as error:
                 return error
         if unread:
@@ -138,13 +142,25 @@ class SessionGroup:
         wait = max((mark.wait_seconds(self._context.now()) for mark in created.marks), default=0)
         return WebhookAtWork(wait) if wait else replace(created, attention=decision.attention)
 
+    def _confirm_missing(
+        self, tasks: Sequence[SessionTask], decisions: Sequence[StripeDecision]
+    ) -> Sequence[StripeDecision]:
+        """Return the decisions; those of a shop with its own layout are looked up once more."""
+        if self._context.settings.shape is None:
+            return decisions
+        decided = {
+            task.message: decision for task, decision in zip(tasks, decisions, strict=True) if task.message
+        }
+        confirmed = confirm_missing(self._context, decided)
+        return [confirmed[task.message] for task in tasks if task.message]
+
     def _find_orders(
-        self, tasks: Iterable[SessionTask], orders_by_user: Mapping[Users, Orders]
+        self, tasks: Iterable[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> dict[str, list[ExistingOrder]]:
         """Return the orders of each session that has any, and that nobody has dismissed."""
         found = {}
         for task in tasks:
-            orders = _user_orders(task, orders_by_user)
+            orders = _session_orders(task, orders_by_session)
             own = find_own_orders(task.session_id, orders) if isinstance(orders, list) else []
             if own and task.session_id not in self._prior.dismissed:
                 found[task.session_id] = own
@@ -161,9 +177,10 @@ class SessionGroup:
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
-        decision = decide_from_table(
+        decision = decide_from_orders(
             task.message,
             orders,
+            self._context.settings.shape,
             now=now,
             ttl_days=ttl_days,
             is_guarded=task.session_id in self._prior.guarded,
@@ -178,7 +195,7 @@ class SessionGroup:
         return None if waits else decision
 
     def _fetch_all(
-        self, missing: Sequence[SessionTask], orders_by_user: Mapping[Users, Orders]
+        self, missing: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> list[StripeDecision]:
         """Fetch in parallel and return one decision per task, in the order of the tasks."""
         if not missing:
@@ -190,7 +207,7 @@ class SessionGroup:
         wanted = {task.session_id: task.message.created for task in missing if task.message}
         listed = stripe.list_together(wanted, self._context.pool)
         sessions = [listed.get(task.session_id) for task in missing]
-        orders = [_user_orders(task, orders_by_user) for task in missing]
+        orders = [_session_orders(task, orders_by_session) for task in missing]
         return list(self._context.pool.map(partial(self._fetch, stripe), missing, sessions, orders))
 
     def _fetch(
@@ -228,10 +245,10 @@ class SessionGroup:
             result.session_id: self._messages[result.session_id] for result in results if result.order
         }
         context = self._context
-        orders_by_user = find_orders_by_user(context.table, messages.values(), context.pool, context.deadline)
+        found = find_orders_by_session(context.table, messages.values(), context.pool, context.deadline)
         recheck = Recheck([], {})
         for result in results:
-            orders = orders_by_user[user_ids(messages[result.session_id])] if result.order else []
+            orders = found[messages[result.session_id]] if result.order else []
             if isinstance(orders, SyncError):
                 recheck.failed[result.session_id] = orders
                 continue
@@ -326,6 +343,8 @@ class SessionGroup:
         if reason is SkipReason.EXISTS and isinstance(orders, list):
             result = replace(result, unguarded=self._find_unguarded(task, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
+        if prior := self._prior.attention.get(task.session_id):
+            may_be_pending |= Attention.MISSING in prior.words
         return replace(result, drift=drift, ends_pending=may_be_pending)
 
     def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
@@ -348,6 +367,15 @@ class SessionGroup:
             drift=decision.drift,
             pending=task.message if decision.waits else None,
             ends_pending=not decision.waits,
+        )
+
+    def _to_missing(self, task: SessionTask, missing: Missing) -> SessionResult:
+        """Return that an order is missing, with an entry so that later runs look for it."""
+        assert task.message is not None  # noqa: S101 - only readable messages get here
+        return replace(
+            self._to_result(task, Outcome.MISSING),
+            attention=(Attention.MISSING,),
+            pending=replace(task.message, key_values=missing.key_values),
         )
 
     def _to_created(self, task: SessionTask, order: Json) -> SessionResult:
@@ -389,10 +417,9 @@ def _list_warnings(decisions: Iterable[StripeDecision]) -> tuple[str, ...]:
     return tuple(text for text, known in warnings.items() if not all(getattr(d, known) for d in decisions))
 
 
-def _user_orders(task: SessionTask, orders_by_user: Mapping[Users, Orders]) -> Orders:
-    """Return the orders of the session's user, or the error of their lookup."""
-    ids = user_ids(task.message) if task.message else ()
-    return orders_by_user[ids] if ids else []
+def _session_orders(task: SessionTask, orders_by_session: "Mapping[SessionMessage, Orders]") -> Orders:
+    """Return the orders of the session, or the error of their lookup."""
+    return orders_by_session[task.message] if task.message else []
 
 
 def _is_ours(order: ExistingOrder, result: SessionResult) -> bool:

@@ -6,16 +6,19 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from producer.run_lister import MATCHES_NOTHING
 from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, decide_from_table, find_own_orders, user_ids
+from recon.domain.reconcile import Outcome
 from recon.domain.run import Listing, Part, RunStatus, Trigger
+from recon.domain.shape_decision import decide_from_orders
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.guards import find_guards
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user
+from recon.dynamodb.order_lookup import make_lookup
+from recon.dynamodb.orders import Orders
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
@@ -35,11 +38,16 @@ TRUNCATED = "truncated: not every session of the window was checked"
 
 @dataclass
 class SessionBudget:
-    """How many more sessions a dry run checks (None: no limit), and what it had to leave out."""
+    """How many more sessions a dry run checks (None: no limit), and what it had to leave out.
+
+    `filtered` were left out by the filter, `passed` were not.
+    """
 
     remaining: int | None
     truncated: bool = False
     unreadable: int = 0
+    filtered: int = 0
+    passed: int = 0
 
     def take(self, messages: list[SessionMessage]) -> list[SessionMessage]:
         """Return the messages within the budget. Set `truncated` if there were more."""
@@ -83,7 +91,12 @@ class DryRun:
         except OutOfTime:
             budget.truncated = True
         counts[Outcome.CREATED] = len(numbers)
-        reasons = {NO_EVENTS: not events.may_read, UNREADABLE: budget.unreadable, TRUNCATED: budget.truncated}
+        reasons = {
+            NO_EVENTS: not events.may_read,
+            UNREADABLE: budget.unreadable,
+            TRUNCATED: budget.truncated,
+            MATCHES_NOTHING: budget.filtered and not budget.passed,
+        }
         predicted = replace(
             planned,
             status=RunStatus.DONE,
@@ -92,7 +105,9 @@ class DryRun:
             created=counts[Outcome.CREATED],
             skipped=counts[Outcome.SKIPPED],
             errors=counts[Outcome.ERROR],
+            missing=counts[Outcome.MISSING],
             truncated=budget.truncated,
+            filtered=budget.filtered,
             warnings=(*planned.warnings, *(warning for warning, applies in reasons.items() if applies)),
         )
         return predicted, numbers
@@ -110,7 +125,12 @@ class DryRun:
 
         def read(page: "Page") -> list[SessionMessage]:
             budget.unreadable += page.unreadable
-            return [build_message(session, planned.run_id) for session in page.sessions]
+            own = [one for one in page.sessions if self.settings.session_filter.passes(one)]
+            budget.filtered += len(page.sessions) - len(own)
+            budget.passed += len(own)
+            return [
+                build_message(one, planned.run_id, self.settings.user_ids, self.settings.shape) for one in own
+            ]
 
         if budget.remaining is not None:
             with closing(list_oldest(self._list_page, self.pool, window, budget.remaining, read)) as parts:
@@ -139,26 +159,25 @@ class DryRun:
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
-        orders = find_orders_by_user(self.table, messages, self.pool, self.deadline)
+        lookup = make_lookup(self.table, self.settings.shape, self.pool)
+        orders = lookup.find(messages, self.deadline)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
         outcomes = [
             Outcome.SKIPPED
             if message.session_id in dismissed
-            else self._predict_outcome(message, orders, guarded)
+            else self._predict_outcome(message, orders[message], guarded)
             for message in messages
         ]
         counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
         pairs = zip(messages, outcomes, strict=True)
         return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _predict_outcome(
-        self, message: SessionMessage, orders: dict[Users, Orders], guarded: frozenset[str]
-    ) -> Outcome:
+    def _predict_outcome(self, message: SessionMessage, found: Orders, guarded: frozenset[str]) -> Outcome:
         """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
-        found = orders.get(user_ids(message), [])
-        decision = decide_from_table(
+        decision = decide_from_orders(
             message,
             found,
+            self.settings.shape,
             now=self.now(),
             ttl_days=self.settings.order_ttl_days,
             is_guarded=message.session_id in guarded,
@@ -167,9 +186,9 @@ class DryRun:
             case None:
                 # Stripe decides. The order of a session listed as paid would be written, unless it exists
                 # and says unpaid.
-                has_order = isinstance(found, list) and find_own_orders(message.session_id, found)
                 is_unpaid = message.payment_status == UNPAID
-                return Outcome.SKIPPED if has_order or is_unpaid else Outcome.CREATED
+                without = Outcome.MISSING if self.settings.shape else Outcome.CREATED
+                return Outcome.SKIPPED if found or is_unpaid else without
             case UnknownState():
                 return Outcome.ERROR
             case SyncError():

@@ -194,7 +194,8 @@ def _log_prediction(predicted: Run) -> None:
     """Log the result of a dry run, since the response of a scheduled one has no reader."""
     telemetry().info(
         f"Dry run: processed={predicted.processed}, created={predicted.created}, "
-        f"skipped={predicted.skipped}, errors={predicted.errors}",
+        f"skipped={predicted.skipped}, errors={predicted.errors}"
+        + (f", missing={predicted.missing}" if predicted.missing else ""),
         run_id=predicted.run_id,
     )
     for warning in predicted.warnings:
@@ -220,6 +221,7 @@ def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: st
         max_sessions=request.max_sessions,
         covers_through=planned.covers_through,
         warnings=planned.warnings,
+        session_filter=settings.session_filter.text,
     )
 
 

@@ -7,16 +7,22 @@ and the watermark would move past the shop's own sessions.
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice, zip_longest
+from typing import TYPE_CHECKING
 
 from producer.run_context import RunContext
 from recon.domain.message import SessionMessage, build_message, dumps, loads
-from recon.domain.reconcile import amount_and_currency, skip_reason_from_message, user_ids
+from recon.domain.reconcile import amount_and_currency
+from recon.domain.shape_decision import find_skip_reason
 from recon.domain.stripe_objects import PAID
-from recon.dynamodb.orders import Orders, Users, find_orders_by_user, is_proof
+from recon.dynamodb.order_lookup import make_lookup
+from recon.dynamodb.orders import is_proof
 from recon.dynamodb.records import Sample
 from recon.dynamodb.watermark import Watermark
 from recon.errors import MalformedMessage, SyncError
 from recon.timestamps import DAY, MINUTE
+
+if TYPE_CHECKING:
+    from recon.config import Settings
 
 # A sample takes one request for each part of its days, and more only in a part without a paid session.
 SAMPLE_SIZE, SAMPLE_DAYS, SAMPLE_PARTS, MAX_PAGES = 50, 30, 6, 4
@@ -72,7 +78,7 @@ def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
 def _check(context: RunContext, watermark: Watermark) -> Verdict:
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
         if session := context.stripe().find_session(session_id):
-            return Verdict(proven=None if watermark.proven_by else _read(session))
+            return Verdict(proven=None if watermark.proven_by else _read(session, context.settings))
         _, sample = _look_up(context, _draw_sample(context))
         return Verdict(WRONG_KEY.format(session=session_id), sample=sample)
     if watermark.confirmed_by:
@@ -112,25 +118,25 @@ def _list_paid(context: RunContext, start: int, end: int) -> list[SessionMessage
     after = None
     for _ in range(MAX_PAGES):
         page = context.stripe().list_sessions(start, end, after=after)
-        paid = [message for session in page.sessions if (message := _read_paid(session))]
+        paid = [message for session in page.sessions if (message := _read_paid(session, context.settings))]
         if paid or not page.has_more:
             return paid
         after = page.sessions[-1]["id"]
     return []
 
 
-def _read_paid(session: dict[str, object]) -> SessionMessage | None:
-    """Return the message of a paid session with a user, or None for any other."""
-    message = _read(session)
-    if message is None or skip_reason_from_message(message) is not None:
+def _read_paid(session: dict[str, object], settings: "Settings") -> SessionMessage | None:
+    """Return the message of a paid session of the shop with a user, or None for any other."""
+    message = _read(session, settings) if settings.session_filter.passes(session) else None
+    if message is None or find_skip_reason(message, settings.shape) is not None:
         return None
     return message if message.payment_status == PAID else None
 
 
-def _read(session: dict[str, object]) -> SessionMessage | None:
+def _read(session: dict[str, object], settings: "Settings") -> SessionMessage | None:
     """Return the message of a session, or None if it is malformed."""
     try:
-        return loads(dumps(build_message(session, "sample")))
+        return loads(dumps(build_message(session, "sample", settings.user_ids, settings.shape)))
     except MalformedMessage:
         return None
 
@@ -140,20 +146,16 @@ def _look_up(context: RunContext, messages: list[SessionMessage]) -> tuple[Sessi
 
     Raise the error of a failed lookup if no session is proven.
     """
-    orders = find_orders_by_user(context.runs.table, messages, context.pool, context.deadline)
-    proven = next((message for message in messages if is_proof(message, orders)), None)
+    lookup = make_lookup(context.runs.table, context.settings.shape, context.pool)
+    orders = lookup.find(messages, context.deadline)
+    proven = next((message for message in messages if is_proof(orders[message])), None)
     errors = (found for found in orders.values() if isinstance(found, SyncError))
     if proven is None and (error := next(errors, None)):
         raise error
-    missing = [message for message in messages if not _has_order(message, orders)]
+    missing = [message for message in messages if orders[message] == []]
     amounts: Counter[str] = Counter()
     for message in missing:
         amount, currency = amount_and_currency(message)
         if amount and currency:
             amounts[currency] += amount
     return proven, Sample(len(messages), len(missing), amounts)
-
-
-def _has_order(message: SessionMessage, orders: dict[Users, Orders]) -> bool:
-    found = orders[user_ids(message)]
-    return not isinstance(found, SyncError) and any(order.belongs_to(message.session_id) for order in found)

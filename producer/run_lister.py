@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 # No page is requested with less time left. It is enough to list and send those in flight.
 HURRY_SECONDS = 30
+MATCHES_NOTHING = (
+    "filter_matches_nothing: SYNC_ONLY leaves out every session of the window, so the watermark is not "
+    "moved; compare its conditions with the sessions that Stripe lists"
+)
 
 
 class RunLister:
@@ -35,6 +39,7 @@ class RunLister:
         self._last_mode = state.livemode
         self._events = events
         self._unreadable = 0
+        self._filtered = 0  # and not counted on the run yet
         self._livemode: bool | None = None
         self._warned: set[str] = set()
 
@@ -108,14 +113,20 @@ class RunLister:
                     return
 
     def _build_messages(self, pages: "Sequence[Page]") -> list[SessionMessage]:
-        """Return the messages to send of pages, with the events that are known right after their listing."""
+        """Return the messages to send of pages, with the events that are known right after their listing.
+
+        Sessions that the filter leaves out are only counted.
+        """
         self._refresh_events()
+        settings = self._context.settings
         messages = []
         for page in pages:
             self._unreadable += page.unreadable
             self._events.read_for(page.sessions)
-            for session in page.sessions:
-                message = build_message(session, self.run.run_id)
+            own = [session for session in page.sessions if settings.session_filter.passes(session)]
+            self._filtered += len(page.sessions) - len(own)
+            for session in own:
+                message = build_message(session, self.run.run_id, settings.user_ids, settings.shape)
                 self._livemode = message.livemode is True if self._livemode is None else self._livemode
                 if filtered := self._events.filter_message(message):
                     messages.append(filtered)
@@ -125,6 +136,13 @@ class RunLister:
 
     def _send_batch(self, messages: list[SessionMessage], progress: Progress) -> None:
         """Send listed sessions with what they tell about the run."""
+        progress = replace(progress, filtered=self._filtered)
+        self._filtered = 0
+        # The mode is known once a session has passed the filter.
+        none_passed = self._livemode is None and self.run.livemode is None
+        if progress.listed and none_passed and self.run.filtered + progress.filtered:
+            self._warn_once(MATCHES_NOTHING)
+            progress = replace(progress, covers_through=0)
         if self._unreadable:
             self._warn_once(UNREADABLE)
             # The next night may be able to read them.

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from recon.domain.session_filter import SessionFilter, parse_filter
 from recon.domain.shape import Shape, parse_shape
+from recon.domain.user_ids import DEFAULT_SOURCES, EmailCase, UserIdRules, parse_sources
 from recon.errors import ConfigError
 
 REQUIRED = ("COMMERCE_TABLE", "SYNC_QUEUE_URL")
@@ -49,6 +51,8 @@ class Settings:
     grace_minutes: int = 10
     webhook_fence: FenceMode = FenceMode.WRITTEN
     stack: str = "stripe-nightly-sync"
+    session_filter: SessionFilter = field(default_factory=SessionFilter)
+    user_ids: UserIdRules = field(default_factory=UserIdRules)
     ledger_table: str | None = None
     shape: Shape | None = None
 
@@ -124,6 +128,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         ),
         stack=env.get("SYNC_STACK", d.stack),
         ledger_table=env.get("SYNC_LEDGER_TABLE"),
+        session_filter=read("SYNC_ONLY", d.session_filter, parse_filter, "conditions"),
+        user_ids=UserIdRules(
+            read("SYNC_USER_ID_FROM", DEFAULT_SOURCES, parse_sources, "sources of the user id"),
+            read("EMAIL_CASE", EmailCase.KEEP, EmailCase, "keep or lower"),
+        ),
         webhook_fence=read(
             "SYNC_WEBHOOK_FENCE",
             d.webhook_fence,

@@ -11,7 +11,7 @@ from infra.deploy.aws import AwsServices
 from infra.deploy.changes import show_changes
 from infra.deploy.encryption import find_needed_keys, grant_keys
 from infra.deploy.errors import DeployError, RollbackError
-from infra.deploy.ledger import adopt_ledger, find_other_owner
+from infra.deploy.ledger import adopt_ledger, find_backfill, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings, KeepAnswers
 from infra.deploy.settings_file import SettingsFile
@@ -88,6 +88,10 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
     if other_owner:
         adopt_ledger(context.aws, wanted, other_owner)
         context.terminal.line(f"The ledger of stack {other_owner} belongs to {wanted.stack} now.", YELLOW)
+    if backfill := find_backfill(context.aws, wanted):
+        terminal = context.terminal
+        terminal.line("SessionFilter was changed. Sessions of the time before may lack their orders:", YELLOW)
+        terminal.line(backfill)
     return finish(context, wanted, options, is_new=is_new)
 
 

@@ -1,4 +1,4 @@
-"""Where the ledger of a stack is, which stack it belongs to, and taking it over."""
+"""Where the ledger of a stack is, which stack it belongs to, taking it over, and what a new filter leaves."""
 
 from collections.abc import Mapping
 
@@ -47,6 +47,16 @@ def find_other_owner(aws: AwsServices, wanted: DeploySettings, *, adopt: bool) -
             f"the runs of {owner} then fail until it is deleted"
         )
     return owner
+
+
+def find_backfill(aws: AwsServices, wanted: DeploySettings) -> str | None:
+    """Return the command that lists the time of an earlier filter again, or None if there is no such time."""
+    ledger = name_ledger(wanted.stack, wanted.parameters)
+    watermark = parse_watermark(_read(aws, ledger, WATERMARK_KEY) or {})
+    former = watermark.with_filter(wanted.parameters.get("SessionFilter", "").strip()).former_filter
+    if former is None:
+        return None
+    return f"{former.backfill_command} --stack {wanted.stack} --region {wanted.region}"
 
 
 def adopt_ledger(aws: AwsServices, wanted: DeploySettings, owner: str) -> None:

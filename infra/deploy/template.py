@@ -1,11 +1,21 @@
 """The template as data: parameters with their rules, resources, and which of them a deletion keeps."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import yaml
+
+from recon.domain.session_filter import parse_filter
+from recon.domain.user_ids import parse_sources
+from recon.errors import ConfigError
+
+# The functions' own check, which names what is wrong.
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "SessionFilter": parse_filter,
+    "UserIdSources": parse_sources,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,10 @@ class TemplateParameter:
 
     def find_problem(self, value: str) -> str | None:
         """Return what is wrong with `value`, or None. Only a default of "" allows an empty value."""
+        try:
+            _CHECKS.get(self.name, str)(value)
+        except ConfigError as error:
+            return f"{self.name}: {error}"
         if self.allowed and value not in self.allowed:
             return f"{self.name} must be one of {', '.join(self.allowed)}"
         if self.pattern is not None and not re.fullmatch(self.pattern, value):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
 from ops.runs.prediction import predict, predict_failure
 from recon.config import Settings
-from recon.domain.reconcile import user_ids
+from recon.domain.reconcile import other_user_ids, user_ids
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, SyncError
@@ -51,7 +51,8 @@ def find_orders_by_now(listing: DeadLetterListing, table: Table, pool: Executor)
         if message is None:
             return letter
         try:
-            orders = find_orders(table, user_ids(message), message.created, sessions=(message.session_id,))
+            ids = (*user_ids(message), *other_user_ids(message))
+            orders = find_orders(table, ids, message.created, sessions=(message.session_id,))
         except SyncError:
             return letter
         number = next((order.order_number for order in orders if order.order_number), None)

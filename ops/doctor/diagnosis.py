@@ -3,7 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ops.doctor.checks import alarms, functions, ledger, mapping, queues, schedule, stack, stripe, table
+from ops.doctor.checks import (
+    alarms,
+    functions,
+    ledger,
+    mapping,
+    queues,
+    schedule,
+    sessions,
+    stack,
+    stripe,
+    table,
+)
 from ops.doctor.collect import collect_facts, describe_stack
 from ops.doctor.facts import StackFacts
 from ops.doctor.finding import CheckFinding
@@ -16,6 +27,7 @@ from ops.stack.stack import Stack
 CHECKS: tuple[Callable[[StackFacts], Iterator[CheckFinding]], ...] = (
     stack.check,
     stripe.check,
+    sessions.check,
     table.check,
     ledger.check,
     queues.check,

@@ -57,8 +57,17 @@ class AccessProbe:
 
 
 @dataclass(frozen=True)
+class RecentSessions:
+    """The latest complete sessions: how many are listed, pass the filter, and of these have no user id."""
+
+    listed: int
+    passed: int
+    without_user: int
+
+
+@dataclass(frozen=True)
 class KeyPermissions:
-    """What the key may read, each probed with one cheap request.
+    """What the key may read, each probed with one cheap request. `recent` came with that for sessions.
 
     `proof` is the session that proves account and mode; it is untried if the ledger names none.
     """
@@ -69,6 +78,7 @@ class KeyPermissions:
     disputes: AccessProbe
     events: AccessProbe
     proof: AccessProbe = AccessProbe(Access.UNTRIED)
+    recent: RecentSessions | None = None
 
 
 @dataclass(frozen=True)

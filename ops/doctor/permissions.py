@@ -1,6 +1,6 @@
 """What the Stripe key is and may read: one cheap request each, with the code that the nightly run uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ops.doctor.facts import (
@@ -11,9 +11,12 @@ from ops.doctor.facts import (
     AccessProbe,
     KeyPermissions,
     KeyPrefix,
+    RecentSessions,
 )
 from ops.stack.stripe_access import key_livemode
 from recon.config import Settings
+from recon.domain.stripe_objects import SETUP, Json
+from recon.domain.user_ids import find_candidates
 from recon.errors import KeyNotAllowed, KeyRejected, SyncError
 from recon.retry import STRIPE_TIMEOUT_SECONDS, Deadline
 
@@ -47,24 +50,28 @@ def probe_permissions(
         settings, requests_per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS
     )
     source = StripeSource(connection, deadline, lambda: None)
-    newest: list[str] = []
-
-    def list_one() -> None:
-        newest.extend(session["id"] for session in source.list_sessions(0, now, limit=1).sessions)
-
+    latest: list[Json] = []
     try:
-        sessions = _probe(list_one)
-        items, charges = _probe_session(source.fetch, newest)
+        sessions = _probe(lambda: latest.extend(source.list_sessions(0, now).sessions))
+        items, charges = _probe_session(source.fetch, [session["id"] for session in latest])
         return KeyPermissions(
             sessions=sessions,
             line_items=items,
             charges=charges,
             disputes=_probe(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.read())),
             events=_probe(lambda: next(source.list_events(now - EVENTS_BACK_SECONDS), None)),
+            recent=_count_sessions(latest, settings) if sessions.access is Access.ALLOWED else None,
             proof=_probe_proof(source.has_session, proof_id),
         )
     finally:
         connection.close()
+
+
+def _count_sessions(latest: "Sequence[Json]", settings: Settings) -> RecentSessions:
+    passed = [session for session in latest if settings.session_filter.passes(session)]
+    sales = [session for session in passed if session.get("mode") != SETUP]
+    named = [session for session in sales if find_candidates(session, settings.user_ids).chosen]
+    return RecentSessions(len(latest), len(passed), len(sales) - len(named))
 
 
 def _probe_session(

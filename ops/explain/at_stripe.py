@@ -16,6 +16,7 @@ from recon.timestamps import DAY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from recon.config import Settings
     from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
 
 # Stripe lists events from a time on and not for one session. A hundred pages take ten seconds; a few days of
@@ -53,25 +54,34 @@ class EventLookup:
     missing: tuple[str, ...] = ()
 
 
-def fetch_session(stripe: "Callable[[], StripeSource]", session_id: str) -> StripeLookup:
-    """Fetch a session. An error of Stripe or an unreadable session is part of the result."""
+def fetch_session(
+    stripe: "Callable[[], StripeSource]", session_id: str, settings: "Settings"
+) -> StripeLookup:
+    """Fetch a session. An error of Stripe or an unreadable session is part of the result.
+
+    `settings` are the producer's.
+    """
     try:
         fetched = stripe().fetch(session_id)
     except SyncError as error:
         return StripeLookup(problem=_to_problem(error))
-    raw = build_message(fetched.session, NO_RUN)
+    raw = build_message(fetched.session, NO_RUN, settings.user_ids, settings.shape)
+    left_out_by = settings.session_filter.find_failed(fetched.session)
     try:
         message = loads(dumps(raw))
     except MalformedMessage as error:
-        return StripeLookup(raw, None, _to_current_session(fetched, None), _to_problem(error))
-    return StripeLookup(raw, message, _to_current_session(fetched, message))
+        current = _to_current_session(fetched, None, left_out_by)
+        return StripeLookup(raw, None, current, _to_problem(error))
+    return StripeLookup(raw, message, _to_current_session(fetched, message, left_out_by))
 
 
 def _to_problem(error: SyncError) -> StripeProblem:
     return StripeProblem(type(error).__name__, str(error))
 
 
-def _to_current_session(fetched: "FetchedSession", message: SessionMessage | None) -> CurrentSession:
+def _to_current_session(
+    fetched: "FetchedSession", message: SessionMessage | None, left_out_by: str | None
+) -> CurrentSession:
     session, state = fetched.session, _read_state(fetched)
     ids = user_ids(message) if message else ()
     return CurrentSession(
@@ -89,6 +99,7 @@ def _to_current_session(fetched: "FetchedSession", message: SessionMessage | Non
         capture_before=_to_time(state.until),
         payment_intent_status=_read_intent_status(fetched),
         skip_reason=state.skip,
+        left_out_by=left_out_by,
     )
 
 

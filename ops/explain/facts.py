@@ -36,7 +36,7 @@ class CurrentSession:
     `attention` are the words for what a person has to know of its payment, `capture_before` is when a hold
     lapses, and `payment_intent_status` is Stripe's word for the payment; None if there is none or it is not
     known. `skip_reason` is why its payment alone gives no order. `user_id` is the cleaned one that its order
-    is stored under.
+    is stored under. `left_out_by` is the condition of the filter (SYNC_ONLY) that it does not meet.
     """
 
     status: str
@@ -53,6 +53,7 @@ class CurrentSession:
     capture_before: datetime | None = None
     payment_intent_status: str | None = None
     skip_reason: str | None = None
+    left_out_by: str | None = None
 
 
 # The source of an order or a marker that names none.

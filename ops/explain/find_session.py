@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ops.errors import CommandError
 from ops.explain.references import Reference, ReferenceKind
 from ops.format.text import quantity
-from recon.domain.order import clean_user_id, order_number
+from recon.domain.order import order_number
+from recon.domain.user_ids import spellings
 from recon.dynamodb.keys import outcome_partition
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.records import OUTCOME_DAYS, parse_outcome
@@ -72,7 +73,7 @@ class SessionFinder:
     def _find_by_email(self, email: str) -> Found:
         """Return the sessions of this customer at Stripe, and those of the orders under this user id."""
         found = self._find_at_stripe({"customer_details": {"email": email}})
-        users = dict.fromkeys((email, clean_user_id(email)))
+        users = dict.fromkeys(spellings((email,)))
         for order in find_orders(self.table, users, _FIRST_ORDER):
             if session_id := order.stripe_session_id or order.order_id:
                 found.setdefault(session_id, f"order {order.order_number or 'without a number'}")

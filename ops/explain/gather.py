@@ -64,7 +64,7 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
     """
     table, deadline = sources.table, sources.deadline
     runs = Runs(table, deadline)
-    lookup = fetch_session(sources.stripe, session_id)
+    lookup = fetch_session(sources.stripe, session_id, sources.producer)
     dead = _read_dead_letters(sources, session_id, now)
     pending = load_pending(table, session_id)
     message = _choose_message(lookup, pending, dead)

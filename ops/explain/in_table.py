@@ -10,7 +10,7 @@ from ops.format.money import NO_AMOUNT, Amount, Money, to_money
 from ops.format.text import standard_time
 from ops.runs.attention import OpenAttention, to_open_attention
 from recon.domain.message import SessionMessage, loads
-from recon.domain.reconcile import find_drift, user_ids
+from recon.domain.reconcile import find_drift, other_user_ids, user_ids
 from recon.domain.stripe_objects import FREE
 from recon.domain.waiting import LONGEST_WAIT
 from recon.dynamodb.attention import parse_attention
@@ -39,11 +39,8 @@ def load_orders(
     table: Table, message: SessionMessage, deadline: Deadline
 ) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
     """Return the session's orders under every id its user may have, and how they differ from the message."""
-    own = [
-        order
-        for order in find_orders(table, user_ids(message), message.created)
-        if order.belongs_to(message.session_id)
-    ]
+    ids = (*user_ids(message), *other_user_ids(message))
+    own = find_orders(table, ids, message.created, sessions=(message.session_id,))
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     orders = sorted((_parse_order(item) for item in items), key=lambda order: order.key)
     return tuple(orders), find_drift(message, own)

@@ -78,8 +78,15 @@ def _find_coverage(timing: SessionTiming, planned: Plan) -> Coverage:
 def will_be_processed(facts: SessionFacts) -> bool:
     """Return whether a scheduled run will process the session and may write its order."""
     coming = facts.next_run
+    if is_left_out(facts):
+        return False
     is_covered = coming.looks in (Coverage.IN_WINDOW, Coverage.PENDING, Coverage.LATER)
     return is_covered and coming.enabled is not False and not coming.dry_run
+
+
+def is_left_out(facts: SessionFacts) -> bool:
+    """Return whether the filter keeps the next run from processing the session."""
+    return facts.stripe is not None and facts.stripe.left_out_by is not None
 
 
 def describe_next(facts: SessionFacts) -> str:
@@ -101,6 +108,9 @@ def _describe_without_stripe(facts: SessionFacts) -> str:
 
 
 def _describe_run(facts: SessionFacts, coming: NextRun) -> str:
+    if is_left_out(facts):
+        ends = " The next one also stops its wait for the payment." if facts.pending else ""
+        return f"Runs leave it out.{ends}"
     name = f"The next run ({format_utc(coming.due)})" if coming.due else "The next scheduled run"
     match coming.looks:
         case Coverage.IN_WINDOW:

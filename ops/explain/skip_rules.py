@@ -12,6 +12,9 @@ from recon.domain.reconcile import SkipReason
 
 def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, PLR0911 - one case per reason
     """Return the verdict on a session that the consumer would skip although its order does not exist."""
+    if facts.stripe and facts.stripe.left_out_by:
+        why = f"It is left out by the filter (SYNC_ONLY): it does not meet {facts.stripe.left_out_by}."
+        return SessionVerdict(VerdictCase.FILTERED, why, describe_next(facts))
     prospect = facts.prospect
     reason = prospect.reason if prospect and prospect.would is PredictedAction.SKIP else None
     match reason:
@@ -42,7 +45,7 @@ def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, P
         case SkipReason.NO_KEY:
             why = "It lacks what the key in shape.toml needs, so it is taken for no order of this shop."
             return SessionVerdict(VerdictCase.NO_KEY, why, describe_next(facts))
-        case SkipReason.EXISTS | SkipReason.DISMISSED | None:
+        case SkipReason.EXISTS | SkipReason.DISMISSED | SkipReason.FILTERED | None:
             return None
     assert_never(reason)
 
@@ -50,9 +53,10 @@ def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, P
 def _explain_no_user(facts: SessionFacts) -> SessionVerdict:
     return SessionVerdict(
         VerdictCase.NO_USER,
-        "Neither its metadata (userId, user_id) nor an e-mail address names the user of its order.",
+        "None of the sources (SYNC_USER_ID_FROM) gives a user id with a letter or digit for its order.",
         describe_next(facts),
-        "If an order is due, write it manually; have the shop set metadata.userId when it opens a checkout.",
+        "If an order is due, write it manually; have the shop set metadata.userId when it opens a checkout, "
+        "or deploy with UserIdSources that name where the user id is.",
     )
 
 

@@ -25,6 +25,7 @@ class VerdictCase(StrEnum):
     STRIPE_UNKNOWN = "stripe_unknown"
     NOT_A_SALE = "not_a_sale"
     NO_USER = "no_user"
+    FILTERED = "filtered"
     UNPAID = "unpaid"
     UNPAID_UNSEEN = "unpaid_unseen"
     REFUNDED = "refunded"

@@ -66,6 +66,7 @@ def _to_run_line(run: Run, now: int) -> RunLine | None:
         skipped=run.skipped,
         errors=run.errors,
         drifted=run.drifted,
+        filtered=run.filtered,
         failure=run.failure.error_type if run.failure else None,
         is_stalled=is_stalled(run, now),
         warnings=len(run.warnings),

@@ -58,6 +58,7 @@ class RunLine:
     skipped: int = 0
     errors: int = 0
     drifted: int = 0
+    filtered: int = 0
     failure: str | None = None
     is_stalled: bool = False
     warnings: int = 0

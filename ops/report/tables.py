@@ -150,7 +150,7 @@ def drifted_table(drifted: Sequence[DriftedOrder]) -> Html:
 
 
 def runs_table(runs: Sequence[RunLine]) -> Html:
-    numbers = ("Took", "Enqueued", "Created", "Skipped", "Errors", "Drift", "Warnings")
+    numbers = ("Took", "Enqueued", "Filtered", "Created", "Skipped", "Errors", "Drift", "Warnings")
     return _render_table(
         "nights",
         "Runs by their own records, newest first; times in UTC",
@@ -161,7 +161,15 @@ def runs_table(runs: Sequence[RunLine]) -> Html:
 
 
 def _build_run_row(run: RunLine) -> list[Content]:
-    counts = (run.enqueued, run.created, run.skipped, run.errors, run.drifted, run.warnings)
+    counts = (
+        run.enqueued,
+        run.filtered,
+        run.created,
+        run.skipped,
+        run.errors,
+        run.drifted,
+        run.warnings,
+    )
     tone = "bad" if run.trouble else "good" if run.status == _SUCCESS else "open"
     return [
         run.run_id,

@@ -37,8 +37,9 @@ class PastRun:
     """The record of a run.
 
     `seconds` is how long the run took or has been open. `status` is that of the producer's response: running,
-    success, completed_with_errors, held or failed. `failure` is the cause, if the producer could record it.
-    `sample` is what a held run would have created. `stalled_since` is set if an open run makes no progress.
+    success, completed_with_errors, held or failed. `filtered` sessions were left out by the filter. `failure`
+    is the cause, if the producer could record it. `sample` is what a held run would have created.
+    `stalled_since` is set if an open run makes no progress.
     `missing` counts the orders that another shop's layout lacks.
     """
 
@@ -56,6 +57,7 @@ class PastRun:
     skipped: int
     errors: int
     drifted: int
+    filtered: int
     truncated: bool
     warnings: tuple[str, ...]
     failure: RunFailure | None = None
@@ -88,6 +90,7 @@ def past_run(run: Run, now: int) -> PastRun:
         skipped=run.skipped,
         errors=run.errors,
         drifted=run.drifted,
+        filtered=run.filtered,
         truncated=run.truncated,
         warnings=run.warnings,
         failure=_to_failure(run.failure) if run.failure else None,

@@ -13,7 +13,7 @@ from ops.runs.finding import StatusFinding
 from ops.runs.history import PastRun
 from ops.runs.status import RunErrors, StatusFacts, parse_time
 from recon.domain.run import RunStatus
-from recon.timestamps import HOUR
+from recon.timestamps import HOUR, to_iso
 
 # The limits of the alarms: a night is missed when its run is two hours late, ...
 LATE_SECONDS = 2 * HOUR
@@ -172,6 +172,9 @@ def _find_in_ledger(facts: StatusFacts) -> Iterator[StatusFinding]:
     if facts.other_owner:
         what = f"the ledger belongs to stack {facts.other_owner}: every run of this stack is refused"
         yield StatusFinding("ledger_owner", what, DOCTOR)
+    if former := facts.former_filter:
+        what = f"the filter was changed: sessions up to {to_iso(former.end)} were listed with the earlier one"
+        yield StatusFinding("filter_changed", what, former.backfill_command)
     if facts.state_overwritten:
         what = (
             "another program has overwritten the sync state (SYSTEM / STRIPE_ORDER_SYNC) since the last run"

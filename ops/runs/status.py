@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ops.errors import CommandError
 from ops.format.money import Amount, Money, totals
 from ops.runs.attention import AttentionGroup, group_by_word
 from ops.runs.history import PastRun, past_run
@@ -14,6 +15,7 @@ from ops.stack.stack import Stack
 from recon.domain.reconcile import Outcome
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
+from recon.dynamodb.watermark import FilterPeriod, Watermark
 from recon.timestamps import parse_epoch
 
 # Enough to find the last completed run among manual runs.
@@ -61,6 +63,7 @@ class StatusFacts:
     `other_owner` is the stack that owns the ledger, if it is another one. `runbook_url` is the address of
     the runbook, if the stack was deployed with one. `last_night` is the latest scheduled run, whatever its
     status; `recovered` is the money of its orders, and `recovered_unknown` counts those without an amount.
+    `former_filter` is the time of an earlier filter, which no run has listed with the present one.
     """
 
     stack: str
@@ -85,6 +88,7 @@ class StatusFacts:
     run_errors: tuple[RunErrors, ...] = ()
     missed_starts: int = 0
     runbook_url: str | None = None
+    former_filter: FilterPeriod | None = None
     last_night: PastRun | None = None
     recovered: tuple[Money, ...] = ()
     recovered_unknown: int = 0
@@ -114,6 +118,7 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
         last_run=last_run,
         last_completed_at=_last_completed(latest),
         schedule=schedule,
+        former_filter=_find_former_filter(stack, watermark),
         consuming=is_consuming(stack),
         waiting=queue.visible,
         retrying=queue.hidden,
@@ -169,6 +174,15 @@ def _count_missed_starts(stack: Stack) -> int:
         return 0
     depth = read_depth(stack.sqs, url)
     return depth.visible + depth.hidden
+
+
+def _find_former_filter(stack: Stack, watermark: Watermark) -> FilterPeriod | None:
+    try:
+        text = stack.producer_settings.session_filter.text
+    except CommandError:
+        # `doctor` names what is wrong with the settings; the rest of the state can be shown without them.
+        text = watermark.session_filter
+    return watermark.with_filter(text).former_filter
 
 
 def is_consuming(stack: Stack) -> bool:

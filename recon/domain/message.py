@@ -7,30 +7,31 @@ from typing import Any
 
 from recon.domain.fence import FencedEvent
 from recon.domain.key_template import MAX_KEY_VALUE, is_key_value
-from recon.domain.order import clean_user_id, find_raw_user_id
+from recon.domain.shape import Shape
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, MAX_NUMBER
+from recon.domain.user_ids import MAX_RAW_USER_ID, UserIdCandidates, UserIdRules, find_candidates
 from recon.errors import MalformedMessage
 
 VERSION = 1
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 # Longer than any word or id of Stripe's. A message too long for SQS would block all others.
 _LONGEST = 255
-# The limit of a partition key, so no order can be stored under a longer raw id.
-_LONGEST_USER_ID = 2048
+_USER_IDS = frozenset({"userId", "rawUserId", "userIds"})
 
 
 @dataclass(frozen=True)
 class SessionMessage:
     """The fields of a session that decide without a request to Stripe.
 
-    `created` is in epoch seconds, the amount in the currency's smallest unit; `user_id` is raw, as the shop
-    wrote it. `event_ids` are events that the webhook may still receive, `event_types` their types and
-    `event_times` when they were created (epoch seconds), in the same order. `pending` is set for a session
-    that an earlier run found unpaid: the epoch second up to which this run listed events. A session paid
-    after it is left to the next run.
+    `created` is in epoch seconds, the amount in the currency's smallest unit; `user_id` is the id to write
+    under before cleaning, `raw_user_id` the same before it was lower-cased, if it was. `other_user_ids` are
+    further ids, under which the order may be already. `event_ids` are events that the webhook may still
+    receive, `event_types` their types and `event_times` when they were created (epoch seconds), in the same
+    order. `pending` is set for a session that an earlier run found unpaid: the epoch second up to which this
+    run listed events. A session paid after it is left to the next run.
 
-    The last two are for another shop's layout: `key_values` are the paths of the session that the key needs
-    with their values, and `missing_since` is when its order was first missed (epoch seconds).
+    `key_values` and `missing_since` are for another shop's layout: the paths of the session that the key
+    needs with their values, and when its order was first missed (epoch seconds).
     """
 
     run_id: str
@@ -48,6 +49,8 @@ class SessionMessage:
     pending: int | None = None
     key_values: tuple[tuple[str, str], ...] = ()
     missing_since: int | None = None
+    raw_user_id: str | None = None
+    other_user_ids: tuple[str, ...] = ()
 
     @property
     def events(self) -> tuple[FencedEvent, ...]:
@@ -77,20 +80,29 @@ _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
     "pending": ("pending", int),
     "keyValues": ("key_values", dict),
     "missingSince": ("missing_since", int),
+    "rawUserId": ("raw_user_id", str),
+    "userIds": ("other_user_ids", list),
 }
 
 
-def build_message(session: dict[str, Any], run_id: str) -> SessionMessage:
-    """Build the message for a listed session.
+def build_message(
+    session: dict[str, Any], run_id: str, rules: UserIdRules, shape: Shape | None = None
+) -> SessionMessage:
+    """Build the message for a listed session. `rules` say where its user id comes from.
+
+    With a shape, the message has what the key needs in place of the user.
 
     The values are not validated here. `loads` rejects wrong ones later, which fails one session instead of
     the whole listing. The id and `created` are already validated by the listing.
     """
-    user_id = find_raw_user_id(session)
+    candidates = UserIdCandidates() if shape else find_candidates(session, rules)
     return SessionMessage(
         run_id=run_id,
         session_id=session["id"],
-        user_id=clean_user_id(user_id) if user_id and len(user_id) > _LONGEST_USER_ID else user_id,
+        user_id=candidates.chosen,
+        raw_user_id=candidates.raw,
+        other_user_ids=candidates.others,
+        key_values=shape.read_values(session) if shape else (),
         **{name: _limit_length(session.get(name)) for name in _COPIED},
     )
 
@@ -177,7 +189,7 @@ def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - on
     match value:
         case str() if wire in ("runId", "sessionId"):
             return None if is_id(value) else "be 1 to 255 printable ASCII characters"
-        case str() if wire != "userId" and len(value) > _LONGEST:
+        case str() if wire not in _USER_IDS and len(value) > _LONGEST:
             return f"be at most {_LONGEST} characters"
         case bool():
             return None
@@ -188,7 +200,12 @@ def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - on
         case dict():
             fits = all(isinstance(text, str) and is_key_value(text) for text in value.values())
             return None if fits else f"hold texts of at most {MAX_KEY_VALUE} characters"
-        case list():
-            return None if all(map(is_id, value)) else "hold strings of 1 to 255 printable ASCII characters"
+        case list() if not all(map(_is_user_id if wire in _USER_IDS else is_id, value)):
+            longest = MAX_RAW_USER_ID if wire in _USER_IDS else f"{_LONGEST} printable ASCII"
+            return f"hold strings of 1 to {longest} characters"
         case _:
             return None
+
+
+def _is_user_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_RAW_USER_ID

@@ -35,8 +35,6 @@ from recon.errors import MalformedSession
 from recon.timestamps import DAY, to_iso
 
 SOURCE = "nightly_sync"
-MAX_USER_ID = 256  # the webhook truncates there, and both must produce the same key
-_NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-zA-Z0-9]")
 _USER_ID_KEYS = ("userId", "user_id")
 _QUOTE_KEYS = ("quoteSignature", "quote_signature")
@@ -63,10 +61,11 @@ def build_order(
 ) -> Json:
     """Build the order snapshot with its keys; absent values are omitted.
 
-    `user_id` is the cleaned one, `raw_user_id` the one before cleaning. `charge` is the charge that paid the
-    session; by default the latest one of its payment intent, if that is expanded. Amounts are integers in the
-    currency's smallest unit. Raise MalformedSession that names the field if Stripe's response has a wrong
-    value in money or in what every order needs. A wrong value in any other detail is omitted.
+    `user_id` is the cleaned one, `raw_user_id` the one before cleaning and lower-casing. `charge` is the
+    charge that paid the session; by default the latest one of its payment intent, if that is expanded.
+    Amounts are integers in the currency's smallest unit. Raise MalformedSession that names the field if
+    Stripe's response has a wrong value in money or in what every order needs. A wrong value in any other
+    detail is omitted.
     """
     created = read_integer(session, "created")
     session_id = read_text(session, "id")
@@ -134,26 +133,8 @@ def partition_key(user_id: str) -> str:
     return f"USER#{user_id}"
 
 
-def clean_user_id(raw: str) -> str:
-    """Clean a user id by the webhook's rule, so that both use the same key."""
-    return _NOT_IN_USER_ID.sub("", raw)[:MAX_USER_ID]
-
-
-def find_raw_user_id(session: Json) -> str | None:
-    """Return the first of `metadata.userId`, `metadata.user_id` and the e-mail that is valid.
-
-    A candidate that is not a string, or is empty after cleaning, counts as absent, as in the webhook.
-    """
-    metadata, customer = session.get("metadata"), session.get("customer_details")
-    candidates = [metadata.get(key) for key in _USER_ID_KEYS] if isinstance(metadata, dict) else []
-    if isinstance(customer, dict):
-        candidates.append(customer.get("email"))
-    candidates.append(session.get("customer_email"))
-    return next((c for c in candidates if isinstance(c, str) and clean_user_id(c)), None)
-
-
 def _changed_user_id(raw: str | None, cleaned: str) -> str | None:
-    """Return the raw user id if cleaning changed it."""
+    """Return the raw user id if cleaning or lower-casing changed it."""
     return raw if raw and raw != cleaned and is_storable(raw) else None
 
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 from recon.domain.message import SessionMessage
-from recon.domain.order import clean_user_id
 from recon.domain.stripe_objects import (
     FREE,
     MAX_NUMBER,
@@ -18,6 +17,7 @@ from recon.domain.stripe_objects import (
     UNPAID,
     require_known,
 )
+from recon.domain.user_ids import find_usable_id, spellings
 from recon.errors import SyncError, UnknownState
 from recon.timestamps import DAY, MINUTE
 
@@ -50,6 +50,7 @@ class SkipReason(StrEnum):
     GONE = "gone"
     REMOVED = "removed"
     NO_KEY = "no_key"  # the session lacks what the key in shape.toml needs
+    FILTERED = "filtered"  # it waited for its payment, and the filter leaves it out by now
     DISMISSED = "dismissed"  # by an operator, see recon/dynamodb/dismissals.py
 
 
@@ -87,12 +88,13 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
 ) -> SkipReason | SyncError | None:
     """Return the reason to skip the session, an error, or None if its order is missing and Stripe decides.
 
-    `orders` are those of the session's user under every id of `user_ids`, or the error that their lookup
-    raised. `now` is in epoch seconds. A word of the message without a meaning here is the error UnknownState.
-    `is_guarded` is True if this sync has written the order once.
+    `orders` are those found under the session's ids, or the error that their lookup raised. `now` is in epoch
+    seconds. A word of the message without a meaning here is the error UnknownState. `is_guarded` is True if
+    this sync has written the order once.
     """
-    if reason := skip_reason_from_message(message):
-        return reason
+    no_order_due = skip_reason_from_message(message)
+    if no_order_due and not is_guarded and not other_user_ids(message):
+        return no_order_due
     if isinstance(orders, SyncError):
         return orders
     own = find_own_orders(message.session_id, orders)
@@ -108,6 +110,8 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
     is_expired = is_order_expired(message, now, ttl_days)
     if is_guarded:
         return SkipReason.EXPIRED if is_expired else SkipReason.REMOVED
+    if no_order_due:
+        return no_order_due
     unknown = find_unknown_word(message)
     if unknown or waits or message.payment_status == UNPAID:
         return unknown
@@ -163,10 +167,26 @@ def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tupl
 
 
 def user_ids(message: SessionMessage) -> tuple[str, ...]:
-    """Return the ids that may hold the user's orders: the cleaned one, then the raw one if it differs."""
-    if message.user_id is None or not (clean := clean_user_id(message.user_id)):
+    """Return the ids to look under first: the one to write under, then its raw form if that differs.
+
+    Without a usable id there is none.
+    """
+    if message.user_id is None or not (clean := find_usable_id(message.user_id)):
         return ()
     return (clean,) if clean == message.user_id else (clean, message.user_id)
+
+
+def other_user_ids(message: SessionMessage) -> tuple[str, ...]:
+    """Return the ids that may hold the session's order if those of `user_ids` do not.
+
+    A session that sells nothing has none.
+    """
+    if message.mode == SETUP:
+        return ()
+    raw = (message.user_id, message.raw_user_id, *message.other_user_ids)
+    first = user_ids(message)
+    ids = dict.fromkeys(spellings(candidate for candidate in raw if candidate))
+    return tuple(one for one in ids if one not in first)
 
 
 def amount_and_currency(message: SessionMessage) -> tuple[int | None, str | None]:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recon.domain.key_template import KeyTemplate, parse_template
+from recon.domain.key_template import KeyTemplate, parse_template, read_values
+from recon.domain.stripe_objects import Json
 from recon.errors import ConfigError
 
 FILE = "shape.toml"
@@ -68,6 +69,10 @@ class Shape:
     def attributes(self) -> tuple[str, ...]:
         """Return the attributes of an item that decide about it, besides its keys."""
         return tuple(dict.fromkeys(each.attribute for each in (self.done, self.open) if each))
+
+    def read_values(self, session: Json) -> tuple[tuple[str, str], ...]:
+        """Return the values of a session at the paths of the key."""
+        return tuple(read_values(session, self.paths).items())
 
     def make_key(self, values: Mapping[str, str]) -> dict[str, str] | None:
         """Return the key of a session's item, or None if it cannot be made from these values of the paths."""

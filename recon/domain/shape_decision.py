@@ -1,13 +1,23 @@
-"""Pure: the decision about a session of a shop with its own layout. The sync writes no order there."""
+"""Pure: the decision about a session by the orders found, in this system's layout or another shop's.
+
+The sync writes no order into another shop's layout. It only finds out which are missing.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from recon.domain.key_template import ID, read_values
+from recon.domain.key_template import ID
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import ExistingOrder, SkipReason, find_unknown_word, is_order_expired
+from recon.domain.reconcile import (
+    ExistingOrder,
+    SkipReason,
+    decide_from_table,
+    find_unknown_word,
+    is_order_expired,
+    skip_reason_from_message,
+)
 from recon.domain.shape import Shape
-from recon.domain.stripe_objects import SETUP, UNPAID, Json
+from recon.domain.stripe_objects import SETUP, UNPAID
 from recon.errors import SyncError
 
 
@@ -18,20 +28,10 @@ class Missing:
     key_values: tuple[tuple[str, str], ...]
 
 
-def with_key_values(message: SessionMessage, session: Json, shape: Shape) -> SessionMessage:
-    """Return the message with what the key needs of the session, and without the user, which it replaces."""
-    return replace(message, user_id=None, key_values=list_key_values(session, shape))
-
-
-def list_key_values(session: Json, shape: Shape) -> tuple[tuple[str, str], ...]:
-    """Return the values of a session at the paths of the key."""
-    return tuple(read_values(session, shape.paths).items())
-
-
 def knows_key(message: SessionMessage, shape: Shape) -> bool:
-    """Return whether the message has a value, or none at Stripe, for each path of the key.
+    """Return whether the message has what Stripe has at each path of the key.
 
-    One of an earlier version, or from before a change of the file, lacks some.
+    A message of an earlier version, or from before a change of the file, lacks some.
     """
     return set(shape.paths) <= {ID, *dict(message.key_values)}
 
@@ -41,25 +41,33 @@ def make_key(message: SessionMessage, shape: Shape) -> dict[str, str] | None:
     return shape.make_key({ID: message.session_id, **dict(message.key_values)})
 
 
-def decide_from_shop(  # noqa: PLR0911 - one return per rule
+def find_skip_reason(message: SessionMessage, shape: Shape | None) -> SkipReason | None:
+    """Return the reason to skip the session that the message alone gives, if any."""
+    if shape is None:
+        return skip_reason_from_message(message)
+    if message.mode == SETUP:
+        return SkipReason.NOT_A_SALE
+    is_keyless = knows_key(message, shape) and make_key(message, shape) is None
+    return SkipReason.NO_KEY if is_keyless else None
+
+
+def decide_from_orders(
     message: SessionMessage,
-    shape: Shape,
     orders: Sequence[ExistingOrder] | SyncError,
+    shape: Shape | None,
     *,
     now: int,
     ttl_days: int,
+    is_guarded: bool = False,
 ) -> SkipReason | SyncError | None:
     """Return the reason to skip the session, an error, or None if its order is missing and Stripe decides.
 
-    `orders` are those that the shop has done, or the error that their lookup raised. `now` is in epoch
-    seconds.
+    `orders` are those that were found, or the error that their lookup raised. `now` is in epoch seconds.
     """
-    if message.mode == SETUP:
-        return SkipReason.NOT_A_SALE
-    if not knows_key(message, shape):
-        return None
-    if make_key(message, shape) is None:
-        return SkipReason.NO_KEY
+    if shape is None:
+        return decide_from_table(message, orders, now=now, ttl_days=ttl_days, is_guarded=is_guarded)
+    if reason := find_skip_reason(message, shape):
+        return reason
     if isinstance(orders, SyncError):
         return orders
     if orders:

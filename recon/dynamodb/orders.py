@@ -1,17 +1,19 @@
 """Finding the orders of a user. The sort key of the webhook's orders cannot be derived from the session."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from recon.domain.message import SessionMessage
 from recon.domain.order import partition_key
-from recon.domain.reconcile import ExistingOrder, user_ids
+from recon.domain.reconcile import ExistingOrder, find_own_orders, other_user_ids, user_ids
+from recon.domain.stripe_values import is_storable
 from recon.dynamodb.attribute_readers import read_integer, read_number, read_text
 from recon.dynamodb.table import Table
 from recon.errors import SyncError, Unexpected
 from recon.retry import Deadline
 
-type Users = tuple[str, ...]  # the ids under which one user may have orders
+type Users = tuple[str, ...]  # ids of one user, which one lookup covers
 type Orders = list[ExistingOrder] | SyncError
 
 # The clocks of the webhook and of Stripe may differ. An extra order does no harm, a missed one is doubled.
@@ -22,38 +24,64 @@ MAX_KEY_BYTES = 2048  # of a partition key; a longer id can have no orders
 _BEHIND_ORDERS = "ORDER$"
 
 
-def find_orders_by_user(
+def find_orders_by_session(
     table: Table, messages: Iterable[SessionMessage], pool: Executor, deadline: Deadline
-) -> dict[Users, Orders]:
-    """Return the orders of these sessions by user, with one lookup for each user, in parallel.
+) -> dict[SessionMessage, Orders]:
+    """Return the orders of each session, looked up in parallel.
 
-    A lookup is retried until the deadline. If it still fails, its user gets the error instead of orders; so
-    does a user whose items cannot be read.
+    All of them are looked up under the ids of `user_ids`, once for each user. Only those without an order
+    there are looked up under the ids of `other_user_ids`, once for each id. A lookup is retried until the
+    deadline. If it still fails, its sessions get the error instead of orders; so do those of a user whose
+    items cannot be read.
     """
-    since: dict[Users, int] = {}
-    sessions: dict[Users, set[str]] = {}
-    for message in messages:
-        if ids := user_ids(message):
-            since[ids] = min(message.created, since.get(ids, message.created))
-            sessions.setdefault(ids, set()).add(message.session_id)
+    lookup = _Lookup(table, pool, deadline)
+    messages = list(dict.fromkeys(messages))
+    found = lookup.find({message: [user_ids(message)] for message in messages if user_ids(message)})
+    orders = {message: found.get(message, []) for message in messages}
+    missing = [message for message in messages if orders[message] == []]
+    others = {message: [(other,) for other in other_user_ids(message)] for message in missing}
+    return orders | lookup.find({message: ids for message, ids in others.items() if ids})
 
-    def find(ids: Users) -> Orders:
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Lookups of sessions by the ids of their users, each once for all sessions that need it."""
+
+    table: Table
+    pool: Executor
+    deadline: Deadline
+
+    def find(self, wanted: Mapping[SessionMessage, Sequence[Users]]) -> dict[SessionMessage, Orders]:
+        """Return the orders of each session under all of its users, or the first error."""
+        sessions: dict[Users, list[SessionMessage]] = {}
+        for message, users in wanted.items():
+            for user in users:
+                sessions.setdefault(user, []).append(message)
+        found = dict(zip(sessions, self.pool.map(self._find, sessions, sessions.values()), strict=True))
+        return {
+            message: _merge(message, [found[user] for user in users]) for message, users in wanted.items()
+        }
+
+    def _find(self, user: Users, messages: Sequence[SessionMessage]) -> Orders:
+        since = min(message.created for message in messages)
         try:
-            return find_orders(table, ids, since[ids], deadline, sessions[ids])
+            return find_orders(self.table, user, since, self.deadline, {one.session_id for one in messages})
         except SyncError as error:
             return error
         except Exception as error:  # noqa: BLE001 - an unreadable item of one user must not fail the others
             return Unexpected(f"{type(error).__name__} while the orders of the user were read")
 
-    return dict(zip(since, pool.map(find, since), strict=True))
+
+def _merge(message: SessionMessage, found: Sequence[Orders]) -> Orders:
+    """Return the session's own orders of several lookups, or the first error if none has one."""
+    orders = [order for each in found if not isinstance(each, SyncError) for order in each]
+    own = find_own_orders(message.session_id, orders)
+    return own or next((each for each in found if isinstance(each, SyncError)), [])
 
 
-def is_proof(message: SessionMessage, orders: dict[Users, Orders]) -> bool:
-    """Return True if the session has an order that this sync did not write."""
-    found = orders.get(user_ids(message), [])
-    if isinstance(found, SyncError):
-        return False
-    return any(order.belongs_to(message.session_id) and not order.sync_run_id for order in found)
+def is_proof(orders: Orders) -> bool:
+    """Return True if one of a session's orders was not written by this sync."""
+    return not isinstance(orders, SyncError) and not all(order.sync_run_id for order in orders)
 
 
 def find_orders(
@@ -76,7 +104,7 @@ def find_orders(
 
 
 def _orders_under(table: Table, pk: str, since: int, deadline: Deadline | None) -> Iterator[ExistingOrder]:
-    if len(pk.encode("utf-8", "replace")) > MAX_KEY_BYTES:
+    if not is_storable(pk) or len(pk.encode()) > MAX_KEY_BYTES:
         return
     items = table.query(
         "PK = :pk AND SK BETWEEN :since AND :behind",

@@ -23,7 +23,7 @@ MARKER_DAYS = 90
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
 REPORT_SECONDS = 60
-COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing")
+COUNTERS = ("enqueued", "processed", "created", "skipped", "errors", "drifted", "existing", "filtered")
 UNKNOWN_OUTCOME = "unknown"
 
 
@@ -62,10 +62,11 @@ class Run:
     `trigger` is a `Trigger` and `status` a `RunStatus`, or a word of another version. `max_sessions` is the
     hard limit that the caller set. `covers_through` is the watermark (epoch seconds) that the run sets when
     it is done, if it may set one. Every session created up to `cursor` (epoch seconds) is sent. It is
-    None until there is such a time, which `listing` replaces while the window is listed in parts. `failure`
-    is set if the run failed and its producer could store the cause, `sample` if the run is held. `existing`
-    counts the skips with the reason `exists`, `missing` the orders that are missing in another shop's layout.
-    `unreported` is True from the end of a done run until its metrics are printed.
+    None until there is such a time, which `listing` replaces while the window is listed in parts.
+    `session_filter` is the filter of the run, and `filtered` is how many sessions of the window it left out.
+    `failure` is set if the run failed and its producer could store the cause, `sample` if the run is held.
+    `existing` counts the skips with the reason `exists`, `missing` the orders that another shop's layout
+    lacks. `unreported` is True from the end of a done run until its metrics are printed.
     """
 
     run_id: str
@@ -86,6 +87,7 @@ class Run:
     listed: bool = False
     truncated: bool = False
     drifted: int = 0
+    filtered: int = 0
     cursor: int | None = None
     listing: Listing | None = None
     livemode: bool | None = None
@@ -96,6 +98,7 @@ class Run:
     missing: int = 0
     sample: Sample | None = None
     unreported: bool = False
+    session_filter: str = ""
 
     @property
     def has_begun(self) -> bool:
@@ -140,6 +143,7 @@ def run_fields(run: Run, now: int) -> Item:
         "lookbackEnd": run.lookback_end,
         "maxSessions": run.max_sessions,
         "coversThrough": run.covers_through,
+        "sessionFilter": run.session_filter or None,
         "listed": False,
         "truncated": False,
         "dryRun": False,
@@ -163,6 +167,8 @@ def parse_run(item: Item) -> Run:
         max_sessions=read_integer(item, "maxSessions"),
         covers_through=read_integer(item, "coversThrough"),
         drifted=read_integer(item, "drifted") or 0,
+        session_filter=read_text(item, "sessionFilter") or "",
+        filtered=read_integer(item, "filtered") or 0,
         listing=_parse_listing(item),
         livemode=read_boolean(item, "livemode"),
         status=read_text(item, "status") or RunStatus.RUNNING,

@@ -60,7 +60,7 @@ class Progress:
     `sent` more sessions were sent. All that were created up to `cursor` (epoch seconds) are sent now, or with
     None all outside the open parts of `listing`. `listed` is True if these were the last. `livemode` is for
     the next invocation. `covers_through` replaces the watermark that the run sets when it is done (0 for
-    none).
+    none). `filtered` more sessions were left out by the filter.
     """
 
     cursor: int | None
@@ -70,6 +70,7 @@ class Progress:
     listing: Listing | None = None
     livemode: bool | None = None
     covers_through: int | None = None
+    filtered: int = 0
 
 
 def is_stalled(run: Run, now: int) -> bool:
@@ -94,6 +95,7 @@ class Runs(RunReader):
             claimed = replace(watermark, first_lookback_start=run.lookback_start)
         else:
             claimed = watermark
+        claimed = claimed.with_filter(run.session_filter)
         claim = claim_watermark(self._table, watermark, claimed, stack, now) if stack else []
         created = _create(self._table, run, now)
         if self._transact_with_state(created, take_over_state(self._table, run, claimed, now), claim):
@@ -142,11 +144,12 @@ class Runs(RunReader):
         fields["cursor"] = progress.cursor
         values: Item = {f":{name}": value for name, value in fields.items()}
         unchanged, read = _unchanged_listing(run)
-        values |= {":sent": progress.sent, ":no": False} | read
+        values |= {":sent": progress.sent, ":filtered": progress.filtered, ":no": False} | read
         forget = _FORGET_FAILURE if progress.listing else f"{_FORGET_FAILURE}, #listing"
+        adds = "ADD enqueued :sent, filtered :filtered"
         move = self._table.update(
             run_key(run.run_id),
-            "SET " + ", ".join(f"#{name} = :{name}" for name in fields) + f" {forget} ADD enqueued :sent",
+            "SET " + ", ".join(f"#{name} = :{name}" for name in fields) + f" {forget} {adds}",
             values,
             condition=f"{unchanged} AND #listed = :no",
             names={f"#{name}": name for name in (*fields, "listing")},
@@ -160,6 +163,7 @@ class Runs(RunReader):
             run,
             cursor=progress.cursor,
             enqueued=run.enqueued + progress.sent,
+            filtered=run.filtered + progress.filtered,
             listed=progress.listed,
             truncated=run.truncated or progress.truncated,
             listing=progress.listing,
@@ -298,8 +302,7 @@ class Runs(RunReader):
             names={"#status": "status"} | (names or {}),
         )
         while True:
-            through = run.covers_through if status == RunStatus.DONE else None
-            move = advance_watermark(self._table, self.watermark(), through, at) if through else []
+            move = self._move_watermark(run, at) if status == RunStatus.DONE else []
             state_actions = close_state(self._table, run, status, self.state(), at)
             try:
                 self._table.transact([close, *move, *state_actions], self._deadline)
@@ -311,6 +314,12 @@ class Runs(RunReader):
                 self._deadline.check()
             else:
                 return replace(run, status=status, completed_at=at)
+
+    def _move_watermark(self, run: Run, at: str) -> list[Action]:
+        """Return the action by which the end of a run changes the watermark item, if any."""
+        read = self.watermark()
+        lists_former = _lists_former_time(run, read)
+        return advance_watermark(self._table, read, run.covers_through, at, lists_former=lists_former)
 
     def _transact_with_state(
         self, run_action: Action, state_action: Action, others: Sequence[Action] = ()
@@ -334,6 +343,15 @@ class Runs(RunReader):
             _raise_if_refused(cancelled)
             return False
         return True
+
+
+def _lists_former_time(run: Run, watermark: Watermark) -> bool:
+    """Return whether the run has listed the whole time of the former filter with the present one."""
+    former = watermark.former_filter
+    if former is None or run.session_filter != watermark.session_filter:
+        return False
+    is_whole = not run.truncated and run.covers_through != 0
+    return is_whole and run.lookback_start <= former.start and run.lookback_end >= former.end
 
 
 def found_nothing(run: Run) -> bool:

@@ -4,15 +4,31 @@ It is apart from the sync state, because the Lambda that this system replaces pu
 erases what it does not know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.table import Action, Item, Table
 from recon.errors import LedgerInUse, LedgerNotMoved
-from recon.timestamps import to_iso
+from recon.timestamps import DAY, to_iso
 
 MOVE_COMMAND = "nightly-sync ledger move"
+# Runs list sessions again that were created up to a day, a session's life, before the watermark.
+_OVERLAP = 2 * DAY
+
+
+@dataclass(frozen=True)
+class FilterPeriod:
+    """Sessions created from `start` to `end` (epoch seconds), listed with an earlier filter and not since."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def backfill_command(self) -> str:
+        """Return the command that lists these sessions again."""
+        return f"nightly-sync run --from {to_iso(self.start)} --to {to_iso(self.end)}"
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,9 @@ class Watermark:
     is the newest session, created at `proven_created` (epoch seconds), that was found with an order which
     this sync did not write: a key that can read it has the right account and mode. `confirmed_by` is the run
     with which an operator accepted a table without such an order. `moved_to` is the table to which the ledger
-    has moved, `moving_from` the one from which a move to this ledger has not ended.
+    has moved, `moving_from` the one from which a move to this ledger has not ended. `session_filter` is the
+    filter of the latest run, which lists sessions from `filter_start` on. `former_filter` is the time of an
+    earlier one, until a run has listed it again.
     """
 
     covered_through: int | None = None
@@ -33,6 +51,9 @@ class Watermark:
     proven_created: int | None = None
     confirmed_by: str | None = None
     stack_name: str | None = None
+    session_filter: str = ""
+    filter_start: int | None = None
+    former_filter: FilterPeriod | None = None
     is_stored: bool = False
     moved_to: str | None = None
     moving_from: str | None = None
@@ -41,6 +62,21 @@ class Watermark:
     def has_times(self) -> bool:
         """Return True if a scheduled run has stored where its window began, or a watermark."""
         return self.covered_through is not None or self.first_lookback_start is not None
+
+    def with_filter(self, text: str) -> "Watermark":
+        """Return the watermark after a start with this filter.
+
+        If the filter changed, the time of the earlier one becomes `former_filter`. A time without a filter
+        does not: nothing was left out of it. Without a watermark, the next runs list all of it again.
+        """
+        if text == self.session_filter:
+            return self
+        former, end = self.former_filter, self.covered_through
+        if self.session_filter and end is not None:
+            starts = (self.filter_start or self.first_lookback_start or end, former.start if former else end)
+            former = FilterPeriod(self.session_filter, min(starts), end)
+        start = None if end is None else end - _OVERLAP
+        return replace(self, session_filter=text, filter_start=start, former_filter=former)
 
     def check_owner(self, stack: str) -> None:
         """Raise LedgerInUse if the ledger belongs to another stack, LedgerNotMoved if it is not open."""
@@ -84,16 +120,28 @@ def parse_watermark(item: Item) -> Watermark:
         proven_created=read_integer(item, "provenCreated"),
         confirmed_by=read_text(item, "confirmedBy"),
         stack_name=read_text(item, "stackName"),
+        session_filter=read_text(item, "sessionFilter") or "",
+        filter_start=read_integer(item, "sessionFilterFrom"),
+        former_filter=_parse_period(item.get("formerFilter")),
         is_stored=True,
         moved_to=read_text(item, "movedTo"),
         moving_from=read_text(item, "movingFrom"),
     )
 
 
-def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: str, now: int) -> list[Action]:
-    """Return the action that stores the owner, the first start, and what a new item takes over.
+def _parse_period(value: object) -> FilterPeriod | None:
+    if not isinstance(value, dict):
+        return None
+    start, end = read_integer(value, "from"), read_integer(value, "to")
+    if start is None or end is None:
+        return None
+    return FilterPeriod(read_text(value, "sessionFilter") or "", start, end)
 
-    `read` is the item as it was read and `claimed` the same with the first start. The condition is that the
+
+def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: str, now: int) -> list[Action]:
+    """Return the action that stores the owner, the first start, the filter, and what a new item takes over.
+
+    `read` is the item as it was read, and `claimed` is what the run makes of it. The condition is that the
     ledger belongs to no other stack. Return no action if nothing is missing. `now` is in epoch seconds.
     """
     if read.is_stored and read.stack_name is not None and claimed == read:
@@ -106,6 +154,10 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
     values = {name: value for name, value in values.items() if value is not None}
     # What another start has stored since stays.
     sets = [f"{name} = if_not_exists({name}, :{name})" for name in values]
+    if claimed.session_filter != read.session_filter:
+        changed = _filter_fields(claimed)
+        sets += [f"{name} = :{name}" for name in changed]
+        values |= changed
     action = table.update(
         WATERMARK_KEY,
         "SET updatedAt = :now, " + ", ".join(sets),
@@ -134,20 +186,43 @@ def confirm_without_proof(table: Table, run_id: str, now: int) -> Action:
     )
 
 
-def advance_watermark(table: Table, read: Watermark, through: int | None, at: str) -> list[Action]:
+def _filter_fields(watermark: Watermark) -> Item:
+    former = watermark.former_filter
+    period = former and {"sessionFilter": former.text, "from": former.start, "to": former.end}
+    fields: Item = {
+        "sessionFilter": watermark.session_filter,
+        "sessionFilterFrom": watermark.filter_start,
+        "formerFilter": period,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def advance_watermark(
+    table: Table, read: Watermark, through: int | None, at: str, *, lists_former: bool
+) -> list[Action]:
     """Return the action that moves the watermark forward to `through` if it is still the one that was read.
 
-    It returns none if `through` is None or not later. `at` is ISO 8601.
+    With `lists_former`, it also forgets the time of the former filter, which a run has listed again. Return
+    no action if `through` is None or not later and nothing is forgotten. `at` is ISO 8601.
     """
-    if through is None or through <= (read.covered_through or 0):
+    forgets = " REMOVE formerFilter" if lists_former and read.former_filter else ""
+    moves = through is not None and through > (read.covered_through or 0)
+    if not moves and not forgets:
         return []
-    values: Item = {":through": through, ":at": at}
-    if read.is_stored and read.covered_through is not None:
-        unchanged = "lastCoveredThrough = :covered"
-        values[":covered"] = read.covered_through
-    else:
-        # Neither absent attributes nor those of another type are compared with a number.
-        unchanged = "NOT lastCoveredThrough >= :zero"
-        values[":zero"] = 0
-    expression = "SET lastCoveredThrough = :through, updatedAt = :at"
-    return [table.update(WATERMARK_KEY, expression, values, condition=unchanged)]
+    values: Item = {":at": at}
+    conditions = []
+    if moves:
+        values[":through"] = through
+        if read.is_stored and read.covered_through is not None:
+            conditions.append("lastCoveredThrough = :covered")
+            values[":covered"] = read.covered_through
+        else:
+            # Neither absent attributes nor those of another type are compared with a number.
+            conditions.append("NOT lastCoveredThrough >= :zero")
+            values[":zero"] = 0
+    if forgets:
+        conditions.append("sessionFilter = :filter")
+        values[":filter"] = read.session_filter
+    sets = "lastCoveredThrough = :through, updatedAt = :at" if moves else "updatedAt = :at"
+    expression = f"SET {sets}{forgets}"
+    return [table.update(WATERMARK_KEY, expression, values, condition=" AND ".join(conditions))]

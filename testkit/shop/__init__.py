@@ -7,6 +7,7 @@ from testkit.shop.records import (
     build_recovered_order,
     build_session,
     build_webhook_order,
+    clean_user_id,
     user_id,
 )
 from testkit.shop.seeding import seed_table
@@ -24,6 +25,7 @@ __all__ = [
     "build_recovered_order",
     "build_session",
     "build_webhook_order",
+    "clean_user_id",
     "make_shop",
     "seed_table",
     "shop_from_json",

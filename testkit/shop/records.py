@@ -25,18 +25,23 @@ def build_session(name: str, now: int, /, **changes: Any) -> SessionSpec:
 
 
 def user_id(spec: SessionSpec) -> str | None:
-    """Return the user id by the webhook's rule: the first candidate that is not empty after cleaning."""
+    """Return the user id: the first candidate that has a letter or digit after the webhook's cleaning."""
     email = spec.email if spec.has_customer_details else None
     candidates = (spec.metadata.get("userId"), spec.metadata.get("user_id"), email)
-    cleaned = (re.sub(r"[^a-zA-Z0-9@.\-_]", "", candidate or "")[:_MAX_USER_ID] for candidate in candidates)
-    return next((user for user in cleaned if user), None)
+    cleaned = (clean_user_id(candidate or "") for candidate in candidates)
+    return next((user for user in cleaned if re.search("[a-zA-Z0-9]", user)), None)
+
+
+def clean_user_id(raw: str) -> str:
+    """Return a user id without the characters that the webhook removes."""
+    return re.sub(r"[^a-zA-Z0-9@.\-_]", "", raw)[:_MAX_USER_ID]
 
 
 def raw_user_id(spec: SessionSpec) -> str | None:
     """Return the candidate that the user id was cleaned from."""
     email = spec.email if spec.has_customer_details else None
     candidates = (spec.metadata.get("userId"), spec.metadata.get("user_id"), email)
-    return next((raw for raw in candidates if re.search(r"[a-zA-Z0-9@.\-_]", raw or "")), None)
+    return next((raw for raw in candidates if re.search("[a-zA-Z0-9]", raw or "")), None)
 
 
 def build_webhook_order(spec: SessionSpec, moment: int, **changes: Any) -> Record:

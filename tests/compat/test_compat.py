@@ -70,6 +70,7 @@ def test_every_message_is_read(sample):
     assert read["cs_test_fenced"].event_ids[0].startswith("evt_")
     assert read["cs_test_unpaid"].pending == NOW + 48 * HOUR - 60
     assert read["cs_test_no_user"].user_id is None
+    assert {(one.raw_user_id, one.other_user_ids) for one in read.values()} == {(None, ())}
     assert (read["cs_test_free"].amount_total, read["cs_test_free"].currency) == (None, None)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon.domain.message import build_message, dumps, loads
+from recon.domain.user_ids import UserIdRules
 from recon.errors import MalformedMessage
 from testkit.builders import a_message, a_session
 from testkit.invariants import find_unexpected_errors
@@ -101,7 +102,9 @@ def test_message_of_a_hostile_session_fits_into_sqs(name):
             set_field(session, name, make())
         elif name == "user" and what != "missing":
             session |= {"metadata": {"userId": make()}, "customer_details": None}
-        assert len(dumps(build_message(session, "run"))) < (20_000 if name == "user" else 5000), what
+        assert len(dumps(build_message(session, "run", UserIdRules()))) < (
+            20_000 if name == "user" else 5000
+        ), what
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from recon.domain.message import build_message
 from recon.domain.order import SnapshotContext, build_order, without_item_metadata
+from recon.domain.user_ids import UserIdRules
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from testkit.builders import NOW, RUN, a_line, a_session
 from testkit.doubles.values import item_size
@@ -38,7 +39,7 @@ def test_size_of_an_order_is_never_underestimated(metadata, name, amount, lines)
 def sell(shop, fetched, session_id, note_length=None):
     """Queue a session whose metadata has a note of that length."""
     session = fetched | {"id": session_id}
-    shop.sends(build_message(session, RUN))
+    shop.sends(build_message(session, RUN, UserIdRules()))
     note = {} if note_length is None else {"note": "x" * note_length}
     shop.set_session(session_id, session | {"metadata": session["metadata"] | note})
 
@@ -81,7 +82,7 @@ def test_batch_of_largest_orders_is_written_completely(shop, fetched):
 def test_order_of_a_thousand_lines_has_all_lines(account, shop):
     lines = tuple(LineSpec(f"line {n}", quantity=n + 1, unit_amount=n) for n in range(1000))
     spec = rich_session("long", lines=lines)
-    shop.sends(build_message(fetch_session(account, spec), RUN))
+    shop.sends(build_message(fetch_session(account, spec), RUN, UserIdRules()))
     shop.deliver()
     (order,) = shop.orders(spec.id)
     assert order["itemCount"] == 1000
@@ -92,7 +93,7 @@ def test_order_of_a_thousand_lines_has_all_lines(account, shop):
 
 def test_too_many_lines_are_an_error_and_no_truncated_order(account, shop):
     spec = rich_session("endless", lines=tuple(LineSpec(f"{n} " + "x" * 240) for n in range(1500)))
-    shop.sends(build_message(fetch_session(account, spec), RUN))
+    shop.sends(build_message(fetch_session(account, spec), RUN, UserIdRules()))
     shop.deliver()
     assert shop.outcome(spec.id)["errorType"] == "OrderTooLarge"
     assert shop.orders(spec.id) == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recon.domain.message import build_message
+from recon.domain.user_ids import UserIdRules
 from testkit.builders import RUN
 from testkit.invariants import find_unexpected_errors
 from tests.hostile.field_mutations import list_mutations
@@ -82,7 +83,7 @@ def _check_batch(account, base, mutations):
         for n, mutation in enumerate(mutations)
     }
     for session_id, session in [*((one["id"], one) for one in healthy), *mutants.items()]:
-        shop.sends(build_message(base | {"id": session_id}, RUN))
+        shop.sends(build_message(base | {"id": session_id}, RUN, UserIdRules()))
         shop.set_session(session_id, session)
     delivery = shop.deliver(BATCH)
     records = shop.records()

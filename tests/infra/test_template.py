@@ -23,7 +23,7 @@ SQS_MAX_VISIBILITY = 12 * 3600
 # glibc reads it when a process starts; `make soak` measures a consumer without it.
 ALLOCATOR_VARIABLE = "MALLOC_ARENA_MAX"
 # Values of which at least one changes each setting.
-PROBES = ("7", "true", "false", "http://elsewhere")
+PROBES = ("7", "true", "false", "http://elsewhere", "client_reference_id", "lower")
 
 
 def properties(name):
@@ -42,7 +42,9 @@ SHAPE = '[find]\nkey = { orderId = "{id}" }'
 
 def settings_variables(function):
     """Return every variable of the function that the code may read."""
-    variables = environment(function, StripeApiBase="http://localhost", LedgerTable="ledger")
+    variables = environment(
+        function, StripeApiBase="http://localhost", LedgerTable="ledger", SessionFilter="mode"
+    )
     return {name: value for name, value in variables.items() if name != ALLOCATOR_VARIABLE}
 
 

@@ -24,6 +24,8 @@ PAYMENTS: tuple[dict[str, Any], ...] = (
 # How a delayed payment waits: the last one is a hold.
 WAITS: tuple[IntentStatus, ...] = ("processing", "requires_payment_method", "requires_capture")
 USERS = 3
+# Every so many sessions, one is another shop's, of the same Stripe account.
+FOREIGN_EVERY = 9
 
 
 @dataclass
@@ -46,6 +48,11 @@ class Sale:
         return self.spec.id
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether another shop sold it, which the filter of the settings leaves out."""
+        return "foreign" in self.spec.metadata
+
+    @property
     def is_unpaid(self) -> bool:
         """Whether the payment may still arrive."""
         is_unpaid = self.spec.status == "complete" and self.spec.payment_status == "unpaid"
@@ -59,7 +66,7 @@ class Sale:
     @property
     def wants_order(self) -> bool:
         is_paid = self.spec.status == "complete" and self.spec.payment_status != "unpaid"
-        is_sale = self.spec.mode != "setup" and not self.is_returned
+        is_sale = self.spec.mode != "setup" and not self.is_returned and not self.is_foreign
         return is_paid and is_sale and user_id(self.spec) is not None and not self.is_removed
 
 
@@ -82,6 +89,8 @@ class Customers:
 
     def open_session(self, rng: random.Random, now: int) -> Sale:
         metadata, email = _draw_user(rng)
+        if len(self.sales) % FOREIGN_EVERY == FOREIGN_EVERY - 1:
+            metadata["foreign"] = "yes"
         mode: Mode = rng.choices(("setup", "subscription", "payment"), (5, 15, 80))[0]
         spec = SessionSpec(
             f"cs_test_{len(self.sales):03}",
@@ -176,4 +185,4 @@ def _draw_user(rng: random.Random) -> tuple[dict[str, str], str | None]:
         return {}, None
     if draw < 0.2:
         return {}, f"{name}+shop@example.com"
-    return {rng.choice(("userId", "userId", "user_id")): name}, f"{name}@example.com"
+    return {rng.choice(("userId", "userId", "user_id")): name}, f"{name.capitalize()}@Example.com"

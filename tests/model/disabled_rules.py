@@ -18,6 +18,7 @@ from recon.domain.fence import EventMark
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
 from recon.domain.run import Listing, Part
+from recon.domain.session_filter import SessionFilter
 from recon.dynamodb import orders, outcome_writer, outcomes, records, runs
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
@@ -282,6 +283,18 @@ DISABLED_RULES = (
         [(Table, "name_for", _keep_outcomes_in_shop)],
     ),
     DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule(
+        "orders are looked up under the other candidates",
+        BY_SYNC,
+        0,
+        [(orders, "other_user_ids", lambda message: ())],
+    ),
+    DisabledRule(
+        "the filter leaves out sessions of other shops",
+        "has an order without a payment",
+        0,
+        [(SessionFilter, "passes", lambda self, session: True)],
+    ),
     DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
     DisabledRule(
         "delivered events are fenced",

@@ -144,7 +144,7 @@ class LedgerChecks:
         coming = set().union(*map(self._list_coming, runs))
         for sale in self._sales.values():
             completed = sale.spec.completed_at
-            if completed is None or completed > now or sale.id in coming:
+            if completed is None or completed > now or sale.id in coming or sale.is_foreign:
                 continue
             if not self._is_covered(sale, int(now)):
                 yield f"{sale.id}, completed at {completed}, is behind the watermark {now} and not examined"

@@ -54,6 +54,7 @@ class ShopConfig:
 
     def env(self) -> dict[str, str]:
         parts = {"SYNC_MAX_SESSIONS": "4"} if self.small_pages else {}
+        parts |= {"SYNC_ONLY": "!metadata.foreign"}
         return parts | {"SYNC_MAX_RECEIVE_COUNT": str(self.max_receives)} | dict(self.settings)
 
 

@@ -45,7 +45,7 @@ def check_at_rest(shop: NightShop) -> list[str]:
 
 def _list_pending(shop: NightShop) -> set[str]:
     """Return the unpaid sessions that may still become orders: exactly those must have a pending entry."""
-    unpaid = (sale.spec for sale in shop.customers.list_unpaid())
+    unpaid = (sale.spec for sale in shop.customers.list_unpaid() if not sale.is_foreign)
     return {spec.id for spec in unpaid if spec.mode != "setup" and user_id(spec) is not None}
 
 
@@ -86,16 +86,16 @@ def _check_last_night(shop: NightShop) -> Iterator[str]:
     run_id, state = records.last_run_id, records.state
     run = records.runs[run_id]
     start, end = run["lookbackStart"], run["lookbackEnd"]
-    complete = [sale.spec for sale in shop.customers.sales.values() if sale.spec.status == "complete"]
+    own = [sale.spec for sale in shop.customers.sales.values() if not sale.is_foreign]
+    complete = [spec for spec in own if spec.status == "complete"]
     expected = {spec.id for spec in complete if start <= spec.created <= end} | shop.pending_before
     if records.outcomes[run_id].keys() != expected:
         yield f"run {run_id} examined {sorted(records.outcomes[run_id])} and not {sorted(expected)}"
     shown = [int(state[f"lastSync{name}"]) for name in ("Created", "Skipped", "Errors")]
     if shown != [0, len(expected), 0]:
         yield f"the state says {shown} of {len(expected)} sessions on a night with nothing to do"
-    if (
-        not records.watermark.get("lastCoveredThrough")
-        == state.get("lastCoveredThrough")
-        == run.get("coversThrough")
-    ):
+    # A run in which the filter let nothing through leaves the watermark.
+    moves = bool(run.get("coversThrough")) or not run.get("filtered")
+    through = run.get("coversThrough") if moves else records.watermark.get("lastCoveredThrough")
+    if not records.watermark.get("lastCoveredThrough") == state.get("lastCoveredThrough") == through:
         yield "the watermark is not where the last night left it"

@@ -57,7 +57,7 @@ RULES = (
 MAX_LISTED_ORDERS = 20
 # The fields of the producer's answer that say the same as a run.
 _IN_RUN = {"runId", "trigger", "status", "syncStartedAt", "syncCompletedAt", "lookbackWindow", "enqueued"}
-_IN_RUN |= {"processed", "created", "missing", "skipped", "errors", "truncated", "warnings"}
+_IN_RUN |= {"processed", "created", "missing", "skipped", "errors", "filtered", "truncated", "warnings"}
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,7 @@ def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
         skipped=body["skipped"],
         errors=body["errors"],
         drifted=0,
+        filtered=body.get("filtered", 0),
         truncated=body["truncated"],
         warnings=tuple(body["warnings"]),
         missing=body.get("missing", 0),
@@ -285,6 +286,7 @@ def show(screen: Screen, summary: RunSummary) -> None:
             ("skipped", f"{run.skipped}: {reasons}" if reasons else str(run.skipped), ""),
             ("errors", str(run.errors), TROUBLE if run.errors else ""),
             ("drift", str(run.drifted), NOTICE if run.drifted else ""),
+            *([("left out", f"{run.filtered} by the filter", "")] if run.filtered else []),
         ]
     )
     for warning in run.warnings:
@@ -316,6 +318,7 @@ def show_preview(screen: Screen, body: dict[str, Any]) -> None:
             *([("missing", quantity(missing, "order"), NOTICE)] if (missing := body.get("missing")) else []),
             ("would skip", str(body["skipped"]), ""),
             ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
+            *([("left out", f"{body['filtered']} by the filter", "")] if body.get("filtered") else []),
         ]
     )
     if body["createdOrders"]:

@@ -138,6 +138,8 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
         f"{run.created:,} created, {missing}{run.skipped:,} skipped, {run.errors:,} errors. "
         f"Showing {len(sessions):,} of {run.processed:,}."
     )
+    if run.filtered:
+        screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SYNC_ONLY).")
     if matching.hidden:
         screen.text(f"{quantity(matching.hidden, 'session')} whose order existed: --all lists them.", "dim")
     elif not sessions:

@@ -71,6 +71,7 @@ def _night_lines(facts: StatusFacts) -> list[FactLine]:
         ("skipped", f"{run.skipped:,}", ""),
         ("errors", f"{run.errors:,}", TROUBLE if run.errors else ""),
         ("drift", f"{run.drifted:,}", NOTICE if run.drifted else ""),
+        *([("left out", f"{run.filtered:,} by the filter", "")] if run.filtered else []),
         *_later_lines(facts),
     ]
 

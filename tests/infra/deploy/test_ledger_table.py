@@ -56,7 +56,9 @@ def test_new_or_moved_ledger_is_deployed(make_deployment, ledger, answers):
     deployment = make_deployment(stored=settings(ledger), **{GET_ITEM: answers}, **DEPLOYED)
     assert deployment.deploy() == 0
     tables = [call["TableName"] for call in deployment.calls("dynamodb", "get_item")]
-    assert tables == ["sync-ledger" if ledger == "create" else "books", "shop", "shop"]
+    name = "sync-ledger" if ledger == "create" else "books"
+    # The last one is for the time of an earlier filter.
+    assert tables == [name, "shop", "shop", name]
 
 
 def test_new_stack_does_not_make_a_ledger_that_exists(make_deployment):

@@ -1,5 +1,7 @@
 """The checks before a deployment creates anything."""
 
+from dataclasses import replace
+
 import pytest
 from botocore.exceptions import LoginRefreshRequired, NoCredentialsError, UnauthorizedSSOTokenError
 
@@ -9,8 +11,10 @@ from tests.infra.deploy.recorded import (
     ACCOUNT,
     DEPLOYED,
     NO_BUCKET,
+    PARAMETERS,
     QUEUE_URL,
     REGION,
+    SETTINGS,
     refusal,
     stacks,
     table,
@@ -156,6 +160,42 @@ def test_adopt_without_another_owner_is_refused(make_deployment, verb, item):
     deployment = make_deployment(dynamodb__get_item=item)
     assert "none owns that in table shop" in deployment.error(verb, adopt=True)
     assert deployment.writes == []
+
+
+def watermark(text, **former):
+    period = {"sessionFilter": {"S": "b"}} | {name: {"N": str(at)} for name, at in former.items()}
+    item = {
+        "stackName": {"S": "sync"},
+        "sessionFilter": {"S": text},
+        "sessionFilterFrom": {"N": "1732500000"},
+        "lastCoveredThrough": {"N": "1732672800"},
+    }
+    return {"Item": item | ({"formerFilter": {"M": period}} if former else {})}
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "start"),
+    [
+        ("a", "mode", "2024-11-25T02:00:00Z"),
+        ("a", "", "2024-11-25T02:00:00Z"),
+        ("mode", " mode ", None),
+        ("", "mode", None),
+    ],
+)
+def test_changed_filter_prints_the_backfill_of_the_time_before(make_deployment, stored, wanted, start):
+    changed = replace(SETTINGS, parameters=PARAMETERS | {"SessionFilter": wanted})
+    deployment = make_deployment(stored=changed, dynamodb__get_item=watermark(stored))
+    assert deployment.deploy() == 0
+    command = f"nightly-sync run --from {start} --to 2024-11-27T02:00:00Z --stack sync --region eu-west-1"
+    assert (command in deployment.text) is (start is not None)
+    assert ("SessionFilter was changed" in deployment.text) is (start is not None)
+
+
+def test_backfill_is_printed_until_a_run_has_listed_that_time(make_deployment):
+    item = watermark("", **{"from": 1732500000, "to": 1732586400})
+    deployment = make_deployment(dynamodb__get_item=item)
+    deployment.deploy()
+    assert "nightly-sync run --from 2024-11-25T02:00:00Z --to 2024-11-26T02:00:00Z" in deployment.text
 
 
 LIMIT, RESERVED = "lambda__get_account_settings", "lambda__get_function_concurrency"

@@ -23,6 +23,7 @@ from bench.harness.transports import (
     install_in_botocore,
     waiting_seconds,
 )
+from bench.night import BATCH
 from bench.shops import UniformShop
 from recon.timestamps import to_run_id
 from testkit.builders import NOW, FakeTime
@@ -174,20 +175,22 @@ def send_messages(cloud, count):
 
 
 def test_partial_batch_is_sent_when_its_window_is_over(cloud, clock):
-    send_messages(cloud, 30)
+    send_messages(cloud, BATCH + 5)
     began = clock.now
-    assert poll(cloud, clock, lambda _: {}, count=2) == ([25, 5], [])
+    assert poll(cloud, clock, lambda _: {}, count=2) == ([BATCH, 5], [])
     assert WINDOW_SECONDS < clock.now - began < WINDOW_SECONDS + 0.5
     assert cloud.sqs.messages(cloud.queue) == []
 
 
 def test_failed_message_stays_in_the_queue_and_is_reported(cloud, clock):
     def fail_second(records):
+        kept.append(records[1]["body"])
         return {"batchItemFailures": [{"itemIdentifier": records[1]["messageId"]}]}
 
+    kept = []
     send_messages(cloud, 3)
     _, failed = poll(cloud, clock, fail_second, count=1)
-    assert [message.body for message in cloud.sqs.messages(cloud.queue)] == ["1"]
+    assert [message.body for message in cloud.sqs.messages(cloud.queue)] == kept
     assert len(failed) == 1
 
 

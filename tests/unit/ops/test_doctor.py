@@ -21,6 +21,7 @@ from ops.doctor.facts import (
     KeyPermissions,
     KeyPrefix,
     LedgerFacts,
+    RecentSessions,
     StackFacts,
 )
 from ops.doctor.fetched import Cause, Unavailable
@@ -30,6 +31,7 @@ from ops.doctor.shell import Shell
 from ops.runs.finding import Verdict
 from ops.stack.stack import DEFAULT_STACK, StackOutputs, StackSelector
 from recon.config import load_settings
+from recon.domain.session_filter import parse_filter
 from recon.dynamodb.watermark import Watermark
 
 STACK = DEFAULT_STACK
@@ -109,6 +111,9 @@ KEEP_DEAD_LONGER = set_queue(NAMES.dlq_url, MessageRetentionPeriod="1209600")
 KEEP_SHORTER = set_queue(NAMES.queue_url, MessageRetentionPeriod="864000")
 HIDE_LONGER = set_queue(NAMES.queue_url, VisibilityTimeout="360")
 ENCRYPT = set_queue(NAMES.dlq_url, SqsManagedSseEnabled="true")
+SET_SOURCES = set_parameter(
+    "UserIdSources=metadata.userId,client_reference_id,customer_details.email,customer"
+)
 SET_TABLE = set_parameter("CommerceTable=YOUR-TABLE")
 SET_FUNCTION = f"{MAPPING} --function-name {NAMES.consumer}"
 SET_RESPONSES = f"{MAPPING} --function-response-types ReportBatchItemFailures"
@@ -152,7 +157,7 @@ HEALTHY = StackFacts(
     settings=load_settings(VARIABLES),
     parameter=KeyParameter("/shop/stripe-key", "SecureString", datetime(2026, 1, 2, tzinfo=UTC)),
     key=KeyPrefix("restricted", livemode=True),
-    permissions=KeyPermissions(ALLOWED, ALLOWED, ALLOWED, ALLOWED, ALLOWED, proof=ALLOWED),
+    permissions=KeyPermissions(*[ALLOWED] * 6, recent=RecentSessions(100, 100, 2)),
     livemode=True,
     watermark=Watermark(proven_by="cs_found"),
     table={
@@ -258,7 +263,7 @@ def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
     assert [finding for finding in findings if finding.verdict is not Verdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
-    assert len(findings) == len({finding.name for finding in findings}) == 42
+    assert len(findings) == len({finding.name for finding in findings}) == 44
     assert not Diagnosis(STACK, findings).needs_attention
 
 
@@ -309,7 +314,17 @@ def part(name, **changes):
     return stack(**{name: replace(getattr(HEALTHY, name), **changes)})
 
 
+def sessions(listed, passed, without_user, text="mode"):
+    """Return the healthy stack with other latest sessions and a filter."""
+    permissions = replace(HEALTHY.permissions, recent=RecentSessions(listed, passed, without_user))
+    settings = replace(HEALTHY.settings, session_filter=parse_filter(text))
+    return stack(permissions=permissions, settings=settings)
+
+
 FAULTS = [
+    (sessions(9, 0, 0), fix("sessions: filter", "0 of the latest 9 sessions pass mode; compare")),
+    (sessions(9, 9, 5), fix("sessions: users", "5 of the latest 9 sessions have no user id", SET_SOURCES)),
+    (sessions(1, 1, 1), fix("sessions: users", "1 of the latest 1", SET_SOURCES)),
     (entry("stack", StackStatus="UPDATE_ROLLBACK_COMPLETE"), fix("stack", "deployment failed", SHOW_EVENTS)),
     (entry("stack", StackStatus="UPDATE_ROLLBACK_FAILED"), fix("stack", "after the rollback", ROLL_BACK)),
     (entry("stack", StackStatus="ROLLBACK_COMPLETE"), fix("stack", "never created completely", DELETE)),
@@ -469,6 +484,14 @@ def test_fault_is_found_with_its_command_and_changes_no_other_part(facts, expect
     others = {name: one.verdict for name, one in findings.items() if name.split(":")[0] != checked}
     if expected.name != "key: accepted":
         assert others == {name: healthy[name].verdict for name in others}
+
+
+@pytest.mark.parametrize(
+    "facts", [sessions(0, 0, 0), sessions(9, 1, 0), sessions(9, 9, 4), sessions(9, 9, 0, "")]
+)
+def test_filter_and_sources_that_fit_have_no_finding(facts):
+    findings = find(facts)
+    assert {findings[f"sessions: {name}"].verdict for name in ("filter", "users")} == {Verdict.OK}
 
 
 def test_rejected_key_has_one_finding():

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from ops.doctor.collect import clock_skew, read_ledger
-from ops.doctor.facts import Access, AccessProbe, KeyPermissions, LedgerFacts
+from ops.doctor.facts import Access, AccessProbe, KeyPermissions, LedgerFacts, RecentSessions
 from ops.doctor.fetched import Cause, Unavailable, fetch
 from ops.doctor.permissions import probe_permissions
 from ops.stack.stack import DEFAULT_STACK
@@ -89,14 +89,14 @@ def test_ledger_shows_another_program_that_puts_the_state(world, moment):
 
 @pytest.fixture
 def probe(stripe):
-    def probe(key=KEY, proof_id=None):
+    def probe(key=KEY, proof_id=None, **variables):
         env = {
             "COMMERCE_TABLE": "t",
             "SYNC_QUEUE_URL": "q",
             "STRIPE_SECRET": key,
             "STRIPE_API_BASE": stripe.url,
             "STRIPE_MAX_RPS": "1000",
-        }
+        } | variables
         return probe_permissions(load_settings(env), NOW, FakeTime().deadline(30), proof_id)
 
     return probe
@@ -110,13 +110,29 @@ def sold(stripe):
 
 @pytest.mark.usefixtures("sold")
 def test_permissions_take_one_request_each(probe, stripe):
-    assert probe() == KeyPermissions(ALLOWED, ALLOWED, ALLOWED, ALLOWED, ALLOWED)
+    assert probe() == KeyPermissions(*[ALLOWED] * 5, recent=RecentSessions(2, 2, 2))
     assert stripe.calls.summary()["total"] == 4
 
 
 def test_permissions_without_session_are_untried(probe):
     untried = AccessProbe(Access.UNTRIED, "Stripe lists no complete session to try it with")
-    assert probe() == KeyPermissions(ALLOWED, untried, untried, ALLOWED, ALLOWED)
+    nothing = RecentSessions(0, 0, 0)
+    assert probe() == KeyPermissions(ALLOWED, untried, untried, ALLOWED, ALLOWED, recent=nothing)
+
+
+def test_latest_sessions_are_counted_by_filter_and_user(probe, stripe):
+    for number, fields in enumerate(
+        [
+            {"metadata": {"shop": "a", "userId": "u1"}},
+            {"metadata": {"shop": "a"}, "customer": "cus_1"},
+            {"metadata": {"shop": "a", "userId": "用户"}},
+            {"metadata": {"shop": "a"}, "mode": "setup"},
+            {"metadata": {"shop": "b", "userId": "u2"}},
+        ]
+    ):
+        stripe.store.add(SessionSpec(f"cs_test_{number}", NOW - 3600, **fields))
+    assert probe(SYNC_ONLY="metadata.shop=a").recent == RecentSessions(5, 4, 2)
+    assert probe(SYNC_ONLY="metadata.shop=a", SYNC_USER_ID_FROM="customer").recent == RecentSessions(5, 4, 2)
 
 
 @pytest.mark.usefixtures("sold")
@@ -140,7 +156,8 @@ def test_wrong_key_is_rejected_and_not_quoted(probe):
 )
 def test_missing_permission_is_found(probe, stripe, where, area):
     stripe.faults.forbidden(**where)
-    denied = {name for name, one in vars(probe()).items() if one.access is Access.NOT_ALLOWED}
+    probes = {name: one for name, one in vars(probe()).items() if isinstance(one, AccessProbe)}
+    denied = {name for name, one in probes.items() if one.access is Access.NOT_ALLOWED}
     assert denied == {area}
 
 

@@ -168,7 +168,23 @@ ROWS = {
         (facts(prospect=skip(SkipReason.NOT_A_SALE)), "sells nothing", "skips it: it sells nothing", None)
     ],
     VerdictCase.NO_USER: [
-        (facts(prospect=skip(SkipReason.NO_USER)), "names the user", "skips it", "metadata.userId")
+        (facts(prospect=skip(SkipReason.NO_USER)), "SYNC_USER_ID_FROM", "skips it", "UserIdSources")
+    ],
+    VerdictCase.FILTERED: [
+        (
+            facts(stripe=replace(PAID, left_out_by="metadata.shop=a"), prospect=skip(SkipReason.FILTERED)),
+            "It is left out by the filter (SYNC_ONLY): it does not meet metadata.shop=a.",
+            "Runs leave it out.",
+            None,
+        ),
+        (
+            facts(
+                stripe=replace(PAID, left_out_by="mode"), prospect=skip(SkipReason.NO_USER), pending=PENDING
+            ),
+            "it does not meet mode.",
+            "Runs leave it out. The next one also stops its wait for the payment.",
+            None,
+        ),
     ],
     VerdictCase.PAYMENT_FAILED: [
         (facts(prospect=skip(SkipReason.PAYMENT_FAILED)), "Its payment failed", "skips it", None),

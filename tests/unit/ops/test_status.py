@@ -14,9 +14,11 @@ from ops.runs.problems import find_problems
 from ops.runs.status import Schedule, StatusFacts, find_uncovered_night
 from ops.runs.system_state import assess
 from recon.dynamodb.records import Failure, Run, Sample
-from recon.timestamps import parse_epoch
+from recon.dynamodb.watermark import FilterPeriod
+from recon.timestamps import DAY, parse_epoch
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+NOW_SECONDS = int(NOW.timestamp())
 OFF = Schedule(False, "cron(0 2 * * ? *)", "UTC", None)
 
 
@@ -84,6 +86,11 @@ GOOD = StatusFacts(
         ({"consuming": False}, "paused", "resume"),
         ({"state_overwritten": True}, "another program has overwritten the sync state", "doctor"),
         ({"other_owner": "other"}, "belongs to stack other: every run of this stack", "doctor"),
+        (
+            {"former_filter": FilterPeriod("a", NOW_SECONDS - 2 * DAY, NOW_SECONDS)},
+            "the filter was changed: sessions up to 2026-11-23T08:00:00Z were listed with the earlier one",
+            "run --from 2026-11-21T08:00:00Z --to 2026-11-23T08:00:00Z",
+        ),
         ({"last_run": replace(RUN, status="failed")}, "failed: its listing stopped", "logs RUN"),
         (
             {"last_run": failed_run("KeyRejected", "Stripe: 401")},

@@ -39,6 +39,7 @@ def test_run_without_sessions_is_done_at_once(world):
         "created": 0,
         "skipped": 0,
         "errors": 0,
+        "filtered": 0,
         "createdOrders": [],
         "dryRun": False,
         "truncated": False,

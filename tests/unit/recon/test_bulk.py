@@ -8,6 +8,7 @@ import pytest
 from consumer.decisions import decide_from_stripe
 from recon.config import Settings
 from recon.domain.message import build_message, dumps, loads
+from recon.domain.user_ids import UserIdRules
 from recon.stripe.bulk import PRODUCT_LIFE
 from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
@@ -70,7 +71,7 @@ def test_listed_sessions_are_decided_as_if_each_was_fetched(seed, stripe, make_s
     listed = source.list_together({spec.id: spec.created for spec in shop.sessions}, pool)
     assert len(listed) > 120
     for spec in shop.sessions:
-        message = loads(dumps(build_message(session_object(spec), "run")))
+        message = loads(dumps(build_message(session_object(spec), "run", UserIdRules())))
         if not message.user_id:
             continue
         ways = [

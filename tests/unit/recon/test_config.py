@@ -3,6 +3,7 @@
 import pytest
 
 from recon.config import Settings, load_settings
+from recon.domain.user_ids import EmailCase, UserIdRules
 from recon.errors import ConfigError
 
 MINIMUM = {"COMMERCE_TABLE": "t", "SYNC_QUEUE_URL": "q", "STRIPE_SECRET": "sk_test_x"}
@@ -51,6 +52,28 @@ def test_all_missing_and_wrong_variables_are_listed(environ, problem):
     with pytest.raises(ConfigError) as caught:
         load_settings(environ)
     assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("SYNC_ONLY", "metadata.shop=a paymentlink", "'paymentlink'"),
+        ("SYNC_USER_ID_FROM", "metadata.userId,email", "'email'"),
+        ("EMAIL_CASE", "upper", "keep or lower"),
+    ],
+)
+def test_wrong_condition_or_source_is_named(name, value, named):
+    with pytest.raises(ConfigError, match=f"wrong environment variables: {name}.*{named}"):
+        load_settings(MINIMUM | {name: value})
+
+
+def test_filter_and_sources_of_the_user_id_are_read():
+    settings = load_settings(
+        MINIMUM
+        | {"SYNC_ONLY": " mode=payment ", "SYNC_USER_ID_FROM": "customer, metadata.id", "EMAIL_CASE": "lower"}
+    )
+    assert settings.session_filter.text == "mode=payment"
+    assert settings.user_ids == UserIdRules(("customer", "metadata.id"), EmailCase.LOWER)
 
 
 UNTIL_TIME_RUNS_OUT = "an integer from 0 (0 = until an invocation's time runs out)"

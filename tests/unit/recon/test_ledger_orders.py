@@ -8,7 +8,7 @@ import pytest
 
 from recon.domain.reconcile import ExistingOrder, find_drift
 from recon.dynamodb import orders
-from recon.dynamodb.orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, find_orders, find_orders_by_user
+from recon.dynamodb.orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, find_orders, find_orders_by_session
 from recon.errors import OutOfTime, TableUnavailable, Unexpected
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import throttled
@@ -23,9 +23,9 @@ def order(put):
 
 
 @pytest.fixture
-def find_by_user(table, time):
+def find_by_session(table, time):
     with ThreadPoolExecutor(2) as pool:
-        yield lambda *messages: find_orders_by_user(table, messages, pool, time.deadline(60))
+        yield lambda *messages: find_orders_by_session(table, messages, pool, time.deadline(60))
 
 
 def keys(found):
@@ -85,43 +85,47 @@ def test_user_id_too_long_for_a_key_has_no_orders(table, memory):
 
 
 @pytest.mark.parametrize("created", [(NOW, NOW - 5000), (NOW - 5000, NOW)])
-def test_each_user_is_queried_once_from_the_earliest_session(created, order, memory, find_by_user):
+def test_each_user_is_queried_once_from_the_earliest_session(created, order, memory, find_by_session):
     order("u1", NOW - 5000, orderId=f"cs_{NOW}")
     order("u1", NOW - 4000, orderId="cs_of_another_session")
-    found = find_by_user(
+    found = find_by_session(
         *(a_message(session_id=f"cs_{at}", user_id="u1", created=at) for at in created),
         a_message(session_id="cs_3", user_id="u 2", created=NOW),
         a_message(session_id="cs_4", user_id=None),
     )
-    assert {ids: keys(orders) for ids, orders in found.items()} == {
-        ("u1",): [("USER#u1", f"ORDER#{NOW - 5000}#x")],
-        ("u2", "u 2"): [],
+    assert {message.session_id: keys(orders) for message, orders in found.items()} == {
+        f"cs_{NOW}": [("USER#u1", f"ORDER#{NOW - 5000}#x")],
+        f"cs_{NOW - 5000}": [],
+        "cs_3": [],
+        "cs_4": [],
     }
     assert memory.history.count("query") == 3
 
 
 @pytest.mark.parametrize("failures", [1, 100])
-def test_failed_lookup_is_retried_and_reported_for_its_user(failures, order, memory, find_by_user):
+def test_failed_lookup_is_retried_and_reported_for_its_user(failures, order, memory, find_by_session):
     for user in ("u1", "u2"):
         order(user, NOW, stripeSessionId=a_message().session_id)
     faults = [throttled()] * failures
     memory.plan = lambda call: faults.pop() if faults and "USER#u1" in str(call.arguments) else None
-    found = find_by_user(a_message(user_id="u1"), a_message(user_id="u2"))
-    assert len(found["u2",]) == 1
-    assert isinstance(found["u1",], TableUnavailable) is (failures > 1)
-    assert failures > 1 or len(found["u1",]) == 1
+    first, second = a_message(user_id="u1"), a_message(user_id="u2")
+    found = find_by_session(first, second)
+    assert len(found[second]) == 1
+    assert isinstance(found[first], TableUnavailable) is (failures > 1)
+    assert failures > 1 or len(found[first]) == 1
 
 
-def test_user_with_very_many_orders_takes_little_memory(order, find_by_user):
+def test_user_with_very_many_orders_takes_little_memory(order, find_by_session):
     """A user such as `guest` may have hundreds of thousands; only the orders of the sessions are kept."""
     for number in range(3000):
         order("guest", NOW + number, orderId=f"cs_other{number}")
     order("guest", NOW + 5000, orderId="cs_wanted")
     tracemalloc.start()
-    found = find_by_user(a_message(session_id="cs_wanted", user_id="guest"))
+    message = a_message(session_id="cs_wanted", user_id="guest")
+    found = find_by_session(message)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert [one.order_id for one in found["guest",]] == ["cs_wanted"]
+    assert [one.order_id for one in found[message]] == ["cs_wanted"]
     assert kept < 1_000_000
 
 
@@ -156,25 +160,26 @@ def test_lookup_ends_between_two_pages_at_its_deadline(table, order, time, memor
         "empty",
     ],
 )
-def test_order_with_any_value_in_any_attribute_can_be_compared(value, order, put, find_by_user):
+def test_order_with_any_value_in_any_attribute_can_be_compared(value, order, put, find_by_session):
     """Another program writes these items, so nothing is certain about them but their keys."""
     message = a_message(user_id="u1")
     fields = ("orderId", "amount", "currency", "stripePaymentStatus")
     for number, name in enumerate(fields):
         order("u1", NOW + number, **{"stripeSessionId": message.session_id, name: value})
     order("u1", NOW + 9, stripeSessionId=value)
-    orders = find_by_user(message)["u1",]
+    orders = find_by_session(message)[message]
     assert len(orders) == len(fields)
     assert any(word.startswith("duplicate") for word in find_drift(message, orders))
 
 
-def test_order_in_major_units_differs_from_stripe(order, find_by_user):
+def test_order_in_major_units_differs_from_stripe(order, find_by_session):
     message = a_message(user_id="u1", amount_total=1250)
     order("u1", NOW, stripeSessionId=message.session_id, amount=Decimal("12.5"))
-    assert find_drift(message, find_by_user(message)["u1",]) == ("amount: the order says 12.5, Stripe 1250",)
+    drift = find_drift(message, find_by_session(message)[message])
+    assert drift == ("amount: the order says 12.5, Stripe 1250",)
 
 
-def test_unreadable_item_is_the_error_of_its_user(order, find_by_user, monkeypatch):
+def test_unreadable_item_is_the_error_of_its_user(order, find_by_session, monkeypatch):
     read = orders.read_text
 
     def fail(item, name):
@@ -185,5 +190,58 @@ def test_unreadable_item_is_the_error_of_its_user(order, find_by_user, monkeypat
     monkeypatch.setattr(orders, "read_text", fail)
     order("u1", NOW)
     order("u2", NOW, orderId=a_message().session_id)
-    found = find_by_user(a_message(user_id="u1"), a_message(user_id="u2"))
-    assert (type(found["u1",]), len(found["u2",])) == (Unexpected, 1)
+    first, second = a_message(user_id="u1"), a_message(user_id="u2")
+    found = find_by_session(first, second)
+    assert (type(found[first]), len(found[second])) == (Unexpected, 1)
+
+
+def queried(memory):
+    calls = [call.arguments for call in memory.history.calls if call.method == "query"]
+    return [call["ExpressionAttributeValues"][":pk"]["S"].removeprefix("USER#") for call in calls]
+
+
+def test_order_under_the_chosen_id_costs_one_query_whatever_the_candidates(order, memory, find_by_session):
+    message = a_message(user_id="u1", other_user_ids=("A@x.com", "cus_1"))
+    order("u1", NOW, stripeSessionId=message.session_id)
+    order("A@x.com", NOW, stripeSessionId="cs_of_another_session")
+    assert keys(find_by_session(message)[message]) == [("USER#u1", f"ORDER#{NOW}#x")]
+    assert queried(memory) == ["u1"]
+
+
+@pytest.mark.parametrize("at", ["A@x.com", "a@x.com", "cus_1", "用户"])
+def test_order_missing_under_the_chosen_id_is_found_under_any_candidate(at, order, memory, find_by_session):
+    message = a_message(user_id="u1", other_user_ids=("A@x.com", "cus_1", "用户"))
+    order(at, NOW, stripeSessionId=message.session_id)
+    assert keys(find_by_session(message)[message]) == [(f"USER#{at}", f"ORDER#{NOW}#x")]
+    assert queried(memory)[0] == "u1"
+    assert sorted(queried(memory)) == sorted(["u1", "A@x.com", "a@x.com", "cus_1", "用户"])
+
+
+def test_sessions_of_one_candidate_share_its_query(order, memory, find_by_session):
+    first, second = (
+        a_message(session_id=f"cs_{number}", user_id=f"u{number}", other_user_ids=("guest",))
+        for number in (1, 2)
+    )
+    order("guest", NOW, stripeSessionId="cs_2")
+    found = find_by_session(first, second)
+    assert (len(found[first]), len(found[second])) == (0, 1)
+    assert sorted(queried(memory)) == ["guest", "u1", "u2"]
+
+
+def test_failed_lookup_of_a_candidate_is_an_error_unless_another_has_the_order(
+    order, memory, find_by_session
+):
+    first, second = (
+        a_message(session_id=f"cs_{number}", user_id="guest", other_user_ids=(f"a{number}", "busy"))
+        for number in (1, 2)
+    )
+    order("a2", NOW, stripeSessionId="cs_2")
+    memory.plan = lambda call: throttled() if "USER#busy" in str(call.arguments) else None
+    found = find_by_session(first, second)
+    assert (type(found[first]), len(found[second])) == (TableUnavailable, 1)
+
+
+def test_id_that_no_key_can_hold_is_not_looked_up(memory, find_by_session):
+    message = a_message(user_id="u\ud800")
+    assert find_by_session(message)[message] == []
+    assert queried(memory) == ["u"]

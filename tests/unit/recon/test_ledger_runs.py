@@ -51,7 +51,7 @@ def test_start_creates_the_record_and_takes_over_the_state(runs, item):
         "listingMovedAt": NOW,
         "updatedAt": BEGAN,
         "expiresAt": NOW + 90 * DAY,
-    } | dict.fromkeys(COUNTERS, 0)
+    } | dict.fromkeys((*COUNTERS, "filtered"), 0)
     assert item(STATE) == {
         "PK": "SYSTEM",
         "SK": "STRIPE_ORDER_SYNC",
@@ -81,11 +81,12 @@ def test_manual_run_stores_no_absent_attributes(runs, item):
 def test_page_moves_cursor_and_counters_together(runs, item):
     run = runs.start(a_run(), NOW)
     record, state = item(RECORD), item(STATE)
-    page = replace(A_PAGE, truncated=True, livemode=True)
+    page = replace(A_PAGE, truncated=True, livemode=True, filtered=3)
     assert runs.advance(run, page, LATER) == replace(
         run,
         cursor=NOW - 500,
         enqueued=7,
+        filtered=3,
         truncated=True,
         livemode=True,
         listing_moved_at=LATER,
@@ -93,6 +94,7 @@ def test_page_moves_cursor_and_counters_together(runs, item):
     assert item(RECORD) == record | {
         "cursor": NOW - 500,
         "enqueued": 7,
+        "filtered": 3,
         "truncated": True,
         "livemode": True,
         "listingMovedAt": LATER,

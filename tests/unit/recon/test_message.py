@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from recon.domain.fence import FencedEvent
 from recon.domain.message import build_message, dumps, loads
+from recon.domain.user_ids import UserIdRules
 from recon.errors import MalformedMessage
 from testkit.builders import NOW, RUN, a_message, a_session
 
@@ -49,6 +50,23 @@ def test_events_of_an_earlier_version_have_no_time():
     message = a_message(event_ids=("evt_1", "evt_2"), event_types=("a",))
     assert message.events == (FencedEvent("evt_1", "a"), FencedEvent("evt_2", "checkout.session.completed"))
     assert replace(message, event_times=(7,)).events[0] == FencedEvent("evt_1", "a", 7)
+
+
+def test_candidates_of_the_user_are_optional_fields():
+    fields = {"user_id": "a@x.com", "raw_user_id": "A@x.com", "other_user_ids": ("用户", "cus 1")}
+    sent = dumps(a_message(**fields))
+    assert json.loads(sent) == FIELDS | {
+        "userId": "a@x.com",
+        "rawUserId": "A@x.com",
+        "userIds": ["用户", "cus 1"],
+    }
+    assert loads(sent) == a_message(**fields)
+
+
+@pytest.mark.parametrize("wrong", [["a", 5], [""], [None], ["x" * 2049], "a", None])
+def test_wrong_candidates_name_their_field(wrong):
+    with pytest.raises(MalformedMessage, match=r"^userIds "):
+        loads(body(userIds=wrong))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +190,7 @@ def test_message_has_no_name_address_or_phone():
         "phone": "+4917012",
         "address": {"line1": "Weg 1"},
     }
-    message = dumps(build_message(a_session(metadata={}, customer_details=details), RUN))
+    message = dumps(build_message(a_session(metadata={}, customer_details=details), RUN, UserIdRules()))
     assert not any(secret in message for secret in ("Ada", "4917012", "Weg"))
     assert loads(message).user_id == "a@example.com"
 
@@ -192,7 +210,7 @@ def test_message_has_no_name_address_or_phone():
     ],
 )
 def test_listed_value_is_copied_unless_it_is_too_long(name, value, sent):
-    assert getattr(build_message(a_session(**{name: value}), RUN), name) == sent
+    assert getattr(build_message(a_session(**{name: value}), RUN, UserIdRules()), name) == sent
 
 
 @pytest.mark.parametrize(
@@ -206,4 +224,4 @@ def test_listed_value_is_copied_unless_it_is_too_long(name, value, sent):
 )
 def test_user_id_is_copied_raw_unless_no_key_can_hold_it(raw, sent):
     session = a_session(metadata={"userId": raw}, customer_details=None)
-    assert build_message(session, RUN).user_id == sent
+    assert build_message(session, RUN, UserIdRules()).user_id == sent

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recon.domain.order import SnapshotContext, build_order, clean_user_id, find_raw_user_id, order_number
+from recon.domain.order import SnapshotContext, build_order, order_number
 from recon.errors import MalformedSession
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_line, a_session
@@ -177,33 +177,6 @@ def test_order_expires_some_days_after_it_is_written():
 )
 def test_order_number_is_made_of_the_last_eight_characters(session_id, number):
     assert order_number(session_id, "BC") == number
-
-
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [("a+b@x.com", "ab@x.com"), ("ü ser/1", "ser1"), ("x" * 300, "x" * 256), ("A-b_c.d@e", "A-b_c.d@e")],
-)
-def test_user_id_is_cleaned_by_the_webhooks_rule(raw, clean):
-    assert clean_user_id(raw) == clean
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"metadata": {"userId": "u1", "user_id": "u2"}}, "u1"),
-        ({"metadata": {"user_id": "u2"}}, "u2"),
-        ({"metadata": {"userId": "", "user_id": "u2"}}, "u2"),
-        ({"metadata": {"userId": "+++", "user_id": "u2"}}, "u2"),
-        ({"metadata": {}}, "a+b@example.com"),
-        ({"metadata": None}, "a+b@example.com"),
-        ({"metadata": {"userId": 7}}, "a+b@example.com"),
-        ({"metadata": {}, "customer_details": None}, None),
-        ({"metadata": {}, "customer_details": {"email": None}, "customer_email": "c@x.io"}, "c@x.io"),
-        ({"metadata": "?", "customer_details": 3}, None),
-    ],
-)
-def test_user_is_the_first_valid_candidate(changes, expected):
-    assert find_raw_user_id(a_session(**changes)) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from recon.domain.reconcile import (
     amount_and_currency,
     decide_from_table,
     find_drift,
+    other_user_ids,
     user_ids,
 )
 from recon.errors import TableUnavailable, UnknownState
@@ -42,11 +43,17 @@ def test_order_is_recognised_by_either_id_among_others(order):
         ({"mode": "setup"}, SkipReason.NOT_A_SALE),
         ({"mode": "setup", "user_id": None}, SkipReason.NOT_A_SALE),
         ({"user_id": None}, SkipReason.NO_USER),
-        ({"user_id": "+++"}, SkipReason.NO_USER),
     ],
 )
 def test_message_alone_can_decide_whatever_the_lookup_returned(orders, changes, reason):
     assert decide(orders, **changes) is reason
+
+
+@pytest.mark.parametrize("user_id", ["+++", "@.", "用户@例子.广告", "-_-"])
+def test_id_without_letter_or_digit_is_no_user_unless_its_order_is_found(user_id):
+    assert decide(user_id=user_id) is SkipReason.NO_USER
+    assert decide([ORDER], user_id=user_id) is SkipReason.EXISTS
+    assert decide(BUSY, user_id=user_id) is BUSY
 
 
 def test_order_that_this_sync_wrote_once_is_not_written_again():
@@ -130,10 +137,38 @@ def test_expired_order_is_not_written_again(orders, ttl_days, age, reason):
 
 @pytest.mark.parametrize(
     ("user_id", "ids"),
-    [("a+b@example.com", ("ab@example.com", "a+b@example.com")), ("u1", ("u1",)), (None, ()), ("+", ())],
+    [
+        ("a+b@example.com", ("ab@example.com", "a+b@example.com")),
+        ("u1", ("u1",)),
+        (None, ()),
+        ("+", ()),
+        ("@.", ()),
+    ],
 )
 def test_user_ids_are_the_clean_one_then_a_different_raw_one(user_id, ids):
     assert user_ids(replace(MESSAGE, user_id=user_id)) == ids
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids"),
+    [
+        ({"user_id": "u1"}, ()),
+        ({"user_id": None}, ()),
+        ({"user_id": "U 1"}, ("u 1", "u1")),
+        ({"user_id": "a@x.com", "raw_user_id": "A@x.com"}, ("A@x.com",)),
+        (
+            {"user_id": "u1", "other_user_ids": ("A+B@x.com", "u1", "")},
+            ("A+B@x.com", "AB@x.com", "a+b@x.com", "ab@x.com"),
+        ),
+        ({"user_id": None, "other_user_ids": ("用户@例子.广告",)}, ("用户@例子.广告", "@.")),
+        # The lower-cased Kelvin sign is an ordinary letter; half a surrogate pair is in no key.
+        ({"user_id": None, "other_user_ids": ("\u212a",)}, ("\u212a", "k")),
+        ({"user_id": None, "other_user_ids": ("a\ud800",)}, ("a",)),
+        ({"user_id": "U1", "mode": "setup"}, ()),
+    ],
+)
+def test_other_ids_are_all_candidates_raw_cleaned_and_lower_cased(changes, ids):
+    assert other_user_ids(replace(MESSAGE, **changes)) == ids
 
 
 @pytest.mark.parametrize(

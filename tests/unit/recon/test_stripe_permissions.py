@@ -39,7 +39,9 @@ ERROR, NO_EVENTS, NO_CHARGES = "error `KeyNotAllowed`", "warning `no_events`", "
 NO_DETAILS = "warning `no_details`"
 SESSIONS = Permission("Checkout Sessions", ERROR, (Endpoint.LIST, Endpoint.RETRIEVE, Endpoint.LINE_ITEMS))
 # With a session's first lines the paths begin at the session, with further ones at the line.
-PRODUCTS = Permission("Products", ERROR, expanded=("line_items.data.price.product", "price.product"))
+PRODUCTS = Permission(
+    "Products", ERROR, (Endpoint.PRODUCTS,), ("line_items.data.price.product", "price.product")
+)
 PRICES = Permission("Prices", ERROR, expanded=("line_items.data.price", "price"))
 EVENTS = Permission("Events", NO_EVENTS, (Endpoint.EVENTS,))
 INTENTS = Permission("PaymentIntents", NO_CHARGES, expanded=("payment_intent",))
