@@ -34,6 +34,7 @@ class VerdictCase(StrEnum):
     REMOVED = "removed"
     EXPIRED = "expired"
     NO_KEY = "no_key"
+    MISSING = "missing"
     GONE = "gone"
     IN_PROGRESS = "in_progress"
     RETRYING = "retrying"

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testkit.doubles.dynamodb import MemoryDynamoDB
-from testkit.doubles.errors import client_error, validation_error
-from testkit.doubles.errors import ServiceRefusal
+from testkit.doubles.errors import ServiceRefusal, client_error, validation_error
 from testkit.shapes import AttributeMap, JsonObject
 
 
@@ -38,15 +37,15 @@ class ForeignTables:
         self.denied: set[str] = set()
         self.requests: list[str] = []
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any operation of the wrapped client
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self._memory, name)
         if not callable(method):
             return method
 
-        def call(**request: Any) -> Any:  # noqa: ANN401 - boto3's shapes
+        def call(*args: Any, **request: Any) -> Any:
             if request.get("TableName") in self._tables:
                 raise AssertionError(f"{name} on the table of another shop")
-            return method(**request)
+            return method(*args, **request)
 
         return call
 
@@ -108,12 +107,13 @@ class ForeignTables:
         shown = [ExpressionAttributeNames[one] for one in ProjectionExpression.split(", ")]
         return {"Items": [_project(item, shown) for item in table.find(wanted)]}
 
-    def _answer(self, operation: str, table: str, answer: Any) -> JsonObject:  # noqa: ANN401 - a function
+    def _answer(self, operation: str, table: str, answer: Any) -> JsonObject:
         self.requests.append(operation)
         try:
             if operation in self.denied:
-                raise ServiceRefusal(
-                    "AccessDeniedException", f"User is not authorized to perform: dynamodb:{operation} on {table}"
+                raise ServiceRefusal(  # noqa: TRY301 - as the service itself
+                    "AccessDeniedException",
+                    f"User is not authorized to perform: dynamodb:{operation} on {table}",
                 )
             return dict(answer())
         except ServiceRefusal as error:
