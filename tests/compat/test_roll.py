@@ -94,14 +94,16 @@ def test_run_ends_with_another_version_than_it_began(take, versions):
         for key, item in records_of(states[0]).items.items()
         if key[0].startswith("USER#") and "source" not in item
     ]
-    assert check(states[2], written) == []
+    # The earlier version cannot continue a listing in parts: the run fails, and the next night does its rest.
+    is_taken_back = "earlier" in versions[versions.index("this") :] and versions[0] == "this"
+    assert check(states[2], written, "failed" if is_taken_back else "done") == []
 
 
 def records_of(state):
     return TableRecords(json.loads(state["tables"][0])[TABLE])
 
 
-def check(state, written):
+def check(state, written, status):
     records = records_of(state)
     sold = {spec.id: 1 for spec in list_sessions(late_is_paid=True)}
     found = [
@@ -109,11 +111,13 @@ def check(state, written):
         *find_missing_orders(records, sold),
         *find_surplus_orders(records, sold),
         *find_unfinished_runs(records),
-        *check_run_done(records, RUN, len(sold)),
+        *(check_run_done(records, RUN, len(sold)) if status == "done" else ()),
         *(wrong for run_id in records.runs for wrong in compare_counters(records, run_id)),
         *compare_state(records),
         *compare_pending(records, []),
     ]
+    if records.runs[RUN]["status"] != status:
+        found.append(f"the run is {records.runs[RUN]['status']} and not {status}")
     messages = [*state["queue"], *state["dead"], *state["hops"]]
     covered = NOW + (NIGHTS - 1) * DAY - GRACE
     if records.state.get("lastCoveredThrough") != covered:
