@@ -98,7 +98,7 @@ class WorldStack(Stack):
         tables = {"table": world.table, "ledger": world.ledger}
         outputs = {"queue_url": world.queue, "dlq_url": world.dlq} | tables
         self.__dict__["outputs"] = StackOutputs(**unused | outputs)
-        self.__dict__["settings"] = world.settings
+        self.__dict__["settings"] = self.__dict__["producer_settings"] = world.settings
         self.__dict__["_description"] = {}
         self._clients: dict[str, Any] = {
             "sqs": world.sqs,

@@ -101,8 +101,8 @@ def test_provisioned_capacity_is_compared_with_a_night(make_deployment, verb, re
     deployment = make_deployment(**recorded, **DEPLOYED)
     assert getattr(deployment, verb)(changes=["ConsumerConcurrency=4"]) == 0
     assert "40 write and 80 read units a second" in deployment.text
-    assert "With ConsumerConcurrency=4 a night takes up to 451 write and 978 read units" in deployment.text
-    assert "ConsumerConcurrency=2 (226 write and 489 read units)" in deployment.text
+    assert "With ConsumerConcurrency=4 a night takes up to 892 write and 1591 read units" in deployment.text
+    assert "ConsumerConcurrency=2 (446 write and 795 read units)" in deployment.text
     assert "LedgerTable=create" in deployment.text
 
 
@@ -112,6 +112,9 @@ def test_units_of_a_night_are_those_of_the_scaling_page():
         row = re.search(rf"^\| {name} units \|(.*)\|$", page, re.MULTILINE)[1]
         of_ten_thousand = int(row.split("|")[2].replace(",", ""))
         assert units == pytest.approx(of_ten_thousand / 10_000, rel=0.1)
+    rates = dict(re.findall(r"^\| (consumers|Stripe, listing) \| (\d+) \|", page, re.MULTILINE))
+    assert int(rates["consumers"]) / 5 == pytest.approx(shop_table.SESSIONS_OF_A_CONSUMER, rel=0.1)
+    assert int(rates["Stripe, listing"]) == pytest.approx(shop_table.SESSIONS_OF_THE_PRODUCER, rel=0.1)
 
 
 @pytest.mark.parametrize("verb", ["deploy", "dry_run"])
