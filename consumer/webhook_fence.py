@@ -66,7 +66,8 @@ class WebhookFence:
         found: "Sequence[tuple[SessionMessage, Sequence[ExistingOrder]]]",
     ) -> None:
         messages = [message for message, _ in (*written, *found)]
-        times = [_find_paid_time(message, order) for message, order in written]
+        # A delayed payment settles days after its charge was made, which is all that Stripe may say of it.
+        times = [max(_find_paid_time(message, order), message.pending or 0) for message, order in written]
         times += [_find_order_time(message, orders) for message, orders in found]
         events = self._context.stripe().find_events_between(
             max(0, min(message.created for message in messages)),
