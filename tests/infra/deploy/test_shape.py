@@ -36,7 +36,7 @@ def settings(lines, **changes):
 def test_file_is_deployed_without_comments_and_its_table_may_be_read(make_deployment, tmp_path):
     path = tmp_path / "shape.toml"
     path.write_text(settings(KEY).parameters["Shape"])
-    answers = [{}, refusal("ValidationException"), refusal("ValidationException")]
+    answers = [{}, refusal("ValidationException"), refusal("ValidationException"), {}]
     recorded = {DESCRIBE_TABLE: [ORDERS, BOOKS], GET_ITEM: answers}
     deployment = make_deployment(stored=settings("", Shape=str(path)), **recorded, **DEPLOYED)
     assert deployment.deploy() == 0
@@ -83,6 +83,6 @@ def test_file_that_does_not_fit_is_refused_before_anything_is_written(
 
 def test_index_on_the_session_fits(make_deployment):
     described = orders(("id", "HASH", "S"), index=[("session", "S")])
-    answers = [{}, refusal("ValidationException"), refusal("ValidationException")]
+    answers = [{}, refusal("ValidationException"), refusal("ValidationException"), {}]
     recorded = {DESCRIBE_TABLE: [described, BOOKS], GET_ITEM: answers}
     assert make_deployment(stored=settings(INDEX + STATUS), **recorded, **DEPLOYED).deploy() == 0
