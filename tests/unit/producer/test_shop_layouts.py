@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from recon.dynamodb.dismissals import dismiss_session
 from recon.errors import NotAllowed, ShapeMismatch
+from recon.retry import Deadline
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -238,6 +240,28 @@ def test_entry_ends_when_the_payment_is_refunded(open_shop):
         [],
         None,
     )
+
+
+def test_entry_ends_when_it_is_dismissed(open_shop):
+    world = open_shop(LAYOUTS["session id"])
+    sell(world)
+    run_night(world)
+    deadline = Deadline(world.clock() + 60, world.clock, world.clock.sleep)
+    dismiss_session(world.open_table(), CS, "jane", "a test", int(world.clock()), deadline)
+    assert (entries(world), attention(world)) == ([], None)
+    run_night(world, 1)
+    assert world.outcome(CS, run_id(1))["reason"] == "dismissed"
+    assert entries(world) == []
+
+
+def test_order_that_is_done_during_the_requests_to_stripe_is_found(open_shop):
+    layout = LAYOUTS["status flip"]
+    world = open_shop(layout)
+    sell(world)
+    world.body()
+    world.stripe.on_request = lambda _request: write(world, layout)
+    world.drain()
+    assert (world.outcome(CS)["reason"], entries(world)) == ("exists", [])
 
 
 def test_entry_is_looked_for_during_thirty_days(open_shop):
