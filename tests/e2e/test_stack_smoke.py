@@ -59,7 +59,7 @@ def mapping(stack):
 
 def test_queues_redrive_encrypt_and_retain_messages(stack):
     main, dead = (queue_attributes(stack, url) for url in (stack.queue_url, stack.dlq_url))
-    assert int(main["VisibilityTimeout"]) == 6 * function(stack, "consumer")["Timeout"] == 360
+    assert int(main["VisibilityTimeout"]) == 6 * function(stack, "consumer")["Timeout"] == 720
     redrive = {"deadLetterTargetArn": dead["QueueArn"], "maxReceiveCount": "12"}
     assert json.loads(main["RedrivePolicy"]) == redrive
     assert [int(one["MessageRetentionPeriod"]) for one in (main, dead)] == [10 * DAY, 14 * DAY]
@@ -69,16 +69,16 @@ def test_queues_redrive_encrypt_and_retain_messages(stack):
         assert (statement["Effect"], statement["Resource"]) == ("Deny", attributes["QueueArn"])
 
 
-def test_mapping_passes_batches_of_25_to_the_consumer(stack):
+def test_mapping_passes_large_batches_to_the_consumer(stack):
     described = mapping(stack)
     assert described["EventSourceArn"] == queue_attributes(stack, stack.queue_url)["QueueArn"]
     assert described["FunctionArn"] == function(stack, "consumer")["FunctionArn"]
-    assert (described["BatchSize"], described["MaximumBatchingWindowInSeconds"]) == (25, 1)
+    assert (described["BatchSize"], described["MaximumBatchingWindowInSeconds"]) == (200, 1)
     assert described["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert described["ScalingConfig"] == {"MaximumConcurrency": 5}
 
 
-@pytest.mark.parametrize(("name", "timeout"), [("producer", 900), ("consumer", 60)])
+@pytest.mark.parametrize(("name", "timeout"), [("producer", 900), ("consumer", 120)])
 def test_function_has_its_size_role_log_and_the_default_settings(stack, name, timeout):
     described = function(stack, name)
     assert described["Handler"] == f"{name}.lambda_function.lambda_handler"
