@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ops.cli.commands.missing import missing
+from ops.cli.commands.runs import runs
+from ops.cli.commands.show import show
 from ops.errors import CommandError
 from ops.format.json_encoding import to_json
 from ops.runs.attention import group_by_word
@@ -80,6 +82,19 @@ def test_unreadable_events_leave_the_list_and_say_why(world, context):
     result = missing(context)
     assert len(to_json(result.data)["sessions"]) == 2
     assert "Not all events could be read" in context.show(result)
+
+
+@pytest.mark.usefixtures("missed")
+@pytest.mark.parametrize("command", [runs, lambda context: show(context, "last")])
+def test_runs_and_show_count_missing_orders(context, command):
+    shown = context.show(command(context))
+    assert "missing" in shown
+    assert to_json(command(context).data)
+
+
+def test_runs_without_missing_orders_have_no_column_for_them(context, put):
+    put(run_key(RUN), syncStartedAt="2024-11-27T02:00:00Z", status="done", created=1, processed=1)
+    assert "missing" not in context.show(runs(context))
 
 
 def test_status_names_the_command_for_missing_orders():
