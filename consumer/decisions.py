@@ -63,11 +63,12 @@ class StripeDecision:
 class TableFacts:
     """What the table says about a session that Stripe decides about.
 
-    `orders` are its own, all of them unpaid. `find_proof` returns the session that proves the key's account
-    and mode, if one is known.
+    `orders` are its own, all of them unpaid, and `is_acknowledged` is True if a person knows that they are.
+    `find_proof` returns the session that proves the key's account and mode, if one is known.
     """
 
     orders: Sequence[ExistingOrder] = ()
+    is_acknowledged: bool = False
     find_proof: Callable[[], str | None] = lambda: None
 
 
@@ -125,7 +126,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
     if _must_wait_for_next_run(stripe, message, now()):
         return StripeDecision(SkipReason.UNPAID, waits=True)
     if facts.orders:
-        return describe_unpaid_orders(message, facts.orders, now())
+        return describe_unpaid_orders(message, facts.orders, now(), is_acknowledged=facts.is_acknowledged)
     if _is_expired(fetched, message, settings, now()):
         return StripeDecision(SkipReason.EXPIRED)
     if settings.shape:
@@ -135,17 +136,19 @@ def _decide(  # noqa: PLR0911 - one return per rule
 
 
 def describe_unpaid_orders(
-    message: "SessionMessage", orders: Sequence[ExistingOrder], now: int
+    message: "SessionMessage", orders: Sequence[ExistingOrder], now: int, *, is_acknowledged: bool
 ) -> StripeDecision:
     """Return the skip of a session that Stripe says is paid, while its orders in the table are unpaid.
 
-    It waits until an order says paid, so that a later run finds that out.
+    It waits until an order says paid, so that a later run finds that out, or until a person acknowledges it.
+    Then the payment is no drift any more, which would ring an alarm every night.
     """
+    compared_with = UNPAID if is_acknowledged else PAID
     return StripeDecision(
         SkipReason.EXISTS,
-        waits=may_wait(SkipReason.EXISTS, message.created, now),
+        waits=not is_acknowledged and may_wait(SkipReason.EXISTS, message.created, now),
         attention=(Attention.ORDER_SAYS_UNPAID,),
-        drift=find_drift(replace(message, payment_status=PAID), orders),
+        drift=find_drift(replace(message, payment_status=compared_with), orders),
     )
 
 

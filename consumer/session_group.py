@@ -217,7 +217,8 @@ class SessionGroup:
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
             found = [] if isinstance(orders, SyncError) else orders
-            facts = TableFacts(find_own_orders(task.session_id, found), self._find_proof)
+            own = find_own_orders(task.session_id, found)
+            facts = TableFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
             return decide_from_stripe(
                 stripe, message, self._context.settings, self._context.now, facts, listed
             )
@@ -229,6 +230,11 @@ class SessionGroup:
                 frames=frames(error),
             )
             return StripeDecision(to_unexpected(error))
+
+    def _knows_unpaid(self, session_id: str) -> bool:
+        """Return whether a person knows that the session's order says unpaid."""
+        prior = self._prior.attention.get(session_id)
+        return prior is not None and prior.is_acknowledged(Attention.ORDER_SAYS_UNPAID)
 
     def _find_proof(self) -> str | None:
         """Return the session that proves the account and mode of the key, if one is known."""
@@ -263,7 +269,9 @@ class SessionGroup:
         skipped = self._mark_found(result.to_skipped_existing(), orders)
         if any(order.payment_status != UNPAID for order in orders):
             return skipped
-        decision = describe_unpaid_orders(message, orders, self._context.now())
+        decision = describe_unpaid_orders(
+            message, orders, self._context.now(), is_acknowledged=self._knows_unpaid(result.session_id)
+        )
         return replace(
             skipped,
             drift=decision.drift,

@@ -1,7 +1,7 @@
 """The facts that the checks read. AWS answers are kept as they came; of the Stripe key only what it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -69,7 +69,9 @@ class RecentSessions:
 class KeyPermissions:
     """What the key may read, each probed with one cheap request. `recent` came with that for sessions.
 
-    `proof` is the session that proves account and mode; it is untried if the ledger names none.
+    `details` are the optional parts of an order, by the names of `recon.stripe.expansions`. They are empty if
+    there was no session to try them with. `proof` is the session that proves account and mode; it is untried
+    if the ledger names none.
     """
 
     sessions: AccessProbe
@@ -79,6 +81,8 @@ class KeyPermissions:
     events: AccessProbe
     proof: AccessProbe = AccessProbe(Access.UNTRIED)
     recent: RecentSessions | None = None
+    invoices: AccessProbe = AccessProbe(Access.UNTRIED)
+    details: Mapping[str, AccessProbe] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from recon.errors import KeyNotAllowed, KeyRejected, SyncError
 from recon.retry import STRIPE_TIMEOUT_SECONDS, Deadline
 
 if TYPE_CHECKING:
-    from recon.stripe.source import FetchedSession
+    from recon.stripe.source import StripeSource
 
 _KINDS = {"sk_": SECRET, "rk_": RESTRICTED, "pk_": PUBLISHABLE}
 # Only the permission to read events matters, not how many there are.
@@ -44,7 +44,7 @@ def probe_permissions(
     `proof_id` is the session that proves account and mode, if one is known.
     """
     from recon.bootstrap import connect_stripe  # noqa: PLC0415 - the stripe library loads slowly
-    from recon.stripe.source import DISPUTES, StripeSource  # noqa: PLC0415
+    from recon.stripe.source import DISPUTES, INVOICE_PAYMENTS, StripeSource  # noqa: PLC0415
 
     connection = connect_stripe(
         settings, requests_per_second=settings.stripe_max_rps, timeout=STRIPE_TIMEOUT_SECONDS
@@ -53,12 +53,14 @@ def probe_permissions(
     latest: list[Json] = []
     try:
         sessions = _probe(lambda: latest.extend(source.list_sessions(0, now).sessions))
-        items, charges = _probe_session(source.fetch, [session["id"] for session in latest])
+        items, charges, details = _probe_session(source, [session["id"] for session in latest])
         return KeyPermissions(
             sessions=sessions,
             line_items=items,
             charges=charges,
             disputes=_probe(lambda: connection.get(DISPUTES, {"limit": 1}, connection.key.read())),
+            invoices=_probe(lambda: connection.get(INVOICE_PAYMENTS, {"limit": 1}, connection.key.read())),
+            details=details,
             events=_probe(lambda: next(source.list_events(now - EVENTS_BACK_SECONDS), None)),
             recent=_count_sessions(latest, settings) if sessions.access is Access.ALLOWED else None,
             proof=_probe_proof(source.has_session, proof_id),
@@ -76,17 +78,31 @@ def _count_sessions(latest: "Sequence[Json]", settings: Settings) -> RecentSessi
 
 
 def _probe_session(
-    fetch: "Callable[[str], FetchedSession]", newest: list[str]
-) -> tuple[AccessProbe, AccessProbe]:
-    """Fetch line items with their products, and the charge, as the consumer does."""
+    source: "StripeSource", newest: list[str]
+) -> tuple[AccessProbe, AccessProbe, dict[str, AccessProbe]]:
+    """Fetch a session as the consumer does. Return the probes of line items, the charge and the details."""
+    from recon.stripe.expansions import SESSION_EXPANSIONS  # noqa: PLC0415 - the stripe library loads slowly
+
     if not newest:
         untried = AccessProbe(Access.UNTRIED, "Stripe lists no complete session to try it with")
-        return untried, untried
-    charges_known: list[bool] = []
-    items = _probe(lambda: charges_known.append(fetch(newest[0]).charges_known))
-    if not charges_known:
-        return items, AccessProbe(Access.UNTRIED, "it comes with the line items, which could not be read")
-    return items, AccessProbe(Access.ALLOWED if charges_known[0] else Access.NOT_ALLOWED)
+        return untried, untried, {}
+    items = _probe(lambda: source.fetch(newest[0]))
+    if items.access is not Access.ALLOWED:
+        why = "it comes with the line items, which could not be read"
+        return items, AccessProbe(Access.UNTRIED, why), {}
+    denied = source.list_denied()
+    untried = AccessProbe(Access.UNTRIED, "it comes with the payment, which cannot be read")
+    details = {
+        each.permission: AccessProbe(Access.NOT_ALLOWED)
+        if each in denied
+        else untried
+        if each.is_inside(denied)
+        else AccessProbe(Access.ALLOWED)
+        for each in SESSION_EXPANSIONS
+        if each.is_detail
+    }
+    charges = Access.ALLOWED if all(each.is_detail for each in denied) else Access.NOT_ALLOWED
+    return items, AccessProbe(charges), details
 
 
 def _probe_proof(has_session: Callable[[str], bool], proof_id: str | None) -> AccessProbe:

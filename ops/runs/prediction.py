@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from consumer.decisions import TableFacts, decide_from_stripe, to_unexpected
 from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
+from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps, loads
 from recon.domain.reconcile import (
     SkipReason,
@@ -20,8 +21,9 @@ from recon.domain.reconcile import (
 )
 from recon.domain.shape import Shape
 from recon.domain.shape_decision import Missing, decide_from_orders
+from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.dismissals import find_dismissal
-from recon.dynamodb.keys import WATERMARK_KEY, guard_key, pending_key
+from recon.dynamodb.keys import WATERMARK_KEY, attention_key, guard_key, pending_key
 from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
@@ -115,7 +117,9 @@ def predict(
                 drift = find_drift(message, orders)
             return PredictedOutcome(PredictedAction.SKIP, amount, reason=decision, drift=drift)
     own = find_own_orders(message.session_id, [] if isinstance(orders, SyncError) else orders)
-    facts = TableFacts(own, lambda: _find_proof(table))
+    facts = TableFacts(
+        own, bool(own) and _knows_unpaid(message.session_id, table), lambda: _find_proof(table)
+    )
     return _predict_from_stripe(message, stripe, settings, now, facts)
 
 
@@ -148,6 +152,11 @@ def _find_orders(message: SessionMessage, table: Table, shape: Shape | None) -> 
         return orders or find_orders(table, other_user_ids(message), message.created, sessions=session)
     except SyncError as error:
         return error
+
+
+def _knows_unpaid(session_id: str, table: Table) -> bool:
+    item = table.get(attention_key(session_id))
+    return parse_attention(item or {}).is_acknowledged(Attention.ORDER_SAYS_UNPAID)
 
 
 def _find_proof(table: Table) -> str | None:

@@ -10,14 +10,6 @@ from dataclasses import dataclass
 
 from recon.domain.attention import Attention
 from recon.domain.reconcile import SkipReason
-from recon.domain.stripe_fields import (
-    read_count,
-    read_currency,
-    read_expanded,
-    read_flag,
-    read_object,
-    read_word,
-)
 from recon.domain.stripe_objects import (
     COMPLETE,
     MODES,
@@ -27,6 +19,14 @@ from recon.domain.stripe_objects import (
     UNPAID,
     Json,
     require_known,
+)
+from recon.domain.stripe_values import (
+    read_count,
+    read_currency,
+    read_expanded,
+    read_flag,
+    read_object,
+    read_text,
 )
 from recon.errors import MalformedSession
 from recon.timestamps import HOUR
@@ -116,7 +116,7 @@ def read_payment_state(session: Json, payment: Payment) -> PaymentState:
     Raise UnknownState if Stripe uses a word that has no meaning here, and MalformedSession that names the
     field if a value has the wrong type.
     """
-    status, mode, paid = (read_word(session, name) for name in ("status", "mode", "payment_status"))
+    status, mode, paid = (read_text(session, name) for name in ("status", "mode", "payment_status"))
     require_known("status", status, STATUSES)
     if status != COMPLETE:
         raise MalformedSession(f"status must be {COMPLETE}")
@@ -124,7 +124,7 @@ def read_payment_state(session: Json, payment: Payment) -> PaymentState:
     if mode == SETUP:
         return PaymentState(SkipReason.NOT_A_SALE)
     require_known("payment_status", paid, PAYMENT_STATUSES)
-    intent = read_word(payment.intent, "status", parent="payment_intent.") if payment.intent else None
+    intent = read_text(payment.intent, "status", parent="payment_intent.") if payment.intent else None
     amounts = _read_amounts(payment)
     if intent == REQUIRES_CAPTURE and not amounts.captured:
         return _await_capture(payment)
@@ -234,7 +234,7 @@ def _read_disputes(payment: Payment, amounts: _Amounts) -> tuple[int, bool]:
     """Return the amount that was lost in disputes, and whether a dispute needs a person."""
     lost, is_disputed = 0, False
     for dispute in payment.disputes:
-        status = read_word(dispute, "status", parent="dispute.")
+        status = read_text(dispute, "status", parent="dispute.")
         is_disputed = is_disputed or status not in _SETTLED_DISPUTES
         if status == _LOST and _have_same_currency(dispute, payment.charge or {}):
             amount = read_count(dispute, "amount", parent="dispute.")
@@ -244,7 +244,7 @@ def _read_disputes(payment: Payment, amounts: _Amounts) -> tuple[int, bool]:
 
 def _have_same_currency(one: Json, other: Json) -> bool:
     """Return whether amounts of both can be compared. Without a currency, it is taken to be the same."""
-    currencies = {read_currency(one), read_currency(other)} - {None}
+    currencies = {read_currency(one, "currency"), read_currency(other, "currency")} - {None}
     return len(currencies) <= 1
 
 

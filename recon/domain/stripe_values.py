@@ -1,6 +1,7 @@
 """Reading of values of Stripe's objects.
 
-`read_…` raises MalformedSession that names the field. It is for money and for what every order needs.
+`read_…` raises MalformedSession that names the field, after its `parent` such as `latest_charge.`. It is for
+money, for the state of a payment and for what every order needs. An absent field and null are the same.
 `find_…` omits a wrong value. It is for details: one that cannot be read must not cost the order.
 """
 
@@ -10,13 +11,23 @@ from recon.domain.stripe_objects import MAX_NUMBER, Json
 from recon.errors import MalformedSession
 
 
-def read_object(source: Json, name: str) -> Json:
+def read_object(source: Json, name: str, *, parent: str = "") -> Json:
     """Return an object, or {} if there is none."""
     value = source.get(name)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise MalformedSession(f"{name} must be an object")
+        raise MalformedSession(f"{parent}{name} must be an object")
+    return value
+
+
+def read_expanded(source: Json, name: str) -> Json | None:
+    """Return an expanded object, or None if it is absent or only its id is there."""
+    value = source.get(name)
+    if value is None or isinstance(value, str):
+        return None
+    if not isinstance(value, dict):
+        raise MalformedSession(f"{name} must be an object or an id")
     return value
 
 
@@ -37,6 +48,23 @@ def read_integer(source: Json, name: str, *, null: bool = False) -> Any:  # noqa
     if (value is None and null) or (type(value) is int and abs(value) < MAX_NUMBER):
         return value
     raise MalformedSession(f"{name} must be an integer")
+
+
+def read_count(source: Json, name: str, *, parent: str = "") -> int | None:
+    """Return an amount or a time, or None if it is absent."""
+    value = source.get(name)
+    # type() instead of isinstance(), which accepts a boolean as an integer.
+    if value is None or (type(value) is int and 0 <= value < MAX_NUMBER):
+        return value
+    raise MalformedSession(f"{parent}{name} must be an integer of 0 or more")
+
+
+def read_flag(source: Json, name: str, *, parent: str = "") -> bool | None:
+    """Return a boolean, or None if it is absent."""
+    value = source.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise MalformedSession(f"{parent}{name} must be true or false")
 
 
 def read_currency(source: Json, name: str) -> str | None:

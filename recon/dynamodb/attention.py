@@ -41,6 +41,10 @@ class AttentionRecord:
         """Return True unless a person has acknowledged the words."""
         return self.acknowledged_by is None
 
+    def is_acknowledged(self, word: Attention) -> bool:
+        """Return True if a person has acknowledged this word."""
+        return not self.is_open and word in self.words
+
 
 def parse_attention(item: Item) -> AttentionRecord:
     """Return the record of an item of any version; an empty item gives one without words."""

@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from recon.domain.message import is_id
 from recon.domain.payment_state import Payment, find_payment
-from recon.domain.stripe_fields import read_flag
 from recon.domain.stripe_objects import (
     ASYNC_PAYMENT_SUCCEEDED,
     CHECKOUT_COMPLETED,
@@ -20,6 +19,7 @@ from recon.domain.stripe_objects import (
     SUBSCRIPTION,
     Json,
 )
+from recon.domain.stripe_values import read_flag
 from recon.errors import (
     KeyNotAllowed,
     KeyRejected,
@@ -40,6 +40,7 @@ from recon.stripe.expansions import (
     REQUIRED,
     SESSION_EXPANSIONS,
     ExpandedRequests,
+    Expansion,
 )
 from recon.stripe.pages import EMPTY_PAGE, PAGE_SIZE, Page, has_id, read_page, read_rows, read_valid_rows
 
@@ -225,10 +226,14 @@ class StripeSource:
             further |= {"starting_after": items[-1]["id"]} if items else {}
             items.extend(self._iterate(f"{path}/line_items", further, READ_SESSIONS))
         payment, payment_known = self._fetch_payment(session)
-        denied = self._expanded.list_denied(SESSION_EXPANSIONS)
+        denied = self.list_denied()
         charges_known = payment_known and all(each.is_detail for each in denied)
         details_known = not any(each.is_detail for each in denied)
         return FetchedSession(session, items, payment, charges_known, details_known)
+
+    def list_denied(self) -> list[Expansion]:
+        """Return the optional objects of a session that the key turned out to lack permission for."""
+        return self._expanded.list_denied(SESSION_EXPANSIONS)
 
     def is_gone(self, session_id: str, proof_id: str) -> bool:
         """Return whether the key cannot find a session, and can find `proof_id` of the same account and mode.

@@ -136,18 +136,22 @@ def list_disputes(store: Store, query: str) -> JsonObject:
 
 
 def list_invoice_payments(store: Store, query: str) -> JsonObject:
-    """Return the payments of one invoice: a free one has none, every other has one."""
+    """Return the payments of one invoice, or of all: a free one has none, every other has one."""
     params = Params(query, PAGING | {"invoice"})
     expand = parse_expansion(params.texts("expand"), "invoice_payments").get("data", NOTHING)
-    params.limit()
-    invoice = params.text("invoice")
+    limit, invoice = params.limit(), params.text("invoice")
     if invoice is None:
-        raise errors.invalid("The fake lists the payments of one invoice only.", "invoice")
-    spec = store.session_of_invoice(invoice)
-    if spec is None:
-        raise errors.no_such_cursor("invoice", invoice, "invoice")
-    payments = [invoice_payment_object(spec, expand)] if spec.intent_id else []
-    return list_object(payments, INVOICE_PAYMENTS_URL, has_more=False)
+        if params.text("starting_after") is not None:
+            raise errors.invalid("The fake lists the first page of all invoices only.", "starting_after")
+        page = store.sessions(limit, CreatedRange(), None, lambda spec: bool(spec.invoice and spec.intent_id))
+        paid, has_more = list(page.items), page.has_more
+    else:
+        spec = store.session_of_invoice(invoice)
+        if spec is None:
+            raise errors.no_such_cursor("invoice", invoice, "invoice")
+        paid, has_more = [spec] if spec.intent_id else [], False
+    payments = [invoice_payment_object(spec, expand) for spec in paid]
+    return list_object(payments, INVOICE_PAYMENTS_URL, has_more=has_more)
 
 
 def list_products(store: Store, query: str) -> JsonObject:

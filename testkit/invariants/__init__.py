@@ -3,6 +3,12 @@
 Violations name sessions and attributes, never a value that could be a name, an address or an e-mail.
 """
 
+from testkit.invariants.attention import (
+    ORDER_SAYS_UNPAID,
+    check_attention_change,
+    compare_attention,
+    compare_words,
+)
 from testkit.invariants.checks import (
     Violation,
     check_run_done,
@@ -22,16 +28,20 @@ from testkit.invariants.table_records import COUNTERS, RawItem, RecordKey, Table
 
 __all__ = [
     "COUNTERS",
+    "ORDER_SAYS_UNPAID",
     "RawItem",
     "RecordKey",
     "TableRecords",
     "Violation",
+    "check_attention_change",
     "check_run_done",
+    "compare_attention",
     "compare_counters",
     "compare_order",
     "compare_outcomes",
     "compare_pending",
     "compare_state",
+    "compare_words",
     "find_changed_items",
     "find_leaked_secrets",
     "find_misplaced_items",

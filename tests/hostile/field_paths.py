@@ -28,7 +28,12 @@ type FieldPath = tuple[str | int, ...]
 
 def list_session_paths() -> list[FieldPath]:
     """Return all paths through the session and the objects that are expanded in it."""
-    return list(_walk_object(Session, (), frozenset()))
+    return list_paths(Session)
+
+
+def list_paths(cls: type[Any]) -> list[FieldPath]:
+    """Return all paths through an object of one of the library's classes and what is expanded in it."""
+    return list(_walk_object(cls, (), frozenset()))
 
 
 def _walk_object(cls: type[Any], at: FieldPath, above: frozenset[type[Any]]) -> Iterator[FieldPath]:

@@ -49,13 +49,17 @@ DETAILS = DetailSpec(
 
 
 class ScriptedStripe(Stripe):
-    """Answers JSON texts: `answers` by session id, `listed` to the list; `events` is the list of events."""
+    """Answers JSON texts: `answers` by session id, `listed` to the list; `events` is the list of events.
+
+    `rows` are the payments of an invoice or the disputes of a charge, by the id of the invoice or charge.
+    """
 
     def __init__(self, account: FakeStripe) -> None:
         super().__init__(account)
         self.answers: dict[str, bytes] = {}
         self.listed: bytes | None = None
         self.events: list[Any] | None = None
+        self.rows: dict[str, list[Any]] = {}
 
     def get(self, url: str, headers: Mapping[str, str]) -> StripeReply:
         parts = urlsplit(url)
@@ -64,6 +68,10 @@ class ScriptedStripe(Stripe):
             return _encode_list([]) if is_later_page else self.listed, 200, {}
         if self.events is not None and parts.path == "/v1/events":
             return _encode_list(self.events), 200, {}
+        query = parse_qs(parts.query)
+        for owner in (*query.get("invoice", ()), *query.get("charge", ())):
+            if owner in self.rows:
+                return _encode_list(self.rows[owner]), 200, {}
         name = parts.path.removeprefix(f"{SESSIONS}/")
         if name in self.answers:
             return self.answers[name], 200, {}
@@ -127,7 +135,11 @@ def fetch_session(account: FakeStripe, spec: SessionSpec) -> Any:
 def list_session(account: FakeStripe, spec: SessionSpec, query: str = "") -> Any:
     """Return the session as an entry of a list."""
     account.store.add(spec)
-    url = f"{SESSIONS}/{spec.id}?{query}"
+    return fetch_object(account, f"{SESSIONS}/{spec.id}?{query}")
+
+
+def fetch_object(account: FakeStripe, url: str) -> Any:
+    """Return what the fake Stripe answers to a URL."""
     body, status, _ = Stripe(account).get(url, {"Authorization": f"Bearer {KEY}"})
     assert status == 200, body
     return json.loads(body)

@@ -39,12 +39,13 @@ class BaseShop:
         self.lines: list[tuple[float, str]] = []
         self.happened: Counter[str] = Counter()
         self.nights = 0
-        # The sessions that waited for their payment when the last night began.
+        # The sessions that waited for their payment and were due when the last night began.
         self.pending_before: frozenset[str] = frozenset()
         self._keys = 0
         # Apart from the history's own random numbers, so that the other program changes no history.
         self._other_program = random.Random(f"other program {seed}")
         self._people = random.Random(f"people {seed}")
+        self._waiting = random.Random(f"waiting {seed}")
         # How many orders of each run people have deleted.
         self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")

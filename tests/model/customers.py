@@ -34,7 +34,8 @@ class Sale:
 
     `pays_after` is the number of seconds from completion to payment of a delayed method, None for an
     immediate one. `completes_as` is the payment status of a session that is paid immediately, and `payment`
-    what else is true of its payment. `is_removed` is True once a person has deleted its order.
+    what else is true of its payment. `is_removed` is True once a person has deleted its order, and `is_gone`
+    once Stripe has deleted the session.
     """
 
     spec: SessionSpec
@@ -42,6 +43,7 @@ class Sale:
     completes_as: PaymentStatus
     payment: dict[str, Any] = field(default_factory=dict)
     is_removed: bool = False
+    is_gone: bool = False
 
     @property
     def id(self) -> str:
@@ -56,7 +58,7 @@ class Sale:
     def is_unpaid(self) -> bool:
         """Whether the payment may still arrive."""
         is_unpaid = self.spec.status == "complete" and self.spec.payment_status == "unpaid"
-        return is_unpaid and self.spec.intent_status != "canceled"
+        return is_unpaid and self.spec.intent_status != "canceled" and not self.is_gone
 
     @property
     def is_returned(self) -> bool:
@@ -141,6 +143,10 @@ class Customers:
     def cancel(self, sale: Sale) -> None:
         """Let a payment fail for good, or release a hold."""
         self._update(sale, replace(sale.spec, intent_status="canceled"), None)
+
+    def delete(self, sale: Sale) -> None:
+        sale.is_gone = True
+        self._store.remove(sale.id)
 
     def expire(self, now: int) -> list[Sale]:
         """Let the open sessions that are older than a day expire, and return them."""

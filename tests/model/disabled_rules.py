@@ -6,20 +6,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import decisions, webhook_fence
+from consumer import decisions, session_group, webhook_fence
 from consumer.batch_processor import BatchProcessor
+from consumer.decisions import StripeDecision
 from consumer.session_group import SessionGroup
 from consumer.webhook_fence import WebhookFence
-from producer import sync_run, webhook_events, window
+from producer import pending_sender, sync_run, webhook_events, window
 from producer.proof import Verdict
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
+from recon.domain import waiting
+from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
-from recon.dynamodb import orders, outcome_writer, outcomes, records, runs
+from recon.domain.waiting import NIGHTLY, is_wait_over
+from recon.dynamodb import attention, orders, outcome_writer, outcomes, records, runs, session_result
+from recon.dynamodb.attention import AttentionRecord, update_attention
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
 from recon.dynamodb.records import Run
@@ -41,6 +46,7 @@ _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, windo
 _mark_events = webhook_fence.mark_events
 _listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, decisions.read_payment_state
+_describe_unpaid_orders = decisions.describe_unpaid_orders
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,17 @@ def _leave_claims(events: Any, markers: Any, **options: Any) -> tuple[EventMark,
     return tuple(mark for mark in _mark_events(events, markers, **options) if not mark.is_claimed)
 
 
+def _without_wait(*args: Any, **kwargs: Any) -> StripeDecision:
+    return replace(_describe_unpaid_orders(*args, **kwargs), waits=False)
+
+
+def _forget_acknowledgement(
+    before: AttentionRecord | None, said: AttentionRecord, *, order_says_paid: bool
+) -> AttentionRecord | None:
+    after = update_attention(before, said, order_says_paid=order_says_paid)
+    return after and replace(after, acknowledged_by=None)
+
+
 DISABLED_RULES = (
     DisabledRule(
         "the order's key and its guard are free",
@@ -186,7 +203,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the outcome is the one that was read",
         "goes from",
-        12,
+        2,
         [(Table, "put", put_without_condition("SYNC_RUN#"))],
     ),
     DisabledRule(
@@ -207,7 +224,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the parts are as they were read",
         ENDLESS,
-        16,
+        123,
         [(Table, "update", _update_without_condition("enqueued = :read"))],
     ),
     DisabledRule(
@@ -219,7 +236,7 @@ DISABLED_RULES = (
     DisabledRule(
         "every open part is listed",
         BEHIND,
-        31,
+        49,
         [(runs, "listing_field", _forget_oldest_part)],
     ),
     DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
@@ -235,7 +252,7 @@ DISABLED_RULES = (
     DisabledRule(
         "a ledger has one stack",
         ENDLESS,
-        0,
+        1,
         [
             (Watermark, "check_owner", lambda self, stack: None),
             (Table, "update", _update_without_condition("stackName")),
@@ -244,6 +261,7 @@ DISABLED_RULES = (
     DisabledRule(
         "a key must read the proof session",
         "of another account is sent",
+        seed=7,
         patches=[(sync_run, "check_proof", lambda context, watermark: Verdict())],
     ),
     DisabledRule(
@@ -254,21 +272,21 @@ DISABLED_RULES = (
     ),
     DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
     DisabledRule("all counted messages are sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
-    DisabledRule("rejected entries are sent again", ENDLESS, 4, [(SessionQueue, "_send_once", _send_once)]),
+    DisabledRule("rejected entries are sent again", ENDLESS, 1, [(SessionQueue, "_send_once", _send_once)]),
     DisabledRule(
         "errors are written before the last attempt",
         "began without its outcome",
-        108,
+        70,
         [(SessionGroup, "announce_last_attempts", lambda self, tasks: 0)],
     ),
     DisabledRule(
         "failed messages are returned",
         ENDLESS,
-        3,
+        10,
         [(BatchProcessor, "_release_messages", lambda self, *_: [])],
     ),
     DisabledRule(
-        "look again before the commit", BY_SYNC, 39, [(SessionGroup, "_recheck_orders", _see_nothing)]
+        "look again before the commit", BY_SYNC, 5, [(SessionGroup, "_recheck_orders", _see_nothing)]
     ),
     DisabledRule(
         "the order is guarded",
@@ -282,11 +300,11 @@ DISABLED_RULES = (
         11,
         [(Table, "name_for", _keep_outcomes_in_shop)],
     ),
-    DisabledRule("every order of a user is read", BY_SYNC, 1, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule("every order of a user is read", BY_SYNC, 2, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule(
         "orders are looked up under the other candidates",
         BY_SYNC,
-        0,
+        1,
         [(orders, "other_user_ids", lambda message: ())],
     ),
     DisabledRule(
@@ -295,36 +313,36 @@ DISABLED_RULES = (
         0,
         [(SessionFilter, "passes", lambda self, session: True)],
     ),
-    DisabledRule("the fence", BY_WEBHOOK, 0, env={"SYNC_WEBHOOK_FENCE": "false"}),
+    DisabledRule("the fence", BY_WEBHOOK, 1, env={"SYNC_WEBHOOK_FENCE": "false"}),
     DisabledRule(
         "delivered events are fenced",
         BY_WEBHOOK,
-        0,
+        1,
         [(WebhookFence, "read_delivered", lambda *_: None)],
     ),
     DisabledRule(
         "an order waits for a webhook that has claimed its event",
         "is doubled",
-        3,
+        1,
         [(EventMark, "wait_seconds", lambda self, now: 0)],
     ),
     DisabledRule(
-        "an unfinished claim is completed", BY_WEBHOOK, 3, [(webhook_fence, "mark_events", _leave_claims)]
+        "an unfinished claim is completed", BY_WEBHOOK, 1, [(webhook_fence, "mark_events", _leave_claims)]
     ),
     DisabledRule(
         "a deleted order is not written again",
         UNPAID,
-        0,
+        3,
         [
             (Table, "put", put_without_condition("SYNC_ORDER")),
             (outcomes, "_find_guarded", lambda items: frozenset()),
         ],
     ),
-    DisabledRule("the grace", BY_WEBHOOK, 20, env={"SYNC_GRACE_MINUTES": "0"}),
+    DisabledRule("the grace", BY_WEBHOOK, 8, env={"SYNC_GRACE_MINUTES": "0"}),
     DisabledRule(
         "events are read before sending",
         BY_WEBHOOK,
-        0,
+        17,
         [(webhook_events.WebhookEvents, "refresh", lambda self: None)],
     ),
     DisabledRule(
@@ -337,16 +355,18 @@ DISABLED_RULES = (
         [(window, "_from_watermark", _ignore_missed_nights)],
     ),
     DisabledRule(
-        "pending payments are checked again", MISSING, 0, [(Runs, "pending", lambda self: iter(()))]
+        "pending payments are checked again", MISSING, 6, [(Runs, "pending", lambda self: iter(()))]
     ),
     DisabledRule(
         "money that went back gives no order",
         UNPAID,
+        seed=5,
         patches=[_with_state(SkipReason.REFUNDED, skip=None)],
     ),
     DisabledRule(
         "a subscription is paid by its invoice",
         UNPAID,
+        seed=49,
         patches=[(StripeSource, "_fetch_invoice_payments", lambda self, session: [])],
     ),
     DisabledRule(
@@ -357,12 +377,86 @@ DISABLED_RULES = (
     DisabledRule(
         "a canceled payment ends the wait",
         "still waits",
+        seed=11,
         patches=[_with_state(SkipReason.PAYMENT_FAILED, waits=True)],
     ),
     DisabledRule(
         "a failed payment may be tried again",
         "does not wait",
         patches=[_with_state(SkipReason.PAYMENT_FAILED, waits=False)],
+    ),
+    DisabledRule(
+        "an unpaid order does not end the wait",
+        "does not wait",
+        16,
+        patches=[(decisions, "describe_unpaid_orders", _without_wait)],
+    ),
+    DisabledRule(
+        "an acknowledged order is no drift any more",
+        "drifts again",
+        9,
+        patches=[(AttentionRecord, "is_acknowledged", lambda self, word: False)],
+    ),
+    DisabledRule(
+        "acknowledged words stay silent",
+        "rings again",
+        patches=[
+            (session_result, "update_attention", _forget_acknowledgement),
+            (attention, "is_same_attention", lambda before, after: before is after),
+        ],
+    ),
+    DisabledRule(
+        "words about a session end with its next outcome",
+        "its attention is",
+        10,
+        patches=[(attention, "ENDED_BY_NEXT_OUTCOME", frozenset())],
+    ),
+    DisabledRule(
+        "words about an order stay until a person acts",
+        "its attention is",
+        3,
+        patches=[(attention, "ENDED_BY_NEXT_OUTCOME", frozenset(Attention))],
+    ),
+    DisabledRule(
+        "money without a user needs a person",
+        "and not ['no_user_paid']",
+        2,
+        patches=[(session_group, "PAID", "never")],
+    ),
+    DisabledRule(
+        "an old entry is checked once a week",
+        "still waits",
+        5,
+        patches=[(pending_sender, "is_due", lambda created, asked, expires, at: at - created < NIGHTLY)],
+    ),
+    DisabledRule(
+        "an old entry is not checked every night",
+        "examined",
+        16,
+        patches=[(pending_sender, "is_due", lambda created, asked, expires, at: True)],
+    ),
+    DisabledRule(
+        "a wait ends after 400 days",
+        "still waits",
+        24,
+        patches=[(waiting, "is_wait_over", lambda created, now: False)],
+    ),
+    DisabledRule(
+        "a failed payment ends its wait after 30 days",
+        "still waits",
+        5,
+        patches=[(decisions, "may_wait", lambda reason, created, now: not is_wait_over(created, now))],
+    ),
+    DisabledRule(
+        "an entry outlives its wait",
+        "does not wait",
+        6,
+        patches=[(session_result, "ENTRY_LIFE", 7 * DAY)],
+    ),
+    DisabledRule(
+        "a session that Stripe deleted ends its wait",
+        "errors after the redrive",
+        patches=[(StripeSource, "is_gone", lambda self, session_id, proof_id: False)],
     ),
     DisabledRule(
         "an order says what became of its payment",
@@ -372,7 +466,7 @@ DISABLED_RULES = (
     DisabledRule(
         "an order says how much was captured",
         "amountCaptured is missing",
-        3,
+        4,
         patches=[_with_state(None, amount_captured=None)],
     ),
 )

@@ -18,7 +18,7 @@ from tests.model.verdict import check_at_rest
 
 SHORT_NIGHTS, LONG_NIGHTS = 3, 21
 LONG_EVERY = 25
-OWN_LEDGER = 0.25
+OWN_LEDGER, MONTHS_PASS = 0.25, 0.2
 # Histories that a worker is given at a time.
 CHUNK = 20
 # Name of the action: how often by day, by night, and while an invocation is paused between two calls.
@@ -84,6 +84,8 @@ def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
                 shop.pass_blind_night(rng)
             else:
                 _play_night(shop, rng, fires=number not in missed)
+        if random.Random(f"months {seed}").random() < MONTHS_PASS:
+            shop.pass_months(rng)
         shop.come_to_rest(rng)
         violations = check_at_rest(shop)
         seconds = time.process_time() - began

@@ -12,6 +12,8 @@ from testkit.invariants import (
     RawItem,
     RecordKey,
     TableRecords,
+    check_attention_change,
+    compare_attention,
     compare_counters,
     compare_order,
     compare_state,
@@ -25,6 +27,7 @@ type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, befor
 
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
 WATERMARK = ("SYSTEM", "STRIPE_SYNC_WATERMARK")
+ATTENTION, DISMISSED = "ATTENTION#", "DISMISSED#"
 FINAL_OUTCOMES = ("created", "skipped")
 
 
@@ -61,6 +64,7 @@ class LedgerChecks:
         first = ("ORDER#", "SYNC_ORDER")
         for change in sorted(changes, key=lambda change: not change[0][1].startswith(first)):
             self.violations += self._check_change(*change)
+        self.violations += self._check_attention(changes)
         runs = {run_id for key, *_ in changes if (run_id := _find_run(*key))}
         for key, before, _ in changes:
             if key == WATERMARK:
@@ -87,6 +91,8 @@ class LedgerChecks:
     def _check_order(self, key: str, before: RawItem | None, order: Record) -> Iterator[str]:
         if before is not None and not order and self._sales[_plain(before)["orderId"]].is_removed:
             return
+        if _is_payment_noted(_plain(before), order):
+            return
         if before is not None or not order:
             yield f"the order {key} is changed"
             return
@@ -98,7 +104,8 @@ class LedgerChecks:
         if len(self.records.orders[session_id]) > 1:
             yield f"{session_id} is doubled by {'the sync' if is_ours else 'its webhook'}: {key}"
         # A webhook writes at once, whatever becomes of the money.
-        if not sale.wants_order and (is_ours or not sale.is_returned):
+        is_early = not is_ours and order["stripePaymentStatus"] == "unpaid"
+        if not sale.wants_order and not is_early and (is_ours or not sale.is_returned):
             yield f"{session_id} has an order without a payment: {key}"
         elif is_ours:
             expected = build_recovered_order(sale.spec)
@@ -122,6 +129,36 @@ class LedgerChecks:
         guard = self.records.get(f"SESSION#{session_id}", "SYNC_ORDER") or {}
         if outcome == "created" and guard.get("syncRunId") != run_id:
             yield f"{session_id} is created in {run_id} and has no guard of that run"
+
+    def _check_attention(self, changes: list[ItemChange]) -> Iterator[str]:
+        """Check the attention items of one request with the outcomes and dismissals of the same request."""
+        changed = {
+            sk.removeprefix(ATTENTION): (_plain(before), _plain(after))
+            for (_, sk), before, after in changes
+            if sk.startswith(ATTENTION)
+        }
+        for (pk, sk), _, after in changes:
+            if pk.startswith("SYNC_RUN#"):
+                session_id = sk.removeprefix("SESSION#")
+                stored = self.records.get("SYSTEM", f"{ATTENTION}{session_id}") or {}
+                attention = changed.pop(session_id, (stored, stored))
+                statuses = [
+                    order.get("stripePaymentStatus") for order in self.records.read_orders(session_id)
+                ]
+                yield from map(
+                    str,
+                    compare_attention(
+                        session_id,
+                        attention[0],
+                        _plain(after),
+                        attention[1],
+                        order_says_paid="paid" in statuses,
+                    ),
+                )
+        dismissed = {sk.removeprefix(DISMISSED) for (_, sk), _, after in changes if after}
+        for session_id, attention in changed.items():
+            is_dismissed = session_id in dismissed
+            yield from map(str, check_attention_change(session_id, *attention, is_dismissed=is_dismissed))
 
     def _check_run(self, run_id: str, before: Record, after: Record) -> Iterator[str]:
         if before and any(before.get(name) != after.get(name) for name in ("cursor", "listed", "enqueued")):
@@ -178,6 +215,12 @@ class LedgerChecks:
 
 def is_from_sync(order: Record) -> bool:
     return order.get("source") == "nightly_sync"
+
+
+def _is_payment_noted(before: Record, order: Record) -> bool:
+    """Return whether the webhook noted the payment in its own order."""
+    is_own = bool(before and order) and not is_from_sync(before) and not is_from_sync(order)
+    return is_own and (before["stripePaymentStatus"], order["stripePaymentStatus"]) == ("unpaid", "paid")
 
 
 def _plain(item: RawItem | None) -> Record:

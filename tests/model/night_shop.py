@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from recon.timestamps import MINUTE, to_iso
+from recon.timestamps import DAY, to_iso
 from testkit.invariants import to_wire
 from testkit.world import KEY
-from tests.model.customer_actions import CustomerActions
+from tests.model.customers import Sale
 from tests.model.function_actions import FunctionActions, night
 from tests.model.in_process_stripe import OTHER_KEY
 from tests.model.model_world import ShopConfig, deliveries_by_event, small_pages
+from tests.model.waiting_actions import GRACE, NIGHTLY, WaitingActions
 from tests.model.webhook import CLAIM_SECONDS, Handling
 
-GRACE = 10 * MINUTE
+# Days without a schedule: payments arrive after months, failed ones end, and all waits end after 400 days.
+MONTHS = (33, 60, 420)
+# A session that is checked once a week is due again after at most so many nights.
+NIGHTS_UNTIL_DUE = 8
 
 
-class NightShop(CustomerActions, FunctionActions):
+class NightShop(WaitingActions, FunctionActions):
     """A shop with the actions on its queue and its key, the blind night, and the way to rest."""
 
     def duplicate_message(self, rng: random.Random) -> bool:
@@ -79,9 +83,13 @@ class NightShop(CustomerActions, FunctionActions):
         return True
 
     def mend_key(self, rng: random.Random) -> bool:
-        """Put the valid key into the parameter."""
+        """Put the valid key into the parameter.
+
+        The key of another account stays while an invocation is paused, which may have read it and would go
+        on with it.
+        """
         (key,) = self.world.account.keys
-        if self.world.ssm.value == key:
+        if self.world.ssm.value == key or (self.paused and self.world.ssm.value == OTHER_KEY):
             return False
         if self.world.ssm.value == OTHER_KEY:
             self.world.invocations.end_idle_processes()
@@ -110,19 +118,47 @@ class NightShop(CustomerActions, FunctionActions):
         self._drain(rng)
         self.world.account.may_read_events = True
 
+    def pass_months(self, rng: random.Random) -> None:
+        """Let months pass without a schedule, then a night, and let a payment arrive after that."""
+        self._finish_invocations(rng)
+        for _ in range(2):
+            self._pass_quiet_night(rng)
+        days = self._waiting.choice(MONTHS)
+        self.wait(days * DAY)
+        self._log("schedule paused for months", f"{days} days")
+        self.expire_sessions()
+        self.expire_entries()
+        self._pass_quiet_night(rng)
+        late = [
+            sale
+            for sale in self.customers.list_unpaid()
+            if sale.spec.intent_status == "processing" and sale.id in self.checks.records.pending
+        ]
+        if late:
+            self._settle(self._waiting.choice(late))
+
     def come_to_rest(self, rng: random.Random, nights: int = 2) -> None:
         """End all accidents and webhooks, let everything that began end, and pass quiet nights.
 
-        One more night passes if the session of a pending entry is still in the window: only a run whose
-        window is later asks about it.
+        One more night passes if a session that need not wait has an entry: only a run whose window is later
+        asks about it. One that is older than 30 days may be due after a week.
         """
         self.world.memory_sqs.rejects = lambda operation, entry: False
         self._log("quiet")
         self._finish_invocations(rng)
         for _ in range(nights):
             self._pass_quiet_night(rng)
-        if self.list_pending_in_window():
+        left = self._list_unfinished()
+        for _ in range(NIGHTS_UNTIL_DUE):
+            if any(self.now - sale.spec.created >= NIGHTLY for sale in self._list_unfinished()):
+                self._pass_quiet_night(rng)
+        if left:
             self._pass_quiet_night(rng)
+
+    def _list_unfinished(self) -> list[Sale]:
+        """Return the sales with a pending entry that need none any more."""
+        left = self.checks.records.pending - self.list_waiting()
+        return [self.customers.sales[session_id] for session_id in left]
 
     def _finish_invocations(self, rng: random.Random) -> None:
         """Let everything that began end without further accidents."""
@@ -130,24 +166,15 @@ class NightShop(CustomerActions, FunctionActions):
         for invocation in list(self.paused):
             invocation.accidents = {}
             self.world.invocations.resume(invocation)
+        self.mend_key(rng)
         self._drain(rng)
 
     def _pass_quiet_night(self, rng: random.Random) -> None:
         while night(self.nights) < self.now:
             self.nights += 1
-        self.pending_before = frozenset(self.checks.records.pending)
+        self.pending_before = self.list_due(night(self.nights))
         self.start_night(rng)
         self._drain(rng)
-
-    def list_pending_in_window(self) -> set[str]:
-        """Return the paid sessions with a pending entry that are in the window of the latest run."""
-        run = self.checks.records.runs[self.checks.records.last_run_id]
-        pending = (self.customers.sales[session_id] for session_id in self.checks.records.pending)
-        return {
-            sale.id
-            for sale in pending
-            if not sale.is_unpaid and run["lookbackStart"] <= sale.spec.created <= run["lookbackEnd"]
-        }
 
     def _drain(self, rng: random.Random) -> None:
         """Invoke both functions until nothing is queued for them, before and after a redrive."""

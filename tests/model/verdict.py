@@ -7,13 +7,13 @@ from itertools import chain
 from testkit.invariants import (
     TableRecords,
     compare_pending,
+    compare_words,
     find_changed_items,
     find_misplaced_items,
     find_missing_orders,
     find_surplus_orders,
     find_unfinished_runs,
 )
-from testkit.shop import user_id
 from testkit.world import plain as from_wire
 from tests.model.ledger_checks import is_from_sync
 from tests.model.night_shop import NightShop
@@ -23,9 +23,12 @@ def check_at_rest(shop: NightShop) -> list[str]:
     """Return everything that is wrong, during the history and at its end."""
     records = shop.checks.records
     written = Counter(from_wire(item).get("orderId") for item in shop.webhook.written)
-    # Money that went back before the night gives no order, and one that the webhook wrote stays.
+    # Money that went back before the night gives no order, and one that the webhook wrote stays, also one
+    # that it wrote before the payment arrived.
     wanted = {
-        sale.id: written[sale.id] if sale.is_returned else int(sale.wants_order)
+        sale.id: written[sale.id]
+        if sale.is_returned or (sale.id in shop.webhook.unpaid and not sale.wants_order)
+        else int(sale.wants_order)
         for sale in shop.customers.sales.values()
     }
     found = [
@@ -36,17 +39,12 @@ def check_at_rest(shop: NightShop) -> list[str]:
         *map(str, find_changed_items(records, shop.webhook.written)),
         *map(str, find_unfinished_runs(records)),
         *_check_queues(shop),
-        *map(str, compare_pending(records, _list_pending(shop))),
+        *map(str, compare_pending(records, shop.list_waiting())),
+        *map(str, compare_words(records, shop.list_words())),
     ]
     for run_id in records.runs:
         found += _check_run(shop, run_id)
     return found + list(_check_last_night(shop))
-
-
-def _list_pending(shop: NightShop) -> set[str]:
-    """Return the unpaid sessions that may still become orders: exactly those must have a pending entry."""
-    unpaid = (sale.spec for sale in shop.customers.list_unpaid() if not sale.is_foreign)
-    return {spec.id for spec in unpaid if spec.mode != "setup" and user_id(spec) is not None}
 
 
 def _check_mirror(shop: NightShop) -> Iterator[str]:
@@ -86,7 +84,7 @@ def _check_last_night(shop: NightShop) -> Iterator[str]:
     run_id, state = records.last_run_id, records.state
     run = records.runs[run_id]
     start, end = run["lookbackStart"], run["lookbackEnd"]
-    own = [sale.spec for sale in shop.customers.sales.values() if not sale.is_foreign]
+    own = [sale.spec for sale in shop.customers.sales.values() if not sale.is_foreign and not sale.is_gone]
     complete = [spec for spec in own if spec.status == "complete"]
     expected = {spec.id for spec in complete if start <= spec.created <= end} | shop.pending_before
     if records.outcomes[run_id].keys() != expected:

@@ -1,6 +1,6 @@
 """The Stripe key: its parameter, its kind and mode, and what it may read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ops.doctor.facts import PUBLISHABLE, SECRET, Access, AccessProbe, KeyParameter, KeyPrefix, StackFacts
@@ -8,6 +8,13 @@ from ops.doctor.fetched import Fetched, Unavailable, unreadable
 from ops.doctor.finding import CheckFinding, advice, fix, ok, unknown
 from ops.doctor.shell import Shell
 from recon.dynamodb.watermark import Watermark
+from recon.stripe.expansions import (
+    BALANCE_TRANSACTIONS,
+    COUPONS,
+    PROMOTION_CODES,
+    REVIEWS,
+    SHIPPING_RATES,
+)
 
 # From the shell's environment, so that the key is not in the shell's history.
 _NEW_KEY = '"$STRIPE_KEY"'
@@ -29,7 +36,19 @@ LINE_ITEMS = PermissionArea(
 )
 CHARGES = PermissionArea("key: charges", "Charges and PaymentIntents", "refunded orders are written, too")
 DISPUTES = PermissionArea("key: disputes", "Disputes", "orders with a lost dispute are written, too")
+INVOICES = PermissionArea("key: invoices", "Invoices", "refunded orders of subscriptions are written, too")
 EVENTS = PermissionArea("key: events", "Events", "a late webhook can double an order")
+DETAILS = {
+    BALANCE_TRANSACTIONS: PermissionArea(
+        "key: balance transactions", "Balance transactions", "`paidAt` is when the charge was made"
+    ),
+    REVIEWS: PermissionArea("key: reviews", "Reviews", "no order says that its payment is under review"),
+    SHIPPING_RATES: PermissionArea("key: shipping rates", "Shipping rates", "`shippingMethod` has no `name`"),
+    PROMOTION_CODES: PermissionArea(
+        "key: promotion codes", "Promotion codes", "`stripeDiscounts` have no `code`"
+    ),
+    COUPONS: PermissionArea("key: coupons", "Coupons", "discounts of sessions from before 2025 are missing"),
+}
 
 
 def check(facts: StackFacts) -> Iterator[CheckFinding]:
@@ -153,18 +172,27 @@ def _of_permissions(facts: StackFacts, key: KeyPrefix, replace: str | None) -> I
         (LINE_ITEMS, permissions.line_items),
         (CHARGES, permissions.charges),
         (DISPUTES, permissions.disputes),
+        (INVOICES, permissions.invoices),
         (EVENTS, permissions.events),
     ):
         yield check_permission(area, probe, key)
+    for permission, probe in permissions.details.items():
+        yield check_permission(DETAILS[permission], probe, key, missing=advice)
 
 
-def check_permission(area: PermissionArea, probe: AccessProbe, key: KeyPrefix) -> CheckFinding:
+def check_permission(
+    area: PermissionArea,
+    probe: AccessProbe,
+    key: KeyPrefix,
+    missing: Callable[[str, str, str], CheckFinding] = fix,
+) -> CheckFinding:
+    """Return the finding of a permission. `missing` makes that of one which the key lacks."""
     match probe.access:
         case Access.ALLOWED:
             return ok(area.name, f"can be read ({area.resources})")
         case Access.NOT_ALLOWED:
             what = f"cannot be read: {area.without}. Give the key read permission for {area.resources}"
-            return fix(area.name, what, _dashboard(key))
+            return missing(area.name, what, _dashboard(key))
         case Access.UNTRIED:
             return advice(area.name, f"not tried: {probe.why}")
         case _:

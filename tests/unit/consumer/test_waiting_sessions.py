@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from recon.dynamodb.keys import WATERMARK_KEY, pending_key
+from recon.dynamodb.keys import WATERMARK_KEY, attention_key, pending_key
 from recon.errors import SessionNotFound, StripeUnavailable, UnknownState
 from recon.timestamps import DAY, HOUR
 from testkit.batches import USER, a_fetched_session
@@ -92,15 +92,20 @@ def test_wait_ends_when_the_order_says_paid(consumer, look):
     assert "attention" not in later
 
 
-def test_unpaid_order_written_during_the_fetch_is_reported_too(consumer, look):
+@pytest.mark.parametrize("is_known", [False, True])
+def test_unpaid_order_written_during_the_fetch_is_reported_too(consumer, look, is_known):
+    if is_known:
+        consumer.put(attention_key(CS), words=["order_says_unpaid"], acknowledgedBy="jane")
+
     def fetch(session_id, _listed=None):
         says_unpaid(consumer)
         return a_fetched_session(session_id)
 
     consumer.stripe.fetch = fetch
     outcome, entry = look(payment_status="paid", waits=False)
-    assert outcome["drift"] == ["payment_status: the order says unpaid, Stripe paid"]
-    assert (outcome["attention"], bool(entry)) == (["order_says_unpaid"], True)
+    drift = None if is_known else ["payment_status: the order says unpaid, Stripe paid"]
+    assert outcome.get("drift") == drift
+    assert (outcome["attention"], bool(entry)) == (["order_says_unpaid"], not is_known)
     assert len(consumer.orders()) == 1
 
 

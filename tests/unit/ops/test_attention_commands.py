@@ -17,6 +17,8 @@ from ops.runs.system_state import assess
 from recon.domain.attention import Attention
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import attention_key, dismissed_key, guard_key
+from recon.stripe.source import StripeSource
+from recon.timestamps import DAY
 from testkit.builders import NOW, a_message
 from testkit.fake_stripe import SessionSpec
 from testkit.reports import FINE
@@ -173,3 +175,60 @@ def test_bad_input_is_refused_before_anything_is_read(line, error, cli):
     result = cli(line)
     assert result.exit_code == 2
     assert error in result.output
+
+
+# A paid session whose order says unpaid
+
+
+@pytest.fixture
+def unpaid_order(player):
+    """Let the order of a session say unpaid, and Stripe say paid from the second night on."""
+    player.sell(
+        {"id": SESSION, "metadata": {"userId": "u1"}, "email": "b@example.com", "payment_status": "unpaid"}
+    )
+    player.world.webhook_writes(SESSION, "u1", NOW - HOUR, stripePaymentStatus="unpaid")
+    player.night(0)
+    player.change({"id": SESSION, "payment_status": "paid", "async_paid_at": HOUR})
+    player.night(3)
+    return player
+
+
+def waits(player):
+    return player.world.item("SYSTEM", f"PENDING#{SESSION}") is not None
+
+
+def test_unpaid_order_is_reported_until_somebody_knows_of_it(unpaid_order, context):
+    player = unpaid_order
+    for _ in range(2):
+        assert player.night(1)["drifted"] == 1
+        assert (player.outcome(SESSION)["reason"], waits(player)) == ("exists", True)
+        assert [what.partition(":")[0] for what, *_ in findings(context)] == ["order_says_unpaid"]
+
+
+def test_acknowledged_unpaid_order_ends_its_wait_silently(unpaid_order, context):
+    player = unpaid_order
+    before = player.world.orders()
+    ack(context, SESSION)
+    predicted = predict(
+        a_message(session_id=SESSION, user_id="u1", created=NOW - HOUR, pending=NOW + 2 * DAY),
+        context.stack.table,
+        lambda: StripeSource(player.world.connect(), player.world.clock.deadline(HOUR), lambda: None),
+        player.world.settings,
+        int(player.world.clock.now),
+    )
+    assert (predicted.reason, predicted.waits, predicted.drift) == ("exists", False, ())
+    assert player.night(1)["drifted"] == 0
+    outcome = player.outcome(SESSION)
+    assert (outcome["reason"], outcome["attention"]) == ("exists", ["order_says_unpaid"])
+    assert "drift" not in outcome
+    assert not waits(player)
+    assert player.night(1)["drifted"] == 0
+    assert (player.outcome(SESSION), findings(context)) == ({}, [])
+    assert player.world.orders() == before
+
+
+def test_other_differences_of_an_acknowledged_order_stay_drift(unpaid_order, context):
+    ack(context, SESSION)
+    unpaid_order.world.webhook_writes(SESSION, "u1", NOW - HOUR, stripePaymentStatus="unpaid", amount=1)
+    assert unpaid_order.night(1)["drifted"] == 1
+    assert [drift.partition(":")[0] for drift in unpaid_order.outcome(SESSION)["drift"]] == ["amount"]

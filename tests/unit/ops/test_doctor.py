@@ -11,7 +11,7 @@ import pytest
 from ops.cli.commands.doctor import show
 from ops.cli.screen import CommandResult
 from ops.doctor.checks import table
-from ops.doctor.checks.stripe import put_key_command
+from ops.doctor.checks.stripe import DETAILS, put_key_command
 from ops.doctor.diagnosis import Diagnosis, run_checks
 from ops.doctor.facts import (
     Access,
@@ -157,7 +157,12 @@ HEALTHY = StackFacts(
     settings=load_settings(VARIABLES),
     parameter=KeyParameter("/shop/stripe-key", "SecureString", datetime(2026, 1, 2, tzinfo=UTC)),
     key=KeyPrefix("restricted", livemode=True),
-    permissions=KeyPermissions(*[ALLOWED] * 6, recent=RecentSessions(100, 100, 2)),
+    permissions=KeyPermissions(
+        *[ALLOWED] * 6,
+        recent=RecentSessions(100, 100, 2),
+        invoices=ALLOWED,
+        details=dict.fromkeys(DETAILS, ALLOWED),
+    ),
     livemode=True,
     watermark=Watermark(proven_by="cs_found"),
     table={
@@ -263,7 +268,7 @@ def test_healthy_stack_has_only_ok_findings():
     findings = run_checks(HEALTHY)
     assert [finding for finding in findings if finding.verdict is not Verdict.OK] == []
     assert [finding for finding in findings if finding.command] == []
-    assert len(findings) == len({finding.name for finding in findings}) == 44
+    assert len(findings) == len({finding.name for finding in findings}) == 50
     assert not Diagnosis(STACK, findings).needs_attention
 
 
@@ -364,6 +369,15 @@ FAULTS = [
     (probed(events=FORBIDDEN), fix("key: events", "can double an order", DASHBOARD)),
     (probed(charges=FORBIDDEN), fix("key: charges", "refunded orders are written", DASHBOARD)),
     (probed(disputes=FORBIDDEN), fix("key: disputes", "a lost dispute", DASHBOARD)),
+    (probed(invoices=FORBIDDEN), fix("key: invoices", "orders of subscriptions", DASHBOARD)),
+    (probed(details={"reviews": FORBIDDEN}), advice("key: reviews", "under review", DASHBOARD)),
+    (
+        probed(details={"balance_transactions": FORBIDDEN}),
+        advice("key: balance transactions", "paidAt", DASHBOARD),
+    ),
+    (probed(details={"shipping_rates": FORBIDDEN}), advice("key: shipping rates", "no `name`", DASHBOARD)),
+    (probed(details={"promotion_codes": FORBIDDEN}), advice("key: promotion codes", "`code`", DASHBOARD)),
+    (probed(details={"coupons": FORBIDDEN}), advice("key: coupons", "before 2025", DASHBOARD)),
     (probed(line_items=UNTRIED), advice("key: line items", "not tried")),
     (probed(events=FAILED), unknown("key: events", "APIConnectionError")),
     (stack(table=MISSING), fix("table", "no table shop", SET_TABLE)),
@@ -618,15 +632,15 @@ def test_doctor_shows_findings_and_a_count_and_all_checks_on_request(context):
     assert short[0] == "unknown: clock: AWS did not send its time"
     assert short[1].startswith("advice: table: expiry: off: records of runs should expire.")
     assert short[2].strip().startswith("aws dynamodb update-time-to-live")
-    assert short[3:] == ["", f"{STACK}: 42 ok, 1 advice, 0 fix, 1 unknown"]
+    assert short[3:] == ["", f"{STACK}: 48 ok, 1 advice, 0 fix, 1 unknown"]
     everything = context.show(CommandResult(None, lambda screen: show(screen, diagnosis, verbose=True)))
-    assert everything.count("\nok: ") == 42
+    assert everything.count("\nok: ") == 48
 
 
 def test_doctor_of_a_healthy_stack_is_one_line(context):
     diagnosis = Diagnosis(STACK, run_checks(HEALTHY))
     shown = context.show(CommandResult(None, lambda screen: show(screen, diagnosis)))
-    assert shown == f"{STACK}: 44 ok, 0 advice, 0 fix, 0 unknown\n"
+    assert shown == f"{STACK}: 50 ok, 0 advice, 0 fix, 0 unknown\n"
 
 
 @pytest.mark.parametrize("facts", [encrypted(OF_AWS), encrypted(CUSTOMER, TABLE_KEY)])

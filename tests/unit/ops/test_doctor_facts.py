@@ -1,8 +1,11 @@
 """The facts of the doctor: unavailable AWS answers, the clock, and what the Stripe key may read."""
 
+from unittest.mock import ANY
+
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from ops.doctor.checks.stripe import DETAILS
 from ops.doctor.collect import clock_skew, read_ledger
 from ops.doctor.facts import Access, AccessProbe, KeyPermissions, LedgerFacts, RecentSessions
 from ops.doctor.fetched import Cause, Unavailable, fetch
@@ -110,14 +113,18 @@ def sold(stripe):
 
 @pytest.mark.usefixtures("sold")
 def test_permissions_take_one_request_each(probe, stripe):
-    assert probe() == KeyPermissions(*[ALLOWED] * 5, recent=RecentSessions(2, 2, 2))
-    assert stripe.calls.summary()["total"] == 4
+    details = dict.fromkeys(DETAILS, ALLOWED)
+    recent = RecentSessions(2, 2, 2)
+    assert probe() == KeyPermissions(*[ALLOWED] * 5, recent=recent, invoices=ALLOWED, details=details)
+    assert stripe.calls.summary()["total"] == 5
 
 
 def test_permissions_without_session_are_untried(probe):
     untried = AccessProbe(Access.UNTRIED, "Stripe lists no complete session to try it with")
     nothing = RecentSessions(0, 0, 0)
-    assert probe() == KeyPermissions(ALLOWED, untried, untried, ALLOWED, ALLOWED, recent=nothing)
+    assert probe() == KeyPermissions(
+        ALLOWED, untried, untried, ALLOWED, ALLOWED, recent=nothing, invoices=ALLOWED
+    )
 
 
 def test_latest_sessions_are_counted_by_filter_and_user(probe, stripe):
@@ -151,14 +158,31 @@ def test_wrong_key_is_rejected_and_not_quoted(probe):
         ({"endpoint": Endpoint.RETRIEVE, "expanding": "line_items.data.price"}, "line_items"),
         ({"endpoint": Endpoint.RETRIEVE, "expanding": "payment_intent"}, "charges"),
         ({"endpoint": Endpoint.DISPUTES}, "disputes"),
+        ({"endpoint": Endpoint.INVOICE_PAYMENTS}, "invoices"),
         ({"endpoint": Endpoint.EVENTS}, "events"),
+        ({"expanding": "payment_intent.review"}, "reviews"),
+        ({"expanding": "payment_intent.latest_charge.balance_transaction"}, "balance_transactions"),
+        ({"expanding": "shipping_cost.shipping_rate"}, "shipping_rates"),
+        ({"expanding": "discounts.promotion_code"}, "promotion_codes"),
+        ({"expanding": "total_details.breakdown"}, "coupons"),
     ],
 )
 def test_missing_permission_is_found(probe, stripe, where, area):
     stripe.faults.forbidden(**where)
-    probes = {name: one for name, one in vars(probe()).items() if isinstance(one, AccessProbe)}
-    denied = {name for name, one in probes.items() if one.access is Access.NOT_ALLOWED}
-    assert denied == {area}
+    permissions = probe()
+    probes = vars(permissions) | permissions.details
+    assert [name for name, one in probes.items() if one == AccessProbe(Access.NOT_ALLOWED, ANY)] == [area]
+
+
+@pytest.mark.usefixtures("sold")
+def test_parts_of_a_payment_that_cannot_be_read_are_untried(probe, stripe):
+    stripe.faults.forbidden(expanding="payment_intent")
+    details = probe().details
+    assert {name for name, one in details.items() if one.access is Access.UNTRIED} == {
+        "reviews",
+        "balance_transactions",
+    }
+    assert len(details) == len(DETAILS)
 
 
 @pytest.mark.usefixtures("sold")
