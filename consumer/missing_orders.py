@@ -32,7 +32,8 @@ def confirm_missing(
     }
     if not renewed:
         return dict(decided)
-    lookup = make_lookup(context.table, context.settings.shape, context.pool)
+    settings = context.settings
+    lookup = make_lookup(context.table, context.pool, settings.shape, settings.order_sort_key)
     found = lookup.find(renewed.values(), context.deadline)
     return dict(decided) | {
         message: _decide_again(context, now_known, found[now_known], decided[message])

@@ -29,7 +29,8 @@ def load_orders(
     """
     table = context.table
     deadline = context.deadline.share(LOOKUP_SHARE)
-    lookup = make_lookup(table, context.settings.shape, context.pool)
+    settings = context.settings
+    lookup = make_lookup(table, context.pool, settings.shape, settings.order_sort_key)
     orders = lookup.find(messages, deadline)
     open_messages = [message for message in messages if message.session_id not in prior.dismissed]
     own = {message.session_id: _find_own(message, orders[message]) for message in open_messages}

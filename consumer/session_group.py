@@ -161,7 +161,7 @@ class SessionGroup:
         found = {}
         for task in tasks:
             orders = _session_orders(task, orders_by_session)
-            own = find_own_orders(task.session_id, orders) if isinstance(orders, list) else []
+            own = find_own_orders(task.message, orders) if task.message and isinstance(orders, list) else []
             if own and task.session_id not in self._prior.dismissed:
                 found[task.session_id] = own
         return found
@@ -217,7 +217,7 @@ class SessionGroup:
         assert message is not None  # noqa: S101 - only readable messages get here
         try:
             found = [] if isinstance(orders, SyncError) else orders
-            own = find_own_orders(task.session_id, found)
+            own = find_own_orders(message, found)
             facts = TableFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
             return decide_from_stripe(
                 stripe, message, self._context.settings, self._context.now, facts, listed
@@ -251,14 +251,21 @@ class SessionGroup:
             result.session_id: self._messages[result.session_id] for result in results if result.order
         }
         context = self._context
-        found = find_orders_by_session(context.table, messages.values(), context.pool, context.deadline)
+        found = find_orders_by_session(
+            context.table,
+            messages.values(),
+            context.pool,
+            context.deadline,
+            sort_key=context.settings.order_sort_key,
+        )
         recheck = Recheck([], {})
         for result in results:
-            orders = found[messages[result.session_id]] if result.order else []
+            message = messages.get(result.session_id)
+            orders = found[message] if message else []
             if isinstance(orders, SyncError):
                 recheck.failed[result.session_id] = orders
                 continue
-            own = find_own_orders(result.session_id, orders)
+            own = find_own_orders(message, orders) if message else []
             others = [order for order in own if not _is_ours(order, result)]
             recheck.results.append(self._skip_existing(result, others) if others else result)
         return recheck
@@ -343,23 +350,25 @@ class SessionGroup:
         ):
             result = replace(result, attention=(Attention.NO_USER_PAID,))
         if reason is SkipReason.EXISTS and isinstance(orders, list):
-            own = find_own_orders(message.session_id, orders)
+            own = find_own_orders(message, orders)
             result = replace(result, order_says_paid=any(order.payment_status == PAID for order in own))
         drift = (
             find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
         )
         if reason is SkipReason.EXISTS and isinstance(orders, list):
-            result = replace(result, unguarded=self._find_unguarded(task, orders))
+            result = replace(result, unguarded=self._find_unguarded(message, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         if prior := self._prior.attention.get(task.session_id):
             may_be_pending |= Attention.MISSING in prior.words
         return replace(result, drift=drift, ends_pending=may_be_pending)
 
-    def _find_unguarded(self, task: SessionTask, orders: Sequence[ExistingOrder]) -> ExistingOrder | None:
+    def _find_unguarded(
+        self, message: "SessionMessage", orders: Sequence[ExistingOrder]
+    ) -> ExistingOrder | None:
         """Return the session's order that this sync wrote without a guard, as earlier versions did."""
-        if task.session_id in self._prior.guarded:
+        if message.session_id in self._prior.guarded:
             return None
-        own = (order for order in orders if order.belongs_to(task.session_id) and order.sync_run_id)
+        own = (order for order in orders if order.belongs_to(message) and order.sync_run_id)
         return next(own, None)
 
     def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:

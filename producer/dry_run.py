@@ -159,7 +159,8 @@ class DryRun:
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
-        lookup = make_lookup(self.table, self.settings.shape, self.pool)
+        settings = self.settings
+        lookup = make_lookup(self.table, self.pool, settings.shape, settings.order_sort_key)
         orders = lookup.find(messages, self.deadline)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
         outcomes = [

@@ -6,26 +6,17 @@ and the watermark would move past the shop's own sessions.
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice, zip_longest
-from typing import TYPE_CHECKING
 
 from producer.run_context import RunContext
-from recon.domain.message import SessionMessage, build_message, dumps, loads
+from producer.sample import draw_sample, read_message
+from recon.domain.message import SessionMessage
 from recon.domain.reconcile import amount_and_currency
-from recon.domain.shape_decision import find_skip_reason
-from recon.domain.stripe_objects import PAID
 from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.orders import is_proof
 from recon.dynamodb.records import Sample
 from recon.dynamodb.watermark import Watermark
-from recon.errors import MalformedMessage, SyncError
-from recon.timestamps import DAY, MINUTE
+from recon.errors import SyncError
 
-if TYPE_CHECKING:
-    from recon.config import Settings
-
-# A sample takes one request for each part of its days, and more only in a part without a paid session.
-SAMPLE_SIZE, SAMPLE_DAYS, SAMPLE_PARTS, MAX_PAGES = 50, 30, 6, 4
 _COMPARE = (
     "nothing was sent or written. Compare the key's account and mode, the layout of the orders, and the "
     "filter with the shop's. If all of them are right, start nightly-sync run --confirm-empty"
@@ -78,7 +69,7 @@ def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
 def _check(context: RunContext, watermark: Watermark) -> Verdict:
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
         if session := context.stripe().find_session(session_id):
-            return Verdict(proven=None if watermark.proven_by else _read(session, context.settings))
+            return Verdict(proven=None if watermark.proven_by else read_message(session, context.settings))
         _, sample = _look_up(context, _draw_sample(context))
         return Verdict(WRONG_KEY.format(session=session_id), sample=sample)
     if watermark.confirmed_by:
@@ -97,48 +88,10 @@ def _find_proof_of_earlier_runs(context: RunContext, watermark: Watermark) -> st
 
 
 def _draw_sample(context: RunContext) -> list[SessionMessage]:
-    """Return up to 50 paid sessions with a user, spread over the last 30 days, the newest first.
-
-    Leave out those whose webhook may still be at work, and those whose orders may have expired.
-    """
-    settings = context.settings
-    days = min(SAMPLE_DAYS, settings.order_ttl_days or SAMPLE_DAYS)
-    end = context.now() - settings.grace_minutes * MINUTE
-    start = context.now() - days * DAY
-    length = max(1, (end - start) // SAMPLE_PARTS)
-    ends = [end - number * length for number in range(SAMPLE_PARTS)]
-    parts = list(context.pool.map(lambda last: _list_paid(context, last - length + 1, last), ends))
-    # One of each part, then the second of each, until the sample is full.
-    rounds = (message for row in zip_longest(*parts) for message in row if message)
-    return sorted(islice(rounds, SAMPLE_SIZE), key=lambda message: message.created, reverse=True)
-
-
-def _list_paid(context: RunContext, start: int, end: int) -> list[SessionMessage]:
-    """Return the paid sessions of the first page that has any, of at most `MAX_PAGES` pages."""
-    after = None
-    for _ in range(MAX_PAGES):
-        page = context.stripe().list_sessions(start, end, after=after)
-        paid = [message for session in page.sessions if (message := _read_paid(session, context.settings))]
-        if paid or not page.has_more:
-            return paid
-        after = page.sessions[-1]["id"]
-    return []
-
-
-def _read_paid(session: dict[str, object], settings: "Settings") -> SessionMessage | None:
-    """Return the message of a paid session of the shop with a user, or None for any other."""
-    message = _read(session, settings) if settings.session_filter.passes(session) else None
-    if message is None or find_skip_reason(message, settings.shape) is not None:
-        return None
-    return message if message.payment_status == PAID else None
-
-
-def _read(session: dict[str, object], settings: "Settings") -> SessionMessage | None:
-    """Return the message of a session, or None if it is malformed."""
-    try:
-        return loads(dumps(build_message(session, "sample", settings.user_ids, settings.shape)))
-    except MalformedMessage:
-        return None
+    """Return up to 50 paid sessions with a user, spread over the last 30 days, the newest first."""
+    stripe, now = context.stripe(), context.now()
+    sample = draw_sample(stripe, context.pool, context.settings, now, needs_user=True)
+    return [message for _, message in sample]
 
 
 def _look_up(context: RunContext, messages: list[SessionMessage]) -> tuple[SessionMessage | None, Sample]:
@@ -146,7 +99,8 @@ def _look_up(context: RunContext, messages: list[SessionMessage]) -> tuple[Sessi
 
     Raise the error of a failed lookup if no session is proven.
     """
-    lookup = make_lookup(context.runs.table, context.settings.shape, context.pool)
+    settings = context.settings
+    lookup = make_lookup(context.runs.table, context.pool, settings.shape, settings.order_sort_key)
     orders = lookup.find(messages, context.deadline)
     proven = next((message for message in messages if is_proof(orders[message])), None)
     errors = (found for found in orders.values() if isinstance(found, SyncError))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.session_filter import SessionFilter, parse_filter
 from recon.domain.shape import Shape, parse_shape
 from recon.domain.user_ids import DEFAULT_SOURCES, EmailCase, UserIdRules, parse_sources
@@ -53,6 +54,7 @@ class Settings:
     stack: str = "stripe-nightly-sync"
     session_filter: SessionFilter = field(default_factory=SessionFilter)
     user_ids: UserIdRules = field(default_factory=UserIdRules)
+    order_sort_key: OrderSortKey = OrderSortKey.EPOCH
     ledger_table: str | None = None
     shape: Shape | None = None
 
@@ -133,6 +135,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             read("SYNC_USER_ID_FROM", DEFAULT_SOURCES, parse_sources, "sources of the user id"),
             read("EMAIL_CASE", EmailCase.KEEP, EmailCase, "keep or lower"),
         ),
+        order_sort_key=read("SYNC_ORDER_SORT_KEY", d.order_sort_key, OrderSortKey, "epoch or any"),
         webhook_fence=read(
             "SYNC_WEBHOOK_FENCE",
             d.webhook_fence,

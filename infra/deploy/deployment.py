@@ -11,6 +11,7 @@ from infra.deploy.aws import AwsServices
 from infra.deploy.changes import show_changes
 from infra.deploy.encryption import find_needed_keys, grant_keys
 from infra.deploy.errors import DeployError, RollbackError
+from infra.deploy.layout import check_layout
 from infra.deploy.ledger import adopt_ledger, find_backfill, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings, KeepAnswers
@@ -75,6 +76,7 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
         other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
         if is_new:
             preflight.check_names(context.aws, wanted)
+            check_layout(context.terminal, context.operator, wanted)
         change_set = stack.propose(upload_packages(context, wanted), wanted.parameters, is_new=is_new)
         if change_set:
             confirm_changes(context.terminal, change_set, options)

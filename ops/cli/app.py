@@ -10,6 +10,7 @@ from ops.cli.commands import (
     dlq_redrive,
     doctor,
     explain,
+    layout,
     ledger,
     logs,
     missing,
@@ -49,6 +50,7 @@ def app() -> typer.Typer:
     register(root, "ack", attention.ack, attention.ACK_EXAMPLES)
     register(root, "dismiss", attention.dismiss, attention.DISMISS_EXAMPLES)
     register(root, "allow", attention.allow, attention.ALLOW_EXAMPLES, attention.ALLOW_RULES)
+    register(root, "layout", layout.layout, layout.EXAMPLES)
     register(root, "doctor", doctor.doctor, doctor.EXAMPLES, doctor.RULES)
     register(root, "logs", logs.logs, logs.EXAMPLES, logs.RULES)
     register(root, "pause", pause.pause, pause.PAUSE_EXAMPLES, pause.RULES)

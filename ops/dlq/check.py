@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
 from ops.runs.prediction import predict, predict_failure
 from recon.config import Settings
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import other_user_ids, user_ids
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.table import Table
@@ -52,7 +53,8 @@ def find_orders_by_now(listing: DeadLetterListing, table: Table, pool: Executor)
             return letter
         try:
             ids = (*user_ids(message), *other_user_ids(message))
-            orders = find_orders(table, ids, message.created, sessions=(message.session_id,))
+            any_key = OrderSortKey.ANY  # whatever the setting, without reading it
+            orders = find_orders(table, ids, message.created, sessions=(message,), sort_key=any_key)
         except SyncError:
             return letter
         number = next((order.order_number for order in orders if order.order_number), None)

@@ -81,7 +81,8 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
     )
     latest = runs.latest(RUNS_READ)
     outcomes = load_outcomes(table, session_id, latest, deadline)
-    orders, drift = load_orders(table, message, deadline, shape) if message else ((), ())
+    sort_key = sources.settings.order_sort_key
+    orders, drift = load_orders(table, message, sort_key, deadline, shape) if message else ((), ())
     return SessionFacts(
         session_id=session_id,
         asked_at=datetime.fromtimestamp(now, UTC),

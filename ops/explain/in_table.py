@@ -11,6 +11,7 @@ from ops.format.money import NO_AMOUNT, Amount, Money, to_money
 from ops.format.text import standard_time
 from ops.runs.attention import OpenAttention, to_open_attention
 from recon.domain.message import SessionMessage, loads
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import find_drift, other_user_ids, user_ids
 from recon.domain.shape import Shape
 from recon.domain.stripe_objects import FREE
@@ -39,26 +40,30 @@ class PendingSession:
 
 
 def load_orders(
-    table: Table, message: SessionMessage, deadline: Deadline, shape: Shape | None = None
+    table: Table,
+    message: SessionMessage,
+    sort_key: OrderSortKey,
+    deadline: Deadline,
+    shape: Shape | None = None,
 ) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
     """Return the session's orders under every id its user may have, and how they differ from the message.
 
     With a shape, return those that the shop has done.
     """
     if shape:
-        return _load_shop_orders(table, message, deadline, shape)
+        return _load_shop_orders(table, message, sort_key, deadline, shape)
     ids = (*user_ids(message), *other_user_ids(message))
-    own = find_orders(table, ids, message.created, sessions=(message.session_id,))
+    own = find_orders(table, ids, message.created, sessions=(message,), sort_key=sort_key)
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     orders = sorted((_parse_order(item) for item in items), key=lambda order: order.key)
     return tuple(orders), find_drift(message, own)
 
 
 def _load_shop_orders(
-    table: Table, message: SessionMessage, deadline: Deadline, shape: Shape
+    table: Table, message: SessionMessage, sort_key: OrderSortKey, deadline: Deadline, shape: Shape
 ) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
     with ThreadPoolExecutor(1) as pool:
-        found = make_lookup(table, shape, pool).find([message], deadline)[message]
+        found = make_lookup(table, pool, shape, sort_key).find([message], deadline)[message]
     if isinstance(found, SyncError):
         raise found
     keys = ["/".join(filter(None, (order.pk, order.sk))) for order in found]

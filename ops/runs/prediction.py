@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.decisions import TableFacts, decide_from_stripe, to_unexpected
@@ -19,7 +20,6 @@ from recon.domain.reconcile import (
     other_user_ids,
     user_ids,
 )
-from recon.domain.shape import Shape
 from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.dismissals import find_dismissal
@@ -101,7 +101,7 @@ def predict(
         return predict_failure(error, amount)
     if is_dismissed:
         return PredictedOutcome(PredictedAction.SKIP, amount, reason=SkipReason.DISMISSED)
-    orders = _find_orders(message, table, settings.shape)
+    orders = _find_orders(message, table, settings)
     is_guarded = table.get(guard_key(message.session_id)) is not None
     decision = decide_from_orders(
         message, orders, settings.shape, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
@@ -116,7 +116,7 @@ def predict(
             if decision is SkipReason.EXISTS and not isinstance(orders, SyncError):
                 drift = find_drift(message, orders)
             return PredictedOutcome(PredictedAction.SKIP, amount, reason=decision, drift=drift)
-    own = find_own_orders(message.session_id, [] if isinstance(orders, SyncError) else orders)
+    own = find_own_orders(message, [] if isinstance(orders, SyncError) else orders)
     facts = TableFacts(
         own, bool(own) and _knows_unpaid(message.session_id, table), lambda: _find_proof(table)
     )
@@ -141,15 +141,15 @@ def _to_time(epoch: int | None) -> datetime | None:
         return None
 
 
-def _find_orders(message: SessionMessage, table: Table, shape: Shape | None) -> Orders:
+def _find_orders(message: SessionMessage, table: Table, settings: Settings) -> Orders:
+    shape, sort_key = settings.shape, settings.order_sort_key
     if shape:
         deadline = Deadline(time.monotonic() + LOOKUP_SECONDS, time.monotonic, time.sleep)
         with ThreadPoolExecutor(1) as pool:
-            return make_lookup(table, shape, pool).find([message], deadline)[message]
+            return make_lookup(table, pool, shape, sort_key).find([message], deadline)[message]
     try:
-        session = (message.session_id,)
-        orders = find_orders(table, user_ids(message), message.created, sessions=session)
-        return orders or find_orders(table, other_user_ids(message), message.created, sessions=session)
+        find = partial(find_orders, since=message.created, sessions=(message,), sort_key=sort_key)
+        return find(table, user_ids(message)) or find(table, other_user_ids(message))
     except SyncError as error:
         return error
 

@@ -9,6 +9,7 @@ from recon.domain.fence import FencedEvent
 from recon.domain.key_template import MAX_KEY_VALUE, is_key_value
 from recon.domain.shape import Shape
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, MAX_NUMBER
+from recon.domain.stripe_values import find_reference
 from recon.domain.user_ids import MAX_RAW_USER_ID, UserIdCandidates, UserIdRules, find_candidates
 from recon.errors import MalformedMessage
 
@@ -25,10 +26,11 @@ class SessionMessage:
 
     `created` is in epoch seconds, the amount in the currency's smallest unit; `user_id` is the id to write
     under before cleaning, `raw_user_id` the same before it was lower-cased, if it was. `other_user_ids` are
-    further ids, under which the order may be already. `event_ids` are events that the webhook may still
-    receive, `event_types` their types and `event_times` when they were created (epoch seconds), in the same
-    order. `pending` is set for a session that an earlier run found unpaid: the epoch second up to which this
-    run listed events. A session paid after it is left to the next run.
+    further ids, under which the order may be already. `payment_intent` is a further mark of its order.
+    `event_ids` are events that the webhook may still receive, `event_types` their types and `event_times`
+    when they were created (epoch seconds), in the same order. `pending` is set for a session that an earlier
+    run found unpaid: the epoch second up to which this run listed events. A session paid after it is left to
+    the next run.
 
     `key_values` and `missing_since` are for another shop's layout: the paths of the session that the key
     needs with their values, and when its order was first missed (epoch seconds).
@@ -51,6 +53,7 @@ class SessionMessage:
     missing_since: int | None = None
     raw_user_id: str | None = None
     other_user_ids: tuple[str, ...] = ()
+    payment_intent: str | None = None
 
     @property
     def events(self) -> tuple[FencedEvent, ...]:
@@ -82,6 +85,7 @@ _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
     "missingSince": ("missing_since", int),
     "rawUserId": ("raw_user_id", str),
     "userIds": ("other_user_ids", list),
+    "paymentIntent": ("payment_intent", str),
 }
 
 
@@ -103,11 +107,18 @@ def build_message(
         raw_user_id=candidates.raw,
         other_user_ids=candidates.others,
         key_values=shape.read_values(session) if shape else (),
+        payment_intent=_find_payment_intent(session),
         **{name: _limit_length(session.get(name)) for name in _COPIED},
     )
 
 
 _COPIED = ("created", "amount_total", "currency", "payment_status", "mode", "livemode")
+
+
+def _find_payment_intent(session: dict[str, Any]) -> str | None:
+    """Return the payment intent, or None: without it, an order is still known by the session's id."""
+    intent = find_reference(session, "payment_intent")
+    return intent if is_id(intent) else None
 
 
 def _limit_length(value: object) -> Any:  # noqa: ANN401 - JSON

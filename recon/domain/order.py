@@ -18,6 +18,7 @@ from recon.domain.order_details import (
     find_paid_at,
 )
 from recon.domain.order_items import build_item
+from recon.domain.order_keys import ORDER_PREFIX
 from recon.domain.stripe_objects import Json
 from recon.domain.stripe_values import (
     find_object,
@@ -77,7 +78,7 @@ def build_order(
     return present(
         {
             "PK": partition_key(user_id),
-            "SK": f"ORDER#{created}#{session_id}",
+            "SK": f"{ORDER_PREFIX}{created}#{session_id}",
             "orderId": session_id,
             "orderNumber": order_number(session_id, context.number_prefix),
             "userId": user_id,

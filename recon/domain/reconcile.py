@@ -72,10 +72,16 @@ class ExistingOrder:
     order_number: str | None = None
     sync_run_id: str | None = None
     expires_at: int | None = None
+    payment_intent: str | None = None
     foreign_word: str | None = None
 
-    def belongs_to(self, session_id: str) -> bool:
-        return session_id in (self.stripe_session_id, self.order_id)
+    def belongs_to(self, message: SessionMessage) -> bool:
+        """Return whether this is the session's order: it has the session's id, or only its payment intent."""
+        if message.session_id in (self.stripe_session_id, self.order_id):
+            return True
+        if self.stripe_session_id is not None or message.payment_intent is None:
+            return False
+        return self.payment_intent == message.payment_intent
 
 
 def decide_from_table(  # noqa: PLR0911 - one return per rule
@@ -97,7 +103,7 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
         return no_order_due
     if isinstance(orders, SyncError):
         return orders
-    own = find_own_orders(message.session_id, orders)
+    own = find_own_orders(message, orders)
     if any(order.payment_status != UNPAID for order in own):
         return SkipReason.EXISTS
     waits = message.pending is not None
@@ -118,9 +124,9 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
     return SkipReason.EXPIRED if is_expired else None
 
 
-def find_own_orders(session_id: str, orders: Iterable[ExistingOrder]) -> list[ExistingOrder]:
+def find_own_orders(message: SessionMessage, orders: Iterable[ExistingOrder]) -> list[ExistingOrder]:
     """Return the orders of the session among those of its user."""
-    return [order for order in orders if order.belongs_to(session_id)]
+    return [order for order in orders if order.belongs_to(message)]
 
 
 def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:
@@ -150,7 +156,7 @@ def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tupl
 
     A field that the order lacks is no difference. A duplicate order is one, and names both keys.
     """
-    own = sorted((o for o in orders if o.belongs_to(message.session_id)), key=lambda o: (o.pk, o.sk))
+    own = sorted((o for o in orders if o.belongs_to(message)), key=lambda o: (o.pk, o.sk))
     drift = []
     if len(own) > 1:
         drift.append("duplicate: " + ", ".join(f"{order.pk}/{order.sk}" for order in own))

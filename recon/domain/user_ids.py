@@ -88,13 +88,13 @@ def find_candidates(session: Json, rules: UserIdRules) -> UserIdCandidates:
     """
     chosen = raw = None
     for source in rules.sources:
-        for value in _read_values(session, source):
+        for value in read_source(session, source):
             lowers = source == EMAIL and rules.email_case is EmailCase.LOWER
             cased = value.lower() if lowers else value
             if chosen is None and find_usable_id(cased):
                 chosen, raw = cased, value if cased != value else None
     sources = dict.fromkeys((*rules.sources, *DEFAULT_SOURCES))
-    values = (value for source in sources for value in _read_values(session, source))
+    values = (value for source in sources for value in read_source(session, source))
     others = dict.fromkeys(map(_limit_length, values))
     return UserIdCandidates(
         chosen and _limit_length(chosen),
@@ -111,7 +111,8 @@ def spellings(candidates: Iterable[str]) -> Iterator[str]:
                 yield spelling
 
 
-def _read_values(session: Json, source: str) -> Iterator[str]:
+def read_source(session: Json, source: str) -> Iterator[str]:
+    """Yield the texts that a session has at a source, none of them empty."""
     if source == EMAIL:
         yield from _texts(
             find_object(session, "customer_details").get("email"), session.get("customer_email")

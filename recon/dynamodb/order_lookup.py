@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from recon.domain.message import SessionMessage
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import ExistingOrder
 from recon.domain.shape import FILE, Shape
 from recon.domain.shape_decision import knows_key, make_key
@@ -29,9 +30,9 @@ class OrderLookup(Protocol):
         ...
 
 
-def make_lookup(table: Table, shape: Shape | None, pool: Executor) -> OrderLookup:
+def make_lookup(table: Table, pool: Executor, shape: Shape | None, sort_key: OrderSortKey) -> OrderLookup:
     """Return the lookup of a shop's layout; without a shape, that is the layout of this system."""
-    return UserLookup(table, pool) if shape is None else ShapeLookup(table, shape, pool)
+    return UserLookup(table, pool, sort_key) if shape is None else ShapeLookup(table, shape, pool)
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class UserLookup:
 
     table: Table
     pool: Executor
+    sort_key: OrderSortKey
 
     def find(self, messages: Iterable[SessionMessage], deadline: Deadline) -> OrdersBySession:
         """Return the orders under the session's user ids, one query for each user."""
-        return find_orders_by_session(self.table, messages, self.pool, deadline)
+        return find_orders_by_session(self.table, messages, self.pool, deadline, sort_key=self.sort_key)
 
 
 @dataclass(frozen=True)

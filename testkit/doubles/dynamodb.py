@@ -65,6 +65,16 @@ class MemoryDynamoDB(MemoryClient):
             raise ServiceRefusal("ResourceNotFoundException", "Requested resource not found")
         return self._tables[name]
 
+    @operation("DescribeTable")
+    def describe_table(self, *, TableName: str) -> JsonObject:
+        self._find_table(TableName)
+        schema = [
+            {"AttributeName": name, "KeyType": kind}
+            for name, kind in zip(KEY_NAMES, ("HASH", "RANGE"), strict=True)
+        ]
+        attributes = [{"AttributeName": name, "AttributeType": "S"} for name in KEY_NAMES]
+        return {"Table": {"TableName": TableName, "KeySchema": schema, "AttributeDefinitions": attributes}}
+
     # Reads, all of them consistent
 
     @operation("GetItem")
@@ -152,13 +162,15 @@ class MemoryDynamoDB(MemoryClient):
         ConsistentRead: bool = False,
         ExclusiveStartKey: RequestItem | None = None,
         Limit: int | None = None,
+        Segment: int = 0,
+        TotalSegments: int = 1,
     ) -> JsonObject:
         table = self._find_table(TableName)
         placeholders = Placeholders(ExpressionAttributeNames, ExpressionAttributeValues)
         wanted = placeholders.condition("FilterExpression", FilterExpression)
         shown = placeholders.projection(ProjectionExpression)
         placeholders.finish()
-        items = scan_items(table, ExclusiveStartKey)
+        items = scan_items(table, ExclusiveStartKey, Segment, TotalSegments)
         return read_page(items, PageLimits(Limit, self.page_items), wanted, shown)
 
     def get_paginator(self, operation_name: str) -> "Paginator[Any]":

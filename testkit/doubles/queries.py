@@ -70,11 +70,13 @@ def project(item: AttributeMap, names: tuple[str, ...] | None) -> AttributeMap:
     return {name: copy_value(item[name]) for name in names if name in item}
 
 
-def scan_items(table: MemoryTable, start: Mapping[str, Any] | None) -> Iterator[AttributeMap]:
-    """Yield all items after the key `start`."""
+def scan_items(
+    table: MemoryTable, start: Mapping[str, Any] | None, segment: int = 0, segments: int = 1
+) -> Iterator[AttributeMap]:
+    """Yield all items of one segment after the key `start`."""
     after = None if start is None else exact_key(normalize_item(start))
     started = after is None
-    for key, item in table.scan():
+    for key, item in table.scan(segment, segments):
         if started:
             yield item
         started = started or key == after

@@ -55,10 +55,11 @@ class MemoryTable:
     def partition(self, partition_key: str) -> Partition:
         return self._partitions.get(partition_key) or Partition()
 
-    def scan(self) -> Iterator[tuple[ItemKey, AttributeMap]]:
-        """Yield all items, ordered by a hash of the partition key so that no test relies on the order."""
+    def scan(self, segment: int = 0, segments: int = 1) -> Iterator[tuple[ItemKey, AttributeMap]]:
+        """Yield the items of a segment, ordered by a hash of their key so that no test relies on it."""
         for partition_key in sorted(self._partitions, key=_hash):
-            yield from self._items_of_partition(partition_key)
+            if _hash(partition_key)[0] % segments == segment:
+                yield from self._items_of_partition(partition_key)
 
     def items(self) -> Iterator[AttributeMap]:
         """Yield all items, ordered by key."""

@@ -23,7 +23,7 @@ SQS_MAX_VISIBILITY = 12 * 3600
 # glibc reads it when a process starts; `make soak` measures a consumer without it.
 ALLOCATOR_VARIABLE = "MALLOC_ARENA_MAX"
 # Values of which at least one changes each setting.
-PROBES = ("7", "true", "false", "http://elsewhere", "client_reference_id", "lower")
+PROBES = ("7", "true", "false", "http://elsewhere", "client_reference_id", "lower", "any")
 
 
 def properties(name):

@@ -273,7 +273,7 @@ def test_lost_response_or_conflict_does_not_count_twice(act, fault, real_dynamod
         assert counters() == (1, 0, 1, 0)
 
 
-def test_prior_state_of_a_batch_is_two_reads(table, runs, real_dynamodb, real_table):
+def test_prior_state_of_25_sessions_is_one_read(table, runs, real_dynamodb, real_table):
     runs.start(a_run(), NOW)
     write(table, failed())
     recorded = Faulty(real_dynamodb)
@@ -282,8 +282,7 @@ def test_prior_state_of_a_batch_is_two_reads(table, runs, real_dynamodb, real_ta
     assert known.state_run_id == RUN
     [outcome] = known.outcomes.values()
     assert (outcome.outcome, outcome.error_type, outcome.message_id) == ("error", "ValueError", "m0")
-    # Of outcome, guard, dismissal and attention of each session, and the sync state: 101 keys.
-    assert recorded.history.count("batch_get_item") == 2
+    assert recorded.history.count("batch_get_item") == 1
 
 
 def test_whole_night_on_a_real_engine(real_dynamodb, real_table):

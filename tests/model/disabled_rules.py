@@ -18,6 +18,7 @@ from recon.aws.queue import SessionQueue
 from recon.domain import waiting
 from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.payment_state import PaymentState
 from recon.domain.reconcile import SkipReason
 from recon.domain.run import Listing, Part
@@ -43,7 +44,7 @@ MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missi
 _name_for = Table.name_for
 _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
-_mark_events = webhook_fence.mark_events
+_mark_events, _first_sort_key = webhook_fence.mark_events, orders.first_sort_key
 _listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, decisions.read_payment_state
 _describe_unpaid_orders = decisions.describe_unpaid_orders
@@ -139,8 +140,8 @@ def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) 
     _send(self, messages[:-1], pool, deadline)
 
 
-def _first_order_only(table: Table, pk: str, since: int, deadline: Deadline | None) -> list[Any]:
-    return list(_orders_under(table, pk, since, deadline))[:1]
+def _first_order_only(table: Table, pk: str, first: str, deadline: Deadline | None) -> list[Any]:
+    return list(_orders_under(table, pk, first, deadline))[:1]
 
 
 def _see_nothing(self: SessionGroup, results: Sequence[SessionResult]) -> Recheck:
@@ -301,6 +302,12 @@ DISABLED_RULES = (
         [(Table, "name_for", _keep_outcomes_in_shop)],
     ),
     DisabledRule("every order of a user is read", BY_SYNC, 2, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule(
+        "all orders of a user are read where sort keys say no time",
+        BY_SYNC,
+        2,
+        [(orders, "first_sort_key", lambda since, _: _first_sort_key(since, OrderSortKey.EPOCH))],
+    ),
     DisabledRule(
         "orders are looked up under the other candidates",
         BY_SYNC,

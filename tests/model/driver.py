@@ -19,6 +19,7 @@ from tests.model.verdict import check_at_rest
 SHORT_NIGHTS, LONG_NIGHTS = 3, 21
 LONG_EVERY = 25
 OWN_LEDGER, MONTHS_PASS = 0.25, 0.2
+ANY_SORT_KEY = 0.25
 # Histories that a worker is given at a time.
 CHUNK = 20
 # Name of the action: how often by day, by night, and while an invocation is paused between two calls.
@@ -74,7 +75,9 @@ def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
     """Play a history, by default with the nights of its seed; `env` overrides settings of the functions."""
     rng, began = random.Random(seed), time.process_time()
     count = nights or count_nights(seed)
-    config = ShopConfig(rng.random() < 0.4, rng.randint(1, 3), _draw_ledger(seed) | env)
+    config = ShopConfig(
+        rng.random() < 0.4, rng.randint(1, 3), _draw_ledger(seed) | _draw_sort_key(seed) | env
+    )
     missed = _draw_missed_nights(rng, count)
     blind = rng.randrange(1, count) if count > 1 and rng.random() < 0.2 else None
     with open_night_shop(seed, config) as shop:
@@ -97,6 +100,12 @@ def _draw_ledger(seed: int) -> dict[str, str]:
     """Return the settings of the ledger, which one shop in four has in a table of its own."""
     own = random.Random(f"ledger {seed}").random() < OWN_LEDGER
     return {"SYNC_LEDGER_TABLE": "ledger"} if own else {}
+
+
+def _draw_sort_key(seed: int) -> dict[str, str]:
+    """Return the setting of one shop in four, whose webhook writes sort keys that do not sort like time."""
+    is_any = random.Random(f"sort key {seed}").random() < ANY_SORT_KEY
+    return {"SYNC_ORDER_SORT_KEY": "any"} if is_any else {}
 
 
 def _draw_missed_nights(rng: random.Random, count: int) -> set[int]:

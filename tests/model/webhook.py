@@ -96,7 +96,12 @@ class Webhook:
 
     def write_order(self, session: SessionSpec) -> None:
         """Write the order, or the payment into the order that was written before it."""
-        order = build_webhook_order(session, int(self.world.clock.now), **_draw_key(session))
+        now = int(self.world.clock.now)
+        changes = _draw_key(session)
+        if self.world.settings.order_sort_key == "any":
+            # As a ULID: it sorts before each time in epoch seconds.
+            changes |= {"SK": f"ORDER#01JD{now}#{session.id}"}
+        order = build_webhook_order(session, now, **changes)
         if session.id in self.unpaid:
             [written] = [item for item in self.written if item.get("orderId") == {"S": session.id}]
             order["SK"] = written["SK"]["S"]

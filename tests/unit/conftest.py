@@ -50,16 +50,22 @@ def player(world):
 
 
 @pytest.fixture
-def play_case(player):
+def play_steps():
     """Play the case file with a number, or skip the test if the cases are not beside this repository."""
 
-    def play(number):
+    def play(player, number):
         if not CASES.exists():
             pytest.skip(f"the case files are not at {CASES}")
         player.play(load_case(CASES, number)["steps"])
         return player
 
     return play
+
+
+@pytest.fixture
+def play_case(player, play_steps):
+    """Play the case file with a number in a world with the default settings."""
+    return lambda number: play_steps(player, number)
 
 
 # A table in memory

@@ -183,15 +183,16 @@ def make_client(service):
 class RecordedDeployment:
     """A deployment and its surroundings. `answers` is what the user types; None means `--yes`."""
 
-    def __init__(self, folder, answers=None, stored=SETTINGS, health=0, **recorded):
+    def __init__(self, folder, answers=None, stored=SETTINGS, health=0, fit=0, **recorded):
         self.file = folder / "deploy.sync.json"
         if stored:
             settings.write(self.file, stored, private=bool(stored.account))
         self.aws = RecordedAws(**recorded)
         self.out = io.StringIO()
         self.asked, self.operator_calls, self.slept = [], [], []
+        self.layout_calls = []
         self._typed = iter(answers or ())
-        self._health = health
+        self._health, self._fit = health, fit
         archive = folder / "a.zip"
         archive.write_bytes(b"the same bytes")
         self.context = DeployContext(
@@ -212,6 +213,9 @@ class RecordedDeployment:
         raise answer
 
     def _run_operator(self, words):
+        if words[0] == "layout":
+            self.layout_calls.append(words)
+            return self._fit
         self.operator_calls.append(words[:2] if words[0] == "run" else words[:1])
         return self._health
 

@@ -82,6 +82,7 @@ def test_parameter_value_is_checked_by_the_template_rules(rules, value, problem)
         ("UserIdSources", "client_reference_id, metadata.my id", None),
         ("UserIdSources", "email", "'email' is no source"),
         ("EmailCase", "LOWER", "must be one of keep, lower"),
+        ("OrderSortKey", "ulid", "must be one of epoch, any"),
     ],
 )
 def test_filter_and_sources_are_checked_as_the_functions_do(name, value, problem):

@@ -107,5 +107,7 @@ FINDING = an_object(
 )
 # The doctor names the checked thing as well.
 FINDING["properties"]["name"] = {"type": "string"}
+# The layout names the parameter that helps, and some of the sessions.
+FINDING["properties"] |= {"setting": NULLABLE_TEXT, "examples": TEXTS}
 
 SHAPES = {"money": MONEY, "run": RUN, "dead letter": DEAD_LETTER, "finding": FINDING}

@@ -28,7 +28,7 @@ from ops.stack.stack import SANDBOX_STATE
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = ["run", "status", "runs", "show", "explain", "doctor", "logs", "pause", "resume", "report"]
-COMMANDS += ["dlq list", "dlq redrive", "dlq purge", "ack", "dismiss", "allow", "ledger move"]
+COMMANDS += ["dlq list", "dlq redrive", "dlq purge", "ack", "dismiss", "allow", "ledger move", "layout"]
 # Words with which the help of a command or an option begins, as in the imperative.
 VERBS = re.compile(
     r"(Accept|Acknowledge|Allow|Also|Backfill|Check|Copy|Cover|Dismiss|Do|Explain|Give|"

@@ -16,6 +16,7 @@ from ops.cli.commands.attention import ack, allow, dismiss
 from ops.cli.commands.dlq_list import list_
 from ops.cli.commands.dlq_purge import purge
 from ops.cli.commands.explain import explain
+from ops.cli.commands.layout import layout
 from ops.cli.commands.logs import logs
 from ops.cli.commands.pause import SwitchResult
 from ops.cli.commands.report import report
@@ -25,6 +26,7 @@ from ops.cli.commands.show import show
 from ops.cli.commands.status import status
 from ops.doctor.diagnosis import Diagnosis, run_checks
 from ops.format.json_encoding import to_json
+from ops.layout.model import Code
 from ops.runs.follow import ProgressReader
 from ops.runs.logs import LogLine
 from ops.stack.pause_resume import QueueBacklog, StateChange
@@ -94,6 +96,12 @@ def build_preview(world, _context):
 
 
 # What each command prints with `--json`, and where the shapes are in it.
+def check_layout(world, context):
+    changes = {"CommerceTable": world.table, "StripeSecretParameter": "/shop/stripe"}
+    changes |= {"StripeApiBase": world.stripe.url}
+    return layout(context, [f"{name}={value}" for name, value in changes.items()]).data
+
+
 OUTPUTS = {
     "run": (build_summary, {"run": RUN, "recovered": SUMS}),
     "run --dry-run": (build_preview, {"run": RUN}),
@@ -117,6 +125,7 @@ OUTPUTS = {
         lambda _world, context: explain(context, "cs_test_00000000").data,
         {"facts.deadLetters[]": DEAD_LETTER, "facts.stripe.amount": AMOUNT, "facts.nextRun.due": TIME},
     ),
+    "layout": (check_layout, {"findings[]": FINDING, "places[].created": TIME}),
     "ack SESSION": (lambda _world, context: ack(context, HELD).data, {}),
     "dismiss SESSION": (
         lambda _world, context: [dismiss(context, HELD, "test").data for _ in range(2)][1],
@@ -239,7 +248,7 @@ def test_every_code_of_a_finding_is_in_the_reference():
     documented = {
         command: set(re.findall(r"`([a-z0-9_]+)`", line.partition("|")[2].partition("|")[2]))
         for line in SECTION.splitlines()
-        for command in re.findall(r"^\| `(status|doctor)` \|", line)
+        for command in re.findall(r"^\| `(status|doctor|layout)` \|", line)
     }
     checked = {one.code for one in run_checks(HEALTHY) if not one.name.startswith("alarm: ")}
-    assert documented == {"status": find_status_codes(), "doctor": checked}
+    assert documented == {"status": find_status_codes(), "doctor": checked, "layout": set(Code)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from producer.proof import MAX_PAGES, SAMPLE_PARTS
+from producer.sample import MAX_PAGES, SAMPLE_PARTS
 from recon.domain.message import dumps
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.runs import NOTHING_FOUND

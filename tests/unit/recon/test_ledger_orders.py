@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import ExistingOrder, find_drift
 from recon.dynamodb import orders
 from recon.dynamodb.orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, find_orders, find_orders_by_session
@@ -25,7 +26,9 @@ def order(put):
 @pytest.fixture
 def find_by_session(table, time):
     with ThreadPoolExecutor(2) as pool:
-        yield lambda *messages: find_orders_by_session(table, messages, pool, time.deadline(60))
+        yield lambda *messages, sort_key=OrderSortKey.EPOCH: find_orders_by_session(
+            table, messages, pool, time.deadline(60), sort_key=sort_key
+        )
 
 
 def keys(found):
@@ -42,11 +45,13 @@ def test_order_is_read_with_the_compared_attributes_only(table, order, memory):
         "orderNumber": "BC-1",
         "syncRunId": "run",
         "expiresAt": 5,
+        "stripePaymentIntentId": "pi_1",
+        "paymentIntentId": "pi_2",
     }
     order("u1", NOW, **fields, customerEmail="jane@example.com")
     order("u1", NOW + 1)
     assert find_orders(table, ["u1"], NOW) == [
-        ExistingOrder("USER#u1", f"ORDER#{NOW}#x", "o", "s", 1, "eur", "paid", "BC-1", "run", 5),
+        ExistingOrder("USER#u1", f"ORDER#{NOW}#x", "o", "s", 1, "eur", "paid", "BC-1", "run", 5, "pi_1"),
         ExistingOrder("USER#u1", f"ORDER#{NOW + 1}#x", None, None),
     ]
     [query] = [call.arguments for call in memory.history.calls if call.method == "query"]
@@ -245,3 +250,43 @@ def test_id_that_no_key_can_hold_is_not_looked_up(memory, find_by_session):
     message = a_message(user_id="u\ud800")
     assert find_by_session(message)[message] == []
     assert queried(memory) == ["u"]
+
+
+SORT_KEYS = {
+    "ulid": "01JDNZQ8YV3V5F2R0B6TT8W4QK",
+    "uuid": "0b7c0c1e-6f0e-4a55-9a43-0d3c1b8f4a10",
+    "reversed": "0000007267330779",
+}
+
+
+@pytest.mark.parametrize("suffix", SORT_KEYS.values(), ids=SORT_KEYS)
+def test_order_whose_sort_key_says_no_time_is_found_with_any(suffix, put, find_by_session):
+    message = a_message(user_id="u1")
+    put(("USER#u1", f"ORDER#{suffix}"), stripeSessionId=message.session_id)
+    put(("USER#u1", "CART#1"), stripeSessionId=message.session_id)
+    assert find_by_session(message)[message] == []
+    found = find_by_session(message, sort_key=OrderSortKey.ANY)
+    assert keys(found[message]) == [("USER#u1", f"ORDER#{suffix}")]
+
+
+def test_lookup_with_any_is_a_consistent_query_of_the_orders_of_one_user(memory, order, find_by_session):
+    order("u1", NOW, stripeSessionId=a_message().session_id)
+    find_by_session(a_message(user_id="u1"), sort_key=OrderSortKey.ANY)
+    [query] = [call.arguments for call in memory.history.calls if call.method == "query"]
+    assert query["ConsistentRead"] is True
+    assert "Limit" not in query
+
+
+@pytest.mark.parametrize("name", ["stripePaymentIntentId", "paymentIntentId"])
+def test_order_with_only_the_payment_intent_is_the_sessions(name, order, find_by_session):
+    message = a_message(user_id="u1", payment_intent="pi_1")
+    order("u1", NOW, orderId="shop-1", **{name: "pi_1"})
+    order("u1", NOW + 1, orderId="shop-2", **{name: "pi_2"})
+    order("u1", NOW + 2, stripeSessionId="cs_of_another_session", **{name: "pi_1"})
+    assert keys(find_by_session(message)[message]) == [("USER#u1", f"ORDER#{NOW}#x")]
+
+
+def test_order_without_payment_intent_is_not_that_of_a_session_without_one(order, find_by_session):
+    order("u1", NOW, orderId="shop-1")
+    message = a_message(user_id="u1", payment_intent=None)
+    assert find_by_session(message)[message] == []

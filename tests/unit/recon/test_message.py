@@ -40,6 +40,23 @@ def test_message_is_compact_json_and_can_be_read_back():
     assert loads(dumps(MESSAGE)) == MESSAGE
 
 
+@pytest.mark.parametrize("intent", ["pi_1", {"id": "pi_1", "status": "succeeded"}])
+def test_payment_intent_is_sent_whether_expanded_or_not(intent):
+    message = build_message(a_session(payment_intent=intent), RUN, UserIdRules())
+    assert json.loads(dumps(message))["paymentIntent"] == "pi_1"
+    assert loads(dumps(message)).payment_intent == "pi_1"
+
+
+@pytest.mark.parametrize("intent", [None, "", 5, {}, {"id": None}, "p i", "p" * 256, "pi_\ud800"])
+def test_payment_intent_that_is_none_costs_no_session(intent):
+    message = build_message(a_session(payment_intent=intent), RUN, UserIdRules())
+    assert "paymentIntent" not in json.loads(dumps(message))
+
+
+def test_message_of_an_earlier_version_has_no_payment_intent():
+    assert loads(body()).payment_intent is None
+
+
 def test_unknown_fields_of_a_later_version_are_ignored():
     message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], eventTimes=[5, NOW], later=7))
     assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"), event_times=(5, NOW))
