@@ -472,3 +472,11 @@ def test_state_of_any_payment_keeps_the_promises(mode, payment_status, payment):
             or (state.skip is SkipReason.PAYMENT_FAILED and intent["status"] == "requires_payment_method")
         )
         assert (state.skip is SkipReason.REFUNDED) <= (payment_status != "unpaid" and captured > 0)
+
+
+def test_captured_amount_in_another_currency_is_left_out():
+    charge = {"amount": 9000, "amount_captured": 9000, "amount_refunded": 0, "currency": "usd"}
+    payment = Payment({"status": "succeeded"}, charge)
+    assert read_payment_state(a_session(), payment).amount_captured is None
+    same = Payment({"status": "succeeded"}, charge | {"currency": "eur"})
+    assert read_payment_state(a_session(), same).amount_captured == 9000
