@@ -29,6 +29,7 @@ from recon.timestamps import DAY
 _METRICS = {
     Outcome.CREATED: Metric.ORDERS_CREATED,
     Outcome.SKIPPED: Metric.SESSIONS_SKIPPED,
+    Outcome.MISSING: Metric.ORDERS_MISSING,
     Outcome.ERROR: Metric.SESSION_ERRORS,
 }
 IMMEDIATELY = 0  # seconds: a message returns at once and so reaches the dead-letter queue without delay
@@ -213,6 +214,8 @@ class BatchProcessor:
                 self._telemetry.add_recovered_money(order.get("amount"), order.get("currency"))
             case Outcome.SKIPPED:
                 self._telemetry.info(f"Skipped session: {result.reason}", **ids, reason=str(result.reason))
+            case Outcome.MISSING:
+                self._telemetry.warning("The shop's order of a paid session is missing", **ids)
             case Outcome.ERROR:
                 self._telemetry.error(
                     f"Session failed: {result.error}",

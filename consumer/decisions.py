@@ -18,6 +18,7 @@ from recon.domain.payment_state import (
     read_payment_state,
 )
 from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
+from recon.domain.shape_decision import Missing
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import is_wait_over, may_wait
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StripeDecision:
-    """The order to write, the reason to write none, or the error of the attempt.
+    """The order to write, the reason to write none, the error of the attempt, or that the order is missing.
 
     `waits` is True for a skip that may become an order, so that later runs have to check the session again.
     `attention` are the words for a person, and `attention_until` is the date (epoch seconds) that goes with
@@ -49,7 +50,7 @@ class StripeDecision:
     lack.
     """
 
-    result: Json | SkipReason | SyncError
+    result: Json | SkipReason | SyncError | Missing
     waits: bool = False
     attention: tuple[Attention, ...] = ()
     attention_until: int | None = None
@@ -104,7 +105,7 @@ def to_unexpected(error: Exception) -> Unexpected:
     return Unexpected(f"{type(error).__name__} while the order was built")
 
 
-def _decide(
+def _decide(  # noqa: PLR0911 - one return per rule
     stripe: "StripeSource",
     fetched: "FetchedSession",
     message: "SessionMessage",
@@ -128,6 +129,8 @@ def _decide(
         return describe_unpaid_orders(message, facts.orders, now(), is_acknowledged=facts.is_acknowledged)
     if _is_expired(fetched, message, settings, now()):
         return StripeDecision(SkipReason.EXPIRED)
+    if settings.shape:
+        return StripeDecision(Missing(settings.shape.read_values(fetched.session)))
     order = _build_order(fetched, state, message, settings, now())
     return StripeDecision(order, attention=state.attention)
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from recon.config import FenceMode
 from recon.domain.reconcile import ExistingOrder, SkipReason, skip_reason_from_message
 from recon.dynamodb.keys import guard_key, marker_key
-from recon.dynamodb.orders import Orders, find_orders_by_session
+from recon.dynamodb.order_lookup import make_lookup
+from recon.dynamodb.orders import Orders
 from recon.dynamodb.outcomes import PriorState, load_unread
 from recon.dynamodb.table import Key
 from recon.errors import SyncError
@@ -28,8 +29,9 @@ def load_orders(
     """
     table = context.table
     deadline = context.deadline.share(LOOKUP_SHARE)
-    sort_key = context.settings.order_sort_key
-    orders = find_orders_by_session(table, messages, context.pool, deadline, sort_key=sort_key)
+    settings = context.settings
+    lookup = make_lookup(table, context.pool, settings.shape, settings.order_sort_key)
+    orders = lookup.find(messages, deadline)
     open_messages = [message for message in messages if message.session_id not in prior.dismissed]
     own = {message.session_id: _find_own(message, orders[message]) for message in open_messages}
     wanted = {
@@ -48,8 +50,7 @@ def load_orders(
     # A guard is put together with its order, by another run perhaps after the orders were read.
     new = loaded.guarded - prior.guarded
     late = [message for message in open_messages if message.session_id in new and not own[message.session_id]]
-    late_orders = find_orders_by_session(table, late, context.pool, deadline, sort_key=sort_key)
-    return orders | late_orders, loaded
+    return orders | lookup.find(late, deadline), loaded
 
 
 def _find_own(message: "SessionMessage", orders: Orders) -> list[ExistingOrder] | None:

@@ -14,6 +14,7 @@ from consumer.decisions import (
     to_unexpected,
 )
 from consumer.invocation import InvocationContext
+from consumer.missing_orders import confirm_missing
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (
@@ -21,10 +22,10 @@ from recon.domain.reconcile import (
     Outcome,
     SkipReason,
     amount_and_currency,
-    decide_from_table,
     find_drift,
     find_own_orders,
 )
+from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
@@ -95,7 +96,7 @@ class SessionGroup:
         decisions = self._fetch_all(missing, orders_by_session)
         found = self._find_orders(tasks, orders_by_session)
         unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
-        for task, decision in zip(missing, decisions, strict=True):
+        for task, decision in zip(missing, self._confirm_missing(missing, decisions), strict=True):
             match self._to_result_by_stripe(task, decision, unread):
                 case SyncError() as error:
                     failures.append((task, error))
@@ -131,6 +132,8 @@ class SessionGroup:
         match decision.result:
             case SkipReason():
                 return self._to_skipped_by_stripe(task, decision)
+            case Missing() as missing:
+                return self._to_missing(task, missing)
             case SyncError() as error:
                 return error
         if unread:
@@ -138,6 +141,18 @@ class SessionGroup:
         created = self._to_created(task, decision.result)
         wait = max((mark.wait_seconds(self._context.now()) for mark in created.marks), default=0)
         return WebhookAtWork(wait) if wait else replace(created, attention=decision.attention)
+
+    def _confirm_missing(
+        self, tasks: Sequence[SessionTask], decisions: Sequence[StripeDecision]
+    ) -> Sequence[StripeDecision]:
+        """Return the decisions; those of a shop with its own layout are looked up once more."""
+        if self._context.settings.shape is None:
+            return decisions
+        decided = {
+            task.message: decision for task, decision in zip(tasks, decisions, strict=True) if task.message
+        }
+        confirmed = confirm_missing(self._context, decided)
+        return [confirmed[task.message] for task in tasks if task.message]
 
     def _find_orders(
         self, tasks: Iterable[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
@@ -162,9 +177,10 @@ class SessionGroup:
         if task.message is None:
             return task.problem
         now, ttl_days = self._context.now(), self._context.settings.order_ttl_days
-        decision = decide_from_table(
+        decision = decide_from_orders(
             task.message,
             orders,
+            self._context.settings.shape,
             now=now,
             ttl_days=ttl_days,
             is_guarded=task.session_id in self._prior.guarded,
@@ -342,6 +358,8 @@ class SessionGroup:
         if reason is SkipReason.EXISTS and isinstance(orders, list):
             result = replace(result, unguarded=self._find_unguarded(message, orders))
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
+        if prior := self._prior.attention.get(task.session_id):
+            may_be_pending |= Attention.MISSING in prior.words
         return replace(result, drift=drift, ends_pending=may_be_pending)
 
     def _find_unguarded(
@@ -366,6 +384,15 @@ class SessionGroup:
             drift=decision.drift,
             pending=task.message if decision.waits else None,
             ends_pending=not decision.waits,
+        )
+
+    def _to_missing(self, task: SessionTask, missing: Missing) -> SessionResult:
+        """Return that an order is missing, with an entry so that later runs look for it."""
+        assert task.message is not None  # noqa: S101 - only readable messages get here
+        return replace(
+            self._to_result(task, Outcome.MISSING),
+            attention=(Attention.MISSING,),
+            pending=replace(task.message, key_values=missing.key_values),
         )
 
     def _to_created(self, task: SessionTask, order: Json) -> SessionResult:

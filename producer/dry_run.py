@@ -11,12 +11,14 @@ from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, decide_from_table
+from recon.domain.reconcile import Outcome
 from recon.domain.run import Listing, Part, RunStatus, Trigger
+from recon.domain.shape_decision import decide_from_orders
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.guards import find_guards
-from recon.dynamodb.orders import Orders, find_orders_by_session
+from recon.dynamodb.order_lookup import make_lookup
+from recon.dynamodb.orders import Orders
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
 from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
@@ -103,6 +105,7 @@ class DryRun:
             created=counts[Outcome.CREATED],
             skipped=counts[Outcome.SKIPPED],
             errors=counts[Outcome.ERROR],
+            missing=counts[Outcome.MISSING],
             truncated=budget.truncated,
             filtered=budget.filtered,
             warnings=(*planned.warnings, *(warning for warning, applies in reasons.items() if applies)),
@@ -125,7 +128,9 @@ class DryRun:
             own = [one for one in page.sessions if self.settings.session_filter.passes(one)]
             budget.filtered += len(page.sessions) - len(own)
             budget.passed += len(own)
-            return [build_message(one, planned.run_id, self.settings.user_ids) for one in own]
+            return [
+                build_message(one, planned.run_id, self.settings.user_ids, self.settings.shape) for one in own
+            ]
 
         if budget.remaining is not None:
             with closing(list_oldest(self._list_page, self.pool, window, budget.remaining, read)) as parts:
@@ -154,8 +159,9 @@ class DryRun:
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
                 counts[Outcome.ERROR] += 1
-        sort_key = self.settings.order_sort_key
-        orders = find_orders_by_session(self.table, messages, self.pool, self.deadline, sort_key=sort_key)
+        settings = self.settings
+        lookup = make_lookup(self.table, self.pool, settings.shape, settings.order_sort_key)
+        orders = lookup.find(messages, self.deadline)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
         outcomes = [
             Outcome.SKIPPED
@@ -169,9 +175,10 @@ class DryRun:
 
     def _predict_outcome(self, message: SessionMessage, found: Orders, guarded: frozenset[str]) -> Outcome:
         """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
-        decision = decide_from_table(
+        decision = decide_from_orders(
             message,
             found,
+            self.settings.shape,
             now=self.now(),
             ttl_days=self.settings.order_ttl_days,
             is_guarded=message.session_id in guarded,
@@ -181,7 +188,8 @@ class DryRun:
                 # Stripe decides. The order of a session listed as paid would be written, unless it exists
                 # and says unpaid.
                 is_unpaid = message.payment_status == UNPAID
-                return Outcome.SKIPPED if found or is_unpaid else Outcome.CREATED
+                without = Outcome.MISSING if self.settings.shape else Outcome.CREATED
+                return Outcome.SKIPPED if found or is_unpaid else without
             case UnknownState():
                 return Outcome.ERROR
             case SyncError():

@@ -194,7 +194,8 @@ def _log_prediction(predicted: Run) -> None:
     """Log the result of a dry run, since the response of a scheduled one has no reader."""
     telemetry().info(
         f"Dry run: processed={predicted.processed}, created={predicted.created}, "
-        f"skipped={predicted.skipped}, errors={predicted.errors}",
+        f"skipped={predicted.skipped}, errors={predicted.errors}"
+        + (f", missing={predicted.missing}" if predicted.missing else ""),
         run_id=predicted.run_id,
     )
     for warning in predicted.warnings:

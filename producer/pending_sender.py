@@ -1,4 +1,4 @@
-"""Sends the sessions that wait for their payment again, entry by entry and in flat memory."""
+"""Sends the sessions that wait again, for their payment or a missing order, entry by entry in flat memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -7,7 +7,7 @@ from itertools import batched, islice
 from producer.run_context import RunContext
 from producer.webhook_events import WebhookEvents
 from recon.domain.message import SessionMessage, loads
-from recon.domain.waiting import is_due
+from recon.domain.waiting import is_due, is_missing_due
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import PENDING_PREFIX
 from recon.dynamodb.records import Run
@@ -91,10 +91,12 @@ class PendingSender:
                 continue
             if run.lookback_start <= message.created <= run.lookback_end:
                 continue
-            expires_at = read_integer(entry, "expiresAt")
-            if not is_due(message.created, _find_asked_at(entry), expires_at, run.lookback_end):
+            since = read_integer(entry, "missingSince")
+            if not _is_due(entry, message, since, run.lookback_end):
                 continue
-            renewed = replace(message, run_id=run.run_id, pending=self._events.known_until)
+            renewed = replace(
+                message, run_id=run.run_id, pending=self._events.known_until, missing_since=since
+            )
             if filtered := self._events.filter_message(renewed):
                 yield filtered
 
@@ -105,6 +107,13 @@ def _parse_message(entry: Item) -> SessionMessage:
     if message.session_id != entry["SK"].removeprefix(PENDING_PREFIX):
         raise MalformedMessage("the message is that of another session")
     return message
+
+
+def _is_due(entry: Item, message: SessionMessage, missing_since: int | None, night: int) -> bool:
+    if missing_since is not None:
+        return is_missing_due(missing_since, night)
+    expires_at = read_integer(entry, "expiresAt")
+    return is_due(message.created, _find_asked_at(entry), expires_at, night)
 
 
 def _find_asked_at(entry: Item) -> int | None:

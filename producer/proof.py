@@ -11,7 +11,8 @@ from producer.run_context import RunContext
 from producer.sample import draw_sample, read_message
 from recon.domain.message import SessionMessage
 from recon.domain.reconcile import amount_and_currency
-from recon.dynamodb.orders import find_orders_by_session, is_proof
+from recon.dynamodb.order_lookup import make_lookup
+from recon.dynamodb.orders import is_proof
 from recon.dynamodb.records import Sample
 from recon.dynamodb.watermark import Watermark
 from recon.errors import SyncError
@@ -98,10 +99,9 @@ def _look_up(context: RunContext, messages: list[SessionMessage]) -> tuple[Sessi
 
     Raise the error of a failed lookup if no session is proven.
     """
-    sort_key = context.settings.order_sort_key
-    orders = find_orders_by_session(
-        context.runs.table, messages, context.pool, context.deadline, sort_key=sort_key
-    )
+    settings = context.settings
+    lookup = make_lookup(context.runs.table, context.pool, settings.shape, settings.order_sort_key)
+    orders = lookup.find(messages, context.deadline)
     proven = next((message for message in messages if is_proof(orders[message])), None)
     errors = (found for found in orders.values() if isinstance(found, SyncError))
     if proven is None and (error := next(errors, None)):

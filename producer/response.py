@@ -15,7 +15,8 @@ SHOWN_ORDERS = 20
 def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
     """Return the body of a response with status 200, with the first 20 order numbers.
 
-    A held run also returns what it would have created of its sample.
+    A run with missing orders also returns their number, and a held run what it would have created of its
+    sample.
     """
     body = {
         "status": _status(run),
@@ -36,6 +37,7 @@ def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False
         "truncated": run.truncated,
         "warnings": list(run.warnings),
     }
+    body |= {"missing": run.missing} if run.missing else {}
     return body | (sample_fields(run.sample) if run.sample else {})
 
 

@@ -126,7 +126,7 @@ class RunLister:
             own = [session for session in page.sessions if settings.session_filter.passes(session)]
             self._filtered += len(page.sessions) - len(own)
             for session in own:
-                message = build_message(session, self.run.run_id, settings.user_ids)
+                message = build_message(session, self.run.run_id, settings.user_ids, settings.shape)
                 self._livemode = message.livemode is True if self._livemode is None else self._livemode
                 if filtered := self._events.filter_message(message):
                     messages.append(filtered)

@@ -6,7 +6,7 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 from recon.domain.message import SessionMessage, build_message, dumps, loads
-from recon.domain.reconcile import skip_reason_from_message
+from recon.domain.shape_decision import find_skip_reason
 from recon.domain.stripe_objects import PAID, SETUP, Json
 from recon.errors import MalformedMessage
 from recon.timestamps import DAY, MINUTE
@@ -32,7 +32,7 @@ def draw_sample(
     """Return up to 50 paid sessions of the shop, each with its message, the newest first.
 
     Leave out those whose webhook may still be at work, and those whose orders may have expired. With
-    `needs_user`, leave out those without a user id. `now` is in epoch seconds.
+    `needs_user`, leave out those without a user id, or without the key of a shape. `now` is in epoch seconds.
     """
     days = min(SAMPLE_DAYS, settings.order_ttl_days or SAMPLE_DAYS)
     end = now - settings.grace_minutes * MINUTE
@@ -41,7 +41,7 @@ def draw_sample(
 
     def read(session: Json) -> Sampled | None:
         message = read_paid(session, settings)
-        if message is None or (needs_user and skip_reason_from_message(message)):
+        if message is None or (needs_user and find_skip_reason(message, settings.shape)):
             return None
         return session, message
 
@@ -75,6 +75,6 @@ def read_paid(session: Json, settings: "Settings") -> SessionMessage | None:
 def read_message(session: Json, settings: "Settings") -> SessionMessage | None:
     """Return the message of a session, or None if it is malformed."""
     try:
-        return loads(dumps(build_message(session, "sample", settings.user_ids)))
+        return loads(dumps(build_message(session, "sample", settings.user_ids, settings.shape)))
     except MalformedMessage:
         return None

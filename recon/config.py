@@ -1,11 +1,12 @@
 """The settings of both Lambdas, read from environment variables during an invocation, not at import."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.session_filter import SessionFilter, parse_filter
+from recon.domain.shape import Shape, parse_shape
 from recon.domain.user_ids import DEFAULT_SOURCES, EmailCase, UserIdRules, parse_sources
 from recon.errors import ConfigError
 
@@ -55,6 +56,7 @@ class Settings:
     user_ids: UserIdRules = field(default_factory=UserIdRules)
     order_sort_key: OrderSortKey = OrderSortKey.EPOCH
     ledger_table: str | None = None
+    shape: Shape | None = None
 
     @property
     def consumer_rps(self) -> float:
@@ -85,8 +87,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         return default
 
     d = Settings(table="", queue_url="")
+    shape = read("SYNC_SHAPE", d.shape, parse_shape, "the text of shape.toml")
     settings = Settings(
-        table=env.get("COMMERCE_TABLE", ""),
+        table=(shape and shape.table) or env.get("COMMERCE_TABLE", ""),
         queue_url=env.get("SYNC_QUEUE_URL", ""),
         stripe_secret=env.get("STRIPE_SECRET"),
         stripe_secret_parameter=env.get("STRIPE_SECRET_PARAMETER"),
@@ -139,16 +142,34 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             _fence_mode,
             "written, all or off (true means written, and false means off)",
         ),
+        shape=shape,
     )
     pace = settings.stripe_max_rps, settings.consumer_concurrency
     if not wrong and (problem := find_slow_pace(*pace)):
         numbers = f"{settings.stripe_max_rps:g} and {settings.consumer_concurrency}"
         wrong.append(f"STRIPE_MAX_RPS and SYNC_CONSUMER_CONCURRENCY are {numbers}, and {problem}")
+    if shape:
+        wrong += _find_contradictions(settings)
+        # No marker of an event is written either.
+        settings = replace(settings, webhook_fence=FenceMode.OFF)
     if settings.ledger_table is not None and settings.ledger_table == settings.table:
         wrong.append("SYNC_LEDGER_TABLE must be another table than COMMERCE_TABLE; leave it out for that one")
     if missing or wrong:
         raise ConfigError(_describe_problems(missing, wrong))
     return settings
+
+
+def _find_contradictions(settings: Settings) -> list[str]:
+    """Return what is wrong beside a shape, with which nothing is written into the shop's table."""
+    wrong = []
+    if settings.ledger_table is None:
+        wrong.append(
+            "SYNC_SHAPE needs SYNC_LEDGER_TABLE: the sync writes nothing into the shop's table, so name "
+            "another one for its own records"
+        )
+    if settings.webhook_fence is FenceMode.ALL:
+        wrong.append("SYNC_WEBHOOK_FENCE must not be all with SYNC_SHAPE, which writes no marker of an event")
+    return wrong
 
 
 def find_slow_pace(requests_per_second: float, consumers: int) -> str | None:

@@ -28,6 +28,7 @@
         MalformedMessage       a queue message that this version cannot read
       ConfigError            missing or wrong environment variables; lists all of them
         LedgerInUse            the ledger belongs to another stack; names both
+        ShapeMismatch          the keys in shape.toml are not those of the shop's table or index
         LedgerNotMoved         the ledger is in another table, or its move has not ended; names the command
       InvalidRequest         a producer event with a wrong value; 400 is the response to a manual one
 
@@ -161,6 +162,10 @@ class LedgerInUse(ConfigError):
 
 class LedgerNotMoved(ConfigError):
     """The ledger is in another table than the settings say, or its move has not ended."""
+
+
+class ShapeMismatch(ConfigError):
+    """The keys in shape.toml are not those of the shop's table or index."""
 
 
 class InvalidRequest(SyncError):

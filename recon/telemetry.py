@@ -34,6 +34,7 @@ class Metric(StrEnum):
     SESSIONS_ENQUEUED = "SessionsEnqueued"
     ORDERS_CREATED = "OrdersCreated"
     SESSIONS_SKIPPED = "SessionsSkipped"
+    ORDERS_MISSING = "OrdersMissing"
     SESSION_ERRORS = "SessionErrors"
     STRIPE_THROTTLED = "StripeThrottled"
     RUN_SECONDS = "RunSeconds"
@@ -121,9 +122,10 @@ class Telemetry:
 
     def record_completed_run(self, run: Run, seconds: int) -> None:
         """Log the line that the shop's Log Insights queries search for, and count the run."""
+        missing = f", missing={run.missing}" if run.missing else ""
         self.info(
             f"Sync completed: processed={run.processed}, created={run.created}, "
-            f"skipped={run.skipped}, errors={run.errors}",
+            f"skipped={run.skipped}, errors={run.errors}{missing}",
             run_id=run.run_id,
             seconds=seconds,
         )

@@ -248,7 +248,7 @@ class World:
 
     def open_table(self, *new_token: Callable[[], str]) -> Table:
         """Return the shop's table with the ledger, as the functions and the operator's command read it."""
-        return Table(self.dynamodb, self.table, *new_token, ledger=self.ledger)  # type: ignore[arg-type]
+        return Table(self.dynamodb, self.settings.table, *new_token, ledger=self.ledger)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def _wired(self) -> Iterator[None]:

@@ -16,10 +16,12 @@ from infra.deploy.ledger import adopt_ledger, find_backfill, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings, KeepAnswers
 from infra.deploy.settings_file import SettingsFile
-from infra.deploy.shop_table import check_ledger_table, describe_table, list_notes
+from infra.deploy.shape import check_shape, find_shape, load_shape
+from infra.deploy.shop_table import check_ledger_table, describe_table, find_table, list_notes
 from infra.deploy.stack import AwsResponse, ChangeSet, CloudFormationStack, Sleep, parse_parameters
 from infra.deploy.template import Template
 from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
+from recon.domain.shape import Shape
 
 SUCCESS, ACTION_NEEDED = 0, 1
 
@@ -144,7 +146,7 @@ def choose_settings(
     Raise DeployError that lists every parameter that is unknown, invalid or, without a user, missing.
     """
     terminal, template = context.terminal, context.template
-    wanted = settings.apply_changes(start, options.changes)
+    wanted = load_shape(settings.apply_changes(start, options.changes))
     missing = settings.list_missing(wanted, template)
     problems = settings.list_problems(wanted, template)
     if not terminal.is_interactive:
@@ -158,8 +160,8 @@ def choose_settings(
         names = list(template.parameters)
     if not names or not terminal.is_interactive:
         return wanted
-    check = AnswerCheck(context.aws, wanted.account)
-    wanted = settings.ask_for_settings(terminal, template, wanted, names, check, keep)
+    check = AnswerCheck(context.aws, wanted.account, find_shape(wanted))
+    wanted = load_shape(settings.ask_for_settings(terminal, template, wanted, names, check, keep))
     _check_pace(wanted, template)
     return settings.ask_for_bucket(terminal, wanted, check, keep)
 
@@ -175,9 +177,12 @@ class AnswerCheck:
 
     aws: AwsServices
     account: str
+    shape: Shape | None = None
 
     def __call__(self, name: str, value: str) -> None:
         match name:
+            case "CommerceTable" if self.shape:
+                check_shape(self.shape, find_table(self.aws, value))
             case "CommerceTable":
                 describe_table(self.aws, value)
             case "StripeSecretParameter":
@@ -191,11 +196,17 @@ def check_account(context: DeployContext, wanted: DeploySettings) -> DeploySetti
 
     Raise DeployError if the account lacks what the settings name.
     """
-    table = describe_table(context.aws, wanted.parameters["CommerceTable"])
+    name = wanted.parameters["CommerceTable"]
+    if shape := find_shape(wanted):
+        table = find_table(context.aws, name)
+        check_shape(shape, table)
+    else:
+        table = describe_table(context.aws, name)
     check_ledger_table(context.aws, wanted)
     secret = preflight.describe_secret(context.aws, wanted.parameters["StripeSecretParameter"])
     wanted = grant_keys(context.terminal, wanted, find_needed_keys(context.aws, wanted, table, secret))
-    for note in list_notes(table, wanted, context.template):
+    # The table of a shop with its own layout is only read, a unit or two for each session.
+    for note in () if shape else list_notes(table, wanted, context.template):
         context.terminal.line(note, YELLOW)
     preflight.check_concurrency(context.aws, wanted, context.template)
     preflight.check_bucket(context.aws, wanted.bucket, wanted.account)

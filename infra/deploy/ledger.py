@@ -12,6 +12,7 @@ from recon.dynamodb.watermark import parse_watermark
 from recon.errors import LedgerNotMoved
 
 CREATE = "create"
+_NO_TABLE = "ResourceNotFoundException"
 
 
 def name_ledger(stack: str, parameters: Mapping[str, str]) -> str:
@@ -77,7 +78,9 @@ def _check_table(aws: AwsServices, wanted: DeploySettings, own: Item | None) -> 
     try:
         parse_watermark(own or {}).check_open()
         if ledger != shop:
-            items = {key: _read(aws, shop, key) for key in (STATE_KEY, WATERMARK_KEY)}
+            # The table of a shop with its own layout may have other keys, and then no ledger was ever in it.
+            missing = "ValidationException" if wanted.parameters.get("Shape") else _NO_TABLE
+            items = {key: _read(aws, shop, key, missing) for key in (STATE_KEY, WATERMARK_KEY)}
             found = {key: item for key, item in items.items() if item is not None}
             check_ledger_items(shop, ledger, wanted.stack, own, found)
     except LedgerNotMoved as error:
@@ -95,12 +98,12 @@ def _describe_first_step(wanted: DeploySettings) -> str:
     )
 
 
-def _read(aws: AwsServices, table: str, key: Key) -> Item | None:
-    """Return the item with plain values. Return None if it, or its table, does not exist."""
+def _read(aws: AwsServices, table: str, key: Key, missing: str = _NO_TABLE) -> Item | None:
+    """Return the item with plain values. Return None if it does not exist, or for the error `missing`."""
     answer = aws.find(
         "dynamodb",
         "get_item",
-        missing="ResourceNotFoundException",
+        missing=missing,
         TableName=table,
         Key=_wire(key),
         ConsistentRead=True,

@@ -20,8 +20,8 @@ WRITE_UNITS, READ_UNITS = 2.3, 4.1
 LEAST_CONCURRENCY = 2
 
 
-def describe_table(aws: AwsServices, name: str) -> Mapping[str, Any]:
-    """Return the table's description. Raise DeployError if the sync cannot work on it."""
+def find_table(aws: AwsServices, name: str) -> Mapping[str, Any]:
+    """Return the table's description. Raise DeployError if there is none."""
     found = aws.find("dynamodb", "describe_table", missing="ResourceNotFoundException", TableName=name)
     if found is None:
         raise DeployError(
@@ -29,6 +29,12 @@ def describe_table(aws: AwsServices, name: str) -> Mapping[str, Any]:
             "table's own account and region, since one transaction writes order, marker and outcome"
         )
     table: Mapping[str, Any] = found["Table"]
+    return table
+
+
+def describe_table(aws: AwsServices, name: str) -> Mapping[str, Any]:
+    """Return the table's description. Raise DeployError if the sync cannot work on it."""
+    table = find_table(aws, name)
     if (keys := parse_keys(table)) != KEYS:
         described = ", ".join(f"{key} {kind} {form}" for key, kind, form in keys)
         raise DeployError(f"the table {name} must have the string keys PK and SK; its keys are {described}")

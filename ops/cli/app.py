@@ -13,6 +13,7 @@ from ops.cli.commands import (
     layout,
     ledger,
     logs,
+    missing,
     pause,
     report,
     run,
@@ -45,6 +46,7 @@ def app() -> typer.Typer:
     register(root, "runs", runs.runs, runs.EXAMPLES)
     register(root, "show", show.show, show.EXAMPLES, show.RULES)
     register(root, "explain", explain.explain, explain.EXAMPLES)
+    register(root, "missing", missing.missing, missing.EXAMPLES)
     register(root, "ack", attention.ack, attention.ACK_EXAMPLES)
     register(root, "dismiss", attention.dismiss, attention.DISMISS_EXAMPLES)
     register(root, "allow", attention.allow, attention.ALLOW_EXAMPLES, attention.ALLOW_RULES)

@@ -27,6 +27,7 @@ class RedriveFate(StrEnum):
 
     CREATED = "created"
     SKIPPED = "skipped"
+    MISSING = "missing"
     FAILED = "error"
     DEAD = "dead"
     WAITING = "waiting"
@@ -139,8 +140,9 @@ def _build_status(key: RunSession, outcome: OutcomeRecord, letters: list[DeadLet
     get new ids. An announced last attempt (`Unfinished`) is not final.
     """
     if outcome.is_final:
-        is_created = outcome.outcome == Outcome.CREATED
-        return _with_outcome(key, RedriveFate.CREATED if is_created else RedriveFate.SKIPPED, outcome)
+        fates = {Outcome.CREATED: RedriveFate.CREATED, Outcome.MISSING: RedriveFate.MISSING}
+        fate = next((fates[one] for one in fates if one == outcome.outcome), RedriveFate.SKIPPED)
+        return _with_outcome(key, fate, outcome)
     before = {letter.outcome_of for letter in letters}
     if outcome.message_id in before or outcome.error_type == Unfinished.__name__:
         return SessionStatus(*key, RedriveFate.WAITING)

@@ -65,7 +65,7 @@ def fetch_session(
         fetched = stripe().fetch(session_id)
     except SyncError as error:
         return StripeLookup(problem=_to_problem(error))
-    raw = build_message(fetched.session, NO_RUN, settings.user_ids)
+    raw = build_message(fetched.session, NO_RUN, settings.user_ids, settings.shape)
     left_out_by = settings.session_filter.find_failed(fetched.session)
     try:
         message = loads(dumps(raw))

@@ -62,7 +62,7 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
     A source that cannot be read is listed in `missing`. Only the table is required: raises TableUnavailable
     or TableRefused if it cannot be read.
     """
-    table, deadline = sources.table, sources.deadline
+    table, deadline, shape = sources.table, sources.deadline, sources.settings.shape
     runs = Runs(table, deadline)
     lookup = fetch_session(sources.stripe, session_id, sources.producer)
     dead = _read_dead_letters(sources, session_id, now)
@@ -82,7 +82,7 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
     latest = runs.latest(RUNS_READ)
     outcomes = load_outcomes(table, session_id, latest, deadline)
     sort_key = sources.settings.order_sort_key
-    orders, drift = load_orders(table, message, sort_key, deadline) if message else ((), ())
+    orders, drift = load_orders(table, message, sort_key, deadline, shape) if message else ((), ())
     return SessionFacts(
         session_id=session_id,
         asked_at=datetime.fromtimestamp(now, UTC),
@@ -95,7 +95,8 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
         runs=outcomes,
         open_run=_find_open_run(latest, outcomes, timing, now),
         pending=pending.entry if pending else None,
-        events=attach_markers(table, events, deadline),
+        # The webhook of a shop with its own layout keeps no record of events that is known here.
+        events=attach_markers(None if shape else table, events, deadline),
         dead_letters=dead.letters,
         next_run=plan_next_run(timing, sources.schedule, sources.producer, runs.watermark(), now),
         prospect=_predict(sources, lookup, now) if is_complete else None,

@@ -1,6 +1,7 @@
 """What the table holds of one session."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,16 +13,18 @@ from ops.runs.attention import OpenAttention, to_open_attention
 from recon.domain.message import SessionMessage, loads
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import find_drift, other_user_ids, user_ids
+from recon.domain.shape import Shape
 from recon.domain.stripe_objects import FREE
 from recon.domain.waiting import LONGEST_WAIT
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
 from recon.dynamodb.keys import attention_key, marker_key, pending_key
+from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
 from recon.dynamodb.records import OutcomeRecord, Run
 from recon.dynamodb.table import Item, Table
-from recon.errors import MalformedMessage
+from recon.errors import MalformedMessage, SyncError
 from recon.retry import Deadline
 
 if TYPE_CHECKING:
@@ -37,14 +40,35 @@ class PendingSession:
 
 
 def load_orders(
-    table: Table, message: SessionMessage, sort_key: OrderSortKey, deadline: Deadline
+    table: Table,
+    message: SessionMessage,
+    sort_key: OrderSortKey,
+    deadline: Deadline,
+    shape: Shape | None = None,
 ) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
-    """Return the session's orders under every id its user may have, and how they differ from the message."""
+    """Return the session's orders under every id its user may have, and how they differ from the message.
+
+    With a shape, return those that the shop has done.
+    """
+    if shape:
+        return _load_shop_orders(table, message, sort_key, deadline, shape)
     ids = (*user_ids(message), *other_user_ids(message))
     own = find_orders(table, ids, message.created, sessions=(message,), sort_key=sort_key)
     items = table.get_many([(order.pk, order.sk) for order in own], deadline)
     orders = sorted((_parse_order(item) for item in items), key=lambda order: order.key)
     return tuple(orders), find_drift(message, own)
+
+
+def _load_shop_orders(
+    table: Table, message: SessionMessage, sort_key: OrderSortKey, deadline: Deadline, shape: Shape
+) -> tuple[tuple[StoredOrder, ...], tuple[str, ...]]:
+    with ThreadPoolExecutor(1) as pool:
+        found = make_lookup(table, pool, shape, sort_key).find([message], deadline)[message]
+    if isinstance(found, SyncError):
+        raise found
+    keys = ["/".join(filter(None, (order.pk, order.sk))) for order in found]
+    orders = (StoredOrder(key, None, WEBHOOK, None, None, None, None, None) for key in keys)
+    return tuple(orders), find_drift(message, found)
 
 
 def _parse_order(item: Item) -> StoredOrder:
@@ -115,10 +139,13 @@ def _parse_message(item: Item) -> SessionMessage | None:
         return None
 
 
-def attach_markers(table: Table, lookup: "EventLookup", deadline: Deadline) -> tuple[EventDelivery, ...]:
-    """Return the events, each with the record that it was handled."""
+def attach_markers(
+    table: Table | None, lookup: "EventLookup", deadline: Deadline
+) -> tuple[EventDelivery, ...]:
+    """Return the events, each with the record that it was handled; without a table there is none."""
     keys = [marker_key(event.id) for event in lookup.events]
-    markers = {(item["PK"], item["SK"]): _parse_marker(item) for item in table.get_many(keys, deadline)}
+    items = table.get_many(keys, deadline) if table else []
+    markers = {(item["PK"], item["SK"]): _parse_marker(item) for item in items}
     return tuple(
         EventDelivery(
             id=event.id,

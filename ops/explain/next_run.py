@@ -144,6 +144,8 @@ def _describe_action(facts: SessionFacts) -> str:
             return f"skips it: {describe_predicted_skip(facts.prospect)}"
         case PredictedAction.FAIL:
             return f"would currently fail: {describe_failure(facts)}"
+        case PredictedAction.MISSING:
+            return "looks for its order, and writes none"
 
 
 def describe_predicted_skip(prospect: PredictedOutcome) -> str:

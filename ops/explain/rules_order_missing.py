@@ -58,6 +58,8 @@ def _advise_dead(facts: SessionFacts) -> str:
                 f"It would fail again ({describe_failure(facts)}). Fix that first, then: {redrive} "
                 f"(or dismiss it permanently: {purge})"
             )
+        case PredictedAction.MISSING:
+            return f"The shop's order of it is missing, which a run would report: {redrive}"
 
 
 def _explain_dismissed(facts: SessionFacts) -> SessionVerdict | None:
@@ -109,6 +111,16 @@ def _explain_in_progress(facts: SessionFacts) -> SessionVerdict | None:
     why = f"Run {facts.open_run} is in progress and includes it: it waits, is being processed or is retried."
     coming = "The run continues automatically; messages waiting in the main queue cannot be read."
     return SessionVerdict(VerdictCase.IN_PROGRESS, why, coming)
+
+
+def _explain_missing_at_shop(facts: SessionFacts) -> SessionVerdict | None:
+    if facts.prospect is None or facts.prospect.would is not PredictedAction.MISSING:
+        return None
+    why = "It is paid, and the shop has not done its order."
+    if facts.events and not facts.events[-1].delivered:
+        why += f" Stripe has not been able to deliver its event {facts.events[-1].id} to the webhook."
+    to_do = "Ask the shop's webhook again: nightly-sync missing prints the command."
+    return SessionVerdict(VerdictCase.MISSING, why, describe_next(facts), to_do)
 
 
 def _explain_gone(facts: SessionFacts) -> SessionVerdict | None:
@@ -186,6 +198,7 @@ RULES = (
     _explain_unknown_at_stripe,
     explain_skip,
     _explain_in_progress,
+    _explain_missing_at_shop,
     _explain_gone,
     _explain_retrying,
     _explain_failing,

@@ -42,6 +42,9 @@ def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, P
         case SkipReason.EXPIRED:
             why = "It is older than orders are kept (ORDER_TTL_DAYS), so its order is not written any more."
             return SessionVerdict(VerdictCase.EXPIRED, why, describe_next(facts))
+        case SkipReason.NO_KEY:
+            why = "It lacks what the key in shape.toml needs, so it is taken for no order of this shop."
+            return SessionVerdict(VerdictCase.NO_KEY, why, describe_next(facts))
         case SkipReason.EXISTS | SkipReason.DISMISSED | SkipReason.FILTERED | None:
             return None
     assert_never(reason)

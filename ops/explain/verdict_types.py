@@ -33,6 +33,8 @@ class VerdictCase(StrEnum):
     AWAITING_CAPTURE = "awaiting_capture"
     REMOVED = "removed"
     EXPIRED = "expired"
+    NO_KEY = "no_key"
+    MISSING = "missing"
     GONE = "gone"
     IN_PROGRESS = "in_progress"
     RETRYING = "retrying"

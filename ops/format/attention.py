@@ -28,6 +28,8 @@ def describe_attention(word: Attention) -> str:  # noqa: C901, PLR0911 - one cas
             return "Stripe says that it is paid, its order says unpaid"
         case Attention.NO_USER_PAID:
             return "money was taken and nobody is named whose order it is"
+        case Attention.MISSING:
+            return "it is paid, and the shop has not done its order"
     assert_never(word)
 
 

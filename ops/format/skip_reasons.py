@@ -8,7 +8,7 @@ from typing import assert_never
 from recon.domain.reconcile import SkipReason
 
 
-def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911 - one case per reason
+def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case per reason
     """Return why a session is skipped, as a clause such as `it is not paid yet`."""
     match reason:
         case SkipReason.EXISTS:
@@ -35,6 +35,8 @@ def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911 - one case 
             return "the filter leaves it out"
         case SkipReason.DISMISSED:
             return "an operator dismissed it"
+        case SkipReason.NO_KEY:
+            return "it lacks what the key in shape.toml needs"
     assert_never(reason)
 
 

@@ -14,6 +14,8 @@ def describe_fate(fate: str) -> str:
     """
     if fate == Outcome.CREATED:
         return "Recovered: the order was missing and a run wrote it"
+    if fate == Outcome.MISSING:
+        return "Missing: the shop has not done its order"
     if fate == Outcome.ERROR:
         return "Error: still open"
     text = describe_stored_skip(fate)

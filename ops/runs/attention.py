@@ -76,9 +76,13 @@ def _group(word: str, sessions: list[OpenAttention]) -> AttentionGroup:
         word=word,
         count=len(sessions),
         money=tuple(totals(one.amount for one in sessions if one.amount)),
-        command=f"nightly-sync explain {sessions[0].session_id}",
+        command=_find_command(word, sessions[0]),
         sessions=tuple(sessions),
     )
+
+
+def _find_command(word: str, first: OpenAttention) -> str:
+    return "nightly-sync missing" if word == Attention.MISSING else f"nightly-sync explain {first.session_id}"
 
 
 def _urgency(one: OpenAttention) -> tuple[float, str, str]:

@@ -40,6 +40,7 @@ class PastRun:
     success, completed_with_errors, held or failed. `filtered` sessions were left out by the filter. `failure`
     is the cause, if the producer could record it. `sample` is what a held run would have created.
     `stalled_since` is set if an open run makes no progress.
+    `missing` counts the orders that another shop's layout lacks.
     """
 
     run_id: str
@@ -62,12 +63,14 @@ class PastRun:
     failure: RunFailure | None = None
     stalled_since: datetime | None = None
     sample: HeldSample | None = None
+    missing: int = 0
 
     @property
     def needs_attention(self) -> bool:
         """Return True if an operator should inspect the run."""
         incomplete = self.status in (RunStatus.FAILED, RunStatus.HELD) or self.stalled_since
-        return bool(incomplete or self.errors or self.drifted or self.truncated or self.warnings)
+        found = self.errors or self.missing or self.drifted
+        return bool(incomplete or found or self.truncated or self.warnings)
 
 
 def past_run(run: Run, now: int) -> PastRun:
@@ -93,6 +96,7 @@ def past_run(run: Run, now: int) -> PastRun:
         failure=_to_failure(run.failure) if run.failure else None,
         stalled_since=datetime.fromtimestamp(run.listing_moved_at, UTC) if is_stalled(run, now) else None,
         sample=_to_sample(run.sample) if run.sample else None,
+        missing=run.missing,
     )
 
 

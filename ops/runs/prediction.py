@@ -1,5 +1,7 @@
 """A prediction of what the consumer would do with a session, by its own code and without writes."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,27 +13,32 @@ from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps, loads
-from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import (
     SkipReason,
-    decide_from_table,
     find_drift,
     find_own_orders,
     other_user_ids,
     user_ids,
 )
+from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.keys import WATERMARK_KEY, attention_key, guard_key, pending_key
+from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import MalformedMessage, Permanent, SyncError
+from recon.retry import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recon.stripe.source import StripeSource
+
+
+# For the reads of one session.
+LOOKUP_SECONDS = 20.0
 
 
 class PredictedAction(StrEnum):
@@ -40,6 +47,8 @@ class PredictedAction(StrEnum):
     CREATE = "create"
     SKIP = "skip"
     FAIL = "fail"
+    # The order is missing in another shop's layout, where the sync writes none.
+    MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,10 @@ def predict(
         return predict_failure(error, amount)
     if is_dismissed:
         return PredictedOutcome(PredictedAction.SKIP, amount, reason=SkipReason.DISMISSED)
-    orders = _find_orders(message, table, settings.order_sort_key)
+    orders = _find_orders(message, table, settings)
     is_guarded = table.get(guard_key(message.session_id)) is not None
-    decision = decide_from_table(
-        message, orders, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
+    decision = decide_from_orders(
+        message, orders, settings.shape, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
     )
     if decision is SkipReason.EXPIRED and table.get(pending_key(message.session_id)):
         decision = None
@@ -132,7 +141,12 @@ def _to_time(epoch: int | None) -> datetime | None:
         return None
 
 
-def _find_orders(message: SessionMessage, table: Table, sort_key: OrderSortKey) -> Orders:
+def _find_orders(message: SessionMessage, table: Table, settings: Settings) -> Orders:
+    shape, sort_key = settings.shape, settings.order_sort_key
+    if shape:
+        deadline = Deadline(time.monotonic() + LOOKUP_SECONDS, time.monotonic, time.sleep)
+        with ThreadPoolExecutor(1) as pool:
+            return make_lookup(table, pool, shape, sort_key).find([message], deadline)[message]
     try:
         find = partial(find_orders, since=message.created, sessions=(message,), sort_key=sort_key)
         return find(table, user_ids(message)) or find(table, other_user_ids(message))
@@ -169,6 +183,8 @@ def _predict_from_stripe(
             return predict_failure(failure, amount)
         case SkipReason() as reason:
             predicted = PredictedOutcome(PredictedAction.SKIP, amount, reason=reason)
+        case Missing():
+            predicted = PredictedOutcome(PredictedAction.MISSING, amount)
         case order:
             predicted = PredictedOutcome(
                 PredictedAction.CREATE,

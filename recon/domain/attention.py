@@ -16,10 +16,17 @@ class Attention(StrEnum):
     GONE = "gone"
     ORDER_SAYS_UNPAID = "order_says_unpaid"
     NO_USER_PAID = "no_user_paid"
+    MISSING = "missing"
 
 
 # Words about a session without an order: its next outcome without the word ends it. Words about an order end
 # when a person acts on them, `order_says_unpaid` also once the order says paid.
 ENDED_BY_NEXT_OUTCOME = frozenset(
-    {Attention.AWAITING_CAPTURE, Attention.GAVE_UP_WAITING, Attention.GONE, Attention.NO_USER_PAID}
+    {
+        Attention.AWAITING_CAPTURE,
+        Attention.GAVE_UP_WAITING,
+        Attention.GONE,
+        Attention.NO_USER_PAID,
+        Attention.MISSING,
+    }
 )

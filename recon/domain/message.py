@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recon.domain.fence import FencedEvent
+from recon.domain.key_template import MAX_KEY_VALUE, is_key_value
+from recon.domain.shape import Shape
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, MAX_NUMBER
 from recon.domain.stripe_values import find_reference
-from recon.domain.user_ids import MAX_RAW_USER_ID, UserIdRules, find_candidates
+from recon.domain.user_ids import MAX_RAW_USER_ID, UserIdCandidates, UserIdRules, find_candidates
 from recon.errors import MalformedMessage
 
 VERSION = 1
@@ -29,6 +31,9 @@ class SessionMessage:
     when they were created (epoch seconds), in the same order. `pending` is set for a session that an earlier
     run found unpaid: the epoch second up to which this run listed events. A session paid after it is left to
     the next run.
+
+    `key_values` and `missing_since` are for another shop's layout: the paths of the session that the key
+    needs with their values, and when its order was first missed (epoch seconds).
     """
 
     run_id: str
@@ -44,6 +49,8 @@ class SessionMessage:
     event_types: tuple[str, ...] = ()
     event_times: tuple[int, ...] = ()
     pending: int | None = None
+    key_values: tuple[tuple[str, str], ...] = ()
+    missing_since: int | None = None
     raw_user_id: str | None = None
     other_user_ids: tuple[str, ...] = ()
     payment_intent: str | None = None
@@ -74,25 +81,32 @@ _OPTIONAL: dict[str, tuple[str, type[Any]]] = {
     "eventTypes": ("event_types", list),
     "eventTimes": ("event_times", list),
     "pending": ("pending", int),
+    "keyValues": ("key_values", dict),
+    "missingSince": ("missing_since", int),
     "rawUserId": ("raw_user_id", str),
     "userIds": ("other_user_ids", list),
     "paymentIntent": ("payment_intent", str),
 }
 
 
-def build_message(session: dict[str, Any], run_id: str, rules: UserIdRules) -> SessionMessage:
+def build_message(
+    session: dict[str, Any], run_id: str, rules: UserIdRules, shape: Shape | None = None
+) -> SessionMessage:
     """Build the message for a listed session. `rules` say where its user id comes from.
+
+    With a shape, the message has what the key needs in place of the user.
 
     The values are not validated here. `loads` rejects wrong ones later, which fails one session instead of
     the whole listing. The id and `created` are already validated by the listing.
     """
-    candidates = find_candidates(session, rules)
+    candidates = UserIdCandidates() if shape else find_candidates(session, rules)
     return SessionMessage(
         run_id=run_id,
         session_id=session["id"],
         user_id=candidates.chosen,
         raw_user_id=candidates.raw,
         other_user_ids=candidates.others,
+        key_values=shape.read_values(session) if shape else (),
         payment_intent=_find_payment_intent(session),
         **{name: _limit_length(session.get(name)) for name in _COPIED},
     )
@@ -118,7 +132,9 @@ def dumps(message: SessionMessage) -> str:
     """Serialize a message to JSON without spaces."""
     fields = asdict(message)
     body = {"v": VERSION} | {wire: fields[name] for wire, (name, _, _) in _FIELDS.items()}
-    body |= {wire: fields[name] for wire, (name, _) in _OPTIONAL.items() if fields[name] not in (None, ())}
+    fields["key_values"] = dict(message.key_values)
+    optional = {wire: fields[name] for wire, (name, _) in _OPTIONAL.items()}
+    body |= {wire: value for wire, value in optional.items() if value not in (None, (), {})}
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -142,8 +158,9 @@ def loads(body: str) -> SessionMessage:
     for wire, (name, kind) in _OPTIONAL.items():
         if wire in raw:
             values[name] = _read_field(raw, wire, kind, null=False, ids=ids)
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return SessionMessage(**values | lists)
+    tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    tuples |= {name: tuple(value.items()) for name, value in values.items() if isinstance(value, dict)}
+    return SessionMessage(**values | tuples)
 
 
 def _read_ids(raw: dict[str, Any]) -> dict[str, str]:
@@ -191,6 +208,9 @@ def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - on
             return "be a number of at most 18 digits"
         case list() if wire == "eventTimes":
             return None if all(map(_is_time, value)) else "hold numbers of at most 18 digits"
+        case dict():
+            fits = all(isinstance(text, str) and is_key_value(text) for text in value.values())
+            return None if fits else f"hold texts of at most {MAX_KEY_VALUE} characters"
         case list() if not all(map(_is_user_id if wire in _USER_IDS else is_id, value)):
             longest = MAX_RAW_USER_ID if wire in _USER_IDS else f"{_LONGEST} printable ASCII"
             return f"hold strings of 1 to {longest} characters"

@@ -31,6 +31,8 @@ class Outcome(StrEnum):
 
     CREATED = "created"
     SKIPPED = "skipped"
+    # The order of another shop's own layout is missing. The sync writes none of these.
+    MISSING = "missing"
     ERROR = "error"
 
 
@@ -47,6 +49,7 @@ class SkipReason(StrEnum):
     AWAITING_CAPTURE = "awaiting_capture"
     GONE = "gone"
     REMOVED = "removed"
+    NO_KEY = "no_key"  # the session lacks what the key in shape.toml needs
     FILTERED = "filtered"  # it waited for its payment, and the filter leaves it out by now
     DISMISSED = "dismissed"  # by an operator, see recon/dynamodb/dismissals.py
 
@@ -55,7 +58,8 @@ class SkipReason(StrEnum):
 class ExistingOrder:
     """One order in the table. Its values are None if the item lacks them.
 
-    Only an order that this sync wrote has `sync_run_id`. `expires_at` is in epoch seconds.
+    Only an order that this sync wrote has `sync_run_id`. `expires_at` is in epoch seconds. `foreign_word` is
+    the attribute of another shop's order whose value is in neither list of its shape.
     """
 
     pk: str
@@ -69,6 +73,7 @@ class ExistingOrder:
     sync_run_id: str | None = None
     expires_at: int | None = None
     payment_intent: str | None = None
+    foreign_word: str | None = None
 
     def belongs_to(self, message: SessionMessage) -> bool:
         """Return whether this is the session's order: it has the session's id, or only its payment intent."""
@@ -108,12 +113,12 @@ def decide_from_table(  # noqa: PLR0911 - one return per rule
         return SkipReason.UNPAID if message.payment_status == UNPAID and not waits else None
     # The webhook's order may have expired, and an expired order must not be written again. Before that, the
     # time of the payment decides, which only Stripe knows.
-    is_expired = bool(ttl_days) and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
+    is_expired = is_order_expired(message, now, ttl_days)
     if is_guarded:
         return SkipReason.EXPIRED if is_expired else SkipReason.REMOVED
     if no_order_due:
         return no_order_due
-    unknown = _find_unknown_word(message)
+    unknown = find_unknown_word(message)
     if unknown or waits or message.payment_status == UNPAID:
         return unknown
     return SkipReason.EXPIRED if is_expired else None
@@ -131,7 +136,13 @@ def skip_reason_from_message(message: SessionMessage) -> SkipReason | None:
     return None if user_ids(message) else SkipReason.NO_USER
 
 
-def _find_unknown_word(message: SessionMessage) -> UnknownState | None:
+def is_order_expired(message: SessionMessage, now: int, ttl_days: int) -> bool:
+    """Return whether the webhook's order has expired for certain, whenever the session was paid."""
+    return bool(ttl_days) and message.created + _LONGEST_CHECKOUT + ttl_days * DAY <= now
+
+
+def find_unknown_word(message: SessionMessage) -> UnknownState | None:
+    """Return the error for a word of the message that has no meaning here, or None."""
     try:
         require_known("mode", message.mode, MODES)
         require_known("payment_status", message.payment_status, PAYMENT_STATUSES)
@@ -154,6 +165,8 @@ def find_drift(message: SessionMessage, orders: Iterable[ExistingOrder]) -> tupl
             drift.append(f"amount: the order says {order.amount}, Stripe {message.amount_total}")
         if order.currency and message.currency and order.currency.lower() != message.currency.lower():
             drift.append(f"currency: the order says {order.currency}, Stripe {message.currency}")
+        if order.foreign_word:
+            drift.append(f"status: {order.foreign_word} has a value that shape.toml names nowhere")
         if order.payment_status == UNPAID and message.payment_status == PAID:
             drift.append("payment_status: the order says unpaid, Stripe paid")
     return tuple(drift)

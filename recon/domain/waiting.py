@@ -1,4 +1,4 @@
-"""Pure: how long a session waits for its payment, and in which nights it is checked."""
+"""Pure: how long a session waits for its payment or its order, and in which nights it is checked."""
 
 from recon.domain.reconcile import SkipReason
 from recon.timestamps import DAY, HOUR
@@ -8,6 +8,8 @@ NIGHTLY = 30 * DAY
 LONGEST_WAIT = 400 * DAY
 # An entry is deleted when its session is settled or given up. The time-to-live is for what neither reaches.
 ENTRY_LIFE = LONGEST_WAIT + 60 * DAY
+# A missing order is looked for that long after it was first missed.
+LONGEST_MISSING = 30 * DAY
 # Six and a half days: a night in which the run or the session's message was late does not cost another night.
 WEEKLY = 7 * DAY - 12 * HOUR
 
@@ -23,6 +25,11 @@ def is_due(created: int, asked_at: int | None, expires_at: int | None, night: in
     if night - created < NIGHTLY or is_wait_over(created, night):
         return True
     return asked_at is None or night - asked_at >= WEEKLY
+
+
+def is_missing_due(missing_since: int, night: int) -> bool:
+    """Return whether the run of a night looks for an order that is missing since then (epoch seconds)."""
+    return night - missing_since < LONGEST_MISSING
 
 
 def is_wait_over(created: int, now: int) -> bool:

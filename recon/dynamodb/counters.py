@@ -11,7 +11,14 @@ from recon.timestamps import DAY, to_iso
 
 # Counted on the run only: nothing reads it from the sync state.
 RUN_ONLY = frozenset({"existing"})
-COUNTED = MappingProxyType({Outcome.CREATED: "created", Outcome.SKIPPED: "skipped", Outcome.ERROR: "errors"})
+COUNTED = MappingProxyType(
+    {
+        Outcome.CREATED: "created",
+        Outcome.SKIPPED: "skipped",
+        Outcome.MISSING: "missing",
+        Outcome.ERROR: "errors",
+    }
+)
 
 
 def counter_actions(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY
 from recon.dynamodb.table import Item, Key, Table
 from recon.dynamodb.watermark import MOVE_COMMAND, describe_moved, parse_watermark
-from recon.errors import LedgerNotMoved
+from recon.errors import LedgerNotMoved, TableRefused
 from recon.retry import Deadline
 
 
@@ -16,7 +16,11 @@ def check_ledger_table(table: Table, stack: str, deadline: Deadline) -> None:
     """
     if table.ledger == table.shop:
         return
-    found = table.at(table.shop).get_many([STATE_KEY, WATERMARK_KEY], deadline)
+    try:
+        found = table.at(table.shop).get_many([STATE_KEY, WATERMARK_KEY], deadline)
+    except TableRefused:
+        # The table has other keys than PK and SK, so no ledger was ever in it.
+        found = []
     shop_items = {(item["PK"], item["SK"]): item for item in found}
     check_ledger_items(table.shop, table.ledger, stack, table.get(WATERMARK_KEY, deadline), shop_items)
 

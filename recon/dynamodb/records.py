@@ -65,8 +65,8 @@ class Run:
     None until there is such a time, which `listing` replaces while the window is listed in parts.
     `session_filter` is the filter of the run, and `filtered` is how many sessions of the window it left out.
     `failure` is set if the run failed and its producer could store the cause, `sample` if the run is held.
-    `existing` counts the skips with the reason `exists`. `unreported` is True from the end of a done run
-    until its metrics are printed.
+    `existing` counts the skips with the reason `exists`, `missing` the orders that another shop's layout
+    lacks. `unreported` is True from the end of a done run until its metrics are printed.
     """
 
     run_id: str
@@ -95,6 +95,7 @@ class Run:
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
     existing: int = 0
+    missing: int = 0
     sample: Sample | None = None
     unreported: bool = False
     session_filter: str = ""
@@ -184,6 +185,7 @@ def parse_run(item: Item) -> Run:
         warnings=read_texts(item, "warnings"),
         failure=_parse_failure(item),
         existing=read_integer(item, "existing") or 0,
+        missing=read_integer(item, "missing") or 0,
         sample=_parse_sample(item),
         unreported=read_boolean(item, "unreported") or False,
     )

@@ -356,8 +356,9 @@ def _lists_former_time(run: Run, watermark: Watermark) -> bool:
 
 def found_nothing(run: Run) -> bool:
     """Return True if almost none of the run's paid sessions had an order before the run."""
-    paid = run.created + run.existing
-    return paid >= NOTHING_FOUND_SESSIONS and run.created >= NOTHING_FOUND_SHARE * paid
+    without = run.created + run.missing
+    paid = without + run.existing
+    return paid >= NOTHING_FOUND_SESSIONS and without >= NOTHING_FOUND_SHARE * paid
 
 
 def _raise_if_refused(cancelled: TransactionCancelled) -> None:

@@ -7,7 +7,7 @@ from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
-from recon.domain.waiting import ENTRY_LIFE
+from recon.domain.waiting import ENTRY_LIFE, LONGEST_MISSING
 from recon.dynamodb.attention import AttentionRecord, attention_action, is_same_attention, update_attention
 from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import outcome_key, pending_key
@@ -27,8 +27,8 @@ class SessionResult:
 
     `previous` is the outcome that was read before. `marks` are the events that a webhook may still receive:
     the transaction of the outcome marks them as handled. `pending` is the message of an unpaid
-    session, which is stored for later runs. `ends_pending` deletes the session's pending entry.
-    `unguarded` is an order of this sync that was found without its guard.
+    session, or of one whose order is missing, which is stored for later runs. `ends_pending` deletes the
+    session's pending entry. `unguarded` is an order of this sync that was found without its guard.
     `was_pending` is True for a session from before the run's window. `attention` are the words for a person,
     and `attention_until` is the date (epoch seconds) that goes with `awaiting_capture`, if it is known.
     `prior_attention` is what a person had to look at before, and `order_says_paid` is True if the existing
@@ -145,7 +145,9 @@ def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterat
     """Yield the actions on event markers, on the pending entry and on the attention item of a session."""
     for mark in result.marks:
         yield marker_action(table, result.session_id, mark, now)
-    if result.pending:
+    if result.pending and result.outcome is Outcome.MISSING:
+        yield _missing_action(table, result.pending, now)
+    elif result.pending:
         yield _pending_action(table, result.pending, now)
     if result.ends_pending:
         yield table.delete(pending_key(result.session_id))
@@ -193,16 +195,40 @@ def _pending_action(table: Table, message: SessionMessage, now: int) -> Action:
     `updatedAt` is when a run last checked it. The entry outlives the longest wait, also one that an earlier
     version stored for a shorter time.
     """
+    return _put_entry(table, message, now, message.created + ENTRY_LIFE)
+
+
+def _missing_action(table: Table, message: SessionMessage, now: int) -> Action:
+    """Return the action that stores a session with a missing order; an existing entry keeps its date."""
+    since = now if message.missing_since is None else message.missing_since
+    return _put_entry(
+        table,
+        message,
+        now,
+        since + LONGEST_MISSING,
+        ", missingSince = if_not_exists(missingSince, :since)",
+        {":since": since},
+    )
+
+
+def _put_entry(
+    table: Table,
+    message: SessionMessage,
+    now: int,
+    expires_at: int,
+    sets: str = "",
+    further: Item | None = None,
+) -> Action:
     values = {
-        ":message": dumps(replace(message, pending=message.created)),
+        ":message": dumps(replace(message, pending=message.created, missing_since=None)),
         ":created": message.created,
         ":session": message.session_id,
         ":now": to_iso(now),
-        ":expires": message.created + ENTRY_LIFE,
+        ":expires": expires_at,
     }
     return table.update(
         pending_key(message.session_id),
         "SET message = if_not_exists(message, :message), sessionId = :session, "
-        "sessionCreated = :created, updatedAt = :now, expiresAt = :expires",
-        values,
+        f"sessionCreated = :created, updatedAt = :now, expiresAt = :expires{sets}",
+        values | (further or {}),
     )

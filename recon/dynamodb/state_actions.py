@@ -33,9 +33,10 @@ def take_over_state(table: Table, run: Run, watermark: Watermark, now: int) -> A
         "SET lastSyncRunId = :run, lastSyncStartedAt = :started, lastSyncStatus = :running, "
         "lastLookbackStart = :from, lastLookbackEnd = :to, lastSyncEnqueued = :zero, "
         "lastSyncProcessed = :zero, lastSyncCreated = :zero, lastSyncSkipped = :zero, "
-        "lastSyncErrors = :zero, lastSyncDrifted = :zero, updatedAt = :now, listingUntil = :until, "
+        "lastSyncErrors = :zero, lastSyncDrifted = :zero, "
+        "updatedAt = :now, listingUntil = :until, "
         f"listingRunId = :run{mirror} "
-        "REMOVE lastSyncCompletedAt",
+        "REMOVE lastSyncCompletedAt, lastSyncMissing",
         {
             ":run": run.run_id,
             ":started": run.started_at,

@@ -152,11 +152,12 @@ class Table:
 
     def _get_some(self, unread: Item, items: list[Item]) -> None:
         """Move the items that DynamoDB returns from `unread` to `items`; raise if it leaves any unread."""
-        answer = _call(self._client.batch_get_item, RequestItems=dict(unread))
+        sent = dict(unread)
+        answer = _call(self._client.batch_get_item, RequestItems=sent)
         items.extend(from_wire(item) for found in answer["Responses"].values() for item in found)
         left = {name: request["Keys"] for name, request in answer.get("UnprocessedKeys", {}).items()}
         unread.clear()
-        unread |= {name: {"Keys": keys, "ConsistentRead": True} for name, keys in left.items() if keys}
+        unread |= {name: sent[name] | {"Keys": keys} for name, keys in left.items() if keys}
         if unread:
             number = sum(map(len, left.values()))
             raise TableUnavailable(f"DynamoDB left {number} keys of a batch unread")
@@ -193,6 +194,38 @@ class Table:
         """Return an iterator over the items of the ledger's table under a filter, by consistent reads."""
         request: Item = {"TableName": self.ledger, "FilterExpression": only, "ConsistentRead": True}
         return _read_pages(self._client.scan, request | _values(values), deadline)
+
+    def get_shop_items(
+        self, keys: Sequence[Item], attributes: Sequence[str], deadline: Deadline
+    ) -> list[Item]:
+        """Return these attributes of the shop's existing items by consistent reads, in any order.
+
+        The keys are distinct and may have any names, which are among `attributes`.
+        """
+        items: list[Item] = []
+        for start in range(0, len(keys), MAX_BATCH_GET):
+            wanted = [to_wire(key) for key in keys[start : start + MAX_BATCH_GET]]
+            request = {"Keys": wanted, "ConsistentRead": True} | _projection(attributes)
+            retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
+            retry(self._get_some, {self.shop: request}, items)
+        return items
+
+    def query_shop(
+        self, index: str, key: Item, attributes: Sequence[str], deadline: Deadline
+    ) -> Iterator[Item]:
+        """Return an iterator over these attributes of the shop's items under the key of an index.
+
+        DynamoDB reads an index eventually consistently.
+        """
+        request = _projection(attributes)
+        names = request["ExpressionAttributeNames"]
+        aliases = {name: alias for alias, name in names.items()}
+        request |= {
+            "TableName": self.shop,
+            "IndexName": index,
+            "KeyConditionExpression": " AND ".join(f"{aliases[name]} = :{aliases[name][1:]}" for name in key),
+        } | _values({f":{aliases[name][1:]}": value for name, value in key.items()})
+        return _read_pages(self._client.query, request, deadline)
 
     def transact(
         self, actions: Sequence[Action], deadline: Deadline, check: Callable[[], None] | None = None
@@ -292,6 +325,12 @@ def _key(key: Key) -> Item:
 
 def _values(values: Item | None) -> Item:
     return {"ExpressionAttributeValues": to_wire(values)} if values else {}
+
+
+def _projection(attributes: Sequence[str]) -> Item:
+    """Return the request to read these attributes only, by alias: their names may be reserved words."""
+    aliases = {f"#a{number}": name for number, name in enumerate(attributes)}
+    return {"ProjectionExpression": ", ".join(aliases), "ExpressionAttributeNames": aliases}
 
 
 def _names(names: dict[str, str] | None) -> Item:

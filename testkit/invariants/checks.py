@@ -110,6 +110,9 @@ def compare_counters(records: TableRecords, run_id: str) -> Iterator[Violation]:
     for name, number in ({"processed": outcomes.total()} | expected).items():
         if run.get(name) != number:
             yield Violation(f"run {run_id}", f"{name} is {run.get(name)} and not {number}")
+    # A run of an earlier version has no such counter.
+    if run.get("missing", 0) != outcomes["missing"]:
+        yield Violation(f"run {run_id}", f"missing is {run.get('missing')} and not {outcomes['missing']}")
 
 
 def check_run_done(records: TableRecords, run_id: str, sessions: int | None = None) -> Iterator[Violation]:

@@ -286,3 +286,15 @@ def test_key_of_the_table_is_granted_on_request_for_dynamodb_only(role):
     assert use["Condition"] == {"StringEquals": {"kms:ViaService": via("dynamodb")}}
     assert list_actions(grant) == ["kms:CreateGrant"]
     assert grant["Condition"] == use["Condition"] | {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+
+
+@pytest.mark.parametrize("role", HOLDERS.values())
+def test_role_only_reads_the_table_and_the_indexes_of_another_shop(role):
+    resolved = ResolvedTemplate(LedgerTable="books", Shape='[find]\nkey = { orderId = "{id}" }')
+    statements = resolved.properties(role)["Policies"][0]["PolicyDocument"]["Statement"]
+    allowed = {}
+    for one in statements:
+        for name in one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]:
+            if ":table/shop" in name:
+                allowed.setdefault(name.partition(":table/")[2], set()).update(list_actions(one))
+    assert allowed == {"shop": SHOP_READS, "shop/index/*": SHOP_READS}

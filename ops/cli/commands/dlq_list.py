@@ -114,5 +114,7 @@ def _describe_prediction(prediction: PredictedOutcome | None) -> tuple[str, str]
             return "nothing to do: its order exists", FINE
         case PredictedOutcome(would=PredictedAction.SKIP):
             return f"nothing to do: it would be skipped as {prediction.reason}", FINE
+        case PredictedOutcome(would=PredictedAction.MISSING):
+            return "now it would be reported as missing", TROUBLE
         case _:
             return f"now it would fail: {prediction.error_type}: {prediction.error_message}", TROUBLE

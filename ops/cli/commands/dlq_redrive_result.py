@@ -138,6 +138,7 @@ def _show_outcomes(screen: Screen, result: RedriveResult) -> None:
         (result.count(RedriveFate.CREATED), "now have their order", FINE),
         (existing, "already had their order", FINE),
         (len(skipped) - existing, "need no order", FINE),
+        (result.count(RedriveFate.MISSING), "have no order in the shop's layout", TROUBLE),
         (result.count(RedriveFate.FAILED), "failed again", TROUBLE),
         (result.count(RedriveFate.DEAD), "are dead letters again", TROUBLE),
         (result.count(RedriveFate.WAITING), waiting, NOTICE),

@@ -57,7 +57,7 @@ RULES = (
 MAX_LISTED_ORDERS = 20
 # The fields of the producer's answer that say the same as a run.
 _IN_RUN = {"runId", "trigger", "status", "syncStartedAt", "syncCompletedAt", "lookbackWindow", "enqueued"}
-_IN_RUN |= {"processed", "created", "skipped", "errors", "filtered", "truncated", "warnings"}
+_IN_RUN |= {"processed", "created", "missing", "skipped", "errors", "filtered", "truncated", "warnings"}
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,7 @@ def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
         filtered=body.get("filtered", 0),
         truncated=body["truncated"],
         warnings=tuple(body["warnings"]),
+        missing=body.get("missing", 0),
     )
     return {"run": run} | {name: value for name, value in body.items() if name not in _IN_RUN}
 
@@ -281,6 +282,7 @@ def show(screen: Screen, summary: RunSummary) -> None:
             ("run", f"{run.run_id}, {run.status}, {duration(run.seconds)}", ""),
             ("window", span(run.processed, run.window_from, run.window_to), ""),
             ("created", created, FINE if run.created else ""),
+            *([("missing", str(run.missing), TROUBLE)] if run.missing else []),
             ("skipped", f"{run.skipped}: {reasons}" if reasons else str(run.skipped), ""),
             ("errors", str(run.errors), TROUBLE if run.errors else ""),
             ("drift", str(run.drifted), NOTICE if run.drifted else ""),
@@ -291,6 +293,8 @@ def show(screen: Screen, summary: RunSummary) -> None:
         screen.text(f"Warning: {warning}", NOTICE)
     if run.errors:
         screen.text(f"Failed sessions: nightly-sync show {run.run_id} --outcome error", "bold")
+    if run.missing:
+        screen.text(f"Missing orders: nightly-sync missing --run {run.run_id}", "bold")
     if run.drifted:
         screen.text(f"Orders that differ: nightly-sync show {run.run_id} --drift", "bold")
     if failure := describe_failure(run):
@@ -311,6 +315,7 @@ def show_preview(screen: Screen, body: dict[str, Any]) -> None:
         [
             ("window", span(body["processed"], *window), ""),
             ("would create", created, ""),
+            *([("missing", quantity(missing, "order"), NOTICE)] if (missing := body.get("missing")) else []),
             ("would skip", str(body["skipped"]), ""),
             ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
             *([("left out", f"{body['filtered']} by the filter", "")] if body.get("filtered") else []),

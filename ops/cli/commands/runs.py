@@ -26,6 +26,8 @@ _STYLES = {
     "held": TROUBLE,
 }
 _NUMBERS = ("enqueued", "created", "skipped", "errors", "drift", "warnings")
+# Only the runs of a stack with a shape.toml have any.
+_MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,12 @@ def show(screen: Screen, history: RunHistory) -> None:
     if not history.runs:
         screen.text("No run yet. `nightly-sync run --dry-run` previews one.")
         return
+    has_missing = any(run.missing for run in history.runs)
+    numbers = (*_NUMBERS, _MISSING) if has_missing else _NUMBERS
     screen.table(
-        ["run", "status", "took", "from", "to", *_NUMBERS],
-        [_row(run) for run in history.runs],
-        right=["took", *_NUMBERS],
+        ["run", "status", "took", "from", "to", *numbers],
+        [_row(run)[: 5 + len(numbers)] for run in history.runs],
+        right=["took", *numbers],
         whole=["run", "status", "took", "from", "to"],
         drop=["to", "from", "enqueued", "took", "skipped"],
     )
@@ -78,12 +82,12 @@ def show(screen: Screen, history: RunHistory) -> None:
         screen.text(failure.line, TROUBLE)
         screen.command(failure.command or "")
     oldest_first = history.runs[::-1] if len(history.runs) > 1 else ()
-    for name, numbers in (
+    for name, trend_numbers in (
         ("created", [run.created for run in oldest_first]),
         ("errors", [run.errors for run in oldest_first]),
     ):
-        if trend := sparkline(numbers):
-            screen.text(f"{name:8} {trend}  oldest to newest, at most {max(numbers)}", "dim")
+        if trend := sparkline(trend_numbers):
+            screen.text(f"{name:8} {trend}  oldest to newest, at most {max(trend_numbers)}", "dim")
 
 
 def _row(run: PastRun) -> list[str | Text]:
@@ -99,4 +103,5 @@ def _row(run: PastRun) -> list[str | Text]:
         Text(str(run.errors), style=TROUBLE if run.errors else ""),
         Text(str(run.drifted), style=NOTICE if run.drifted else ""),
         Text(str(len(run.warnings)), style=NOTICE if run.warnings else ""),
+        Text(str(run.missing), style=TROUBLE if run.missing else ""),
     ]

@@ -55,6 +55,7 @@ class OutcomeChoice(StrEnum):
 
     CREATED = "created"
     SKIPPED = "skipped"
+    MISSING = "missing"
     ERROR = "error"
 
 
@@ -131,9 +132,11 @@ def find_run(stack: Stack, name: str, now: int, option: str = "RUN") -> PastRun:
 def show_sessions(screen: Screen, matching: RunSessions) -> None:
     """Print the sessions as a table with details below it."""
     run, sessions = matching.run, matching.sessions
+    missing = f"{run.missing:,} missing, " if run.missing else ""
     screen.text(
-        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, {run.created:,} created, "
-        f"{run.skipped:,} skipped, {run.errors:,} errors. Showing {len(sessions):,} of {run.processed:,}."
+        f"Run {run.run_id}: {quantity(run.processed, 'session')} processed, "
+        f"{run.created:,} created, {missing}{run.skipped:,} skipped, {run.errors:,} errors. "
+        f"Showing {len(sessions):,} of {run.processed:,}."
     )
     if run.filtered:
         screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SYNC_ONLY).")

@@ -67,6 +67,7 @@ def _night_lines(facts: StatusFacts) -> list[FactLine]:
         ("last night", _describe_run(run, facts), TROUBLE if describe_failure(run) else ""),
         ("window", span(run.enqueued, run.window_from, run.window_to), ""),
         ("recovered", recovered, FINE if run.created else ""),
+        *([("missing", f"{run.missing:,}", TROUBLE)] if run.missing else []),
         ("skipped", f"{run.skipped:,}", ""),
         ("errors", f"{run.errors:,}", TROUBLE if run.errors else ""),
         ("drift", f"{run.drifted:,}", NOTICE if run.drifted else ""),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ops.doctor.facts import AwsReply, StackFacts, TableFacts
 from ops.doctor.fetched import Fetched, Unavailable, unreadable
 from ops.doctor.finding import CheckFinding, advice, fix, ok
+from recon.domain.shape import Shape
 
 KEYS = {"HASH": ("PK", "S"), "RANGE": ("SK", "S")}
 EXPIRY = "expiresAt"
@@ -12,7 +13,10 @@ EXPIRY = "expiresAt"
 
 def check(facts: StackFacts) -> Iterator[CheckFinding]:
     shop = TableFacts(facts.names.table, facts.table, facts.time_to_live, facts.backups)
-    yield from check_table("table", shop, facts, "CommerceTable=YOUR-TABLE")
+    if facts.settings and facts.settings.shape:
+        yield from check_foreign_table(shop, facts.settings.shape, facts)
+    else:
+        yield from check_table("table", shop, facts, "CommerceTable=YOUR-TABLE")
     if facts.table_key is not None:
         yield check_encryption(facts.table_key, facts)
     if facts.ledger_table:
@@ -33,6 +37,29 @@ def check_table(label: str, table: TableFacts, facts: StackFacts, setting: str) 
         yield check_keys(label, description, facts.shell.deploy(setting))
     yield check_time_to_live(label, table, facts)
     yield check_backups(label, table, facts)
+
+
+def check_foreign_table(table: TableFacts, shape: Shape, facts: StackFacts) -> Iterator[CheckFinding]:
+    """Check the table of a shop with its own layout, which the sync only reads: its keys or its index."""
+    description = table.table
+    if isinstance(description, Unavailable):
+        yield unreadable("table", description)
+        return
+    yield check_status("table", description)
+    holders = {None: description} | {
+        one["IndexName"]: one
+        for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+        for one in description.get(kind, ())
+    }
+    holder = holders.get(shape.index, {})
+    keys = [one["AttributeName"] for one in holder.get("KeySchema", ())]
+    if set(shape.key) == set(keys) or (shape.index and list(shape.key) == keys[:1]):
+        yield ok("table: keys", "as in shape.toml")
+        return
+    where = f"index {shape.index}" if shape.index else "the table"
+    found = " and ".join(keys) or "absent"
+    what = f"shape.toml has {' and '.join(shape.key)}, but the keys of {where} are {found}"
+    yield fix("table: keys", what, facts.shell.deploy("Shape=shape.toml"))
 
 
 def check_status(label: str, table: AwsReply) -> CheckFinding:

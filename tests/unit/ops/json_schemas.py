@@ -34,6 +34,7 @@ RUN = an_object(
     enqueued=COUNT,
     processed=COUNT,
     created=COUNT,
+    missing=COUNT,
     skipped=COUNT,
     errors=COUNT,
     drifted=COUNT,
@@ -57,7 +58,7 @@ RUN = an_object(
 )
 
 PREDICTION = an_object(
-    would={"enum": ["create", "skip", "fail"]},
+    would={"enum": ["create", "skip", "fail", "missing"]},
     amount=AMOUNT,
     orderNumber=NULLABLE_TEXT,
     reason=NULLABLE_TEXT,

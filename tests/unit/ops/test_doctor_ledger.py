@@ -7,6 +7,7 @@ import pytest
 from ops.doctor.diagnosis import run_checks
 from ops.doctor.facts import LedgerFacts, TableFacts
 from ops.runs.finding import Verdict
+from recon.domain.shape import parse_shape
 from tests.unit.ops.test_doctor import (
     BACK_UP,
     CONSUMER,
@@ -78,3 +79,31 @@ def test_fault_is_found_with_its_command(facts, expected):
     found = find(facts)[expected.name]
     assert (found.verdict, found.command) == (expected.verdict, expected.command)
     assert expected.what in found.what
+
+
+SHAPE = '[find]\nkey = { orderId = "{id}" }'
+INDEX_SHAPE = '[find]\nkey = { session = "{id}" }\nindex = "by-session"'
+ORDERS = {
+    **HEALTHY.table,
+    "KeySchema": [{"AttributeName": "orderId", "KeyType": "HASH"}],
+    "GlobalSecondaryIndexes": [
+        {"IndexName": "by-session", "KeySchema": [{"AttributeName": "session", "KeyType": "HASH"}]}
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "table", "verdict"),
+    [
+        (SHAPE, ORDERS, Verdict.OK),
+        (INDEX_SHAPE, ORDERS, Verdict.OK),
+        (SHAPE, HEALTHY.table, Verdict.FIX),
+        (INDEX_SHAPE, HEALTHY.table, Verdict.FIX),
+    ],
+)
+def test_keys_of_another_shop_are_those_of_its_file(text, table, verdict):
+    settings = replace(HEALTHY.settings, shape=parse_shape(text))
+    facts = own_ledger(settings=settings, table=table, time_to_live=NO_EXPIRY, backups={})
+    found = {one.name: one for one in run_checks(facts) if one.name.startswith("table")}
+    assert found["table: keys"].verdict is verdict
+    assert "table: expiry" not in found

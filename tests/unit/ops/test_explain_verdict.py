@@ -8,6 +8,7 @@ import pytest
 from ops.explain.facts import Coverage, EventMarker
 from ops.explain.verdict import RULES, decide_verdict
 from ops.explain.verdict_types import VerdictCase
+from ops.runs.prediction import PredictedAction, PredictedOutcome
 from recon.domain.reconcile import SkipReason
 from testkit.builders import RUN
 from tests.unit.ops.session_facts import (
@@ -166,6 +167,17 @@ ROWS = {
     ],
     VerdictCase.NOT_A_SALE: [
         (facts(prospect=skip(SkipReason.NOT_A_SALE)), "sells nothing", "skips it: it sells nothing", None)
+    ],
+    VerdictCase.NO_KEY: [
+        (facts(prospect=skip(SkipReason.NO_KEY)), "lacks what the key", "skips it: it lacks what", None)
+    ],
+    VerdictCase.MISSING: [
+        (
+            facts(prospect=PredictedOutcome(PredictedAction.MISSING)),
+            "paid, and the shop has not done its order",
+            "looks for its order, and writes none",
+            "nightly-sync missing",
+        )
     ],
     VerdictCase.NO_USER: [
         (facts(prospect=skip(SkipReason.NO_USER)), "SYNC_USER_ID_FROM", "skips it", "UserIdSources")
