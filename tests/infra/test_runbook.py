@@ -31,6 +31,7 @@ COMMANDS = {
     "doctor": set(),
     "report": set(),
     "logs": set(),
+    "layout": set(),
 }
 MENTIONED = re.findall(
     r"(?<!name )nightly-sync ((?:dlq )?[a-z]+)\b([^`\n#.;:,]*)",

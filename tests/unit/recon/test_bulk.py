@@ -39,7 +39,7 @@ def make_source(stripe, clock):
     """Return the source of a new invocation of one process."""
     key = StripeKey(SETTINGS, lambda: None)
     connection = StripeConnection(
-        key, RateLimiter(10_000, clock), timeout=0.5, clock=clock, api_base=stripe.url
+        key, RateLimiter(10_000, clock), timeout=2.0, clock=clock, api_base=stripe.url
     )
     yield lambda: StripeSource(connection, clock.deadline(60.0), lambda: None)
     connection.close()
@@ -153,7 +153,7 @@ def test_throttled_page_is_asked_for_again(stripe, together):
 
 def test_late_page_is_not_waited_for_twice(stripe, together, clock):
     stripe.store.add_all(specs := some_sessions(20))
-    stripe.faults.latency(1.0, endpoint=Endpoint.LIST)
+    stripe.faults.latency(2.5, endpoint=Endpoint.LIST)
     assert together(specs) == {}
     assert requests(stripe)[0] <= 4
 
