@@ -2,7 +2,7 @@
 
 import random
 
-from recon.timestamps import DAY, HOUR
+from recon.timestamps import DAY
 from tests.model.base_shop import BaseShop
 from tests.model.customers import Sale, SentEvent
 from tests.model.ledger_checks import is_from_sync
@@ -67,7 +67,7 @@ class CustomerActions(BaseShop):
     def _vary(self, sent: SentEvent, handling: Handling) -> Handling:
         """Let a webhook that writes acknowledge first now and then, or claim a young event first."""
         draw = self._people.random()
-        if handling is not Handling.WRITES or draw > 0.5 or _is_beyond_page(sent):
+        if handling is not Handling.WRITES or draw > 0.5:
             return handling
         is_young = self.now < sent.event.created + CLAIM_SECONDS
         return Handling.CLAIMS if is_young and draw < 0.3 else Handling.ACKNOWLEDGES
@@ -112,15 +112,7 @@ class CustomerActions(BaseShop):
         """Deliver an event again that was acknowledged, as a person at Stripe can."""
 
         def deliver_again(sent: SentEvent) -> None:
-            if _is_beyond_page(sent):
-                return
             result = self.webhook.receive(sent.event, sent.spec, Handling.WRITES)
             self._log("webhook repeated", f"{sent.event.type} of {sent.spec.id} {result}")
 
         return self._act_on_one(rng, self.customers.handled, deliver_again)
-
-
-def _is_beyond_page(sent: SentEvent) -> bool:
-    """Return whether the fence may not see a delivered event, since no time of a free session is known."""
-    is_free = sent.spec.payment_status == "no_payment_required"
-    return is_free and (sent.spec.completion or 0) > sent.spec.created + HOUR

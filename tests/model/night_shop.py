@@ -156,9 +156,10 @@ class NightShop(WaitingActions, FunctionActions):
             self._pass_quiet_night(rng)
 
     def _list_unfinished(self) -> list[Sale]:
-        """Return the sales with a pending entry that need none any more."""
-        left = self.checks.records.pending - self.list_waiting()
-        return [self.customers.sales[session_id] for session_id in left]
+        """Return the sales whose entry is no longer needed, or is of an order that no run has told of."""
+        waiting = self.list_waiting()
+        pending = [self.customers.sales[session_id] for session_id in self.checks.records.pending]
+        return [sale for sale in pending if sale.id not in waiting or self.is_untold(sale)]
 
     def _finish_invocations(self, rng: random.Random) -> None:
         """Let everything that began end without further accidents."""

@@ -80,6 +80,11 @@ class WaitingActions(CustomerActions):
         statuses = {order["stripePaymentStatus"] for order in self.checks.records.read_orders(sale.id)}
         return sale.spec.payment_status == "paid" and statuses == {"unpaid"}
 
+    def is_untold(self, sale: Sale) -> bool:
+        """Return whether no run has yet found that a paid session's order says unpaid."""
+        item = self.checks.records.get(*attention_key(sale.id)) or {}
+        return self._is_paid_with_unpaid_order(sale) and ORDER_SAYS_UNPAID not in item.get("words", ())
+
     def list_words(self) -> dict[str, set[str]]:
         """Return what a person has to look at about each session when all is at rest.
 
