@@ -334,12 +334,6 @@ DISABLED_RULES = (
         [(webhook_fence, "_LONGEST_CHECKOUT", 0)],
     ),
     DisabledRule(
-        "a key from before its correction is read again after a 404",
-        MISSING,
-        142,
-        [(StripeSource, "has_newer_key", lambda self: False)],
-    ),
-    DisabledRule(
         "an order waits for a webhook that has claimed its event",
         "is doubled",
         1,
