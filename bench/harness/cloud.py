@@ -13,6 +13,7 @@ from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.sqs import MemorySQS
 from testkit.fake_stripe import RateLimits, SessionSpec
 from testkit.shapes import JsonObject
+from testkit.world import confirm_table
 
 TABLE, QUEUE_VISIBILITY, MAX_RECEIVES = "commerce", 360, 12
 # SQS keeps no order: a receive takes any of so many oldest messages.
@@ -36,7 +37,11 @@ class FakeCloud:
         self.calls: Counter[str] = Counter()
 
     def load(self, sales: Iterable[SessionSpec], orders: Iterable[JsonObject]) -> None:
-        """Add Stripe's sessions, and the table's orders in boto3's wire format."""
+        """Add Stripe's sessions, and the table's orders in boto3's wire format.
+
+        The table is confirmed, since a run that finds every order missing would be held.
+        """
+        confirm_table(self.dynamodb, TABLE)
         self.stripe.store.add_all(sales)
         for order in orders:
             self.dynamodb.put_item(TableName=TABLE, Item=order)
