@@ -83,7 +83,7 @@ def test_function_has_its_size_role_log_and_the_default_settings(stack, name, ti
     described = function(stack, name)
     assert described["Handler"] == f"{name}.lambda_function.lambda_handler"
     assert (described["Runtime"], described["Architectures"]) == ("python3.12", ["arm64"])
-    assert (described["MemorySize"], described["Timeout"]) == (256, timeout)
+    assert (described["MemorySize"], described["Timeout"]) == (512, timeout)
     assert function(stack, "producer")["Role"] != function(stack, "consumer")["Role"]
     group = described["LoggingConfig"]["LogGroup"]
     assert group == f"/aws/lambda/{described['FunctionName']}"
