@@ -205,10 +205,19 @@ class SessionGroup:
         except SyncError as error:
             return [StripeDecision(error)] * len(missing)
         wanted = {task.session_id: task.message.created for task in missing if task.message}
-        listed = stripe.list_together(wanted, self._context.pool)
+        listed = self._list_together(stripe, wanted)
         sessions = [listed.get(task.session_id) for task in missing]
         orders = [_session_orders(task, orders_by_session) for task in missing]
         return list(self._context.pool.map(partial(self._fetch, stripe), missing, sessions, orders))
+
+    def _list_together(self, stripe: "StripeSource", wanted: Mapping[str, int]) -> dict[str, Json]:
+        try:
+            return stripe.list_together(wanted, self._context.pool)
+        except Exception as error:  # noqa: BLE001 - each session still has its own request
+            self._context.telemetry.error(
+                f"Unexpected {type(error).__name__} in a list", run_id=self._run_id, frames=frames(error)
+            )
+            return {}
 
     def _fetch(
         self, stripe: "StripeSource", task: SessionTask, listed: Json | None, orders: Orders

@@ -54,7 +54,7 @@ def load_template() -> Any:
 def list_statements(role: str, *, ledger: bool = False) -> list[Any]:
     """Return the policy statements of a role, including the optional ones.
 
-    With `ledger` they are those of a stack whose ledger is a table of its own.
+    With `ledger` they are those of a stack whose ledger is a separate table.
     """
     policies = resolve_conditions(load_template()["Resources"][role]["Properties"]["Policies"], ledger=ledger)
     return [one for policy in policies for one in policy["PolicyDocument"]["Statement"]]

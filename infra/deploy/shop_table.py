@@ -90,7 +90,7 @@ def describe_capacity(table: Mapping[str, Any], settings: DeploySettings, templa
     less = [f"ConsumerConcurrency={LEAST_CONCURRENCY} ({least_writes} write and {least_reads} read units)"]
     if "LedgerTable" in template.parameters:
         less.append(
-            "LedgerTable=create (the sync's own records, nearly all writes, go into a table of their own)"
+            "LedgerTable=create (the sync's own records, nearly all writes, go into a separate table)"
         )
     return (
         f"The table {settings.parameters['CommerceTable']} has provisioned capacity: "

@@ -10,7 +10,7 @@ from recon.retry import Deadline
 
 
 def check_ledger_table(table: Table, stack: str, deadline: Deadline) -> None:
-    """Raise LedgerNotMoved if the ledger of this stack is not, or not completely, in the table of its own.
+    """Raise LedgerNotMoved if the ledger of this stack is not, or not completely, in its separate table.
 
     No request is made if the ledger is in the shop's table.
     """

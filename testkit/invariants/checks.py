@@ -161,7 +161,7 @@ def compare_pending(records: TableRecords, unpaid: Collection[str]) -> Iterator[
 
 
 def find_misplaced_items(shop: Iterable[RawItem], ledger: Iterable[RawItem]) -> Iterator[Violation]:
-    """Yield what is in the wrong table if the sync has a ledger of its own."""
+    """Yield what is in the wrong table if the sync has a separate ledger table."""
     for item in shop:
         if not item["PK"]["S"].startswith(_OF_THE_SHOP):
             yield Violation(

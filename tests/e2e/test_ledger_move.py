@@ -1,4 +1,4 @@
-"""A shop that gets a ledger of its own: refused before the move, at work after it."""
+"""A shop that gets a separate ledger table: refused before the move, at work after it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A ledger of its own on an engine with real transactions: nights that span two tables, and its move."""
+"""A separate ledger table on an engine with real transactions: nights that span two tables, and its move."""
 
 import time
 

@@ -97,7 +97,7 @@ def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
 
 
 def _draw_ledger(seed: int) -> dict[str, str]:
-    """Return the settings of the ledger, which one shop in four has in a table of its own."""
+    """Return the settings of the ledger, which one shop in four has in a separate table."""
     own = random.Random(f"ledger {seed}").random() < OWN_LEDGER
     return {"SYNC_LEDGER_TABLE": "ledger"} if own else {}
 

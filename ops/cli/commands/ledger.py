@@ -1,4 +1,4 @@
-"""`nightly-sync ledger move`: copy the ledger to a table of its own."""
+"""`nightly-sync ledger move`: copy the ledger to a separate table."""
 
 from typing import Annotated
 

@@ -114,6 +114,8 @@ def test_units_of_a_night_are_those_of_the_scaling_page():
         assert units == pytest.approx(of_ten_thousand / 10_000, rel=0.1)
     rates = dict(re.findall(r"^\| (consumers|Stripe, listing) \| (\d+) \|", page, re.MULTILINE))
     assert int(rates["consumers"]) / 5 == pytest.approx(shop_table.SESSIONS_OF_A_CONSUMER, rel=0.1)
+    writes, reads = (round(units, -2) for units in shop_table.units_a_second(5))
+    assert f"about {writes:,} write and {reads:,} read units" in (ROOT / "docs" / "deploy.md").read_text()
     assert int(rates["Stripe, listing"]) == pytest.approx(shop_table.SESSIONS_OF_THE_PRODUCER, rel=0.1)
 
 

@@ -230,6 +230,16 @@ def test_what_the_key_may_not_read_is_a_warning(consumer, sell, known, warnings)
 # The recheck before the commit
 
 
+def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell):
+    def fail(_wanted, _pool):
+        raise ZeroDivisionError
+
+    sell("cs_1", "cs_2")
+    consumer.stripe.list_together = fail
+    result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"))
+    assert {outcome for outcome, _ in read_applied(result).values()} == {Outcome.CREATED}
+
+
 def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
     sell("cs_1", "cs_2")
     sell("cs_3", payment_status="unpaid")

@@ -1,4 +1,4 @@
-"""The doctor on a stack whose ledger is in a table of its own."""
+"""The doctor on a stack whose ledger is in a separate table."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A ledger of its own: the sync's items are in another table than the shop's orders."""
+"""A separate ledger table: the sync's items are in another table than the shop's orders."""
 
 from collections import Counter
 

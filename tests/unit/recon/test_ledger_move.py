@@ -1,4 +1,4 @@
-"""Moving a ledger to a table of its own, and what refuses to run before that."""
+"""Moving a ledger to a separate table, and what refuses to run before that."""
 
 import pytest
 
