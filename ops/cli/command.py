@@ -96,9 +96,18 @@ def register(
     common = f"Common options, listed by `nightly-sync --help`: {' '.join(NAMES)}"
     epilog = "\n\n".join([common, "[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
     command = app.command(
-        name, cls=SyncCommand, help=function.__doc__, epilog=epilog, context_settings=HELP_OPTIONS
+        name,
+        cls=SyncCommand,
+        help=_unwrap(function.__doc__ or ""),
+        epilog=epilog,
+        context_settings=HELP_OPTIONS,
     )
     command(_with_signature(run, (*own, *HIDDEN)))
+
+
+def _unwrap(text: str) -> str:
+    """Return the text with one line for each paragraph, so that it is wrapped to the terminal only."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 
 def accept_common_options(app: typer.Typer, *further: inspect.Parameter, hidden: bool = False) -> None:

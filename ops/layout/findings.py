@@ -127,9 +127,14 @@ def describe_groups(suggestions: Suggestions) -> Iterator[LayoutFinding]:
         )
 
 
+def find_missing_code(one: Evidence) -> Code:
+    """Return what it means that the order of a session in no group was not seen anywhere."""
+    return Code.NO_ORDER if skip_reason_from_message(one.message) is None else Code.NO_USER
+
+
 def describe_missing(missing: Sequence[Evidence], evidence: Sequence[Evidence]) -> Iterator[LayoutFinding]:
     """Yield what the sessions mean whose order was not seen anywhere and that are in no group."""
-    users = [one for one in missing if skip_reason_from_message(one.message) is None]
+    users = [one for one in missing if find_missing_code(one) is Code.NO_ORDER]
     if nobodys := [one.message.session_id for one in missing if one not in users]:
         what = (
             "No source gives a user id, so that no order is written and each paid session needs a person; "
@@ -142,7 +147,7 @@ def describe_missing(missing: Sequence[Evidence], evidence: Sequence[Evidence]) 
     is_exception = _is_exception(len(users), with_order)
     what = (
         "No order was seen, neither under the keys that the session's values give nor in the sample of the "
-        "table. The sync would write it, which is right if a webhook was lost"
+        "table. The sync would write it unless it was refunded, which is right if a webhook was lost"
     )
     if not is_exception:
         what += (

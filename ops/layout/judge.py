@@ -5,7 +5,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 from ops.format.money import count_decimals
-from ops.layout.findings import Suggestions, describe_codes, describe_groups, describe_missing
+from ops.layout.findings import (
+    Suggestions,
+    describe_codes,
+    describe_groups,
+    describe_missing,
+    find_missing_code,
+)
 from ops.layout.groups import find_groups
 from ops.layout.keys import (
     USER_PREFIX,
@@ -62,7 +68,7 @@ def judge_layout(
         findings.append(LayoutFinding(Code.NO_SESSIONS, _NO_SESSIONS, None, verdict=Verdict.UNKNOWN))
     if is_scan_denied:
         findings.append(LayoutFinding(Code.NOT_SCANNED, _NOT_SCANNED, None, verdict=Verdict.UNKNOWN))
-    without = {one.message.session_id: (Code.NO_ORDER,) for one in missing}
+    without = {one.message.session_id: (find_missing_code(one),) for one in missing}
     without |= dict.fromkeys(in_group, (Code.OTHER_SESSIONS,))
     return Layout(
         table=settings.table,

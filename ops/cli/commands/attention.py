@@ -65,7 +65,7 @@ class Allowed:
 
 
 def ack(context: CommandContext, session: SessionId) -> CommandResult:
-    """Acknowledge what a session needs: it stays silent until something else is said about it."""
+    """Acknowledge what a session needs: it is not reported again until its words change."""
     session_id, stack = parse_session_id(session), context.stack
     item = stack.table.get(attention_key(session_id), stack.deadline)
     record = parse_attention(item or {})

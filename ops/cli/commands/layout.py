@@ -50,9 +50,9 @@ def layout(
 ) -> CommandResult:
     """Check whether the sync finds the orders of recent paid sessions, and name the settings that help.
 
-    Reads up to 50 sessions of the last 30 days and, with your own AWS credentials, a bounded part of the
+    Read up to 50 sessions of the last 30 days and, with your own AWS credentials, a bounded part of the
     table: the sync's own lookups, at most 600 queries by key, and only for orders that are not found a sample
-    of at most 1,000 items in ten Scan requests. Writes nothing. Exit code 1 if something does not fit.
+    of at most 1,000 items in ten Scan requests. Write nothing. The exit code is 1 if something does not fit.
     """
     settings = _choose_settings(context, parse_changes(set_ or []))
     client = context.stack.client("dynamodb")

@@ -64,6 +64,11 @@ def test_help_is_imperative(name, command):
     assert [text for text in texts if not VERBS.match(text)] == []
 
 
+@pytest.mark.parametrize(("name", "command"), list(find_parameters(typer.main.get_command(app()))))
+def test_help_is_wrapped_to_the_terminal_only(name, command):
+    assert "\n" not in command.help.replace("\n\n", "")
+
+
 def test_common_options_are_described_once(cli):
     shared = "Work on this CloudFormation stack"
     assert [

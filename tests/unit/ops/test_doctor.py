@@ -34,6 +34,7 @@ from recon.config import load_settings
 from recon.domain.session_filter import parse_filter
 from recon.dynamodb.watermark import Watermark
 
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference.md"
 STACK = DEFAULT_STACK
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alarms"
 OTHER = "arn:aws:sqs:eu-west-1:123456789012:other"
@@ -635,6 +636,14 @@ def test_doctor_shows_findings_and_a_count_and_all_checks_on_request(context):
     assert short[3:] == ["", f"{STACK}: 48 ok, 1 advice, 0 fix, 1 unknown"]
     everything = context.show(CommandResult(None, lambda screen: show(screen, diagnosis, verbose=True)))
     assert everything.count("\nok: ") == 48
+
+
+@pytest.mark.parametrize(
+    "code", sorted({one.code for one in (*run_checks(HEALTHY), *(fault for _, fault in FAULTS))})
+)
+def test_code_of_a_finding_is_in_the_reference(code):
+    if not code.startswith("alarm_"):
+        assert f"`{code}`" in REFERENCE.read_text()
 
 
 def test_doctor_of_a_healthy_stack_is_one_line(context):

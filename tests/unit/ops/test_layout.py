@@ -281,9 +281,10 @@ def test_lost_webhook_among_orders_is_a_note_and_a_table_without_orders_is_not(s
 
 def test_paid_session_of_nobody_is_named(shop):
     shop.keep(shop.sell())
-    shop.sell(metadata={}, email=None)
+    session = shop.sell(metadata={}, email=None)
     result = shop.check()
     assert (find(result, Code.NO_USER).sessions, result.fits) == (1, False)
+    assert {place.session_id: place.codes for place in result.places}[session.id] == (Code.NO_USER,)
 
 
 def test_order_that_the_sync_wrote_is_no_proof_and_doubles_are_named(shop):
