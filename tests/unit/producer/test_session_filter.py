@@ -194,6 +194,31 @@ def test_truncated_backfill_leaves_the_time_of_the_earlier_filter(world):
     assert read_watermark(world).former_filter == FilterPeriod("metadata.shop=ours", first, covered)
 
 
+def test_one_session_that_passes_in_any_invocation_is_no_wrong_filter(make_world):
+    """The run lists the newest sessions first, so that those of the second invocation are all left out."""
+    world = make_world(SYNC_ONLY="metadata.shop=ours", SYNC_MAX_SESSIONS="1")
+    for number in range(300):
+        shop = "theirs" if number else "ours"
+        sell(world, f"cs_test_{number:04}", shop, created=NOW - 800 - number * 60, completed_at=NOW - 700)
+    world.produce(scheduled())
+    assert world.hops
+    world.hop_all()
+    world.drain()
+    run = world.run()
+    assert (run["enqueued"], run["filtered"], run["warnings"]) == (1, 299, [])
+    assert read_watermark(world).covered_through == NOW - GRACE
+
+
+def test_filter_that_lets_nothing_through_leaves_the_time_of_the_earlier_one(world):
+    use_filter(world, "metadata.shop=ours")
+    sell(world, OURS, "ours")
+    first = run_night(world)["lookbackStart"]
+    covered = read_watermark(world).covered_through
+    use_filter(world, "metadata.shop=wrong")
+    world.night({"from": to_iso(first), "to": to_iso(covered)})
+    assert read_watermark(world).former_filter == FilterPeriod("metadata.shop=ours", first, covered)
+
+
 @pytest.mark.parametrize(
     ("before", "text", "former"),
     [
