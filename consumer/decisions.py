@@ -116,8 +116,10 @@ def _decide(  # noqa: PLR0911 - one return per rule
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
     if not settings.session_filter.passes(fetched.session):
-        # A setting that changed while the session waited, or while its message did.
-        return StripeDecision(SkipReason.FILTERED)
+        # A setting that changed while the session waited, or while its message did. The change may be a
+        # mistake, and no run lists the session again.
+        waits = may_wait(SkipReason.FILTERED, message.created, now())
+        return StripeDecision(SkipReason.FILTERED, waits=waits)
     state = read_payment_state(fetched.session, fetched.payment)
     if reason := state.skip:
         if facts.orders:

@@ -109,8 +109,8 @@ def _describe_without_stripe(facts: SessionFacts) -> str:
 
 def _describe_run(facts: SessionFacts, coming: NextRun) -> str:
     if is_left_out(facts):
-        ends = " The next one also stops its wait for the payment." if facts.pending else ""
-        return f"Runs leave it out.{ends}"
+        waits = " It goes on waiting, so that they notice a change of the filter." if facts.pending else ""
+        return f"Runs leave it out.{waits}"
     name = f"The next run ({format_utc(coming.due)})" if coming.due else "The next scheduled run"
     match coming.looks:
         case Coverage.IN_WINDOW:

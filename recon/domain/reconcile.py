@@ -50,7 +50,7 @@ class SkipReason(StrEnum):
     GONE = "gone"
     REMOVED = "removed"
     NO_KEY = "no_key"  # the session lacks what the key in shape.toml needs
-    FILTERED = "filtered"  # it waited for its payment, and the filter leaves it out by now
+    FILTERED = "filtered"  # it or its message waited, and the filter leaves it out by now
     DISMISSED = "dismissed"  # by an operator, see recon/dynamodb/dismissals.py
 
 

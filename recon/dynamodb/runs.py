@@ -370,12 +370,13 @@ def _raise_if_refused(cancelled: TransactionCancelled) -> None:
 def _unchanged_listing(run: Run) -> tuple[str, Item]:
     """Return the condition that no other invocation has counted sessions of a run, and its values.
 
-    Progress in parts that sends no session may be repeated: what is left then contains what was left before.
+    Progress in parts that counts no session may be repeated: what is left then contains what was left before.
     """
     if run.cursor is not None:
         return "#cursor = :read", {":read": run.cursor}
     if run.listing:
-        return "attribute_exists(#listing) AND enqueued = :read", {":read": run.enqueued}
+        same = "enqueued = :read AND (filtered = :left OR attribute_not_exists(filtered))"
+        return f"attribute_exists(#listing) AND {same}", {":read": run.enqueued, ":left": run.filtered}
     return "attribute_not_exists(#cursor)", {}
 
 

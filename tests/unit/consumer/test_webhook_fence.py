@@ -424,6 +424,20 @@ def test_session_with_very_many_events_gets_its_order_and_all_markers(consumer, 
     assert consumer.commits()[0] == ["cs_1"]
 
 
+def test_marker_that_the_webhook_ends_meanwhile_keeps_no_other_from_following_the_order(consumer, night):
+    names = tuple(f"evt_{n}" for n in range(350))
+    fetch = consumer.stripe.fetch
+
+    def fetch_while_the_webhook_ends(session_id, *listed):
+        consumer.put(marker_key("evt_200"), status="completed", note="theirs")
+        return fetch(session_id, *listed)
+
+    consumer.stripe.fetch = fetch_while_the_webhook_ends
+    assert night(events=names, times=(CREATED,) * 350, types=(COMPLETED,) * 350) == ("created", None)
+    assert set(read_statuses(consumer, *names)) == {"completed"}
+    assert consumer.item(marker_key("evt_200"))["note"] == "theirs"
+
+
 def test_markers_that_cannot_follow_the_order_are_a_warning(consumer, night, capsys):
     consumer.dynamodb.plan = on("transact_write_items", throttled(), nth=tuple(range(2, 60)))
     names = tuple(f"evt_{n}" for n in range(350))

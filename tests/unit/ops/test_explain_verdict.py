@@ -194,7 +194,7 @@ ROWS = {
                 stripe=replace(PAID, left_out_by="mode"), prospect=skip(SkipReason.NO_USER), pending=PENDING
             ),
             "it does not meet mode.",
-            "Runs leave it out. The next one also stops its wait for the payment.",
+            "Runs leave it out. It goes on waiting, so that they notice a change of the filter.",
             None,
         ),
     ],

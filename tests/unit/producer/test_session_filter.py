@@ -93,18 +93,45 @@ def test_session_within_the_grace_counts_as_let_through(world):
     assert (run["enqueued"], run["filtered"], run["warnings"]) == (0, 1, [])
 
 
-def test_session_that_waits_is_left_out_after_a_change(world):
-    sell(world, THEIRS, "theirs", payment_status="unpaid")
-    run_night(world)
-    assert world.item("SYSTEM", f"PENDING#{THEIRS}")
-    use_filter(world, "metadata.shop=ours")
-    sell(world, THEIRS, "theirs", payment_status="paid", async_paid_at=NOW + 2 * HOUR)
-    for night in (1, 2):
+def test_session_that_waits_is_left_out_until_the_filter_lets_it_through(world):
+    """The backfill after a change does not list it, since it was created long before."""
+    sell(world, THEIRS, "theirs", payment_status="unpaid", created=NOW - 20 * HOUR)
+    for night in range(5):
         sell(world, f"{OURS}{night}", "ours", created=NOW + night * DAY - HOUR)
         run_night(world, night)
-    assert world.outcome(THEIRS, run_id(2))["reason"] == "filtered"
-    assert world.item("SYSTEM", f"PENDING#{THEIRS}") is None
+    use_filter(world, "metadata.shop=ours")
+    sell(world, THEIRS, "theirs", created=NOW - 20 * HOUR, async_paid_at=NOW + 4 * DAY + 2 * HOUR)
+    for night in (5, 6):
+        sell(world, f"{OURS}{night}", "ours", created=NOW + night * DAY - HOUR)
+        run_night(world, night)
+    assert world.outcome(THEIRS, run_id(6))["reason"] == "filtered"
     assert world.orders(THEIRS) == []
+    use_filter(world, "")
+    run_night(world, 7)
+    assert [order["orderId"] for order in world.orders(THEIRS)] == [THEIRS]
+    assert world.item("SYSTEM", f"PENDING#{THEIRS}") is None
+
+
+def test_session_is_left_out_for_ever_once_its_wait_is_over(world):
+    sell(world, THEIRS, "theirs", payment_status="unpaid")
+    run_night(world)
+    use_filter(world, "metadata.shop=ours")
+    sell(world, OURS, "ours", created=NOW + 400 * DAY - HOUR)
+    run_night(world, 400)
+    assert world.outcome(THEIRS, run_id(400))["reason"] == "filtered"
+    assert world.item("SYSTEM", f"PENDING#{THEIRS}") is None
+
+
+def test_session_that_the_filter_left_out_on_its_way_is_checked_again(world):
+    """Its run has listed it, so that no other run does."""
+    sell(world, THEIRS, "theirs", created=NOW - 40 * HOUR)
+    world.produce(scheduled())
+    use_filter(world, "metadata.shop=ours")
+    world.drain()
+    assert world.outcome(THEIRS, run_id())["reason"] == "filtered"
+    use_filter(world, "")
+    run_night(world, 3)
+    assert len(world.orders(THEIRS)) == 1
 
 
 def test_events_of_a_filtered_session_are_not_fenced(make_world):
@@ -164,6 +191,31 @@ def test_truncated_backfill_leaves_the_time_of_the_earlier_filter(world):
     covered = read_watermark(world).covered_through
     use_filter(world, "metadata.shop")
     world.night({"from": to_iso(first), "to": to_iso(covered), "maxSessions": 1})
+    assert read_watermark(world).former_filter == FilterPeriod("metadata.shop=ours", first, covered)
+
+
+def test_one_session_that_passes_in_any_invocation_is_no_wrong_filter(make_world):
+    """The run lists the newest sessions first, so that those of the second invocation are all left out."""
+    world = make_world(SYNC_ONLY="metadata.shop=ours", SYNC_MAX_SESSIONS="1")
+    for number in range(300):
+        shop = "theirs" if number else "ours"
+        sell(world, f"cs_test_{number:04}", shop, created=NOW - 800 - number * 60, completed_at=NOW - 700)
+    world.produce(scheduled())
+    assert world.hops
+    world.hop_all()
+    world.drain()
+    run = world.run()
+    assert (run["enqueued"], run["filtered"], run["warnings"]) == (1, 299, [])
+    assert read_watermark(world).covered_through == NOW - GRACE
+
+
+def test_filter_that_lets_nothing_through_leaves_the_time_of_the_earlier_one(world):
+    use_filter(world, "metadata.shop=ours")
+    sell(world, OURS, "ours")
+    first = run_night(world)["lookbackStart"]
+    covered = read_watermark(world).covered_through
+    use_filter(world, "metadata.shop=wrong")
+    world.night({"from": to_iso(first), "to": to_iso(covered)})
     assert read_watermark(world).former_filter == FilterPeriod("metadata.shop=ours", first, covered)
 
 

@@ -155,6 +155,16 @@ def test_parts_of_two_producers_are_counted_once(runs, item, other):
     assert item(RECORD)["enqueued"] == counted
 
 
+def test_filtered_sessions_of_two_producers_are_counted_once(runs, item):
+    """The filter may leave out whole pages, so that no message tells the two apart."""
+    run = runs.advance(runs.start(a_run(), NOW), IN_PARTS, NOW)
+    page = replace(IN_PARTS, sent=0, filtered=100)
+    runs.advance(run, page, NOW)
+    with pytest.raises(CursorConflict):
+        runs.advance(run, page, NOW)
+    assert item(RECORD)["filtered"] == 100
+
+
 def test_parts_that_cannot_be_read_are_not_continued(runs, table, item):
     run = runs.advance(runs.start(a_run(), NOW), IN_PARTS, NOW)
     table.transact([table.update(RECORD, "SET listing = :odd", {":odd": {"later": 1}})], runs._deadline)
