@@ -93,7 +93,7 @@ def test_month_is_its_nights_and_what_is_paid_anyway():
 
 def test_model_predicts_the_counts_of_another_size():
     modelled, real = model.scale(count_night(100), count_night(500), 300), count_night(300)
-    names = ("read_units", "write_units", "queue_requests", "outcome_bytes", "log_bytes", "stripe_fetches")
+    names = ("read_units", "write_units", "queue_requests", "outcome_bytes", "log_bytes")
     for name in names:
         assert getattr(modelled, name) == pytest.approx(getattr(real, name), rel=0.02), name
 
