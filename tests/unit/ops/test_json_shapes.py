@@ -251,4 +251,6 @@ def test_every_code_of_a_finding_is_in_the_reference():
         for command in re.findall(r"^\| `(status|doctor|layout)` \|", line)
     }
     checked = {one.code for one in run_checks(HEALTHY) if not one.name.startswith("alarm: ")}
-    assert documented == {"status": find_status_codes(), "doctor": checked, "layout": set(Code)}
+    # A healthy stack does not show all of the doctor's codes; those of its faults are in test_doctor.
+    assert documented.pop("doctor") >= checked
+    assert documented == {"status": find_status_codes(), "layout": set(Code)}
