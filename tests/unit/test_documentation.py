@@ -4,15 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 
-from ops.cli.app import app
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.payment_state import PaymentState, payment_attributes
 from recon.domain.reconcile import SkipReason
 from recon.telemetry import Metric
 from testkit.builders import NOW, RUN, a_detailed_line, a_detailed_session
+from testkit.commands import list_commands
 from testkit.shop import make_shop
 
 ROOT = Path(__file__).parents[2]
@@ -59,13 +58,6 @@ def test_snapshot_attributes_are_expected_by_the_independent_check():
 @pytest.mark.parametrize("reason", SkipReason)
 def test_skip_reason_is_in_the_reference(reason):
     assert reason.value in words(section(REFERENCE, "Records in the table"))
-
-
-def list_commands():
-    """Return the full name of every command, such as `dlq list`."""
-    root = typer.main.get_command(app()).commands
-    nested = [f"{name} {inner}" for name, group in root.items() for inner in getattr(group, "commands", {})]
-    return nested + [name for name, command in root.items() if not hasattr(command, "commands")]
 
 
 @pytest.mark.parametrize("command", list_commands())
