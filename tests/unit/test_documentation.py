@@ -64,7 +64,7 @@ def test_skip_reason_is_in_the_reference(reason):
 def test_command_is_in_the_operators_table(command):
     first_cells = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "operate.md").read_text(), flags=re.MULTILINE)
     names = re.findall(r"`([a-z ]+?)(?: [A-Z]+)?`", " ".join(first_cells))
-    assert command in names
+    assert command in names, f"the table in docs/operate.md has no row for `{command}`"
 
 
 @pytest.mark.parametrize("metric", Metric)

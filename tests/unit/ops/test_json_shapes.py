@@ -217,7 +217,7 @@ def require_common_forms(output):
 
 def test_output_of_every_command_is_checked():
     checked = {re.sub(r" (--|[A-Z]).*", "", name) for name in OUTPUTS} | {"report"}
-    assert list_commands().keys() - checked == set()
+    assert list_commands().keys() - checked == set(), "OUTPUTS above lacks a command"
 
 
 @pytest.mark.usefixtures("night")
