@@ -39,8 +39,9 @@ def test_page_shows_the_counts_of_fifty_sessions():
 
 def test_page_shows_the_fixed_costs_and_the_prices():
     fixed = cost.idle_month_table(model.count_fixed_resources(TEMPLATE["Resources"]))
-    assert f"<!-- make cost: asleep -->\n{fixed}<!-- end -->" in PAGE
-    assert f"<!-- make cost: prices -->\n{cost.prices_table()}<!-- end -->" in PAGE
+    tables = {"asleep": fixed, "prices": cost.prices_table()}
+    for name, table in tables.items():
+        assert f"<!-- make cost: {name} -->\n{table}<!-- end -->" in PAGE, "run `make cost`"
 
 
 def test_readme_shows_the_counted_figure():
