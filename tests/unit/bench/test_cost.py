@@ -4,7 +4,6 @@ import re
 
 import pytest
 from botocore.exceptions import ClientError
-from cfnlint.decode import decode_str
 
 from bench import cost, model, night
 from bench.harness import event_source
@@ -12,10 +11,11 @@ from bench.meter import MeteredTable
 from bench.night import Counts, count_night
 from testkit.builders import TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.template import parse_template
 from testkit.world import wire
 
 PAGE = cost.PAGE.read_text()
-TEMPLATE = decode_str(cost.TEMPLATE.read_text())[0]
+TEMPLATE = parse_template(cost.TEMPLATE.read_text())
 
 
 def make_night(**changes):
