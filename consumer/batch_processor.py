@@ -7,10 +7,10 @@ and after the new ones, so that a message that kills the function does not affec
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from consumer.invocation import InvocationContext
 from consumer.prior_orders import load_orders
 from consumer.session_group import GroupResult, SessionGroup
+from consumer.session_tasks import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from recon.aws.queue import SessionQueue, Visibility
 from recon.config import FenceMode
 from recon.domain.message import SessionMessage

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.batch import SessionTask
 from consumer.decisions import (
     StripeDecision,
     TableFacts,
@@ -15,6 +14,7 @@ from consumer.decisions import (
 )
 from consumer.invocation import InvocationContext
 from consumer.missing_orders import confirm_missing
+from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (

@@ -12,11 +12,11 @@ from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
-from consumer.batch import SessionTask, SqsRecord
 from consumer.batch_processor import BatchProcessor
 from consumer.invocation import InvocationContext
 from consumer.prior_orders import load_orders
 from consumer.session_group import GroupResult, SessionGroup
+from consumer.session_tasks import SessionTask, SqsRecord
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
