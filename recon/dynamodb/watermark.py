@@ -4,10 +4,13 @@ It is apart from the sync state, because the Lambda that this system replaces pu
 erases what it does not know.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from recon.domain.run import RunStatus
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import WATERMARK_KEY
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.table import Action, Item, Table
 from recon.errors import LedgerInUse, LedgerNotMoved
 from recon.timestamps import DAY, to_iso
@@ -136,6 +139,22 @@ def _parse_period(value: object) -> FilterPeriod | None:
     if start is None or end is None:
         return None
     return FilterPeriod(read_text(value, "sessionFilter") or "", start, end)
+
+
+def take_over(stored: Watermark, state: State, scheduled: Callable[[], Iterable[Run]]) -> Watermark:
+    """Return the watermark with the times that earlier versions kept on the sync state.
+
+    If another program has erased them there, they are the newest watermark of a done scheduled run, or the
+    earliest start of a scheduled run. An item without times takes them over too: scheduled runs of an earlier
+    version may have followed it. `scheduled` reads the scheduled runs.
+    """
+    covered, first = state.covered_through, state.first_lookback_start
+    if covered is None and first is None:
+        runs = list(scheduled())
+        done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
+        covered = max(done, default=0) or None
+        first = min((run.lookback_start for run in runs), default=None)
+    return replace(stored, covered_through=covered, first_lookback_start=first, is_stored=False)
 
 
 def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: str, now: int) -> list[Action]:
