@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.decisions import (
+    OrderFacts,
     StripeDecision,
-    TableFacts,
     decide_from_stripe,
     describe_unpaid_orders,
     to_unexpected,
@@ -227,7 +227,7 @@ class SessionGroup:
         try:
             found = [] if isinstance(orders, SyncError) else orders
             own = find_own_orders(message, found)
-            facts = TableFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
+            facts = OrderFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
             return decide_from_stripe(
                 stripe, message, self._context.settings, self._context.now, facts, listed
             )

@@ -36,7 +36,7 @@ NO_SESSIONS = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ProofVerdict:
     """What a run may believe.
 
     `proven` is the session that this check found as a proof, which is to be stored. `sample` is set if the
@@ -52,7 +52,7 @@ class Verdict:
         return self.sample is not None
 
 
-def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
+def check_proof(context: RunContext, watermark: Watermark) -> ProofVerdict:
     """Return whether the run may go on. Write nothing.
 
     If a proof session is known, the key must be able to read it. Otherwise one of a sample of paid sessions
@@ -66,21 +66,23 @@ def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
     return verdict
 
 
-def _check(context: RunContext, watermark: Watermark) -> Verdict:
+def _check(context: RunContext, watermark: Watermark) -> ProofVerdict:
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
         if session := context.stripe().find_session(session_id):
-            return Verdict(proven=None if watermark.proven_by else read_message(session, context.settings))
+            return ProofVerdict(
+                proven=None if watermark.proven_by else read_message(session, context.settings)
+            )
         _, sample = _look_up(context, _draw_sample(context))
-        return Verdict(WRONG_KEY.format(session=session_id), sample=sample)
+        return ProofVerdict(WRONG_KEY.format(session=session_id), sample=sample)
     if watermark.confirmed_by:
-        return Verdict()
+        return ProofVerdict()
     messages = _draw_sample(context)
     if not messages:
-        return Verdict(NO_SESSIONS)
+        return ProofVerdict(NO_SESSIONS)
     proven, sample = _look_up(context, messages)
     if proven:
-        return Verdict(proven=proven)
-    return Verdict(UNPROVEN.format(size=sample.size), sample=sample)
+        return ProofVerdict(proven=proven)
+    return ProofVerdict(UNPROVEN.format(size=sample.size), sample=sample)
 
 
 def _find_proof_of_earlier_runs(context: RunContext, watermark: Watermark) -> str | None:
