@@ -30,8 +30,8 @@ from ops.runs.follow import RunProgress
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.runs.sessions import SessionOutcome
 from ops.runs.system_state import assess
+from tests.unit.ops.healthy_stack import HEALTHY
 from tests.unit.ops.session_facts import DEAD, FAILED, PAID, SYNC_ORDER, event, facts
-from tests.unit.ops.test_doctor import HEALTHY
 from tests.unit.ops.test_status import GOOD, RECORD, RUN
 
 WIDTHS = [60, 80, 100]
