@@ -79,7 +79,7 @@ class ConsumerHarness:
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        """A logger created within the test, since it keeps the standard output of its creation."""
+        """Return a logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"batches-{uuid.uuid4().hex}")
 
     def _is_gone(self, session_id: str, proof_id: str) -> bool:

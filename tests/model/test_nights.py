@@ -22,8 +22,8 @@ from tests.model.tally import SERVICES, HistoryTally
 NIGHTS = 350
 CALLS = {f"{SERVICES.get(name, 'dynamodb')}.{name}" for names in CALL_WEIGHTS.values() for name in names}
 SOME_SEED = 7
-# Histories that were wrong: a person acknowledges that an order says unpaid, which ends the wait, and then the
-# order says paid; and two runs in one batch know a session before and after its payment.
+# Histories that were wrong: a person acknowledges that an order says unpaid, which ends the wait, and then
+# the order says paid; and two runs in one batch know a session before and after its payment.
 WERE_WRONG = (1674, 309)
 
 
