@@ -29,7 +29,7 @@ class ResourceChange:
 
     @property
     def loses_messages(self) -> bool:
-        """Return whether a queue is deleted. A conditional replacement does not count: each reference has it."""
+        """Return whether a queue is deleted. A conditional replacement does not count: references have it."""
         return self.kind == QUEUE and (self.action == "Remove" or self.replacement == "True")
 
 
