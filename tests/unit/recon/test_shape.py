@@ -65,6 +65,8 @@ KEY = 'key = { id = "{id}" }\n'
         ("key = {}", r"find\.key must name one or two"),
         ('key = { a = "{id}", b = "x", c = "y" }', r"find\.key must name one or two"),
         ("key = { a = 1 }", r"find\.key\.a must be a text"),
+        ('key = { "" = "{id}" }', r"find\.key must name its attributes"),
+        (KEY + 'done = { "" = ["x"] }', r"find\.done must name its attribute"),
         ('key = { a = "" }', r"find\.key\.a is wrong: it is empty"),
         ('key = { a = "{id" }', r"find\.key\.a is wrong: '\{id' has a brace"),
         (
@@ -175,6 +177,10 @@ def test_settings_without_a_file_are_those_of_today():
         ({"SYNC_LEDGER_TABLE": ""}, "SYNC_SHAPE needs SYNC_LEDGER_TABLE"),
         ({"SYNC_LEDGER_TABLE": "orders"}, "SYNC_LEDGER_TABLE must be another table"),
         ({"SYNC_WEBHOOK_FENCE": "all"}, "SYNC_WEBHOOK_FENCE must not be all"),
+        ({"SYNC_USER_ID_FROM": "customer"}, "SYNC_USER_ID_FROM has no effect with SYNC_SHAPE"),
+        ({"EMAIL_CASE": "lower"}, "EMAIL_CASE has no effect"),
+        ({"SYNC_ORDER_SORT_KEY": "any"}, "SYNC_ORDER_SORT_KEY has no effect"),
+        ({"ORDER_NUMBER_PREFIX": "A"}, "ORDER_NUMBER_PREFIX has no effect"),
         ({"SYNC_SHAPE": "[find]\nkey = 1"}, r"SYNC_SHAPE: shape.toml: find\.key must"),
     ],
 )
