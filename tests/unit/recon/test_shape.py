@@ -1,5 +1,7 @@
 """shape.toml: what it accepts, how it names a mistake, and what it makes of a session and of an item."""
 
+from decimal import Decimal
+
 import pytest
 
 from recon.config import FenceMode, load_settings
@@ -148,6 +150,10 @@ DONE, OPEN = 'done = { s = ["PAID"] }\n', 'open = { s = ["PENDING"] }\n'
         (DONE + OPEN, {"s": "PENDING"}, False, None),
         (DONE + OPEN, {"s": "CANCELLED"}, True, "s"),
         (DONE + OPEN, {}, True, "s"),
+        (DONE + OPEN, {"s": ["PAID"]}, True, "s"),
+        (DONE, {"s": {"PAID": True}}, False, None),
+        (OPEN, {"s": None}, True, None),
+        ("done = { paid = [1] }", {"paid": Decimal("1.0")}, True, None),
         ("done = { paid = [true] }", {"paid": True}, True, None),
         ("done = { paid = [true] }", {"paid": 1}, False, None),
         ("done = { paid = [1] }", {"paid": True}, False, None),
