@@ -250,7 +250,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the parts are as they were read",
         ENDLESS,
-        123,
+        249,
         [(Table, "update", _update_without_condition("enqueued = :read"))],
     ),
     DisabledRule(
