@@ -67,14 +67,18 @@ def check_proof(context: RunContext, watermark: Watermark) -> ProofVerdict:
 
 
 def _check(context: RunContext, watermark: Watermark) -> ProofVerdict:
+    # Orders that were found with one shape.toml do not prove another, or this system's layout.
+    is_of_layout = watermark.proven_shape in ("", context.settings.shape_text)
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
-        if session := context.stripe().find_session(session_id):
+        session = context.stripe().find_session(session_id)
+        if session is None:
+            _, sample = _look_up(context, _draw_sample(context))
+            return ProofVerdict(WRONG_KEY.format(session=session_id), sample=sample)
+        if is_of_layout:
             return ProofVerdict(
                 proven=None if watermark.proven_by else read_message(session, context.settings)
             )
-        _, sample = _look_up(context, _draw_sample(context))
-        return ProofVerdict(WRONG_KEY.format(session=session_id), sample=sample)
-    if watermark.confirmed_by:
+    elif watermark.confirmed_by and is_of_layout:
         return ProofVerdict()
     messages = _draw_sample(context)
     if not messages:
@@ -86,7 +90,8 @@ def _check(context: RunContext, watermark: Watermark) -> ProofVerdict:
 
 
 def _find_proof_of_earlier_runs(context: RunContext, watermark: Watermark) -> str | None:
-    return None if watermark.confirmed_by else context.runs.find_found_session()
+    is_of_earlier_version = not watermark.confirmed_by and not context.settings.shape
+    return context.runs.find_found_session() if is_of_earlier_version else None
 
 
 def _draw_sample(context: RunContext) -> list[SessionMessage]:
