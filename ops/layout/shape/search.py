@@ -17,8 +17,8 @@ PROBES = 5
 FORMS = 3
 RANGES = 4
 FINALISTS = 4
-# Kept of the bounded number of queries for the finalists.
-RESERVE = 250
+# At most so many of the bounded number of queries are kept for the finalists, and at most half of them.
+MOST_RESERVED = 250
 MOST_CHOICES = 3
 # Without a sample nothing shows the prefixes of the keys.
 _USUAL_FORMS = (HOLE, f"ORDER#{HOLE}", f"USER#{HOLE}")
@@ -58,11 +58,12 @@ class Found:
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """Return the rank: keys of the table before indexes, Stripe's ids before others, short ones first."""
+        """Return the rank: keys of the table before indexes, Stripe's ids first, and little literal text."""
         paths, index = self.candidate.paths, self.candidate.holder.index
         own = any(path in OWN_IDS for path in paths)
         size = sum(len(text) for _, text in self.candidate.templates)
-        return not self.identifies, -len(self.items), index is not None, not own, size
+        literal = size - sum(len(f"{{{path}}}") for path in paths)
+        return not self.identifies, -len(self.items), index is not None, not own, literal, size
 
 
 class Reader:
@@ -72,6 +73,7 @@ class Reader:
         self._sample = sample
         self.scanned = scanned
         self._by_name: dict[tuple[str, ...], dict[tuple[object, ...], list[Item]]] = {}
+        self._reserved = min(MOST_RESERVED, (MOST_QUERIES - sample.counts.queries) // 2)
 
     @property
     def is_whole(self) -> bool:
@@ -83,10 +85,13 @@ class Reader:
         """Return all items that were read until now."""
         return self._sample.items
 
-    def find(self, places: Sequence[Place], *, reserve: int = 0) -> dict[Place, list[Item]]:
-        """Return the items at these places, or nothing if fewer than `reserve` queries would be left."""
+    def find(self, places: Sequence[Place], *, is_probe: bool = False) -> dict[Place, list[Item]]:
+        """Return the items at these places, or nothing if there is no room for so many queries.
+
+        A probe leaves room for the finalists.
+        """
         if not self.is_whole:
-            room = MOST_QUERIES - self._sample.counts.queries - reserve
+            room = MOST_QUERIES - self._sample.counts.queries - (self._reserved if is_probe else 0)
             return self._sample.find(places) if room >= len(places) else {}
         return {place: self._look_up(place) for place in places}
 
@@ -108,7 +113,7 @@ def search(subjects: Sequence[Subject], holders: Sequence[Holder], reader: Reade
     for holder in holders:
         if holder.is_usable:
             candidates = _HolderSearch(holder, reader, subjects, probes, identifying).list_candidates()
-            found += [evaluate(one, probes, reader, identifying, RESERVE) for one in candidates]
+            found += [evaluate(one, probes, reader, identifying, is_probe=True) for one in candidates]
     best = sorted((one for one in found if one.items), key=lambda one: one.rank)[:FINALISTS]
     finals = [evaluate(one.candidate, subjects, reader, identifying) for one in best]
     finals += _join(finals, subjects, reader, identifying)
@@ -125,11 +130,12 @@ def evaluate(
     subjects: Sequence[Subject],
     reader: Reader,
     identifying: frozenset[str],
-    reserve: int = 0,
+    *,
+    is_probe: bool = False,
 ) -> Found:
     """Return what a key leads to."""
     places = {one.session_id: place for one in subjects if (place := candidate.make(one.values))}
-    known = reader.find(list(places.values()), reserve=reserve)
+    known = reader.find(list(places.values()), is_probe=is_probe)
     items = {name: known[place] for name, place in places.items() if known.get(place)}
     identifies = not identifying.isdisjoint(candidate.paths) and is_distinct(list(places.values()))
     return Found(candidate, identifies, items)
@@ -211,7 +217,7 @@ class _HolderSearch:
     def _add_ranges(self, partition: Candidate, name: str) -> Iterator[Candidate]:
         """Yield the keys with a sort key, by what the partitions of the sessions hold."""
         places = {one.session_id: place for one in self.probes if (place := partition.make(one.values))}
-        known = self.reader.find(list(places.values()), reserve=RESERVE)
+        known = self.reader.find(list(places.values()), is_probe=True)
         literals = Literals(self._list_texts(name))
         shown: Counter[str] = Counter()
         for subject in self.probes:

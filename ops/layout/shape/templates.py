@@ -7,7 +7,7 @@ literal. Anything else may be a customer's value: it is either a value of the se
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, product
+from itertools import islice, permutations, product, zip_longest
 
 from ops.layout.keys import is_word
 
@@ -16,6 +16,8 @@ _SEPARATORS = re.compile(r"([#|:/]+)")
 _PREFIX = re.compile(r"([A-Za-z]{2,}[_-])(.+)")
 _FEWEST, _SHARE = 5, 0.3
 MOST_TEMPLATES = 8
+MOST_HOLES = 2
+MOST_CHOSEN = 30
 
 
 class Literals:
@@ -58,7 +60,7 @@ def _learn_part(part: str, by_value: Mapping[str, list[str]], literals: Literals
 def find_forms(texts: Sequence[str], literals: Literals, most: int) -> list[str]:
     """Return the most frequent forms of these texts, with `HOLE` for what differs.
 
-    Leave out those with more than one hole, of which no single value makes a text.
+    Leave out those with more than two holes.
     """
     forms: Counter[str] = Counter()
     for text in texts:
@@ -66,13 +68,22 @@ def find_forms(texts: Sequence[str], literals: Literals, most: int) -> list[str]
         # What looks like a prefix may belong to the value, as in Stripe's own ids.
         whole = "".join(part if part in literals else HOLE for part in parts)
         forms.update(list(dict.fromkeys([whole, "".join(_to_hole(part, literals) for part in parts)])))
-    return [form for form, _ in forms.most_common() if form.count(HOLE) <= 1][:most]
+    return [form for form, _ in forms.most_common() if form.count(HOLE) <= MOST_HOLES][:most]
 
 
-def fill_forms(forms: Iterable[str], paths: Iterable[str]) -> list[str]:
-    """Return the templates of these forms with each of the paths in their hole."""
-    paths = list(paths)
-    return [form.replace(HOLE, f"{{{path}}}") for path in paths for form in forms if HOLE in form]
+def fill_forms(forms: Iterable[str], paths: Sequence[str]) -> list[str]:
+    """Return the templates of these forms with the paths in their holes, in any order."""
+    forms = list(forms)
+    return [
+        "".join(
+            part + path
+            for part, path in zip_longest(form.split(HOLE), [f"{{{path}}}" for path in chosen], fillvalue="")
+        )
+        for holes in range(1, MOST_HOLES + 1)
+        for chosen in islice(permutations(paths, holes), MOST_CHOSEN)
+        for form in forms
+        if form.count(HOLE) == holes
+    ]
 
 
 def list_parts(text: str) -> set[str]:

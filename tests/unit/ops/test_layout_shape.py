@@ -97,7 +97,7 @@ def expected(kind):
 
 
 @pytest.mark.parametrize("name", FINDABLE)
-@pytest.mark.parametrize("others", [0, 1500])
+@pytest.mark.parametrize("others", [0, 1100])
 def test_printed_file_finds_the_orders_of_each_layout(open_shop, name, others):
     """A small table is read whole, and of a large one with other orders only a sample and some keys."""
     shop = open_shop(LAYOUTS[name])
@@ -122,6 +122,44 @@ def test_printed_file_finds_the_orders_of_each_layout(open_shop, name, others):
     assert lost.id in {place.session_id for place in result.places if Code.NO_ORDER in place.codes}
     assert result.read.queries <= MOST_QUERIES
     assert result.read.scan_requests == SCAN_SEGMENTS
+
+
+OTHER_KEYS = {
+    "one partition": (
+        ("kind", "sk"),
+        lambda s: {"kind": "ORDERS", "sk": f"ORDER#{s.id}"},
+        {"kind": "ORDERS", "sk": "ORDER#{id}"},
+    ),
+    "suffix": (
+        ("pk",),
+        lambda s: {"pk": f"ORD_{s.metadata['orderId']}#v1"},
+        {"pk": "ORD_{metadata.orderId}#v1"},
+    ),
+    "two values": (
+        ("pk",),
+        lambda s: {"pk": f"USER#{s.metadata['userId']}#ORDER#{s.metadata['orderId']}"},
+        {"pk": "USER#{metadata.userId}#ORDER#{metadata.orderId}"},
+    ),
+    "tenant": (
+        ("tenant", "id"),
+        lambda s: {"tenant": s.metadata["source"], "id": s.metadata["orderId"]},
+        {"tenant": "{metadata.source}", "id": "{metadata.orderId}"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_KEYS)
+@pytest.mark.parametrize("others", [0, 1100])
+def test_forms_of_keys_are_learned_from_the_table(open_shop, name, others):
+    keys, build, key = OTHER_KEYS[name]
+    shop = open_shop(replace(METADATA, keys=keys, build=build))
+    for number in range(others):
+        metadata = {"orderId": f"Zz-{number}", "userId": f"other-{number}", "source": "web"}
+        shop.put(shop.kind.order(SessionSpec(f"cs_test_{number:09x}", NOW, metadata=metadata)))
+    for _ in range(12):
+        shop.sell()
+    result = shop.propose()
+    assert ({name: str(one) for name, one in read(result).key.items()}, result.shape.found) == (key, 12)
 
 
 @pytest.mark.parametrize("name", FINDABLE)
