@@ -75,6 +75,9 @@ HAPPENINGS = frozenset(
         "key of another account",
         "wrong filter",
         "run held",
+        "missing order done",
+        "missing order dismissed",
+        "missing order refunded",
         "quiet",
     }
 )
