@@ -122,7 +122,7 @@ def show(screen: Screen, report: PurgeReport) -> None:
         screen.text(f"{one.session_id or one.message_id}: {_describe(one)}")
         if one.listed_again_until:
             screen.text(
-                f"  Runs that list it, until about {format_time(one.listed_again_until)} UTC, skip it.",
+                f"  Runs skip it. The nights list it until about {format_time(one.listed_again_until)} UTC.",
                 NOTICE,
             )
         if not one.is_deleted:

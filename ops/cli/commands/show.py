@@ -160,7 +160,8 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
             screen.detail(line)
     if sums := totals(recovered_amounts(sessions)):
         screen.text("Recovered: " + ", ".join(map(str, sums)))
-    screen.link(sessions[0].url, f"At Stripe: {sessions[0].session_id}")
+    if len(sessions) == 1:
+        screen.link(sessions[0].url, f"At Stripe: {sessions[0].session_id}")
 
 
 def _row(one: SessionOutcome) -> list[str | Text]:
