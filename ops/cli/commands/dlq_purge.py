@@ -23,7 +23,7 @@ from ops.format.text import format_time
 
 EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
-    'nightly-sync dlq purge --session cs_live_a1b2c3 --because "refunded manually" --yes',
+    "nightly-sync dlq purge --session cs_live_a1b2c3 --because refunded --yes",
 ]
 RULES = (requires("--yes", "--because", because="the reason is kept with the outcome"),)
 NONE: list[str] = []

@@ -42,7 +42,7 @@ EXAMPLES = [
     "nightly-sync explain BC-1A2B3C4D",
     "nightly-sync explain pi_3MtwBwLkdIwHu7ix",
     "nightly-sync explain jane@example.com",
-    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLk",
     "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict",
 ]
 
