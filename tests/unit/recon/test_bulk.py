@@ -50,9 +50,14 @@ def together(make_source, pool):
     """List sessions together, as one invocation."""
 
     def read(specs, source=None):
-        return (source or make_source()).list_together({spec.id: spec.created for spec in specs}, pool)
+        return list_whole(source or make_source(), specs, pool)
 
     return read
+
+
+def list_whole(source, specs, pool):
+    parts = list(source.list_together({spec.id: spec.created for spec in specs}, pool))
+    return {session_id: session for part in parts for session_id, session in part.items()}
 
 
 def some_sessions(count, *, step=60, **changes):
@@ -68,7 +73,7 @@ def test_listed_sessions_are_decided_as_if_each_was_fetched(seed, stripe, make_s
     shop = make_shop(150, seed, NOW)
     stripe.store.add_all(shop.sessions)
     source = make_source()
-    listed = source.list_together({spec.id: spec.created for spec in shop.sessions}, pool)
+    listed = list_whole(source, shop.sessions, pool)
     assert len(listed) > 120
     for spec in shop.sessions:
         message = loads(dumps(build_message(session_object(spec), "run", UserIdRules())))
