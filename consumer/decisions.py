@@ -125,7 +125,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
         if facts.orders:
             state = replace(state, attention=attention_beside_order(state, now()))
         return _skip(reason, state, message, now())
-    if _must_wait_for_next_run(stripe, message, now()):
+    if _must_wait_for_next_run(stripe, fetched, message, now()):
         return StripeDecision(SkipReason.UNPAID, waits=True)
     if facts.orders:
         return describe_unpaid_orders(message, facts.orders, now(), is_acknowledged=facts.is_acknowledged)
@@ -236,7 +236,9 @@ def _build_order(
     return order
 
 
-def _must_wait_for_next_run(stripe: "StripeSource", message: "SessionMessage", now: int) -> bool:
+def _must_wait_for_next_run(
+    stripe: "StripeSource", fetched: "FetchedSession", message: "SessionMessage", now: int
+) -> bool:
     """Return whether the session was paid after the run listed its sessions and events.
 
     The webhook may still be processing such a payment, and only the next run knows its event. A message
@@ -244,4 +246,4 @@ def _must_wait_for_next_run(stripe: "StripeSource", message: "SessionMessage", n
     """
     if message.pending is None:
         return message.payment_status == UNPAID
-    return now - message.pending > DAY or message.session_id in stripe.find_paid_after(message.pending)
+    return now - message.pending > DAY or stripe.is_paid_after(message.pending, fetched)

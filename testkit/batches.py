@@ -69,7 +69,7 @@ class ConsumerHarness:
         self.stripe: Any = SimpleNamespace(
             fetch=self._fetch,
             list_together=lambda _wanted, _pool: iter(()),
-            find_paid_after=lambda _moment: frozenset(),
+            is_paid_after=lambda _moment, _fetched: False,
             find_events_between=self._find_events,
             is_gone=self._is_gone,
             has_newer_key=lambda: False,

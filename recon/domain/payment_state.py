@@ -32,6 +32,8 @@ from recon.errors import MalformedSession
 from recon.timestamps import HOUR
 
 REQUIRES_CAPTURE, CANCELED = "requires_capture", "canceled"
+# `status` of a charge.
+FAILED = "failed"
 # What becomes of an unpaid session by the status of its payment intent.
 _UNPAID_INTENTS = {
     "processing": SkipReason.UNPAID,
@@ -220,6 +222,9 @@ def _read_amounts(payment: Payment) -> _Amounts:
             if received is None
             else received
         )
+    if charge.get("status") == FAILED:
+        # A bank debit is captured when it is made, and may fail days later.
+        captured = 0
     released = max(0, (amount or 0) - (captured or 0))
     refunded = counted or 0
     # API versions before 2025-03-31 count the released part of a hold as a refund.

@@ -46,6 +46,7 @@ class BaseShop:
         self._other_program = random.Random(f"other program {seed}")
         self._people = random.Random(f"people {seed}")
         self._waiting = random.Random(f"waiting {seed}")
+        self._accounts = random.Random(f"accounts {seed}")
         # How many orders of each run people have deleted.
         self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")

@@ -3,9 +3,11 @@
 import random
 
 from recon.timestamps import DAY
+from testkit.invariants import to_wire
+from testkit.shop import Record
 from tests.model.base_shop import BaseShop
 from tests.model.customers import Sale, SentEvent
-from tests.model.ledger_checks import is_from_sync
+from tests.model.ledger_checks import ACCOUNT, is_from_sync
 from tests.model.webhook import CLAIM_SECONDS, Handling
 
 WEEK = 7 * DAY
@@ -73,7 +75,7 @@ class CustomerActions(BaseShop):
         return Handling.CLAIMS if is_young and draw < 0.3 else Handling.ACKNOWLEDGES
 
     def let_others_act(self) -> None:
-        """Let a webhook do its work now and then, or a person delete an order that the sync wrote."""
+        """Let a webhook do its work now and then, or people delete or claim orders that the sync wrote."""
         backlog, draw = self.webhook.backlog, self._people.random()
         if backlog and draw < 0.3:
             number = self._people.randrange(len(backlog))
@@ -81,22 +83,37 @@ class CustomerActions(BaseShop):
             self._log("webhook works", f"{session.id} {self.webhook.work(number)}")
         elif draw > 0.98:
             self._delete_order()
+        if self._accounts.random() > 0.98:
+            self._claim_order()
 
     def _delete_order(self) -> None:
         """Let a person delete an order that the sync wrote, as after a fraud."""
-        orders = [
-            order
-            for session_id in self.customers.sales
-            for order in self.checks.records.read_orders(session_id)
-            if is_from_sync(order)
-        ]
-        if orders:
+        if orders := self._list_recovered():
             order = self._people.choice(orders)
             self.customers.sales[order["orderId"]].is_removed = True
             self.removed[order["syncRunId"]] += 1
-            key = {"PK": {"S": order["PK"]}, "SK": {"S": order["SK"]}}
-            self.world.memory.delete_item(TableName=self.world.table, Key=key)
+            self._remove(order)
             self._log("order deleted", order["orderId"])
+
+    def _claim_order(self) -> None:
+        """Let a guest who makes an account take an order along, which no session names."""
+        if orders := self._list_recovered():
+            order = self._accounts.choice(orders)
+            self.customers.sales[order["orderId"]].is_claimed = True
+            self._remove(order)
+            item = to_wire(order | {"PK": f"{ACCOUNT}{self._accounts.randrange(3)}"})
+            self.world.memory.put_item(TableName=self.world.table, Item=item)
+            self._log("order claimed", order["orderId"])
+
+    def _list_recovered(self) -> list[Record]:
+        """Return the orders that the sync wrote."""
+        records = self.checks.records
+        orders = (order for session_id in self.customers.sales for order in records.read_orders(session_id))
+        return [order for order in orders if is_from_sync(order)]
+
+    def _remove(self, order: Record) -> None:
+        key = {"PK": {"S": order["PK"]}, "SK": {"S": order["SK"]}}
+        self.world.memory.delete_item(TableName=self.world.table, Key=key)
 
     def _deliver(self, sent: SentEvent, handling: Handling) -> None:
         result = self.webhook.receive(sent.event, sent.spec, handling)

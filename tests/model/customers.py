@@ -34,8 +34,8 @@ class Sale:
 
     `pays_after` is the number of seconds from completion to payment of a delayed method, None for an
     immediate one. `completes_as` is the payment status of a session that is paid immediately, and `payment`
-    what else is true of its payment. `is_removed` is True once a person has deleted its order, and `is_gone`
-    once Stripe has deleted the session.
+    what else is true of its payment. `is_removed` is True once a person has deleted its order, `is_claimed`
+    once its order is under a customer's account, and `is_gone` once Stripe has deleted the session.
     """
 
     spec: SessionSpec
@@ -43,6 +43,7 @@ class Sale:
     completes_as: PaymentStatus
     payment: dict[str, Any] = field(default_factory=dict)
     is_removed: bool = False
+    is_claimed: bool = False
     is_gone: bool = False
 
     @property

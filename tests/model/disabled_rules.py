@@ -18,9 +18,10 @@ from recon.aws.queue import SessionQueue
 from recon.domain import waiting
 from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
+from recon.domain.message import SessionMessage
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.payment_state import PaymentState
-from recon.domain.reconcile import SkipReason
+from recon.domain.reconcile import ExistingOrder, SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
 from recon.domain.waiting import NIGHTLY, is_wait_over
@@ -177,6 +178,10 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
         return replace(state, **changes) if state.skip is reason else state
 
     return (decisions, "read_payment_state", read)
+
+
+def _belongs_by_session(self: ExistingOrder, message: SessionMessage) -> bool:
+    return message.session_id in (self.stripe_session_id, self.order_id)
 
 
 def _leave_claims(events: Any, markers: Any, **options: Any) -> tuple[EventMark, ...]:
@@ -350,6 +355,21 @@ DISABLED_RULES = (
             (Table, "put", put_without_condition("SYNC_ORDER")),
             (outcomes, "_find_guarded", lambda items: frozenset()),
         ],
+    ),
+    DisabledRule(
+        "an order that an account has claimed is not written again",
+        BY_SYNC,
+        2,
+        patches=[
+            (Table, "put", put_without_condition("SYNC_ORDER")),
+            (outcomes, "_find_guarded", lambda items: frozenset()),
+        ],
+    ),
+    DisabledRule(
+        "an order that names no session is known by its payment intent",
+        BY_SYNC,
+        3,
+        patches=[(ExistingOrder, "belongs_to", _belongs_by_session)],
     ),
     DisabledRule("the grace", BY_WEBHOOK, 8, env={"SYNC_GRACE_MINUTES": "0"}),
     DisabledRule(

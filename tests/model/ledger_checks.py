@@ -28,6 +28,8 @@ type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, befor
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
 WATERMARK = ("SYSTEM", "STRIPE_SYNC_WATERMARK")
 ATTENTION, DISMISSED = "ATTENTION#", "DISMISSED#"
+# Of the customers who took their orders along when they made an account.
+ACCOUNT = "USER#account"
 FINAL_OUTCOMES = ("created", "skipped")
 
 
@@ -89,25 +91,25 @@ class LedgerChecks:
             yield from self._check_run(sk.removeprefix(RUN), _plain(before), _plain(after))
 
     def _check_order(self, key: str, before: RawItem | None, order: Record) -> Iterator[str]:
-        if before is not None and not order and self._sales[_plain(before)["orderId"]].is_removed:
+        sale = self._sales.get(session_of(_plain(before) or order))
+        if before is not None and not order and sale and (sale.is_removed or sale.is_claimed):
             return
         if _is_payment_noted(_plain(before), order):
             return
         if before is not None or not order:
             yield f"the order {key} is changed"
             return
-        session_id = order["orderId"]
-        if session_id not in self._sales:
+        session_id, is_ours = session_of(order), is_from_sync(order)
+        if sale is None:
             yield f"{session_id} of another account has an order"
             return
-        sale, is_ours = self._sales[session_id], is_from_sync(order)
         if len(self.records.orders[session_id]) > 1:
             yield f"{session_id} is doubled by {'the sync' if is_ours else 'its webhook'}: {key}"
         # A webhook writes at once, whatever becomes of the money.
         is_early = not is_ours and order["stripePaymentStatus"] == "unpaid"
         if not sale.wants_order and not is_early and (is_ours or not sale.is_returned):
             yield f"{session_id} has an order without a payment: {key}"
-        elif is_ours:
+        elif is_ours and not key.startswith(ACCOUNT):
             expected = build_recovered_order(sale.spec)
             yield from map(str, compare_order(session_id, expected, order, self.records.runs))
 
@@ -211,6 +213,11 @@ class LedgerChecks:
             outcomes.get(sale.id, {}).get("outcome") == "error" for outcomes in self.records.outcomes.values()
         )
         return bool(self.records.orders[sale.id]) or sale.id in self.records.pending or any(errors)
+
+
+def session_of(order: Record) -> str:
+    """Return the session of an order, whose attributes may not name it."""
+    return str(order["SK"]).rpartition("#")[2]
 
 
 def is_from_sync(order: Record) -> bool:

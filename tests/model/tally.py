@@ -45,6 +45,7 @@ HAPPENINGS = frozenset(
         "webhook claims",
         "webhook works",
         "order deleted",
+        "order claimed",
         "order written unpaid",
         "schedule fired once",
         "schedule fired twice",

@@ -15,14 +15,14 @@ from testkit.invariants import (
     find_unfinished_runs,
 )
 from testkit.world import plain as from_wire
-from tests.model.ledger_checks import is_from_sync
+from tests.model.ledger_checks import is_from_sync, session_of
 from tests.model.night_shop import NightShop
 
 
 def check_at_rest(shop: NightShop) -> list[str]:
     """Return everything that is wrong, during the history and at its end."""
     records = shop.checks.records
-    written = Counter(from_wire(item).get("orderId") for item in shop.webhook.written)
+    written = Counter(session_of(from_wire(item)) for item in shop.webhook.written)
     # Money that went back before the night gives no order, and one that the webhook wrote stays, also one
     # that it wrote before the payment arrived.
     wanted = {

@@ -72,9 +72,13 @@ class WaitingActions(CustomerActions):
             return False
         if sale.is_unpaid:
             return age < (NIGHTLY if spec.intent_status == "requires_payment_method" else LONGEST_WAIT)
+        is_open = self._is_paid_with_unpaid_order(sale) and not self._is_unpaid_order_seen(sale)
+        return is_open and age < LONGEST_WAIT
+
+    def _is_unpaid_order_seen(self, sale: Sale) -> bool:
+        """Return whether a person has acknowledged that the order of a session says unpaid."""
         item = self.checks.records.get(*attention_key(sale.id)) or {}
-        is_seen = "acknowledgedBy" in item and ORDER_SAYS_UNPAID in item["words"]
-        return self._is_paid_with_unpaid_order(sale) and not is_seen and age < LONGEST_WAIT
+        return "acknowledgedBy" in item and ORDER_SAYS_UNPAID in item["words"]
 
     def _is_paid_with_unpaid_order(self, sale: Sale) -> bool:
         statuses = {order["stripePaymentStatus"] for order in self.checks.records.read_orders(sale.id)}
@@ -108,7 +112,9 @@ class WaitingActions(CustomerActions):
         yield "gone", sale.is_gone
         yield "gave_up_waiting", waits and not is_failed and age >= LONGEST_WAIT
         yield "awaiting_capture", waits and is_held and not has_order and age < LONGEST_WAIT
-        yield ORDER_SAYS_UNPAID, self._is_paid_with_unpaid_order(sale)
+        # An acknowledgement ends the wait, so that no run may see the order say paid afterwards.
+        is_seen = self._is_unpaid_order_seen(sale)
+        yield ORDER_SAYS_UNPAID, is_seen or self._is_paid_with_unpaid_order(sale)
         if self.checks.records.get(f"SESSION#{sale.id}", "SYNC_ORDER"):
             yield from ((word, True) for word in build_recovered_order(spec).get("attention", ()))
 

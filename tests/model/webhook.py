@@ -26,6 +26,8 @@ class Handling(StrEnum):
     CLAIMS = "claims"  # marks the event as being processed, and works after that
 
 
+# An older webhook stored an order under its payment intent only.
+_SESSION_NAMES = ("orderId", "stripeSessionId")
 # A webhook that claims an event has handled it by then, or has died.
 CLAIM_SECONDS = 900
 # An event of an unpaid session that comes later than this gives no order before its payment.
@@ -103,17 +105,21 @@ class Webhook:
             changes |= {"SK": f"ORDER#01JD{now}#{session.id}"}
         order = build_webhook_order(session, now, **changes)
         if session.id in self.unpaid:
-            [written] = [item for item in self.written if item.get("orderId") == {"S": session.id}]
+            [written] = self._list_orders(session)
             order["SK"] = written["SK"]["S"]
         if session.payment_status == "unpaid":
             self.unpaid.add(session.id)
+        elif session.payment_intent and session.created % 5 == 0:
+            order = {name: value for name, value in order.items() if name not in _SESSION_NAMES}
         self._put(order)
+
+    def _list_orders(self, session: SessionSpec) -> list[RawItem]:
+        return [item for item in self.written if item["SK"]["S"].endswith(f"#{session.id}")]
 
     def _wants_order(self, event: EventSpec, session: SessionSpec) -> bool:
         """Return whether the webhook writes an order. It also does so soon for some unpaid sessions."""
         is_soon = event.type == COMPLETED and self.world.clock.now < event.created + SOON
-        is_first = not any(item.get("orderId") == {"S": session.id} for item in self.written)
-        writes_unpaid = is_soon and is_first and session.created // 3 % 2 == 0
+        writes_unpaid = is_soon and not self._list_orders(session) and session.created // 3 % 2 == 0
         return _is_own(session) and (session.payment_status != "unpaid" or writes_unpaid)
 
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:

@@ -7,7 +7,6 @@ from functools import cache
 
 import boto3
 import pytest
-from cfnlint.decode import decode_str
 
 from infra.build import ROOT
 from infra.deploy import settings
@@ -19,10 +18,11 @@ from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 from infra.deploy.terminal import DeployTerminal
+from testkit.template import parse_template
 
 TEXT = (ROOT / "infra" / "template.yaml").read_text()
 TEMPLATE = Template.parse(TEXT)
-RAW = decode_str(TEXT)[0]
+RAW = parse_template(TEXT)
 STACK, ACCOUNT, REGION = "sync", "123456789012", "eu-west-1"
 PARAMETERS = {
     "CommerceTable": "shop",

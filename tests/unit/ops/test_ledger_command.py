@@ -9,7 +9,7 @@ from ops.errors import CommandError
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.fake_stripe import SessionSpec
-from testkit.world import wire
+from testkit.world import FUNCTION_TIMEOUT, wire
 
 LEDGER = "books"
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
@@ -63,6 +63,14 @@ def test_move_before_the_deployment_says_what_it_copied_and_what_comes_next(cont
     assert "(1 SESSION, 1 STRIPE_ORDER_SYNC, 1 SYNC_RUN); 3 written, 0 removed" in shown
     assert "The records in commerce stay, and nothing reads them any more" in shown
     assert 'make deploy ARGS="--set LedgerTable=books"' in shown
+
+
+def test_move_waits_once_for_the_batches_that_have_begun(context, tables):
+    began = context.world.clock()
+    move(context, to=LEDGER)
+    move(context, to=LEDGER)
+    assert context.world.clock() - began == FUNCTION_TIMEOUT
+    assert context.log == "Waiting 60 seconds, until the batches that began on commerce have ended\n"
 
 
 def test_move_after_the_deployment_takes_the_deployed_table(context, tables):

@@ -242,6 +242,13 @@ ROWS = {
         {"payment_status": "unpaid", "intent": an_intent("canceled")},
         FAILED,
     ),
+    "canceled after a bank debit failed, which was captured at first": (
+        {
+            "payment_status": "unpaid",
+            "intent": an_intent("canceled", {"status": "failed", "amount_captured": AMOUNT}),
+        },
+        FAILED,
+    ),
     "canceled after a part was captured": (
         {"intent": an_intent("canceled", {"amount_captured": 6000})},
         due("partly_captured", captured=6000),

@@ -149,15 +149,20 @@ def test_unreadable_event_is_left_out_alone(changes):
     assert [each.id for each in source.list_events(50)] == ["evt_2"]
 
 
-def test_sessions_paid_after_a_moment_are_requested_once():
-    source, connection = connect({"data": [event(1), event(2, type=PAID)]})
-    for _ in range(2):
-        assert source.find_paid_after(50) == {"cs_2"}
-    assert [params["created"] for _, params in connection.asked] == [{"gte": 51}]
+def test_one_read_of_events_says_which_of_the_sessions_fetched_before_were_paid_after_a_moment():
+    first, second, third = (session(id=f"cs_{number}") for number in (1, 2, 3))
+    events = [{"data": [event(1), event(2, type=PAID)]}, {"data": [event(3, type=PAID)]}]
+    source, connection = connect(first, second, events[0], third, events[1])
+    fetched = [source.fetch("cs_1"), source.fetch("cs_2")]
+    assert [source.is_paid_after(50, each) for each in fetched] == [False, True]
+    # Its payment settled after the events were read.
+    assert source.is_paid_after(50, source.fetch("cs_3"))
+    created = [params["created"] for _, params in connection.asked if "created" in params]
+    assert created == [{"gte": 51}, {"gte": 51}]
 
 
 def test_without_events_no_session_is_known_to_be_paid():
-    assert connect(DENIED)[0].find_paid_after(50) == frozenset()
+    assert not connect(DENIED)[0].is_paid_after(50, FetchedSession({"id": "cs_1"}, []))
 
 
 # One session
@@ -442,7 +447,7 @@ def test_missing_permission_for_disputes_is_requested_once():
 def test_rejected_key_is_not_used_again():
     clock = FakeTime()
     source, connection = connect(KeyRejected("Stripe: no"), tries=3, clock=clock)
-    for request in (fetch, fetch, lambda source: source.find_paid_after(1)):
+    for request in (fetch, fetch, lambda source: source.is_paid_after(1, FetchedSession({}, []))):
         with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
             request(source)
     assert len(connection.asked) == 1
