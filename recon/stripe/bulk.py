@@ -6,7 +6,6 @@ error.
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
@@ -82,13 +81,15 @@ def read_together(
             return _read_page(stripe, span)
 
     newest_first = sorted(wanted.items(), key=lambda each: -each[1])
-    spans = deque(map(dict, batched(newest_first, PAGE_SIZE)))
+    spans = list(map(dict, batched(newest_first, PAGE_SIZE)))
     requests: set[Future[_Brought]] = set()
     brought: dict[str, Json] = {}
     try:
         while spans or requests:
+            # The smallest at the end, since nothing is done while the last page is on its way.
+            spans.sort(key=len)
             while spans and len(requests) < REQUESTED:
-                requests.add(pool.submit(read, spans.popleft()))
+                requests.add(pool.submit(read, spans.pop()))
             done, requests = wait(requests, return_when=FIRST_COMPLETED)
             for page in [each.result() for each in done]:
                 brought |= page.sessions
