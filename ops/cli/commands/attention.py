@@ -57,7 +57,7 @@ class Dismissed:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What was taken back, by session, and who did it and why."""
+    """The dismissals and guards that were taken back, by session, and who did it and why."""
 
     sessions: tuple[Allowance, ...]
     allowed_by: str
