@@ -128,7 +128,7 @@ class BatchProcessor:
             return
         try:
             runs = Runs(self._context.table, self._context.deadline)
-            runs.prove(newest.session_id, newest.created, now)
+            runs.prove(newest.session_id, newest.created, self._context.settings.shape_text, now)
         except SyncError as error:
             self._telemetry.warning(f"The proof session could not be stored: {error}", run_id=newest.run_id)
 

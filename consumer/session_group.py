@@ -94,6 +94,8 @@ class SessionGroup:
                 case SyncError() as error:
                     failures.append((task, error))
         decisions = self._fetch_all(missing, orders_by_session)
+        # The lookup before the commit needs the user.
+        self._messages |= {one.renewed.session_id: one.renewed for one in decisions if one.renewed}
         found = self._find_orders(tasks, orders_by_session)
         unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
         for task, decision in zip(missing, self._confirm_missing(missing, decisions), strict=True):

@@ -115,10 +115,14 @@ class OutcomeInRun:
 
 @dataclass(frozen=True)
 class PendingEntry:
-    """The entry of a complete session that was not paid; it is checked again until `asked_until`."""
+    """The entry of a complete session that is checked again until `asked_until`.
+
+    It was not paid, or the order of a shop with its own layout is missing since `missing_since`.
+    """
 
     seen_at: str | None
     asked_until: datetime | None
+    missing_since: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def gather_facts(sources: FactSources, session_id: str, now: int) -> SessionFact
     runs = Runs(table, deadline)
     lookup = fetch_session(sources.stripe, session_id, sources.producer)
     dead = _read_dead_letters(sources, session_id, now)
-    pending = load_pending(table, session_id)
+    pending = load_pending(table, session_id, now)
     message = _choose_message(lookup, pending, dead)
     created = message.created if message else None
     is_complete = lookup.session is not None and lookup.session.status == COMPLETE

@@ -23,6 +23,9 @@ class KeyTemplate:
 
     parts: tuple[str | Choice, ...]
 
+    def __str__(self) -> str:
+        return "".join(part if isinstance(part, str) else f"{{{'|'.join(part)}}}" for part in self.parts)
+
     @property
     def paths(self) -> tuple[str, ...]:
         """Return all paths of the template."""

@@ -11,6 +11,7 @@ from tests.model.customers import Customers
 from tests.model.invocations import Invocation
 from tests.model.ledger_checks import LedgerChecks
 from tests.model.model_world import ModelWorld, ShopConfig
+from tests.model.own_layout import OwnLayoutWebhook
 from tests.model.sendings import Sendings
 from tests.model.webhook import Webhook
 
@@ -33,8 +34,9 @@ class BaseShop:
         self.world = ModelWorld(seed, config)
         self.customers = Customers(self.world.account.store)
         self.sendings = Sendings(self.world.invocations, self.world.read_bodies)
-        self.checks = LedgerChecks(self.customers.sales, self.sendings)
-        self.webhook = Webhook(self.world)
+        self.webhook = OwnLayoutWebhook(self.world) if config.has_own_layout else Webhook(self.world)
+        done = self.webhook.done if config.has_own_layout else None
+        self.checks = LedgerChecks(self.customers.sales, self.sendings, done)
         self.queued_events: list[QueuedEvent] = []
         self.lines: list[tuple[float, str]] = []
         self.happened: Counter[str] = Counter()

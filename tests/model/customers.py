@@ -145,6 +145,10 @@ class Customers:
         """Let a payment fail for good, or release a hold."""
         self._update(sale, replace(sale.spec, intent_status="canceled"), None)
 
+    def refund(self, sale: Sale) -> None:
+        """Give all of the money back."""
+        self._update(sale, replace(sale.spec, amount_refunded=sale.spec.amount_total), None)
+
     def delete(self, sale: Sale) -> None:
         sale.is_gone = True
         self._store.remove(sale.id)

@@ -172,6 +172,8 @@ class FunctionActions(BaseShop):
 
     def consume(self, rng: random.Random) -> bool:
         planned = accidents.draw_accidents(rng, "consumer")
+        if self.config.has_own_layout:
+            planned = accidents.spread_lookups(planned)
         return self._consume(rng, planned, loses_deletion=rng.random() < 0.04)
 
     def _consume(self, rng: random.Random, planned: Accidents, *, loses_deletion: bool = False) -> bool:

@@ -52,6 +52,11 @@ class ShopConfig:
     max_receives: int = 3
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def has_own_layout(self) -> bool:
+        """Whether the shop keeps its orders in its own layout, into which nothing is written."""
+        return "SYNC_SHAPE" in self.settings
+
     def env(self) -> dict[str, str]:
         parts = {"SYNC_MAX_SESSIONS": "4"} if self.small_pages else {}
         parts |= {"SYNC_ONLY": "!metadata.foreign"}

@@ -73,6 +73,9 @@ HAPPENINGS = frozenset(
         "key cannot read events",
         "key of another account",
         "run held",
+        "missing order done",
+        "missing order dismissed",
+        "missing order refunded",
         "quiet",
     }
 )

@@ -170,7 +170,9 @@ def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
         seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
         until = facts.pending.asked_until
         end = f", until {format_time(until)} UTC at most" if until else ""
-        yield "pending", f"waits for its payment{seen}{end}", ""
+        since = facts.pending.missing_since
+        what = f"its order is missing since {format_time(since)} UTC" if since else "waits for its payment"
+        yield "pending", f"{what}{seen}{end}", ""
 
 
 def _session_lines(session: CurrentSession) -> Iterator[FactLine]:

@@ -21,7 +21,8 @@ from ops.cli.commands.logs import logs
 from ops.cli.commands.missing import missing
 from ops.cli.commands.pause import SwitchResult
 from ops.cli.commands.report import report
-from ops.cli.commands.run import StartedRun, preview_to_json, summarize
+from ops.cli.commands.run import StartedRun, summarize
+from ops.cli.commands.run_preview import preview_to_json
 from ops.cli.commands.runs import runs
 from ops.cli.commands.show import show
 from ops.cli.commands.status import status
