@@ -4,7 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from bench.night import BATCH, COLD_START_SECONDS, MEMORY_GB, NAMES, STRIPE_REQUEST_BYTES, Counts
+from bench.night import (
+    BATCH,
+    COLD_START_SECONDS,
+    CONSUMER_GB,
+    NAMES,
+    PRODUCER_GB,
+    STRIPE_REQUEST_BYTES,
+    Counts,
+)
 from bench.prices import FREE, PRICES
 
 NIGHTS = 30
@@ -80,21 +88,22 @@ def idle_month_units(fixed: FixedResources) -> dict[str, float]:
 
 def night_units(night: Counts) -> dict[str, float]:
     """Return the units of one night; storage counts for the months that it is kept."""
-    environments = min(CONCURRENCY, night.batches) + 1
-    cold = environments * COLD_START_SECONDS
+    consumers = min(CONCURRENCY, night.batches)
+    consuming = night.consumer_seconds + consumers * COLD_START_SECONDS
+    producing = night.lambda_seconds - night.consumer_seconds + COLD_START_SECONDS
     return {
         "read_units": night.read_units,
         "write_units": night.write_units,
         "stored_bytes": night.outcome_bytes * OUTCOME_NIGHTS / NIGHTS,
         "queue_requests": night.queue_requests,
         "invocations": night.invocations,
-        "gb_seconds": (night.lambda_seconds + cold) * MEMORY_GB,
+        "gb_seconds": consuming * CONSUMER_GB + producing * PRODUCER_GB,
         "traces": night.invocations,
         "log_bytes": night.log_bytes,
         "log_bytes_kept": night.log_bytes * COMPRESSED * LOG_NIGHTS / NIGHTS,
         "metric_hours": night.metrics * ceil(seconds(night) / 3600),
         "schedules": 1,
-        "decryptions": environments,
+        "decryptions": consumers + 1,
         "bytes_out": (night.stripe_lists + night.stripe_events + night.stripe_fetches) * STRIPE_REQUEST_BYTES,
     }
 

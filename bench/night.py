@@ -22,7 +22,7 @@ from testkit.doubles.poller import LambdaPoller
 from testkit.world import SCHEDULED, World
 
 BATCH = 200
-MEMORY_GB = 0.5
+CONSUMER_GB, PRODUCER_GB = 512 / 1024, 1769 / 1024
 MESSAGES_A_REQUEST = 10
 # Assumed, since only AWS can tell: seconds of one call in the region, and of Stripe's answers from there.
 SECONDS = {

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.batch import SessionTask
 from consumer.decisions import (
+    OrderFacts,
     StripeDecision,
-    TableFacts,
     decide_from_stripe,
     describe_unpaid_orders,
     to_unexpected,
 )
 from consumer.invocation import InvocationContext
 from consumer.missing_orders import confirm_missing
+from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (
@@ -94,6 +94,8 @@ class SessionGroup:
                 case SyncError() as error:
                     failures.append((task, error))
         decisions = self._fetch_all(missing, orders_by_session)
+        # The lookup before the commit needs the user.
+        self._messages |= {one.renewed.session_id: one.renewed for one in decisions if one.renewed}
         found = self._find_orders(tasks, orders_by_session)
         unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
         for task, decision in zip(missing, self._confirm_missing(missing, decisions), strict=True):
@@ -227,7 +229,7 @@ class SessionGroup:
         try:
             found = [] if isinstance(orders, SyncError) else orders
             own = find_own_orders(message, found)
-            facts = TableFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
+            facts = OrderFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
             return decide_from_stripe(
                 stripe, message, self._context.settings, self._context.now, facts, listed
             )

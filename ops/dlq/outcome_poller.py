@@ -59,7 +59,7 @@ class SessionStatuses:
 
     @property
     def is_over(self) -> bool:
-        """Whether no session is waiting any more."""
+        """Return whether no session is waiting any more."""
         return not self.count(RedriveFate.WAITING)
 
 

@@ -157,7 +157,7 @@ class StackFacts:
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        """The parameters that the stack was deployed with; empty if they could not be read."""
+        """Return the parameters that the stack was deployed with; empty if they could not be read."""
         described = {} if isinstance(self.stack, Unavailable) else self.stack
         return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
 

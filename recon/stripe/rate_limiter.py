@@ -31,7 +31,7 @@ class RateLimiter:
 
     @property
     def rate(self) -> float:
-        """The current rate in requests per second."""
+        """Return the current rate in requests per second."""
         return self._rate
 
     def wait(

@@ -33,7 +33,7 @@ class Truth:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the webhook's order is missing although the session was paid."""
+        """Return whether the webhook's order is missing although the session was paid."""
         return self.expected in (Expected.ORDER_RECOVERED, Expected.DEAD)
 
 

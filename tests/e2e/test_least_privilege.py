@@ -107,6 +107,22 @@ def test_night_completes_with_a_ledger_that_the_stack_makes(open_shop_from):
     assert prefixes(shop, shop.stack.ledger) == {"SYSTEM", "SYNC_RUN", "SESSION"}
 
 
+def test_night_of_a_shop_with_its_own_layout_only_reads_its_table(open_shop_from):
+    key = 'key = { PK = "CART#{metadata.userId}", SK = "{id}" }'
+    shape = f'[find]\n{key}\ndone = {{ status = ["PAID"] }}\nopen = {{ status = ["PENDING"] }}'
+    shop = open_shop_from(PATH.read_text(), LedgerTable="create", Shape=shape)
+    night = shop.night()
+    for name, status in {"done": "PAID", "open": "PENDING"}.items():
+        spec = night.sells(name, event_delivered=False)
+        item = {"PK": f"CART#{night.user}", "SK": spec.id, "status": status}
+        wire = {name: {"S": value} for name, value in item.items()}
+        shop.stack.client("dynamodb").put_item(TableName=shop.stack.table, Item=wire)
+    before = shop.dump_table(shop.stack.table)
+    assert night.play() == (2, 2, 0, 1, 0)
+    assert (shop.run(night.run_id)["missing"], shop.outcome(night.run_id, spec)["outcome"]) == (1, "missing")
+    assert shop.dump_table(shop.stack.table) == before
+
+
 def prefixes(shop, table):
     return {pk.partition("#")[0] for pk, _ in shop.dump_table(table)}
 

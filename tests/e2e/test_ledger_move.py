@@ -11,7 +11,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def shop(open_brief_shop):
-    return open_brief_shop(LedgerTable="create")
+    return open_brief_shop(LedgerTable="create", ConsumerTimeout=10)
 
 
 def test_run_is_refused_until_the_ledger_has_moved(shop, tmp_path):

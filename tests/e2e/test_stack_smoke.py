@@ -37,6 +37,7 @@ def custom_stack(deploy_module_stack):
         BackoffBaseSeconds=1,
         ConsumerConcurrency=2,
         ConsumerTimeout=2,
+        ProducerMemory=256,
         StripeMaxRps=20,
     )
 
@@ -78,12 +79,12 @@ def test_mapping_passes_large_batches_to_the_consumer(stack):
     assert described["ScalingConfig"] == {"MaximumConcurrency": 5}
 
 
-@pytest.mark.parametrize(("name", "timeout"), [("producer", 900), ("consumer", 120)])
-def test_function_has_its_size_role_log_and_the_default_settings(stack, name, timeout):
+@pytest.mark.parametrize(("name", "memory", "timeout"), [("producer", 1769, 900), ("consumer", 512, 120)])
+def test_function_has_its_size_role_log_and_the_default_settings(stack, name, memory, timeout):
     described = function(stack, name)
     assert described["Handler"] == f"{name}.lambda_function.lambda_handler"
     assert (described["Runtime"], described["Architectures"]) == ("python3.12", ["arm64"])
-    assert (described["MemorySize"], described["Timeout"]) == (512, timeout)
+    assert (described["MemorySize"], described["Timeout"]) == (memory, timeout)
     assert function(stack, "producer")["Role"] != function(stack, "consumer")["Role"]
     group = described["LoggingConfig"]["LogGroup"]
     assert group == f"/aws/lambda/{described['FunctionName']}"
@@ -111,6 +112,7 @@ def test_parameters_reach_functions_queue_and_mapping(custom_stack):
         assert (settings.order_ttl_days, settings.order_number_prefix) == (90, "XY")
         assert (settings.consumer_concurrency, settings.stripe_max_rps) == (2, 20)
     assert function(custom_stack, "consumer")["Timeout"] == 2
+    assert function(custom_stack, "producer")["MemorySize"] == 256
     assert attributes["VisibilityTimeout"] == "12"
     assert json.loads(attributes["RedrivePolicy"])["maxReceiveCount"] == "5"
     assert mapping(custom_stack)["ScalingConfig"] == {"MaximumConcurrency": 2}

@@ -33,9 +33,6 @@ RULES = (
 # More than are kept.
 MAX_RUNS = 10_000
 _EPOCHS = {"generatedAt", "start", "day"}
-
-type JsonObject = dict[str, object]
-
 DEFAULT_OUT = "nightly-sync-report.html"
 
 
@@ -44,7 +41,7 @@ class WrittenReport:
     """The file and the report in it."""
 
     path: str
-    report: JsonObject
+    report: dict[str, object]
 
 
 def report(
@@ -78,7 +75,7 @@ def report(
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
 
 
-def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> JsonObject:
+def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> dict[str, object]:
     """Return the report with the runs, times and amounts in the form of every other command."""
     return {name: _convert(name, value, runs) for name, value in _read_fields(report)}
 

@@ -285,6 +285,7 @@ def test_change_on_the_command_line_is_deployed_and_stored(make_deployment):
         (["MaxSession=1"], "MaxSession is no parameter of the template"),
         (["LookbackHours=0"], "LookbackHours must be 1 or more"),
         (["ConsumerTimeout=61"], "ConsumerTimeout must be one of"),
+        (["ProducerMemory=128"], "ProducerMemory must be 256 or more"),
         (["ScheduleExpression=cron(0 25 * * ? *)"], "Invalid hour value '25'"),
         (["ScheduleTimezone=Berlin"], "ScheduleTimezone must be a name of the IANA time zone database"),
         (["AlarmEmail=ops"], "AlarmEmail must be one e-mail address"),

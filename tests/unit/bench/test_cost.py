@@ -39,8 +39,9 @@ def test_page_shows_the_counts_of_fifty_sessions():
 
 def test_page_shows_the_fixed_costs_and_the_prices():
     fixed = cost.idle_month_table(model.count_fixed_resources(TEMPLATE["Resources"]))
-    assert f"<!-- make cost: asleep -->\n{fixed}<!-- end -->" in PAGE
-    assert f"<!-- make cost: prices -->\n{cost.prices_table()}<!-- end -->" in PAGE
+    tables = {"asleep": fixed, "prices": cost.prices_table()}
+    for name, table in tables.items():
+        assert f"<!-- make cost: {name} -->\n{table}<!-- end -->" in PAGE, "run `make cost`"
 
 
 def test_readme_shows_the_counted_figure():
@@ -104,7 +105,9 @@ def test_models_use_the_templates_settings():
     assert parameters["ConsumerConcurrency"]["MinValue"] == event_source.LEAST_CONCURRENCY
     assert parameters["StripeMaxRps"]["Default"] == model.STRIPE_RPS
     assert parameters["LogRetentionDays"]["Default"] == model.LOG_NIGHTS
-    assert TEMPLATE["Globals"]["Function"]["MemorySize"] == model.MEMORY_GB * 1024
+    assert TEMPLATE["Globals"]["Function"]["MemorySize"] == model.CONSUMER_GB * 1024
+    assert parameters["ProducerMemory"]["Default"] == model.PRODUCER_GB * 1024
+    assert resources["Producer"]["Properties"]["MemorySize"] == {"Ref": "ProducerMemory"}
     mapping = resources["ConsumerMapping"]["Properties"]
     assert mapping["BatchSize"] == night.BATCH
     assert mapping["MaximumBatchingWindowInSeconds"] == event_source.WINDOW_SECONDS
@@ -120,6 +123,12 @@ def test_alarm_on_an_expression_costs_each_of_its_metrics():
     }
     expected = model.FixedResources(alarm_metrics=3, composite_alarms=1, dashboards=0)
     assert model.count_fixed_resources(resources) == expected
+
+
+def test_each_function_costs_its_own_memory():
+    slow_producer = make_night(lambda_seconds=11.0)
+    more = model.night_units(slow_producer)["gb_seconds"] - model.night_units(make_night())["gb_seconds"]
+    assert more == pytest.approx(10 * 1769 / 1024)
 
 
 def test_idle_queue_is_polled_fifteen_times_a_minute():

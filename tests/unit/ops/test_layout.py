@@ -453,17 +453,6 @@ def test_command_that_finds_all_orders_exits_with_zero(context, shop):
     assert context.show(result).rstrip().endswith("The table fits.")
 
 
-def test_command_refuses_a_table_with_other_keys(context, world):
-    world.dynamodb.describe_table = lambda TableName: {  # noqa: N803 - boto3's name
-        "Table": {
-            "KeySchema": [{"AttributeName": "orderId", "KeyType": "HASH"}],
-            "AttributeDefinitions": [{"AttributeName": "orderId", "AttributeType": "S"}],
-        }
-    }
-    with pytest.raises(CommandError, match=r"has the keys orderId \(S\); the sync needs PK and SK"):
-        run_command(context)
-
-
 # The case files
 
 
