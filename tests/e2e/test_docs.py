@@ -89,8 +89,9 @@ def test_printed_invocations_preview_and_look_back_longer(run, tmp_path):
 def test_recipe_runs_the_night_that_the_scheduler_could_not_start(night, run, tmp_path):
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:00Z")
     event = {"trigger": "scheduled", "scheduledTime": at}
-    sqs, stack = night.shop.stack.client("sqs"), night.shop.stack
-    url = stack.outputs["ScheduleDeadLetterQueueUrl"]
+    stack = night.shop.stack
+    sqs = stack.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"{stack.name}-missed-starts")["QueueUrl"]
     missed = envelop(event, at)
     sqs.send_message(QueueUrl=url, MessageBody=missed["Body"], MessageAttributes=missed["MessageAttributes"])
     [recipe] = find_commands("missed")

@@ -58,7 +58,7 @@ class Dismissed:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What was taken back, by session, and who did it and why.
+    """The dismissals and guards that were taken back, by session, and who did it and why.
 
     `command` starts the run that looks at the sessions again. None if Stripe does not say when it began.
     """

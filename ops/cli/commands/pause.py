@@ -46,7 +46,7 @@ QueueOnly = Annotated[bool, typer.Option("--queue-only", help="Leave the schedul
 
 @dataclass(frozen=True)
 class SwitchResult:
-    """What was switched, and what follows from it.
+    """The switches that a command changed, and their consequences.
 
     `next_due` is None if no scheduled run is due. `deployed_state` is the schedule's state in the stack's
     parameters. `alarm` is the change of the alarm that rings if no run is completed; None if the schedule was

@@ -34,9 +34,6 @@ RULES = (
 # More than are kept.
 MAX_RUNS = 10_000
 _EPOCHS = {"generatedAt", "start", "day"}
-
-type JsonObject = dict[str, object]
-
 DEFAULT_OUT = "nightly-sync-report.html"
 
 
@@ -45,7 +42,7 @@ class WrittenReport:
     """The file and the report in it."""
 
     path: str
-    report: JsonObject
+    report: dict[str, object]
 
 
 def report(
@@ -94,7 +91,7 @@ def _require_no_other_file(file: Path) -> None:
         )
 
 
-def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> JsonObject:
+def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> dict[str, object]:
     """Return the report with the runs, times and amounts in the form of every other command."""
     return {name: _convert(name, value, runs) for name, value in _read_fields(report)}
 
