@@ -11,7 +11,7 @@ import pytest
 
 from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import Endpoint
-from tests.infra.runbook_recipe import envelop
+from testkit.scheduler import envelop
 
 ROOT = Path(__file__).parents[2]
 TEXTS = "".join((ROOT / "docs" / page).read_text() for page in ("deploy.md", "aws-cli.md", "runbook.md"))
