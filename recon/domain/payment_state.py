@@ -21,6 +21,7 @@ from recon.domain.stripe_objects import (
     require_known,
 )
 from recon.domain.stripe_values import (
+    find_objects,
     read_count,
     read_currency,
     read_expanded,
@@ -109,7 +110,14 @@ def find_payment(session: Json, invoice_payments: Sequence[Json] = ()) -> Paymen
         intent = read_expanded(details, "payment_intent")
         if intent is None:
             return Payment(charge=read_expanded(details, "charge"))
-    return Payment(intent, read_expanded(intent or {}, "latest_charge"))
+    return Payment(intent, _find_charge(intent or {}))
+
+
+def _find_charge(intent: Json) -> Json | None:
+    """Return the latest charge. API versions before 2022-11-15 list the charges, the newest first."""
+    if intent.get("latest_charge") is not None:
+        return read_expanded(intent, "latest_charge")
+    return next(iter(find_objects(read_object(intent, "charges", parent="payment_intent."), "data")), None)
 
 
 def read_payment_state(session: Json, payment: Payment) -> PaymentState:

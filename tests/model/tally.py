@@ -52,6 +52,7 @@ HAPPENINGS = frozenset(
         "schedule never fired",
         "state overwritten",
         "second stack started",
+        "neighbour acted",
         "manual run: hours",
         "manual run: backfill",
         "manual run: limit",

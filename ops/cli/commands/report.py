@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +63,8 @@ def report(
         now = context.now()
         state = assess(read_facts(stack, now))
         data = collect_report(stack.table, now=now, days=days, stack=stack.name, state=state)
-    html = context.screen.mask(render_page(data)).encode()
+    screen = replace(context.screen, selection=escape(context.screen.selection))
+    html = screen.mask(render_page(data)).encode()
     runs = {run.run_id: past_run(run, now) for run in stack.runs.latest(MAX_RUNS)}
     report = report_to_json(data, runs)
     if out == STANDARD_OUTPUT:
