@@ -24,7 +24,7 @@ FINDABLE = [name for name, one in LAYOUTS.items() if one.lines]
 METADATA = LAYOUTS["order-id-in-metadata"]
 
 
-class Shop:
+class ShapeShop:
     """A shop with a table of its own, and the operator's command on it."""
 
     def __init__(self, make_world, make_context, kind, **table):
@@ -76,7 +76,7 @@ class Shop:
 
 @pytest.fixture
 def open_shop(make_world, make_context):
-    return lambda kind, **table: Shop(make_world, make_context, kind, **table)
+    return lambda kind, **table: ShapeShop(make_world, make_context, kind, **table)
 
 
 def codes(result):
