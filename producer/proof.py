@@ -61,8 +61,8 @@ class ProofContext(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a run may believe.
+class ProofVerdict:
+    """The result of the proof.
 
     `proven` is the session that this check found as a proof, which is to be stored. `sample` is set if the
     run must be held.
@@ -77,7 +77,7 @@ class Verdict:
         return self.sample is not None
 
 
-def check_proof(context: ProofContext, watermark: Watermark) -> Verdict:
+def check_proof(context: ProofContext, watermark: Watermark) -> ProofVerdict:
     """Return whether the run may go on. Write nothing.
 
     If a proof session is known, the key must be able to read it. Otherwise one of a sample of paid sessions
@@ -91,25 +91,32 @@ def check_proof(context: ProofContext, watermark: Watermark) -> Verdict:
     return verdict
 
 
-def _check(context: ProofContext, watermark: Watermark) -> Verdict:
+def _check(context: ProofContext, watermark: Watermark) -> ProofVerdict:
+    # Orders that were found with one shape.toml do not prove another, or this system's layout.
+    is_of_layout = watermark.proven_shape in ("", context.settings.shape_text)
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
-        if session := context.stripe().find_session(session_id):
-            return Verdict(proven=None if watermark.proven_by else read_message(session, context.settings))
-        _, sample = _look_up(context, _draw_sample(context))
-        return Verdict(WRONG_KEY.format(session=session_id), sample=sample)
-    if watermark.confirmed_by:
-        return Verdict()
+        session = context.stripe().find_session(session_id)
+        if session is None:
+            _, sample = _look_up(context, _draw_sample(context))
+            return ProofVerdict(WRONG_KEY.format(session=session_id), sample=sample)
+        if is_of_layout:
+            return ProofVerdict(
+                proven=None if watermark.proven_by else read_message(session, context.settings)
+            )
+    elif watermark.confirmed_by and is_of_layout:
+        return ProofVerdict()
     messages = _draw_sample(context)
     if not messages:
-        return Verdict(NO_SESSIONS)
+        return ProofVerdict(NO_SESSIONS)
     proven, sample = _look_up(context, messages)
     if proven:
-        return Verdict(proven=proven)
-    return Verdict(UNPROVEN.format(size=sample.size), sample=sample)
+        return ProofVerdict(proven=proven)
+    return ProofVerdict(UNPROVEN.format(size=sample.size), sample=sample)
 
 
 def _find_proof_of_earlier_runs(context: ProofContext, watermark: Watermark) -> str | None:
-    return None if watermark.confirmed_by else context.runs.find_found_session()
+    is_of_earlier_version = not watermark.confirmed_by and not context.settings.shape
+    return context.runs.find_found_session() if is_of_earlier_version else None
 
 
 def _draw_sample(context: ProofContext) -> list[SessionMessage]:

@@ -7,12 +7,15 @@ from typing import Any
 
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
-from recon.domain.shape import Shape, parse_shape, strip_comments
+from infra.deploy.template import Template
+from recon.domain.shape import FILE, Shape, parse_shape, strip_comments
 from recon.domain.shape_keys import check_keys
 from recon.errors import ConfigError
 
 PARAMETER = "Shape"
 _FILE_ENDING = ".toml"
+# What says how orders are written and looked up in this system's layout.
+_FOR_ORDERS = ("UserIdSources", "EmailCase", "OrderSortKey", "OrderNumberPrefix")
 
 
 def load_shape(settings: DeploySettings) -> DeploySettings:
@@ -40,6 +43,19 @@ def load_shape(settings: DeploySettings) -> DeploySettings:
             "WebhookFence=off"
         )
     return replace(settings, parameters=parameters)
+
+
+def check_unused(settings: DeploySettings, template: Template) -> None:
+    """Raise DeployError for a parameter that has no effect beside a shape."""
+    if not settings.parameters.get(PARAMETER, "").strip():
+        return
+    for name in _FOR_ORDERS:
+        default = str(template.parameters[name].default)
+        if settings.value_of(name, template) != default:
+            raise DeployError(
+                f"{name} has no effect with Shape, since orders are found by {FILE}, and none is written: "
+                f"--set {name}={default}"
+            )
 
 
 def find_shape(settings: DeploySettings) -> Shape | None:

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from recon.domain.message import SessionMessage
 from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
-from recon.domain.stripe_objects import Json
+from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object
-from recon.domain.user_ids import EMAIL, METADATA, clean_user_id, read_source
+from recon.domain.user_ids import clean_user_id, read_source
 from recon.dynamodb.orders import first_sort_key
 
 USER_PREFIX = "USER#"

@@ -4,11 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recon.domain.stripe_objects import Json
+from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object, find_reference, find_text, is_storable
 
-METADATA = "metadata."
-EMAIL = "customer_details.email"
 ID = "id"
 _FIELDS = (ID, "payment_intent", "client_reference_id", "customer")
 PATHS = (*_FIELDS, EMAIL, f"{METADATA}<key>")

@@ -56,13 +56,17 @@ class ForeignTable:
 
 
 class ForeignTables:
-    """A client with the tables of another shop. `denied` are operations that the role may not use on them."""
+    """A client with the tables of another shop.
+
+    `denied` are operations that the role may not use on them. One BatchGetItem reads `most_keys` keys.
+    """
 
     def __init__(self, memory: MemoryDynamoDB, tables: Mapping[str, ForeignTable]) -> None:
         self._memory = memory
         self._tables = tables
         self.denied: set[str] = set()
         self.requests: list[str] = []
+        self.most_keys = 100
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._memory, name)
@@ -105,8 +109,9 @@ class ForeignTables:
             raise validation_error("The provided key element does not match the schema")
         names = ExpressionAttributeNames or {}
         shown = [names[one] for one in ProjectionExpression.split(", ") if one]
-        found = [item for key in Keys for item in table.find(key)]
-        return {"Responses": {name: [_project(item, shown) for item in found]}, "UnprocessedKeys": {}}
+        found = [item for key in Keys[: self.most_keys] for item in table.find(key)]
+        left = {name: {"Keys": Keys[self.most_keys :]}} if len(Keys) > self.most_keys else {}
+        return {"Responses": {name: [_project(item, shown) for item in found]}, "UnprocessedKeys": left}
 
     def describe_table(self, *, TableName: str) -> JsonObject:
         if TableName not in self._tables:

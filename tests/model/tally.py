@@ -52,6 +52,7 @@ HAPPENINGS = frozenset(
         "schedule never fired",
         "state overwritten",
         "second stack started",
+        "neighbour acted",
         "manual run: hours",
         "manual run: backfill",
         "manual run: limit",
@@ -73,6 +74,9 @@ HAPPENINGS = frozenset(
         "key cannot read events",
         "key of another account",
         "run held",
+        "missing order done",
+        "missing order dismissed",
+        "missing order refunded",
         "quiet",
     }
 )

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from recon.domain.key_template import EMAIL, ID, METADATA, PATHS, parse_template, read_values
+from recon.domain.key_template import ID, PATHS, parse_template, read_values
 from recon.domain.message import SessionMessage
-from recon.domain.stripe_objects import Json
+from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object
 
 PAYMENT_INTENT = "payment_intent"

@@ -268,7 +268,7 @@ def test_record_of_a_cart_beside_orders_is_a_note(shop):
     assert (codes(result), result.fits) == ({Code.PREFIX}, True)
 
 
-def test_lost_webhook_among_orders_is_a_note_and_a_table_without_orders_is_not(shop):
+def test_lost_webhook_is_a_note_only_in_a_table_with_orders(shop):
     lost = shop.sell()
     result = shop.check()
     finding = find(result, Code.NO_ORDER)

@@ -186,7 +186,7 @@ def test_saved_output_is_the_file_that_layout_and_preview_accept(open_shop, name
     assert preview.data["run"].warnings == ()
 
 
-def test_attribute_without_an_index_names_the_command_and_the_file_for_afterwards(open_shop):
+def test_attribute_without_an_index_names_the_command_and_the_later_file(open_shop):
     shop = open_shop(LAYOUTS["session-id-in-an-attribute"])
     for _ in range(12):
         shop.sell(order={"status": "PAID"})
