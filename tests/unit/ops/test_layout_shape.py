@@ -10,6 +10,7 @@ from ops.cli.commands.layout import layout
 from ops.cli.commands.run import run
 from ops.errors import CommandError
 from ops.layout.model import Code
+from ops.layout.settings import apply_changes
 from ops.layout.table_sample import MOST_QUERIES, SCAN_SEGMENTS
 from recon.domain.shape import parse_shape, strip_comments
 from recon.timestamps import HOUR
@@ -425,6 +426,15 @@ def test_wrong_file_is_refused_by_name(open_shop, text, message):
     shop = open_shop(METADATA)
     with pytest.raises(CommandError, match=message):
         shop.run(f"Shape={text}")
+
+
+def test_settings_of_a_stacks_own_orders_are_left_out_with_a_file_and_given_ones_are_refused():
+    environ = {"COMMERCE_TABLE": "t", "STRIPE_SECRET": "sk", "SYNC_ORDER_SORT_KEY": "any"}
+    environ |= {"SYNC_WEBHOOK_FENCE": "all", "ORDER_NUMBER_PREFIX": "AB"}
+    shape = METADATA.shape("orders")
+    assert apply_changes(environ, {"Shape": shape}).table == "orders"
+    with pytest.raises(CommandError, match="SYNC_ORDER_SORT_KEY has no effect with SYNC_SHAPE"):
+        apply_changes(environ, {"Shape": shape, "OrderSortKey": "any"})
 
 
 def test_given_file_that_finds_no_order_does_not_fit(open_shop, tmp_path):
