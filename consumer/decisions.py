@@ -62,8 +62,8 @@ class StripeDecision:
 
 
 @dataclass(frozen=True)
-class TableFacts:
-    """What the table says about a session that Stripe decides about.
+class OrderFacts:
+    """The table's facts about a session that Stripe decides about.
 
     `orders` are its own, all of them unpaid, and `is_acknowledged` is True if a person knows that they are.
     `find_proof` returns the session that proves the key's account and mode, if one is known.
@@ -74,7 +74,7 @@ class TableFacts:
     find_proof: Callable[[], str | None] = lambda: None
 
 
-_NOTHING_KNOWN = TableFacts()
+_NOTHING_KNOWN = OrderFacts()
 
 
 def decide_from_stripe(
@@ -82,7 +82,7 @@ def decide_from_stripe(
     message: "SessionMessage",
     settings: Settings,
     now: Callable[[], int],
-    facts: TableFacts = _NOTHING_KNOWN,
+    facts: OrderFacts = _NOTHING_KNOWN,
     listed: Json | None = None,
 ) -> StripeDecision:
     """Fetch a session without a paid order and build its order if it has none. `now` is in epoch seconds.
@@ -113,7 +113,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
     message: "SessionMessage",
     settings: Settings,
     now: Callable[[], int],
-    facts: TableFacts,
+    facts: OrderFacts,
 ) -> StripeDecision:
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
@@ -190,7 +190,7 @@ def _give_up_if_permanent(error: SyncError, message: "SessionMessage", now: int)
 
 
 def _decide_about_missing(
-    stripe: "StripeSource", message: "SessionMessage", error: SessionNotFound, now: int, facts: TableFacts
+    stripe: "StripeSource", message: "SessionMessage", error: SessionNotFound, now: int, facts: OrderFacts
 ) -> StripeDecision:
     """Decide about a session that Stripe does not find.
 

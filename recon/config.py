@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def consumer_rps(self) -> float:
-        """One consumer's share of the pipeline's Stripe requests per second."""
+        """Return one consumer's share of the pipeline's Stripe requests per second."""
         return self.stripe_max_rps / self.consumer_concurrency
 
 

@@ -10,7 +10,7 @@ from ops.explain.next_run import (
     will_be_processed,
 )
 from ops.explain.payment_words import describe_attention
-from ops.explain.skip_rules import explain_skip
+from ops.explain.rules_skipped import explain_skip
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
 from ops.format.skip_reasons import describe_stored_skip

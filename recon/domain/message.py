@@ -57,7 +57,7 @@ class SessionMessage:
 
     @property
     def events(self) -> tuple[FencedEvent, ...]:
-        """The events that the webhook may still receive; a message of an earlier version has no times."""
+        """Return the events that the webhook may still receive; earlier versions sent no times."""
         types = (*self.event_types, *[CHECKOUT_COMPLETED] * len(self.event_ids))
         times = (*self.event_times, *[None] * len(self.event_ids))
         return tuple(map(FencedEvent, self.event_ids, types, times))

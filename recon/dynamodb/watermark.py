@@ -4,10 +4,13 @@ It is apart from the sync state, because the Lambda that this system replaces pu
 erases what it does not know.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from recon.domain.run import RunStatus
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import WATERMARK_KEY
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.table import Action, Item, Table
 from recon.errors import LedgerInUse, LedgerNotMoved
 from recon.timestamps import DAY, to_iso
@@ -33,7 +36,7 @@ class FilterPeriod:
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the watermark item says. If `is_stored` is False, its times are not stored yet but taken over.
+    """The watermark item. If `is_stored` is False, its times are not stored yet but taken over.
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
@@ -141,6 +144,22 @@ def _parse_period(value: object) -> FilterPeriod | None:
     return FilterPeriod(read_text(value, "sessionFilter") or "", start, end)
 
 
+def take_over(stored: Watermark, state: State, scheduled: Callable[[], Iterable[Run]]) -> Watermark:
+    """Return the watermark with the times that earlier versions kept on the sync state.
+
+    If another program has erased them there, they are the newest watermark of a done scheduled run, or the
+    earliest start of a scheduled run. An item without times takes them over too: scheduled runs of an earlier
+    version may have followed it. `scheduled` reads the scheduled runs.
+    """
+    covered, first = state.covered_through, state.first_lookback_start
+    if covered is None and first is None:
+        runs = list(scheduled())
+        done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
+        covered = max(done, default=0) or None
+        first = min((run.lookback_start for run in runs), default=None)
+    return replace(stored, covered_through=covered, first_lookback_start=first, is_stored=False)
+
+
 def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: str, now: int) -> list[Action]:
     """Return the action that stores the owner, the first start, the filter, and what a new item takes over.
 
@@ -155,7 +174,7 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
         "firstLookbackStart": claimed.first_lookback_start,
     }
     values = {name: value for name, value in values.items() if value is not None}
-    # What another start has stored since stays.
+    # Values that another start has stored since stay.
     sets = [f"{name} = if_not_exists({name}, :{name})" for name in values]
     if claimed.session_filter != read.session_filter:
         changed = _filter_fields(claimed)

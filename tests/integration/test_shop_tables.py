@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ops.layout.table_sample import ITEMS_OF_A_KEY, ITEMS_OF_A_SEGMENT, SCAN_SEGMENTS, TableSample
 from recon.domain.shape import parse_shape
 from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.order_lookup import ShapeLookup
@@ -85,6 +86,21 @@ def test_keys_of_another_table_name_the_file(orders, lines, named):
     error = find(orders, lines, [message])[message]
     assert isinstance(error, ShapeMismatch)
     assert named in str(error)
+
+
+def test_operator_reads_bounded_parts_by_key_and_index(orders):
+    client, name = orders
+    with ThreadPoolExecutor(8) as pool:
+        sample = TableSample(client, name, pool)
+        by_key = (None, (("tenant", "t"), ("status", "cs_test_007")))
+        places = [by_key, (None, (("tenant", "t"),)), ("by-session", (("session", "cs_test_008"),))]
+        found = sample.find(places)
+        assert [len(found[place]) for place in places] == [1, ITEMS_OF_A_KEY, 1]
+        assert found[by_key] == [
+            {"tenant": "t", "status": "cs_test_007", "session": "cs_test_007", "state": "PENDING"}
+        ]
+        assert len(sample.scan()) <= SCAN_SEGMENTS * ITEMS_OF_A_SEGMENT
+        assert sample.counts.queries == len(places)
 
 
 def test_table_with_other_keys_holds_no_ledger(orders, real_table):

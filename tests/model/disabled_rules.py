@@ -25,8 +25,17 @@ from recon.domain.reconcile import ExistingOrder, SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
 from recon.domain.shape import Shape
-from recon.domain.waiting import NIGHTLY, is_wait_over
-from recon.dynamodb import attention, orders, outcome_writer, outcomes, records, runs, session_result
+from recon.domain.waiting import NIGHTLY, is_wait_over, may_wait
+from recon.dynamodb import (
+    attention,
+    ledger_table,
+    orders,
+    outcome_writer,
+    outcomes,
+    records,
+    runs,
+    session_result,
+)
 from recon.dynamodb.attention import AttentionRecord, update_attention
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.outcome_writer import Recheck
@@ -37,6 +46,7 @@ from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.dynamodb.watermark import Watermark
+from recon.errors import LedgerNotMoved
 from recon.retry import Deadline
 from recon.stripe.source import StripeSource
 from recon.timestamps import DAY
@@ -182,6 +192,15 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
         return replace(state, **changes) if state.skip is reason else state
 
     return (decisions, "read_payment_state", read)
+
+
+def _refuse_any_ledger(shop: str, ledger: str, stack: str, own: Any, shop_items: Mapping[Key, Item]) -> None:
+    if shop_items:
+        raise LedgerNotMoved(f"table {shop} holds a ledger")
+
+
+def _wait_unless_filtered(reason: SkipReason, created: int, now: int) -> bool:
+    return reason is not SkipReason.FILTERED and may_wait(reason, created, now)
 
 
 def _belongs_by_session(self: ExistingOrder, message: SessionMessage) -> bool:
@@ -391,6 +410,18 @@ DISABLED_RULES = (
         3,
         patches=[(ExistingOrder, "belongs_to", _belongs_by_session)],
     ),
+    DisabledRule(
+        "stacks with a ledger each meet at the order's key",
+        "is changed",
+        108,
+        patches=[(Table, "put", put_without_condition(" ORDER#"))],
+    ),
+    DisabledRule(
+        "the ledger of another stack may be in the shop's table",
+        "neighbour's producer raises",
+        20,
+        patches=[(ledger_table, "check_ledger_items", _refuse_any_ledger)],
+    ),
     DisabledRule("the grace", BY_WEBHOOK, 8, env={"SYNC_GRACE_MINUTES": "0"}),
     DisabledRule(
         "events are read before sending",
@@ -505,6 +536,12 @@ DISABLED_RULES = (
         "does not wait",
         6,
         patches=[(session_result, "ENTRY_LIFE", 7 * DAY)],
+    ),
+    DisabledRule(
+        "a session that a filter leaves out goes on waiting",
+        "does not wait",
+        78,
+        patches=[(decisions, "may_wait", _wait_unless_filtered)],
     ),
     DisabledRule(
         "a session that Stripe deleted ends its wait",

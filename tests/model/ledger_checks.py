@@ -4,7 +4,7 @@ A violation is recorded and the write is not stopped, so that the code under tes
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from testkit.doubles.dynamodb import MemoryDynamoDB
@@ -39,12 +39,17 @@ FINAL_OUTCOMES = ("created", "skipped", "missing")
 
 
 class ObservedDynamoDB(MemoryDynamoDB):
-    """Passes all changes of one request to `observe`, after they are applied."""
+    """Passes all changes of one request to `observe`, after they are applied.
+
+    Those of the tables `unobserved` are left out.
+    """
 
     observe: Callable[[list[ItemChange]], None] | None = None
+    unobserved: Collection[str] = ()
 
     def _commit(self, writes: Any) -> None:
-        changes = [(write.key, write.before(), after) for write, after in writes]
+        observed = [(write, after) for write, after in writes if write.table.name not in self.unobserved]
+        changes = [(write.key, write.before(), after) for write, after in observed]
         super()._commit(writes)
         if self.observe:
             self.observe(changes)
@@ -53,8 +58,9 @@ class ObservedDynamoDB(MemoryDynamoDB):
 class LedgerChecks:
     """Checks the table against `sales`, the truth by session id, at every moment.
 
-    `records` mirrors the table. `examined` are the sessions that any run has an outcome of. `done` are the
-    sessions whose order a shop with its own layout has done, and when; other shops have None.
+    `records` mirrors the table. `examined` are the sessions that any run has an outcome of, `other_runs` are
+    runs of another stack on the table. `done` are the sessions whose order a shop with its own layout has
+    done, and when; other shops have None.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class LedgerChecks:
         self.violations: list[str] = []
         self.records = TableRecords()
         self.examined: set[str] = set()
+        self.other_runs: set[str] = set()
         # By run, the sessions that waited for their payment before, in the order of their outcomes.
         self._rechecked: dict[str, list[str]] = defaultdict(list)
         self._sales = sales
@@ -126,7 +133,8 @@ class LedgerChecks:
             yield f"{session_id} has an order without a payment: {key}"
         elif is_ours and not key.startswith(ACCOUNT):
             expected = build_recovered_order(sale.spec)
-            yield from map(str, compare_order(session_id, expected, order, self.records.runs))
+            runs = self.records.runs.keys() | self.other_runs
+            yield from map(str, compare_order(session_id, expected, order, runs))
 
     def _check_outcome(self, run_id: str, session_id: str, before: Record, after: Record) -> Iterator[str]:
         was, now = before.get("outcome", ""), after.get("outcome", "")

