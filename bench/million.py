@@ -76,8 +76,9 @@ def render(runs: Sequence[Simulated]) -> str:
     return f"""The producer alone, on simulated time: {latencies()}.
 Its CPU time is measured, and divided by the share of a core that Lambda gives its memory ({CORE_MB:,} MB are
 one). The allowed are four fifths of `STRIPE_MAX_RPS`, less 2 % for latency: {allowed:.0f} sessions a second
-at {DEFAULT_RPS}, of which at least {LEAST_SHARE:.0%} are demanded. The rate is that from {ANNOUNCED_SECONDS} s on,
-when the consumers know of the listing, hand-overs between invocations included. Each session was sent once.
+at {DEFAULT_RPS}, of which at least {LEAST_SHARE:.0%} are demanded. The rate is that after the first
+{ANNOUNCED_SECONDS} s, when the consumers know of the listing, hand-overs between invocations included. Each
+session was sent once.
 
 {size_table(runs[:3])}
 The peak includes the simulation. The rate by the producer's memory (`ProducerMemory`) and pace, {SMALL:,}
