@@ -5,8 +5,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from cfnlint.decode import decode_str  # type: ignore[import-untyped]
-
 from bench.model import (
     NIGHTS,
     FixedResources,
@@ -26,6 +24,7 @@ from bench.night import Counts, count_night
 from bench.page import number, replace_marked, table
 from bench.prices import PRICES
 from infra.arguments import ArgumentParser
+from testkit.template import parse_template
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def update_page(text: str, nights: Mapping[int, Counts]) -> str:
     """Return the page with new tables between its marks."""
     shown = list(nights.values())
-    fixed = count_fixed_resources(decode_str(TEMPLATE.read_text())[0]["Resources"])
+    fixed = count_fixed_resources(parse_template(TEMPLATE.read_text())["Resources"])
     made = {
         "counts": counts_table(shown),
         "night": night_table(shown),
@@ -82,7 +81,7 @@ def update_page(text: str, nights: Mapping[int, Counts]) -> str:
 
 def figure(nights: Mapping[int, Counts]) -> str:
     """Return README's sentences about the cost of a month."""
-    fixed = count_fixed_resources(decode_str(TEMPLATE.read_text())[0]["Resources"])
+    fixed = count_fixed_resources(parse_template(TEMPLATE.read_text())["Resources"])
     small, large = (nights[size] for size in (COUNTED[0], COUNTED[2]))
     units = month_units(small, fixed)
     total, free = (sum(cost_by_service(one).values()) for one in (units, beyond_free(units)))

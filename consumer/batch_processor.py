@@ -7,10 +7,10 @@ and after the new ones, so that a message that kills the function does not affec
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from consumer.invocation import InvocationContext
 from consumer.prior_orders import load_orders
 from consumer.session_group import GroupResult, SessionGroup
+from consumer.session_tasks import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from recon.aws.queue import SessionQueue, Visibility
 from recon.config import FenceMode
 from recon.domain.message import SessionMessage
@@ -117,18 +117,20 @@ class BatchProcessor:
     def _move_proof(
         self, messages: list[SessionMessage], orders: dict[SessionMessage, Orders], prior: PriorState
     ) -> None:
-        """Store the newest session with an order of another writer if the stored one is a day older.
+        """Store the newest listed session with an order of another writer if the stored one is a day older.
 
-        A failure is only logged: a later batch repeats it, and no session depends on it.
+        One that only waits may be unknown to Stripe by now, and would have every later run held. A failure is
+        only logged: a later batch repeats it, and no session depends on it.
         """
         now = self._context.now()
-        found = [each for each in messages if each.created <= now and is_proof(orders[each])]
+        listed = [each for each in messages if each.created <= now and each.pending is None]
+        found = [each for each in listed if is_proof(orders[each])]
         newest = max(found, key=lambda message: message.created, default=None)
         if newest is None or newest.created <= (prior.proven_created or -DAY) + DAY:
             return
         try:
             runs = Runs(self._context.table, self._context.deadline)
-            runs.prove(newest.session_id, newest.created, now)
+            runs.prove(newest.session_id, newest.created, self._context.settings.shape_text, now)
         except SyncError as error:
             self._telemetry.warning(f"The proof session could not be stored: {error}", run_id=newest.run_id)
 

@@ -57,7 +57,7 @@ class SessionLister:
 
     @property
     def listing(self) -> Listing:
-        """What is left after the pages that were yielded."""
+        """Return what is left after the pages that were yielded."""
         return Listing(tuple(left.part for left in reversed(self._open)), self._made)
 
     def list_first(self) -> None:

@@ -67,17 +67,17 @@ class WebhookEvents:
 
     @property
     def known_until(self) -> int:
-        """The time (epoch seconds) up to which the events are known."""
+        """Return the time (epoch seconds) up to which the events are known."""
         return (self._refreshed_at or 0) - MINUTE
 
     @property
     def need_order(self) -> bool:
-        """Whether sessions have to come newest first, since the undelivered events are read beside them."""
+        """Return whether sessions have to come newest first, as the events are read beside them."""
         return self._undelivered is not None and not self._undelivered.are_few
 
     @property
     def are_missing(self) -> bool:
-        """Whether a message was sent before its undelivered events could be read."""
+        """Return whether a message was sent before its undelivered events could be read."""
         return self._undelivered is not None and self._undelivered.are_missing
 
     def refresh(self) -> None:

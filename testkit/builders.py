@@ -66,7 +66,14 @@ def a_line(**changes: Any) -> dict[str, Any]:
 
 def a_detailed_session(**changes: Any) -> dict[str, Any]:
     """Return a session in which every part that an order can have is filled."""
-    address = {"line1": "Ring 9", "line2": "", "city": "Bonn", "postal_code": "53111", "country": "DE"}
+    address = {
+        "line1": "Ring 9",
+        "line2": "",
+        "city": "Bonn",
+        "state": "",
+        "postal_code": "53111",
+        "country": "DE",
+    }
     return (
         a_session()
         | {

@@ -25,7 +25,7 @@ from recon.dynamodb.table import Table
 from testkit.builders import NOW, a_message
 from testkit.doubles.queues import Message
 from testkit.fake_stripe import SessionSpec
-from testkit.world import World
+from testkit.world import FUNCTION_TIMEOUT, World
 
 EVERYTHING = MessageFilter()
 
@@ -55,7 +55,7 @@ class DeadLetterTools:
 
     @property
     def message(self) -> SessionMessage:
-        """The oldest readable message."""
+        """Return the oldest readable message."""
         listing = self.list()
         return listing.messages[listing.letters[0].message_id]
 
@@ -119,6 +119,10 @@ class WorldStack(Stack):
     def get_schedule(self, Name: str) -> dict[str, str]:  # noqa: N803 - boto3's name
         assert self.outputs.schedule == Name
         return {"ScheduleExpression": "cron(0 2 * * ? *)", "State": "ENABLED"}
+
+    def get_function_configuration(self, FunctionName: str) -> dict[str, int]:  # noqa: N803 - boto3's name
+        assert self.outputs.consumer == FunctionName
+        return {"Timeout": FUNCTION_TIMEOUT}
 
     def get_caller_identity(self) -> dict[str, str]:
         return {"Arn": "arn:aws:sts::1:assumed-role/Operator/jane"}

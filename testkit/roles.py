@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from infra.build import ROOT
+from testkit.template import parse_template
 
 PATH = ROOT / "infra" / "template.yaml"
 # What AWS services do with a function's role; its code calls everything else. Lambda writes logs and traces,
@@ -45,10 +46,7 @@ WRITES = {
 @cache
 def load_template() -> Any:
     """Return the template with the long forms of all tags."""
-    # The import takes seconds, which most test sessions need not spend.
-    from cfnlint.decode import decode_str  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    return decode_str(PATH.read_text())[0]
+    return parse_template(PATH.read_text())
 
 
 def list_statements(role: str, *, ledger: bool = False) -> list[Any]:

@@ -67,7 +67,7 @@ class ThreadConnections:
         self._made: list[FrameConnection] = []
 
     def request(self, frame: Frame) -> Frame:
-        if not hasattr(self._own, "line"):
+        if not hasattr(self._own, "connection"):
             self._own.connection = FrameConnection.open(self._path)
             self._made.append(self._own.connection)
         connection: FrameConnection = self._own.connection

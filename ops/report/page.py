@@ -77,7 +77,7 @@ def _format_day(report: SyncReport) -> str:
 def _build_sections(report: SyncReport) -> list[tuple[str, str, Content]]:
     """Return id, heading and content of each section; before the first run most are left out.
 
-    What is wrong comes before the charts, which fill the screen of a phone.
+    Problems come before the charts, which fill the screen of a phone.
     """
     unknown = ("unknown", "What this page cannot show", render_notes(report))
     attention = []

@@ -1,4 +1,4 @@
-"""What a person has to look at about a session: `SYSTEM / ATTENTION#<session>`.
+"""The attention item, for a session that a person has to look at: `SYSTEM / ATTENTION#<session>`.
 
 The item is put or ended in the transaction of an outcome, or by a person.
 """
@@ -84,22 +84,29 @@ def update_attention(
 
 
 def is_same_attention(before: AttentionRecord | None, after: AttentionRecord | None) -> bool:
-    """Return True if there is nothing to write, since words and date are those that were read."""
+    """Return True if words and date are those that were read."""
     if before is None or after is None:
-        return before is after or (after is None and before is not None and before.stored_words is None)
+        return before is after
     return (set(before.words), before.until) == (set(after.words), after.until)
+
+
+def concerns_attention(before: AttentionRecord | None, after: AttentionRecord | None) -> bool:
+    """Return True if an outcome changes the item, or rests on words that were read."""
+    return after is not None or (before is not None and before.stored_words is not None)
 
 
 def attention_action(
     table: Table, before: AttentionRecord | None, after: AttentionRecord | None
 ) -> Action | None:
-    """Return the action that puts or deletes the item if it still has the words that were read.
+    """Return the action that puts, deletes or only checks the item if it still has the words that were read.
 
-    Return None if nothing changes.
+    Words that are repeated are checked: another run may have ended them since. Return None if there are none.
     """
-    if is_same_attention(before, after):
+    if not concerns_attention(before, after):
         return None
     condition, values = _words_unchanged(before)
+    if before is not None and is_same_attention(before, after):
+        return table.check(attention_key(before.session_id), condition, values)
     if after is not None:
         return table.put(_attention_item(after), condition, values)
     return table.delete(attention_key(before.session_id), condition, values) if before else None

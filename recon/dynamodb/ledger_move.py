@@ -1,13 +1,14 @@
 """Moving a ledger to another table: the records are copied, compared, and only then used.
 
 A move first reserves the new table and closes the old one: from then on, every run and every batch on the old
-ledger is refused. It copies until a pass over both tables finds no difference, and then opens the new ledger
-with one transaction, which puts the state and the watermark. A move that is stopped at any point is repeated
-from its beginning and copies only what differs. The old records stay where they are, and nothing reads them.
+ledger is refused. It waits until the batches that began before have ended, and copies until a pass over both
+tables finds no difference. Then it opens the new ledger with one transaction, which puts the state and the
+watermark. A move that is stopped at any point is repeated from its beginning and copies only what differs.
+The old records stay where they are, and nothing reads them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import batched
 
@@ -27,7 +28,7 @@ from recon.dynamodb.table import Action, Item, Key, Table, TransactionCancelled
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import LedgerNotMoved, TableUnavailable
 from recon.retry import Deadline
-from recon.timestamps import to_iso
+from recon.timestamps import parse_epoch, to_iso
 
 # Each of at most 400 KB, so that a transaction stays below 4 MB.
 _ITEMS_OF_A_WRITE = 10
@@ -54,8 +55,18 @@ class LedgerMove:
     was_moved: bool = False
 
 
-def move_ledger(source: Table, destination: Table, stack: str, now: int, deadline: Deadline) -> LedgerMove:
+def move_ledger(
+    source: Table,
+    destination: Table,
+    stack: str,
+    now: int,
+    deadline: Deadline,
+    wait_for_batches: Callable[[int], None],
+) -> LedgerMove:
     """Move the ledger of a stack from one table to another. `now` is in epoch seconds.
+
+    `wait_for_batches` gets the time (epoch seconds) when the old ledger was closed, and returns once each
+    batch that began before has ended: its commit would miss the copy.
 
     Raises LedgerInUse if the ledger belongs to another stack, LedgerNotMoved if a run is open, if it has
     moved to a third table, if the destination has a ledger in use, or if something else writes the ledger.
@@ -69,7 +80,7 @@ def move_ledger(source: Table, destination: Table, stack: str, now: int, deadlin
     elif _is_open(destination, deadline):
         return LedgerMove(source.ledger, destination.ledger, _count(destination, deadline), was_moved=True)
     _reserve(destination, source.ledger, deadline)
-    _close(source, destination.ledger, stack, now, deadline)
+    wait_for_batches(_close(source, destination.ledger, stack, now, deadline))
     written = removed = 0
     for _ in range(_MOST_PASSES):
         changes = _differences(source, destination, deadline)
@@ -123,14 +134,20 @@ def _reserve(destination: Table, source: str, deadline: Deadline) -> None:
         ) from None
 
 
-def _close(source: Table, destination: str, stack: str, now: int, deadline: Deadline) -> None:
-    """Mark the watermark, which every run and every batch reads, so that they refuse the old ledger."""
+def _close(source: Table, destination: str, stack: str, now: int, deadline: Deadline) -> int:
+    """Mark the watermark, which every run and every batch reads, so that they refuse the old ledger.
+
+    Return when that was first done (epoch seconds): a repeated move need not wait again.
+    """
     close = source.update(
         WATERMARK_KEY,
-        "SET movedTo = :to, movedAt = :at, stackName = if_not_exists(stackName, :stack)",
+        "SET movedTo = :to, movedAt = if_not_exists(movedAt, :at), "
+        "stackName = if_not_exists(stackName, :stack)",
         {":to": destination, ":at": to_iso(now), ":stack": stack},
     )
     source.transact([close], deadline)
+    closed = source.get(WATERMARK_KEY, deadline) or {}
+    return parse_epoch(closed["movedAt"])
 
 
 def _open(source: Table, destination: Table, deadline: Deadline) -> None:

@@ -8,7 +8,7 @@ from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage, dumps
 from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
 from recon.domain.waiting import ENTRY_LIFE, LONGEST_MISSING
-from recon.dynamodb.attention import AttentionRecord, attention_action, is_same_attention, update_attention
+from recon.dynamodb.attention import AttentionRecord, attention_action, concerns_attention, update_attention
 from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.keys import outcome_key, pending_key
 from recon.dynamodb.markers import marker_action
@@ -72,7 +72,13 @@ class SessionResult:
         # With an order go its guard and the check that nobody has dismissed its session.
         orders = 3 * bool(self.order) + bool(self.unguarded)
         actions = 1 + orders + len(self.marks) + bool(self.pending) + self.ends_pending
-        return actions + (not is_same_attention(self.prior_attention, self.next_attention(0)))
+        return actions + self._concerns_attention
+
+    @property
+    def _concerns_attention(self) -> bool:
+        """Return whether the transaction has an action on the attention item. An error leaves it as it is."""
+        after = self.next_attention(0)
+        return self.outcome is not Outcome.ERROR and concerns_attention(self.prior_attention, after)
 
     @property
     def worth(self) -> Item:
@@ -151,6 +157,8 @@ def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterat
         yield _pending_action(table, result.pending, now)
     if result.ends_pending:
         yield table.delete(pending_key(result.session_id))
+    if result.outcome is Outcome.ERROR:
+        return
     if action := attention_action(table, result.prior_attention, result.next_attention(now)):
         yield action
 

@@ -128,9 +128,10 @@ class Table:
         body |= {"ConditionExpression": condition} if condition else {}
         return Action("Delete", key, body | _values(values))
 
-    def check(self, key: Key, condition: str) -> Action:
+    def check(self, key: Key, condition: str, values: Item | None = None) -> Action:
         """Return an action that writes nothing, and cancels the transaction unless its condition holds."""
-        return Action("ConditionCheck", key, {"Key": _key(key), "ConditionExpression": condition})
+        body: Item = {"Key": _key(key), "ConditionExpression": condition}
+        return Action("ConditionCheck", key, body | _values(values))
 
     def get(self, key: Key, deadline: Deadline | None = None) -> Item | None:
         """Return an item by a consistent read, or None. Retry a failed read until the deadline, if any."""

@@ -6,24 +6,28 @@ error.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from itertools import batched
 from typing import Protocol
 
 from recon.domain.message import is_id
 from recon.domain.stripe_objects import Json
 from recon.errors import SyncError
-from recon.stripe.pages import Page
+from recon.stripe.pages import PAGE_SIZE, Page
 
 # With fewer sessions, single requests in parallel are sooner done than one page, and no page may pay.
 LEAST = 5
-# Pages that are read side by side. One of 100 sessions with ten lines each takes some 20 MB.
-PAGES = 5
+# Pages that are read side by side, and that are requested, so that a reader of the sessions delays none. One
+# of 100 sessions with ten lines each takes some 20 MB.
+PAGES, REQUESTED = 5, 10
+# So many sessions are yielded together: they fill three transactions, and share a request for products.
+PART = 48
 PRODUCTS_A_REQUEST = 100
 # Seconds. A shop that renames a product does not mean the orders of the same minutes.
 PRODUCT_LIFE = 300
-# What an order keeps of a product, so that a warm process holds thousands of them.
+# The fields of a product that an order keeps, so that a warm process holds thousands of them.
 _KEPT = ("id", "object", "name", "metadata")
 
 
@@ -60,39 +64,48 @@ class ExpandedLists(Protocol):
 
 def read_together(
     stripe: ExpandedLists, products: Products, wanted: Mapping[str, int], pool: Executor
-) -> dict[str, Json]:
-    """Return those of the wanted sessions that lists bring whole, as if each had been fetched.
+) -> Generator[dict[str, Json]]:
+    """Yield those of the wanted sessions that lists bring whole, as if each had been fetched.
 
-    `wanted` has the `created` of each session id. The first page shows how long a time one page covers. Where
-    at least two of the others lie within such a time, they are read by a page too, so that no page costs more
-    requests than it saves.
+    `wanted` has the `created` of each session id. A page shows how long a time it covers. Where at least two
+    of the older sessions lie within such a time, they are read by a page too, so that no page costs more
+    requests than it saves. Sessions are yielded in parts, while further pages are requested. Close the
+    generator to stop early.
     """
     if len(wanted) < LEAST:
-        return {}
+        return
     places = threading.BoundedSemaphore(PAGES)
 
     def read(span: Mapping[str, int]) -> "_Brought":
         with places:
             return _read_page(stripe, span)
 
-    sessions: dict[str, Json] = {}
-    spans = [dict(wanted)]
-    while spans:
-        pages = list(pool.map(read, spans))
-        for page in pages:
-            sessions |= page.sessions
-        covered = [page.seconds for page in pages if page.seconds is not None]
-        left = {each: created for page in pages for each, created in page.left.items()}
-        spans = _split(left, min(covered)) if covered else []
-    missing = {each for session in sessions.values() for each in _find_product_ids(session)}
-    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
-    whole = {each: _with_products(session, products) for each, session in sessions.items()}
-    return {each: session for each, session in whole.items() if session is not None}
+    newest_first = sorted(wanted.items(), key=lambda each: -each[1])
+    spans = list(map(dict, batched(newest_first, PAGE_SIZE)))
+    requests: set[Future[_Brought]] = set()
+    brought: dict[str, Json] = {}
+    try:
+        while spans or requests:
+            # The smallest at the end, since nothing is done while the last page is on its way.
+            spans.sort(key=len)
+            while spans and len(requests) < REQUESTED:
+                requests.add(pool.submit(read, spans.pop()))
+            done, requests = wait(requests, return_when=FIRST_COMPLETED)
+            for page in [each.result() for each in done]:
+                brought |= page.sessions
+                if page.seconds is not None:
+                    spans.extend(_split(page.left, page.seconds))
+            if len(brought) >= PART or not (spans or requests):
+                yield _complete(stripe, products, brought)
+                brought = {}
+    finally:
+        # Cancel or await requests in flight, so that no thread keeps calling Stripe.
+        wait([each for each in requests if not each.cancel()])
 
 
 @dataclass(frozen=True)
 class _Brought:
-    """What a page brought, the sessions older than its last one, and the seconds that it covers if full."""
+    """The sessions of a page, those older than its last one, and the seconds that it covers if full."""
 
     sessions: dict[str, Json] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
@@ -120,7 +133,7 @@ def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
     reached = page.sessions[-1].get("created") if page.has_more else None
     if not isinstance(reached, int) or not brought:
         return _Brought(whole)
-    # What was created later and is not on the page was not listed, and is left to a single request.
+    # Younger sessions that are not on the page were not listed, and are left to a single request.
     left = {each: created for each, created in span.items() if each not in brought and created <= reached}
     return _Brought(whole, left, newest - reached)
 
@@ -135,6 +148,14 @@ def _find_product_ids(session: Json) -> set[str]:
     prices = [line.get("price") for line in session["line_items"]["data"] if isinstance(line, dict)]
     ids = [price.get("product") for price in prices if isinstance(price, dict)]
     return {each for each in ids if isinstance(each, str) and is_id(each)}
+
+
+def _complete(stripe: ExpandedLists, products: Products, sessions: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the sessions with their products, without those that have one that is not known."""
+    missing = {each for session in sessions.values() for each in _find_product_ids(session)}
+    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
+    whole = {each: _with_products(session, products) for each, session in sessions.items()}
+    return {each: session for each, session in whole.items() if session is not None}
 
 
 def _read_products(stripe: ExpandedLists, products: Products, ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Who may ask Stripe how fast: the shares of the allowed rate while a run lists sessions.
+"""The pace of requests to Stripe: the shares of the allowed rate while a run lists sessions.
 
 The run that lists takes four fifths and the consumers one fifth, or all of it when no run lists. Another run
 that lists at the same time, and a dry run beside a run, takes a twentieth. So over any minute the pipeline
@@ -10,8 +10,8 @@ from collections.abc import Callable
 LISTING_SHARE = 4 / 5
 SHARE_BESIDE_LISTING = 1 / 5
 SPARE_SHARE = 1 / 20
-# How long a consumer believes what it has read of the listing.
-FRESH_SECONDS = 15
+# How long a consumer believes that no run lists, and that one does, which ends at any moment.
+FRESH_SECONDS, LISTED_FRESH_SECONDS = 15, 1
 # A run that begins to list waits so long for the consumers to read that.
 ANNOUNCED_SECONDS = 20
 # Until then it may make this share of a minute's requests: a small shop's whole listing.
@@ -37,8 +37,10 @@ class ConsumerPace:
     def share(self) -> float:
         """Return the share, and read the listing again if the last reading is old. It is low if unknown."""
         now = self._now()
-        ended = self._listed_until is not None and self._read_at < self._listed_until <= now
-        if ended or now >= self._read_at + FRESH_SECONDS:
+        fresh = LISTED_FRESH_SECONDS if self._is_listing(self._read_at) else FRESH_SECONDS
+        if now >= self._read_at + fresh:
             self._listed_until, self._read_at = self._read(), now
-        is_listing = self._listed_until is None or now < self._listed_until
-        return SHARE_BESIDE_LISTING if is_listing else 1.0
+        return SHARE_BESIDE_LISTING if self._is_listing(now) else 1.0
+
+    def _is_listing(self, now: float) -> bool:
+        return self._listed_until is None or now < self._listed_until

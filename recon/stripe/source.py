@@ -3,8 +3,9 @@
 It applies the rate limit, retries, and what an invocation learns about the key.
 """
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ class FetchedSession:
     """A session with all its line items and its payment.
 
     `charges_known` is False if the key may not read all of the payment, `details_known` if it may not read
-    one of the optional objects of `expansions`.
+    one of the optional objects of `expansions`. `number` counts what an invocation reads.
     """
 
     session: Json
@@ -71,6 +72,7 @@ class FetchedSession:
     payment: Payment = field(default_factory=Payment)
     charges_known: bool = True
     details_known: bool = True
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ class StripeSource:
         self._on_throttle = on_throttle
         self._find_share = find_share
         self._rejections: dict[str, SyncError] = {}
-        self._paid: dict[int, frozenset[str]] = {}
+        self._numbers = itertools.count(1)
+        # By moment, with the number that was next when the read began.
+        self._paid: dict[int, tuple[int, frozenset[str]]] = {}
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
         self._proofs: set[tuple[str, str]] = set()
@@ -186,15 +190,19 @@ class StripeSource:
             return []
         return [event for row in filter(has_id, rows) if (event := _parse_event(row))]
 
-    def find_paid_after(self, moment: int) -> frozenset[str]:
-        """Return the sessions whose delayed payment succeeded after `moment` (epoch seconds).
+    def is_paid_after(self, moment: int, fetched: FetchedSession) -> bool:
+        """Return whether the delayed payment of a fetched session succeeded after `moment` (epoch seconds).
 
-        Stripe is asked once per invocation. If the key may not read events, the result is empty.
+        The events are read after the session, whose payment may have settled since others were fetched. One
+        read serves all sessions that were fetched before it. If the key may not read events, it is False.
         """
         with self._paid_lock:
-            if moment not in self._paid:
-                self._paid[moment] = self._load_paid_after(moment)
-            return self._paid[moment]
+            began, paid = self._paid.get(moment, (0, frozenset()))
+            if began <= fetched.number:
+                began = next(self._numbers)
+                paid = self._load_paid_after(moment)
+                self._paid[moment] = began, paid
+        return fetched.session.get("id") in paid
 
     def _load_paid_after(self, moment: int) -> frozenset[str]:
         try:
@@ -203,10 +211,10 @@ class StripeSource:
             return frozenset()
         return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
 
-    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> dict[str, Json]:
-        """Return what `fetch` takes as `listed`, of those sessions that lie close together.
+    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> Generator[dict[str, Json]]:
+        """Yield what `fetch` takes as `listed`, of those sessions that lie close together, in parts.
 
-        `wanted` has the `created` of each session id (epoch seconds).
+        `wanted` has the `created` of each session id (epoch seconds). Close the generator to stop early.
         """
         return read_together(self, self._connection.products, wanted, pool)
 
@@ -231,7 +239,8 @@ class StripeSource:
         denied = self.list_denied()
         charges_known = payment_known and all(each.is_detail for each in denied)
         details_known = not any(each.is_detail for each in denied)
-        return FetchedSession(session, items, payment, charges_known, details_known)
+        number = next(self._numbers)
+        return FetchedSession(session, items, payment, charges_known, details_known, number)
 
     def list_denied(self) -> list[Expansion]:
         """Return the optional objects of a session that the key turned out to lack permission for."""

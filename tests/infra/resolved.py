@@ -2,12 +2,11 @@
 
 import re
 
-from cfnlint.decode import decode_str
-
 from infra.build import ROOT
+from testkit.template import parse_template
 
 PATH = ROOT / "infra" / "template.yaml"
-TEMPLATE = decode_str(PATH.read_text())[0]
+TEMPLATE = parse_template(PATH.read_text())
 RESOURCES = TEMPLATE["Resources"]
 PARAMETERS = TEMPLATE["Parameters"]
 STACK = "stripe-nightly-sync"

@@ -1,9 +1,9 @@
 """The sandbox's copy of the template: the original without the resources that the emulator cannot create."""
 
 import pytest
-from cfnlint.decode import decode_str
 
 from sandbox.template import NOT_EMULATED, remove_unsupported
+from testkit.template import parse_template
 from tests.infra.resolved import PATH, RESOURCES, TEMPLATE
 
 TEXT = PATH.read_text()
@@ -17,7 +17,7 @@ def test_copy_omits_exactly_the_unknown_resources():
         if body["Type"] not in UNKNOWN_TYPES and "Metrics" not in body["Properties"]
     }
     assert len(RESOURCES) - len(known) == 16
-    assert decode_str(remove_unsupported(TEXT))[0] == TEMPLATE | {"Resources": known}
+    assert parse_template(remove_unsupported(TEXT)) == TEMPLATE | {"Resources": known}
 
 
 @pytest.mark.parametrize("marker", NOT_EMULATED)

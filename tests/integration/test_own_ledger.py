@@ -98,7 +98,12 @@ def test_ledger_moves_record_by_record(make_world, make_table, real_dynamodb, re
         night(own, 1)
     before = records(real_dynamodb, real_table)
     moved = move_ledger(
-        Table(real_dynamodb, real_table), Table(real_dynamodb, ledger), DEFAULT_STACK, NOW, deadline()
+        Table(real_dynamodb, real_table),
+        Table(real_dynamodb, ledger),
+        DEFAULT_STACK,
+        NOW,
+        deadline(),
+        lambda _closed: None,
     )
     expected = {key: item for key, item in before.items() if not key[0].startswith(("USER#", "EVENT#"))}
     assert records(real_dynamodb, ledger) == expected

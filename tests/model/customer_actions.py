@@ -2,10 +2,13 @@
 
 import random
 
+from recon.dynamodb.keys import attention_key
 from recon.timestamps import DAY
+from testkit.invariants import to_wire
+from testkit.shop import Record
 from tests.model.base_shop import BaseShop
 from tests.model.customers import Sale, SentEvent
-from tests.model.ledger_checks import is_from_sync
+from tests.model.ledger_checks import ACCOUNT, is_from_sync
 from tests.model.webhook import CLAIM_SECONDS, Handling
 
 WEEK = 7 * DAY
@@ -17,7 +20,9 @@ class CustomerActions(BaseShop):
     def open_sessions(self, rng: random.Random) -> bool:
         """Open one session, or now and then several in the same second."""
         for _ in range(rng.choice((1, 1, 1, 1, 3))):
-            self._log("session opened", self.customers.open_session(rng, self.now).id)
+            sale = self.customers.open_session(rng, self.now)
+            self._log("session opened", sale.id)
+            self.webhook.open_order(sale.spec)
         return True
 
     def complete_session(self, rng: random.Random) -> bool:
@@ -73,7 +78,7 @@ class CustomerActions(BaseShop):
         return Handling.CLAIMS if is_young and draw < 0.3 else Handling.ACKNOWLEDGES
 
     def let_others_act(self) -> None:
-        """Let a webhook do its work now and then, or a person delete an order that the sync wrote."""
+        """Let a webhook do its work now and then, or people delete or claim orders that the sync wrote."""
         backlog, draw = self.webhook.backlog, self._people.random()
         if backlog and draw < 0.3:
             number = self._people.randrange(len(backlog))
@@ -81,25 +86,45 @@ class CustomerActions(BaseShop):
             self._log("webhook works", f"{session.id} {self.webhook.work(number)}")
         elif draw > 0.98:
             self._delete_order()
+        if self._accounts.random() > 0.98:
+            self._claim_order()
 
     def _delete_order(self) -> None:
         """Let a person delete an order that the sync wrote, as after a fraud."""
-        orders = [
-            order
-            for session_id in self.customers.sales
-            for order in self.checks.records.read_orders(session_id)
-            if is_from_sync(order)
-        ]
-        if orders:
+        if orders := self._list_recovered():
             order = self._people.choice(orders)
             self.customers.sales[order["orderId"]].is_removed = True
             self.removed[order["syncRunId"]] += 1
-            key = {"PK": {"S": order["PK"]}, "SK": {"S": order["SK"]}}
-            self.world.memory.delete_item(TableName=self.world.table, Key=key)
+            self._remove(order)
             self._log("order deleted", order["orderId"])
 
+    def _claim_order(self) -> None:
+        """Let a guest who makes an account take an order along, which no session names."""
+        if orders := self._list_recovered():
+            order = self._accounts.choice(orders)
+            self.customers.sales[order["orderId"]].is_claimed = True
+            self._remove(order)
+            item = to_wire(order | {"PK": f"{ACCOUNT}{self._accounts.randrange(3)}"})
+            self.world.memory.put_item(TableName=self.world.table, Item=item)
+            self._log("order claimed", order["orderId"])
+
+    def _list_recovered(self) -> list[Record]:
+        """Return the orders that the sync wrote, unless another stack would write them once more."""
+        if self.neighbour:
+            return []
+        records = self.checks.records
+        orders = (order for session_id in self.customers.sales for order in records.read_orders(session_id))
+        return [order for order in orders if is_from_sync(order)]
+
+    def _remove(self, order: Record) -> None:
+        key = {"PK": {"S": order["PK"]}, "SK": {"S": order["SK"]}}
+        self.world.memory.delete_item(TableName=self.world.table, Key=key)
+
     def _deliver(self, sent: SentEvent, handling: Handling) -> None:
+        was_missing = self._read_words(sent.spec.id) == ["missing"] and sent.spec.id not in self.webhook.done
         result = self.webhook.receive(sent.event, sent.spec, handling)
+        if was_missing and sent.spec.id in self.webhook.done:
+            self._log("missing order done", sent.spec.id)
         if handling is not Handling.LOST:
             self.customers.in_flight.remove(sent)
         if handling is not Handling.LOST:
@@ -107,6 +132,10 @@ class CustomerActions(BaseShop):
         self._log(f"webhook {handling}", f"{sent.event.type} of {sent.spec.id} {result}")
         if len(self.webhook.unpaid) > self.happened["order written unpaid"]:
             self._log("order written unpaid", sent.spec.id)
+
+    def _read_words(self, session_id: str) -> list[str]:
+        item = self.checks.records.get(*attention_key(session_id)) or {}
+        return list(item.get("words", ()))
 
     def repeat_event(self, rng: random.Random) -> bool:
         """Deliver an event again that was acknowledged, as a person at Stripe can."""

@@ -41,6 +41,8 @@ PRODUCER_SECONDS = 900
 DEAD_LETTER_SECONDS = str(14 * DAY)
 # The share of a batch's entries that SQS rejects in a 200.
 REJECTED_ENTRIES = 0.03
+# The ledger of a second stack on the shop's table.
+NEIGHBOUR_LEDGER = "neighbour-ledger"
 OPENING = NOW - 22 * HOUR
 
 
@@ -51,6 +53,11 @@ class ShopConfig:
     small_pages: bool = False
     max_receives: int = 3
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_own_layout(self) -> bool:
+        """Whether the shop keeps its orders in its own layout, into which nothing is written."""
+        return "SYNC_SHAPE" in self.settings
 
     def env(self) -> dict[str, str]:
         parts = {"SYNC_MAX_SESSIONS": "4"} if self.small_pages else {}
@@ -94,7 +101,7 @@ class ModelWorld(World):
         self.account = StripeApi(KEY)
         # Botocore's validation takes most of a call's time, and other tests make the same calls with it.
         memory = ObservedDynamoDB(validate=False)
-        for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE)}:
+        for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE), NEIGHBOUR_LEDGER}:
             memory.add_table(name)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
             super().__init__(self.account, memory, is_confirmed=False, **config.env())  # type: ignore[arg-type]

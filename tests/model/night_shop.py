@@ -64,6 +64,8 @@ class NightShop(WaitingActions, FunctionActions):
                 pass
             self._consume(self._people, {})
         super().let_others_act()
+        if self.neighbour and self.neighbour.act_now_and_then():
+            self._log("neighbour acted")
 
     def rotate_key(self, rng: random.Random) -> bool:
         """Rotate the key; the new one is in the parameter at once, or only when the key is mended.
@@ -176,6 +178,8 @@ class NightShop(WaitingActions, FunctionActions):
         self.pending_before = self.list_due(night(self.nights))
         self.start_night(rng)
         self._drain(rng)
+        if self.neighbour:
+            self.neighbour.finish()
 
     def _drain(self, rng: random.Random) -> None:
         """Invoke both functions until nothing is queued for them, before and after a redrive."""

@@ -26,6 +26,8 @@ class Handling(StrEnum):
     CLAIMS = "claims"  # marks the event as being processed, and works after that
 
 
+# An older webhook stored an order under its payment intent only.
+_SESSION_NAMES = ("orderId", "stripeSessionId")
 # A webhook that claims an event has handled it by then, or has died.
 CLAIM_SECONDS = 900
 # An event of an unpaid session that comes later than this gives no order before its payment.
@@ -37,7 +39,8 @@ class Webhook:
     """`written` are its items as it wrote them, `acknowledged` the events that Stripe stops sending.
 
     `backlog` are the events that it has acknowledged or claimed and not handled yet. `unpaid` are the
-    sessions whose order it wrote before their payment arrived.
+    sessions whose order it wrote before their payment arrived. `done` are those whose order a shop with its
+    own layout has done, and when.
     """
 
     world: World
@@ -45,6 +48,10 @@ class Webhook:
     written: list[RawItem] = field(default_factory=list)
     backlog: list[tuple[EventSpec, SessionSpec, Handling]] = field(default_factory=list)
     unpaid: set[str] = field(default_factory=set)
+    done: dict[str, float] = field(default_factory=dict)
+
+    def open_order(self, session: SessionSpec) -> None:
+        """Put nothing before the checkout."""
 
     def receive(self, event: EventSpec, session: SessionSpec, handling: Handling) -> str:
         """Handle an event and return a text about it for the story."""
@@ -60,7 +67,7 @@ class Webhook:
             return "was handled before"
         if handling is Handling.CLAIMS:
             self.backlog.append((event, session, handling))
-            self._put(self._build_record(event, session, status="processing"))
+            self.claim(event, session)
             return "is claimed"
         writes = handling is Handling.WRITES and self._wants_order(event, session)
         if writes:
@@ -103,17 +110,21 @@ class Webhook:
             changes |= {"SK": f"ORDER#01JD{now}#{session.id}"}
         order = build_webhook_order(session, now, **changes)
         if session.id in self.unpaid:
-            [written] = [item for item in self.written if item.get("orderId") == {"S": session.id}]
+            [written] = self._list_orders(session)
             order["SK"] = written["SK"]["S"]
         if session.payment_status == "unpaid":
             self.unpaid.add(session.id)
+        elif session.payment_intent and session.created % 5 == 0:
+            order = {name: value for name, value in order.items() if name not in _SESSION_NAMES}
         self._put(order)
+
+    def _list_orders(self, session: SessionSpec) -> list[RawItem]:
+        return [item for item in self.written if item["SK"]["S"].endswith(f"#{session.id}")]
 
     def _wants_order(self, event: EventSpec, session: SessionSpec) -> bool:
         """Return whether the webhook writes an order. It also does so soon for some unpaid sessions."""
         is_soon = event.type == COMPLETED and self.world.clock.now < event.created + SOON
-        is_first = not any(item.get("orderId") == {"S": session.id} for item in self.written)
-        writes_unpaid = is_soon and is_first and session.created // 3 % 2 == 0
+        writes_unpaid = is_soon and not self._list_orders(session) and session.created // 3 % 2 == 0
         return _is_own(session) and (session.payment_status != "unpaid" or writes_unpaid)
 
     def mark_handled(self, event: EventSpec, session: SessionSpec, *, wrote_order: bool) -> None:
@@ -121,10 +132,10 @@ class Webhook:
         number = build_webhook_order(session, now)["orderNumber"] if wrote_order else None
         self._put(build_event_record(event.id, session.id, now, order_number=number, event_type=event.type))
 
-    def _build_record(self, event: EventSpec, session: SessionSpec, *, status: str) -> Record:
+    def claim(self, event: EventSpec, session: SessionSpec) -> None:
         now = int(self.world.clock.now)
         record = build_event_record(event.id, session.id, now, order_number=None, event_type=event.type)
-        return record | {"status": status}
+        self._put(record | {"status": "processing"})
 
     def _put(self, record: Record) -> None:
         item = to_wire(record)

@@ -22,7 +22,7 @@ from ops.explain.facts import (
     StoredOrder,
 )
 from ops.explain.find_session import SessionFinder
-from ops.explain.gather import Sources, gather_facts
+from ops.explain.gather import FactSources, gather_facts
 from ops.explain.ids import describe_unknown_session
 from ops.explain.references import parse_reference
 from ops.explain.verdict import decide_verdict
@@ -91,8 +91,8 @@ def explain(
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> Sources:
-    return Sources(
+def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> FactSources:
+    return FactSources(
         table=stack.table,
         queue=open_dead_letter_queue(stack),
         stripe=stripe.source,
@@ -170,7 +170,9 @@ def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
         seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
         until = facts.pending.asked_until
         end = f", until {format_time(until)} UTC at most" if until else ""
-        yield "pending", f"waits for its payment{seen}{end}", ""
+        since = facts.pending.missing_since
+        what = f"its order is missing since {format_time(since)} UTC" if since else "waits for its payment"
+        yield "pending", f"{what}{seen}{end}", ""
 
 
 def _session_lines(session: CurrentSession) -> Iterator[FactLine]:

@@ -1,5 +1,6 @@
 """`nightly-sync ledger move`: copy the ledger to a separate table."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from ops.format.text import quantity
 from ops.stack.stack import Stack
 from recon.dynamodb.ledger_move import LedgerMove, move_ledger
 from recon.dynamodb.ledger_table import check_ledger_table
-from recon.errors import ConfigError
+from recon.errors import ConfigError, TableRefused
 
 MOVE_EXAMPLES = [
     "nightly-sync ledger move --to shop-ledger   # before the deployment with LedgerTable=shop-ledger",
@@ -30,8 +31,9 @@ def move(
 ) -> CommandResult:
     """Copy the ledger to another table and compare the copy; runs then use only that one.
 
-    No run may be open. Until the stack is deployed with the new table, runs are refused. The command may be
-    repeated: it copies only what differs. The old records stay, and nothing reads them.
+    No run may be open. It waits for the timeout of a batch (ConsumerTimeout) first. Until the stack is
+    deployed with the new table, runs are refused. The command may be repeated: it copies only what differs.
+    The old records stay, and nothing reads them.
     """
     stack = context.stack
     source, destination = _choose_tables(stack, to)
@@ -39,12 +41,34 @@ def move(
     try:
         with context.busy(f"Copying the ledger from {source} to {destination}"):
             moved = move_ledger(
-                stack.table.at(source), stack.table.at(destination), stack.name, context.now(), stack.deadline
+                stack.table.at(source),
+                stack.table.at(destination),
+                stack.name,
+                context.now(),
+                stack.deadline,
+                partial(_wait_for_batches, context, source),
             )
     except ConfigError as error:
         raise CommandError(str(error)) from error
+    except TableRefused as error:
+        # The new table has the right keys. A shop with its own layout has other ones.
+        raise CommandError(
+            f"table {source} has other keys than PK and SK: no ledger was ever in it"
+        ) from error
     deployed = stack.outputs.ledger
     return CommandResult(moved, lambda screen: _show(screen, moved, deployed, stack.outputs.table))
+
+
+def _wait_for_batches(context: CommandContext, source: str, closed_at: int) -> None:
+    """Wait until no batch is at work that read the old ledger before it was closed."""
+    stack = context.stack
+    longest: int = stack.configuration(stack.outputs.consumer)["Timeout"]
+    left = closed_at + longest - context.now()
+    if left > 0:
+        context.screen.progress(
+            f"Waiting {quantity(left, 'second')}, until the batches that began on {source} have ended"
+        )
+        stack.deadline.sleep(left)
 
 
 def _choose_tables(stack: Stack, to: str | None) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,9 +34,6 @@ RULES = (
 # More than are kept.
 MAX_RUNS = 10_000
 _EPOCHS = {"generatedAt", "start", "day"}
-
-type JsonObject = dict[str, object]
-
 DEFAULT_OUT = "nightly-sync-report.html"
 
 
@@ -44,7 +42,7 @@ class WrittenReport:
     """The file and the report in it."""
 
     path: str
-    report: JsonObject
+    report: dict[str, object]
 
 
 def report(
@@ -65,7 +63,8 @@ def report(
         now = context.now()
         state = assess(read_facts(stack, now))
         data = collect_report(stack.table, now=now, days=days, stack=stack.name, state=state)
-    html = context.screen.mask(render_page(data)).encode()
+    screen = replace(context.screen, selection=escape(context.screen.selection))
+    html = screen.mask(render_page(data)).encode()
     runs = {run.run_id: past_run(run, now) for run in stack.runs.latest(MAX_RUNS)}
     report = report_to_json(data, runs)
     if out == STANDARD_OUTPUT:
@@ -78,7 +77,7 @@ def report(
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
 
 
-def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> JsonObject:
+def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> dict[str, object]:
     """Return the report with the runs, times and amounts in the form of every other command."""
     return {name: _convert(name, value, runs) for name, value in _read_fields(report)}
 

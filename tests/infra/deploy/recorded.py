@@ -7,7 +7,6 @@ from functools import cache
 
 import boto3
 import pytest
-from cfnlint.decode import decode_str
 
 from infra.build import ROOT
 from infra.deploy import settings
@@ -19,10 +18,11 @@ from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 from infra.deploy.terminal import DeployTerminal
+from testkit.template import parse_template
 
 TEXT = (ROOT / "infra" / "template.yaml").read_text()
 TEMPLATE = Template.parse(TEXT)
-RAW = decode_str(TEXT)[0]
+RAW = parse_template(TEXT)
 STACK, ACCOUNT, REGION = "sync", "123456789012", "eu-west-1"
 PARAMETERS = {
     "CommerceTable": "shop",
@@ -255,16 +255,16 @@ class RecordedDeployment:
 
     @property
     def formation(self):
-        """The operations of CloudFormation in the order in which they were called."""
+        """Return the operations of CloudFormation in the order in which they were called."""
         return [name for service, name, _ in self.aws.calls if service == "cloudformation"]
 
     @property
     def writes(self):
-        """The operations of all services that change anything."""
+        """Return the operations of all services that change anything."""
         return [name for _, name, _ in self.aws.calls if not name.startswith(READS)]
 
     @property
     def parameters(self):
-        """The parameters of the one change set that was created."""
+        """Return the parameters of the one change set that was created."""
         [call] = self.calls("cloudformation", "create_change_set")
         return {pair["ParameterKey"]: pair["ParameterValue"] for pair in call["Parameters"]}

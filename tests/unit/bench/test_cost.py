@@ -4,7 +4,6 @@ import re
 
 import pytest
 from botocore.exceptions import ClientError
-from cfnlint.decode import decode_str
 
 from bench import cost, model, night
 from bench.harness import event_source
@@ -12,10 +11,11 @@ from bench.meter import MeteredTable
 from bench.night import Counts, count_night
 from testkit.builders import TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.template import parse_template
 from testkit.world import wire
 
 PAGE = cost.PAGE.read_text()
-TEMPLATE = decode_str(cost.TEMPLATE.read_text())[0]
+TEMPLATE = parse_template(cost.TEMPLATE.read_text())
 
 
 def make_night(**changes):
@@ -39,8 +39,9 @@ def test_page_shows_the_counts_of_fifty_sessions():
 
 def test_page_shows_the_fixed_costs_and_the_prices():
     fixed = cost.idle_month_table(model.count_fixed_resources(TEMPLATE["Resources"]))
-    assert f"<!-- make cost: asleep -->\n{fixed}<!-- end -->" in PAGE
-    assert f"<!-- make cost: prices -->\n{cost.prices_table()}<!-- end -->" in PAGE
+    tables = {"asleep": fixed, "prices": cost.prices_table()}
+    for name, table in tables.items():
+        assert f"<!-- make cost: {name} -->\n{table}<!-- end -->" in PAGE, "run `make cost`"
 
 
 def test_readme_shows_the_counted_figure():

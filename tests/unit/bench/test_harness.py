@@ -10,9 +10,9 @@ import stripe
 from botocore.config import Config
 from botocore.session import Session
 
-from bench.harness.cloud import TABLE, FakeCloud
+from bench.harness.doubles import TABLE, FakeCloud
 from bench.harness.event_source import WINDOW_SECONDS, BatchWindow, poll_queue
-from bench.harness.framing import Frame, FrameConnection
+from bench.harness.framing import Frame, FrameConnection, FrameServer, ThreadConnections
 from bench.harness.runner import measure_pipeline
 from bench.harness.table_checks import find_miscounts, find_wrong_orders
 from bench.harness.transports import (
@@ -76,6 +76,24 @@ def test_each_call_takes_the_latency_of_its_service(cloud, client, transport, cl
     client("lambda").invoke(FunctionName="producer", InvocationType="Event", Payload="{}")
     stripe_client(transport).v1.checkout.sessions.retrieve("cs_1")
     assert clock.slept == pytest.approx([LATENCY[name] for name in ("dynamodb", "sqs", "lambda", "stripe")])
+
+
+def test_thread_sends_all_its_requests_over_one_connection(tmp_path):
+    path, opened = tmp_path / "socket", []
+
+    def take_over(connection, frame):
+        opened.append(connection)
+        return False
+
+    server = FrameServer(path, lambda frame: frame, take_over)
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    connections = ThreadConnections(path)
+    assert [connections.request(Frame(name, b"")).name for name in "ab"] == ["a", "b"]
+    connections.close()
+    server.close()
+    serving.join()
+    assert len({id(connection) for connection in opened}) == 1
 
 
 def test_time_of_the_response_counts_towards_the_latency(clock):

@@ -32,7 +32,7 @@ def decide(response, **message):
 
     stripe = SimpleNamespace(
         fetch=fetch,
-        find_paid_after=lambda moment: {CS} if moment == PAID_SINCE else set(),
+        is_paid_after=lambda moment, fetched: fetched is response and moment == PAID_SINCE,
         has_newer_key=lambda: False,
     )
     return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)

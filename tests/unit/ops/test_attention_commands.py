@@ -1,6 +1,7 @@
 """What is shown of the sessions that need a person, and the commands that answer."""
 
 import json
+import re
 
 import pytest
 
@@ -18,7 +19,7 @@ from recon.domain.attention import Attention
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import attention_key, dismissed_key, guard_key
 from recon.stripe.source import StripeSource
-from recon.timestamps import DAY
+from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, a_message
 from testkit.fake_stripe import SessionSpec
 from testkit.reports import FINE
@@ -138,6 +139,35 @@ def test_dismissed_session_is_skipped_in_every_window_until_it_is_allowed(world,
     assert len(world.orders()) == 1
 
 
+def test_dismiss_refuses_a_session_that_neither_stripe_nor_the_sync_knows(world, context, needs):
+    for session, why in (
+        (SESSION, "mistyped"),
+        ("cs_live_1", "a live session, and the sync's key is a test"),
+    ):
+        with pytest.raises(CommandError, match=f"nothing was changed: .* know {session}; .*{why}"):
+            dismiss(context, session, "a test")
+        assert world.item(*dismissed_key(session)) is None
+    # A session that Stripe finds no longer can be given up, and so can one while Stripe is not read.
+    needs(SESSION, "gone")
+    dismiss(context, SESSION, "a test")
+    world.stripe.faults.unauthorized()
+    dismiss(context, OTHER, "a test")
+    assert world.item(*dismissed_key(OTHER))["dismissedBy"] == "jane"
+
+
+def test_allow_prints_the_run_that_looks_at_the_session_again(world, context):
+    world.sells(SessionSpec(SESSION, NOW - 5 * HOUR, metadata={}))
+    world.night()
+    dismiss(context, SESSION, "a test")
+    assert findings(context) == []
+    shown = context.show(allow(context, "by mistake", SESSION))
+    command = re.search(r"nightly-sync run --from (\S+) --to (\S+)", shown)
+    world.clock.sleep(1)
+    world.body({"from": command[1], "to": command[2]})
+    world.drain()
+    assert [what.partition(":")[0] for what, *_ in findings(context)] == ["no_user_paid"]
+
+
 def test_dry_run_leaves_dismissed_sessions_out(world, put):
     world.sells(SessionSpec(SESSION, NOW - HOUR, metadata={"userId": "u1"}))
     assert world.body({"dryRun": True})["created"] == 1
@@ -155,6 +185,9 @@ def test_allow_takes_back_all_of_a_run(world, context, put):
     shown = context.show(allow(context, "the table was restored", run="last"))
     assert f"{SESSION}: a run may write its order once more." in shown
     assert f"{OTHER}: it is not dismissed any more." in shown
+    window = ("lookbackStart", "lookbackEnd")
+    times = [to_iso(world.run()[name]) for name in window]
+    assert "nightly-sync run --from {} --to {}".format(*times) in shown
     with pytest.raises(CommandError, match="nothing to take back for run last"):
         allow(context, "again", run="last")
 

@@ -19,16 +19,15 @@ from botocore.exceptions import (
 )
 from typer.testing import CliRunner
 
-from ops.cli.app import app
 from ops.cli.command import accept_common_options, error_message, register
 from ops.cli.parsing import SyncGroup
 from ops.cli.screen import CommandResult
 from ops.errors import CommandError
 from ops.stack.stack import SANDBOX_STATE
+from testkit.commands import list_commands
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ["run", "status", "runs", "show", "explain", "doctor", "logs", "pause", "resume", "report"]
-COMMANDS += ["dlq list", "dlq redrive", "dlq purge", "ack", "dismiss", "allow", "ledger move", "layout"]
+COMMANDS = list_commands()
 # Words with which the help of a command or an option begins, as in the imperative.
 VERBS = re.compile(
     r"(Accept|Acknowledge|Allow|Also|Backfill|Check|Copy|Cover|Dismiss|Do|Explain|Give|"
@@ -52,21 +51,17 @@ def test_command_help_has_own_examples_and_common_options(cli, name):
     assert cli(f"{name} -h").output == result.output
 
 
-def find_parameters(group):
-    for name, command in group.commands.items():
-        yield from find_parameters(command) if hasattr(command, "commands") else [(name, command)]
-
-
-@pytest.mark.parametrize(("name", "command"), list(find_parameters(typer.main.get_command(app()))))
-def test_help_is_imperative(name, command):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_imperative(name):
+    command = COMMANDS[name]
     options = [one for one in command.params if one.param_type_name == "option" and one.help]
     texts = [command.help, *(one.help for one in options)]
     assert [text for text in texts if not VERBS.match(text)] == []
 
 
-@pytest.mark.parametrize(("name", "command"), list(find_parameters(typer.main.get_command(app()))))
-def test_help_is_wrapped_to_the_terminal_only(name, command):
-    assert "\n" not in command.help.replace("\n\n", "")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_wrapped_to_the_terminal_only(name):
+    assert "\n" not in COMMANDS[name].help.replace("\n\n", "")
 
 
 def test_common_options_are_described_once(cli):

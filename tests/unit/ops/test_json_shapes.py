@@ -18,9 +18,11 @@ from ops.cli.commands.dlq_purge import purge
 from ops.cli.commands.explain import explain
 from ops.cli.commands.layout import layout
 from ops.cli.commands.logs import logs
+from ops.cli.commands.missing import missing
 from ops.cli.commands.pause import SwitchResult
 from ops.cli.commands.report import report
-from ops.cli.commands.run import StartedRun, preview_to_json, summarize
+from ops.cli.commands.run import StartedRun, summarize
+from ops.cli.commands.run_preview import preview_to_json
 from ops.cli.commands.runs import runs
 from ops.cli.commands.show import show
 from ops.cli.commands.status import status
@@ -31,12 +33,17 @@ from ops.runs.follow import ProgressReader
 from ops.runs.logs import LogLine
 from ops.stack.pause_resume import QueueBacklog, StateChange
 from ops.stack.stack import DEFAULT_STACK
+from recon.domain.message import dumps
+from recon.dynamodb.keys import pending_key
+from recon.dynamodb.ledger_move import LedgerMove
 from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW, a_message
+from testkit.commands import list_commands
 from testkit.dead_letters import fail_sessions, put_dead
 from testkit.fake_stripe import LineSpec, SessionSpec
+from testkit.world import wire
+from tests.unit.ops.healthy_stack import HEALTHY
 from tests.unit.ops.json_schemas import AMOUNT, DEAD_LETTER, FINDING, MONEY, RUN, SHAPES, SUMS, TIME
-from tests.unit.ops.test_doctor import HEALTHY
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference.md").read_text()
 SECTION = REFERENCE.partition("\n## JSON of the command\n")[2].partition("\n## ")[0]
@@ -82,6 +89,18 @@ def build_switch(_world, _context):
     return SwitchResult("shop", (change,), QueueBacklog(1, 0, DAY, 60, at), at, at, "ENABLED")
 
 
+def build_missing(world, context):
+    message = dumps(a_message(session_id="cs_test_missed01", created=NOW - HOUR))
+    partition, sort = pending_key("cs_test_missed01")
+    item = wire({"PK": partition, "SK": sort, "message": message, "missingSince": NOW - HOUR})
+    world.memory.put_item(TableName=world.table, Item=item)
+    return missing(context).data
+
+
+def build_move(_world, _context):
+    return LedgerMove("shop", "ledger", {"run": 1})
+
+
 def build_doctor(_world, _context):
     broken = replace(HEALTHY, time_to_live={"TimeToLiveStatus": "DISABLED"}, skew_seconds=None)
     return Diagnosis(DEFAULT_STACK, (*run_checks(HEALTHY), *run_checks(broken)))
@@ -95,13 +114,13 @@ def build_preview(world, _context):
     return preview_to_json(world.body({"dryRun": True, "requestedAt": to_iso(world.clock())}))
 
 
-# What each command prints with `--json`, and where the shapes are in it.
 def check_layout(world, context):
     changes = {"CommerceTable": world.table, "StripeSecretParameter": "/shop/stripe"}
     changes |= {"StripeApiBase": world.stripe.url}
     return layout(context, [f"{name}={value}" for name, value in changes.items()]).data
 
 
+# What each command prints with `--json`, and where the shapes are in it.
 OUTPUTS = {
     "run": (build_summary, {"run": RUN, "recovered": SUMS}),
     "run --dry-run": (build_preview, {"run": RUN}),
@@ -138,6 +157,9 @@ OUTPUTS = {
     "doctor": (build_doctor, {"findings[]": FINDING}),
     "logs RUN": (lambda _world, context: logs(context, "last").data, {"lines[].at": TIME}),
     "pause": (build_switch, {"waiting.keepsUntil": TIME, "nextDue": TIME}),
+    "resume": (build_switch, {"waiting.keepsUntil": TIME, "nextDue": TIME}),
+    "missing": (build_missing, {"sessions[].amount": AMOUNT, "sessions[].created": TIME, "money": SUMS}),
+    "ledger move": (build_move, {}),
     "dlq list": (lambda _world, context: list_(context).data, {"letters[]": DEAD_LETTER}),
     "dlq list --check": (
         lambda _world, context: list_(context, with_check=True).data,
@@ -192,6 +214,11 @@ def require_common_forms(output):
         else:
             assert type(value) is not int or value not in EPOCHS, f"{key} is a time in seconds"
             assert key != "currency"
+
+
+def test_output_of_every_command_is_checked():
+    checked = {re.sub(r" (--|[A-Z]).*", "", name) for name in OUTPUTS} | {"report"}
+    assert list_commands().keys() - checked == set(), "OUTPUTS above lacks a command"
 
 
 @pytest.mark.usefixtures("night")
@@ -251,6 +278,6 @@ def test_every_code_of_a_finding_is_in_the_reference():
         for command in re.findall(r"^\| `(status|doctor|layout)` \|", line)
     }
     checked = {one.code for one in run_checks(HEALTHY) if not one.name.startswith("alarm: ")}
-    # A healthy stack does not show all of the doctor's codes; those of its faults are in test_doctor.
+    # A healthy stack does not show all of the doctor's codes; those of its faults are in doctor_faults.
     assert documented.pop("doctor") >= checked
     assert documented == {"status": find_status_codes(), "layout": set(Code)}

@@ -8,8 +8,9 @@ from ops.cli.commands.ledger import move
 from ops.errors import CommandError
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import on, service_error
 from testkit.fake_stripe import SessionSpec
-from testkit.world import wire
+from testkit.world import FUNCTION_TIMEOUT, wire
 
 LEDGER = "books"
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
@@ -65,6 +66,14 @@ def test_move_before_the_deployment_says_what_it_copied_and_what_comes_next(cont
     assert 'make deploy ARGS="--set LedgerTable=books"' in shown
 
 
+def test_move_waits_once_for_the_batches_that_have_begun(context, tables):
+    began = context.world.clock()
+    move(context, to=LEDGER)
+    move(context, to=LEDGER)
+    assert context.world.clock() - began == FUNCTION_TIMEOUT
+    assert context.log == "Waiting 60 seconds, until the batches that began on commerce have ended\n"
+
+
 def test_move_after_the_deployment_takes_the_deployed_table(context, tables):
     context.stack.table  # noqa: B018 - cached with the first outputs
     deploy_with_ledger(context)
@@ -88,6 +97,12 @@ def test_wrong_table_is_refused_before_anything_is_written(context, tables, memo
     with pytest.raises(CommandError, match=message):
         move(context, to=to)
     assert memory.dump() == before
+
+
+def test_table_of_a_shop_with_its_own_layout_never_held_a_ledger(context, tables):
+    context.world.dynamodb.plan = on("get_item", service_error("ValidationException"))
+    with pytest.raises(CommandError, match="table commerce has other keys than PK and SK"):
+        move(context, to=LEDGER)
 
 
 def test_open_run_is_an_error_of_the_command(context, tables, memory):

@@ -234,9 +234,10 @@ def read_lease(world):
 def test_consumers_take_all_of_it_again_right_after_the_end(ledger):
     time = FakeTime(NOW)
     consumer_pace = ConsumerPace(lambda: ledger.state().lease.until, time)
-    ledger.set_state(listingUntil=NOW + 5)
+    ledger.set_state(listingUntil=NOW + LEASE_SECONDS, listingRunId="run")
     assert consumer_pace.share() == 1 / 5
-    time.now += 5
+    ledger.end_listing("run", NOW)
+    time.now += 1
     assert consumer_pace.share() == 1
     ledger.set_state(listingUntil=NOW + 100)
     assert consumer_pace.share() == 1

@@ -93,13 +93,14 @@ def test_repeated_words_write_nothing(word, write, item, memory):
 
 
 def count_writes(memory):
-    """Return the number of actions on the attention item."""
+    """Return the number of actions that change the attention item."""
     actions = [
         action
         for call in memory.history.calls
         if call.method == "transact_write_items"
         for kinds in call.arguments["TransactItems"]
-        for action in kinds.values()
+        for kind, action in kinds.items()
+        if kind != "ConditionCheck"
     ]
     keys = [action.get("Item") or action.get("Key") for action in actions]
     return sum((key["PK"]["S"], key["SK"]["S"]) == KEY for key in keys)
@@ -201,6 +202,16 @@ def test_word_that_meets_an_item_of_another_run_joins_it(write, item, put):
     assert item(KEY)["words"] == ["disputed", "gone"]
 
 
+def test_repeated_words_that_another_run_has_ended_are_told_again(write, item):
+    """Two runs of one batch, or of two, know the session with and without its payment."""
+    write(skipped(attention=(Attention.NO_USER_PAID,)), at=NOW)
+    read = parse_attention(item(KEY))
+    write(skipped(), run="R2", prior=read)
+    assert item(KEY) is None
+    write(skipped(attention=(Attention.NO_USER_PAID,)), run="R3", prior=read)
+    assert item(KEY)["words"] == ["no_user_paid"]
+
+
 def test_item_without_words_is_replaced(write, item, put):
     put(KEY, since=BEGAN)
     assert write(skipped(attention=(Attention.GONE,))).failed == {}
@@ -225,8 +236,12 @@ def test_order_found_before_its_put_says_nothing_new(write, item, put):
 
 
 @pytest.mark.parametrize("words", [(), (Attention.DISPUTED,)])
-def test_actions_are_counted(words, write, memory):
-    result = created(*words)
-    write(result)
+@pytest.mark.parametrize("stored", [None, {"SK": KEY[1], "words": ["disputed"]}])
+def test_actions_are_counted(words, stored, write, put, memory):
+    if stored:
+        put(KEY, words=["disputed"])
+    prior = stored and parse_attention(stored)
+    result = replace(created(*words), prior_attention=prior)
+    write(result, prior=prior)
     [call] = [call for call in memory.history.calls if call.method == "transact_write_items"]
     assert result.action_count + 2 == len(call.arguments["TransactItems"])

@@ -1,5 +1,7 @@
 """Moving a ledger to a separate table, and what refuses to run before that."""
 
+import threading
+
 import pytest
 
 from recon.dynamodb.ledger_move import move_ledger
@@ -50,9 +52,9 @@ def own(make_world, memory, shop):
 
 @pytest.fixture
 def move(memory, shop):
-    def run(source=TABLE, destination=LEDGER, stack=DEFAULT_STACK, client=memory):
+    def run(source=TABLE, destination=LEDGER, stack=DEFAULT_STACK, client=memory, wait=lambda _closed: None):
         now, deadline = int(shop.clock()), shop.clock.deadline(600)
-        return move_ledger(Table(client, source), Table(client, destination), stack, now, deadline)
+        return move_ledger(Table(client, source), Table(client, destination), stack, now, deadline, wait)
 
     return run
 
@@ -82,6 +84,47 @@ def test_move_copies_every_record_of_the_sync_and_nothing_of_the_shop(memory, mo
     assert items(memory, LEDGER) == before == ledger_items(memory, TABLE)
     assert moved.written == len(before) - 2 == sum(moved.records.values())
     assert (moved.removed, moved.was_moved) == (0, False)
+
+
+def test_move_copies_what_a_batch_commits_that_began_before_it(memory, move, own, shop):
+    """A redriven message: its run is done, so that no open run refuses the move."""
+    run_id, session = "20241129T020000Z", session_spec("cs_test_late", payment_status="unpaid")
+    shop.sells(session)
+    shop.sends(a_message(session_id=session.id, run_id=run_id, user_id="u1", payment_status="unpaid"))
+    may_commit, has_read = threading.Event(), threading.Event()
+
+    def hold(call):
+        if call.method == "transact_write_items" and not has_read.is_set():
+            has_read.set()
+            assert may_commit.wait(10)
+
+    shop.dynamodb.plan = hold
+    batch = threading.Thread(target=shop.deliver)
+    batch.start()
+    assert has_read.wait(10)
+
+    def wait(closed_at):
+        assert closed_at == int(shop.clock())
+        may_commit.set()
+        batch.join()
+
+    move(wait=wait)
+    assert own.outcome(session.id, run_id)["reason"] == "unpaid"
+    assert own.item("SYSTEM", f"PENDING#{session.id}")
+
+
+def test_repeated_move_waits_from_the_first_one_on(move, shop):
+    moments = []
+
+    def stop(closed_at):
+        moments.append(closed_at)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            move(wait=stop)
+        shop.clock.now += 30
+    assert moments == [int(shop.clock()) - 60] * 2
 
 
 def test_runs_go_on_from_the_moved_watermark(memory, move, own, shop):
