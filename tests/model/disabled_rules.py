@@ -26,7 +26,7 @@ from recon.domain.reconcile import ExistingOrder, SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
 from recon.domain.shape import Shape
-from recon.domain.waiting import NIGHTLY, is_wait_over
+from recon.domain.waiting import NIGHTLY, is_wait_over, may_wait
 from recon.dynamodb import (
     attention,
     ledger_table,
@@ -197,6 +197,10 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
 def _refuse_any_ledger(shop: str, ledger: str, stack: str, own: Any, shop_items: Mapping[Key, Item]) -> None:
     if shop_items:
         raise LedgerNotMoved(f"table {shop} holds a ledger")
+
+
+def _wait_unless_filtered(reason: SkipReason, created: int, now: int) -> bool:
+    return reason is not SkipReason.FILTERED and may_wait(reason, created, now)
 
 
 def _belongs_by_session(self: ExistingOrder, message: SessionMessage) -> bool:
@@ -532,6 +536,12 @@ DISABLED_RULES = (
         "does not wait",
         6,
         patches=[(session_result, "ENTRY_LIFE", 7 * DAY)],
+    ),
+    DisabledRule(
+        "a session that a filter leaves out goes on waiting",
+        "does not wait",
+        78,
+        patches=[(decisions, "may_wait", _wait_unless_filtered)],
     ),
     DisabledRule(
         "a session that Stripe deleted ends its wait",
