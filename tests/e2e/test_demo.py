@@ -18,6 +18,7 @@ from sandbox.stack import bundle
 from testkit.emulator.process import install
 from testkit.fake_stripe import FakeStripe
 from testkit.shop import make_shop
+from tests.proofs import PROVE_ALL
 
 pytestmark = pytest.mark.e2e
 
@@ -297,10 +298,8 @@ def test_printed_command_works(redriven_sandbox, aws_folder, tmp_path, position)
 
 # --- a shop with its own layout ----------------------------------------------------------------------------
 
-SHOWN = LAYOUTS if os.environ.get("EVERY_LAYOUT") else LAYOUTS[-1:]
 
-
-@pytest.mark.parametrize("layout", SHOWN)
+@pytest.mark.parametrize("layout", LAYOUTS if PROVE_ALL else LAYOUTS[-1:])
 def test_shop_with_its_own_layout_is_told_what_is_missing(layout):
     result = run_demo("--layout", layout, "--sessions", SESSIONS)
     assert result.code == 0, result.output

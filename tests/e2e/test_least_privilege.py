@@ -1,11 +1,10 @@
 """A function without one of its permissions fails and names it. `calls.py` finds superfluous permissions.
 
 The emulator enforces the roles' policies in the whole suite. One permission per function is enough to show
-that; EVERY_ACTION=1, which `make prove` sets, removes each of them once.
+that; PROVE=all, which `make prove` sets, removes each of them once.
 """
 
 import json
-import os
 
 import pytest
 
@@ -14,6 +13,7 @@ from sandbox.stack import InvocationError, wait_until
 from testkit.roles import CALLED_BY_AWS, PATH, granted_actions, template_without
 from tests.e2e.calls import ROLES
 from tests.e2e.shop import PATIENCE
+from tests.proofs import PROVE_ALL
 
 pytestmark = pytest.mark.e2e
 
@@ -21,11 +21,11 @@ PRODUCER, CONSUMER = ROLES["producer"], ROLES["consumer"]
 SAMPLE = {PRODUCER: ["sqs:SendMessage"], CONSUMER: ["dynamodb:PutItem"]}
 # Without this permission nothing fails: messages come back, only later.
 LATER = "sqs:ChangeMessageVisibility"
-only_in_prove = pytest.mark.skipif("EVERY_ACTION" not in os.environ, reason="make prove")
+only_in_prove = pytest.mark.skipif(not PROVE_ALL, reason="make prove")
 
 
 def removed_actions(role):
-    if "EVERY_ACTION" not in os.environ:
+    if not PROVE_ALL:
         return SAMPLE[role]
     return sorted(granted_actions(role) - CALLED_BY_AWS[role] - {LATER})
 
