@@ -384,7 +384,7 @@ DISABLED_RULES = (
         [(EventMark, "wait_seconds", lambda self, now: 0)],
     ),
     DisabledRule(
-        "an unfinished claim is completed", BY_WEBHOOK, 1, [(webhook_fence, "mark_events", _leave_claims)]
+        "an unfinished claim is completed", BY_WEBHOOK, 7, [(webhook_fence, "mark_events", _leave_claims)]
     ),
     DisabledRule(
         "a deleted order is not written again",
@@ -407,7 +407,7 @@ DISABLED_RULES = (
     DisabledRule(
         "an order that names no session is known by its payment intent",
         BY_SYNC,
-        3,
+        11,
         patches=[(ExistingOrder, "belongs_to", _belongs_by_session)],
     ),
     DisabledRule(
