@@ -3,8 +3,7 @@
     python -m bench.simulated_producer '{"sessions": 1000000, "memory": 1769}'
 
 Handler, botocore and Stripe's library are the real ones, and their CPU time counts as on the share of a core
-that Lambda gives the memory. The services take their latency and no CPU time. It prints a
-`SimulatedListing` as JSON.
+that Lambda gives the memory. The services take their latency and no CPU time. It prints its results as JSON.
 """
 
 import json
