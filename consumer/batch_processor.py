@@ -117,12 +117,14 @@ class BatchProcessor:
     def _move_proof(
         self, messages: list[SessionMessage], orders: dict[SessionMessage, Orders], prior: PriorState
     ) -> None:
-        """Store the newest session with an order of another writer if the stored one is a day older.
+        """Store the newest listed session with an order of another writer if the stored one is a day older.
 
-        A failure is only logged: a later batch repeats it, and no session depends on it.
+        One that only waits may be unknown to Stripe by now, and would have every later run held. A failure is
+        only logged: a later batch repeats it, and no session depends on it.
         """
         now = self._context.now()
-        found = [each for each in messages if each.created <= now and is_proof(orders[each])]
+        listed = [each for each in messages if each.created <= now and each.pending is None]
+        found = [each for each in listed if is_proof(orders[each])]
         newest = max(found, key=lambda message: message.created, default=None)
         if newest is None or newest.created <= (prior.proven_created or -DAY) + DAY:
             return

@@ -63,7 +63,7 @@ class StripeDecision:
 
 @dataclass(frozen=True)
 class OrderFacts:
-    """What the table says about a session that Stripe decides about.
+    """The table's facts about a session that Stripe decides about.
 
     `orders` are its own, all of them unpaid, and `is_acknowledged` is True if a person knows that they are.
     `find_proof` returns the session that proves the key's account and mode, if one is known.

@@ -1,6 +1,7 @@
 """Sessions of one run, reconciled together: decide, fetch missing ones, recheck, commit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -74,55 +75,85 @@ class SessionGroup:
         self._run_id = run_id
         self._prior = prior
         self._messages: dict[str, SessionMessage] = {}
-        self._fence = WebhookFence(context, run_id, prior.markers)
+        self._committed = Committed({}, {}, {})
+        self._delayed: dict[str, SyncError] = {}
+        self._warnings: set[str] = set()
 
     def reconcile(
         self, tasks: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> GroupResult:
-        """Decide each session, write the missing orders and all outcomes, and return the results."""
+        """Decide each session, write the missing orders and all outcomes, and return the results.
+
+        Orders that lists bring are written while further pages are requested, and all others at the end.
+        """
         self._messages = {task.session_id: task.message for task in tasks if task.message}
         results: list[SessionResult] = []
         failures: list[tuple[SessionTask, SyncError]] = []
-        missing: list[SessionTask] = []
+        missing: dict[str, SessionTask] = {}
         for task in tasks:
             orders = _session_orders(task, orders_by_session)
             match self._decide(task, orders):
                 case None:
-                    missing.append(task)
+                    missing[task.session_id] = task
                 case SkipReason() as reason:
                     results.append(self._to_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
-        decisions = self._fetch_all(missing, orders_by_session)
+        found = self._find_orders(tasks, orders_by_session)
+        self._fence = WebhookFence(
+            self._context,
+            self._run_id,
+            self._prior.markers,
+            [self._messages[session_id] for session_id in missing],
+            {self._messages[session_id]: own for session_id, own in found.items()},
+        )
+        with closing(self._list_together(missing)) as parts:
+            for listed in parts:
+                part = [missing.pop(session_id) for session_id in listed]
+                decided = self._fetch_all(part, orders_by_session, listed)
+                self._write(self._to_results(part, decided))
+        rest = list(missing.values())
+        decided = self._fetch_all(rest, orders_by_session, {})
+        results += self._to_results(rest, decided, failures, marks_found=True)
+        results = [self._mark_found(result, found.get(result.session_id, ())) for result in results]
+        self._write(results)
+        return GroupResult(self._committed, self._delayed, tuple(sorted(self._warnings)))
+
+    def _write(self, results: Sequence[SessionResult]) -> None:
+        self._committed.add(self._outcome_writer().write(results))
+
+    def _to_results(
+        self,
+        tasks: Sequence[SessionTask],
+        decisions: Sequence[StripeDecision],
+        failures: Iterable[tuple[SessionTask, SyncError]] = (),
+        *,
+        marks_found: bool = False,
+    ) -> list[SessionResult]:
+        """Return the results to write of decided sessions. Those to retry later are kept in `_delayed`."""
+        self._warnings |= set(_list_warnings(decisions))
         # The lookup before the commit needs the user.
         self._messages |= {one.renewed.session_id: one.renewed for one in decisions if one.renewed}
-        found = self._find_orders(tasks, orders_by_session)
-        unread = self._read_delivered_events(zip(missing, decisions, strict=True), found)
-        for task, decision in zip(missing, self._confirm_missing(missing, decisions), strict=True):
+        written = [
+            (task.message, each.result)
+            for task, each in zip(tasks, decisions, strict=True)
+            if task.message and isinstance(each.result, dict)
+        ]
+        unread = self._fence.read_delivered(written, marks_found=marks_found)
+        results = []
+        failures = list(failures)
+        for task, decision in zip(tasks, self._confirm_missing(tasks, decisions), strict=True):
             match self._to_result_by_stripe(task, decision, unread):
                 case SyncError() as error:
                     failures.append((task, error))
                 case result:
                     results.append(result)
-        results = [self._mark_found(result, found.get(result.session_id, ())) for result in results]
-        delayed = {}
         for task, error in failures:
             if self._gives_up(task, error):
                 results.append(self._to_result(task, Outcome.ERROR, error=error))
             else:
-                delayed[task.session_id] = error
-        return GroupResult(self._outcome_writer().write(results), delayed, _list_warnings(decisions))
-
-    def _read_delivered_events(
-        self,
-        decided: Iterable[tuple[SessionTask, StripeDecision]],
-        found: Mapping[str, Sequence[ExistingOrder]],
-    ) -> SyncError | None:
-        written = [(task.message, each.result) for task, each in decided if isinstance(each.result, dict)]
-        return self._fence.read_delivered(
-            [(message, order) for message, order in written if message],
-            [(self._messages[session_id], own) for session_id, own in found.items()],
-        )
+                self._delayed[task.session_id] = error
+        return results
 
     def _to_result_by_stripe(
         self, task: SessionTask, decision: StripeDecision, unread: SyncError | None
@@ -196,30 +227,39 @@ class SessionGroup:
             return error
         return None if waits else decision
 
+    def _list_together(self, missing: Mapping[str, SessionTask]) -> Generator[dict[str, Json | None]]:
+        """Yield the sessions in parts, with what lists bring of each."""
+        wanted = {name: task.message.created for name, task in missing.items() if task.message}
+        if not wanted:
+            return
+        try:
+            stripe = self._context.stripe()
+        except SyncError:
+            # `_fetch_all` returns it for each session.
+            return
+        try:
+            yield from stripe.list_together(wanted, self._context.pool)
+        except Exception as error:  # noqa: BLE001 - each session still has its own request
+            self._context.telemetry.error(
+                f"Unexpected {type(error).__name__} in a list", run_id=self._run_id, frames=frames(error)
+            )
+
     def _fetch_all(
-        self, missing: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
+        self,
+        missing: Sequence[SessionTask],
+        orders_by_session: "Mapping[SessionMessage, Orders]",
+        listed: Mapping[str, Json | None],
     ) -> list[StripeDecision]:
-        """Fetch in parallel and return one decision per task, in the order of the tasks."""
+        """Fetch in parallel what is not listed, and return one decision per task, in their order."""
         if not missing:
             return []
         try:
             stripe = self._context.stripe()
         except SyncError as error:
             return [StripeDecision(error)] * len(missing)
-        wanted = {task.session_id: task.message.created for task in missing if task.message}
-        listed = self._list_together(stripe, wanted)
         sessions = [listed.get(task.session_id) for task in missing]
         orders = [_session_orders(task, orders_by_session) for task in missing]
         return list(self._context.pool.map(partial(self._fetch, stripe), missing, sessions, orders))
-
-    def _list_together(self, stripe: "StripeSource", wanted: Mapping[str, int]) -> dict[str, Json]:
-        try:
-            return stripe.list_together(wanted, self._context.pool)
-        except Exception as error:  # noqa: BLE001 - each session still has its own request
-            self._context.telemetry.error(
-                f"Unexpected {type(error).__name__} in a list", run_id=self._run_id, frames=frames(error)
-            )
-            return {}
 
     def _fetch(
         self, stripe: "StripeSource", task: SessionTask, listed: Json | None, orders: Orders

@@ -17,7 +17,7 @@ from recon.errors import Retryable, SyncError
 from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from consumer.invocation import InvocationContext
     from recon.domain.message import SessionMessage
@@ -34,26 +34,39 @@ _ORDER_TIME = re.compile(r"ORDER#(\d{10})(?!\d)")
 
 
 class WebhookFence:
-    """The fence of one group of sessions. `markers` are those that were read with the batch."""
+    """The fence of one group of sessions.
 
-    def __init__(self, context: "InvocationContext", run_id: str, markers: dict[str, bool]) -> None:
+    `markers` are those that were read with the batch. An order may be written of the sessions in `missing`,
+    and `found` are the others with their orders.
+    """
+
+    def __init__(
+        self,
+        context: "InvocationContext",
+        run_id: str,
+        markers: dict[str, bool],
+        missing: "Iterable[SessionMessage]",
+        found: "Mapping[SessionMessage, Sequence[ExistingOrder]]",
+    ) -> None:
         self._context = context
         self._mode = context.settings.webhook_fence
         self._run_id = run_id
         self._markers = dict(markers)
+        self._found = found if self._mode is FenceMode.ALL else {}
+        self._messages = {message.session_id: message for message in (*missing, *self._found)}
+        self._next = max(0, min((message.created for message in self._messages.values()), default=0))
         self._delivered: dict[str, list[FencedEvent]] = defaultdict(list)
 
     def read_delivered(
-        self,
-        written: "Iterable[tuple[SessionMessage, Json]]",
-        found: "Iterable[tuple[SessionMessage, Sequence[ExistingOrder]]]",
+        self, written: "Iterable[tuple[SessionMessage, Json]]", *, marks_found: bool
     ) -> SyncError | None:
-        """Read a page of events around the payments of the orders to write, and of found ones with `all`.
+        """Read a page of events around the payments of these orders to write, and of found ones with `all`.
 
-        Return the error if that may succeed later: an order to write then waits for it.
+        What an earlier part of the group has read is not read again. Return the error if that may succeed
+        later: an order to write then waits for it.
         """
         written = list(written)
-        found = list(found) if self._mode is FenceMode.ALL else []
+        found = self._found if marks_found else {}
         if self._mode is FenceMode.OFF or not (written or found):
             return None
         try:
@@ -66,36 +79,38 @@ class WebhookFence:
     def _read_delivered(
         self,
         written: "Sequence[tuple[SessionMessage, Json]]",
-        found: "Sequence[tuple[SessionMessage, Sequence[ExistingOrder]]]",
+        found: "Mapping[SessionMessage, Sequence[ExistingOrder]]",
     ) -> None:
-        messages = [message for message, _ in (*written, *found)]
         # A delayed payment settles days after its charge was made, which is all that Stripe may say of it.
         times = [max(_find_paid_time(message, order), message.pending or 0) for message, order in written]
-        times += [_find_order_time(message, orders) for message, orders in found]
-        first = max(0, min(message.created for message in messages))
-        until = min(max(times) + _AFTER_PAYMENT, self._context.now())
-        events = self._context.stripe().find_events_between(first, until)
-        end = self._find_end(written, {event.session_id for event in events})
-        if until < end:
-            events = [*events, *self._context.stripe().find_events_between(until + 1, end)]
-        sessions = {message.session_id for message in messages}
-        events = [event for event in events if event.session_id in sessions]
-        for event in events:
-            self._delivered[event.session_id].append(FencedEvent(event.id, event.type, event.created))
+        times += [_find_order_time(message, orders) for message, orders in found.items()]
+        self._read_until(max(times) + _AFTER_PAYMENT)
+        self._read_until(self._find_end(written))
         if found:
             # Their webhooks nearly always left a marker. Elsewhere, the condition of the put finds it.
-            known = {event.id for message in messages for event in message.events}
-            new = {event.id for event in events} - known
+            known = {event.id for message in self._messages.values() for event in message.events}
+            new = {event.id for events in self._delivered.values() for event in events} - known
             self._markers |= load_markers(self._context.table, new, self._context.deadline)
 
-    def _find_end(self, written: "Sequence[tuple[SessionMessage, Json]]", shown: set[str]) -> int:
+    def _read_until(self, end: int) -> None:
+        """Read the page of events before a time that begins where the last one ended."""
+        end = min(end, self._context.now())
+        if end < self._next:
+            return
+        for event in self._context.stripe().find_events_between(self._next, end):
+            if event.session_id in self._messages:
+                self._delivered[event.session_id].append(FencedEvent(event.id, event.type, event.created))
+        self._next = end + 1
+
+    def _find_end(self, written: "Sequence[tuple[SessionMessage, Json]]") -> int:
         """Return until when a session without a known event or time of payment may have completed, or 0."""
         unknown = (
             message.created
             for message, order in written
-            if not (order.get("paidAt") or message.events or message.session_id in shown)
+            if not (order.get("paidAt") or message.events or self._delivered[message.session_id])
         )
-        return min(max(unknown, default=0) + _LONGEST_CHECKOUT + _AFTER_PAYMENT, self._context.now())
+        latest = max(unknown, default=None)
+        return 0 if latest is None else latest + _LONGEST_CHECKOUT + _AFTER_PAYMENT
 
     def mark_written(self, message: "SessionMessage", order: "Json") -> tuple[EventMark, ...]:
         """Return the marks that go with an order to write."""

@@ -62,7 +62,7 @@ class ProofContext(Protocol):
 
 @dataclass(frozen=True)
 class ProofVerdict:
-    """What a run may believe.
+    """The result of the proof.
 
     `proven` is the session that this check found as a proof, which is to be stored. `sample` is set if the
     run must be held.

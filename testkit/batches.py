@@ -68,7 +68,7 @@ class ConsumerHarness:
         self.event_pages: list[tuple[int, int]] = []
         self.stripe: Any = SimpleNamespace(
             fetch=self._fetch,
-            list_together=lambda _wanted, _pool: {},
+            list_together=lambda _wanted, _pool: iter(()),
             is_paid_after=lambda _moment, _fetched: False,
             find_events_between=self._find_events,
             is_gone=self._is_gone,

@@ -61,7 +61,7 @@ class RedriveProgress:
 
 @dataclass(frozen=True)
 class RedrivePlan:
-    """What a redrive would move now; `others` is how many messages would stay."""
+    """The messages that a redrive would move now; `others` is how many messages would stay."""
 
     chosen: tuple[DeadLetter, ...]
     others: int

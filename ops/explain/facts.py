@@ -1,4 +1,4 @@
-"""What is known of one session. The only personal value is the user id that its orders are stored under."""
+"""The facts about one session. The only personal value is the user id that its orders are stored under."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What the table holds of one session."""
+"""One session's records in the table."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What happens to a session without any action. Pure; windows come from the producer's own code."""
+"""The next run that processes a session. Pure; windows come from the producer's own code."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ BACKFILL_SECONDS = 60
 
 @dataclass(frozen=True)
 class SessionTiming:
-    """What decides which runs process a session. Times are in epoch seconds.
+    """The times that decide which runs process a session. Times are in epoch seconds.
 
     `last_event` is when it was last completed or paid.
     """

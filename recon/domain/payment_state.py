@@ -35,7 +35,7 @@ from recon.timestamps import HOUR
 REQUIRES_CAPTURE, CANCELED = "requires_capture", "canceled"
 # `status` of a charge.
 FAILED = "failed"
-# What becomes of an unpaid session by the status of its payment intent.
+# The state of an unpaid session by the status of its payment intent.
 _UNPAID_INTENTS = {
     "processing": SkipReason.UNPAID,
     "requires_action": SkipReason.UNPAID,
@@ -70,7 +70,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class PaymentState:
-    """What follows from a payment: the order is due, or `skip` says why it is not.
+    """The conclusion from a payment: the order is due, or `skip` says why it is not.
 
     `waits` is True if that may change, so that later runs have to check the session again. `until` is when a
     hold lapses (epoch seconds), if it is known. `amount_captured` and `amount_refunded` are set where they

@@ -20,7 +20,7 @@ _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
 class Operator(StrEnum):
-    """What a condition demands of the value at its path."""
+    """The demands of a condition on the value at its path."""
 
     PRESENT = ""
     ABSENT = "!"

@@ -57,6 +57,13 @@ class Committed:
     failed: dict[str, SyncError]
     unmarked: dict[str, SyncError] = field(default_factory=dict)
 
+    def add(self, other: "Committed") -> None:
+        """Add the end of the commit of other sessions."""
+        self.applied |= other.applied
+        self.settled |= other.settled
+        self.failed |= other.failed
+        self.unmarked |= other.unmarked
+
 
 @dataclass(frozen=True)
 class Recheck:

@@ -36,7 +36,7 @@ class FilterPeriod:
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the watermark item says. If `is_stored` is False, its times are not stored yet but taken over.
+    """The watermark item. If `is_stored` is False, its times are not stored yet but taken over.
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
@@ -174,7 +174,7 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
         "firstLookbackStart": claimed.first_lookback_start,
     }
     values = {name: value for name, value in values.items() if value is not None}
-    # What another start has stored since stays.
+    # Values that another start has stored since stay.
     sets = [f"{name} = if_not_exists({name}, :{name})" for name in values]
     if claimed.session_filter != read.session_filter:
         changed = _filter_fields(claimed)

@@ -6,24 +6,28 @@ error.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from itertools import batched
 from typing import Protocol
 
 from recon.domain.message import is_id
 from recon.domain.stripe_objects import Json
 from recon.errors import SyncError
-from recon.stripe.pages import Page
+from recon.stripe.pages import PAGE_SIZE, Page
 
 # With fewer sessions, single requests in parallel are sooner done than one page, and no page may pay.
 LEAST = 5
-# Pages that are read side by side. One of 100 sessions with ten lines each takes some 20 MB.
-PAGES = 5
+# Pages that are read side by side, and that are requested, so that a reader of the sessions delays none. One
+# of 100 sessions with ten lines each takes some 20 MB.
+PAGES, REQUESTED = 5, 10
+# So many sessions are yielded together: they fill three transactions, and share a request for products.
+PART = 48
 PRODUCTS_A_REQUEST = 100
 # Seconds. A shop that renames a product does not mean the orders of the same minutes.
 PRODUCT_LIFE = 300
-# What an order keeps of a product, so that a warm process holds thousands of them.
+# The fields of a product that an order keeps, so that a warm process holds thousands of them.
 _KEPT = ("id", "object", "name", "metadata")
 
 
@@ -60,53 +64,68 @@ class ExpandedLists(Protocol):
 
 def read_together(
     stripe: ExpandedLists, products: Products, wanted: Mapping[str, int], pool: Executor
-) -> dict[str, Json]:
-    """Return those of the wanted sessions that lists bring whole, as if each had been fetched.
+) -> Generator[dict[str, Json | None]]:
+    """Yield the wanted sessions in parts, while further pages are requested. Close it to stop early.
 
-    `wanted` has the `created` of each session id. The first page shows how long a time one page covers. Where
-    at least two of the others lie within such a time, they are read by a page too, so that no page costs more
-    requests than it saves.
+    A session that lists bring whole is as if it had been fetched. One that is left to its own request is
+    None, and fewer than `LEAST` are not yielded at all. `wanted` has the `created` of each session id. A page
+    shows how long a time it covers. Where at least two of the older sessions lie within such a time, they are
+    read by a page too, so that no page costs more requests than it saves.
     """
     if len(wanted) < LEAST:
-        return {}
+        return
     places = threading.BoundedSemaphore(PAGES)
 
     def read(span: Mapping[str, int]) -> "_Brought":
         with places:
             return _read_page(stripe, span)
 
-    sessions: dict[str, Json] = {}
-    spans = [dict(wanted)]
-    while spans:
-        pages = list(pool.map(read, spans))
-        for page in pages:
-            sessions |= page.sessions
-        covered = [page.seconds for page in pages if page.seconds is not None]
-        left = {each: created for page in pages for each, created in page.left.items()}
-        spans = _split(left, min(covered)) if covered else []
-    missing = {each for session in sessions.values() for each in _find_product_ids(session)}
-    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
-    whole = {each: _with_products(session, products) for each, session in sessions.items()}
-    return {each: session for each, session in whole.items() if session is not None}
+    newest_first = sorted(wanted.items(), key=lambda each: -each[1])
+    spans = list(map(dict, batched(newest_first, PAGE_SIZE)))
+    requests: set[Future[_Brought]] = set()
+    part: dict[str, Json | None] = {}
+    try:
+        while spans or requests:
+            # The smallest at the end, since nothing is done while the last page is on its way.
+            spans.sort(key=len)
+            while spans and len(requests) < REQUESTED:
+                requests.add(pool.submit(read, spans.pop()))
+            done, requests = wait(requests, return_when=FIRST_COMPLETED)
+            for page in [each.result() for each in done]:
+                part |= page.sessions
+                for span in _split(page.left, page.seconds):
+                    if len(span) > 1:
+                        spans.append(span)
+                    else:
+                        part |= dict.fromkeys(span)
+            if len(part) >= PART or not (spans or requests):
+                yield _complete(stripe, products, part)
+                part = {}
+    finally:
+        # Cancel or await requests in flight, so that no thread keeps calling Stripe.
+        wait([each for each in requests if not each.cancel()])
 
 
 @dataclass(frozen=True)
 class _Brought:
-    """What a page brought, the sessions older than its last one, and the seconds that it covers if full."""
+    """What a page says of its sessions, those older than its last one, and the seconds that it covers.
 
-    sessions: dict[str, Json] = field(default_factory=dict)
+    A session that it does not bring whole is None.
+    """
+
+    sessions: dict[str, Json | None]
     left: dict[str, int] = field(default_factory=dict)
-    seconds: int | None = None
+    seconds: int = 0
 
 
 def _split(wanted: Mapping[str, int], seconds: int) -> list[dict[str, int]]:
-    """Return the spans of so many seconds that hold at least two of the sessions, newest first."""
+    """Return the sessions in spans of so many seconds, newest first."""
     spans: list[dict[str, int]] = []
     for each in sorted(wanted, key=lambda each: -wanted[each]):
         if not spans or max(spans[-1].values()) - wanted[each] > seconds:
             spans.append({})
         spans[-1][each] = wanted[each]
-    return [span for span in spans if len(span) > 1]
+    return spans
 
 
 def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
@@ -114,20 +133,30 @@ def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
     try:
         page = stripe.list_expanded(min(span.values()), newest)
     except SyncError:
-        return _Brought()
-    brought = {row["id"]: row for row in page.sessions if row["id"] in span}
-    whole = {each: row for each, row in brought.items() if _has_all_lines(row)}
+        return _Brought(dict.fromkeys(span))
+    brought: dict[str, Json | None] = {
+        row["id"]: row if _has_all_lines(row) else None for row in page.sessions if row["id"] in span
+    }
     reached = page.sessions[-1].get("created") if page.has_more else None
     if not isinstance(reached, int) or not brought:
-        return _Brought(whole)
-    # What was created later and is not on the page was not listed, and is left to a single request.
+        return _Brought(dict.fromkeys(span) | brought)
+    # Younger sessions that are not on the page were not listed, and are left to a single request.
     left = {each: created for each, created in span.items() if each not in brought and created <= reached}
-    return _Brought(whole, left, newest - reached)
+    return _Brought(dict.fromkeys(span.keys() - left.keys()) | brought, left, newest - reached)
 
 
 def _has_all_lines(session: Json) -> bool:
     lines = session.get("line_items")
     return isinstance(lines, dict) and lines.get("has_more") is False and isinstance(lines.get("data"), list)
+
+
+def _complete(
+    stripe: ExpandedLists, products: Products, part: Mapping[str, Json | None]
+) -> dict[str, Json | None]:
+    """Return the part with the products of its sessions, and None for one with an unknown product."""
+    missing = {product for session in part.values() if session for product in _find_product_ids(session)}
+    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
+    return {each: session and _with_products(session, products) for each, session in part.items()}
 
 
 def _find_product_ids(session: Json) -> set[str]:

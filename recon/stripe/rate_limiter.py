@@ -25,7 +25,8 @@ class RateLimiter:
         self._allowed = per_second
         self._rate = per_second
         self._clock = clock
-        self._next = 0.0
+        # When the last call had its turn, and when it really began.
+        self._last = self._began = float("-inf")
         self._turn = threading.Lock()
         self._lock = threading.Lock()
 
@@ -41,16 +42,16 @@ class RateLimiter:
 
         If less than `needed_after` seconds would remain then, raise OutOfTime and take no turn.
         """
-        # One thread waits at a time: the next turn depends on when this one really began.
+        # One thread waits at a time: its turn depends on when the last one really began, and on the rate now.
         with self._turn:
             rate = self._rate * find_share()
             now = self._clock()
-            turn = max(self._next, now)
+            turn = max(self._last + 1 / rate, self._began + LEAST_SHARE / rate, now)
             if deadline.remaining() - (turn - now) < needed_after:
                 raise OutOfTime("no request to Stripe is possible before the invocation ends")
             if turn > now:
                 deadline.sleep(turn - now)
-            self._next = max(turn + 1 / rate, self._clock() + LEAST_SHARE / rate)
+            self._last, self._began = turn, self._clock()
 
     def slow_down(self) -> None:
         with self._lock:

@@ -5,7 +5,7 @@ It applies the rate limit, retries, and what an invocation learns about the key.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -211,10 +211,10 @@ class StripeSource:
             return frozenset()
         return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
 
-    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> dict[str, Json]:
-        """Return what `fetch` takes as `listed`, of those sessions that lie close together.
+    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> Generator[dict[str, Json | None]]:
+        """Yield the sessions in parts, each as `fetch` takes it as `listed`. Close it to stop early.
 
-        `wanted` has the `created` of each session id (epoch seconds).
+        Those that lie close together are listed. `wanted` has the `created` of each id (epoch seconds).
         """
         return read_together(self, self._connection.products, wanted, pool)
 

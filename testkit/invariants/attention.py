@@ -1,4 +1,4 @@
-"""What a person has to look at must follow from the outcomes, and only from them."""
+"""The check that attention items follow from the outcomes, and only from them."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final

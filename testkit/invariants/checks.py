@@ -1,4 +1,4 @@
-"""What must be true of any table of the sync: each check yields what is wrong and nothing if all is right."""
+"""The invariants of any table of the sync: each check yields violations, and nothing if all is right."""
 
 import re
 from collections import Counter

@@ -15,7 +15,7 @@ from testkit.world import KEY
 from tests.model.customers import Sale
 from tests.model.function_actions import FunctionActions, night
 from tests.model.in_process_stripe import OTHER_KEY
-from tests.model.model_world import ShopConfig, deliveries_by_event, small_pages
+from tests.model.model_world import FILTER, WRONG_FILTER, ShopConfig, deliveries_by_event, small_pages
 from tests.model.waiting_actions import GRACE, NIGHTLY, WaitingActions
 from tests.model.webhook import CLAIM_SECONDS, Handling
 
@@ -119,6 +119,15 @@ class NightShop(WaitingActions, FunctionActions):
         self._log("key cannot read events")
         self._drain(rng)
         self.world.account.may_read_events = True
+
+    def pass_filtered_night(self, rng: random.Random) -> None:
+        """Let a night pass with a wrong filter, which leaves out every session, those that wait too."""
+        self._finish_invocations(rng)
+        self.world.set_filter(WRONG_FILTER)
+        self.start_night(rng)
+        self._log("wrong filter")
+        self._drain(rng)
+        self.world.set_filter(FILTER)
 
     def pass_months(self, rng: random.Random) -> None:
         """Let months pass without a schedule, then a night, and let a payment arrive after that."""

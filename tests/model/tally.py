@@ -73,6 +73,7 @@ HAPPENINGS = frozenset(
         "key mended",
         "key cannot read events",
         "key of another account",
+        "wrong filter",
         "run held",
         "missing order done",
         "missing order dismissed",

@@ -240,6 +240,23 @@ def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell):
     assert {outcome for outcome, _ in read_applied(result).values()} == {Outcome.CREATED}
 
 
+def test_listed_orders_are_written_while_further_pages_are_requested(consumer, sell):
+    sell("cs_1", "cs_2", "cs_3")
+    written = []
+
+    def list_together(wanted, _pool):
+        for session_id in ("cs_1", "cs_2"):
+            yield {session_id: {"id": session_id}}
+            written.append(sorted(order["stripeSessionId"] for order in consumer.orders()))
+
+    consumer.stripe.list_together = list_together
+    tasks = [a_task("cs_1", created=NOW - 60), a_task("cs_2", created=NOW - 120), a_task("cs_3")]
+    assert set(read_applied(consumer.reconcile(*tasks)).values()) == {(Outcome.CREATED, None)}
+    assert written == [["cs_1"], ["cs_1", "cs_2"]]
+    # All of them share one page of events.
+    assert len(consumer.event_pages) == 1
+
+
 def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
     sell("cs_1", "cs_2")
     sell("cs_3", payment_status="unpaid")

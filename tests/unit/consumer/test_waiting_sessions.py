@@ -166,6 +166,14 @@ def test_waiting_session_is_retried_without_proof(consumer, look, proven_by):
     assert (outcome["outcome"], outcome["errorType"], bool(entry)) == ("error", "KeyUnproven", True)
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_only_a_listed_session_becomes_the_proof(consumer, waits):
+    consumer.put_webhook_order(CS)
+    message = a_message(session_id=CS, user_id=USER, pending=NOW if waits else None)
+    consumer.process(consumer.receive(message))
+    assert consumer.item(WATERMARK_KEY).get("provenBy") == (None if waits else CS)
+
+
 @pytest.mark.parametrize("status", ["paid", "unpaid"])
 def test_session_is_retried_with_a_newer_key(consumer, look, status):
     consumer.put(WATERMARK_KEY, provenBy=PROOF)

@@ -73,7 +73,7 @@ def test_missing_orders_of_a_run_are_those_that_it_missed(context):
 
 
 @pytest.mark.usefixtures("missed")
-def test_order_that_no_run_looks_for_any_more_is_named_until_it_is_acknowledged(context, put):
+def test_order_that_runs_gave_up_is_listed_until_acknowledged(context, put):
     put(attention_key(CS), words=["missing"])
     put(attention_key(OLD), words=["missing"])
     result = missing(context)

@@ -9,7 +9,7 @@ from consumer.decisions import decide_from_stripe
 from recon.config import Settings
 from recon.domain.message import build_message, dumps, loads
 from recon.domain.user_ids import UserIdRules
-from recon.stripe.bulk import PRODUCT_LIFE, Products
+from recon.stripe.bulk import PART, PRODUCT_LIFE, Products
 from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
@@ -50,9 +50,16 @@ def together(make_source, pool):
     """List sessions together, as one invocation."""
 
     def read(specs, source=None):
-        return (source or make_source()).list_together({spec.id: spec.created for spec in specs}, pool)
+        return list_whole(source or make_source(), specs, pool)
 
     return read
+
+
+def list_whole(source, specs, pool):
+    parts = list(source.list_together({spec.id: spec.created for spec in specs}, pool))
+    # Each session is in exactly one part.
+    assert sorted(name for part in parts for name in part) == sorted(spec.id for spec in specs)
+    return {name: session for part in parts for name, session in part.items() if session}
 
 
 def some_sessions(count, *, step=60, **changes):
@@ -68,7 +75,7 @@ def test_listed_sessions_are_decided_as_if_each_was_fetched(seed, stripe, make_s
     shop = make_shop(150, seed, NOW)
     stripe.store.add_all(shop.sessions)
     source = make_source()
-    listed = source.list_together({spec.id: spec.created for spec in shop.sessions}, pool)
+    listed = list_whole(source, shop.sessions, pool)
     assert len(listed) > 120
     for spec in shop.sessions:
         message = loads(dumps(build_message(session_object(spec), "run", UserIdRules())))
@@ -101,9 +108,21 @@ def test_scattered_sessions_cost_one_request_more_at_most(between, stripe, toget
         assert lists == 1
 
 
-def test_few_sessions_are_not_listed(stripe, together):
+def test_sessions_are_yielded_before_the_last_page_has_come(stripe, make_source, pool):
+    stripe.store.add_all(specs := some_sessions(600))
+    parts = make_source().list_together({spec.id: spec.created for spec in specs[::2]}, pool)
+    first = next(parts)
+    assert PART <= len(first) < 300
+    parts.close()
+    # No thread goes on to ask Stripe.
+    asked = requests(stripe)
+    assert set(first) <= {spec.id for spec in specs[::2]}
+    assert requests(stripe) == asked
+
+
+def test_few_sessions_are_not_listed(stripe, make_source, pool):
     stripe.store.add_all(specs := some_sessions(4))
-    assert together(specs) == {}
+    assert list(make_source().list_together({spec.id: spec.created for spec in specs}, pool)) == []
     assert requests(stripe) == (0, 0)
 
 

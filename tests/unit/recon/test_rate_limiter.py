@@ -39,6 +39,13 @@ def test_calls_are_spaced_evenly_and_the_first_does_not_wait(limiter, time):
     assert time.slept == pytest.approx([0.1] * 4)
 
 
+def test_turn_depends_on_the_share_that_is_allowed_now(time):
+    limiter, deadline = RateLimiter(10, time), time.deadline(100)
+    for share in (1 / 10, 1, 1 / 10):
+        limiter.wait(deadline, 0, lambda share=share: share)
+    assert time.slept == pytest.approx([0.1, 1.0])
+
+
 def test_idle_time_is_not_saved_up_for_a_burst(limiter, time):
     wait(limiter, time)
     time.now += 5

@@ -93,7 +93,7 @@ def test_unreadable_event_is_left_out_alone(changes):
     assert [each.id for each in source.list_events(50)] == ["evt_2"]
 
 
-def test_one_read_of_events_says_which_of_the_sessions_fetched_before_were_paid_after_a_moment():
+def test_one_read_of_events_names_the_fetched_sessions_paid_later():
     first, second, third = (session(id=f"cs_{number}") for number in (1, 2, 3))
     events = [{"data": [event(1), event(2, type=PAID)]}, {"data": [event(3, type=PAID)]}]
     source, connection = connect(first, second, events[0], third, events[1])
@@ -224,7 +224,7 @@ def test_invoice_of_a_wrong_type_is_malformed():
         connect(a_subscription(invoice=["in_1"]))[0].fetch("cs_1")
 
 
-def test_invoices_that_the_key_may_not_read_are_tried_once_for_all_subscriptions():
+def test_invoices_without_permission_are_requested_once_for_all_subscriptions():
     responses = [a_subscription(), *[DENIED] * 5, a_subscription()]
     source, connection = connect(*responses)
     for _ in range(2):
