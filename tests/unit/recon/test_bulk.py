@@ -39,7 +39,7 @@ def make_source(stripe, clock):
     """Return the source of a new invocation of one process."""
     key = StripeKey(SETTINGS, lambda: None)
     connection = StripeConnection(
-        key, RateLimiter(10_000, clock), timeout=2.0, clock=clock, api_base=stripe.url
+        key, RateLimiter(10_000, clock), timeout=30.0, clock=clock, api_base=stripe.url
     )
     yield lambda: StripeSource(connection, clock.deadline(60.0), lambda: None)
     connection.close()
