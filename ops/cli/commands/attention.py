@@ -28,7 +28,7 @@ ACK_EXAMPLES = ["nightly-sync ack cs_live_a1b2c3"]
 DISMISS_EXAMPLES = ['nightly-sync dismiss cs_live_a1b2c3 --because "test purchase of the team"']
 ALLOW_EXAMPLES = [
     'nightly-sync allow cs_live_a1b2c3 --because "dismissed by mistake"',
-    'nightly-sync allow --run 20261123T020000Z --because "the table was restored to the day before"',
+    'nightly-sync allow --run 20261123T020000Z --because "the table was restored"',
 ]
 ALLOW_RULES = (conflict("SESSION", "--run", because="name one session, or the run with all of its sessions"),)
 

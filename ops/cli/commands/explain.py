@@ -42,7 +42,7 @@ EXAMPLES = [
     "nightly-sync explain BC-1A2B3C4D",
     "nightly-sync explain pi_3MtwBwLkdIwHu7ix",
     "nightly-sync explain jane@example.com",
-    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLk",
     "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict",
 ]
 
@@ -123,6 +123,9 @@ def show(screen: Screen, explanation: Explanation) -> None:
     if verdict.to_do:
         screen.text(verdict.to_do, NOTICE)
     _show_attention(screen, facts)
+    if facts.dismissal and facts.orders:
+        # The verdict is about the order, which a dismissal leaves as it is.
+        screen.text(f"Dismissed by {facts.dismissal.by}: {facts.dismissal.because}", NOTICE)
     _section(screen, "Stripe")
     screen.facts(_stripe_lines(facts))
     screen.link(explanation.url, f"At Stripe: {explanation.session_id}")

@@ -16,8 +16,8 @@ from recon.dynamodb.ledger_table import check_ledger_table
 from recon.errors import ConfigError, TableRefused
 
 MOVE_EXAMPLES = [
-    "nightly-sync ledger move --to shop-ledger   # before the deployment with LedgerTable=shop-ledger",
-    "nightly-sync ledger move                    # to the table that the stack is deployed with",
+    "nightly-sync ledger move --to shop-ledger   # before it is deployed",
+    "nightly-sync ledger move                    # to the deployed LedgerTable",
 ]
 _KEYS = {("PK", "HASH", "S"), ("SK", "RANGE", "S")}
 

@@ -33,8 +33,8 @@ from recon.config import MAX_LOOKBACK_HOURS
 
 PAUSE_EXAMPLES = [
     "nightly-sync pause",
-    "nightly-sync pause --schedule-only   # the consumer still processes the queue and manual runs",
-    "nightly-sync pause --queue-only      # write no orders for a while; runs only fill the queue",
+    "nightly-sync pause --schedule-only   # the consumer goes on",
+    "nightly-sync pause --queue-only      # runs only fill the queue",
 ]
 RULES = (conflict("--schedule-only", "--queue-only", because="together they leave nothing to do"),)
 RESUME_EXAMPLES = ["nightly-sync resume", "nightly-sync resume --queue-only"]

@@ -15,7 +15,7 @@ from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.json_encoding import to_camel_case
-from ops.report import SyncReport, collect_report, render_page
+from ops.report import PAGE_BEGINNING, SyncReport, collect_report, render_page
 from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine
 from ops.runs.history import PastRun, past_run
 from ops.runs.status import read_facts
@@ -58,6 +58,8 @@ def report(
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
+    if out != STANDARD_OUTPUT:
+        _require_no_other_file(file)
     stack = context.stack
     with context.busy("reading the runs and their outcomes"):
         now = context.now()
@@ -75,6 +77,18 @@ def report(
         raise CommandError(f"cannot write {out}: {exc.strerror}") from exc
     written = WrittenReport(out, report)
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
+
+
+def _require_no_other_file(file: Path) -> None:
+    """Raise CommandError if the file exists and does not begin as a report does."""
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        beginning = opened.read(len(PAGE_BEGINNING))
+    if beginning and beginning != PAGE_BEGINNING.encode():
+        raise CommandError(
+            f"--out {file} exists and is no report; it is not replaced: name another file or remove it"
+        )
 
 
 def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from ops.cli.commands.run_preview import preview_locally, preview_run
 from ops.cli.progress import show_progress
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
 from ops.cli.settings_options import SetOption, ShapeOption, read_changes
-from ops.cli.times import TIME_HELP, parse_time_option
+from ops.cli.times import TIME_HELP, parse_past_time, parse_time_option
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
@@ -54,7 +54,7 @@ RULES = (
     conflict("--confirm-empty", "--dry-run", because="a preview stores no confirmation"),
     conflict("--lookback-hours", "--from", "--to", "--since", because="both set the window"),
     conflict("--since", "--from", "--to", because="both set the window"),
-    requires("--from", "--to", because="a backfill has a beginning and an end"),
+    requires("--from", "--to", because="a backfill has an end; --since TIME goes up to now"),
     requires("--to", "--from", because="a backfill has a beginning and an end"),
 )
 MAX_LISTED_ORDERS = 20
@@ -144,10 +144,8 @@ def read_period(start: str | None, end: str | None, since: str | None, now: int)
     if start is None and since is None:
         return None
     option = "--from" if since is None else "--since"
-    beginning = parse_time_option(option, start or since or "", now)
+    beginning = parse_past_time(option, start or since or "", now)
     ending = now if end is None else parse_time_option("--to", end, now)
-    if beginning > now:
-        raise CommandError(f"{option} is in the future, where there are no sessions yet")
     if beginning >= ending:
         raise CommandError(f"{option} must be before {'now' if end is None else '--to'}")
     return beginning, ending

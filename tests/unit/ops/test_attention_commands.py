@@ -2,12 +2,15 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from ops.cli.commands.attention import ack, allow, dismiss
 from ops.cli.commands.show import show
 from ops.cli.commands.status import Status
+from ops.cli.commands.status import show as show_status
+from ops.cli.screen import CommandResult
 from ops.errors import CommandError
 from ops.format.attention import describe_stored_attention
 from ops.report import collect_report, render_page
@@ -77,6 +80,19 @@ def test_status_lists_open_words_with_number_money_and_command(context, needs):
     ]
 
 
+def test_status_names_a_command_for_each_session_of_a_group(context, needs):
+    for n in range(7):
+        needs(f"cs_test_{n}", "disputed", since=f"2024-11-2{n}T02:00:00Z")
+    facts = replace(GOOD, attention=group_by_word(find_attention(context.stack.table)))
+    shown = context.show(
+        CommandResult(None, lambda screen: show_status(screen, Status(facts, assess(facts))))
+    )
+    assert re.findall(r"nightly-sync (?:explain|status) .*", shown) == [
+        *(f"nightly-sync explain cs_test_{n}" for n in range(5)),
+        "nightly-sync status --json   # lists the 2 others",
+    ]
+
+
 def test_status_json_has_the_groups():
     assert "attention" in Status(GOOD, assess(GOOD)).json
 
@@ -99,7 +115,7 @@ def test_show_says_the_words_of_an_outcome(world, context):
     world.night()
     shown = context.show(show(context, "last"))
     assert "no_user, no_user_paid" in " ".join(shown.split())
-    assert "money was taken and nobody is named whose order it is" in shown
+    assert "it is paid and has no user id, so no order was written" in shown
 
 
 def test_ack_keeps_words_silent_and_says_by_whom(world, context, needs):

@@ -23,7 +23,7 @@ INDEX = "StripeSessionIndex"
 
 
 @dataclass(frozen=True)
-class ShopLayout:
+class LayoutCase:
     """A shop's table and its file. `order` is the item of the session, without the attributes in `done`."""
 
     keys: tuple[str, ...]
@@ -34,26 +34,26 @@ class ShopLayout:
 
 
 LAYOUTS = {
-    "status flip": ShopLayout(
+    "status flip": LayoutCase(
         ("orderId",),
         'key = { orderId = "{metadata.orderId|client_reference_id}" }\n' + STATUS,
         {"orderId": "o-1", "status": "PENDING", "ttl": "soon"},
         done={"status": "PAID"},
     ),
-    "composite": ShopLayout(
+    "composite": LayoutCase(
         ("userId", "orderId"),
         'key = { userId = "USER#{metadata.userId}", orderId = "ORDER#{metadata.orderId}" }\n'
         'open = { status = ["PENDING"] }',
         {"userId": "USER#u-1", "orderId": "ORDER#o-1", "status": "PENDING"},
         done={"status": "SHIPPED"},
     ),
-    "session id": ShopLayout(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
-    "payment intent": ShopLayout(
+    "session id": LayoutCase(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
+    "payment intent": LayoutCase(
         ("PK", "SK"),
         'key = { PK = "PAYMENT#{payment_intent}", SK = "ORDER" }',
         {"PK": f"PAYMENT#{SessionSpec(CS, NOW).payment_intent}", "SK": "ORDER"},
     ),
-    "index": ShopLayout(
+    "index": LayoutCase(
         ("id",),
         f'key = {{ stripeSessionId = "{{id}}" }}\nindex = "{INDEX}"\n' + STATUS,
         {"id": "own-1", "stripeSessionId": CS, "status": "PENDING"},
@@ -62,7 +62,7 @@ LAYOUTS = {
     ),
 }
 # Its id is in no session, so that only an index can find it.
-OWN_ID = ShopLayout(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
+OWN_ID = LayoutCase(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
 
 
 @pytest.fixture
@@ -175,8 +175,8 @@ def test_wrong_file_holds_the_first_run_and_reports_nothing(open_shop, layout):
 @pytest.mark.parametrize(
     "layout",
     [
-        ShopLayout(("id", "at"), 'key = { id = "{id}" }', {}),
-        ShopLayout(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
+        LayoutCase(("id", "at"), 'key = { id = "{id}" }', {}),
+        LayoutCase(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
     ],
 )
 def test_keys_that_are_not_those_of_the_table_fail_the_run_before_it_sends(open_shop, layout):
@@ -400,7 +400,7 @@ def test_refused_lookups_are_dead_letters_that_a_redrive_settles(open_shop):
 
 def test_changed_file_finds_what_the_former_one_missed(open_shop):
     layout = LAYOUTS["status flip"]
-    world = open_shop(ShopLayout(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
+    world = open_shop(LayoutCase(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
     sell(world)
     write(world, layout)
     assert run_night(world)["missing"] == 1
