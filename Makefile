@@ -24,7 +24,7 @@ RUN := $(UV) run --frozen --all-extras
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-demo: $(UV) ## run the whole pipeline on this machine, emulated; ARGS=--keep leaves it up
+demo: $(UV) ## run the whole pipeline on this machine, emulated; ARGS=--keep leaves it up, ARGS="--layout NAME" shows another layout
 	@$(RUN) python -m sandbox.demo $(ARGS)
 
 test-fast: $(UV) ## run the unit tests in under a minute: no engine, emulator or browser; ARGS="-k name" for some
@@ -38,12 +38,12 @@ test: $(UV) ## run all tests; ARGS="tests/unit -k name" for some
 test-random: $(UV) ## run all tests in random order; ARGS="--randomly-seed=7" repeats an order
 	@$(RUN) --with pytest-randomly==$(RANDOMLY_VERSION) python -m pytest -n 3 --dist loadscope $(ARGS)
 
-prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostile field and permission, fault storms (NIGHTS=, VOLUME=, SESSIONS=)
+prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostile field, permission and demo layout, fault storms (NIGHTS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
-	@CRASH_CASES=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash/test_every_call.py
-	@HOSTILE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/hostile
+	@PROVE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash tests/hostile tests/model tests/compat tests/integration
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py -k "any_volume or memory"
-	@EVERY_ACTION=1 $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py
+	@PROVE=all $(RUN) python -m pytest tests/e2e/test_demo.py -k own_layout
+	@PROVE=all $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py tests/e2e/test_report_page.py
 	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 
 mutants: $(UV) ## run mutation testing (hours); ARGS="'recon.retry*'" for a module

@@ -3,7 +3,7 @@
 import time
 
 from bench.harness.account import THROTTLED
-from bench.harness.cloud import REACH
+from bench.harness.doubles import REACH
 from bench.harness.runner import measure_pipeline
 from bench.harness.transports import EXPANDED_SESSION
 from bench.page import number, table

@@ -132,7 +132,7 @@ def wall(start: ColdStart) -> float:
 
 
 def peak(start: ColdStart) -> float:
-    """With the first event, where there is one."""
+    """Return the peak memory with the first event, if one was sent."""
     return (start.answered or start.ready).peak_mb
 
 

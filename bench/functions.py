@@ -49,7 +49,7 @@ def site_packages() -> Path:
 
 @dataclass(frozen=True)
 class ProcessReport:
-    """What a process reports once it is ready and after each event.
+    """The report of a process, sent once it is ready and after each event.
 
     `wall` and `cpu` are the seconds that this took; `peak_mb` and the imported `modules` are cumulative.
     """

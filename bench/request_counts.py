@@ -33,7 +33,7 @@ class RequestCounts:
 
     @property
     def aws(self) -> float:
-        """The sum of the requests to DynamoDB and SQS."""
+        """Return the sum of the requests to DynamoDB and SQS."""
         return self.reads + self.writes + self.sends + self.polls
 
 

@@ -30,6 +30,8 @@ SECTIONS: Mapping[str, Section] = {
     "nightly": Section("bench.throughput"),
     "backfill": Section("bench.backfill"),
     "polite": Section("bench.rate_limit_coexistence"),
+    "million": Section("bench.million"),
+    "ledger": Section("bench.ledger"),
     "cold": Section("bench.cold_start"),
     "memory": Section("bench.memory"),
 }

@@ -37,7 +37,7 @@ class UniformShop:
 
     @property
     def lost(self) -> int:
-        """The number of sessions whose webhook was lost."""
+        """Return the number of sessions whose webhook was lost."""
         return round(self.sessions * self.missing)
 
     @property

@@ -7,10 +7,10 @@ and after the new ones, so that a message that kills the function does not affec
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from consumer.batch import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from consumer.invocation import InvocationContext
 from consumer.prior_orders import load_orders
 from consumer.session_group import GroupResult, SessionGroup
+from consumer.session_tasks import GroupedBatch, SessionKey, SessionTask, SqsRecord, group_by_session
 from recon.aws.queue import SessionQueue, Visibility
 from recon.config import FenceMode
 from recon.domain.message import SessionMessage
@@ -130,7 +130,7 @@ class BatchProcessor:
             return
         try:
             runs = Runs(self._context.table, self._context.deadline)
-            runs.prove(newest.session_id, newest.created, now)
+            runs.prove(newest.session_id, newest.created, self._context.settings.shape_text, now)
         except SyncError as error:
             self._telemetry.warning(f"The proof session could not be stored: {error}", run_id=newest.run_id)
 

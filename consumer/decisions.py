@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recon.config import Settings
 from recon.domain.attention import Attention
+from recon.domain.message import with_user
 from recon.domain.order import SnapshotContext, build_order, without_item_metadata
 from recon.domain.order_details import find_paid_at
 from recon.domain.payment_state import (
@@ -18,7 +19,7 @@ from recon.domain.payment_state import (
     read_payment_state,
 )
 from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
-from recon.domain.shape_decision import Missing
+from recon.domain.shape_decision import Missing, is_made_with_shape
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import is_wait_over, may_wait
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
@@ -47,7 +48,7 @@ class StripeDecision:
     `attention` are the words for a person, and `attention_until` is the date (epoch seconds) that goes with
     them, if there is one. `drift` are the differences between existing orders and Stripe. `charges_known` is
     False if the key may not read all of the payment, `details_known` if it may not read what an order can
-    lack.
+    lack. `renewed` is the message with the user of Stripe's session, in place of one without.
     """
 
     result: Json | SkipReason | SyncError | Missing
@@ -57,11 +58,12 @@ class StripeDecision:
     drift: tuple[str, ...] = ()
     charges_known: bool = True
     details_known: bool = True
+    renewed: "SessionMessage | None" = None
 
 
 @dataclass(frozen=True)
-class TableFacts:
-    """What the table says about a session that Stripe decides about.
+class OrderFacts:
+    """The table's facts about a session that Stripe decides about.
 
     `orders` are its own, all of them unpaid, and `is_acknowledged` is True if a person knows that they are.
     `find_proof` returns the session that proves the key's account and mode, if one is known.
@@ -72,7 +74,7 @@ class TableFacts:
     find_proof: Callable[[], str | None] = lambda: None
 
 
-_NOTHING_KNOWN = TableFacts()
+_NOTHING_KNOWN = OrderFacts()
 
 
 def decide_from_stripe(
@@ -80,7 +82,7 @@ def decide_from_stripe(
     message: "SessionMessage",
     settings: Settings,
     now: Callable[[], int],
-    facts: TableFacts = _NOTHING_KNOWN,
+    facts: OrderFacts = _NOTHING_KNOWN,
     listed: Json | None = None,
 ) -> StripeDecision:
     """Fetch a session without a paid order and build its order if it has none. `now` is in epoch seconds.
@@ -111,7 +113,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
     message: "SessionMessage",
     settings: Settings,
     now: Callable[[], int],
-    facts: TableFacts,
+    facts: OrderFacts,
 ) -> StripeDecision:
     if fetched.session.get("id") != message.session_id:
         raise MalformedSession("id differs from the requested session")
@@ -133,8 +135,22 @@ def _decide(  # noqa: PLR0911 - one return per rule
         return StripeDecision(SkipReason.EXPIRED)
     if settings.shape:
         return StripeDecision(Missing(settings.shape.read_values(fetched.session)))
+    if is_made_with_shape(message):
+        return _decide_with_user(fetched, state, message, settings, now())
     order = _build_order(fetched, state, message, settings, now())
     return StripeDecision(order, attention=state.attention)
+
+
+def _decide_with_user(
+    fetched: "FetchedSession", state: PaymentState, message: "SessionMessage", settings: Settings, now: int
+) -> StripeDecision:
+    """Build the order for a message from before shape.toml was removed, which does not name the user."""
+    renewed = with_user(message, fetched.session, settings.user_ids)
+    if not user_ids(renewed):
+        is_sale = bool(message.amount_total)
+        return StripeDecision(SkipReason.NO_USER, attention=(Attention.NO_USER_PAID,) if is_sale else ())
+    order = _build_order(fetched, state, renewed, settings, now)
+    return StripeDecision(order, attention=state.attention, renewed=renewed)
 
 
 def describe_unpaid_orders(
@@ -174,7 +190,7 @@ def _give_up_if_permanent(error: SyncError, message: "SessionMessage", now: int)
 
 
 def _decide_about_missing(
-    stripe: "StripeSource", message: "SessionMessage", error: SessionNotFound, now: int, facts: TableFacts
+    stripe: "StripeSource", message: "SessionMessage", error: SessionNotFound, now: int, facts: OrderFacts
 ) -> StripeDecision:
     """Decide about a session that Stripe does not find.
 

@@ -6,9 +6,9 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from consumer.batch import parse_records
 from consumer.batch_processor import BatchProcessor
 from consumer.invocation import InvocationContext
+from consumer.session_tasks import parse_records
 from recon.bootstrap import Clients, build_clients
 from recon.dynamodb.keys import STATE_KEY
 from recon.dynamodb.records import parse_state

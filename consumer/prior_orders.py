@@ -1,4 +1,4 @@
-"""What the table says about the orders of a batch: the orders themselves, their guards and their markers."""
+"""The stored orders of a batch, with their guards and their markers."""
 
 from typing import TYPE_CHECKING
 

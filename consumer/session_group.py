@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.batch import SessionTask
 from consumer.decisions import (
+    OrderFacts,
     StripeDecision,
-    TableFacts,
     decide_from_stripe,
     describe_unpaid_orders,
     to_unexpected,
 )
 from consumer.invocation import InvocationContext
 from consumer.missing_orders import confirm_missing
+from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.reconcile import (
@@ -132,6 +132,8 @@ class SessionGroup:
     ) -> list[SessionResult]:
         """Return the results to write of decided sessions. Those to retry later are kept in `_delayed`."""
         self._warnings |= set(_list_warnings(decisions))
+        # The lookup before the commit needs the user.
+        self._messages |= {one.renewed.session_id: one.renewed for one in decisions if one.renewed}
         written = [
             (task.message, each.result)
             for task, each in zip(tasks, decisions, strict=True)
@@ -267,7 +269,7 @@ class SessionGroup:
         try:
             found = [] if isinstance(orders, SyncError) else orders
             own = find_own_orders(message, found)
-            facts = TableFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
+            facts = OrderFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
             return decide_from_stripe(
                 stripe, message, self._context.settings, self._context.now, facts, listed
             )

@@ -10,12 +10,12 @@ from producer.attempt import Attempt
 from producer.continuation import continue_async
 from producer.dry_run import DryRun
 from producer.listing_pace import ListingPace
+from producer.planned_run import plan_run
 from producer.proof import check_proof
 from producer.request import Continuation, Request, has_caller, parse_request
 from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
 from producer.run_context import RunContext
 from producer.sync_run import SyncRun
-from producer.window import plan
 from recon.aws.clients import client
 from recon.bootstrap import Clients, build_clients
 from recon.domain.run import Trigger
@@ -209,20 +209,9 @@ def _build_body(run: Run, deadline: Deadline) -> Body:
 
 def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: str) -> Run:
     """Return the requested run as it would start now."""
-    started, settings = _now(), clients().settings
-    planned = plan(request, settings, started, watermark, runs.was_held)
-    return Run(
-        run_id=_find_run_id(request, runs, started, request_id),
-        trigger=request.trigger,
-        started_at=to_iso(started),
-        lookback_hours=request.lookback_hours or settings.lookback_hours,
-        lookback_start=planned.window.start,
-        lookback_end=planned.window.end,
-        max_sessions=request.max_sessions,
-        covers_through=planned.covers_through,
-        warnings=planned.warnings,
-        session_filter=settings.session_filter.text,
-    )
+    started = _now()
+    run_id = _find_run_id(request, runs, started, request_id)
+    return plan_run(request, clients().settings, started, run_id, watermark, runs.was_held)
 
 
 def _find_run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:

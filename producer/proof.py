@@ -5,17 +5,25 @@ and the watermark would move past the shop's own sessions.
 """
 
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from producer.run_context import RunContext
 from producer.sample import draw_sample, read_message
 from recon.domain.message import SessionMessage
 from recon.domain.reconcile import amount_and_currency
 from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.orders import is_proof
 from recon.dynamodb.records import Sample
+from recon.dynamodb.runs import Runs
 from recon.dynamodb.watermark import Watermark
 from recon.errors import SyncError
+from recon.retry import Deadline
+
+if TYPE_CHECKING:
+    from recon.config import Settings
+    from recon.stripe.source import StripeSource
 
 _COMPARE = (
     "nothing was sent or written. Compare the key's account and mode, the layout of the orders, and the "
@@ -35,9 +43,26 @@ NO_SESSIONS = (
 )
 
 
+class ProofContext(Protocol):
+    """What the check reads: the table, Stripe and the clock. `now` returns epoch seconds."""
+
+    @property
+    def settings(self) -> "Settings": ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def stripe(self) -> "Callable[[], StripeSource]": ...
+    @property
+    def pool(self) -> Executor: ...
+    @property
+    def deadline(self) -> Deadline: ...
+    @property
+    def now(self) -> Callable[[], int]: ...
+
+
 @dataclass(frozen=True)
-class Verdict:
-    """What a run may believe.
+class ProofVerdict:
+    """The result of the proof.
 
     `proven` is the session that this check found as a proof, which is to be stored. `sample` is set if the
     run must be held.
@@ -52,7 +77,7 @@ class Verdict:
         return self.sample is not None
 
 
-def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
+def check_proof(context: ProofContext, watermark: Watermark) -> ProofVerdict:
     """Return whether the run may go on. Write nothing.
 
     If a proof session is known, the key must be able to read it. Otherwise one of a sample of paid sessions
@@ -66,35 +91,42 @@ def check_proof(context: RunContext, watermark: Watermark) -> Verdict:
     return verdict
 
 
-def _check(context: RunContext, watermark: Watermark) -> Verdict:
+def _check(context: ProofContext, watermark: Watermark) -> ProofVerdict:
+    # Orders that were found with one shape.toml do not prove another, or this system's layout.
+    is_of_layout = watermark.proven_shape in ("", context.settings.shape_text)
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
-        if session := context.stripe().find_session(session_id):
-            return Verdict(proven=None if watermark.proven_by else read_message(session, context.settings))
-        _, sample = _look_up(context, _draw_sample(context))
-        return Verdict(WRONG_KEY.format(session=session_id), sample=sample)
-    if watermark.confirmed_by:
-        return Verdict()
+        session = context.stripe().find_session(session_id)
+        if session is None:
+            _, sample = _look_up(context, _draw_sample(context))
+            return ProofVerdict(WRONG_KEY.format(session=session_id), sample=sample)
+        if is_of_layout:
+            return ProofVerdict(
+                proven=None if watermark.proven_by else read_message(session, context.settings)
+            )
+    elif watermark.confirmed_by and is_of_layout:
+        return ProofVerdict()
     messages = _draw_sample(context)
     if not messages:
-        return Verdict(NO_SESSIONS)
+        return ProofVerdict(NO_SESSIONS)
     proven, sample = _look_up(context, messages)
     if proven:
-        return Verdict(proven=proven)
-    return Verdict(UNPROVEN.format(size=sample.size), sample=sample)
+        return ProofVerdict(proven=proven)
+    return ProofVerdict(UNPROVEN.format(size=sample.size), sample=sample)
 
 
-def _find_proof_of_earlier_runs(context: RunContext, watermark: Watermark) -> str | None:
-    return None if watermark.confirmed_by else context.runs.find_found_session()
+def _find_proof_of_earlier_runs(context: ProofContext, watermark: Watermark) -> str | None:
+    is_of_earlier_version = not watermark.confirmed_by and not context.settings.shape
+    return context.runs.find_found_session() if is_of_earlier_version else None
 
 
-def _draw_sample(context: RunContext) -> list[SessionMessage]:
+def _draw_sample(context: ProofContext) -> list[SessionMessage]:
     """Return up to 50 paid sessions with a user, spread over the last 30 days, the newest first."""
     stripe, now = context.stripe(), context.now()
     sample = draw_sample(stripe, context.pool, context.settings, now, needs_user=True)
     return [message for _, message in sample]
 
 
-def _look_up(context: RunContext, messages: list[SessionMessage]) -> tuple[SessionMessage | None, Sample]:
+def _look_up(context: ProofContext, messages: list[SessionMessage]) -> tuple[SessionMessage | None, Sample]:
     """Return the newest session with an order of another writer, and what the table lacks.
 
     Raise the error of a failed lookup if no session is proven.

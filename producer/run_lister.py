@@ -2,13 +2,14 @@
 
 from concurrent.futures import wait
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from producer.page_sender import PageSender, Steps
 from producer.pending_sender import PendingSender
 from producer.run_context import RunContext
-from producer.session_lister import WIDTH, SessionLister, list_oldest
-from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE, WebhookEvents
+from producer.session_lister import SessionLister, list_oldest
+from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE, WebhookEvents, find_times
 from recon.domain.message import SessionMessage, build_message
 from recon.domain.run import Listing, Part, Trigger
 from recon.dynamodb.records import Run, State
@@ -23,10 +24,22 @@ if TYPE_CHECKING:
 
 # No page is requested with less time left. It is enough to list and send those in flight.
 HURRY_SECONDS = 30
+# Pages requested at a time: with answers of 350 ms they use the pace, also while the oldest one is late.
+MOST_REQUESTS = 6
 MATCHES_NOTHING = (
     "filter_matches_nothing: SYNC_ONLY leaves out every session of the window, so the watermark is not "
     "moved; compare its conditions with the sessions that Stripe lists"
 )
+
+
+@dataclass(frozen=True)
+class _ReadPage:
+    """The messages of a page that pass the filter, and what else it tells: the times of its sessions."""
+
+    messages: list[SessionMessage]
+    times: list[int]
+    filtered: int
+    unreadable: int
 
 
 class RunLister:
@@ -36,6 +49,7 @@ class RunLister:
         self.run = run
         self.sent = 0
         self._context = context
+        self._taken = 0  # sessions that were sent or are about to be
         self._last_mode = state.livemode
         self._events = events
         self._unreadable = 0
@@ -54,7 +68,8 @@ class RunLister:
         self._context.telemetry.count(Metric.SESSIONS_ENQUEUED, pending.sent)
         if pending.counted or pending.is_cut:
             progress = Progress(run.lookback_start - 1, 0, listed=False, truncated=pending.is_cut)
-            self._send([], self._truncate(progress) if pending.is_cut else progress, counted=pending.counted)
+            progress = self._truncate(progress) if pending.is_cut else progress
+            self._advance(replace(progress, sent=pending.counted))
 
     def send_listed(self) -> None:
         """List and send sessions, to the end of the window or of this invocation's part.
@@ -64,7 +79,7 @@ class RunLister:
         run = self.run
         start = run.lookback_start if run.cursor is None else run.cursor + 1
         if start > run.lookback_end:
-            self._send([], Progress(run.lookback_end, 0, listed=True))
+            self._count(Progress(run.lookback_end, 0, listed=True), 0)
             return
         window = Part(start, run.lookback_end)
         try:
@@ -86,20 +101,38 @@ class RunLister:
             # Before an error is raised, so that no thread keeps calling Stripe.
             wait([undelivered])
         undelivered.result()
-        width = 1 if self._events.need_order else WIDTH
+        width = 1 if self._events.need_order else MOST_REQUESTS
+        self._taken = self.sent
+        steps = Steps(
+            self._events.begin_refresh,
+            self._events.is_refreshed,
+            self._filter_pages,
+            self._enqueue,
+            self._count_parts,
+        )
         # Close it also on early exit, so that no thread keeps calling Stripe.
-        with closing(lister.list_pages(width)) as batches:
+        with (
+            PageSender(steps, self._context.deadline.clock) as sender,
+            closing(lister.list_pages(width, together=1)) as batches,
+        ):
             for pages in batches:
-                messages = self._build_messages(pages)[::-1]
-                left = lister.listing if lister.listing.parts else None
-                end = None if left else self.run.lookback_end
-                self._send_batch(messages, Progress(end, 0, listed=left is None, listing=left))
+                read = [self._read_page(page) for page in pages]
+                self._taken += sum(len(page.messages) for page in read)
+                sender.add(read, lister.listing)
+
+    def _filter_pages(self, pages: list[_ReadPage]) -> list[SessionMessage]:
+        return _group_by_customer(self._filter_messages(pages)[::-1])
+
+    def _count_parts(self, sent: int, left: Listing) -> None:
+        end = None if left.parts else self.run.lookback_end
+        progress = Progress(end, 0, listed=not left.parts, listing=left if left.parts else None)
+        self._count(self._with_facts(progress), sent)
 
     def _send_oldest(self, window: Part, limit: int) -> None:
         """Send the oldest sessions of a window up to a hard limit, in the order of their parts."""
 
         def convert(page: "Page") -> list[SessionMessage]:
-            return self._build_messages([page])
+            return self._filter_messages([self._read_page(page)])
 
         parts = list_oldest(self._list_page, self._context.pool, window, limit, convert)
         with closing(parts):
@@ -107,26 +140,32 @@ class RunLister:
                 cut = len(messages) > limit
                 cursor = _cursor_before(messages, limit, part) if cut else part.end
                 progress = Progress(cursor, 0, listed=cut or part.end == window.end, truncated=cut)
-                self._send_batch(messages[:limit], self._truncate(progress) if cut else progress)
+                progress = self._truncate(progress) if cut else progress
+                self._enqueue(_group_by_customer(messages[:limit]))
+                self._count(self._with_facts(progress), len(messages[:limit]))
                 limit -= len(messages)
                 if self.run.listed or self._is_short_of_time():
                     return
 
-    def _build_messages(self, pages: "Sequence[Page]") -> list[SessionMessage]:
-        """Return the messages to send of pages, with the events that are known right after their listing.
-
-        Sessions that the filter leaves out are only counted.
-        """
-        self._refresh_events()
+    def _read_page(self, page: "Page") -> _ReadPage:
+        """Return the messages of a page. Sessions that the filter leaves out are only counted."""
         settings = self._context.settings
+        own = [session for session in page.sessions if settings.session_filter.passes(session)]
+        messages = [
+            build_message(session, self.run.run_id, settings.user_ids, settings.shape) for session in own
+        ]
+        filtered = len(page.sessions) - len(own)
+        return _ReadPage(messages, find_times(page.sessions), filtered, page.unreadable)
+
+    def _filter_messages(self, pages: "Sequence[_ReadPage]") -> list[SessionMessage]:
+        """Return the messages to send of pages, with the events that are known now, after their listing."""
+        self._refresh_events()
         messages = []
         for page in pages:
             self._unreadable += page.unreadable
-            self._events.read_for(page.sessions)
-            own = [session for session in page.sessions if settings.session_filter.passes(session)]
-            self._filtered += len(page.sessions) - len(own)
-            for session in own:
-                message = build_message(session, self.run.run_id, settings.user_ids, settings.shape)
+            self._filtered += page.filtered
+            self._events.read_for([{"created": at} for at in page.times])
+            for message in page.messages:
                 self._livemode = message.livemode is True if self._livemode is None else self._livemode
                 if filtered := self._events.filter_message(message):
                     messages.append(filtered)
@@ -134,8 +173,8 @@ class RunLister:
             self._warn_once(MISSING_EVENTS)
         return messages
 
-    def _send_batch(self, messages: list[SessionMessage], progress: Progress) -> None:
-        """Send listed sessions with what they tell about the run."""
+    def _with_facts(self, progress: Progress) -> Progress:
+        """Return the progress with what the listed sessions tell about the run."""
         progress = replace(progress, filtered=self._filtered)
         self._filtered = 0
         # The mode is known once a session has passed the filter.
@@ -150,7 +189,7 @@ class RunLister:
         if self.run.livemode is None and self._livemode is not None:
             progress = replace(progress, livemode=self._livemode)
             self._warn_if_mode_changed(self._livemode)
-        self._send(messages, progress)
+        return progress
 
     def _list_page(self, start: int, end: int, after: str | None) -> "Page":
         return self._context.stripe().list_sessions(start, end, after=after)
@@ -189,22 +228,25 @@ class RunLister:
                 "check the key",
             )
 
-    def _send(self, messages: list[SessionMessage], progress: Progress, counted: int = 0) -> None:
-        """Send messages, then count them and `counted` more, which were sent but not counted before."""
-        context = self._context
-        context.queue.send(_group_by_customer(messages), context.pool, context.deadline)
-        progress = replace(progress, sent=len(messages) + counted)
-        self.run = context.runs.advance(self.run, progress, context.now())
-        context.attempt.track(self.run)
-        self.sent += len(messages)
-        context.telemetry.count(Metric.SESSIONS_ENQUEUED, len(messages))
+    def _enqueue(self, messages: list[SessionMessage]) -> None:
+        self._context.queue.send(messages, self._context.pool, self._context.deadline)
+
+    def _count(self, progress: Progress, sent: int) -> None:
+        """Count sent messages, with the progress that they make."""
+        self._advance(replace(progress, sent=sent))
+        self.sent += sent
+        self._context.telemetry.count(Metric.SESSIONS_ENQUEUED, sent)
+
+    def _advance(self, progress: Progress) -> None:
+        self.run = self._context.runs.advance(self.run, progress, self._context.now())
+        self._context.attempt.track(self.run)
 
     def _demand(self) -> float:
         """Return how many more sessions this invocation can use."""
         if self._is_short_of_time():
             return 0
         part = self._context.settings.max_sessions
-        return part - self.sent if part else float("inf")
+        return part - max(self.sent, self._taken) if part else float("inf")
 
     def _is_short_of_time(self) -> bool:
         return self._context.deadline.remaining() < HURRY_SECONDS

@@ -57,7 +57,7 @@ class SessionLister:
 
     @property
     def listing(self) -> Listing:
-        """What is left after the pages that were yielded."""
+        """Return what is left after the pages that were yielded."""
         return Listing(tuple(left.part for left in reversed(self._open)), self._made)
 
     def list_first(self) -> None:
@@ -65,10 +65,11 @@ class SessionLister:
         part = self._open[0].part
         self._first = self._list_page(part.start, part.end, part.after)
 
-    def list_pages(self, width: int = WIDTH) -> "Generator[list[Page]]":
+    def list_pages(self, width: int = WIDTH, together: int = WIDTH) -> "Generator[list[Page]]":
         """Yield pages until the window is listed or the demand is met, newest parts first.
 
-        At most `width` pages are requested at a time. Close the generator to stop early.
+        At most `width` pages are requested at a time, and at least `together` are yielded at a time, but for
+        the first and the last. Close the generator to stop early.
         """
         enough = 1  # The first page is not held back, since the consumers wait for it.
         try:
@@ -79,7 +80,7 @@ class SessionLister:
             while True:
                 self._request_more(width)
                 if len(self._pages) >= enough or not self._requests:
-                    pages, self._pages, enough = self._pages, [], WIDTH
+                    pages, self._pages, enough = self._pages, [], together
                     yield pages
                     self._request_more(width)
                 if not self._requests:

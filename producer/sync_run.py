@@ -55,8 +55,9 @@ class SyncRun:
         for warning in planned.warnings:
             self.context.warn(run.run_id, warning)
         if confirm_empty and not run.has_begun:
-            context.runs.confirm(run.run_id, context.now())
-            watermark = replace(watermark, confirmed_by=run.run_id, proven_by=None)
+            shape = context.settings.shape_text
+            context.runs.confirm(run.run_id, shape, context.now())
+            watermark = replace(watermark, confirmed_by=run.run_id, proven_by=None, proven_shape=shape)
         return self._process(run, state, watermark, number=0)
 
     def resume(self, continuation: Continuation) -> Run | None:
@@ -104,7 +105,8 @@ class SyncRun:
         if verdict.warning:
             context.warn(run.run_id, verdict.warning)
         if verdict.proven:
-            context.runs.prove(verdict.proven.session_id, verdict.proven.created, context.now())
+            proven, shape = verdict.proven, context.settings.shape_text
+            context.runs.prove(proven.session_id, proven.created, shape, context.now())
         if verdict.sample is None:
             context.telemetry.count(Metric.NO_SESSIONS, bool(verdict.warning))
             return None

@@ -1,7 +1,7 @@
 """Stripe's events about webhooks: which sessions to leave to the next run, and which events to fence."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from producer.window import MARGIN
 from recon.domain.message import SessionMessage
 from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID
 from recon.errors import KeyNotAllowed
+from recon.stripe.pages import PAGE_SIZE
 from recon.timestamps import MINUTE
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class WebhookEvents:
         self._defer_after = defer_after
         self._fence = fence
         self._refreshed_at: int | None = None
+        self._refreshing: tuple[int, Future[list[SessionEvent]]] | None = None
         self._newest: int | None = None
         self._completing: set[str] = set()
         self._paying: set[str] = set()
@@ -65,29 +67,29 @@ class WebhookEvents:
 
     @property
     def known_until(self) -> int:
-        """The time (epoch seconds) up to which the events are known."""
+        """Return the time (epoch seconds) up to which the events are known."""
         return (self._refreshed_at or 0) - MINUTE
 
     @property
     def need_order(self) -> bool:
-        """Whether sessions have to come newest first, since the undelivered events are read beside them."""
+        """Return whether sessions have to come newest first, as the events are read beside them."""
         return self._undelivered is not None and not self._undelivered.are_few
 
     @property
     def are_missing(self) -> bool:
-        """Whether a message was sent before its undelivered events could be read."""
+        """Return whether a message was sent before its undelivered events could be read."""
         return self._undelivered is not None and self._undelivered.are_missing
 
     def refresh(self) -> None:
         """Read the recent events, and on the first call also the newest that no webhook has acknowledged.
 
-        Call it right before sending, so that it includes what happened while sessions were listed. It sets
-        `may_read` to False if the key may not read events.
+        Call it right before sending, so that it includes what happened while sessions were listed. It ends
+        what `begin_refresh` began. It sets `may_read` to False if the key may not read events.
         """
-        if not self.may_read or (self._defer_after is None and self._fence is None):
+        self.begin_refresh()
+        if self._refreshing is None:
             return
-        began = self._now()
-        recent = self._pool.submit(list, self._stripe().list_events(self._recent_since(began)))
+        (began, recent), self._refreshing = self._refreshing, None
         try:
             self.read_undelivered()
         finally:
@@ -96,6 +98,18 @@ class WebhookEvents:
         with self._reading():
             self._add_recent(recent.result())
         self._refreshed_at = began
+
+    def begin_refresh(self) -> None:
+        """Begin to read the recent events in another thread, unless that has begun."""
+        is_needed = self.may_read and (self._defer_after is not None or self._fence is not None)
+        if is_needed and self._refreshing is None:
+            began = self._now()
+            listed = self._stripe().list_events(self._recent_since(began))
+            self._refreshing = began, self._pool.submit(self._read_recent, listed)
+
+    def is_refreshed(self) -> bool:
+        """Return whether `refresh` would not wait for the events that `begin_refresh` began to read."""
+        return self._refreshing is None or self._refreshing[1].done()
 
     def read_undelivered(self) -> None:
         """Read the newest events that no webhook has acknowledged, unless they are read already."""
@@ -125,17 +139,30 @@ class WebhookEvents:
         missed = (self._refreshed_at or began) - MARGIN
         return max(missed if self._newest is None else self._newest - MINUTE, graced)
 
+    def _read_recent(self, listed: "Iterator[SessionEvent]") -> "list[SessionEvent]":
+        """Return the events up to a whole page of known ones. A large shop has many pages a minute."""
+        events, known = [], 0
+        for event in listed:
+            events.append(event)
+            known = known + 1 if event.session_id in self._find_deferred(event) else 0
+            if known == PAGE_SIZE:
+                break
+        return events
+
+    def _find_deferred(self, event: "SessionEvent") -> set[str]:
+        return self._completing if event.type == CHECKOUT_COMPLETED else self._paying
+
     def _add_recent(self, events: "list[SessionEvent]") -> None:
         for event in events:
             self._newest = max(self._newest or 0, event.created)
             if self._defer_after is None:
                 self._recent.setdefault(event.session_id, {})[event.id] = event
             else:
-                (self._completing if event.type == CHECKOUT_COMPLETED else self._paying).add(event.session_id)
+                self._find_deferred(event).add(event.session_id)
 
     def read_for(self, sessions: "Sequence[Json]") -> None:
         """Read the undelivered events of a page of sessions, newest first, as far as they are not known."""
-        times = [created for session in sessions if type(created := session.get("created")) is int]
+        times = find_times(sessions)
         if self.may_read and self._undelivered is not None and times:
             with self._reading():
                 self._undelivered.read_for(min(times), max(times))
@@ -164,3 +191,8 @@ class WebhookEvents:
         undelivered = () if self._undelivered is None else self._undelivered.take(session_id)
         known = {event.id: event for event in undelivered} | self._recent.pop(session_id, {})
         return tuple(known.values())
+
+
+def find_times(sessions: "Sequence[Json]") -> list[int]:
+    """Return the valid times of creation."""
+    return [created for session in sessions if type(created := session.get("created")) is int]

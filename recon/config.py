@@ -20,6 +20,14 @@ LEAST_CONSUMER_RPS = 0.6
 _ROUNDING = 1e-9
 # The default of earlier versions, which installations have stored. It counts as the default.
 FORMER_MAX_SESSIONS = 500
+# What says how orders are written and looked up in this system's layout.
+_FOR_ORDERS: Mapping[str, Callable[["Settings"], object]] = {
+    "SYNC_USER_ID_FROM": lambda settings: settings.user_ids.sources,
+    "EMAIL_CASE": lambda settings: settings.user_ids.email_case,
+    "SYNC_ORDER_SORT_KEY": lambda settings: settings.order_sort_key,
+    "ORDER_NUMBER_PREFIX": lambda settings: settings.order_number_prefix,
+}
+_NO_ORDER = "orders are found by shape.toml, and none is written"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -59,8 +67,13 @@ class Settings:
     shape: Shape | None = None
 
     @property
+    def shape_text(self) -> str:
+        """The text of shape.toml, which is empty for this system's layout."""
+        return self.shape.text if self.shape else ""
+
+    @property
     def consumer_rps(self) -> float:
-        """One consumer's share of the pipeline's Stripe requests per second."""
+        """Return one consumer's share of the pipeline's Stripe requests per second."""
         return self.stripe_max_rps / self.consumer_concurrency
 
 
@@ -169,6 +182,12 @@ def _find_contradictions(settings: Settings) -> list[str]:
         )
     if settings.webhook_fence is FenceMode.ALL:
         wrong.append("SYNC_WEBHOOK_FENCE must not be all with SYNC_SHAPE, which writes no marker of an event")
+    default = Settings(table="", queue_url="")
+    wrong += [
+        f"{name} has no effect with SYNC_SHAPE, since {_NO_ORDER}; leave it out"
+        for name, value in _FOR_ORDERS.items()
+        if value(settings) != value(default)
+    ]
     return wrong
 
 

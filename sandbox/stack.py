@@ -60,6 +60,15 @@ class InvocationError(Exception):
 
 
 @dataclass(frozen=True)
+class ShopNames:
+    """A shop that exists before its stack: the stack's name, its table, and the parameter with the key."""
+
+    name: str
+    table: str
+    secret_parameter: str
+
+
+@dataclass(frozen=True)
 class SandboxStack:
     """A deployed stack with its shop."""
 
@@ -130,17 +139,18 @@ def deploy(
     parameters: Parameters = SANDBOX_PARAMETERS,
     name: str | None = None,
     template: Path = TEMPLATE,
+    shop: ShopNames | None = None,
 ) -> SandboxStack:
-    """Create a shop (table and key) and deploy the template for it, by default with a new name.
+    """Create a shop (table and key) unless one is given, and deploy the template for it.
 
-    `parameters` are those of the template. CommerceTable and StripeSecretParameter result from the name.
+    `parameters` are those of the template. CommerceTable and StripeSecretParameter are those of the shop. By
+    default the stack has a new name.
     """
-    name = name or f"sync-{uuid.uuid4().hex[:8]}"
-    table, secret_parameter = f"{name}-shop", f"/{name}/stripe-key"
-    create_table(client, table)
-    put_stripe_key(client, secret_parameter, STRIPE_KEY)
-    shop = {"CommerceTable": table, "StripeSecretParameter": secret_parameter}
-    given = {**SANDBOX_PARAMETERS, **parameters, **shop}
+    if shop is None:
+        shop = open_shop(client, name or f"sync-{uuid.uuid4().hex[:8]}")
+    name, table, secret_parameter = shop.name, shop.table, shop.secret_parameter
+    names = {"CommerceTable": table, "StripeSecretParameter": secret_parameter}
+    given = {**SANDBOX_PARAMETERS, **parameters, **names}
     outputs = deploy_template(client, name, package_template(client, template), given)
     make_concurrency_a_number(client, outputs["MappingId"])
     allow_recursion(client, outputs["ProducerName"])
@@ -190,6 +200,14 @@ def allow_recursion(client: AwsClients, producer: str) -> None:
 
 
 # The shop
+
+
+def open_shop(client: AwsClients, name: str) -> ShopNames:
+    """Create the table and the key of a shop with the sync's own layout."""
+    shop = ShopNames(name, f"{name}-shop", f"/{name}/stripe-key")
+    create_table(client, shop.table)
+    put_stripe_key(client, shop.secret_parameter, STRIPE_KEY)
+    return shop
 
 
 def create_table(client: AwsClients, table: str) -> None:

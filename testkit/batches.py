@@ -12,11 +12,11 @@ from itertools import cycle
 from types import SimpleNamespace
 from typing import Any
 
-from consumer.batch import SessionTask, SqsRecord
 from consumer.batch_processor import BatchProcessor
 from consumer.invocation import InvocationContext
 from consumer.prior_orders import load_orders
 from consumer.session_group import GroupResult, SessionGroup
+from consumer.session_tasks import SessionTask, SqsRecord
 from recon.aws.queue import SessionQueue
 from recon.config import Settings
 from recon.domain.message import SessionMessage, dumps
@@ -79,7 +79,7 @@ class ConsumerHarness:
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        """A logger created within the test, since it keeps the standard output of its creation."""
+        """Return a logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"batches-{uuid.uuid4().hex}")
 
     def _is_gone(self, session_id: str, proof_id: str) -> bool:

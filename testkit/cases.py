@@ -13,7 +13,7 @@ from typing import Any
 
 from ops.dlq.queue import DeadLetterQueue
 from ops.explain.facts import SessionFacts
-from ops.explain.gather import Sources, gather_facts
+from ops.explain.gather import FactSources, gather_facts
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import SessionVerdict
 from ops.runs.status import Schedule
@@ -77,7 +77,7 @@ class CasePlayer:
         now = int(self.world.clock.now)
         deadline = self.world.clock.deadline(3600)
         due = datetime.fromtimestamp(NOW + (self._days + 1) * DAY, UTC)
-        sources = Sources(
+        sources = FactSources(
             table=self.world.open_table(),
             queue=DeadLetterQueue(self.world.sqs, self.world.dlq, self.world.queue),  # type: ignore[arg-type]
             stripe=lambda: StripeSource(self.world.connect(), deadline, lambda: None),

@@ -55,7 +55,7 @@ class DeadLetterTools:
 
     @property
     def message(self) -> SessionMessage:
-        """The oldest readable message."""
+        """Return the oldest readable message."""
         listing = self.list()
         return listing.messages[listing.letters[0].message_id]
 

@@ -96,7 +96,7 @@ class ProducerHarness:
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        """A logger created within the test, since it keeps the standard output of its creation."""
+        """Return a logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"steps-{uuid.uuid4().hex}")
 
     def sync_run(self, *, seconds: int = 900, **settings: Any) -> SyncRun:

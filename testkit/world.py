@@ -141,7 +141,7 @@ class World:
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        """A logger created within the test, since it keeps the standard output of its creation."""
+        """Return a logger created within the test, since it keeps the standard output of its creation."""
         return Telemetry(f"test-{next(_numbers)}")
 
     def _memory(self) -> MemoryDynamoDB:
@@ -194,7 +194,7 @@ class World:
 
     @property
     def hops(self) -> list[JsonObject]:
-        """The events that the producer sent to itself and that are not delivered yet."""
+        """Return the events that the producer sent to itself and that are not delivered yet."""
         events: list[JsonObject] = self.lambda_client.events
         return events
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.harness.cloud import TABLE, FakeCloud
+from bench.harness.doubles import TABLE, FakeCloud
 from bench.harness.framing import Frame, FrameConnection, FrameServer
 from bench.harness.programs import REPORT, ROLES, Report
 from bench.shops import UniformShop

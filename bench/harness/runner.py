@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.harness.cloud import TABLE
+from bench.harness.doubles import TABLE
 from bench.harness.event_source import LEAST_CONCURRENCY, BatchWindow, invoke, poll_queue, run_producer
 from bench.harness.harness import Harness, open_harness
 from bench.harness.programs import Report

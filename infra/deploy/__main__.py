@@ -125,7 +125,11 @@ def _add_common_options(parser: ArgumentParser) -> None:
     add("--stack", help=f"name of the stack (default: {settings.DEFAULT_STACK})")
     add("--region", help="default: from the file, the environment or the profile")
     add("--parameters-file", type=Path, help="default: deploy.<stack>.json in this folder")
-    add("--yes", action="store_true", help="never prompt (for CI); every setting comes from the file")
+    add(
+        "--yes",
+        action="store_true",
+        help="never prompt (for CI): settings come from the file, --set or the deployed stack",
+    )
     add("--dry-run", action="store_true", help="show what would change, and change nothing")
 
 

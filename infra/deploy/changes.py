@@ -24,12 +24,12 @@ class ResourceChange:
 
     @property
     def may_delete(self) -> bool:
-        """Whether the current resource is deleted, certainly or possibly."""
+        """Return whether the current resource is deleted, certainly or possibly."""
         return self.action == "Remove" or self.replacement in {"True", "Conditional"}
 
     @property
     def loses_messages(self) -> bool:
-        """Whether a queue is deleted. Conditional does not count: every reference to a change has it."""
+        """Return whether a queue is deleted. A conditional replacement does not count: references have it."""
         return self.kind == QUEUE and (self.action == "Remove" or self.replacement == "True")
 
 

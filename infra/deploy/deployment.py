@@ -16,7 +16,7 @@ from infra.deploy.ledger import adopt_ledger, find_backfill, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings, KeepAnswers
 from infra.deploy.settings_file import SettingsFile
-from infra.deploy.shape import check_shape, find_shape, load_shape
+from infra.deploy.shape import check_shape, check_unused, find_shape, load_shape
 from infra.deploy.shop_table import check_ledger_table, describe_table, find_table, list_notes
 from infra.deploy.stack import AwsResponse, ChangeSet, CloudFormationStack, Sleep, parse_parameters
 from infra.deploy.template import Template
@@ -153,7 +153,7 @@ def choose_settings(
         problems += [f"{name} is missing, and --yes never prompts: --set {name}=…" for name in missing]
     if problems:
         raise DeployError("; ".join(problems))
-    _check_pace(wanted, template)
+    _check_together(wanted, template)
     asked = settings.ASKED if is_new else missing
     names = [name for name in asked if name not in wanted.parameters]
     if options.everything:
@@ -162,11 +162,12 @@ def choose_settings(
         return wanted
     check = AnswerCheck(context.aws, wanted.account, find_shape(wanted))
     wanted = load_shape(settings.ask_for_settings(terminal, template, wanted, names, check, keep))
-    _check_pace(wanted, template)
+    _check_together(wanted, template)
     return settings.ask_for_bucket(terminal, wanted, check, keep)
 
 
-def _check_pace(wanted: DeploySettings, template: Template) -> None:
+def _check_together(wanted: DeploySettings, template: Template) -> None:
+    check_unused(wanted, template)
     if problem := settings.find_slow_share(wanted, template):
         raise DeployError(problem)
 

@@ -17,6 +17,7 @@ PARAMETERS = (
     "OrderTtlDays",
     "GraceMinutes",
     "StripeApiBase",
+    "Shape",
 )
 _FITS, _DOES_NOT_FIT = 0, 1
 

@@ -1,5 +1,6 @@
 """Checks before anything is created: account, table, Stripe key parameter, bucket, free names."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ QUEUES = ("{stack}-sessions", "{stack}-dead-letters", "{stack}-missed-starts")
 LOG_GROUPS = "/aws/lambda/{stack}-"
 # The executions that Lambda keeps for functions without a reservation.
 UNRESERVED = 100
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # The error codes of HeadBucket if no account has a bucket of this name.
 _NO_BUCKET = ("404", "NoSuchBucket")
 
@@ -80,6 +83,11 @@ def check_bucket(aws: AwsServices, name: str, account: str) -> None:
 
     Raise BucketNotFoundError if it does not exist, DeployError if its account or region is wrong.
     """
+    if not _BUCKET.fullmatch(name):
+        raise DeployError(
+            f"{name!r} cannot be a bucket's name: 3 to 63 lower-case letters, digits, dots and hyphens, "
+            "with a letter or digit at both ends"
+        )
     try:
         found = aws.call("s3", "head_bucket", Bucket=name, ExpectedBucketOwner=account)
     except AwsError as error:

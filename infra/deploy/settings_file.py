@@ -47,5 +47,5 @@ class SettingsFile:
         )
 
     def _content(self, stored: DeploySettings | None) -> Mapping[str, Any] | None:
-        # What the file already holds is neither hidden nor left out.
+        # Values that the file already holds are neither hidden nor left out.
         return None if stored is None else settings.to_file(stored, private=bool(stored.account))

@@ -13,7 +13,7 @@ from infra.deploy.settings import DeploySettings
 from infra.deploy.template import Template
 
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
-# What a night takes of the table: the sessions that a consumer processes a second, those that one producer
+# The load of a night on the table: the sessions that a consumer processes a second, those that one producer
 # lists, and the units of a session. A test holds them to docs/scaling.md.
 SESSIONS_OF_A_CONSUMER, SESSIONS_OF_THE_PRODUCER = 97, 900
 WRITE_UNITS, READ_UNITS = 2.3, 4.1

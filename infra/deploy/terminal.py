@@ -31,12 +31,13 @@ class DeployTerminal:
 
     def ask(self, question: str, default: str = "") -> str:
         """Return the typed answer, or the default. Raise DeployError if there is no input."""
+        unanswered = f"no terminal to answer: {question}; --yes asks nothing"
         if self.read is None:
-            raise DeployError(f"no terminal to answer: {question}")
+            raise DeployError(unanswered)
         try:
             return self.read(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
         except EOFError:
-            raise DeployError(f"no terminal to answer: {question}") from None
+            raise DeployError(unanswered) from None
 
     def confirm(self, question: str) -> bool:
         """Return whether the answer is yes. With `--yes` it always is."""

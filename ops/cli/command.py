@@ -27,7 +27,7 @@ from botocore.exceptions import (
 from ops.cli.exits import BROKEN_PIPE, COULD_NOT_RUN, FINE, INTERRUPTED, NEEDS_ATTENTION
 from ops.cli.options import COMMON, HIDDEN, NAMES, CommonOptions, get_common_options
 from ops.cli.parsing import HELP_OPTIONS, SyncCommand
-from ops.cli.screen import CommandResult, Screen, create_screen
+from ops.cli.screen import CommandResult, Screen
 from ops.cli.usage import Rule, check
 from ops.errors import CommandError
 from ops.stack.access_denied import find_denied_action
@@ -84,7 +84,7 @@ def register(
     def run(ctx: typer.Context, **options: Any) -> None:  # noqa: ANN401 - the function's own
         common = get_common_options(ctx)
         common.update(ctx, {option.name: options.pop(option.name) for option in COMMON})
-        context = CommandContext(common, create_screen(show_pii=common.show_pii, quiet=common.quiet))
+        context = CommandContext(common, common.create_screen())
 
         def call() -> CommandResult:
             check(rules, common.given)

@@ -1,4 +1,4 @@
-"""Who gives an order that is kept, and why."""
+"""The operator's name and reason, which are stored with a dismissal or a permission."""
 
 from ops.dlq.purge import LONGEST_REASON
 from ops.errors import CommandError

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
+from ops.cli.screen import Screen, create_screen
 from ops.cli.usage import read_given_options
 from ops.stack.stack import DEFAULT_STACK, SANDBOX_HOME, StackSelector
 
@@ -20,10 +22,12 @@ _DISTRIBUTION = "stripe-nightly-sync"
 class CommonOptions:
     """The common options collected so far. The later value wins: `--stack a status --stack b` selects b.
 
-    `given` maps every option and argument of the command line, the command's own included, to its value.
+    `typed` has the names of those that do not come from the environment. `given` maps every option and
+    argument of the command line, the command's own included, to its value.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
+    typed: set[str] = field(default_factory=set)
     given: dict[str, object] = field(default_factory=dict)
 
     def update(self, ctx: typer.Context, options: Mapping[str, Any]) -> None:
@@ -35,6 +39,7 @@ class CommonOptions:
         }
         typed = {name: value for name, value in non_empty.items() if name not in from_environment}
         self.values = from_environment | self.values | typed
+        self.typed |= typed.keys()
 
     @property
     def selector(self) -> StackSelector:
@@ -42,6 +47,23 @@ class CommonOptions:
         where = {name: self.values.get(name) for name in ("stack", "profile", "region")}
         sandbox = self.values.get("sandbox")
         return StackSelector(**where, sandbox=Path(sandbox) if sandbox else None)
+
+    @property
+    def selection(self) -> str:
+        """Return the options that select the same stack for another command, or an empty text.
+
+        The environment's sandbox is left out, since the same shell has it.
+        """
+        names = [name for name in ("stack", "profile", "region") if self.values.get(name)]
+        names += [name for name in ("sandbox",) if name in self.typed]
+        chosen = {name: str(self.values[name]) for name in names}
+        if chosen.get("stack") == DEFAULT_STACK:
+            del chosen["stack"]
+        return "".join(f" --{name} {quote(value)}" for name, value in chosen.items())
+
+    def create_screen(self) -> Screen:
+        """Create the screen of this invocation."""
+        return create_screen(show_pii=self.show_pii, quiet=self.quiet, selection=self.selection)
 
     @property
     def as_json(self) -> bool:

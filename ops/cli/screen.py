@@ -23,6 +23,8 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u20
 PLAIN_WIDTH = 160
 _UNLIMITED_WIDTH = 10_000
 _COMMAND = "nightly-sync "
+# The command in a text, such as `nightly-sync resume`, without options before the verb.
+_OWN_COMMAND = re.compile(r"(?<![\w/.-])nightly-sync(?= [a-z])")
 FINE, NOTICE, TROUBLE = "green", "yellow", "bold red"
 
 # A name, its value and the style of the value.
@@ -33,18 +35,24 @@ type FactLine = tuple[str, str, str]
 class Screen:
     """Standard output for results, standard error for progress and errors.
 
-    With `quiet`, progress is not printed.
+    With `quiet`, progress is not printed. `selection` has the options that select the stack, such as
+    ` --stack shop-two`: every `nightly-sync` command in a text gets them, or it would work on another stack.
     """
 
     out: Console
     err: Console
     show_pii: bool
     quiet: bool = False
+    selection: str = ""
 
     def mask(self, text: str) -> str:
-        """Mask keys, and e-mail addresses unless `show_pii` is set."""
-        text = mask_keys(text)
+        """Complete the commands, mask keys, and mask e-mail addresses unless `show_pii` is set."""
+        text = mask_keys(self.complete(text))
         return text if self.show_pii else mask_emails(text)
+
+    def complete(self, text: str) -> str:
+        """Add the options that select the stack to each `nightly-sync` command in a text."""
+        return _OWN_COMMAND.sub(lambda _: f"nightly-sync{self.selection}", text) if self.selection else text
 
     def _sanitize(self, text: str) -> str:
         """Mask the text and replace everything that a terminal would take for a command."""
@@ -194,9 +202,9 @@ class StandardOutput(Console):
         raise BrokenPipeError
 
 
-def create_screen(*, show_pii: bool, quiet: bool = False) -> Screen:
+def create_screen(*, show_pii: bool, quiet: bool = False, selection: str = "") -> Screen:
     """Create the screen of this process."""
     out: Console = StandardOutput(highlight=False)
     if not out.is_terminal:
         out = StandardOutput(highlight=False, width=PLAIN_WIDTH)
-    return Screen(out, Console(stderr=True, highlight=False), show_pii, quiet)
+    return Screen(out, Console(stderr=True, highlight=False), show_pii, quiet, selection)

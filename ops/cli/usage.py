@@ -41,7 +41,8 @@ def check(rules: Sequence[Rule], given: Given) -> None:
     """Raise CommandError for an empty value and for the first violated rule."""
     for name, value in given.items():
         if any(isinstance(one, str) and not one.strip() for one in _as_sequence(value)):
-            raise CommandError(f"{name} is empty: give it a value, or leave it out")
+            advice = ", or leave it out" if name.startswith("-") else ""
+            raise CommandError(f"{name} is empty: give it a value{advice}")
     for rule in rules:
         if violation := rule(given):
             raise CommandError(violation)

@@ -1,4 +1,4 @@
-"""What became of the session of each dead message, and what the consumer would do with it now."""
+"""The check of dead messages: the order of each session, and what the consumer would do with it now."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor

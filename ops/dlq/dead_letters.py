@@ -53,7 +53,7 @@ class DeadLetter:
 
     @property
     def is_nameless(self) -> bool:
-        """Whether the message names no session, so that no outcome can be stored for it."""
+        """Return whether the message names no session, so that no outcome can be stored for it."""
         return self.session_id is None
 
     @property
@@ -63,7 +63,7 @@ class DeadLetter:
 
     @property
     def why(self) -> str:
-        """The error in one line, or the outcome if there is no error."""
+        """Return the error in one line, or the outcome if there is no error."""
         if self.is_settled or self.error_type is None:
             return f"its outcome is: {self.outcome or 'none yet'}"
         return f"{self.error_type}: {self.error_message}"

@@ -32,7 +32,7 @@ STALE_RECEIVES = 3
 
 
 @dataclass(frozen=True)
-class Lease:
+class MessageLease:
     """A message and when its lease expires by the command's clock, a little earlier than by SQS's."""
 
     message: DeadMessage
@@ -49,7 +49,7 @@ class MessageLeases:
     def __init__(self, queue: DeadLetterQueue, clock: Callable[[], float], hidden: int) -> None:
         self._queue = queue
         self._clock = clock
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[str, MessageLease] = {}
         self._kept: frozenset[str] | None = None
         self._renew_at = -math.inf
         self.hidden = hidden
@@ -75,7 +75,7 @@ class MessageLeases:
                 return
             stale = stale + 1 if all(m.message_id in self._leases for m in received) else 0
             # Only the receipt handle of the latest receive is valid.
-            self._leases.update({m.message_id: Lease(m, now + seconds) for m in received})
+            self._leases.update({m.message_id: MessageLease(m, now + seconds) for m in received})
         self.truncated = len(self._leases) >= limit
 
     def keep_only(self, message_ids: Iterable[str]) -> None:
@@ -102,11 +102,13 @@ class MessageLeases:
         for batch in batched(leases, BATCH):
             self._renew(batch, seconds)
 
-    def _renew(self, batch: Sequence[Lease], seconds: int) -> None:
+    def _renew(self, batch: Sequence[MessageLease], seconds: int) -> None:
         now = self._clock()
         messages = self.filter_held(lease.message for lease in batch)
         rejected = self._queue.set_visibility(messages, seconds)
-        self._leases.update({m.message_id: Lease(m, now + seconds) for m in messages if m not in rejected})
+        self._leases.update(
+            {m.message_id: MessageLease(m, now + seconds) for m in messages if m not in rejected}
+        )
 
     def filter_held(self, messages: Iterable[DeadMessage]) -> list[DeadMessage]:
         """Return the messages that are still held; another command may have received the others."""

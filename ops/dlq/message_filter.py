@@ -22,12 +22,12 @@ class MessageFilter:
 
     @property
     def is_everything(self) -> bool:
-        """Whether no criterion is given."""
+        """Return whether no criterion is given."""
         return not (self.names or self.error_types) and self.limit is None
 
     @property
     def names(self) -> frozenset[str]:
-        """The session ids and message ids that are named."""
+        """Return the session ids and message ids that are named."""
         return self.sessions | self.message_ids
 
     def select(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:

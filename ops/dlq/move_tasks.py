@@ -39,7 +39,7 @@ class MoveTaskStatus:
 
     @property
     def is_over(self) -> bool:
-        """Whether the task has ended, in whatever way."""
+        """Return whether the task has ended, in whatever way."""
         return self.status in OVER
 
 

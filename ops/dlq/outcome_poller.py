@@ -19,7 +19,7 @@ from recon.retry import Deadline
 
 
 class RedriveFate(StrEnum):
-    """What became of a session.
+    """The result of a session after its message was moved back.
 
     `FAILED` has a new error. `DEAD` is in the dead-letter queue again without a new outcome. `WAITING` is not
     known yet.
@@ -59,7 +59,7 @@ class SessionStatuses:
 
     @property
     def is_over(self) -> bool:
-        """Whether no session is waiting any more."""
+        """Return whether no session is waiting any more."""
         return not self.count(RedriveFate.WAITING)
 
 

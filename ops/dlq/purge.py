@@ -29,7 +29,7 @@ LONGEST_REASON = 500  # characters
 
 
 class PurgeVerdict(StrEnum):
-    """What a purge did to a message.
+    """The effect of a purge on a message.
 
     `DISMISSED`: this purge dismissed the session for good. `SETTLED`: its order exists, or it was dismissed
     before, so only the message was left. `NAMELESS`: the message names no session, so only the message could

@@ -50,18 +50,18 @@ class RedriveProgress:
 
     @property
     def left(self) -> int:
-        """How many messages a move in batches has not tried yet."""
+        """Return how many messages a move in batches has not tried yet."""
         return self.total - self.moved - self.rejected - self.lapsed
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will be moved."""
+        """Return whether nothing more will be moved."""
         return self.task.is_over if self.task else not self.left
 
 
 @dataclass(frozen=True)
 class RedrivePlan:
-    """What a redrive would move now; `others` is how many messages would stay."""
+    """The messages that a redrive would move now; `others` is how many messages would stay."""
 
     chosen: tuple[DeadLetter, ...]
     others: int

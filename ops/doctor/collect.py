@@ -36,7 +36,7 @@ STRIPE_LIMIT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """What is known of the Stripe key and the settings that name it."""
+    """The facts about the Stripe key and the settings that name it."""
 
     settings: Settings | None = None
     parameter: Fetched[KeyParameter] | None = None

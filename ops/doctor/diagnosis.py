@@ -48,7 +48,7 @@ class Diagnosis:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether something must be fixed or could not be checked."""
+        """Return whether something must be fixed or could not be checked."""
         return any(finding.verdict in _NEEDS_ATTENTION for finding in self.findings)
 
     def count(self, verdict: Verdict) -> int:

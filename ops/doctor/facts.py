@@ -28,7 +28,7 @@ class KeyParameter:
 
 @dataclass(frozen=True)
 class KeyPrefix:
-    """What a Stripe key's prefix says.
+    """The meaning of a Stripe key's prefix.
 
     `kind` is None if it does not begin as a key does, `livemode` if the prefix does not name the mode.
     """
@@ -67,7 +67,7 @@ class RecentSessions:
 
 @dataclass(frozen=True)
 class KeyPermissions:
-    """What the key may read, each probed with one cheap request. `recent` came with that for sessions.
+    """The permissions of the key, each probed with one cheap request. `recent` came with that for sessions.
 
     `details` are the optional parts of an order, by the names of `recon.stripe.expansions`. They are empty if
     there was no session to try them with. `proof` is the session that proves account and mode; it is untried
@@ -157,7 +157,7 @@ class StackFacts:
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        """The parameters that the stack was deployed with; empty if they could not be read."""
+        """Return the parameters that the stack was deployed with; empty if they could not be read."""
         described = {} if isinstance(self.stack, Unavailable) else self.stack
         return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
 

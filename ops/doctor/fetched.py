@@ -41,7 +41,7 @@ class Unavailable:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the resource does not exist."""
+        """Return whether the resource does not exist."""
         return self.cause is Cause.MISSING
 
 

@@ -10,7 +10,7 @@ _NOT_IN_CODE = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True)
 class CheckFinding(StatusFinding):
-    """What a check found. `name` is the checked thing, and `code` the same as one word."""
+    """The finding of a check. `name` is the checked thing, and `code` the same as one word."""
 
     name: str = ""
 

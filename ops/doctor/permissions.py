@@ -1,4 +1,4 @@
-"""What the Stripe key is and may read: one cheap request each, with the code that the nightly run uses."""
+"""The kind and the permissions of the Stripe key: one cheap request each, with the nightly run's own code."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING

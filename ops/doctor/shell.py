@@ -27,15 +27,8 @@ class Shell:
         return " ".join(["aws", *_format_options(options), command])
 
     def sync(self, command: str) -> str:
-        """Return a `nightly-sync` command."""
-        stack = None if self.stack == DEFAULT_STACK or self.wanted.sandbox else self.stack
-        options = {
-            "--stack": stack,
-            "--profile": self.wanted.profile,
-            "--region": self.wanted.region,
-            "--sandbox": str(self.wanted.sandbox) if self.wanted.sandbox else None,
-        }
-        return " ".join(["nightly-sync", command, *_format_options(options)])
+        """Return a `nightly-sync` command. The screen adds the options that select the stack."""
+        return f"nightly-sync {command}"
 
     def destroy(self) -> str:
         """Return the command that deletes the stack."""

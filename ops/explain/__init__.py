@@ -11,8 +11,8 @@ next_run.py             whether the next run processes it, and the sentence abou
 payment_words.py        sentences about a payment that is held, failed, disputed or refunded in part
 webhook_diagnosis.py    why the webhook's order is missing, from the session's events
 verdict_types.py        the rows of the decision table
-skip_rules.py           rules for sessions that the consumer skips
 rules_order_found.py    rules for sessions whose order exists
 rules_order_missing.py  rules for sessions whose order does not exist
+rules_skipped.py        rules for sessions that the consumer skips
 verdict.py              the first rule that applies gives the verdict
 """

@@ -1,4 +1,4 @@
-"""What is known of one session. The only personal value is the user id that its orders are stored under."""
+"""The facts about one session. The only personal value is the user id that its orders are stored under."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,12 +87,12 @@ class StoredOrder:
 
     @property
     def is_recovered(self) -> bool:
-        """Whether this sync wrote it."""
+        """Return whether this sync wrote it."""
         return self.source == SOURCE and self.run_id is not None
 
     @property
     def is_of_webhook(self) -> bool:
-        """Whether the webhook wrote it."""
+        """Return whether the webhook wrote it."""
         return self.source == WEBHOOK
 
 
@@ -115,10 +115,14 @@ class OutcomeInRun:
 
 @dataclass(frozen=True)
 class PendingEntry:
-    """The entry of a complete session that was not paid; it is checked again until `asked_until`."""
+    """The entry of a complete session that is checked again until `asked_until`.
+
+    It was not paid, or the order of a shop with its own layout is missing since `missing_since`.
+    """
 
     seen_at: str | None
     asked_until: datetime | None
+    missing_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -192,13 +196,13 @@ class SessionFacts:
 
     @property
     def is_known(self) -> bool:
-        """Whether Stripe, the table or the dead-letter queue knows the session."""
+        """Return whether Stripe, the table or the dead-letter queue knows the session."""
         known = (self.stripe, self.orders, self.runs, self.pending, self.dead_letters)
         return any(map(bool, (*known, self.attention, self.dismissal)))
 
     @property
     def is_at_stripe(self) -> bool | None:
-        """Whether Stripe knows the session, or None if Stripe could not be read."""
+        """Return whether Stripe knows the session, or None if Stripe could not be read."""
         if self.stripe:
             return True
         problem = self.stripe_problem
@@ -206,5 +210,5 @@ class SessionFacts:
 
     @property
     def latest_run(self) -> OutcomeInRun | None:
-        """The outcome in the latest run that has one."""
+        """Return the outcome in the latest run that has one."""
         return self.runs[0] if self.runs else None

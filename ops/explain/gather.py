@@ -25,6 +25,7 @@ from ops.runs.status import Schedule
 from recon.config import Settings
 from recon.domain.message import SessionMessage
 from recon.domain.run import RunStatus
+from recon.domain.stripe_objects import COMPLETE
 from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.records import Run
 from recon.dynamodb.runs import Runs, is_stalled
@@ -36,11 +37,10 @@ if TYPE_CHECKING:
 
 # The runs of ninety nights, which is how long their records are kept, and some manual ones for each.
 RUNS_READ = 500
-COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
-class Sources:
+class FactSources:
     """The sources to read.
 
     `settings` are the consumer's, `producer` the producer's, which determine the windows. `schedule` is None
@@ -56,7 +56,7 @@ class Sources:
     deadline: Deadline
 
 
-def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
+def gather_facts(sources: FactSources, session_id: str, now: int) -> SessionFacts:
     """Read everything known of a session; `now` is in epoch seconds.
 
     A source that cannot be read is listed in `missing`. Only the table is required: raises TableUnavailable
@@ -66,7 +66,7 @@ def gather_facts(sources: Sources, session_id: str, now: int) -> SessionFacts:
     runs = Runs(table, deadline)
     lookup = fetch_session(sources.stripe, session_id, sources.producer)
     dead = _read_dead_letters(sources, session_id, now)
-    pending = load_pending(table, session_id)
+    pending = load_pending(table, session_id, now)
     message = _choose_message(lookup, pending, dead)
     created = message.created if message else None
     is_complete = lookup.session is not None and lookup.session.status == COMPLETE
@@ -115,7 +115,7 @@ class _DeadLetters:
     missing: tuple[str, ...]
 
 
-def _read_dead_letters(sources: Sources, session_id: str, now: int) -> _DeadLetters:
+def _read_dead_letters(sources: FactSources, session_id: str, now: int) -> _DeadLetters:
     try:
         listing = list_dead_letters(sources.queue, sources.table, now, sources.deadline)
     except (ClientError, BotoCoreError) as error:
@@ -138,7 +138,7 @@ def _choose_message(
     return next((message for message in candidates if message), None)
 
 
-def _predict(sources: Sources, lookup: StripeLookup, now: int) -> PredictedOutcome | None:
+def _predict(sources: FactSources, lookup: StripeLookup, now: int) -> PredictedOutcome | None:
     if lookup.raw is None:
         return None
     return predict(lookup.raw, sources.table, sources.stripe, sources.settings, now)

@@ -42,10 +42,14 @@ def describe_unknown_session(facts: SessionFacts, key_livemode: bool | None) -> 
     sync = f"neither the table, the dead-letter queue nor any run knows {facts.session_id}"
     if facts.is_at_stripe is None and facts.stripe_problem:
         return f"{sync}, and Stripe could not be read: {facts.stripe_problem.message}"
-    mode = parse_livemode(facts.session_id)
+    return f"{sync}, nor does Stripe: {guess_why_unknown(facts.session_id, key_livemode)}"
+
+
+def guess_why_unknown(session_id: str, key_livemode: bool | None) -> str:
+    """Return a clause that says why Stripe does not find a session that the sync does not know either."""
+    mode = parse_livemode(session_id)
     if None not in (mode, key_livemode) and mode is not key_livemode:
         return (
-            f"{sync}, nor does Stripe: it is a {_MODES[bool(mode)]} session, and the sync's key is a "
-            f"{_MODES[bool(key_livemode)]} key"
+            f"it is a {_MODES[bool(mode)]} session, and the sync's key is a {_MODES[bool(key_livemode)]} key"
         )
-    return f"{sync}, nor does Stripe: the id may be mistyped or belong to another Stripe account"
+    return "the id may be mistyped or belong to another Stripe account"

@@ -1,4 +1,4 @@
-"""What the table holds of one session."""
+"""One session's records in the table."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +15,9 @@ from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import find_drift, other_user_ids, user_ids
 from recon.domain.shape import Shape
 from recon.domain.stripe_objects import FREE
-from recon.domain.waiting import LONGEST_WAIT
+from recon.domain.waiting import LONGEST_MISSING, LONGEST_WAIT, is_missing_due
 from recon.dynamodb.attention import parse_attention
-from recon.dynamodb.attribute_readers import read_boolean, read_text, read_time
+from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_time
 from recon.dynamodb.keys import attention_key, marker_key, pending_key
 from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.orders import find_orders
@@ -122,14 +122,20 @@ def load_attention(table: Table, session_id: str) -> OpenAttention | None:
     return to_open_attention(parse_attention(item)) if item else None
 
 
-def load_pending(table: Table, session_id: str) -> PendingSession | None:
-    """Return the pending entry of a session, or None if it has none."""
+def load_pending(table: Table, session_id: str, now: int) -> PendingSession | None:
+    """Return the pending entry of a session, or None if it has none that runs still check."""
     item = table.get(pending_key(session_id))
     if item is None:
         return None
-    message = _parse_message(item)
-    until = datetime.fromtimestamp(message.created + LONGEST_WAIT, UTC) if message else None
-    return PendingSession(PendingEntry(read_time(item, "updatedAt"), until), message)
+    message, seen = _parse_message(item), read_time(item, "updatedAt")
+    since = read_integer(item, "missingSince")
+    if since is None:
+        until = datetime.fromtimestamp(message.created + LONGEST_WAIT, UTC) if message else None
+        return PendingSession(PendingEntry(seen, until), message)
+    if not is_missing_due(since, now):
+        return None
+    first, last = (datetime.fromtimestamp(one, UTC) for one in (since, since + LONGEST_MISSING))
+    return PendingSession(PendingEntry(seen, last, missing_since=first), message)
 
 
 def _parse_message(item: Item) -> SessionMessage | None:

@@ -1,4 +1,4 @@
-"""What happens to a session without any action. Pure; windows come from the producer's own code."""
+"""The next run that processes a session. Pure; windows come from the producer's own code."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ BACKFILL_SECONDS = 60
 
 @dataclass(frozen=True)
 class SessionTiming:
-    """What decides which runs process a session. Times are in epoch seconds.
+    """The times that decide which runs process a session. Times are in epoch seconds.
 
     `last_event` is when it was last completed or paid.
     """
@@ -103,7 +103,7 @@ def describe_next(facts: SessionFacts) -> str:
 
 def _describe_without_stripe(facts: SessionFacts) -> str:
     if facts.pending:
-        return "It waits for its payment, so every scheduled run checks it and currently fails to."
+        return "It is stored as pending, so every scheduled run checks it and currently fails to."
     return "Runs process the sessions that Stripe lists, so currently no run processes it."
 
 
@@ -127,7 +127,8 @@ def _describe_run(facts: SessionFacts, coming: NextRun) -> str:
 
 def _describe_check(facts: SessionFacts, name: str) -> str:
     created = facts.session_created
-    if created is not None and (facts.asked_at - created).total_seconds() >= NIGHTLY:
+    is_missing = facts.pending is not None and facts.pending.missing_since is not None
+    if not is_missing and created is not None and (facts.asked_at - created).total_seconds() >= NIGHTLY:
         return f"It waits for longer than {NIGHTLY // DAY} days, so a scheduled run checks it once a week"
     return f"{name} checks it again, as every scheduled run does,"
 

@@ -20,7 +20,7 @@ _SHOWN = 40
 
 
 class ReferenceKind(StrEnum):
-    """What a reference names."""
+    """The kinds of references."""
 
     SESSION = "session"
     PAYMENT = "payment"
@@ -30,7 +30,7 @@ class ReferenceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Reference:
-    """What an operator typed, without what is around it."""
+    """An id or address that an operator typed, without the text around it."""
 
     kind: ReferenceKind
     value: str

@@ -10,10 +10,11 @@ from ops.explain.next_run import (
     will_be_processed,
 )
 from ops.explain.payment_words import describe_attention
-from ops.explain.skip_rules import explain_skip
+from ops.explain.rules_skipped import explain_skip
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
 from ops.format.skip_reasons import describe_stored_skip
+from ops.runs.missing import resend_command
 from ops.runs.prediction import PredictedAction
 from recon.domain.reconcile import Outcome, SkipReason
 
@@ -119,7 +120,11 @@ def _explain_missing_at_shop(facts: SessionFacts) -> SessionVerdict | None:
     why = "It is paid, and the shop has not done its order."
     if facts.events and not facts.events[-1].delivered:
         why += f" Stripe has not been able to deliver its event {facts.events[-1].id} to the webhook."
-    to_do = "Ask the shop's webhook again: nightly-sync missing prints the command."
+    if facts.events and not facts.pending:
+        # Runs have not looked for it yet, or look no longer, so `missing` does not list it.
+        to_do = f"Ask the shop's webhook again: {resend_command(facts.events[-1].id)}"
+    else:
+        to_do = "Ask the shop's webhook again: nightly-sync missing prints the command."
     return SessionVerdict(VerdictCase.MISSING, why, describe_next(facts), to_do)
 
 

@@ -54,5 +54,5 @@ class SessionVerdict:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether an operator has something to do."""
+        """Return whether an operator has something to do."""
         return self.to_do is not None

@@ -27,7 +27,7 @@ def describe_attention(word: Attention) -> str:  # noqa: C901, PLR0911 - one cas
         case Attention.ORDER_SAYS_UNPAID:
             return "Stripe says that it is paid, its order says unpaid"
         case Attention.NO_USER_PAID:
-            return "money was taken and nobody is named whose order it is"
+            return "it is paid and has no user id, so no order was written"
         case Attention.MISSING:
             return "it is paid, and the shop has not done its order"
     assert_never(word)

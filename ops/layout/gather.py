@@ -46,11 +46,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class GatheredEvidence:
-    """The evidence of all sessions, what was read, and whether the operator may not scan the table."""
+    """The evidence of all sessions, the part of the table, and whether the operator may not scan it."""
 
     evidence: tuple[Evidence, ...]
-    read: ReadCounts
+    sample: TableSample
     is_scan_denied: bool = False
+
+    @property
+    def read(self) -> ReadCounts:
+        """Return what was read."""
+        return self.sample.counts
 
 
 def gather_evidence(sources: Sources, now: int) -> GatheredEvidence:
@@ -67,14 +72,14 @@ def gather_evidence(sources: Sources, now: int) -> GatheredEvidence:
     keys = [*_list_user_keys(evidence, [USER_PREFIX]), *_list_session_keys(evidence)]
     evidence = _search(evidence, sample.query(keys))
     if not any(map(_is_lost, evidence)):
-        return GatheredEvidence(tuple(evidence), sample.counts)
+        return GatheredEvidence(tuple(evidence), sample)
     try:
         scanned = sample.scan()
     except NotAllowed:
-        return GatheredEvidence(tuple(evidence), sample.counts, is_scan_denied=True)
+        return GatheredEvidence(tuple(evidence), sample, is_scan_denied=True)
     evidence = _search(evidence, scanned)
     evidence = _search(evidence, sample.query(_list_user_keys(evidence, _find_prefixes(scanned))))
-    return GatheredEvidence(tuple(evidence), sample.counts)
+    return GatheredEvidence(tuple(evidence), sample)
 
 
 def _add_found(sources: Sources, evidence: Sequence[Evidence]) -> list[Evidence]:

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from recon.domain.message import SessionMessage
 from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
-from recon.domain.stripe_objects import Json
+from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object
-from recon.domain.user_ids import EMAIL, METADATA, clean_user_id, read_source
+from recon.domain.user_ids import clean_user_id, read_source
 from recon.dynamodb.orders import first_sort_key
 
 USER_PREFIX = "USER#"
@@ -100,7 +100,12 @@ def _describe_part(text: str, known: dict[str, str]) -> str:
     return "#".join(_describe_segment(segment, known) for segment in text.split("#"))
 
 
+def is_word(segment: str) -> bool:
+    """Return whether a part of a key is a common word, which is no value of a customer's."""
+    return _WORDS.fullmatch(segment) is not None
+
+
 def _describe_segment(segment: str, known: dict[str, str]) -> str:
     if segment in known:
         return known[segment]
-    return segment if not segment or _WORDS.fullmatch(segment) else f"<{find_form(segment).value}>"
+    return segment if not segment or is_word(segment) else f"<{find_form(segment).value}>"

@@ -66,6 +66,21 @@ class Code(StrEnum):
     NO_ORDER = "no_order"
     NO_SESSIONS = "no_sessions"
     NOT_SCANNED = "not_scanned"
+    SHAPE = "shape"
+    NO_SHAPE = "no_shape"
+    NEEDS_INDEX = "needs_index"
+    NULL_IDS = "null_ids"
+    NESTED_ID = "nested_id"
+    ID_CASE = "id_case"
+    NO_KEY = "no_key"
+    USER_KEY = "user_key"
+    KEY_TYPE = "key_type"
+    CANDIDATES = "candidates"
+    PROJECTION = "projection"
+    FEW_SESSIONS = "few_sessions"
+    STATUS_WORDS = "status_words"
+    NO_STATUS = "no_status"
+    OPEN_ORDERS = "open_orders"
 
 
 @dataclass(frozen=True)
@@ -111,9 +126,25 @@ class ReadCounts:
 
 
 @dataclass(frozen=True)
+class ShapeFile:
+    """A `shape.toml`, proposed or given, and what the functions' lookup finds with it of the sessions.
+
+    `found` have a done order, `open` one that is not done, `absent` none, and of `no_key` the key cannot be
+    made. All are None if the lookup cannot be tried before `index_command` has added the index.
+    """
+
+    file: str
+    found: int | None
+    open: int | None
+    absent: int | None
+    no_key: int | None
+    index_command: str | None = None
+
+
+@dataclass(frozen=True)
 class Layout:
     """The result. `settings` are the parameters that help, and `found_with_settings` is how many sessions'
-    orders the lookup would find with them."""
+    orders the lookup would find with them. `shape` is the file of a table with another layout."""
 
     table: str
     sessions: int
@@ -125,3 +156,4 @@ class Layout:
     findings: tuple[LayoutFinding, ...] = ()
     places: tuple[SessionPlace, ...] = ()
     read: ReadCounts = field(default_factory=ReadCounts)
+    shape: ShapeFile | None = None

@@ -18,6 +18,6 @@ page.py      the whole page
 
 from ops.report.collect import collect_report
 from ops.report.model import SyncReport
-from ops.report.page import render_page
+from ops.report.page import PAGE_BEGINNING, render_page
 
-__all__ = ["SyncReport", "collect_report", "render_page"]
+__all__ = ["PAGE_BEGINNING", "SyncReport", "collect_report", "render_page"]

@@ -1,4 +1,4 @@
-"""What the period brought, in a sentence or two."""
+"""The result of the period, in a sentence or two."""
 
 from ops.format.money import FREE
 from ops.format.text import quantity

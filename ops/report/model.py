@@ -23,7 +23,7 @@ class Share:
 
     @property
     def basis_points(self) -> int:
-        """The share in hundredths of a percent, rounded down; 0 if the whole is 0."""
+        """Return the share in hundredths of a percent, rounded down; 0 if the whole is 0."""
         return self.part * 10_000 // self.whole if self.whole else 0
 
     def __str__(self) -> str:
@@ -174,12 +174,12 @@ class SyncReport:
 
     @property
     def recovered_count(self) -> int:
-        """How many orders runs wrote, including those whose outcomes have expired."""
+        """Return how many orders runs wrote, including those whose outcomes have expired."""
         return len(self.recovered) + self.gone.created
 
     @property
     def money(self) -> list[Money]:
-        """One total per currency, in the order of the page."""
+        """Return one total per currency, in the order of the page."""
         return self.sort_money(totals(order.money for order in self.recovered if order.money))
 
     def sort_money(self, money: Iterable[Money]) -> list[Money]:
@@ -189,12 +189,12 @@ class SyncReport:
 
     @property
     def without_amount(self) -> int:
-        """How many listed orders have an unknown amount. A free one is known."""
+        """Return how many listed orders have an unknown amount. A free one is known."""
         return sum(order.money is None for order in self.recovered)
 
     @property
     def unknown_amounts(self) -> int:
-        """How many recovered orders `money` does not include."""
+        """Return how many recovered orders `money` does not include."""
         return self.without_amount + self.gone.created
 
     @property
@@ -207,7 +207,7 @@ class SyncReport:
 
     @property
     def stopped_runs(self) -> int:
-        """How many runs did not succeed."""
+        """Return how many runs did not succeed."""
         return sum(run.trouble is not None for run in self.runs)
 
 

@@ -2,7 +2,7 @@
 
 from ops.format.text import quantity
 from ops.report.markup import Html, element
-from ops.report.model import SyncReport
+from ops.report.model import ExpiredOutcomes, SyncReport
 from recon.dynamodb.records import OUTCOME_DAYS, RUN_DAYS
 
 _ALWAYS = (
@@ -23,14 +23,24 @@ def render_notes(report: SyncReport) -> Html:
     return element("ul", *(element("li", note) for note in _list_notes(report)), class_="notes")
 
 
+def _describe_unlisted(gone: ExpiredOutcomes) -> str:
+    counts = {"recovered order": gone.created, "error": gone.errors}
+    unlisted = " and ".join(quantity(count, name) for name, count in counts.items() if count)
+    if not unlisted:
+        return " They recovered no other order and had no other error."
+    verb = "is" if gone.created + gone.errors == 1 else "are"
+    text = f" According to the counters, {unlisted} {verb} not listed."
+    if gone.created:
+        text += " The number of recovered orders includes them; the money, missed webhooks and lists do not."
+    return text
+
+
 def _list_notes(report: SyncReport) -> list[str]:
     notes = list(_ALWAYS)
     if gone := report.gone.runs:
         notes.append(
-            f"The outcomes of {quantity(gone, 'run')} are not complete any more. According to the counters, "
-            f"{quantity(report.gone.created, 'recovered order')} and "
-            f"{quantity(report.gone.errors, 'error')} are not listed. These orders are included in the "
-            "number of recovered orders, but not in the money, the missed webhooks and the lists."
+            f"The outcomes of {quantity(gone, 'run')} are not complete any more."
+            + _describe_unlisted(report.gone)
         )
     if unknown := report.without_amount:
         notes.append(

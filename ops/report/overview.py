@@ -12,6 +12,7 @@ from ops.report.model import DayTotals, SyncReport
 
 # The other currencies are in the table only.
 MAX_MONEY_CHARTS = 6
+_WITH_ERRORS = "completed_with_errors"
 _LARGE_FIGURES = 2  # more figures in one card are smaller
 
 
@@ -19,7 +20,6 @@ def render_cards(report: SyncReport) -> Html:
     """Return one card per number."""
     missed, runs = report.missed, report.runs
     open_errors = f"{report.open_errors:,} still open" if report.failed else "no session was given up"
-    stopped_runs = f"{report.stopped_runs:,} did not succeed" if report.stopped_runs else "all succeeded"
     return element(
         "dl",
         _render_card("Orders recovered", [f"{report.recovered_count:,}"], "that would have been lost"),
@@ -35,9 +35,20 @@ def render_cards(report: SyncReport) -> Html:
         ),
         _render_card("Errors", [f"{len(report.failed):,}"], open_errors, bad=report.open_errors > 0),
         _render_card("Drift", [f"{len(report.drifted):,}"], "orders that differ from Stripe"),
-        _render_card("Runs", [f"{len(runs):,}"], stopped_runs, bad=report.stopped_runs > 0),
+        _render_card("Runs", [f"{len(runs):,}"], _describe_runs(report), bad=report.stopped_runs > 0),
         class_="cards",
     )
+
+
+def _describe_runs(report: SyncReport) -> str:
+    """Return how many runs did not succeed, ended with errors or have not ended; the rest succeeded."""
+    with_errors = sum(run.status == _WITH_ERRORS for run in report.runs)
+    counts = {
+        "did not succeed": report.stopped_runs,
+        "ended with errors": with_errors,
+        "not ended": report.unfinished_runs,
+    }
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "all succeeded"
 
 
 def _format_sums(report: SyncReport) -> list[Content]:

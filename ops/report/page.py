@@ -20,6 +20,11 @@ from ops.report.tables import (
     runs_table,
 )
 
+# How every page begins, and hardly another file does.
+PAGE_BEGINNING = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"/>'
+    '<meta http-equiv="Content-Security-Policy" content="'
+)
 _TITLE = "Recovered orders of"
 # The browser enforces that the page loads and runs nothing, whatever it contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -77,7 +82,7 @@ def _format_day(report: SyncReport) -> str:
 def _build_sections(report: SyncReport) -> list[tuple[str, str, Content]]:
     """Return id, heading and content of each section; before the first run most are left out.
 
-    What is wrong comes before the charts, which fill the screen of a phone.
+    Problems come before the charts, which fill the screen of a phone.
     """
     unknown = ("unknown", "What this page cannot show", render_notes(report))
     attention = []

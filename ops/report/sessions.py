@@ -25,7 +25,7 @@ class StoredOutcome:
 
     @property
     def fate(self) -> str:
-        """The reason of a skip, otherwise the outcome; values of other versions are kept."""
+        """Return the reason of a skip, otherwise the outcome; values of other versions are kept."""
         return self.reason or self.outcome
 
 
@@ -77,28 +77,28 @@ class SessionHistory:
 
     @property
     def recovered(self) -> tuple[ReportedOrder, ...]:
-        """The orders that runs wrote, newest first."""
+        """Return the orders that runs wrote, newest first."""
         return _newest_first(self._created.values())
 
     @property
     def failed(self) -> tuple[FailedSession, ...]:
-        """The sessions that a run gave up, newest first."""
+        """Return the sessions that a run gave up, newest first."""
         failed = (replace(one, fate=self._find_fate(one.session_id)) for one in self._failed.values())
         return _newest_first(failed)
 
     @property
     def drifted(self) -> tuple[DriftedOrder, ...]:
-        """The orders that differ from Stripe, newest first."""
+        """Return the orders that differ from Stripe, newest first."""
         return _newest_first(self._drifted.values())
 
     @property
     def fates(self) -> Counter[str]:
-        """How many sessions have each fate."""
+        """Return how many sessions have each fate."""
         return Counter(str(self._find_fate(name)) for name in self._latest)
 
     @property
     def existing_by_day(self) -> Counter[int]:
-        """How many orders existed without a run writing them, by the day when they were first found."""
+        """Return how many orders existed without a run writing them, by the day they were first found."""
         return Counter(day for name, day in self._existing.items() if name not in self._created)
 
 

@@ -35,10 +35,10 @@ def render_state(report: SyncReport) -> Html:
 
 
 def _describe_nights(last: datetime | None, following: datetime | None) -> Content:
-    ended = ["The last scheduled run ended ", _render_time(last), "; the"] if last else ["The"]
+    ended = ["The last scheduled run ended ", _render_time(last), "; the next one is "] if last else []
     if following is None:
-        return [*ended, " next one is not scheduled."]
-    return [*ended, " next one is due ", _render_time(following), "."]
+        return [*(ended or ["The next run is "]), "not scheduled."]
+    return [*(ended or ["The next scheduled run is "]), "due ", _render_time(following), "."]
 
 
 def _render_time(moment: datetime) -> Html:
@@ -69,9 +69,9 @@ def _render_amount(action: StatusFinding, report: SyncReport) -> Content:
     worth = format_worth(money, action.unknown_amounts if money else 0, text.format_money)
     if not worth and action.unknown_amounts:
         worth = "amount unknown"
-    return element(
-        "p", ", ".join(filter(None, [quantity(action.sessions, "session"), worth])), class_="amount"
-    )
+    count = quantity(action.sessions, "session")
+    shown = [worth] if count in action.what else [count, worth]
+    return element("p", ", ".join(filter(None, shown)), class_="amount") if any(shown) else ""
 
 
 def _render_link(action: StatusFinding, report: SyncReport) -> Content:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ops.format.attention import describe_stored_attention
 from ops.format.ids import shorten_id
@@ -18,6 +19,19 @@ from ops.runs.attention import AttentionGroup
 MAX_ROWS = 500
 _NOTHING = "-"
 _SUCCESS = "success"
+# The counts of a run by column, and those that are shown even if they are zero in all runs.
+_COUNTS = MappingProxyType(
+    {
+        "Enqueued": "enqueued",
+        "Filtered": "filtered",
+        "Created": "created",
+        "Skipped": "skipped",
+        "Errors": "errors",
+        "Drift": "drifted",
+        "Warnings": "warnings",
+    }
+)
+_ALWAYS = ("Enqueued", "Created", "Errors")
 _ACK = element("code", "nightly-sync ack SESSION")
 
 
@@ -150,33 +164,32 @@ def drifted_table(drifted: Sequence[DriftedOrder]) -> Html:
 
 
 def runs_table(runs: Sequence[RunLine]) -> Html:
-    numbers = ("Took", "Enqueued", "Filtered", "Created", "Skipped", "Errors", "Drift", "Warnings")
+    """Return the runs, without the counts that are zero in all of them."""
+    shown = runs[:MAX_ROWS]
+    counts = {name: [getattr(run, field) for run in shown] for name, field in _COUNTS.items()}
+    counts = {name: column for name, column in counts.items() if any(column) or name in _ALWAYS}
+    cells = zip(*([f"{count:,}" for count in column] for column in counts.values()), strict=True)
     return _render_table(
         "nights",
         "Runs by their own records, newest first; times in UTC",
-        [Column("Run"), Column("Trigger"), Column("Status"), *(Column(one, _NUMBER) for one in numbers)],
-        [_build_run_row(run) for run in runs[:MAX_ROWS]],
+        [
+            Column("Run"),
+            Column("Trigger"),
+            Column("Status"),
+            *(Column(one, _NUMBER) for one in ("Took", *counts)),
+        ],
+        [[*_describe_run(run), *own] for run, own in zip(shown, cells, strict=True)],
         len(runs),
     )
 
 
-def _build_run_row(run: RunLine) -> list[Content]:
-    counts = (
-        run.enqueued,
-        run.filtered,
-        run.created,
-        run.skipped,
-        run.errors,
-        run.drifted,
-        run.warnings,
-    )
+def _describe_run(run: RunLine) -> list[Content]:
     tone = "bad" if run.trouble else "good" if run.status == _SUCCESS else "open"
     return [
         run.run_id,
         run.trigger or _NOTHING,
         _render_state(run.trouble or run.status, tone),
         duration(run.seconds),
-        *(f"{count:,}" for count in counts),
     ]
 
 

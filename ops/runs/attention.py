@@ -82,7 +82,12 @@ def _group(word: str, sessions: list[OpenAttention]) -> AttentionGroup:
 
 
 def _find_command(word: str, first: OpenAttention) -> str:
-    return "nightly-sync missing" if word == Attention.MISSING else f"nightly-sync explain {first.session_id}"
+    return "nightly-sync missing" if word == Attention.MISSING else describe_session_command(first.session_id)
+
+
+def describe_session_command(session_id: str) -> str:
+    """Return the command that says what a session needs."""
+    return f"nightly-sync explain {session_id}"
 
 
 def _urgency(one: OpenAttention) -> tuple[float, str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ops.format.links import session_url
 from ops.format.money import Money, to_money
+from recon.domain.attention import Attention
 from recon.domain.message import loads
 from recon.domain.reconcile import amount_and_currency
 from recon.domain.waiting import LONGEST_MISSING, is_missing_due
@@ -17,6 +18,7 @@ from recon.errors import MalformedMessage, SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recon.dynamodb.attention import AttentionRecord
     from recon.dynamodb.table import Item
     from recon.stripe.source import SessionEvent, StripeSource
 
@@ -93,6 +95,16 @@ def _add_event(one: MissingSession, events: "Mapping[str, SessionEvent]") -> Mis
     event = events.get(one.session_id)
     if event is None:
         return one
-    return replace(
-        one, event_id=event.id, command=f"stripe events resend {event.id} --webhook-endpoint={ENDPOINT}"
-    )
+    return replace(one, event_id=event.id, command=resend_command(event.id))
+
+
+def resend_command(event_id: str) -> str:
+    """Return the command that sends an event to the shop's webhook again."""
+    return f"stripe events resend {event_id} --webhook-endpoint={ENDPOINT}"
+
+
+def find_abandoned(records: "Iterable[AttentionRecord]", sessions: Iterable[MissingSession]) -> list[str]:
+    """Return the sessions that nobody has acknowledged and whose order no run looks for any more."""
+    looked_for = {one.session_id for one in sessions}
+    missing = (one.session_id for one in records if one.is_open and Attention.MISSING in one.words)
+    return [session_id for session_id in missing if session_id not in looked_for]

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.decisions import TableFacts, decide_from_stripe, to_unexpected
+from consumer.decisions import OrderFacts, decide_from_stripe, to_unexpected
 from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
 from recon.domain.attention import Attention
@@ -117,7 +117,7 @@ def predict(
                 drift = find_drift(message, orders)
             return PredictedOutcome(PredictedAction.SKIP, amount, reason=decision, drift=drift)
     own = find_own_orders(message, [] if isinstance(orders, SyncError) else orders)
-    facts = TableFacts(
+    facts = OrderFacts(
         own, bool(own) and _knows_unpaid(message.session_id, table), lambda: _find_proof(table)
     )
     return _predict_from_stripe(message, stripe, settings, now, facts)
@@ -169,7 +169,7 @@ def _predict_from_stripe(
     stripe: "Callable[[], StripeSource]",
     settings: Settings,
     now: int,
-    facts: TableFacts,
+    facts: OrderFacts,
 ) -> PredictedOutcome:
     amount = read_amount(message)
     try:

@@ -80,9 +80,11 @@ def _find_all(facts: StatusFacts) -> Iterator[StatusFinding]:
         yield from _find_in_run(run, facts.run_errors)
     yield from _find_in_ledger(facts)
     if not facts.schedule.enabled and not facts.is_sandbox:
-        yield StatusFinding(
-            "schedule_off", "the schedule is off: no run starts automatically", "nightly-sync resume"
-        )
+        # If it were only switched on, the next deployment would switch it off again without an alarm.
+        deployed = " (ScheduleState=DISABLED)" if facts.schedule.deployed_off else ""
+        command = DOCTOR if facts.schedule.deployed_off else "nightly-sync resume"
+        what = f"the schedule is off{deployed}: no run starts automatically"
+        yield StatusFinding("schedule_off", what, command)
 
 
 def _describe_missing_nights(facts: StatusFacts) -> StatusFinding:

@@ -9,6 +9,7 @@ from ops.format.money import Amount, Money, totals
 from ops.runs.attention import AttentionGroup, group_by_word
 from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import OutcomeFilter, read_sessions
+from ops.stack.pause_resume import SCHEDULE_OFF
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
@@ -27,12 +28,16 @@ _STOPPED = (RunStatus.FAILED, RunStatus.HELD)
 
 @dataclass(frozen=True)
 class Schedule:
-    """The nightly schedule. `next_due` is None if it is off or its next time is unknown."""
+    """The nightly schedule. `next_due` is None if it is off or its next time is unknown.
+
+    `deployed_off` is True if the stack is deployed with the schedule off.
+    """
 
     enabled: bool
     expression: str
     timezone: str
     next_due: datetime | None
+    deployed_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ class StatusFacts:
     `night` is the latest scheduled run if newer runs exist and none of them covers its window.
     `ended_night` is the latest scheduled run that is done, and `next_night_due` when the first one after it
     was or is due, if the schedule tells. `stopped` has the failed, held and stalled runs since then, newest
-    first, unless a later run covers their window. In the sandbox, whose schedule is off on purpose, every
-    run counts as a scheduled one. `state_overwritten` is True if another program has put the sync state
+    first, unless a later run covers their window. In a sandbox without a scheduled run, every run counts as
+    one. `state_overwritten` is True if another program has put the sync state
     since the last run. `attention` has the sessions that wait for a person, by the word that says why.
     `other_owner` is the stack that owns the ledger, if it is another one. `runbook_url` is the address of
     the runbook, if the stack was deployed with one. `last_night` is the latest scheduled run, whatever its
@@ -143,10 +148,9 @@ def read_facts(stack: Stack, now: int) -> StatusFacts:
 
 
 def _list_nights(stack: Stack, latest: Sequence[PastRun], now: int) -> Sequence[PastRun]:
-    """Return the scheduled runs, newest first."""
-    if stack.is_sandbox:
-        return latest
-    return [past_run(run, now) for run in stack.runs.scheduled_before("", _LATEST_NIGHTS)]
+    """Return the scheduled runs, newest first, or all runs of a sandbox that has had no scheduled one."""
+    nights = [past_run(run, now) for run in stack.runs.scheduled_before("", _LATEST_NIGHTS)]
+    return latest if stack.is_sandbox and not nights else nights
 
 
 def _read_created(stack: Stack, run: PastRun | None) -> list[Amount]:
@@ -226,7 +230,7 @@ def read_schedule(stack: Stack, now: int) -> Schedule:
     expression, timezone = schedule["ScheduleExpression"], schedule.get("ScheduleExpressionTimezone") or "UTC"
     enabled = schedule.get("State", "ENABLED") == "ENABLED"
     due = next_due(expression, timezone, _from_epoch(now)) if enabled else None
-    return Schedule(enabled, expression, timezone, due)
+    return Schedule(enabled, expression, timezone, due, stack.parameters.get("ScheduleState") == SCHEDULE_OFF)
 
 
 def _last_completed(latest: list[PastRun]) -> datetime | None:

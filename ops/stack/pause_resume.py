@@ -11,7 +11,6 @@ from ops.errors import CommandError
 from ops.stack.queue_depth import read_depth
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
@@ -144,10 +143,3 @@ def read_oldest_age(cloudwatch: Any, queue: str, now: datetime) -> int | None:  
     latest = max(points, key=lambda point: point["Timestamp"])
     since = now - latest["Timestamp"].astimezone(UTC)
     return int(latest["Maximum"] + since.total_seconds())
-
-
-def read_stack_parameter(client: "CloudFormationClient", stack: str, name: str) -> str | None:
-    """Return a parameter's value in the latest deployment of the stack, or None if it has none."""
-    (description,) = client.describe_stacks(StackName=stack)["Stacks"]
-    parameters = {one["ParameterKey"]: one["ParameterValue"] for one in description.get("Parameters", [])}
-    return parameters.get(name)

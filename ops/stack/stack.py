@@ -144,11 +144,15 @@ class Stack:
         return StackOutputs(**required, ledger=ledger, missed_starts_url=values.get(_MISSED_STARTS))
 
     @property
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of the latest deployment by name."""
+        parameters = self._description.get("Parameters", [])
+        return {one["ParameterKey"]: one.get("ParameterValue", "") for one in parameters}
+
+    @property
     def runbook_url(self) -> str | None:
         """Return the address of the runbook, or None if the stack was deployed without one."""
-        parameters = self._description.get("Parameters", [])
-        values = {one["ParameterKey"]: one.get("ParameterValue", "") for one in parameters}
-        url: str = values.get(_RUNBOOK, "")
+        url = self.parameters.get(_RUNBOOK, "")
         return url if url.startswith(("https://", "http://")) else None
 
     @cached_property

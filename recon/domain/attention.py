@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Attention(StrEnum):
-    """What about a session needs a person, although the sync has done all that it can."""
+    """The reasons why a session needs a person although the sync has done all that it can."""
 
     PARTLY_CAPTURED = "partly_captured"
     PARTLY_REFUNDED = "partly_refunded"

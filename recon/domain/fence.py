@@ -11,7 +11,7 @@ from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED
 from recon.timestamps import HOUR, MINUTE
 
 COMPLETED = "completed"
-# What webhooks store as the status of an event that they have handled to its end.
+# The words that webhooks store as the status of an event that they have handled to its end.
 ENDED = (COMPLETED, "processed")
 # A webhook that has not ended after this time never will: Stripe waits for seconds, a queue for minutes.
 CLAIM_SECONDS = 15 * MINUTE

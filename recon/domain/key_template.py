@@ -4,11 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recon.domain.stripe_objects import Json
+from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object, find_reference, find_text, is_storable
 
-METADATA = "metadata."
-EMAIL = "customer_details.email"
 ID = "id"
 _FIELDS = (ID, "payment_intent", "client_reference_id", "customer")
 PATHS = (*_FIELDS, EMAIL, f"{METADATA}<key>")
@@ -24,6 +22,9 @@ class KeyTemplate:
     """The parts of a template in their order: literal text, or a choice of paths."""
 
     parts: tuple[str | Choice, ...]
+
+    def __str__(self) -> str:
+        return "".join(part if isinstance(part, str) else f"{{{'|'.join(part)}}}" for part in self.parts)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from recon.domain.fence import FencedEvent
@@ -57,7 +57,7 @@ class SessionMessage:
 
     @property
     def events(self) -> tuple[FencedEvent, ...]:
-        """The events that the webhook may still receive; a message of an earlier version has no times."""
+        """Return the events that the webhook may still receive; earlier versions sent no times."""
         types = (*self.event_types, *[CHECKOUT_COMPLETED] * len(self.event_ids))
         times = (*self.event_times, *[None] * len(self.event_ids))
         return tuple(map(FencedEvent, self.event_ids, types, times))
@@ -126,6 +126,13 @@ def _limit_length(value: object) -> Any:  # noqa: ANN401 - JSON
     fits = value is None or type(value) in (bool, float)
     fits = fits or (type(value) is int and abs(value) < MAX_NUMBER)
     return value if fits or (isinstance(value, str) and len(value) <= _LONGEST) else {}
+
+
+def with_user(message: SessionMessage, session: dict[str, Any], rules: UserIdRules) -> SessionMessage:
+    """Return a message that was made with a shape as one of this system's layout, for Stripe's session."""
+    found = find_candidates(session, rules)
+    named = replace(message, user_id=found.chosen, raw_user_id=found.raw, other_user_ids=found.others)
+    return replace(named, key_values=())
 
 
 def dumps(message: SessionMessage) -> str:

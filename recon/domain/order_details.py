@@ -134,11 +134,12 @@ def build_customer(session: Json) -> Json:
 def build_shipping_address(session: Json) -> Json | None:
     """Return the shipping address.
 
-    Stripe moved it from `shipping_details` to `collected_information` in 2025. The payment intent has a copy,
-    or the one that the shop set itself.
+    Stripe moved it from `shipping` to `shipping_details` in 2022, and to `collected_information` in 2025. The
+    payment intent has a copy, or the one that the shop set itself.
     """
     collected = read_object(session, "collected_information")
-    details = read_object(collected, "shipping_details") or read_object(session, "shipping_details")
+    places = (collected, "shipping_details"), (session, "shipping_details"), (session, "shipping")
+    details = next((found for place in places if (found := read_object(*place))), {})
     address = read_object(details, "address")
     lines = {ours: read_text(address, theirs, null=True) for theirs, ours in _ADDRESS_FIELDS.items()}
     own = present({"name": read_text(details, "name", null=True)} | lines)

@@ -21,6 +21,7 @@ from recon.domain.stripe_objects import (
     require_known,
 )
 from recon.domain.stripe_values import (
+    find_objects,
     read_count,
     read_currency,
     read_expanded,
@@ -34,7 +35,7 @@ from recon.timestamps import HOUR
 REQUIRES_CAPTURE, CANCELED = "requires_capture", "canceled"
 # `status` of a charge.
 FAILED = "failed"
-# What becomes of an unpaid session by the status of its payment intent.
+# The state of an unpaid session by the status of its payment intent.
 _UNPAID_INTENTS = {
     "processing": SkipReason.UNPAID,
     "requires_action": SkipReason.UNPAID,
@@ -69,7 +70,7 @@ class Payment:
 
 @dataclass(frozen=True)
 class PaymentState:
-    """What follows from a payment: the order is due, or `skip` says why it is not.
+    """The conclusion from a payment: the order is due, or `skip` says why it is not.
 
     `waits` is True if that may change, so that later runs have to check the session again. `until` is when a
     hold lapses (epoch seconds), if it is known. `amount_captured` and `amount_refunded` are set where they
@@ -109,7 +110,14 @@ def find_payment(session: Json, invoice_payments: Sequence[Json] = ()) -> Paymen
         intent = read_expanded(details, "payment_intent")
         if intent is None:
             return Payment(charge=read_expanded(details, "charge"))
-    return Payment(intent, read_expanded(intent or {}, "latest_charge"))
+    return Payment(intent, _find_charge(intent or {}))
+
+
+def _find_charge(intent: Json) -> Json | None:
+    """Return the latest charge. API versions before 2022-11-15 list the charges, the newest first."""
+    if intent.get("latest_charge") is not None:
+        return read_expanded(intent, "latest_charge")
+    return next(iter(find_objects(read_object(intent, "charges", parent="payment_intent."), "data")), None)
 
 
 def read_payment_state(session: Json, payment: Payment) -> PaymentState:

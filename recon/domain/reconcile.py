@@ -27,7 +27,7 @@ _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
 class Outcome(StrEnum):
-    """What became of a session in a run. Only `error` may change later."""
+    """The result of a session in a run. Only `error` may change later."""
 
     CREATED = "created"
     SKIPPED = "skipped"

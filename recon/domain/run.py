@@ -15,7 +15,7 @@ class RunStatus(StrEnum):
 
 
 class Trigger(StrEnum):
-    """What started a run: the schedule, or an operator."""
+    """The cause of a run: the schedule, or an operator."""
 
     SCHEDULED = "scheduled"
     MANUAL = "manual"

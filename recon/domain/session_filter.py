@@ -9,11 +9,10 @@ import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
-from recon.domain.stripe_objects import MODES, Json
+from recon.domain.stripe_objects import METADATA, MODES, Json
 from recon.domain.stripe_values import find_object, find_reference, find_text
 from recon.errors import ConfigError
 
-METADATA = "metadata."
 PATHS = ("metadata.<key>", "payment_link", "client_reference_id", "mode", "success_url", "currency")
 _FIELDS = frozenset(PATHS[1:])
 _FORMS = "path, !path, path=a,b and path^=prefix"
@@ -21,7 +20,7 @@ _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
 
 
 class Operator(StrEnum):
-    """What a condition demands of the value at its path."""
+    """The demands of a condition on the value at its path."""
 
     PRESENT = ""
     ABSENT = "!"
@@ -30,7 +29,7 @@ class Operator(StrEnum):
 
 
 @dataclass(frozen=True)
-class Condition:
+class FilterCondition:
     """One condition; `text` is how it was written, without quotes."""
 
     text: str
@@ -59,7 +58,7 @@ class SessionFilter:
     """
 
     text: str = ""
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[FilterCondition, ...] = ()
 
     def passes(self, session: Json) -> bool:
         """Return whether a session of Stripe's is the shop's."""
@@ -82,12 +81,12 @@ def parse_filter(text: str) -> SessionFilter:
     return SessionFilter(text.strip(), tuple(map(_parse_condition, words)))
 
 
-def _parse_condition(text: str) -> Condition:
+def _parse_condition(text: str) -> FilterCondition:
     left, equals, right = text.partition("=")
     if not equals:
         negated = text.startswith("!")
         operator = Operator.ABSENT if negated else Operator.PRESENT
-        return Condition(text, _check_path(text, text[negated:]), operator)
+        return FilterCondition(text, _check_path(text, text[negated:]), operator)
     if left.startswith("!") or left.endswith("!"):
         raise _wrong(text, "! demands that a path is not there and takes no value")
     operator = Operator.PREFIX if left.endswith("^") else Operator.ONE_OF
@@ -97,7 +96,7 @@ def _parse_condition(text: str) -> Condition:
         raise _wrong(text, "write = once")
     if "" in values:
         raise _wrong(text, "a value is empty; without = the condition is that the path is there")
-    return Condition(text, path, operator, _check_values(text, path, operator, values))
+    return FilterCondition(text, path, operator, _check_values(text, path, operator, values))
 
 
 def _check_path(text: str, path: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recon.domain.key_template import KeyTemplate, parse_template, read_values
+from recon.domain.key_template import ID, KeyTemplate, parse_template, read_values
 from recon.domain.stripe_objects import Json
 from recon.errors import ConfigError
 
@@ -71,8 +71,8 @@ class Shape:
         return tuple(dict.fromkeys(each.attribute for each in (self.done, self.open) if each))
 
     def read_values(self, session: Json) -> tuple[tuple[str, str], ...]:
-        """Return the values of a session at the paths of the key."""
-        return tuple(read_values(session, self.paths).items())
+        """Return the values of a session at the paths of the key. There is always one, the id if need be."""
+        return tuple(read_values(session, self.paths).items()) or ((ID, session["id"]),)
 
     def make_key(self, values: Mapping[str, str]) -> dict[str, str] | None:
         """Return the key of a session's item, or None if it cannot be made from these values of the paths."""
@@ -186,6 +186,8 @@ def _read_key(find: Mapping[str, Any]) -> dict[str, KeyTemplate]:
         raise _wrong(f"find.key must name one or two attributes with their templates, {_KEY_FORM}")
     templates = {}
     for name, text in raw.items():
+        if not name:
+            raise _wrong(f"find.key must name its attributes, {_KEY_FORM}")
         if not isinstance(text, str):
             raise _wrong(f"find.key.{name} must be a text in quotes, {_KEY_FORM}")
         try:
@@ -208,6 +210,8 @@ def _read_list(find: Mapping[str, Any], name: str) -> StatusList | None:
     if not isinstance(raw, dict) or len(raw) != 1:
         raise _wrong(f"find.{name} must name one attribute with its values, {form}")
     ((attribute, words),) = raw.items()
+    if not attribute:
+        raise _wrong(f"find.{name} must name its attribute, {form}")
     if not isinstance(words, list) or not words or not all(isinstance(w, str | bool | int) for w in words):
         raise _wrong(f"find.{name}.{attribute} must be a list of texts, whole numbers, true or false, {form}")
     return StatusList(attribute, tuple(words))

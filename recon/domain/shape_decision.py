@@ -36,6 +36,11 @@ def knows_key(message: SessionMessage, shape: Shape) -> bool:
     return set(shape.paths) <= {ID, *dict(message.key_values)}
 
 
+def is_made_with_shape(message: SessionMessage) -> bool:
+    """Return whether the message has a key and no user, whom only Stripe's session names."""
+    return bool(message.key_values)
+
+
 def make_key(message: SessionMessage, shape: Shape) -> dict[str, str] | None:
     """Return the key of the session's item, or None if it cannot be made."""
     return shape.make_key({ID: message.session_id, **dict(message.key_values)})
@@ -65,7 +70,8 @@ def decide_from_orders(
     `orders` are those that were found, or the error that their lookup raised. `now` is in epoch seconds.
     """
     if shape is None:
-        return decide_from_table(message, orders, now=now, ttl_days=ttl_days, is_guarded=is_guarded)
+        reason = decide_from_table(message, orders, now=now, ttl_days=ttl_days, is_guarded=is_guarded)
+        return None if reason is SkipReason.NO_USER and is_made_with_shape(message) else reason
     if reason := find_skip_reason(message, shape):
         return reason
     if isinstance(orders, SyncError):

@@ -24,6 +24,8 @@ STATUSES = frozenset({"open", COMPLETE, "expired"})
 # Event types: a completed checkout; a delayed payment (bank debit, voucher) that succeeded later.
 CHECKOUT_COMPLETED = "checkout.session.completed"
 ASYNC_PAYMENT_SUCCEEDED = "checkout.session.async_payment_succeeded"
+# Paths in a session, as settings name them: the first is followed by a key of the shop's.
+METADATA, EMAIL = "metadata.", "customer_details.email"
 # Seconds that a session stays open. One that is completed now was created up to a day earlier.
 SESSION_LIFE = 24 * 3600
 # Above any amount, quantity or time. DynamoDB rejects numbers of more than 38 digits.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from recon.domain.stripe_objects import Json
+from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object, is_storable
 from recon.errors import ConfigError
 
@@ -17,8 +17,6 @@ MAX_USER_ID = 256  # the webhook truncates there
 MAX_RAW_USER_ID = 2048
 # A message holds a candidate of each source and must stay far below the limits of SQS.
 MAX_SOURCES = 10
-METADATA = "metadata."
-EMAIL = "customer_details.email"
 SOURCES = ("metadata.<key>", EMAIL, "client_reference_id", "customer")
 DEFAULT_SOURCES = ("metadata.userId", "metadata.user_id", EMAIL)
 _NOT_IN_USER_ID = re.compile(r"[^a-zA-Z0-9@.\-_]")

@@ -1,4 +1,4 @@
-"""What a person has to look at about a session: `SYSTEM / ATTENTION#<session>`.
+"""The attention item, for a session that a person has to look at: `SYSTEM / ATTENTION#<session>`.
 
 The item is put or ended in the transaction of an outcome, or by a person.
 """

@@ -31,7 +31,7 @@ ALLOWED_DAYS = 90
 
 @dataclass(frozen=True)
 class DismissalRecord:
-    """Who decided that no order of a session is ever written, why, and when (ISO 8601)."""
+    """The decision that no order of a session is ever written: by whom, why, and when (ISO 8601)."""
 
     session_id: str
     by: str | None

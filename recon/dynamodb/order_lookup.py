@@ -95,10 +95,10 @@ class ShapeLookup:
         return dict(zip(wanted, self.pool.map(query, wanted), strict=True))
 
     def _until_done(self, items: Iterator[Item]) -> Iterator[Item]:
-        """Yield the items up to the first that is done, since no other changes the result."""
+        """Yield the items up to the first that the shop has done, since no other changes the result."""
         for item in items:
             yield item
-            if self.shape.is_done(item):
+            if self.shape.is_done(item) and not self.shape.find_foreign_word(item):
                 return
 
     def _to_key(self, values: _Values) -> dict[str, str]:
@@ -114,16 +114,20 @@ class ShapeLookup:
             return error
         names = " and ".join(self.shape.key)
         where = f"index {self.shape.index} of table" if self.shape.index else "table"
+        shown = " or ".join(self.shape.attributes) if self.shape.index else ""
+        projection = f", or the index does not project {shown}" if shown else ""
         return ShapeMismatch(
-            f"{FILE}: find.key has {names}, which are not the string keys of {where} {self.table.shop}; "
-            "compare them with `aws dynamodb describe-table`"
+            f"{FILE}: find.key has {names}, which are not the string keys of {where} {self.table.shop}"
+            f"{projection}; compare them with `aws dynamodb describe-table`"
         )
 
     def _to_orders(self, message: SessionMessage, items: list[Item] | SyncError) -> Orders:
         if isinstance(items, SyncError):
             return items
         try:
-            return [self._to_order(message, item) for item in items if self.shape.is_done(item)]
+            done = [item for item in items if self.shape.is_done(item)]
+            # Several items are parts of one order, and the last is the one that the shop has done, if any is.
+            return [self._to_order(message, item) for item in done[-1:]]
         except Exception as error:  # noqa: BLE001 - an unreadable item must not fail the other sessions
             return Unexpected(f"{type(error).__name__} while the order of the session was read")
 

@@ -34,7 +34,7 @@ type Outcomes = dict[RunSession, OutcomeRecord]
 
 @dataclass(frozen=True)
 class PriorState:
-    """What the table holds about the sessions of a batch before they are processed.
+    """The records about the sessions of a batch, read before they are processed.
 
     `state_run_id` is the run that holds the sync state. `attention` is by session id, `dismissed` holds the
     ids of sessions whose order an operator decided never to write. `guarded` holds those whose order this

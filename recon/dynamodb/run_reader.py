@@ -1,7 +1,6 @@
 """Reading the records of runs, the sync state and the pending entries."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Any
 
@@ -12,7 +11,7 @@ from recon.dynamodb.keys import PENDING_PREFIX, RUN_PREFIX, STATE_KEY, WATERMARK
 from recon.dynamodb.outcomes import find_found_sessions, find_outcomes, find_settled_pending
 from recon.dynamodb.records import Run, State, parse_run, parse_state
 from recon.dynamodb.table import Item, Table
-from recon.dynamodb.watermark import Watermark, parse_watermark
+from recon.dynamodb.watermark import Watermark, parse_watermark, take_over
 from recon.retry import Deadline
 from recon.timestamps import to_run_id
 
@@ -39,24 +38,10 @@ class RunReader:
         return parse_state(self._table.get(STATE_KEY, self._deadline))
 
     def watermark(self) -> Watermark:
-        """Return the watermark item by a consistent read, or what a new one takes over.
-
-        That is what earlier versions kept on the sync state. If another program has erased it there, it is
-        the newest watermark of a done scheduled run, or the earliest start of a scheduled run. An item
-        without times takes them over too: scheduled runs of an earlier version may have followed it.
-        """
+        """Return the watermark item by a consistent read, or what a new one takes over."""
         item = self._table.get(WATERMARK_KEY, self._deadline)
         stored = parse_watermark(item) if item is not None else Watermark()
-        if stored.has_times:
-            return stored
-        state = self.state()
-        covered, first = state.covered_through, state.first_lookback_start
-        if covered is None and first is None:
-            runs = list(self._scheduled())
-            done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
-            covered = max(done, default=0) or None
-            first = min((run.lookback_start for run in runs), default=None)
-        return replace(stored, covered_through=covered, first_lookback_start=first, is_stored=False)
+        return stored if stored.has_times else take_over(stored, self.state(), self._scheduled)
 
     def is_state_foreign(self, state: State, new_run: str | None = None) -> bool:
         """Return True if another program has put the sync state since the latest run of this one.

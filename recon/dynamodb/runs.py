@@ -224,13 +224,13 @@ class Runs(RunReader):
         held = self._close(run, RunStatus.HELD, _UNCHANGED, values, now, extra=extra)
         return replace(held, sample=sample) if held else None
 
-    def prove(self, session_id: str, created: int, now: int) -> None:
-        """Store the session as the proof, unless a newer one is stored. Times are epoch seconds."""
-        self._put_on_watermark(store_proof(self._table, session_id, created, now))
+    def prove(self, session_id: str, created: int, shape: str, now: int) -> None:
+        """Store the session as the proof of a layout, unless a newer one is stored. Times are in epoch."""
+        self._put_on_watermark(store_proof(self._table, session_id, created, shape, now))
 
-    def confirm(self, run_id: str, now: int) -> None:
-        """Store that an operator accepts the table without a proof, and forget an earlier proof."""
-        self._put_on_watermark(confirm_without_proof(self._table, run_id, now))
+    def confirm(self, run_id: str, shape: str, now: int) -> None:
+        """Store that an operator accepts table and layout without a proof, and forget an earlier proof."""
+        self._put_on_watermark(confirm_without_proof(self._table, run_id, shape, now))
 
     def _put_on_watermark(self, action: Action) -> None:
         try:

@@ -83,7 +83,7 @@ class SessionResult:
 
     @property
     def _concerns_attention(self) -> bool:
-        """Whether the transaction has an action on the attention item. An error leaves it as it is."""
+        """Return whether the transaction has an action on the attention item. An error leaves it as it is."""
         after = self.next_attention(0)
         return self.outcome is not Outcome.ERROR and concerns_attention(self.prior_attention, after)
 

@@ -4,10 +4,13 @@ It is apart from the sync state, because the Lambda that this system replaces pu
 erases what it does not know.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from recon.domain.run import RunStatus
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.dynamodb.keys import WATERMARK_KEY
+from recon.dynamodb.records import Run, State
 from recon.dynamodb.table import Action, Item, Table
 from recon.errors import LedgerInUse, LedgerNotMoved
 from recon.timestamps import DAY, to_iso
@@ -33,14 +36,15 @@ class FilterPeriod:
 
 @dataclass(frozen=True)
 class Watermark:
-    """What the watermark item says. If `is_stored` is False, its times are not stored yet but taken over.
+    """The watermark item. If `is_stored` is False, its times are not stored yet but taken over.
 
     `covered_through` is the watermark and `first_lookback_start` the start of the first scheduled run's
     window, from which later runs list until a scheduled run is done; both are in epoch seconds. `proven_by`
     is the newest session, created at `proven_created` (epoch seconds), that was found with an order which
     this sync did not write: a key that can read it has the right account and mode. `confirmed_by` is the run
-    with which an operator accepted a table without such an order. `moved_to` is the table to which the ledger
-    has moved, `moving_from` the one from which a move to this ledger has not ended. `session_filter` is the
+    with which an operator accepted a table without such an order. `proven_shape` is the text of shape.toml
+    that both hold for, empty for this system's layout. `moved_to` is the table to which the ledger has moved,
+    `moving_from` the one from which a move to this ledger has not ended. `session_filter` is the
     filter of the latest run, which lists sessions from `filter_start` on. `former_filter` is the time of an
     earlier one, until a run has listed it again.
     """
@@ -50,6 +54,7 @@ class Watermark:
     proven_by: str | None = None
     proven_created: int | None = None
     confirmed_by: str | None = None
+    proven_shape: str = ""
     stack_name: str | None = None
     session_filter: str = ""
     filter_start: int | None = None
@@ -119,6 +124,7 @@ def parse_watermark(item: Item) -> Watermark:
         proven_by=read_text(item, "provenBy"),
         proven_created=read_integer(item, "provenCreated"),
         confirmed_by=read_text(item, "confirmedBy"),
+        proven_shape=read_text(item, "provenShape") or "",
         stack_name=read_text(item, "stackName"),
         session_filter=read_text(item, "sessionFilter") or "",
         filter_start=read_integer(item, "sessionFilterFrom"),
@@ -138,6 +144,22 @@ def _parse_period(value: object) -> FilterPeriod | None:
     return FilterPeriod(read_text(value, "sessionFilter") or "", start, end)
 
 
+def take_over(stored: Watermark, state: State, scheduled: Callable[[], Iterable[Run]]) -> Watermark:
+    """Return the watermark with the times that earlier versions kept on the sync state.
+
+    If another program has erased them there, they are the newest watermark of a done scheduled run, or the
+    earliest start of a scheduled run. An item without times takes them over too: scheduled runs of an earlier
+    version may have followed it. `scheduled` reads the scheduled runs.
+    """
+    covered, first = state.covered_through, state.first_lookback_start
+    if covered is None and first is None:
+        runs = list(scheduled())
+        done = [run.covers_through or 0 for run in runs if run.status == RunStatus.DONE]
+        covered = max(done, default=0) or None
+        first = min((run.lookback_start for run in runs), default=None)
+    return replace(stored, covered_through=covered, first_lookback_start=first, is_stored=False)
+
+
 def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: str, now: int) -> list[Action]:
     """Return the action that stores the owner, the first start, the filter, and what a new item takes over.
 
@@ -152,7 +174,7 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
         "firstLookbackStart": claimed.first_lookback_start,
     }
     values = {name: value for name, value in values.items() if value is not None}
-    # What another start has stored since stays.
+    # Values that another start has stored since stay.
     sets = [f"{name} = if_not_exists({name}, :{name})" for name in values]
     if claimed.session_filter != read.session_filter:
         changed = _filter_fields(claimed)
@@ -167,23 +189,28 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
     return [action]
 
 
-def store_proof(table: Table, session_id: str, created: int, now: int) -> Action:
-    """Return the action that stores a proof session, unless a newer one is stored. Times are in epoch."""
-    return table.update(
-        WATERMARK_KEY,
-        "SET provenBy = :session, provenCreated = :created, updatedAt = :now",
-        {":session": session_id, ":created": created, ":now": to_iso(now)},
-        condition="attribute_not_exists(provenCreated) OR provenCreated < :created",
-    )
+def store_proof(table: Table, session_id: str, created: int, shape: str, now: int) -> Action:
+    """Return the action that stores a proof session, unless a newer one of this layout is stored.
+
+    `shape` is the text of shape.toml, empty for this system's layout. Times are in epoch seconds.
+    """
+    values = {":session": session_id, ":created": created, ":now": to_iso(now)}
+    sets = "SET provenBy = :session, provenCreated = :created, updatedAt = :now"
+    newer = "attribute_not_exists(provenCreated) OR provenCreated < :created"
+    if shape:
+        sets += ", provenShape = :shape"
+        other, values[":shape"] = "NOT provenShape = :shape", shape
+    else:
+        sets, other = f"{sets} REMOVE provenShape", "attribute_exists(provenShape)"
+    return table.update(WATERMARK_KEY, sets, values, condition=f"{newer} OR {other}")
 
 
-def confirm_without_proof(table: Table, run_id: str, now: int) -> Action:
+def confirm_without_proof(table: Table, run_id: str, shape: str, now: int) -> Action:
     """Return the action that stores an operator's confirmation and forgets the proof session."""
-    return table.update(
-        WATERMARK_KEY,
-        "SET confirmedBy = :run, updatedAt = :now REMOVE provenBy, provenCreated",
-        {":run": run_id, ":now": to_iso(now)},
-    )
+    sets = "SET confirmedBy = :run, updatedAt = :now" + (", provenShape = :shape" if shape else "")
+    removes = " REMOVE provenBy, provenCreated" + ("" if shape else ", provenShape")
+    values = {":run": run_id, ":now": to_iso(now)} | ({":shape": shape} if shape else {})
+    return table.update(WATERMARK_KEY, sets + removes, values)
 
 
 def _filter_fields(watermark: Watermark) -> Item:

@@ -27,7 +27,7 @@ PART = 48
 PRODUCTS_A_REQUEST = 100
 # Seconds. A shop that renames a product does not mean the orders of the same minutes.
 PRODUCT_LIFE = 300
-# What an order keeps of a product, so that a warm process holds thousands of them.
+# The fields of a product that an order keeps, so that a warm process holds thousands of them.
 _KEPT = ("id", "object", "name", "metadata")
 
 
@@ -142,7 +142,7 @@ def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
     reached = page.sessions[-1].get("created") if page.has_more else None
     if not isinstance(reached, int) or not brought:
         return _Brought(dict.fromkeys(span) | brought)
-    # What was created later and is not on the page was not listed, and is left to a single request.
+    # Younger sessions that are not on the page were not listed, and are left to a single request.
     left = {each: created for each, created in span.items() if each not in brought and created <= reached}
     return _Brought({each: brought.get(each) for each in span if each not in left}, left, newest - reached)
 

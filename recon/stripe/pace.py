@@ -1,4 +1,4 @@
-"""Who may ask Stripe how fast: the shares of the allowed rate while a run lists sessions.
+"""The pace of requests to Stripe: the shares of the allowed rate while a run lists sessions.
 
 The run that lists takes four fifths and the consumers one fifth, or all of it when no run lists. Another run
 that lists at the same time, and a dry run beside a run, takes a twentieth. So over any minute the pipeline

@@ -32,7 +32,7 @@ class RateLimiter:
 
     @property
     def rate(self) -> float:
-        """The current rate in requests per second."""
+        """Return the current rate in requests per second."""
         return self._rate
 
     def wait(

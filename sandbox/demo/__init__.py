@@ -8,6 +8,8 @@ screen.py           the output on the terminal: steps, tables, a progress bar
 findings.py         the results of a run, read with plain boto3
 scenes.py           the steps that both stories share: run, follow, summary, check
 shop_story.py       a generated shop that lost orders, and their recovery
+layout_story.py     a shop with its own layout, whose missing orders the sync tells
+operator_calls.py   commands of nightly-sync, called in this process
 account_story.py    the same run with the user's own Stripe test account
 look_around.py      the `aws` commands for a kept sandbox
 """

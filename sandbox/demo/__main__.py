@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.build import BuildError
 from recon.errors import SyncError
 from sandbox.demo.account_story import stripe_key, tell_account_story
+from sandbox.demo.layout_story import tell_layout_story
 from sandbox.demo.options import HOME, Options, parse_options
 from sandbox.demo.scenes import DemoError
 from sandbox.demo.screen import DemoScreen, terminal_screen
@@ -108,7 +109,8 @@ def start(screen: DemoScreen, options: Options, up: ExitStack) -> DemoServices:
 def tell(screen: DemoScreen, services: DemoServices, options: Options) -> int:
     if services.stripe_url is None:
         return tell_account_story(screen, services, options, os.environ, stop_command(options))
-    return tell_shop_story(screen, services, options, services.stripe_url, stop_command(options))
+    tell_story = tell_layout_story if options.layout else tell_shop_story
+    return tell_story(screen, services, options, services.stripe_url, stop_command(options))
 
 
 def stop_command(options: Options) -> str:

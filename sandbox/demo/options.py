@@ -14,6 +14,8 @@ SESSIONS = 200
 SEED = 1
 # 30 days: as far back as the producer looks. A test account is rarely busy.
 LOOKBACK_HOURS = 720
+# Of the layouts in docs/shapes.md, one for each way to find an order.
+LAYOUTS = ("order-id-in-metadata", "session-id-as-key", "index-on-session-id")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Options:
     real_stripe: bool = False
     lookback_hours: int = LOOKBACK_HOURS
     home: Path = HOME
+    layout: str = ""
 
 
 def parse_options(arguments: Sequence[str] | None) -> Options:
@@ -40,12 +43,16 @@ def _refuse_senseless(parser: ArgumentParser, options: Options) -> None:
     if options.stop:
         starts = "is for a demo that starts; with --stop give only --home"
         parser.refuse_if(options.real_stripe, f"--real-stripe {starts}")
-        parser.refuse_given(("--sessions", "--seed", "--lookback-hours"), starts)
+        parser.refuse_given(("--sessions", "--seed", "--lookback-hours", "--layout"), starts)
     if options.real_stripe:
         made_up = "is for the made-up shop; with --real-stripe leave it out"
-        parser.refuse_given(("--sessions", "--seed"), made_up)
+        parser.refuse_given(("--sessions", "--seed", "--layout"), made_up)
         parser.refuse_if(options.morning, "--morning is for the made-up shop; with --real-stripe give --keep")
     else:
+        parser.refuse_if(
+            bool(options.layout) and options.morning,
+            "--morning is for the sync's own layout; with --layout give --keep",
+        )
         parser.refuse_given(("--lookback-hours",), "looks back into your own account; give --real-stripe too")
     if not (options.keep or options.morning or options.stop):
         parser.refuse_given(("--home",), "is where things are left up; give --keep, --morning or --stop too")
@@ -75,6 +82,13 @@ def _parser() -> ArgumentParser:
         type=whole_number(MINIMUM_SESSIONS, 100_000),
         default=SESSIONS,
         help=f"sessions of the made-up shop ({SESSIONS})",
+    )
+    add(
+        "--layout",
+        choices=LAYOUTS,
+        default="",
+        metavar="NAME",
+        help=f"a shop that keeps its orders in another layout, which is only read: {', '.join(LAYOUTS)}",
     )
     add("--seed", type=int, default=SEED, help=f"which made-up shop ({SEED})")
     add(

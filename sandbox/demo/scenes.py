@@ -27,7 +27,7 @@ from sandbox.demo.look_around import commands, operator_commands
 from sandbox.demo.screen import DemoScreen
 from sandbox.demo.services import DemoServices
 from sandbox.demo.state import stack_names
-from sandbox.stack import Parameters, SandboxStack, deploy
+from sandbox.stack import Parameters, SandboxStack, ShopNames, deploy
 from testkit.invariants import Violation
 
 # As on AWS, but with short waits between tries.
@@ -100,9 +100,11 @@ def no_deadline() -> Deadline:
     return Deadline(math.inf, time.monotonic, time.sleep)
 
 
-def set_stage(screen: DemoScreen, services: DemoServices, parameters: Parameters) -> DemoStage:
+def set_stage(
+    screen: DemoScreen, services: DemoServices, parameters: Parameters, shop: ShopNames | None = None
+) -> DemoStage:
     with screen.step("Deploy infra/template.yaml with the functions' zips, as CloudFormation does on AWS"):
-        stack = deploy(services.client, {**QUICK, **parameters})
+        stack = deploy(services.client, {**QUICK, **parameters}, shop=shop)
         sqs = services.client("sqs")
         table = Table(services.client("dynamodb"), stack.table, ledger=stack.ledger)
         watch = ProgressReader(Runs(table, no_deadline()), sqs, stack.queue_url, stack.dlq_url)
@@ -262,5 +264,7 @@ def leave(stage: DemoStage, run_id: str, stop_command: str) -> None:
     stage.services.keep = True
     stage.screen.headline("\nLeft up. Look around with these, and end it with the last:\n")
     stage.screen.plain(f"{operator_commands(home)}\n")
-    stage.screen.plain(commands(state))
+    # With another layout, the sync's records are in a table of their own.
+    if stage.stack.ledger == stage.stack.table:
+        stage.screen.plain(commands(state))
     stage.screen.plain(f"\n# End it\n{stop_command}")

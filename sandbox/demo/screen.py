@@ -33,7 +33,7 @@ class DemoScreen:
 
     @property
     def seconds(self) -> float:
-        """The seconds since the screen was created."""
+        """Return the seconds since the screen was created."""
         return self._clock() - self._started
 
     def headline(self, text: str) -> None:

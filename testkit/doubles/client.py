@@ -1,4 +1,4 @@
-"""What the in-memory clients share: parameter validation, one lock, request ids and boto3's errors."""
+"""The base of the in-memory clients: parameter validation, one lock, request ids and boto3's errors."""
 
 from collections.abc import Callable
 from functools import wraps

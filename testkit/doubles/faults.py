@@ -66,7 +66,7 @@ class Fault:
         return hash((self.name, self.after))
 
 
-type Plan = Callable[[ClientCall], Fault | None]
+type FaultPlan = Callable[[ClientCall], Fault | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def never(_call: ClientCall) -> None:
     """Plan no fault, which makes a Faulty a recorder."""
 
 
-def on(method: str, fault: Fault, *, nth: int | Collection[int] | None = None) -> Plan:
+def on(method: str, fault: Fault, *, nth: int | Collection[int] | None = None) -> FaultPlan:
     """Plan a fault for the nth call (from 1) of a method, for several calls, or for each."""
     wanted = {nth} if isinstance(nth, int) else nth
 
@@ -134,14 +134,14 @@ def on(method: str, fault: Fault, *, nth: int | Collection[int] | None = None) -
     return plan
 
 
-def at_call(number: int, fault: Fault) -> Plan:
+def at_call(number: int, fault: Fault) -> FaultPlan:
     """Plan a fault for one call of the whole history."""
     return lambda call: fault if call.number == number else None
 
 
 def randomly(
     rng: random.Random, rates: Mapping[Fault, float], *, methods: Collection[str] | None = None
-) -> Plan:
+) -> FaultPlan:
     """Plan each fault at its rate, with one draw per call, so that a seed determines a history."""
 
     def plan(call: ClientCall) -> Fault | None:
@@ -157,7 +157,7 @@ def randomly(
     return plan
 
 
-def first_of(*plans: Plan) -> Plan:
+def first_of(*plans: FaultPlan) -> FaultPlan:
     """Plan the fault of the first plan that has one."""
 
     def plan(call: ClientCall) -> Fault | None:
@@ -317,7 +317,7 @@ def possible_faults(client: Any, method: str) -> list[Fault]:
 class Faulty:
     """A client whose operations meet the faults of a plan. Its other attributes are the client's own."""
 
-    def __init__(self, client: Any, plan: Plan = never, history: CallHistory | None = None) -> None:
+    def __init__(self, client: Any, plan: FaultPlan = never, history: CallHistory | None = None) -> None:
         self._client = client
         self.plan = plan
         self.history = history or CallHistory()

@@ -1,6 +1,7 @@
 """Tables of another shop beside those of the sync: any string keys and indexes, and reads only.
 
-It implements what the sync may do with such a table, BatchGetItem and Query by equal keys, and refuses the
+It implements what the sync may do with such a table, BatchGetItem and Query by equal keys, and what the
+operator's `layout` may do besides, DescribeTable and bounded reads by key and of samples. It refuses the
 rest. All other tables are those of the client that it wraps.
 """
 
@@ -17,11 +18,37 @@ from testkit.shapes import AttributeMap, JsonObject
 
 @dataclass
 class ForeignTable:
-    """The table of another shop: the names of its keys, its indexes by name, and its items."""
+    """The table of another shop: the names of its keys, its indexes by name, and its items.
+
+    `types` are the types of keys that are not texts. An index in `projected` has these attributes only.
+    """
 
     keys: tuple[str, ...]
     indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     items: list[AttributeMap] = field(default_factory=list)
+    types: Mapping[str, str] = field(default_factory=dict)
+    projected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def describe(self, name: str) -> JsonObject:
+        """Return the description of the table."""
+        keys = dict.fromkeys((*self.keys, *(key for index in self.indexes.values() for key in index)))
+        indexes = [
+            {"IndexName": index, "KeySchema": _to_schema(keys), "Projection": self._projection(index)}
+            for index, keys in self.indexes.items()
+        ]
+        return {
+            "TableName": name,
+            "KeySchema": _to_schema(self.keys),
+            "AttributeDefinitions": [
+                {"AttributeName": key, "AttributeType": self.types.get(key, "S")} for key in keys
+            ],
+            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
+        }
+
+    def _projection(self, index: str) -> JsonObject:
+        if index not in self.projected:
+            return {"ProjectionType": "ALL"}
+        return {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(self.projected[index])}
 
     def find(self, wanted: Mapping[str, Any]) -> list[AttributeMap]:
         """Return the items with these values."""
@@ -29,13 +56,17 @@ class ForeignTable:
 
 
 class ForeignTables:
-    """A client with the tables of another shop. `denied` are operations that the role may not use on them."""
+    """A client with the tables of another shop.
+
+    `denied` are operations that the role may not use on them. One BatchGetItem reads `most_keys` keys.
+    """
 
     def __init__(self, memory: MemoryDynamoDB, tables: Mapping[str, ForeignTable]) -> None:
         self._memory = memory
         self._tables = tables
         self.denied: set[str] = set()
         self.requests: list[str] = []
+        self.most_keys = 100
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._memory, name)
@@ -78,8 +109,24 @@ class ForeignTables:
             raise validation_error("The provided key element does not match the schema")
         names = ExpressionAttributeNames or {}
         shown = [names[one] for one in ProjectionExpression.split(", ") if one]
-        found = [item for key in Keys for item in table.find(key)]
-        return {"Responses": {name: [_project(item, shown) for item in found]}, "UnprocessedKeys": {}}
+        found = [item for key in Keys[: self.most_keys] for item in table.find(key)]
+        left = {name: {"Keys": Keys[self.most_keys :]}} if len(Keys) > self.most_keys else {}
+        return {"Responses": {name: [_project(item, shown) for item in found]}, "UnprocessedKeys": left}
+
+    def describe_table(self, *, TableName: str) -> JsonObject:
+        if TableName not in self._tables:
+            return self._memory.describe_table(TableName=TableName)
+        return {"Table": self._tables[TableName].describe(TableName)}
+
+    def scan(self, **request: Any) -> JsonObject:
+        if request["TableName"] not in self._tables:
+            return self._memory.scan(**request)
+        return self._answer("Scan", request["TableName"], lambda: self._scan(**request))
+
+    def _scan(self, *, TableName: str, Segment: int, TotalSegments: int, Limit: int) -> JsonObject:
+        items = self._tables[TableName].items[Segment::TotalSegments]
+        last: JsonObject = {"LastEvaluatedKey": {}} if len(items) > Limit else {}
+        return {"Items": [dict(item) for item in items[:Limit]], **last}
 
     def query(self, **request: Any) -> JsonObject:
         if request["TableName"] not in self._tables:
@@ -90,22 +137,27 @@ class ForeignTables:
         self,
         *,
         TableName: str,
-        IndexName: str,
         KeyConditionExpression: str,
         ExpressionAttributeNames: Mapping[str, str],
         ExpressionAttributeValues: AttributeMap,
-        ProjectionExpression: str,
+        IndexName: str | None = None,
+        ProjectionExpression: str = "",
+        ScanIndexForward: bool = True,
+        Limit: int | None = None,
     ) -> JsonObject:
         table = self._tables[TableName]
-        if IndexName not in table.indexes:
+        if IndexName is not None and IndexName not in table.indexes:
             raise validation_error(f"The table does not have the specified index: {IndexName}")
         pairs = [part.split(" = ") for part in KeyConditionExpression.split(" AND ")]
         wanted = {ExpressionAttributeNames[name]: ExpressionAttributeValues[value] for name, value in pairs}
-        keys = table.indexes[IndexName]
+        keys = table.keys if IndexName is None else table.indexes[IndexName]
         if tuple(wanted) not in (keys, keys[:1]):
             raise validation_error("Query condition missed key schema element")
-        shown = [ExpressionAttributeNames[one] for one in ProjectionExpression.split(", ")]
-        return {"Items": [_project(item, shown) for item in table.find(wanted)]}
+        shown = [ExpressionAttributeNames[one] for one in ProjectionExpression.split(", ") if one]
+        if not shown and IndexName is not None and IndexName in table.projected:
+            shown = [*table.keys, *keys, *table.projected[IndexName]]
+        found = table.find(wanted)[:: 1 if ScanIndexForward else -1][:Limit]
+        return {"Items": [_project(item, shown) for item in found]}
 
     def _answer(self, operation: str, table: str, answer: Any) -> JsonObject:
         self.requests.append(operation)
@@ -118,6 +170,11 @@ class ForeignTables:
             return dict(answer())
         except ServiceRefusal as error:
             raise client_error(self._memory.exceptions, operation, error.code, error.message) from None
+
+
+def _to_schema(keys: Sequence[str]) -> list[JsonObject]:
+    kinds = ("HASH", "RANGE")
+    return [{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, kinds, strict=False)]
 
 
 def _project(item: AttributeMap, shown: Sequence[str]) -> AttributeMap:

@@ -89,7 +89,7 @@ class Queue:
 
     @property
     def redrive_policy(self) -> tuple[str, int] | None:
-        """The dead-letter queue's ARN, and the receives after which a message is moved there."""
+        """Return the dead-letter queue's ARN, and the receives after which a message is moved there."""
         policy = self.attributes.get("RedrivePolicy")
         if not policy:
             return None

@@ -4,15 +4,21 @@ The parent holds the other end of standard input, which closes when the parent e
 `--detached` it runs until it is stopped. It imports nothing of the project, which the emulator's environment
 does not have.
 
-It also corrects the emulator's authorization where it differs from AWS; see docs/decisions.md.
+It also corrects the emulator's authorization where it differs from AWS; see docs/decisions.md. And it unpacks
+the code of a function once for all of its processes.
 """
 
+import hashlib
 import importlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import threading
+import types
+import zipfile
+from pathlib import Path
 from typing import Any
 
 LEADING_KEYS = "dynamodb:LeadingKeys"
@@ -27,6 +33,27 @@ def end_with_parent() -> None:
 def stay_on_one_port(app: Any) -> None:
     """Keep the emulator from listening on port 443 as well, which it does with TLS."""
     app._port_is_bindable = lambda _host, _port: False
+
+
+class SharedZip(zipfile.ZipFile):
+    """A package that is unpacked once: further folders are links to the first, as Lambda's are read-only."""
+
+    unpacking = threading.Lock()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: Any = None) -> None:
+        """Replace the empty folder `path` by a link to the unpacked files."""
+        digest = hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
+        unpacked = Path(tempfile.gettempdir(), f"unpacked-{os.getpid()}-{digest}")
+        with self.unpacking:
+            if not unpacked.exists():
+                super().extractall(unpacked, members, pwd)
+        Path(path).rmdir()
+        Path(path).symlink_to(unpacked)
+
+
+def unpack_once(runtime: Any) -> None:
+    """Let the emulator's Lambda use `SharedZip`: unpacking takes more processor time than a cold start."""
+    runtime.zipfile = types.SimpleNamespace(**vars(zipfile) | {"ZipFile": SharedZip})
 
 
 def authorize_as_aws(actions: Any, evaluator: Any) -> None:
@@ -74,6 +101,7 @@ if __name__ == "__main__":
     sys.argv = ["ministack"]
     emulator: Any = importlib.import_module("ministack.app")
     stay_on_one_port(emulator)
+    unpack_once(importlib.import_module("ministack.core.lambda_runtime"))
     modules = ("ministack.core.iam_actions", "ministack.core.iam_evaluator")
     authorize_as_aws(*map(importlib.import_module, modules))
     emulator.main()

@@ -69,7 +69,7 @@ class Emulator:
 
     @property
     def client(self) -> AwsClients:
-        """The clients of this AWS, for example `emulator.client("sqs")`. `stop` closes them."""
+        """Return the clients of this AWS, for example `emulator.client("sqs")`. `stop` closes them."""
         if self._client is None:
             self._client = AwsClients(self.url, self.certificate.authority if self.certificate else None)
         return self._client

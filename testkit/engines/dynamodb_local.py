@@ -140,6 +140,9 @@ def _command(java: str, folder: Path, port: int) -> list[str]:
     return [
         java,
         "-Xmx512m",
+        # Its processes live for seconds to minutes: the second compiler and a parallel collector only cost.
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
         f"-Djava.library.path={folder / LIBRARIES}",
         "-cp",
         f"{folder / JAR}:{folder / LIBRARIES}/*",

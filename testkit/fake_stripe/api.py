@@ -54,7 +54,7 @@ class StripeRequest:
 
     @property
     def expanded(self) -> list[str]:
-        """The paths of `expand[]`, valid or not."""
+        """Return the paths of `expand[]`, valid or not."""
         return Params(self.query).texts("expand")
 
 

@@ -1,4 +1,4 @@
-"""What a session says beyond its payment, its lines and its shipping address; all of it is optional."""
+"""The details of a session beyond its payment, its lines and its shipping address; all of it is optional."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ DiscountPlace = Literal["discounts", "breakdown"]
 
 @dataclass(frozen=True, slots=True)
 class PriceSpec:
-    """What the price of a line says beyond its id and amount.
+    """The details of a line's price beyond its id and amount.
 
     `currency` and `unit_amount` are the price's own where they differ from the line's. `decimal` is a unit
     amount with decimals, in place of the whole one.

@@ -7,9 +7,9 @@ from testkit.fake_stripe import errors
 
 MAX_DEPTH: Final = 4
 
-type Expansion = Mapping[str, "Expansion"]
+type ExpandedFields = Mapping[str, "ExpandedFields"]
 
-NOTHING: Final[Expansion] = {}
+NOTHING: Final[ExpandedFields] = {}
 
 # The fields that can be expanded in each kind of object, and the kind of their value; only those that the
 # product expands. A line item contains its price anyway, so that it is only a step to its product. A
@@ -41,9 +41,9 @@ _FOLLOWED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def parse_expansion(paths: Iterable[str], kind: str) -> Expansion:
+def parse_expansion(paths: Iterable[str], kind: str) -> ExpandedFields:
     """Return the paths as a tree. Raise an error response if an object of this kind cannot expand them."""
-    tree: dict[str, Expansion] = {}
+    tree: dict[str, ExpandedFields] = {}
     for path in paths:
         if path.count(".") + 1 > MAX_DEPTH:
             raise errors.expanded_too_deep(path)
@@ -62,7 +62,7 @@ def _check(path: str, kind: str) -> None:
         reached = followed[step]
 
 
-def _plant(tree: dict[str, Expansion], steps: list[str]) -> None:
+def _plant(tree: dict[str, ExpandedFields], steps: list[str]) -> None:
     branch = tree
     for step in steps:
         grown = dict(branch.get(step, NOTHING))

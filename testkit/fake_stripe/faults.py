@@ -24,7 +24,7 @@ class Endpoint(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What a fault does to a request."""
+    """The effects that a fault can have on a request."""
 
     LATENCY = "latency"
     RATE_LIMIT = "rate_limit"

@@ -8,7 +8,7 @@ set, and `line_items` unless it is expanded.
 from collections.abc import Sequence
 from typing import Final
 
-from testkit.fake_stripe.expansion import NOTHING, Expansion
+from testkit.fake_stripe.expansion import NOTHING, ExpandedFields
 from testkit.fake_stripe.overrides import merge
 from testkit.fake_stripe.payments import payment_intent_object, presentment_details
 from testkit.fake_stripe.promotions import session_discounts
@@ -142,7 +142,7 @@ _PRODUCT: Final[JsonObject] = {
 }
 
 
-def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject:
+def session_object(spec: SessionSpec, expand: ExpandedFields = NOTHING) -> JsonObject:
     """Return a `checkout.session`. It has `line_items` only if that is expanded."""
     built: JsonObject = {
         **_SESSION,
@@ -185,7 +185,7 @@ def session_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject
 
 
 def item_objects(
-    spec: SessionSpec, positions: Sequence[int], expand: Expansion = NOTHING
+    spec: SessionSpec, positions: Sequence[int], expand: ExpandedFields = NOTHING
 ) -> list[JsonObject]:
     """Return the `item` objects (line items) at these positions of a session."""
     given = dict(enumerate(spec.objects.get("line_items", ())))
@@ -223,7 +223,7 @@ def line_items_url(session_id: str) -> str:
     return f"/v1/checkout/sessions/{session_id}/line_items"
 
 
-def _payment_references(spec: SessionSpec, expand: Expansion) -> JsonObject:
+def _payment_references(spec: SessionSpec, expand: ExpandedFields) -> JsonObject:
     """Return the object that a session's mode creates, and null for the others."""
     payment_intent: str | JsonObject | None = spec.payment_intent
     if payment_intent is not None and "payment_intent" in expand:
@@ -237,7 +237,7 @@ def _payment_references(spec: SessionSpec, expand: Expansion) -> JsonObject:
     }
 
 
-def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> JsonObject:
+def _item_object(spec: SessionSpec, position: int, expand_price: ExpandedFields) -> JsonObject:
     line = spec.lines[position]
     return {
         "id": spec.line_id(position),
@@ -257,7 +257,7 @@ def _item_object(spec: SessionSpec, position: int, expand_price: Expansion) -> J
     }
 
 
-def _price_object(spec: SessionSpec, line: LineSpec, expand: Expansion) -> JsonObject:
+def _price_object(spec: SessionSpec, line: LineSpec, expand: ExpandedFields) -> JsonObject:
     recurring = spec.mode == "subscription"
     price = line.price
     unit_amount = line.unit_amount if price.unit_amount is None else price.unit_amount

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from testkit.fake_stripe.expansion import NOTHING, Expansion
+from testkit.fake_stripe.expansion import NOTHING, ExpandedFields
 from testkit.fake_stripe.overrides import merge
 from testkit.fake_stripe.specs import SessionSpec, stable_id
 from testkit.shapes import JsonObject
@@ -108,7 +108,7 @@ def presentment_details(spec: SessionSpec) -> JsonObject:
     return {"presentment_details": {"presentment_amount": amount, "presentment_currency": currency}}
 
 
-def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
+def payment_intent_object(spec: SessionSpec, expand: ExpandedFields) -> JsonObject:
     """Return the `payment_intent` of a session; its latest charge and review are ids unless expanded."""
     amount, captured = spec.amount_total or 0, spec.captured
     charge: str | JsonObject | None = spec.charge
@@ -143,7 +143,7 @@ def payment_intent_object(spec: SessionSpec, expand: Expansion) -> JsonObject:
     )
 
 
-def charge_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject:
+def charge_object(spec: SessionSpec, expand: ExpandedFields = NOTHING) -> JsonObject:
     """Return the latest `charge` of a session. `refunded` is true only after a full refund."""
     amount, captured = spec.amount_total or 0, spec.captured
     has_failed = spec.intent_state == "requires_payment_method"
@@ -228,7 +228,7 @@ def balance_transaction_object(spec: SessionSpec) -> JsonObject:
     }
 
 
-def invoice_payment_object(spec: SessionSpec, expand: Expansion = NOTHING) -> JsonObject:
+def invoice_payment_object(spec: SessionSpec, expand: ExpandedFields = NOTHING) -> JsonObject:
     """Return the `invoice_payment` of the first invoice of a subscription."""
     within = expand.get("payment", NOTHING)
     intent: str | JsonObject | None = spec.intent_id

@@ -3,7 +3,7 @@
 from typing import Final
 
 from testkit.fake_stripe.details import DiscountSpec
-from testkit.fake_stripe.expansion import Expansion
+from testkit.fake_stripe.expansion import ExpandedFields
 from testkit.fake_stripe.specs import SessionSpec, stable_id
 from testkit.shapes import JsonObject
 
@@ -60,14 +60,14 @@ _SHIPPING_RATE: Final[JsonObject] = {
 }
 
 
-def session_discounts(spec: SessionSpec, expand: Expansion) -> list[JsonObject]:
+def session_discounts(spec: SessionSpec, expand: ExpandedFields) -> list[JsonObject]:
     """Return the `discounts` of a session: a coupon or a promotion code each, as ids unless expanded."""
     if spec.details.discount_place != "discounts":
         return []
     return [_session_discount(discount, expand) for discount in spec.details.discounts]
 
 
-def _session_discount(discount: DiscountSpec, expand: Expansion) -> JsonObject:
+def _session_discount(discount: DiscountSpec, expand: ExpandedFields) -> JsonObject:
     coupon: str | JsonObject = coupon_id(discount)
     promotion_code: str | JsonObject = promotion_code_id(discount)
     if "coupon" in expand:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Final
 
 from testkit.fake_stripe.details import CustomFieldSpec
-from testkit.fake_stripe.expansion import Expansion
+from testkit.fake_stripe.expansion import ExpandedFields
 from testkit.fake_stripe.promotions import shipping_rate_id, shipping_rate_object, totals_breakdown
 from testkit.fake_stripe.specs import SessionSpec, ShippingSpec
 from testkit.shapes import JsonObject
@@ -61,7 +61,7 @@ def shipping_details(shipping: ShippingSpec) -> JsonObject:
     }
 
 
-def shipping_cost(spec: SessionSpec, expand: Expansion) -> JsonObject | None:
+def shipping_cost(spec: SessionSpec, expand: ExpandedFields) -> JsonObject | None:
     if not spec.shipping_amount and spec.details.shipping_rate is None:
         return None
     rate: str | JsonObject | None = None
@@ -110,7 +110,7 @@ def custom_field(asked: CustomFieldSpec) -> JsonObject:
     }
 
 
-def total_details(spec: SessionSpec, expand: Expansion) -> JsonObject | None:
+def total_details(spec: SessionSpec, expand: ExpandedFields) -> JsonObject | None:
     """Return the totals. Stripe includes their breakdown only if it is expanded."""
     if spec.currency is None:
         return None

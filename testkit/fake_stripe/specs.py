@@ -153,7 +153,7 @@ class SessionSpec:
 
     @property
     def line_currency(self) -> str:
-        """The currency of the lines, which have one even if the session has none."""
+        """Return the currency of the lines, which have one even if the session has none."""
         return self.currency or DEFAULT_CURRENCY
 
     @property
@@ -169,12 +169,12 @@ class SessionSpec:
 
     @property
     def payment_intent(self) -> str | None:
-        """The session's own payment intent, None for a setup, a subscription or a free session."""
+        """Return the session's own payment intent, None for a setup, a subscription or a free session."""
         return self.intent_id if self.mode == "payment" else None
 
     @property
     def intent_id(self) -> str | None:
-        """The payment intent of the session, or of the first invoice of its subscription."""
+        """Return the payment intent of the session, or of the first invoice of its subscription."""
         is_charged = self.mode != "setup" and self.payment_status != "no_payment_required"
         is_made = self.mode == "payment" or self.status == "complete"
         return stable_id("pi", self.id) if is_charged and is_made else None
@@ -187,19 +187,19 @@ class SessionSpec:
 
     @property
     def invoice(self) -> str | None:
-        """The first invoice of the subscription."""
+        """Return the first invoice of the subscription."""
         is_subscribed = self.mode == "subscription" and self.status == "complete"
         return stable_id("in", self.id) if is_subscribed else None
 
     @property
     def charge(self) -> str | None:
-        """The id of the latest charge, None before one is made."""
+        """Return the id of the latest charge, None before one is made."""
         is_made = self.payment_status == "paid" or self.intent_status not in (None, "processing")
         return stable_id("ch", self.id) if self.intent_id is not None and is_made else None
 
     @property
     def captured(self) -> int:
-        """How much of the charge was captured."""
+        """Return how much of the charge was captured."""
         if self.amount_captured is not None:
             return self.amount_captured
         return (self.amount_total or 0) if self.intent_state == "succeeded" else 0
@@ -214,7 +214,7 @@ class SessionSpec:
 
     @property
     def completion(self) -> int | None:
-        """When the session completed, in epoch seconds; by default a minute after its creation."""
+        """Return when the session completed, in epoch seconds; by default a minute after its creation."""
         if self.status != "complete":
             return None
         return self.created + 60 if self.completed_at is None else self.completed_at

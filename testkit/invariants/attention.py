@@ -1,4 +1,4 @@
-"""What a person has to look at must follow from the outcomes, and only from them."""
+"""The check that attention items follow from the outcomes, and only from them."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
@@ -9,7 +9,7 @@ from testkit.shop.records import Record
 
 ORDER_SAYS_UNPAID: Final = "order_says_unpaid"
 # Words about a session that has no order: its next outcome without the word ends them.
-_ABOUT_SESSIONS: Final = frozenset({"awaiting_capture", "gave_up_waiting", "gone", "no_user_paid"})
+_ABOUT_SESSIONS: Final = frozenset({"awaiting_capture", "gave_up_waiting", "gone", "no_user_paid", "missing"})
 
 
 def compare_attention(

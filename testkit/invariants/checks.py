@@ -1,4 +1,4 @@
-"""What must be true of any table of the sync: each check yields what is wrong and nothing if all is right."""
+"""The invariants of any table of the sync: each check yields violations, and nothing if all is right."""
 
 import re
 from collections import Counter
@@ -151,6 +151,9 @@ def compare_state(records: TableRecords) -> Iterator[Violation]:
         if records.state.get(attribute) != run.get(name):
             found = records.state.get(attribute)
             yield Violation("sync state", f"{attribute} is {found} and not {run.get(name)} as in its run")
+    # A run without missing orders has no such counter.
+    if records.state.get("lastSyncMissing", 0) != run.get("missing", 0):
+        yield Violation("sync state", f"lastSyncMissing is not {run.get('missing', 0)} as in its run")
 
 
 def compare_pending(records: TableRecords, unpaid: Collection[str]) -> Iterator[Violation]:

@@ -1,4 +1,4 @@
-"""What the first run over a seeded shop must leave in the table."""
+"""The check of the table after the first run over a seeded shop."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What no log line may say, whatever went wrong."""
+"""The check that no log line has personal data or keys, whatever went wrong."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence

@@ -48,7 +48,7 @@ class TableRecords:
 
     @property
     def last_run_id(self) -> str:
-        """The run that holds the sync state; empty if there is none."""
+        """Return the run that holds the sync state; empty if there is none."""
         return str(self.state.get("lastSyncRunId", ""))
 
     def put(self, item: RawItem) -> None:

@@ -10,7 +10,7 @@ from testkit.shop.records import Record
 
 
 class Expected(StrEnum):
-    """What must be true of a session once the sync is done."""
+    """The possible truths about a session once the sync is done."""
 
     ORDER_KEPT = "order_kept"  # the webhook's order is still there, byte for byte
     ORDER_RECOVERED = "order_recovered"  # exactly one order, written by the sync
@@ -20,7 +20,7 @@ class Expected(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What must become of one session.
+    """The required result of one session.
 
     `reason` is the sync's reason to skip it. `order` is the order that a recovery must write, without the
     attributes that depend on the time of writing and on the run.
@@ -33,13 +33,13 @@ class Truth:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the webhook's order is missing although the session was paid."""
+        """Return whether the webhook's order is missing although the session was paid."""
         return self.expected in (Expected.ORDER_RECOVERED, Expected.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCounters:
-    """What a run must have counted; `processed` is the sum of the last three."""
+    """The counters that a run must have; `processed` is the sum of the last three."""
 
     enqueued: int
     processed: int

@@ -1,4 +1,4 @@
-"""What people have seen, dismissed and allowed stays so with every other version."""
+"""Acknowledgements, dismissals and permissions hold with every other version."""
 
 import json
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Records the external calls of a run without faults, and plays the run again with each fault of each call.
 
-CRASH_CASES=all pytest tests/crash                    every case instead of a slice
+PROVE=all pytest tests/crash                          every case instead of a slice
 CRASH_CASE="47 killed after" pytest tests/crash -k …  one case again
 """
 
@@ -21,12 +21,14 @@ from tests.crash import verdict
 from tests.crash.crash_shop import CrashShop
 from tests.crash.fault_catalog import is_death, list_faults
 from tests.crash.starting_points import StartingPoint
+from tests.proofs import PROVE_ALL
 
 BATCH = 25
 # Lambda repeats an asynchronous invocation twice if it fails.
 LAMBDA_RETRIES = 2
 NEXT_NIGHT = {"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"}
 CHUNKS = 4  # so that several processes share the cases
+ALIKE = 4
 STEP = 7  # odd, so that persistent faults and single ones take turns
 type Act = Callable[[CrashShop], None]
 type Check = Callable[[StartingPoint, CrashShop], list[Violation]]
@@ -72,29 +74,33 @@ def choose_cases(cases: list[CrashCase], chunk: int) -> list[CrashCase]:
     """Return a chunk of all cases, of the one that CRASH_CASE names, or of a fixed slice."""
     if one := os.environ.get("CRASH_CASE"):
         cases = [case for case in cases if str(case).startswith(one)]
-    elif os.environ.get("CRASH_CASES") != "all":
+    elif not PROVE_ALL:
         cases = list(_slice(cases))
     return cases[chunk::CHUNKS]
 
 
 def _slice(cases: list[CrashCase]) -> Iterator[CrashCase]:
-    """Yield both deaths of writing calls, one death of reading ones, and another fault of every second call.
+    """Yield both deaths of each writing call, and of every fourth call of a kind one death and another fault.
 
-    Calls that are alike get a different fault each time.
+    The first of each kind is among them, and each later one gets a different fault.
     """
     by_call: dict[int, list[CrashCase]] = {}
     for case in cases:
         by_call.setdefault(case.number, []).append(case)
-    turns: Counter[str] = Counter()
-    for number, of_call in by_call.items():
+    seen: Counter[str] = Counter()
+    for of_call in by_call.values():
         name = of_call[0].call_name
+        turn, is_passed = divmod(seen[name], ALIKE)
+        seen[name] += 1
         deaths = [case for case in of_call if is_death(case.fault)]
         only_reads = name.partition(".")[2].startswith(("get", "batch_get", "query"))
-        yield from [deaths[number % 2]] if only_reads else deaths
-        if number % 2:
+        if not only_reads:
+            yield from deaths
+        elif not is_passed:
+            yield deaths[turn % 2]
+        if not is_passed:
             others = [case for case in of_call if not is_death(case.fault)]
-            yield others[turns[name] * STEP % len(others)]
-            turns[name] += 1
+            yield others[turn * STEP % len(others)]
 
 
 def report_failures(start: StartingPoint, act: Act, cases: Iterable[CrashCase], check: Check) -> str:

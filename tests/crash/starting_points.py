@@ -43,7 +43,7 @@ class Scenario:
 
     @property
     def orders(self) -> int:
-        """The number of orders that the session must have in the end, from the webhook or the sync."""
+        """Return the number of orders that the session must have in the end, from the webhook or the sync."""
         return int(self.outcome == "created" or self.reason == "exists")
 
 
@@ -107,7 +107,7 @@ class StartingPoint:
 
     @property
     def foreign_items(self) -> list[RawItem]:
-        """The items that the sync did not write and must not change."""
+        """Return the items that the sync did not write and must not change."""
         return [to_wire(item) for scenario in self.scenarios for item in scenario.items]
 
 

@@ -1,4 +1,4 @@
-"""What must be true of the shop once it has recovered: the invariants, and what is special to crashes."""
+"""The check of the shop once it has recovered: the invariants, and rules that are special to crashes."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

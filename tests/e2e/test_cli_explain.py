@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 
 JANE = "jane.doe+shop@example.com"
 JANES_ID = "jane.doeshop@example.com"  # as the webhook cleans it
-# What remains of an address if only its beginning is shown.
+# The rest of an address if only its beginning is shown.
 ADDRESS = re.compile(r"\w@\w|jane|doeshop|example\.com", re.IGNORECASE)
 
 

@@ -13,10 +13,12 @@ import psutil
 import pytest
 
 from infra.build import FUNCTIONS, ROOT
+from sandbox.demo.options import LAYOUTS
 from sandbox.stack import bundle
 from testkit.emulator.process import install
 from testkit.fake_stripe import FakeStripe
 from testkit.shop import make_shop
+from tests.proofs import PROVE_ALL
 
 pytestmark = pytest.mark.e2e
 
@@ -292,6 +294,22 @@ def test_printed_command_works(redriven_sandbox, aws_folder, tmp_path, position)
     )
     assert done.returncode == 0, done.stderr
     assert re.search(list(ANSWERS.values())[position], done.stdout), done.stdout
+
+
+# --- a shop with its own layout ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS if PROVE_ALL else LAYOUTS[-1:])
+def test_shop_with_its_own_layout_is_told_what_is_missing(layout):
+    result = run_demo("--layout", layout, "--sessions", SESSIONS)
+    assert result.code == 0, result.output
+    output = re.sub(r"\s+", " ", result.output)
+    assert "[find] table = " in output
+    assert re.search(r"found 93 .* missing 5 .* found 96 .* late 3 .* missing 2 ", output)
+    assert output.count("stripe events resend evt_") == 5 + 2
+    assert "All 100 sessions are right in both nights" in output
+    assert not MAIL.search(result.output)
+    assert result.remaining == []
 
 
 # --- the user's own account, here in the fake Stripe --------------------------------------------------------

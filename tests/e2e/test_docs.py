@@ -1,18 +1,20 @@
-"""The AWS CLI commands of docs/deploy.md and docs/aws-cli.md, run with the AWS CLI on the deployed stack."""
+"""The AWS CLI commands of the docs that are marked as tested, run with the AWS CLI on the deployed stack."""
 
 import json
 import os
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from testkit.emulator.clients import CREDENTIALS
 from testkit.fake_stripe import Endpoint
+from testkit.scheduler import envelop
 
 ROOT = Path(__file__).parents[2]
-TEXTS = "".join((ROOT / "docs" / page).read_text() for page in ("deploy.md", "aws-cli.md"))
+TEXTS = "".join((ROOT / "docs" / page).read_text() for page in ("deploy.md", "aws-cli.md", "runbook.md"))
 pytestmark = pytest.mark.e2e
 
 
@@ -53,6 +55,7 @@ def run(night, aws_folder, tmp_path):
 
     def run(command):
         command = command.replace("stripe-nightly-sync-producer", stack.producer)
+        command = command.replace("--stack-name stripe-nightly-sync ", f"--stack-name {stack.name} ")
         words = ["bash", "-eu", "-o", "pipefail", "-c", command]
         done = subprocess.run(
             words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
@@ -81,3 +84,19 @@ def test_printed_invocations_preview_and_look_back_longer(run, tmp_path):
     run(longer)
     body = json.loads((tmp_path / "run.json").read_text())["body"]
     assert (body["trigger"], body["lookbackHours"]) == ("manual", 168)
+
+
+def test_recipe_runs_the_night_that_the_scheduler_could_not_start(night, run, tmp_path):
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:00Z")
+    event = {"trigger": "scheduled", "scheduledTime": at}
+    stack = night.shop.stack
+    sqs = stack.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"{stack.name}-missed-starts")["QueueUrl"]
+    missed = envelop(event, at)
+    sqs.send_message(QueueUrl=url, MessageBody=missed["Body"], MessageAttributes=missed["MessageAttributes"])
+    [recipe] = find_commands("missed")
+    run(recipe)
+    assert json.loads((tmp_path / "start.json").read_text()) == event
+    body = json.loads((tmp_path / "run.json").read_text())["body"]
+    assert (body["trigger"], body["runId"]) == ("scheduled", re.sub("[-:]", "", at))
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)

@@ -1,11 +1,10 @@
 """A function without one of its permissions fails and names it. `calls.py` finds superfluous permissions.
 
 The emulator enforces the roles' policies in the whole suite. One permission per function is enough to show
-that; EVERY_ACTION=1, which `make prove` sets, removes each of them once.
+that; PROVE=all, which `make prove` sets, removes each of them once.
 """
 
 import json
-import os
 
 import pytest
 
@@ -14,6 +13,7 @@ from sandbox.stack import InvocationError, wait_until
 from testkit.roles import CALLED_BY_AWS, PATH, granted_actions, template_without
 from tests.e2e.calls import ROLES
 from tests.e2e.shop import PATIENCE
+from tests.proofs import PROVE_ALL
 
 pytestmark = pytest.mark.e2e
 
@@ -21,11 +21,11 @@ PRODUCER, CONSUMER = ROLES["producer"], ROLES["consumer"]
 SAMPLE = {PRODUCER: ["sqs:SendMessage"], CONSUMER: ["dynamodb:PutItem"]}
 # Without this permission nothing fails: messages come back, only later.
 LATER = "sqs:ChangeMessageVisibility"
-only_in_prove = pytest.mark.skipif("EVERY_ACTION" not in os.environ, reason="make prove")
+only_in_prove = pytest.mark.skipif(not PROVE_ALL, reason="make prove")
 
 
 def removed_actions(role):
-    if "EVERY_ACTION" not in os.environ:
+    if not PROVE_ALL:
         return SAMPLE[role]
     return sorted(granted_actions(role) - CALLED_BY_AWS[role] - {LATER})
 
@@ -105,6 +105,22 @@ def test_night_completes_with_a_ledger_that_the_stack_makes(open_shop_from):
     assert night.counters() == (3, 3, 2, 0, 1)
     assert prefixes(shop, shop.stack.table) == {"USER", "EVENT"}
     assert prefixes(shop, shop.stack.ledger) == {"SYSTEM", "SYNC_RUN", "SESSION"}
+
+
+def test_night_of_a_shop_with_its_own_layout_only_reads_its_table(open_shop_from):
+    key = 'key = { PK = "CART#{metadata.userId}", SK = "{id}" }'
+    shape = f'[find]\n{key}\ndone = {{ status = ["PAID"] }}\nopen = {{ status = ["PENDING"] }}'
+    shop = open_shop_from(PATH.read_text(), LedgerTable="create", Shape=shape)
+    night = shop.night()
+    for name, status in {"done": "PAID", "open": "PENDING"}.items():
+        spec = night.sells(name, event_delivered=False)
+        item = {"PK": f"CART#{night.user}", "SK": spec.id, "status": status}
+        wire = {name: {"S": value} for name, value in item.items()}
+        shop.stack.client("dynamodb").put_item(TableName=shop.stack.table, Item=wire)
+    before = shop.dump_table(shop.stack.table)
+    assert night.play() == (2, 2, 0, 1, 0)
+    assert (shop.run(night.run_id)["missing"], shop.outcome(night.run_id, spec)["outcome"]) == (1, "missing")
+    assert shop.dump_table(shop.stack.table) == before
 
 
 def prefixes(shop, table):

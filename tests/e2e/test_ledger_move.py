@@ -21,7 +21,7 @@ def test_run_is_refused_until_the_ledger_has_moved(shop, tmp_path):
     key = {"PK": {"S": "SYSTEM"}, "SK": {"S": "STRIPE_SYNC_WATERMARK"}}
     client.delete_item(TableName=shop.stack.ledger, Key=key)
     confirm_table(client, shop.stack.table)
-    # What an earlier version left in the shop's table.
+    # Records that an earlier version left in the shop's table.
     for item in (
         {"SK": {"S": "STRIPE_ORDER_SYNC"}, "lastCoveredThrough": {"N": str(night.end - 86400)}},
         {"SK": {"S": f"DISMISSED#{given_up.id}"}, "dismissedBy": {"S": "jane"}},

@@ -45,7 +45,7 @@ class StormOptions:
 
 @dataclass
 class StormResult:
-    """What one storm came to; `bugs` are violations of another kind than the verdict's."""
+    """The result of one storm; `bugs` are violations of another kind than the verdict's."""
 
     options: StormOptions
     verdict: StormVerdict

@@ -1,4 +1,4 @@
-"""What storms left in the table, by kind of harm."""
+"""The harm that storms did to the table, by kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

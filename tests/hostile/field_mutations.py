@@ -1,4 +1,4 @@
-"""What a hostile or broken sender puts in place of a field: JSON, or what JSON parsers take for it."""
+"""The values that a hostile sender puts in place of a field: JSON, or text that parsers take for JSON."""
 
 import json
 from collections.abc import Callable, Iterable

@@ -3,7 +3,6 @@
 An entry without a readable id is reported by a warning of the run.
 """
 
-import os
 from itertools import batched
 
 import pytest
@@ -15,6 +14,7 @@ from tests.hostile.field_mutations import list_mutations
 from tests.hostile.field_paths import list_session_paths
 from tests.hostile.hostile_shop import HostileShop
 from tests.hostile.verdict import check_secrets, check_session
+from tests.proofs import PROVE_ALL
 
 PAGE = 20
 CHUNKS = 4
@@ -31,7 +31,7 @@ def mutations(listed):
     """`id` and `created` with every value, since the listing depends on them, and a slice of the others."""
     paths = [path for path in list_session_paths() if path[0] in listed and len(path) <= 2]
     every = list_mutations(listed, paths)
-    if os.environ.get("HOSTILE") == "all":
+    if PROVE_ALL:
         return every
     return [one for n, one in enumerate(every) if one.path in {("id",), ("created",)} or n % STRIDE == 0]
 

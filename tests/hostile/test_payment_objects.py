@@ -1,7 +1,5 @@
 """Payments of invoices and disputes as Stripe might answer them one day: each field has every odd value."""
 
-import os
-
 import pytest
 import stripe
 
@@ -13,6 +11,7 @@ from tests.hostile.field_mutations import list_mutations
 from tests.hostile.field_paths import list_paths
 from tests.hostile.hostile_shop import HostileShop, fetch_object, fetch_session, rich_session
 from tests.hostile.verdict import check_secrets, check_session
+from tests.proofs import PROVE_ALL
 
 BATCH = 20
 # The fields that the state of a payment is read from.
@@ -45,7 +44,7 @@ def disputed(account):
 
 def slice_mutations(mutations):
     """Return a few of the mutations, and more of those of the fields that are read."""
-    if os.environ.get("HOSTILE") == "all":
+    if PROVE_ALL:
         return mutations
     read = [one for one in mutations if one.path[-1] in READ]
     return read[::7] + [one for one in mutations if one.path[-1] not in READ][::151]

@@ -3,11 +3,10 @@
 Each becomes a complete order, a named skip or a named error, and its neighbours in the batch are right.
 Stripe's own sample objects are tested in the same way where they are available.
 
-HOSTILE=all pytest tests/hostile    every field with every value, instead of a slice
+PROVE=all pytest tests/hostile    every field with every value, instead of a slice
 """
 
 import json
-import os
 from itertools import batched
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.hostile.field_mutations import list_mutations
 from tests.hostile.field_paths import list_session_paths
 from tests.hostile.hostile_shop import HostileShop
 from tests.hostile.verdict import check_secrets, check_session
+from tests.proofs import PROVE_ALL
 
 NEIGHBOURS = 3
 BATCH = 25
@@ -32,7 +32,7 @@ SAMPLE_STRIDE = 41
 @pytest.fixture(scope="module")
 def mutations(fetched):
     every = list_mutations(fetched, list_session_paths())
-    if os.environ.get("HOSTILE") == "all":
+    if PROVE_ALL:
         return every
     return [one for one in every if _is_read(one)][::23] + [one for one in every if not _is_read(one)][::151]
 

@@ -1,4 +1,4 @@
-"""What may become of a hostile session: a complete order, a named skip, or a named error."""
+"""The permitted results of a hostile session: a complete order, a named skip, or a named error."""
 
 from decimal import Decimal
 from typing import Any

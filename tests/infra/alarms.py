@@ -78,19 +78,20 @@ class Alarm:
         return period
 
     def evaluate(self, points, now):
-        ends = self._select(points, [now - n * self.period for n in range(self.periods + FURTHER_PERIODS)])
-        if self.missing != "ignore" or any(self._value(points, end) is not None for end in ends):
-            breaching = sum(self._breaches(points, end) for end in ends)
+        values = self._select(
+            [self._value(points, now - n * self.period) for n in range(self.periods + FURTHER_PERIODS)]
+        )
+        if self.missing != "ignore" or any(value is not None for value in values):
+            breaching = sum(map(self._breaches, values))
             self.state = ALARM if breaching >= self.enough else OK
         return self.state
 
-    def _select(self, points, ends):
-        """Return the newest periods with real values if there are enough of them, else the newest."""
-        real = [end for end in ends if self._value(points, end) is not None]
-        return real[: self.periods] if len(real) >= self.periods else ends[: self.periods]
+    def _select(self, values):
+        """Return the values of the newest periods with real ones if there are enough, else of the newest."""
+        real = [value for value in values if value is not None]
+        return real[: self.periods] if len(real) >= self.periods else values[: self.periods]
 
-    def _breaches(self, points, until):
-        value = self._value(points, until)
+    def _breaches(self, value):
         return self.missing == "breaching" if value is None else self.compare(value, self.threshold)
 
     def _value(self, points, until):

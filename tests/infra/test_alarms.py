@@ -10,11 +10,12 @@ from testkit.builders import NOW
 from testkit.doubles.faults import killed_before
 from testkit.fake_stripe import Endpoint, FakeStripe, SessionSpec
 from testkit.fake_stripe.traffic import RateLimits
+from testkit.scheduler import envelop
 from testkit.world import KEY, wire
 from tests.infra.alarms import Datapoints
 from tests.infra.nights import MonitoredNights
 from tests.infra.resolved import ALARMS
-from tests.infra.runbook_recipe import envelop, recover_event
+from tests.infra.runbook_recipe import recover_event
 
 FIRST_NIGHT, SECOND_NIGHT = (
     {"trigger": "scheduled", "scheduledTime": to_iso(NOW + night * DAY)} for night in range(2)

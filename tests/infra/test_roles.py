@@ -162,14 +162,14 @@ def grants_on_tables(role):
     return grants
 
 
-def test_with_an_own_ledger_the_producer_only_reads_the_shops_table():
+def test_producer_with_own_ledger_only_reads_the_shops_table():
     assert grants_on_tables("ProducerRole") == {
         "shop": (SHOP_READS, set()),
         "ledger": (READS | {"dynamodb:UpdateItem"}, {"SYSTEM"}),
     }
 
 
-def test_with_an_own_ledger_the_consumer_only_puts_orders_and_markers_in_the_shops_table():
+def test_consumer_with_own_ledger_only_puts_orders_and_markers_in_the_shops_table():
     assert grants_on_tables("ConsumerRole") == {
         "shop": (SHOP_READS | {"dynamodb:PutItem"}, {"USER#*", "EVENT#*"}),
         "ledger": (READS | WRITES, {"SYSTEM", "SYNC_RUN#*", "SESSION#*"}),

@@ -8,8 +8,9 @@ import pytest
 from infra.build import ROOT
 from recon import errors
 from testkit.commands import list_commands
+from testkit.scheduler import envelop
 from tests.infra.resolved import ALL_ALARMS, PARAMETERS, STACK, ResolvedTemplate
-from tests.infra.runbook_recipe import envelop, recover_event
+from tests.infra.runbook_recipe import recover_event
 
 TEXT = (ROOT / "docs" / "runbook.md").read_text()
 SECTIONS = dict(part.split("\n", 1) for part in TEXT.split("\n## ")[1:])

@@ -1,4 +1,4 @@
-"""What this project relies on of SQS, tested with the in-memory queue and with the emulator's.
+"""The contract of SQS, tested with the in-memory queue and with the emulator's.
 
 The in-memory queue has to pass every test: it follows AWS where the emulator does not. There the test must
 fail on the emulator, so that a change of the emulator is noticed.

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ops.layout.table_sample import ITEMS_OF_A_KEY, ITEMS_OF_A_SEGMENT, SCAN_SEGMENTS, TableSample
 from recon.domain.shape import parse_shape
 from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.order_lookup import ShapeLookup
@@ -28,18 +29,22 @@ def orders(real_engine):
     """Make a table with two keys and an index, and 120 orders, of which every second one is paid."""
     client, name = real_engine.client, "orders-of-another-shop"
     text = [{"AttributeName": one, "AttributeType": "S"} for one in ("tenant", "status", "session")]
+    text.append({"AttributeName": "number", "AttributeType": "N"})
     key = [{"AttributeName": "tenant", "KeyType": "HASH"}, {"AttributeName": "status", "KeyType": "RANGE"}]
-    index = {
-        "IndexName": "by-session",
-        "KeySchema": [{"AttributeName": "session", "KeyType": "HASH"}],
-        "Projection": {"ProjectionType": "ALL"},
-    }
+    indexes = [
+        {
+            "IndexName": f"by-{name}",
+            "KeySchema": [{"AttributeName": name, "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": projection},
+        }
+        for name, projection in {"session": "ALL", "number": "ALL", "status": "KEYS_ONLY"}.items()
+    ]
     client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=text,
         KeySchema=key,
-        GlobalSecondaryIndexes=[index],
+        GlobalSecondaryIndexes=indexes,
     )
     for number in range(120):
         session, state = f"cs_test_{number:03}", "PENDING" if number % 2 else "PAID"
@@ -67,13 +72,35 @@ def test_done_orders_are_found_by_key_and_by_index(orders, lines):
 
 
 @pytest.mark.parametrize(
-    "lines", ['key = { tenant = "{id}" }', 'key = { other = "{id}" }\nindex = "by-session"', f"{INDEX}0"]
+    ("lines", "named"),
+    [
+        ('key = { tenant = "{id}" }', "not the string keys of table"),
+        ('key = { other = "{id}" }\nindex = "by-session"', "not the string keys of index by-session"),
+        ('key = { session = "{id}" }\nindex = "by-nothing"', "not the string keys of index by-nothing"),
+        ('key = { number = "{id}" }\nindex = "by-number"', "not the string keys of index by-number"),
+        ('key = { status = "{id}" }\nindex = "by-status"\n' + DONE, "or the index does not project state"),
+    ],
 )
-def test_keys_of_another_table_name_the_file(orders, lines):
+def test_keys_of_another_table_name_the_file(orders, lines, named):
     message = a_message()
-    assert isinstance(
-        find(orders, lines.replace('session"\n0', 'nothing"'), [message])[message], ShapeMismatch
-    )
+    error = find(orders, lines, [message])[message]
+    assert isinstance(error, ShapeMismatch)
+    assert named in str(error)
+
+
+def test_operator_reads_bounded_parts_by_key_and_index(orders):
+    client, name = orders
+    with ThreadPoolExecutor(8) as pool:
+        sample = TableSample(client, name, pool)
+        by_key = (None, (("tenant", "t"), ("status", "cs_test_007")))
+        places = [by_key, (None, (("tenant", "t"),)), ("by-session", (("session", "cs_test_008"),))]
+        found = sample.find(places)
+        assert [len(found[place]) for place in places] == [1, ITEMS_OF_A_KEY, 1]
+        assert found[by_key] == [
+            {"tenant": "t", "status": "cs_test_007", "session": "cs_test_007", "state": "PENDING"}
+        ]
+        assert len(sample.scan()) <= SCAN_SEGMENTS * ITEMS_OF_A_SEGMENT
+        assert sample.counts.queries == len(places)
 
 
 def test_table_with_other_keys_holds_no_ledger(orders, real_table):

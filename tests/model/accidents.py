@@ -102,6 +102,16 @@ def draw_accidents(rng: random.Random, function: str) -> dict[tuple[str, int], i
     return {_draw_call(rng, function): _draw_number(rng) for _ in range(count)}
 
 
+def spread_lookups(planned: Accidents) -> Accidents:
+    """Let an accident also meet the two lookups of a shop's own keys, by the same call as the first read."""
+    lookup = ("batch_get_item", 1)
+    if lookup not in planned:
+        return planned
+    number = planned[lookup]
+    rest = {call: other for call, other in planned.items() if call != lookup}
+    return rest | {("batch_get_item", 1 + (number + len(rest)) % 3): number}
+
+
 def _draw_call(rng: random.Random, function: str) -> tuple[str, int]:
     (method,) = rng.choices(*zip(*CALL_WEIGHTS[function].items(), strict=True))
     return method, 1 if method in SINGLE_CALLS else min(rng.randint(1, 4), rng.randint(1, 4))

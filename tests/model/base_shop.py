@@ -10,9 +10,13 @@ from testkit.world import confirm_table
 from tests.model.customers import Customers
 from tests.model.invocations import Invocation
 from tests.model.ledger_checks import LedgerChecks
-from tests.model.model_world import ModelWorld, ShopConfig
+from tests.model.model_world import NEIGHBOUR_LEDGER, ModelWorld, ShopConfig
+from tests.model.neighbour import Neighbour
+from tests.model.own_layout import OwnLayoutWebhook
 from tests.model.sendings import Sendings
 from tests.model.webhook import Webhook
+
+NEIGHBOURS = 0.25  # of the shops
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class BaseShop:
         self.world = ModelWorld(seed, config)
         self.customers = Customers(self.world.account.store)
         self.sendings = Sendings(self.world.invocations, self.world.read_bodies)
-        self.checks = LedgerChecks(self.customers.sales, self.sendings)
-        self.webhook = Webhook(self.world)
+        self.webhook = OwnLayoutWebhook(self.world) if config.has_own_layout else Webhook(self.world)
+        done = self.webhook.done if config.has_own_layout else None
+        self.checks = LedgerChecks(self.customers.sales, self.sendings, done)
         self.queued_events: list[QueuedEvent] = []
         self.lines: list[tuple[float, str]] = []
         self.happened: Counter[str] = Counter()
@@ -51,6 +56,11 @@ class BaseShop:
         self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")
         self._other_account = random.Random(f"other account {seed}")
+        self.world.memory.unobserved = (NEIGHBOUR_LEDGER,)
+        self.neighbour: Neighbour | None = None
+        if random.Random(f"neighbours {seed}").random() < NEIGHBOURS:
+            self.neighbour = Neighbour(self.world, seed)
+            self.checks.other_runs = self.neighbour.runs
         self.world.memory.observe = self.checks.observe
         confirm_table(self.world.memory, self.world.ledger)
         self.world.memory_sqs.observe = self.sendings.record

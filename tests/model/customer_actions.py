@@ -2,6 +2,7 @@
 
 import random
 
+from recon.dynamodb.keys import attention_key
 from recon.timestamps import DAY
 from testkit.invariants import to_wire
 from testkit.shop import Record
@@ -19,7 +20,9 @@ class CustomerActions(BaseShop):
     def open_sessions(self, rng: random.Random) -> bool:
         """Open one session, or now and then several in the same second."""
         for _ in range(rng.choice((1, 1, 1, 1, 3))):
-            self._log("session opened", self.customers.open_session(rng, self.now).id)
+            sale = self.customers.open_session(rng, self.now)
+            self._log("session opened", sale.id)
+            self.webhook.open_order(sale.spec)
         return True
 
     def complete_session(self, rng: random.Random) -> bool:
@@ -106,7 +109,9 @@ class CustomerActions(BaseShop):
             self._log("order claimed", order["orderId"])
 
     def _list_recovered(self) -> list[Record]:
-        """Return the orders that the sync wrote."""
+        """Return the orders that the sync wrote, unless another stack would write them once more."""
+        if self.neighbour:
+            return []
         records = self.checks.records
         orders = (order for session_id in self.customers.sales for order in records.read_orders(session_id))
         return [order for order in orders if is_from_sync(order)]
@@ -116,7 +121,10 @@ class CustomerActions(BaseShop):
         self.world.memory.delete_item(TableName=self.world.table, Key=key)
 
     def _deliver(self, sent: SentEvent, handling: Handling) -> None:
+        was_missing = self._read_words(sent.spec.id) == ["missing"] and sent.spec.id not in self.webhook.done
         result = self.webhook.receive(sent.event, sent.spec, handling)
+        if was_missing and sent.spec.id in self.webhook.done:
+            self._log("missing order done", sent.spec.id)
         if handling is not Handling.LOST:
             self.customers.in_flight.remove(sent)
         if handling is not Handling.LOST:
@@ -124,6 +132,10 @@ class CustomerActions(BaseShop):
         self._log(f"webhook {handling}", f"{sent.event.type} of {sent.spec.id} {result}")
         if len(self.webhook.unpaid) > self.happened["order written unpaid"]:
             self._log("order written unpaid", sent.spec.id)
+
+    def _read_words(self, session_id: str) -> list[str]:
+        item = self.checks.records.get(*attention_key(session_id)) or {}
+        return list(item.get("words", ()))
 
     def repeat_event(self, rng: random.Random) -> bool:
         """Deliver an event again that was acknowledged, as a person at Stripe can."""

@@ -52,18 +52,18 @@ class Sale:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether another shop sold it, which the filter of the settings leaves out."""
+        """Return whether another shop sold it, which the filter of the settings leaves out."""
         return "foreign" in self.spec.metadata
 
     @property
     def is_unpaid(self) -> bool:
-        """Whether the payment may still arrive."""
+        """Return whether the payment may still arrive."""
         is_unpaid = self.spec.status == "complete" and self.spec.payment_status == "unpaid"
         return is_unpaid and self.spec.intent_status != "canceled" and not self.is_gone
 
     @property
     def is_returned(self) -> bool:
-        """Whether the customer got all of the money back."""
+        """Return whether the customer got all of the money back."""
         return self.spec.amount_refunded == self.spec.amount_total or self.spec.dispute_status == "lost"
 
     @property
@@ -144,6 +144,10 @@ class Customers:
     def cancel(self, sale: Sale) -> None:
         """Let a payment fail for good, or release a hold."""
         self._update(sale, replace(sale.spec, intent_status="canceled"), None)
+
+    def refund(self, sale: Sale) -> None:
+        """Give all of the money back."""
+        self._update(sale, replace(sale.spec, amount_refunded=sale.spec.amount_total), None)
 
     def delete(self, sale: Sale) -> None:
         sale.is_gone = True

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 from recon.timestamps import HOUR, MINUTE, to_iso
+from tests.model import own_layout
 from tests.model.function_actions import night
 from tests.model.model_world import ShopConfig
 from tests.model.night_shop import NightShop, open_night_shop
@@ -19,7 +20,8 @@ from tests.model.verdict import check_at_rest
 SHORT_NIGHTS, LONG_NIGHTS = 3, 21
 LONG_EVERY = 25
 OWN_LEDGER, MONTHS_PASS = 0.25, 0.2
-ANY_SORT_KEY = 0.25
+ANY_SORT_KEY, WRONG_FILTERS = 0.25, 0.2
+OWN_LAYOUT = 0.2
 # Histories that a worker is given at a time.
 CHUNK = 20
 # Name of the action: how often by day, by night, and while an invocation is paused between two calls.
@@ -75,25 +77,34 @@ def play(seed: int, nights: int | None = None, **env: str) -> PlayedHistory:
     """Play a history, by default with the nights of its seed; `env` overrides settings of the functions."""
     rng, began = random.Random(seed), time.process_time()
     count = nights or count_nights(seed)
-    config = ShopConfig(
-        rng.random() < 0.4, rng.randint(1, 3), _draw_ledger(seed) | _draw_sort_key(seed) | env
-    )
+    config = ShopConfig(rng.random() < 0.4, rng.randint(1, 3), _draw_layout(seed) | env)
     missed = _draw_missed_nights(rng, count)
     blind = rng.randrange(1, count) if count > 1 and rng.random() < 0.2 else None
+    filtered = _draw_filtered_night(seed, count)
     with open_night_shop(seed, config) as shop:
         for number in range(count):
             _play_day(shop, rng)
             if number == blind and number not in missed:
                 shop.pass_blind_night(rng)
+            elif number == filtered and number not in missed:
+                shop.pass_filtered_night(rng)
             else:
                 _play_night(shop, rng, fires=number not in missed)
-        if random.Random(f"months {seed}").random() < MONTHS_PASS:
+        # A missing order is looked for during 30 days only.
+        months_pass = random.Random(f"months {seed}").random() < MONTHS_PASS
+        if months_pass and not config.has_own_layout:
             shop.pass_months(rng)
         shop.come_to_rest(rng)
         violations = check_at_rest(shop)
         seconds = time.process_time() - began
         met = shop.world.invocations.met
         return PlayedHistory(seed, count, seconds, violations, shop.happened, met, shop.lines)
+
+
+def _draw_layout(seed: int) -> dict[str, str]:
+    """Return the settings of one shop in five, which has its own layout, or of another one."""
+    is_own = random.Random(f"shape {seed}").random() < OWN_LAYOUT
+    return own_layout.SETTINGS if is_own else _draw_ledger(seed) | _draw_sort_key(seed)
 
 
 def _draw_ledger(seed: int) -> dict[str, str]:
@@ -106,6 +117,12 @@ def _draw_sort_key(seed: int) -> dict[str, str]:
     """Return the setting of one shop in four, whose webhook writes sort keys that do not sort like time."""
     is_any = random.Random(f"sort key {seed}").random() < ANY_SORT_KEY
     return {"SYNC_ORDER_SORT_KEY": "any"} if is_any else {}
+
+
+def _draw_filtered_night(seed: int, count: int) -> int | None:
+    """Return the night on which the filter of one shop in five is wrong."""
+    rng = random.Random(f"filter {seed}")
+    return rng.randrange(1, count) if count > 1 and rng.random() < WRONG_FILTERS else None
 
 
 def _draw_missed_nights(rng: random.Random, count: int) -> set[int]:

@@ -47,6 +47,8 @@ class FunctionActions(BaseShop):
         self.nights += 1
         self.wait_until(at + rng.randint(0, LATEST_START))
         self._start_second_stack(at)
+        if self.neighbour and self._owner:
+            self.neighbour.start_night(at)
         times = 2 if rng.random() < 0.3 else 1
         for _ in range(times):
             self._queue_event({"trigger": "scheduled", "scheduledTime": to_iso(at)})
@@ -69,8 +71,7 @@ class FunctionActions(BaseShop):
 
     def _start_second_stack(self, at: int) -> None:
         """Let the schedule of a second stack on the same table fire first, whose queue nobody consumes."""
-        owner = (self.world.item(*WATERMARK_KEY) or {}).get("stackName")
-        if owner is None or self._second_stack.random() >= SECOND_STACK:
+        if self._owner is None or self._second_stack.random() >= SECOND_STACK:
             return
         clients = self.world.clients()
         clients = replace(
@@ -90,6 +91,11 @@ class FunctionActions(BaseShop):
             PRODUCER_SECONDS,
             lambda invocation: self._log("second stack started", _describe_end(invocation)),
         )
+
+    @property
+    def _owner(self) -> str | None:
+        """The stack to which the ledger belongs, once its first run has begun."""
+        return (self.world.item(*WATERMARK_KEY) or {}).get("stackName")
 
     def skip_night(self, rng: random.Random) -> None:
         """Let the time of the next schedule pass without its firing."""
@@ -172,6 +178,8 @@ class FunctionActions(BaseShop):
 
     def consume(self, rng: random.Random) -> bool:
         planned = accidents.draw_accidents(rng, "consumer")
+        if self.config.has_own_layout:
+            planned = accidents.spread_lookups(planned)
         return self._consume(rng, planned, loses_deletion=rng.random() < 0.04)
 
     def _consume(self, rng: random.Random, planned: Accidents, *, loses_deletion: bool = False) -> bool:

@@ -44,7 +44,7 @@ class Invocation:
 
     @property
     def first_accident(self) -> str:
-        """The first call that met an accident, and the accident; empty if none did."""
+        """Return the first call that met an accident, and the accident; empty if none did."""
         return next((line for line in self.trace if " !! " in line), "")
 
     def run(self) -> None:
@@ -91,7 +91,7 @@ class Invocations:
 
     @property
     def process(self) -> StripeConnection:
-        """The process of the running invocation."""
+        """Return the process of the running invocation."""
         assert self.running
         return self.running.process
 

@@ -4,8 +4,8 @@ A violation is recorded and the write is not stopped, so that the code under tes
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.invariants import (
@@ -20,26 +20,36 @@ from testkit.invariants import (
     to_plain,
 )
 from testkit.shop import Record, build_recovered_order
+from testkit.world import FUNCTION_TIMEOUT
 from tests.model.customers import Sale
 from tests.model.sendings import Sendings
+
+if TYPE_CHECKING:
+    from tests.model.invocations import Invocation
 
 type ItemChange = tuple[RecordKey, RawItem | None, RawItem | None]  # key, before, after
 
 RUN, STATE = "STRIPE_ORDER_SYNC#", ("SYSTEM", "STRIPE_ORDER_SYNC")
 WATERMARK = ("SYSTEM", "STRIPE_SYNC_WATERMARK")
+LEDGER_KEYS = ("SYSTEM", "SYNC_RUN#", "SESSION#")
 ATTENTION, DISMISSED = "ATTENTION#", "DISMISSED#"
 # Of the customers who took their orders along when they made an account.
 ACCOUNT = "USER#account"
-FINAL_OUTCOMES = ("created", "skipped")
+FINAL_OUTCOMES = ("created", "skipped", "missing")
 
 
 class ObservedDynamoDB(MemoryDynamoDB):
-    """Passes all changes of one request to `observe`, after they are applied."""
+    """Passes all changes of one request to `observe`, after they are applied.
+
+    Those of the tables `unobserved` are left out.
+    """
 
     observe: Callable[[list[ItemChange]], None] | None = None
+    unobserved: Collection[str] = ()
 
     def _commit(self, writes: Any) -> None:
-        changes = [(write.key, write.before(), after) for write, after in writes]
+        observed = [(write, after) for write, after in writes if write.table.name not in self.unobserved]
+        changes = [(write.key, write.before(), after) for write, after in observed]
         super()._commit(writes)
         if self.observe:
             self.observe(changes)
@@ -48,17 +58,26 @@ class ObservedDynamoDB(MemoryDynamoDB):
 class LedgerChecks:
     """Checks the table against `sales`, the truth by session id, at every moment.
 
-    `records` mirrors the table. `examined` are the sessions that any run has an outcome of.
+    `records` mirrors the table. `examined` are the sessions that any run has an outcome of, `other_runs` are
+    runs of another stack on the table. `done` are the sessions whose order a shop with its own layout has
+    done, and when; other shops have None.
     """
 
-    def __init__(self, sales: Mapping[str, Sale], sendings: Sendings) -> None:
+    def __init__(
+        self, sales: Mapping[str, Sale], sendings: Sendings, done: Mapping[str, float] | None = None
+    ) -> None:
         self.violations: list[str] = []
         self.records = TableRecords()
         self.examined: set[str] = set()
+        self.other_runs: set[str] = set()
         # By run, the sessions that waited for their payment before, in the order of their outcomes.
         self._rechecked: dict[str, list[str]] = defaultdict(list)
         self._sales = sales
         self._sendings = sendings
+        self._done = done
+        # Invocations, each with a session whose attention changed after it was read: while the invocation was
+        # paused, or by its own transaction for another run.
+        self._unread: set[tuple[Invocation | None, str]] = set()
 
     def observe(self, changes: list[ItemChange]) -> None:
         """Check the changes of one request, which are all applied or none."""
@@ -82,7 +101,10 @@ class LedgerChecks:
         else:
             self.records.put(after)
         pk, sk = key
-        if sk.startswith("ORDER#"):
+        if self._done is not None and not pk.startswith(LEDGER_KEYS):
+            if self._sendings.running:
+                yield f"{pk} {sk} is written into the table of a shop with its own layout"
+        elif sk.startswith("ORDER#"):
             yield from self._check_order(f"{pk} {sk}", before, _plain(after))
         elif pk.startswith("SYNC_RUN#"):
             run_id, session_id = pk.removeprefix("SYNC_RUN#"), sk.removeprefix("SESSION#")
@@ -111,7 +133,8 @@ class LedgerChecks:
             yield f"{session_id} has an order without a payment: {key}"
         elif is_ours and not key.startswith(ACCOUNT):
             expected = build_recovered_order(sale.spec)
-            yield from map(str, compare_order(session_id, expected, order, self.records.runs))
+            runs = self.records.runs.keys() | self.other_runs
+            yield from map(str, compare_order(session_id, expected, order, runs))
 
     def _check_outcome(self, run_id: str, session_id: str, before: Record, after: Record) -> Iterator[str]:
         was, now = before.get("outcome", ""), after.get("outcome", "")
@@ -123,9 +146,17 @@ class LedgerChecks:
         if was in FINAL_OUTCOMES or not now:
             yield f"the outcome of {session_id} in {run_id} goes from {was} to {now}"
         yield from self._check_guard(run_id, session_id, now)
+        if now == "missing":
+            yield from self._check_missing(run_id, session_id)
         runs = [order.get("syncRunId") for order in self.records.read_orders(session_id)]
         if now == "created" and run_id not in runs:
             yield f"{session_id} is created in {run_id} and has no order of that run"
+
+    def _check_missing(self, run_id: str, session_id: str) -> Iterator[str]:
+        """Check that the shop had not done the order before the consumer began."""
+        running, at = self._sendings.running, (self._done or {}).get(session_id)
+        if running and at is not None and at < running.deadline - FUNCTION_TIMEOUT:
+            yield f"{session_id} is missing in {run_id}, and the shop had done its order"
 
     def _check_guard(self, run_id: str, session_id: str, outcome: str) -> Iterator[str]:
         guard = self.records.get(f"SESSION#{session_id}", "SYNC_ORDER") or {}
@@ -139,11 +170,15 @@ class LedgerChecks:
             for (_, sk), before, after in changes
             if sk.startswith(ATTENTION)
         }
+        touched = list(changed)
         for (pk, sk), _, after in changes:
             if pk.startswith("SYNC_RUN#"):
                 session_id = sk.removeprefix("SESSION#")
                 stored = self.records.get("SYSTEM", f"{ATTENTION}{session_id}") or {}
                 attention = changed.pop(session_id, (stored, stored))
+                if attention == (stored, stored) and (self._sendings.running, session_id) in self._unread:
+                    # Another run wrote the words, with the entry by which the next one ends them.
+                    continue
                 statuses = [
                     order.get("stripePaymentStatus") for order in self.records.read_orders(session_id)
                 ]
@@ -157,6 +192,8 @@ class LedgerChecks:
                         order_says_paid="paid" in statuses,
                     ),
                 )
+        known_by = [self._sendings.running, *self._sendings.paused]
+        self._unread |= {(one, session_id) for one in known_by for session_id in touched}
         dismissed = {sk.removeprefix(DISMISSED) for (_, sk), _, after in changes if after}
         for session_id, attention in changed.items():
             is_dismissed = session_id in dismissed
@@ -212,7 +249,8 @@ class LedgerChecks:
         errors = (
             outcomes.get(sale.id, {}).get("outcome") == "error" for outcomes in self.records.outcomes.values()
         )
-        return bool(self.records.orders[sale.id]) or sale.id in self.records.pending or any(errors)
+        has_order = bool(self.records.orders[sale.id]) or sale.id in (self._done or ())
+        return has_order or sale.id in self.records.pending or any(errors)
 
 
 def session_of(order: Record) -> str:

@@ -6,7 +6,7 @@ Every call of the functions is in the hands of the history that is played.
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partialmethod
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,8 @@ import tenacity
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from producer import session_lister
+from recon.bootstrap import Clients
+from recon.domain.session_filter import parse_filter
 from recon.stripe import bulk
 from recon.stripe.connection import StripeConnection
 from recon.stripe.rate_limiter import RateLimiter
@@ -41,6 +43,10 @@ PRODUCER_SECONDS = 900
 DEAD_LETTER_SECONDS = str(14 * DAY)
 # The share of a batch's entries that SQS rejects in a 200.
 REJECTED_ENTRIES = 0.03
+# The ledger of a second stack on the shop's table.
+NEIGHBOUR_LEDGER = "neighbour-ledger"
+# What the shop's sessions pass, and what none of them passes.
+FILTER, WRONG_FILTER = "!metadata.foreign", "metadata.shop=none"
 OPENING = NOW - 22 * HOUR
 
 
@@ -52,9 +58,14 @@ class ShopConfig:
     max_receives: int = 3
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def has_own_layout(self) -> bool:
+        """Whether the shop keeps its orders in its own layout, into which nothing is written."""
+        return "SYNC_SHAPE" in self.settings
+
     def env(self) -> dict[str, str]:
         parts = {"SYNC_MAX_SESSIONS": "4"} if self.small_pages else {}
-        parts |= {"SYNC_ONLY": "!metadata.foreign"}
+        parts |= {"SYNC_ONLY": FILTER}
         return parts | {"SYNC_MAX_RECEIVE_COUNT": str(self.max_receives)} | dict(self.settings)
 
 
@@ -89,12 +100,18 @@ class ModelWorld(World):
     """A World whose functions run when the model says, each in a process that remembers its key."""
 
     memory_sqs: ObservedSQS
+    shared_clients: Clients
+
+    def set_filter(self, text: str) -> None:
+        """Deploy the functions with another filter."""
+        changed = replace(self.shared_clients.settings, session_filter=parse_filter(text))
+        self.shared_clients = replace(self.shared_clients, settings=changed)
 
     def __init__(self, seed: int, config: ShopConfig) -> None:
         self.account = StripeApi(KEY)
         # Botocore's validation takes most of a call's time, and other tests make the same calls with it.
         memory = ObservedDynamoDB(validate=False)
-        for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE)}:
+        for name in {TABLE, config.env().get("SYNC_LEDGER_TABLE", TABLE), NEIGHBOUR_LEDGER}:
             memory.add_table(name)
         with mock.patch.object(world, "MemorySQS", ObservedSQS):
             super().__init__(self.account, memory, is_confirmed=False, **config.env())  # type: ignore[arg-type]
@@ -136,12 +153,15 @@ class ModelWorld(World):
     def patched(self) -> Iterator[None]:
         """Connect both functions to this world for a whole history, however their invocations overlap."""
         clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
-        clients = self.clients()
+        self.shared_clients = self.clients()
         patches = [(tenacity.wait, "random", self.rng), (consumer_function, "random", self.rng)]
         patches.append((producer_function, "lambda_client", lambda: self.lambda_client))
         for module in (consumer_function, producer_function):
             patches += [(module, "time", clock), (module, "stripe_connection", self.connect)]
-            patches += [(module, "clients", lambda: clients), (module, "telemetry", lambda: self.telemetry)]
+            patches += [
+                (module, "clients", lambda: self.shared_clients),
+                (module, "telemetry", lambda: self.telemetry),
+            ]
         with ExitStack() as stack:
             for target, name, value in patches:
                 stack.enter_context(mock.patch.object(target, name, value))

@@ -15,7 +15,7 @@ from testkit.world import KEY
 from tests.model.customers import Sale
 from tests.model.function_actions import FunctionActions, night
 from tests.model.in_process_stripe import OTHER_KEY
-from tests.model.model_world import ShopConfig, deliveries_by_event, small_pages
+from tests.model.model_world import FILTER, WRONG_FILTER, ShopConfig, deliveries_by_event, small_pages
 from tests.model.waiting_actions import GRACE, NIGHTLY, WaitingActions
 from tests.model.webhook import CLAIM_SECONDS, Handling
 
@@ -64,6 +64,8 @@ class NightShop(WaitingActions, FunctionActions):
                 pass
             self._consume(self._people, {})
         super().let_others_act()
+        if self.neighbour and self.neighbour.act_now_and_then():
+            self._log("neighbour acted")
 
     def rotate_key(self, rng: random.Random) -> bool:
         """Rotate the key; the new one is in the parameter at once, or only when the key is mended.
@@ -117,6 +119,15 @@ class NightShop(WaitingActions, FunctionActions):
         self._log("key cannot read events")
         self._drain(rng)
         self.world.account.may_read_events = True
+
+    def pass_filtered_night(self, rng: random.Random) -> None:
+        """Let a night pass with a wrong filter, which leaves out every session, those that wait too."""
+        self._finish_invocations(rng)
+        self.world.set_filter(WRONG_FILTER)
+        self.start_night(rng)
+        self._log("wrong filter")
+        self._drain(rng)
+        self.world.set_filter(FILTER)
 
     def pass_months(self, rng: random.Random) -> None:
         """Let months pass without a schedule, then a night, and let a payment arrive after that."""
@@ -176,6 +187,8 @@ class NightShop(WaitingActions, FunctionActions):
         self.pending_before = self.list_due(night(self.nights))
         self.start_night(rng)
         self._drain(rng)
+        if self.neighbour:
+            self.neighbour.finish()
 
     def _drain(self, rng: random.Random) -> None:
         """Invoke both functions until nothing is queued for them, before and after a redrive."""

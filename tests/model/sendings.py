@@ -26,6 +26,15 @@ class Sendings:
         self._sent: dict[tuple[Invocation, str], set[str]] = defaultdict(set)
         self._overtaken: set[tuple[Invocation, str]] = set()
 
+    @property
+    def running(self) -> Invocation | None:
+        """The invocation that runs now, if any does."""
+        return self._invocations.running
+
+    @property
+    def paused(self) -> list[Invocation]:
+        return self._invocations.paused
+
     def record(self, body: str) -> None:
         """Record a message that the queue accepted."""
         if running := self._invocations.running:

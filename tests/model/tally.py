@@ -52,6 +52,7 @@ HAPPENINGS = frozenset(
         "schedule never fired",
         "state overwritten",
         "second stack started",
+        "neighbour acted",
         "manual run: hours",
         "manual run: backfill",
         "manual run: limit",
@@ -72,7 +73,11 @@ HAPPENINGS = frozenset(
         "key mended",
         "key cannot read events",
         "key of another account",
+        "wrong filter",
         "run held",
+        "missing order done",
+        "missing order dismissed",
+        "missing order refunded",
         "quiet",
     }
 )

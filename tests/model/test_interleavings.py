@@ -1,5 +1,4 @@
-"""What no condition of the sync can close: which orders of steps, that drift finds each, how long it
-takes."""
+"""The orders of steps that no condition of the sync can close: each is known, short, and found as drift."""
 
 from pathlib import Path
 

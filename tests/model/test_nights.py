@@ -1,4 +1,4 @@
-"""Nights in which everything happens at once: the first few hundred of those that `make prove` plays."""
+"""Nights in which everything happens at once: the first of those that `make prove` plays."""
 
 import os
 import subprocess
@@ -19,19 +19,22 @@ from tests.model.driver import (
 )
 from tests.model.tally import SERVICES, HistoryTally
 
-NIGHTS = 350
+# As many as it takes until everything has happened, but at least and at most so many.
+NIGHTS, MOST_NIGHTS = 150, 350
 CALLS = {f"{SERVICES.get(name, 'dynamodb')}.{name}" for names in CALL_WEIGHTS.values() for name in names}
 SOME_SEED = 7
-# Histories that were wrong: a person acknowledges that an order says unpaid, which ends the wait, and then the
-# order says paid; and two runs in one batch know a session before and after its payment.
+# Histories that were wrong: a person acknowledges that an order says unpaid, which ends the wait, and then
+# the order says paid; and two runs in one batch know a session before and after its payment.
 WERE_WRONG = (1674, 309)
 
 
 @pytest.fixture(scope="module")
 def tally():
     tally = HistoryTally()
-    for played in play_all(list_seeds(0, NIGHTS)):
+    for played in play_all(list_seeds(0, MOST_NIGHTS)):
         tally.add(played)
+        if tally.nights >= NIGHTS and not tally.list_missing_happenings():
+            break
     return tally
 
 
@@ -70,10 +73,9 @@ def test_accidents_are_drawn_for_every_call_of_the_functions():
     assert {call for call in made if call.split(".")[0] in services} <= CALLS
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_seed_is_the_same_history_in_every_process(hash_seed):
+def test_seed_is_the_same_history_in_every_process():
     """The order of sets differs from process to process, and no history may depend on it."""
     command = [sys.executable, *replay_command(SOME_SEED).split()[1:]]
-    environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+    environment = os.environ | {"PYTHONHASHSEED": "2"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == tell_story(play(SOME_SEED)) + "\n"

@@ -17,6 +17,7 @@ from tests.model.function_actions import night
 from tests.model.model_world import ShopConfig
 from tests.model.night_shop import open_night_shop
 from tests.model.verdict import check_at_rest
+from tests.proofs import PROVE_ALL
 
 EXAMPLES = os.environ.get("HYPOTHESIS_EXAMPLES")
 # An action's draws shrink to small numbers: no accident, the first of a list, no wait.
@@ -86,7 +87,7 @@ class NightShopMachine(RuleBasedStateMachine):
 
 
 NightShopMachine.TestCase.settings = settings(
-    max_examples=int(EXAMPLES or 50),
+    max_examples=int(EXAMPLES or (50 if PROVE_ALL else 20)),
     stateful_step_count=40,
     derandomize=not EXAMPLES,  # the same examples each time, except for a search
     deadline=None,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from recon.dynamodb.attention import acknowledge, parse_attention
+from recon.dynamodb.dismissals import dismiss_session
 from recon.dynamodb.keys import attention_key
 from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch
 from testkit.invariants import ORDER_SAYS_UNPAID
@@ -28,6 +29,8 @@ class WaitingActions(CustomerActions):
             self._acknowledge()
         elif not self.paused and draw > 0.97:
             self._delete_session()
+        elif not self.paused and draw > 0.93 and self.config.has_own_layout:
+            self._end_missing()
 
     def _acknowledge(self) -> None:
         open_items = [item for item in self._list_attention() if "acknowledgedBy" not in item]
@@ -56,10 +59,33 @@ class WaitingActions(CustomerActions):
             and sale.id != proof
             and not any(sale.id in body for body in messages)
         ]
-        if waiting and proof:
+        if waiting and proof and not self.neighbour:
             sale = self._waiting.choice(waiting)
             self.customers.delete(sale)
             self._log("session deleted by Stripe", sale.id)
+
+    def _end_missing(self) -> None:
+        """Let a person dismiss or refund a session whose order is missing."""
+        missing = [
+            sale
+            for sale in self.customers.sales.values()
+            if self.is_missing(sale) and sale.id in self.checks.records.pending
+        ]
+        if not missing:
+            return
+        sale = self._waiting.choice(missing)
+        if self._waiting.random() < 0.5 and sale.spec.payment_status == "paid":
+            self.customers.refund(sale)
+            self._log("missing order refunded", sale.id)
+            return
+        sale.is_removed = True
+        deadline = self.world.clock.deadline(MINUTE)
+        dismiss_session(self.world.open_table(), sale.id, "owner", "sold out", self.now, deadline)
+        self._log("missing order dismissed", sale.id)
+
+    def is_missing(self, sale: Sale) -> bool:
+        """Return whether a shop with its own layout has not done the order of a paid session."""
+        return self.config.has_own_layout and sale.wants_order and sale.id not in self.webhook.done
 
     def list_waiting(self) -> set[str]:
         """Return the sessions that must have a pending entry when all is at rest."""
@@ -70,6 +96,8 @@ class WaitingActions(CustomerActions):
         spec, age = sale.spec, self.now - sale.spec.created
         if spec.mode == "setup" or user_id(spec) is None or sale.is_foreign:
             return False
+        if self.is_missing(sale):
+            return True
         if sale.is_unpaid:
             return age < (NIGHTLY if spec.intent_status == "requires_payment_method" else LONGEST_WAIT)
         is_open = self._is_paid_with_unpaid_order(sale) and not self._is_unpaid_order_seen(sale)
@@ -108,14 +136,18 @@ class WaitingActions(CustomerActions):
             spec.intent_status == status for status in ("requires_capture", "requires_payment_method")
         )
         waits = is_sale and has_user and sale.is_unpaid
-        yield "no_user_paid", is_sale and not has_user and spec.payment_status == "paid"
+        is_nobodys = not has_user and not self.config.has_own_layout
+        yield "no_user_paid", is_sale and is_nobodys and spec.payment_status == "paid"
+        yield "missing", self.is_missing(sale)
         yield "gone", sale.is_gone
         yield "gave_up_waiting", waits and not is_failed and age >= LONGEST_WAIT
         yield "awaiting_capture", waits and is_held and not has_order and age < LONGEST_WAIT
         # An acknowledgement ends the wait, so that no run may see the order say paid afterwards.
         is_seen = self._is_unpaid_order_seen(sale)
         yield ORDER_SAYS_UNPAID, is_seen or self._is_paid_with_unpaid_order(sale)
-        if self.checks.records.get(f"SESSION#{sale.id}", "SYNC_ORDER"):
+        # The guard of an order that another stack wrote has the id of that stack's run.
+        guard = self.checks.records.get(f"SESSION#{sale.id}", "SYNC_ORDER")
+        if guard and guard["syncRunId"] in self.checks.records.runs:
             yield from ((word, True) for word in build_recovered_order(spec).get("attention", ()))
 
     def list_due(self, at: int) -> frozenset[str]:

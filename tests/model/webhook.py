@@ -39,7 +39,8 @@ class Webhook:
     """`written` are its items as it wrote them, `acknowledged` the events that Stripe stops sending.
 
     `backlog` are the events that it has acknowledged or claimed and not handled yet. `unpaid` are the
-    sessions whose order it wrote before their payment arrived.
+    sessions whose order it wrote before their payment arrived. `done` are those whose order a shop with its
+    own layout has done, and when.
     """
 
     world: World
@@ -47,6 +48,10 @@ class Webhook:
     written: list[RawItem] = field(default_factory=list)
     backlog: list[tuple[EventSpec, SessionSpec, Handling]] = field(default_factory=list)
     unpaid: set[str] = field(default_factory=set)
+    done: dict[str, float] = field(default_factory=dict)
+
+    def open_order(self, session: SessionSpec) -> None:
+        """Put nothing before the checkout."""
 
     def receive(self, event: EventSpec, session: SessionSpec, handling: Handling) -> str:
         """Handle an event and return a text about it for the story."""
@@ -62,7 +67,7 @@ class Webhook:
             return "was handled before"
         if handling is Handling.CLAIMS:
             self.backlog.append((event, session, handling))
-            self._put(self._build_record(event, session, status="processing"))
+            self.claim(event, session)
             return "is claimed"
         writes = handling is Handling.WRITES and self._wants_order(event, session)
         if writes:
@@ -127,10 +132,10 @@ class Webhook:
         number = build_webhook_order(session, now)["orderNumber"] if wrote_order else None
         self._put(build_event_record(event.id, session.id, now, order_number=number, event_type=event.type))
 
-    def _build_record(self, event: EventSpec, session: SessionSpec, *, status: str) -> Record:
+    def claim(self, event: EventSpec, session: SessionSpec) -> None:
         now = int(self.world.clock.now)
         record = build_event_record(event.id, session.id, now, order_number=None, event_type=event.type)
-        return record | {"status": status}
+        self._put(record | {"status": "processing"})
 
     def _put(self, record: Record) -> None:
         item = to_wire(record)

@@ -14,6 +14,7 @@ from ops.cli.usage import conflict
 from ops.dlq.purge import mask_operator, mask_reason
 from ops.errors import CommandError
 from ops.explain.ids import parse_session_id
+from ops.explain.known_session import find_run_command, format_run_command, require_known_session
 from ops.format.attention import describe_stored_attention
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import acknowledge, parse_attention
@@ -27,7 +28,7 @@ ACK_EXAMPLES = ["nightly-sync ack cs_live_a1b2c3"]
 DISMISS_EXAMPLES = ['nightly-sync dismiss cs_live_a1b2c3 --because "test purchase of the team"']
 ALLOW_EXAMPLES = [
     'nightly-sync allow cs_live_a1b2c3 --because "dismissed by mistake"',
-    'nightly-sync allow --run 20261123T020000Z --because "the table was restored to the day before"',
+    'nightly-sync allow --run 20261123T020000Z --because "the table was restored"',
 ]
 ALLOW_RULES = (conflict("SESSION", "--run", because="name one session, or the run with all of its sessions"),)
 
@@ -57,11 +58,15 @@ class Dismissed:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What was taken back, by session, and who did it and why."""
+    """The dismissals and guards that were taken back, by session, and who did it and why.
+
+    `command` starts the run that looks at the sessions again. None if Stripe does not say when it began.
+    """
 
     sessions: tuple[Allowance, ...]
     allowed_by: str
     allowed_because: str
+    command: str | None
 
 
 def ack(context: CommandContext, session: SessionId) -> CommandResult:
@@ -95,6 +100,7 @@ def dismiss(context: CommandContext, session: SessionId, because: Because) -> Co
     """
     require_reason(because)
     session_id, stack = parse_session_id(session), context.stack
+    require_known_session(stack, session_id)
     by, reason = mask_operator(caller_name(stack)), mask_reason(because)
     earlier = dismiss_session(stack.table, session_id, by, reason, context.now(), stack.deadline)
     result = Dismissed(session_id, by, reason, earlier)
@@ -123,25 +129,32 @@ def allow(
 ) -> CommandResult:
     """Take back a dismissal, or that the sync wrote an order once, so that a run may write the order.
 
-    The next run whose window contains the session writes its order if there is none.
+    Print the command of the run that looks at it again: a later night does so only if its window contains the
+    session.
     """
     require_reason(because)
     if session is None and run is None:
         raise CommandError("name what to allow: a session's id, or --run RUN")
     stack = context.stack
     by, reason = mask_operator(caller_name(stack)), mask_reason(because)
+    past = None
     if session is not None:
         names: Iterable[str] = [parse_session_id(session)]
     else:
         past = find_run(stack, run or "", context.now(), "--run")
         names = _find_sessions(stack.table, past.run_id)
     taken = (take_back(stack.table, name, by, reason, context.now(), stack.deadline) for name in names)
-    allowed = Allowed(tuple(one for one in taken if one), by, reason)
-    if not allowed.sessions:
+    sessions = tuple(one for one in taken if one)
+    if not sessions:
         what = session.strip() if session else f"run {run}"
         raise CommandError(
             f"nothing to take back for {what}: it is not dismissed, and no order is remembered"
         )
+    if past is None:
+        command = find_run_command(stack, sessions[0].session_id)
+    else:
+        command = format_run_command(past.window_from, past.window_to)
+    allowed = Allowed(sessions, by, reason, command)
     return CommandResult(allowed, lambda screen: _show_allowed(screen, allowed))
 
 
@@ -161,4 +174,8 @@ def _show_allowed(screen: Screen, allowed: Allowed) -> None:
         what = ["it is not dismissed any more"] if one.dismissal else []
         what += ["a run may write its order once more"] if one.removed_order else []
         screen.text(f"{one.session_id}: {' and '.join(what)}.")
-    screen.text("The next run whose window contains a session writes its order if there is none.")
+    if allowed.command is None:
+        screen.text("A run whose window contains it looks at it again.")
+        return
+    screen.text("This run looks at what was allowed again, and writes each order that is missing and due:")
+    screen.command(allowed.command)

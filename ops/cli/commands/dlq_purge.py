@@ -23,7 +23,7 @@ from ops.format.text import format_time
 
 EXAMPLES = [
     "nightly-sync dlq purge --session cs_live_a1b2c3",
-    'nightly-sync dlq purge --session cs_live_a1b2c3 --because "refunded manually" --yes',
+    "nightly-sync dlq purge --session cs_live_a1b2c3 --because refunded --yes",
 ]
 RULES = (requires("--yes", "--because", because="the reason is kept with the outcome"),)
 NONE: list[str] = []
@@ -122,7 +122,7 @@ def show(screen: Screen, report: PurgeReport) -> None:
         screen.text(f"{one.session_id or one.message_id}: {_describe(one)}")
         if one.listed_again_until:
             screen.text(
-                f"  Runs that list it, until about {format_time(one.listed_again_until)} UTC, skip it.",
+                f"  Runs skip it. The nights list it until about {format_time(one.listed_again_until)} UTC.",
                 NOTICE,
             )
         if not one.is_deleted:

@@ -133,18 +133,26 @@ def _show_unknown(screen: Screen, result: RedriveResult) -> None:
 def _show_outcomes(screen: Screen, result: RedriveResult) -> None:
     skipped = [one for one in result.fates if one.fate is RedriveFate.SKIPPED]
     existing = sum(1 for one in skipped if one.reason == SkipReason.EXISTS)
-    waiting = "wait for the consumer" if result.paused else "have no outcome yet; the queue retries them"
-    for count, text, style in (
-        (result.count(RedriveFate.CREATED), "now have their order", FINE),
-        (existing, "already had their order", FINE),
-        (len(skipped) - existing, "need no order", FINE),
-        (result.count(RedriveFate.MISSING), "have no order in the shop's layout", TROUBLE),
-        (result.count(RedriveFate.FAILED), "failed again", TROUBLE),
-        (result.count(RedriveFate.DEAD), "are dead letters again", TROUBLE),
+    waiting = (
+        ("waits for the consumer", "wait for the consumer")
+        if result.paused
+        else ("has no outcome yet; the queue retries it", "have no outcome yet; the queue retries them")
+    )
+    for count, (one, several), style in (
+        (result.count(RedriveFate.CREATED), ("now has its order", "now have their order"), FINE),
+        (existing, ("already had its order", "already had their order"), FINE),
+        (len(skipped) - existing, ("needs no order", "need no order"), FINE),
+        (
+            result.count(RedriveFate.MISSING),
+            ("has no order in the shop's layout", "have no order in the shop's layout"),
+            TROUBLE,
+        ),
+        (result.count(RedriveFate.FAILED), ("failed again", "failed again"), TROUBLE),
+        (result.count(RedriveFate.DEAD), ("is a dead letter again", "are dead letters again"), TROUBLE),
         (result.count(RedriveFate.WAITING), waiting, NOTICE),
     ):
         if count:
-            screen.text(f"  {count} {text}", style)
+            screen.text(f"  {quantity(count, one, several)}", style)
     failed = [one for one in result.fates if one.fate in (RedriveFate.FAILED, RedriveFate.DEAD)]
     if failed:
         screen.table(

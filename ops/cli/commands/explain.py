@@ -22,7 +22,7 @@ from ops.explain.facts import (
     StoredOrder,
 )
 from ops.explain.find_session import SessionFinder
-from ops.explain.gather import Sources, gather_facts
+from ops.explain.gather import FactSources, gather_facts
 from ops.explain.ids import describe_unknown_session
 from ops.explain.references import parse_reference
 from ops.explain.verdict import decide_verdict
@@ -42,7 +42,7 @@ EXAMPLES = [
     "nightly-sync explain BC-1A2B3C4D",
     "nightly-sync explain pi_3MtwBwLkdIwHu7ix",
     "nightly-sync explain jane@example.com",
-    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLkdIwHu7ix",
+    "nightly-sync explain https://dashboard.stripe.com/payments/pi_3MtwBwLk",
     "nightly-sync explain cs_live_a1b2c3 --json | jq .verdict",
 ]
 
@@ -91,8 +91,8 @@ def explain(
     return CommandResult(result, lambda screen: show(screen, result), result.needs_attention)
 
 
-def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> Sources:
-    return Sources(
+def _build_sources(stack: Stack, stripe: StripeAccess, now: int) -> FactSources:
+    return FactSources(
         table=stack.table,
         queue=open_dead_letter_queue(stack),
         stripe=stripe.source,
@@ -123,6 +123,9 @@ def show(screen: Screen, explanation: Explanation) -> None:
     if verdict.to_do:
         screen.text(verdict.to_do, NOTICE)
     _show_attention(screen, facts)
+    if facts.dismissal and facts.orders:
+        # The verdict is about the order, which a dismissal leaves as it is.
+        screen.text(f"Dismissed by {facts.dismissal.by}: {facts.dismissal.because}", NOTICE)
     _section(screen, "Stripe")
     screen.facts(_stripe_lines(facts))
     screen.link(explanation.url, f"At Stripe: {explanation.session_id}")
@@ -170,7 +173,9 @@ def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
         seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
         until = facts.pending.asked_until
         end = f", until {format_time(until)} UTC at most" if until else ""
-        yield "pending", f"waits for its payment{seen}{end}", ""
+        since = facts.pending.missing_since
+        what = f"its order is missing since {format_time(since)} UTC" if since else "waits for its payment"
+        yield "pending", f"{what}{seen}{end}", ""
 
 
 def _session_lines(session: CurrentSession) -> Iterator[FactLine]:

@@ -13,11 +13,11 @@ from ops.format.text import quantity
 from ops.stack.stack import Stack
 from recon.dynamodb.ledger_move import LedgerMove, move_ledger
 from recon.dynamodb.ledger_table import check_ledger_table
-from recon.errors import ConfigError
+from recon.errors import ConfigError, TableRefused
 
 MOVE_EXAMPLES = [
-    "nightly-sync ledger move --to shop-ledger   # before the deployment with LedgerTable=shop-ledger",
-    "nightly-sync ledger move                    # to the table that the stack is deployed with",
+    "nightly-sync ledger move --to shop-ledger   # before it is deployed",
+    "nightly-sync ledger move                    # to the deployed LedgerTable",
 ]
 _KEYS = {("PK", "HASH", "S"), ("SK", "RANGE", "S")}
 
@@ -50,6 +50,11 @@ def move(
             )
     except ConfigError as error:
         raise CommandError(str(error)) from error
+    except TableRefused as error:
+        # The new table has the right keys. A shop with its own layout has other ones.
+        raise CommandError(
+            f"table {source} has other keys than PK and SK: no ledger was ever in it"
+        ) from error
     deployed = stack.outputs.ledger
     return CommandResult(moved, lambda screen: _show(screen, moved, deployed, stack.outputs.table))
 

@@ -10,7 +10,7 @@ import typer
 from ops.cli.command import CommandContext
 from ops.cli.commands.show import RunId, find_run
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
-from ops.cli.times import TIME_HELP, parse_time_option
+from ops.cli.times import TIME_HELP, parse_past_time
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.explain.ids import parse_session_id
@@ -73,7 +73,7 @@ def logs(
 ) -> CommandResult:
     """Show the log lines of a run from both functions, with Lambda's own messages about time-outs."""
     session_id, now = parse_session_id(session, "--session ") if session else None, context.now()
-    earliest = None if since is None else parse_time_option("--since", since, now)
+    earliest = None if since is None else parse_past_time("--since", since, now)
     condition = LogFilter(level, session_id, earliest)
     past = find_run(context.stack, run, now)
     if follow:

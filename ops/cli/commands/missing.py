@@ -10,10 +10,11 @@ from ops.cli.commands.show import find_run
 from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
 from ops.format.money import Money, format_worth, totals
 from ops.format.text import format_time, quantity
-from ops.runs.missing import ENDPOINT, MissingSession, add_events, list_missing
+from ops.runs.missing import ENDPOINT, MissingSession, add_events, find_abandoned, list_missing
 from ops.runs.sessions import OutcomeFilter, read_sessions
 from ops.stack.stripe_access import stripe_access
 from recon.domain.reconcile import Outcome
+from recon.dynamodb.attention import find_attention
 
 EXAMPLES = ["nightly-sync missing", "nightly-sync missing --run last", "nightly-sync missing --json"]
 
@@ -22,7 +23,8 @@ EXAMPLES = ["nightly-sync missing", "nightly-sync missing --run last", "nightly-
 class MissingSessions:
     """The sessions whose order is still missing, their money, and what could not be read from Stripe.
 
-    `run_id` is the run that they are from, if one is named.
+    `run_id` is the run that they are from, if one is named. `abandoned` are older sessions that nobody has
+    acknowledged and whose order no run looks for any more.
     """
 
     stack: str
@@ -30,6 +32,7 @@ class MissingSessions:
     sessions: tuple[MissingSession, ...]
     money: tuple[Money, ...]
     problem: str | None
+    abandoned: tuple[str, ...] = ()
 
 
 def missing(
@@ -52,12 +55,22 @@ def missing(
     with stripe_access(stack) as stripe:
         found, problem = add_events(found, stripe.source)
     money = tuple(totals(one.amount for one in found if one.amount))
-    result = MissingSessions(stack.name, run_id, tuple(found), money, problem)
-    return CommandResult(result, lambda screen: show(screen, result), bool(found))
+    records = find_attention(stack.table, stack.deadline, only_open=True)
+    abandoned = tuple(find_abandoned(records, found)) if run_id is None else ()
+    result = MissingSessions(stack.name, run_id, tuple(found), money, problem, abandoned)
+    return CommandResult(result, lambda screen: show(screen, result), bool(found or abandoned))
 
 
 def show(screen: Screen, result: MissingSessions) -> None:
     """Print the sessions with their money, and the commands below them."""
+    _show_sessions(screen, result)
+    if result.abandoned:
+        screen.text("No run looks for the orders of these any more; acknowledge them to end that:", NOTICE)
+    for session_id in result.abandoned:
+        screen.command(f"nightly-sync explain {session_id}")
+
+
+def _show_sessions(screen: Screen, result: MissingSessions) -> None:
     if not result.sessions:
         screen.text("No order is missing." if result.run_id is None else "No order of this run is missing.")
         return

@@ -25,7 +25,6 @@ from ops.stack.pause_resume import (
     QueueBacklog,
     StateChange,
     read_backlog,
-    read_stack_parameter,
     switch_mapping,
     switch_schedule,
 )
@@ -34,8 +33,8 @@ from recon.config import MAX_LOOKBACK_HOURS
 
 PAUSE_EXAMPLES = [
     "nightly-sync pause",
-    "nightly-sync pause --schedule-only   # the consumer still processes the queue and manual runs",
-    "nightly-sync pause --queue-only      # write no orders for a while; runs only fill the queue",
+    "nightly-sync pause --schedule-only   # the consumer goes on",
+    "nightly-sync pause --queue-only      # runs only fill the queue",
 ]
 RULES = (conflict("--schedule-only", "--queue-only", because="together they leave nothing to do"),)
 RESUME_EXAMPLES = ["nightly-sync resume", "nightly-sync resume --queue-only"]
@@ -47,11 +46,12 @@ QueueOnly = Annotated[bool, typer.Option("--queue-only", help="Leave the schedul
 
 @dataclass(frozen=True)
 class SwitchResult:
-    """What was switched, and what follows from it.
+    """The switches that a command changed, and their consequences.
 
     `next_due` is None if no scheduled run is due. `deployed_state` is the schedule's state in the stack's
     parameters. `alarm` is the change of the alarm that rings if no run is completed; None if the schedule was
-    not to be switched, or if the alarm could not be switched.
+    not to be switched, or if the alarm could not be switched. `schedule_stays_off` is True if `resume` left
+    the schedule as it was, since the stack is deployed with it off.
     """
 
     stack: str
@@ -61,6 +61,7 @@ class SwitchResult:
     next_due: datetime | None
     deployed_state: str | None
     alarm: StateChange | None = None
+    schedule_stays_off: bool = False
 
     def includes(self, part: str) -> bool:
         """Return True if `part`, the schedule or the consumer, was to be switched."""
@@ -78,7 +79,11 @@ def pause(
 def resume(
     context: CommandContext, schedule_only: ScheduleOnly = False, queue_only: QueueOnly = False
 ) -> CommandResult:
-    """Switch on again what `pause` switched off."""
+    """Switch on again what `pause` switched off.
+
+    The schedule of a stack that is deployed with ScheduleState=DISABLED stays off, unless --schedule-only is
+    given.
+    """
     parts = _select_parts(schedule_only=schedule_only, queue_only=queue_only)
     return _to_result(_switch(context, parts, on=True), show_resumed)
 
@@ -92,9 +97,11 @@ def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Swi
     stack = context.stack
     # Read everything that may be denied before anything is switched.
     covered = stack.runs.watermark().covered_through
-    deployed = read_stack_parameter(stack.client("cloudformation"), stack.name, STATE_PARAMETER)
+    deployed = stack.parameters.get(STATE_PARAMETER)
     changes: list[StateChange] = []
-    if SCHEDULE in parts:
+    # The first night is to begin after a preview, not after some pause.
+    stays_off = on and deployed == SCHEDULE_OFF and set(parts) == {SCHEDULE, CONSUMER}
+    if SCHEDULE in parts and not stays_off:
         changes.append(switch_schedule(stack.client("scheduler"), stack.outputs.schedule, on=on))
     alarm = _switch_alarm(context, on=on) if SCHEDULE in parts else None
     if CONSUMER in parts:
@@ -113,6 +120,7 @@ def _switch(context: CommandContext, parts: tuple[str, ...], *, on: bool) -> Swi
         next_due=read_schedule(stack, context.now()).next_due,
         deployed_state=deployed,
         alarm=alarm,
+        schedule_stays_off=stays_off,
     )
 
 
@@ -164,7 +172,13 @@ def show_resumed(screen: Screen, switched: SwitchResult) -> None:
     if switched.next_due:
         screen.text(f"The next run is due at {format_time(switched.next_due)} UTC.")
     screen.text(_describe_next_window(switched))
-    if switched.includes(SCHEDULE) and switched.deployed_state == SCHEDULE_OFF:
+    if switched.schedule_stays_off:
+        screen.text(
+            f"The schedule is left as it was: the stack is deployed with {STATE_PARAMETER}={SCHEDULE_OFF}. "
+            f"Deploy with {STATE_PARAMETER}={SCHEDULE_ON} to begin the nights.",
+            NOTICE,
+        )
+    elif switched.includes(SCHEDULE) and switched.deployed_state == SCHEDULE_OFF:
         screen.text(_warn_about_deploy("off", SCHEDULE_OFF, SCHEDULE_ON), NOTICE)
 
 
@@ -211,4 +225,4 @@ def _describe_next_window(switched: SwitchResult) -> str:
             f"No scheduled run has completed yet: the next one goes back to where the first began, {limit}."
         )
     since = format_time(switched.covered_through)
-    return f"The next scheduled run covers everything since the last one, {since} UTC; {limit}."
+    return f"The next scheduled run covers everything since {since} UTC, up to which all is covered; {limit}."

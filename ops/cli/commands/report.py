@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from ops.cli.screen import CommandResult
 from ops.cli.usage import conflict
 from ops.errors import CommandError
 from ops.format.json_encoding import to_camel_case
-from ops.report import SyncReport, collect_report, render_page
+from ops.report import PAGE_BEGINNING, SyncReport, collect_report, render_page
 from ops.report.model import DayTotals, DriftedOrder, FailedSession, ReportedOrder, RunLine
 from ops.runs.history import PastRun, past_run
 from ops.runs.status import read_facts
@@ -33,9 +34,6 @@ RULES = (
 # More than are kept.
 MAX_RUNS = 10_000
 _EPOCHS = {"generatedAt", "start", "day"}
-
-type JsonObject = dict[str, object]
-
 DEFAULT_OUT = "nightly-sync-report.html"
 
 
@@ -44,7 +42,7 @@ class WrittenReport:
     """The file and the report in it."""
 
     path: str
-    report: JsonObject
+    report: dict[str, object]
 
 
 def report(
@@ -60,12 +58,15 @@ def report(
     file = Path(out)
     if not file.parent.is_dir():
         raise CommandError(f"there is no folder {file.parent} to write {file.name} into")
+    if out != STANDARD_OUTPUT:
+        _require_no_other_file(file)
     stack = context.stack
     with context.busy("reading the runs and their outcomes"):
         now = context.now()
         state = assess(read_facts(stack, now))
         data = collect_report(stack.table, now=now, days=days, stack=stack.name, state=state)
-    html = context.screen.mask(render_page(data)).encode()
+    screen = replace(context.screen, selection=escape(context.screen.selection))
+    html = screen.mask(render_page(data)).encode()
     runs = {run.run_id: past_run(run, now) for run in stack.runs.latest(MAX_RUNS)}
     report = report_to_json(data, runs)
     if out == STANDARD_OUTPUT:
@@ -78,7 +79,19 @@ def report(
     return CommandResult(written, lambda screen: screen.text(f"Wrote {out}. Open it in a browser."))
 
 
-def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> JsonObject:
+def _require_no_other_file(file: Path) -> None:
+    """Raise CommandError if the file exists and does not begin as a report does."""
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        beginning = opened.read(len(PAGE_BEGINNING))
+    if beginning and beginning != PAGE_BEGINNING.encode():
+        raise CommandError(
+            f"--out {file} exists and is no report; it is not replaced: name another file or remove it"
+        )
+
+
+def report_to_json(report: SyncReport, runs: Mapping[str, PastRun]) -> dict[str, object]:
     """Return the report with the runs, times and amounts in the form of every other command."""
     return {name: _convert(name, value, runs) for name, value in _read_fields(report)}
 

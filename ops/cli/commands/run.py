@@ -5,24 +5,24 @@ import time
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ops.cli.command import CommandContext
+from ops.cli.commands.run_preview import preview_locally, preview_run
 from ops.cli.progress import show_progress
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.cli.times import TIME_HELP, parse_time_option
+from ops.cli.settings_options import SetOption, ShapeOption, read_changes
+from ops.cli.times import TIME_HELP, parse_past_time, parse_time_option
 from ops.cli.usage import conflict, requires
 from ops.errors import CommandError
 from ops.format.money import Money, totals
-from ops.format.text import duration, quantity, span, standard_time
+from ops.format.text import duration, quantity, span
 from ops.runs.failures import describe_failure
 from ops.runs.follow import ProgressReader, RunProgress, follow
 from ops.runs.history import PastRun, past_run
 from ops.runs.invocation import (
-    AnswerLost,
     ProducerAnswer,
     RunEvent,
     build_event,
@@ -40,6 +40,7 @@ from recon.timestamps import parse_epoch
 
 EXAMPLES = [
     "nightly-sync run --dry-run",
+    "nightly-sync run --dry-run --shape shape.toml --set StripeSecretParameter=/shop/stripe-key",
     "nightly-sync run --lookback-hours 168",
     "nightly-sync run --since 7d",
     "nightly-sync run --from 2026-11-01 --to 2026-11-02",
@@ -47,17 +48,16 @@ EXAMPLES = [
     "nightly-sync run --no-wait --json",
 ]
 RULES = (
+    requires("--shape", "--dry-run", because="a run that writes has the settings of the deployed stack"),
+    requires("--set", "--dry-run", because="a run that writes has the settings of the deployed stack"),
     conflict("--dry-run", "--no-wait", because="a preview leaves nothing but its answer"),
     conflict("--confirm-empty", "--dry-run", because="a preview stores no confirmation"),
     conflict("--lookback-hours", "--from", "--to", "--since", because="both set the window"),
     conflict("--since", "--from", "--to", because="both set the window"),
-    requires("--from", "--to", because="a backfill has a beginning and an end"),
+    requires("--from", "--to", because="a backfill has an end; --since TIME goes up to now"),
     requires("--to", "--from", because="a backfill has a beginning and an end"),
 )
 MAX_LISTED_ORDERS = 20
-# The fields of the producer's answer that say the same as a run.
-_IN_RUN = {"runId", "trigger", "status", "syncStartedAt", "syncCompletedAt", "lookbackWindow", "enqueued"}
-_IN_RUN |= {"processed", "created", "missing", "skipped", "errors", "filtered", "truncated", "warnings"}
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,14 @@ def run(
         ),
     ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the run without following it")] = False,
+    set_: SetOption = None,
+    shape: ShapeOption = None,
 ) -> CommandResult:
-    """Start a run and follow it to its end. Ctrl-C stops following; the run continues."""
+    """Start a run and follow it to its end. Ctrl-C stops following; the run continues.
+
+    With --dry-run the deployed producer previews it. With --shape or --set this machine does, with these
+    settings and your own AWS credentials, so that it works before anything is deployed.
+    """
     now = context.now()
     event = build_event(
         now,
@@ -121,6 +127,8 @@ def run(
         confirm_empty=confirm_empty,
         period=read_period(from_, to, since, now),
     )
+    if changes := read_changes(set_, shape):
+        return preview_locally(context, event, changes)
     if dry_run:
         return preview_run(context, event)
     if no_wait:
@@ -136,52 +144,11 @@ def read_period(start: str | None, end: str | None, since: str | None, now: int)
     if start is None and since is None:
         return None
     option = "--from" if since is None else "--since"
-    beginning = parse_time_option(option, start or since or "", now)
+    beginning = parse_past_time(option, start or since or "", now)
     ending = now if end is None else parse_time_option("--to", end, now)
-    if beginning > now:
-        raise CommandError(f"{option} is in the future, where there are no sessions yet")
     if beginning >= ending:
         raise CommandError(f"{option} must be before {'now' if end is None else '--to'}")
     return beginning, ending
-
-
-def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
-    """Invoke the producer for a dry run and show its answer."""
-    stack = context.stack
-    client = stack.client("lambda", once=True)
-    with context.busy("previewing each session; nothing is written"):
-        try:
-            body = invoke(client, stack.outputs.producer, event)
-        except AnswerLost as lost:
-            raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
-    needs_attention = bool(body["errors"] or body["warnings"] or body["truncated"])
-    return CommandResult(preview_to_json(body), lambda screen: show_preview(screen, body), needs_attention)
-
-
-def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
-    """Return the answer to a dry run with its run in the form of every other command."""
-    window = body["lookbackWindow"]
-    run = PastRun(
-        run_id=body["runId"],
-        trigger=body["trigger"],
-        status=body["status"],
-        started_at=standard_time(body["syncStartedAt"]),
-        completed_at=standard_time(body["syncCompletedAt"]),
-        seconds=None,
-        window_from=datetime.fromisoformat(window["from"]),
-        window_to=datetime.fromisoformat(window["to"]),
-        enqueued=body["enqueued"],
-        processed=body["processed"],
-        created=body["created"],
-        skipped=body["skipped"],
-        errors=body["errors"],
-        drifted=0,
-        filtered=body.get("filtered", 0),
-        truncated=body["truncated"],
-        warnings=tuple(body["warnings"]),
-        missing=body.get("missing", 0),
-    )
-    return {"run": run} | {name: value for name, value in body.items() if name not in _IN_RUN}
 
 
 def require_writing(stack: Stack) -> None:
@@ -305,25 +272,3 @@ def show(screen: Screen, summary: RunSummary) -> None:
             "Nothing has changed for more than an hour; stopped following. Check `nightly-sync status`.",
             TROUBLE,
         )
-
-
-def show_preview(screen: Screen, body: dict[str, Any]) -> None:
-    """Print the producer's answer to a dry run."""
-    window = (datetime.fromisoformat(body["lookbackWindow"][end]) for end in ("from", "to"))
-    created = f"at most {quantity(body['created'], 'order')}; refunds are only checked in a run"
-    screen.facts(
-        [
-            ("window", span(body["processed"], *window), ""),
-            ("would create", created, ""),
-            *([("missing", quantity(missing, "order"), NOTICE)] if (missing := body.get("missing")) else []),
-            ("would skip", str(body["skipped"]), ""),
-            ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
-            *([("left out", f"{body['filtered']} by the filter", "")] if body.get("filtered") else []),
-        ]
-    )
-    if body["createdOrders"]:
-        more = body["created"] - len(body["createdOrders"])
-        screen.text("Orders: " + ", ".join(body["createdOrders"]) + (f" and {more} more" if more > 0 else ""))
-    for warning in body["warnings"]:
-        screen.text(f"Warning: {warning}", NOTICE)
-    screen.text("Nothing was written.")

@@ -1,6 +1,7 @@
 """`nightly-sync runs`: the history."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
@@ -9,10 +10,11 @@ from rich.text import Text
 
 from ops.cli.command import CommandContext
 from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, Screen
-from ops.cli.times import TIME_HELP, parse_time_option
+from ops.cli.times import TIME_HELP, parse_past_time
 from ops.format.text import duration, format_time
 from ops.runs.failures import describe_failure
 from ops.runs.history import PastRun, past_run, sparkline
+from ops.stack.stack import Stack
 
 EXAMPLES = ["nightly-sync runs", "nightly-sync runs --since 7d", "nightly-sync runs --limit 60 --json"]
 DEFAULT_LIMIT, MAX_LIMIT = 14, 1000
@@ -38,6 +40,13 @@ class RunHistory:
     runs: tuple[PastRun, ...]
 
 
+def _describe_none(stack: Stack, earliest: int) -> str:
+    """Return why no run is listed."""
+    if stack.runs.latest(1):
+        return f"No run has started since {format_time(datetime.fromtimestamp(earliest, UTC))} UTC."
+    return "No run yet. `nightly-sync run --dry-run` previews one."
+
+
 def runs(
     context: CommandContext,
     limit: Annotated[
@@ -55,20 +64,20 @@ def runs(
 ) -> CommandResult:
     """List recent runs, newest first, with a trend."""
     now = context.now()
-    earliest = 0 if since is None else parse_time_option("--since", since, now)
+    earliest = 0 if since is None else parse_past_time("--since", since, now)
     stack = context.stack
     latest = stack.runs.latest(limit or (DEFAULT_LIMIT if since is None else MAX_LIMIT))
     # A run whose start is unreadable is listed, as it may be one of them.
     started = (run for run in latest if (run.started_epoch or now) >= earliest)
     history = RunHistory(stack.name, tuple(past_run(run, now) for run in started))
+    if not history.runs:
+        none = _describe_none(stack, earliest)
+        return CommandResult(history, lambda screen: screen.text(none))
     return CommandResult(history, lambda screen: show(screen, history))
 
 
 def show(screen: Screen, history: RunHistory) -> None:
     """Print the runs as a table, the newest failures and the trends of created orders and errors."""
-    if not history.runs:
-        screen.text("No run yet. `nightly-sync run --dry-run` previews one.")
-        return
     has_missing = any(run.missing for run in history.runs)
     numbers = (*_NUMBERS, _MISSING) if has_missing else _NUMBERS
     screen.table(

@@ -71,14 +71,25 @@ class RunSessions:
     hidden: int = 0
 
 
+def _list_words(words: type[StrEnum]) -> str:
+    return ", ".join(word.value for word in words)
+
+
 def show(
     context: CommandContext,
     run: RunId,
     outcome: Annotated[
-        OutcomeChoice | None, typer.Option(help="List only sessions with this outcome")
+        OutcomeChoice | None,
+        typer.Option(
+            metavar="OUTCOME", help=f"List only sessions with this outcome: {_list_words(OutcomeChoice)}"
+        ),
     ] = None,
     reason: Annotated[
-        SkipReason | None, typer.Option(help="List only sessions that were skipped for this reason")
+        SkipReason | None,
+        typer.Option(
+            metavar="REASON",
+            help=f"List only sessions that were skipped for this reason: {_list_words(SkipReason)}",
+        ),
     ] = None,
     drift: Annotated[
         bool, typer.Option("--drift", help="List only sessions whose order differs from Stripe")
@@ -160,7 +171,8 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
             screen.detail(line)
     if sums := totals(recovered_amounts(sessions)):
         screen.text("Recovered: " + ", ".join(map(str, sums)))
-    screen.link(sessions[0].url, f"At Stripe: {sessions[0].session_id}")
+    if len(sessions) == 1:
+        screen.link(sessions[0].url, f"At Stripe: {sessions[0].session_id}")
 
 
 def _row(one: SessionOutcome) -> list[str | Text]:

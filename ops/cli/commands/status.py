@@ -7,11 +7,15 @@ from ops.cli.screen import FINE, NOTICE, TROUBLE, CommandResult, FactLine, Scree
 from ops.format.json_encoding import to_camel_case
 from ops.format.money import format_worth
 from ops.format.text import duration, format_time, quantity, span
+from ops.runs.attention import describe_session_command
 from ops.runs.failures import describe_failure
+from ops.runs.finding import StatusFinding
 from ops.runs.history import PastRun
 from ops.runs.status import StatusFacts, parse_time, read_facts
 from ops.runs.system_state import StateLevel, SystemState, assess
 
+# The other sessions of a group are in the JSON.
+MAX_COMMANDS = 5
 EXAMPLES = ["nightly-sync status", "nightly-sync status --json | jq .findings"]
 
 
@@ -50,10 +54,21 @@ def show(screen: Screen, status: Status) -> None:
     screen.text(state.headline, FINE if state.level is StateLevel.FINE else TROUBLE)
     for finding in state.actions:
         screen.text(f"  {finding.line}")
-        screen.command(finding.command or "")
+        for command in _list_commands(finding, facts):
+            screen.command(command)
     screen.text("")
     where = facts.stack + (" in the sandbox" if facts.is_sandbox else "")
     screen.facts([("stack", where, ""), *_night_lines(facts), *_queue_lines(facts), *_schedule_lines(facts)])
+
+
+def _list_commands(finding: StatusFinding, facts: StatusFacts) -> list[str]:
+    """Return the command to start with; for a group of sessions one for each of the most urgent."""
+    group = next((one for one in facts.attention if one.word == finding.code), None)
+    if group is None or group.command != describe_session_command(group.sessions[0].session_id):
+        return [finding.command or ""]
+    commands = [describe_session_command(one.session_id) for one in group.sessions[:MAX_COMMANDS]]
+    more = group.count - len(commands)
+    return [*commands, f"nightly-sync status --json   # lists the {more:,} others"] if more else commands
 
 
 def _night_lines(facts: StatusFacts) -> list[FactLine]:

@@ -20,7 +20,8 @@ def check_filter(recent: RecentSessions, text: str) -> CheckFinding:
     name = "sessions: filter"
     if not text:
         return ok(name, "none: every session of the account is the shop's")
-    passed = f"{recent.passed} of the latest {recent.listed} sessions pass {text}"
+    verb = "passes" if recent.passed == 1 else "pass"
+    passed = f"{recent.passed} of the latest {recent.listed} sessions {verb} {text}"
     if recent.listed and not recent.passed:
         return fix(name, f"{passed}; compare its conditions with `nightly-sync explain` of a session")
     return ok(name, passed)
@@ -29,7 +30,8 @@ def check_filter(recent: RecentSessions, text: str) -> CheckFinding:
 def check_users(recent: RecentSessions, facts: StackFacts) -> CheckFinding:
     """Check the user ids. Single sessions without one are normal; every second is a wrong setting."""
     name = "sessions: users"
-    what = f"{recent.without_user} of the latest {recent.passed} sessions have no user id"
+    verb = "has" if recent.without_user == 1 else "have"
+    what = f"{recent.without_user} of the latest {recent.passed} sessions {verb} no user id"
     if recent.without_user and recent.without_user * 2 >= recent.passed:
         return fix(name, f"{what}, so no order is written; name its sources", facts.shell.deploy(_NAMED))
     return ok(name, what)

@@ -255,16 +255,16 @@ class RecordedDeployment:
 
     @property
     def formation(self):
-        """The operations of CloudFormation in the order in which they were called."""
+        """Return the operations of CloudFormation in the order in which they were called."""
         return [name for service, name, _ in self.aws.calls if service == "cloudformation"]
 
     @property
     def writes(self):
-        """The operations of all services that change anything."""
+        """Return the operations of all services that change anything."""
         return [name for _, name, _ in self.aws.calls if not name.startswith(READS)]
 
     @property
     def parameters(self):
-        """The parameters of the one change set that was created."""
+        """Return the parameters of the one change set that was created."""
         [call] = self.calls("cloudformation", "create_change_set")
         return {pair["ParameterKey"]: pair["ParameterValue"] for pair in call["Parameters"]}

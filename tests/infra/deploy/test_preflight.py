@@ -7,6 +7,7 @@ from botocore.exceptions import LoginRefreshRequired, NoCredentialsError, Unauth
 
 from infra.deploy.aws import AwsServices, connect_to
 from infra.deploy.errors import DeployError
+from infra.deploy.preflight import check_bucket
 from tests.infra.deploy.recorded import (
     ACCOUNT,
     DEPLOYED,
@@ -238,3 +239,9 @@ def test_quota_is_not_read_without_a_reservation(make_deployment):
     deployment = make_deployment()
     deployment.deploy()
     assert deployment.calls("lambda", "get_account_settings") == []
+
+
+@pytest.mark.parametrize("name", ["Bad_Bucket", "n", "-shop", "shop-", "x" * 64])
+def test_impossible_bucket_name_is_refused_before_aws_is_asked(name):
+    with pytest.raises(DeployError, match="cannot be a bucket's name: 3 to 63"):
+        check_bucket(AwsServices(connect_to(REGION)), name, ACCOUNT)

@@ -259,7 +259,7 @@ def test_first_deployment_without_questions_is_rejected(make_deployment):
     assert deployment.writes == []
 
 
-def test_first_deployment_without_questions_takes_its_parameters_from_the_command_line(make_deployment):
+def test_first_deployment_without_questions_takes_its_options(make_deployment):
     deployment = make_deployment(stored=None)
     named = ["CommerceTable=shop", "StripeSecretParameter=/shop/stripe-key"]
     assert deployment.deploy(changes=named) == 0

@@ -51,6 +51,7 @@ def test_file_is_deployed_without_comments_and_its_table_may_be_read(make_deploy
         (settings("key = 1"), ORDERS, "shape.toml: find.key must name"),
         (settings(KEY, LedgerTable=""), ORDERS, "--set LedgerTable=create"),
         (settings(KEY, WebhookFence="all"), ORDERS, "WebhookFence must not be all"),
+        (settings(KEY, EmailCase="lower"), ORDERS, "EmailCase has no effect with Shape"),
         (settings("", Shape="/nowhere/shape.toml"), ORDERS, "/nowhere/shape.toml, which cannot be read"),
         (settings(KEY), refusal("ResourceNotFoundException"), "there is no table orders"),
         (settings(KEY), orders(("id", "HASH", "S")), "find.key has orderId; the keys of table orders are id"),

@@ -11,7 +11,7 @@ import pytest
 from testkit.engines.engine import EMULATOR, LOCAL, MEMORY, Engine, EngineUnavailable, start_dynamodb
 from tests.integration.dynamodb.contract_table import ContractTable
 
-# What the emulator accepts although AWS refuses it, by test and case.
+# Requests that the emulator accepts although AWS refuses them, by test and case.
 _ACCEPTED = {
     "test_invalid_value_is_refused": ["empty name", "64 KB name"],
     "test_wrong_condition_is_refused": [

@@ -5,6 +5,7 @@ from botocore.exceptions import ParamValidationError
 
 from testkit.doubles.reserved_words import RESERVED_WORDS
 from tests.integration.dynamodb.contract_table import key, n, refused, s
+from tests.proofs import PROVE_ALL
 
 MAX_ITEM_BYTES = 409_600
 EVERY_TYPE = {
@@ -147,7 +148,7 @@ def test_wrong_projection_is_refused(table, request_):
 
 def test_reserved_words_are_refused(table):
     assert len(RESERVED_WORDS) == 573
-    for word in sorted(RESERVED_WORDS - {"convert"}):
+    for word in sorted(RESERVED_WORDS - {"convert"})[:: 1 if PROVE_ALL else 9]:
         with refused():
             table.get(ProjectionExpression=word.upper())
     for word in ("orderId", "userId", "createdAt", "items_", "statuses", "outcome", "cursors", "listed"):

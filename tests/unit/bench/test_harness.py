@@ -10,7 +10,7 @@ import stripe
 from botocore.config import Config
 from botocore.session import Session
 
-from bench.harness.cloud import TABLE, FakeCloud
+from bench.harness.doubles import TABLE, FakeCloud
 from bench.harness.event_source import WINDOW_SECONDS, BatchWindow, poll_queue
 from bench.harness.framing import Frame, FrameConnection, FrameServer, ThreadConnections
 from bench.harness.runner import measure_pipeline

@@ -100,7 +100,7 @@ def test_order_from_before_a_change_of_the_sources_is_found(world):
 
 
 @pytest.mark.parametrize("user", ["u1", "jo@shop.test"])
-def test_order_that_a_webhook_writes_during_the_fetch_is_found_under_any_candidate(world, user):
+def test_order_written_during_the_fetch_is_found_under_any_candidate(world, user):
     sell(world, metadata={"userId": "u1"}, email="Jo@Shop.test")
 
     def write(request):

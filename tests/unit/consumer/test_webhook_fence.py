@@ -92,7 +92,7 @@ def test_page_ends_after_the_payment(consumer, night, paid, until):
 
 
 @pytest.mark.parametrize("hours", [2, 24])
-def test_event_of_a_free_session_is_looked_for_until_the_session_would_have_expired(consumer, night, hours):
+def test_event_of_a_free_session_is_searched_until_its_expiry(consumer, night, hours):
     free = {"payment_status": "no_payment_required", "amount_total": 0, "payment_intent": None}
     consumer.answers["cs_1"] = a_fetched_session("cs_1", **free)
     consumer.events = [event(created=CREATED + hours * HOUR)]
@@ -424,7 +424,7 @@ def test_session_with_very_many_events_gets_its_order_and_all_markers(consumer, 
     assert consumer.commits()[0] == ["cs_1"]
 
 
-def test_marker_that_the_webhook_ends_meanwhile_keeps_no_other_from_following_the_order(consumer, night):
+def test_marker_completed_by_the_webhook_does_not_block_the_others(consumer, night):
     names = tuple(f"evt_{n}" for n in range(350))
     fetch = consumer.stripe.fetch
 

@@ -24,3 +24,9 @@ def cli(monkeypatch):
 def context(world):
     """Return the context of commands on the stack of the world."""
     return WorldContext(world)
+
+
+@pytest.fixture
+def make_context():
+    """Return the context of commands on the stack of any world."""
+    return WorldContext

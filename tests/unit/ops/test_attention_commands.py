@@ -1,12 +1,16 @@
 """What is shown of the sessions that need a person, and the commands that answer."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
 from ops.cli.commands.attention import ack, allow, dismiss
 from ops.cli.commands.show import show
 from ops.cli.commands.status import Status
+from ops.cli.commands.status import show as show_status
+from ops.cli.screen import CommandResult
 from ops.errors import CommandError
 from ops.format.attention import describe_stored_attention
 from ops.report import collect_report, render_page
@@ -18,7 +22,7 @@ from recon.domain.attention import Attention
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.keys import attention_key, dismissed_key, guard_key
 from recon.stripe.source import StripeSource
-from recon.timestamps import DAY
+from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, a_message
 from testkit.fake_stripe import SessionSpec
 from testkit.reports import FINE
@@ -76,6 +80,19 @@ def test_status_lists_open_words_with_number_money_and_command(context, needs):
     ]
 
 
+def test_status_names_a_command_for_each_session_of_a_group(context, needs):
+    for n in range(7):
+        needs(f"cs_test_{n}", "disputed", since=f"2024-11-2{n}T02:00:00Z")
+    facts = replace(GOOD, attention=group_by_word(find_attention(context.stack.table)))
+    shown = context.show(
+        CommandResult(None, lambda screen: show_status(screen, Status(facts, assess(facts))))
+    )
+    assert re.findall(r"nightly-sync (?:explain|status) .*", shown) == [
+        *(f"nightly-sync explain cs_test_{n}" for n in range(5)),
+        "nightly-sync status --json   # lists the 2 others",
+    ]
+
+
 def test_status_json_has_the_groups():
     assert "attention" in Status(GOOD, assess(GOOD)).json
 
@@ -98,7 +115,7 @@ def test_show_says_the_words_of_an_outcome(world, context):
     world.night()
     shown = context.show(show(context, "last"))
     assert "no_user, no_user_paid" in " ".join(shown.split())
-    assert "money was taken and nobody is named whose order it is" in shown
+    assert "it is paid and has no user id, so no order was written" in shown
 
 
 def test_ack_keeps_words_silent_and_says_by_whom(world, context, needs):
@@ -138,6 +155,35 @@ def test_dismissed_session_is_skipped_in_every_window_until_it_is_allowed(world,
     assert len(world.orders()) == 1
 
 
+def test_dismiss_refuses_a_session_that_neither_stripe_nor_the_sync_knows(world, context, needs):
+    for session, why in (
+        (SESSION, "mistyped"),
+        ("cs_live_1", "a live session, and the sync's key is a test"),
+    ):
+        with pytest.raises(CommandError, match=f"nothing was changed: .* know {session}; .*{why}"):
+            dismiss(context, session, "a test")
+        assert world.item(*dismissed_key(session)) is None
+    # A session that Stripe finds no longer can be given up, and so can one while Stripe is not read.
+    needs(SESSION, "gone")
+    dismiss(context, SESSION, "a test")
+    world.stripe.faults.unauthorized()
+    dismiss(context, OTHER, "a test")
+    assert world.item(*dismissed_key(OTHER))["dismissedBy"] == "jane"
+
+
+def test_allow_prints_the_run_that_looks_at_the_session_again(world, context):
+    world.sells(SessionSpec(SESSION, NOW - 5 * HOUR, metadata={}))
+    world.night()
+    dismiss(context, SESSION, "a test")
+    assert findings(context) == []
+    shown = context.show(allow(context, "by mistake", SESSION))
+    command = re.search(r"nightly-sync run --from (\S+) --to (\S+)", shown)
+    world.clock.sleep(1)
+    world.body({"from": command[1], "to": command[2]})
+    world.drain()
+    assert [what.partition(":")[0] for what, *_ in findings(context)] == ["no_user_paid"]
+
+
 def test_dry_run_leaves_dismissed_sessions_out(world, put):
     world.sells(SessionSpec(SESSION, NOW - HOUR, metadata={"userId": "u1"}))
     assert world.body({"dryRun": True})["created"] == 1
@@ -155,6 +201,9 @@ def test_allow_takes_back_all_of_a_run(world, context, put):
     shown = context.show(allow(context, "the table was restored", run="last"))
     assert f"{SESSION}: a run may write its order once more." in shown
     assert f"{OTHER}: it is not dismissed any more." in shown
+    window = ("lookbackStart", "lookbackEnd")
+    times = [to_iso(world.run()[name]) for name in window]
+    assert "nightly-sync run --from {} --to {}".format(*times) in shown
     with pytest.raises(CommandError, match="nothing to take back for run last"):
         allow(context, "again", run="last")
 

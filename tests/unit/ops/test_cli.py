@@ -52,6 +52,17 @@ def test_command_help_has_own_examples_and_common_options(cli, name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_help_on_80_columns_breaks_no_word_and_no_example(cli, monkeypatch, name):
+    lines = {line.strip() for line in cli(f"{name} --help").output.partition("Examples")[2].splitlines()}
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli(f"{name} --help").output
+    shown = {line.strip() for line in narrow.partition("Examples")[2].splitlines()}
+    # The addresses of a table and of its key do not fit beside each other.
+    assert {line for line in lines - shown if "--set StripeSecretParameter" not in line} == set()
+    assert re.findall(r"<[a-z_|]*\|[a-z_]* *│", narrow) == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_imperative(name):
     command = COMMANDS[name]
     options = [one for one in command.params if one.param_type_name == "option" and one.help]

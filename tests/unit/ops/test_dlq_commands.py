@@ -104,7 +104,7 @@ def test_redrive_tells_existing_orders_from_needless_ones(world, context):
     world.sells(replace(world.stripe.store.session(third), amount_refunded=1500))
     output = context.show(redrive(context))
     assert "2 already had their order" in output
-    assert "1 need no order" in output
+    assert "1 needs no order" in output
 
 
 def test_redrive_of_a_message_without_session_needs_attention(world, context):

@@ -6,25 +6,12 @@ import pytest
 
 from ops.doctor.diagnosis import run_checks
 from ops.doctor.facts import LedgerFacts, TableFacts
+from ops.doctor.finding import advice, fix
 from ops.runs.finding import Verdict
 from recon.domain.shape import parse_shape
-from tests.unit.ops.test_doctor import (
-    BACK_UP,
-    CONSUMER,
-    EXPIRE,
-    HEALTHY,
-    MISSING,
-    NAMES,
-    NO_EXPIRY,
-    PRODUCER,
-    SET_VARIABLES,
-    VARIABLES,
-    advice,
-    find,
-    fix,
-    set_parameter,
-    stack,
-)
+from tests.unit.ops.doctor_faults import BACK_UP, EXPIRE, MISSING, NO_EXPIRY, SET_VARIABLES, set_parameter
+from tests.unit.ops.healthy_stack import CONSUMER, HEALTHY, NAMES, PRODUCER, VARIABLES, stack
+from tests.unit.ops.test_doctor import find
 
 SET_LEDGER = SET_VARIABLES.replace('"}}', '", "SYNC_LEDGER_TABLE": "books"}}')
 LEDGER_TABLE = TableFacts(

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from ops.dlq.queue import DeadLetterQueue
 from ops.errors import CommandError
 from ops.explain.facts import Coverage
-from ops.explain.gather import Sources, gather_facts
+from ops.explain.gather import FactSources, gather_facts
 from ops.explain.ids import describe_unknown_session, parse_session_id
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import VerdictCase
@@ -66,7 +66,7 @@ def explain(world, access):
     """Return the facts and the case of a session on the next morning."""
 
     def explain(session_id=SESSION, now=MORNING, **changes):
-        sources = Sources(
+        sources = FactSources(
             table=world.open_table(),
             queue=DeadLetterQueue(world.sqs, world.dlq, world.queue),
             stripe=access.source,

@@ -177,7 +177,13 @@ ROWS = {
             "paid, and the shop has not done its order",
             "looks for its order, and writes none",
             "nightly-sync missing",
-        )
+        ),
+        (
+            facts(prospect=PredictedOutcome(PredictedAction.MISSING), events=(event(),)),
+            "paid",
+            "looks for its order",
+            "stripe events resend",
+        ),
     ],
     VerdictCase.NO_USER: [
         (facts(prospect=skip(SkipReason.NO_USER)), "SYNC_USER_ID_FROM", "skips it", "UserIdSources")

@@ -21,7 +21,8 @@ from ops.cli.commands.logs import logs
 from ops.cli.commands.missing import missing
 from ops.cli.commands.pause import SwitchResult
 from ops.cli.commands.report import report
-from ops.cli.commands.run import StartedRun, preview_to_json, summarize
+from ops.cli.commands.run import StartedRun, summarize
+from ops.cli.commands.run_preview import preview_to_json
 from ops.cli.commands.runs import runs
 from ops.cli.commands.show import show
 from ops.cli.commands.status import status
@@ -41,8 +42,8 @@ from testkit.commands import list_commands
 from testkit.dead_letters import fail_sessions, put_dead
 from testkit.fake_stripe import LineSpec, SessionSpec
 from testkit.world import wire
+from tests.unit.ops.healthy_stack import HEALTHY
 from tests.unit.ops.json_schemas import AMOUNT, DEAD_LETTER, FINDING, MONEY, RUN, SHAPES, SUMS, TIME
-from tests.unit.ops.test_doctor import HEALTHY
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference.md").read_text()
 SECTION = REFERENCE.partition("\n## JSON of the command\n")[2].partition("\n## ")[0]
@@ -277,6 +278,6 @@ def test_every_code_of_a_finding_is_in_the_reference():
         for command in re.findall(r"^\| `(status|doctor|layout)` \|", line)
     }
     checked = {one.code for one in run_checks(HEALTHY) if not one.name.startswith("alarm: ")}
-    # A healthy stack does not show all of the doctor's codes; those of its faults are in test_doctor.
+    # A healthy stack does not show all of the doctor's codes; those of its faults are in doctor_faults.
     assert documented.pop("doctor") >= checked
     assert documented == {"status": find_status_codes(), "layout": set(Code)}

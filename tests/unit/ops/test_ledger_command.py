@@ -8,6 +8,7 @@ from ops.cli.commands.ledger import move
 from ops.errors import CommandError
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
+from testkit.doubles.faults import on, service_error
 from testkit.fake_stripe import SessionSpec
 from testkit.world import FUNCTION_TIMEOUT, wire
 
@@ -96,6 +97,12 @@ def test_wrong_table_is_refused_before_anything_is_written(context, tables, memo
     with pytest.raises(CommandError, match=message):
         move(context, to=to)
     assert memory.dump() == before
+
+
+def test_table_of_a_shop_with_its_own_layout_never_held_a_ledger(context, tables):
+    context.world.dynamodb.plan = on("get_item", service_error("ValidationException"))
+    with pytest.raises(CommandError, match="table commerce has other keys than PK and SK"):
+        move(context, to=LEDGER)
 
 
 def test_open_run_is_an_error_of_the_command(context, tables, memory):

@@ -8,11 +8,12 @@ from ops.cli.commands.missing import missing
 from ops.cli.commands.runs import runs
 from ops.cli.commands.show import show
 from ops.errors import CommandError
+from ops.explain.in_table import load_pending
 from ops.format.json_encoding import to_json
 from ops.runs.attention import group_by_word
 from recon.domain.message import dumps
 from recon.dynamodb.attention import AttentionRecord
-from recon.dynamodb.keys import outcome_key, pending_key, run_key
+from recon.dynamodb.keys import attention_key, outcome_key, pending_key, run_key
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW, RUN, a_message
 from testkit.fake_stripe import SessionSpec
@@ -69,6 +70,27 @@ def test_missing_orders_of_a_run_are_those_that_it_missed(context):
     assert [one["sessionId"] for one in to_json(result.data)["sessions"]] == [CS]
     with pytest.raises(CommandError, match="there is no run 20240101T020000Z"):
         missing(context, run="20240101T020000Z")
+
+
+@pytest.mark.usefixtures("missed")
+def test_order_that_runs_gave_up_is_listed_until_acknowledged(context, put):
+    put(attention_key(CS), words=["missing"])
+    put(attention_key(OLD), words=["missing"])
+    result = missing(context)
+    assert to_json(result.data)["abandoned"] == [OLD]
+    assert f"nightly-sync explain {OLD}" in context.show(result)
+    put(attention_key(OLD), words=["missing"], acknowledgedBy="jane")
+    assert to_json(missing(context).data)["abandoned"] == []
+
+
+@pytest.mark.parametrize(("days", "expected"), [(29, 30), (31, None)])
+def test_entry_of_a_missing_order_is_explained_until_runs_look_no_longer(world, put, days, expected):
+    since = NOW - days * DAY
+    message = a_message(session_id=CS, created=since - 40 * DAY)
+    put(pending_key(CS), message=dumps(message), missingSince=since)
+    pending = load_pending(world.open_table(), CS, NOW)
+    until = pending and (pending.entry.asked_until - pending.entry.missing_since).days
+    assert until == expected
 
 
 def test_nothing_missing_is_said_and_needs_nobody(context):

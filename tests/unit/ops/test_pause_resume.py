@@ -1,11 +1,13 @@
 """Pause and resume: switches that take time or were interrupted, and the backlog of the queue."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
+from ops.cli.commands import pause
 from ops.errors import CommandError
 from ops.stack.pause_resume import (
     MAX_POLLS,
@@ -181,3 +183,47 @@ def test_read_backlog_says_how_long_messages_are_kept(messages, metrics, age, ke
     until = None if keeps is None else NOW + keeps
     backlog = QueueBacklog(messages - received, received, 864000, age, until)
     assert read_backlog(sqs, metrics, url, NOW) == backlog
+
+
+class Switches(Scheduler, Mappings):
+    """The schedule, the mapping and the alarms of a stack that `pause` has switched off."""
+
+    def __init__(self):
+        Scheduler.__init__(self, Name="unused", State="DISABLED")
+        self.state, self.polls, self.target, self.left, self.keeps_old_state = "Disabled", 0, None, 0, False
+
+    def get_event_source_mapping(self, UUID):  # noqa: N803 - AWS's names
+        assert UUID == "unused"
+        return Mappings.get_event_source_mapping(self, "m")
+
+    def describe_alarms(self, **_names):
+        return {"MetricAlarms": [{"ActionsEnabled": False}]}
+
+    def enable_alarm_actions(self, AlarmNames):  # noqa: N803 - AWS's names
+        self.alarms = AlarmNames
+
+
+@pytest.mark.parametrize(
+    ("deployed", "options", "changed", "schedule", "text"),
+    [
+        ("ENABLED", {}, ["schedule", "consumer"], "ENABLED", "The next run is due"),
+        # The first night waits for a preview: a pause before it must not begin the nights.
+        ("DISABLED", {}, ["consumer"], "DISABLED", "Deploy with ScheduleState=ENABLED to begin the nights."),
+        ("DISABLED", {"schedule_only": True}, ["schedule"], "ENABLED", "switches it off again"),
+        ("DISABLED", {"queue_only": True}, ["consumer"], "DISABLED", "The queue is empty."),
+    ],
+)
+def test_resume_leaves_a_schedule_off_that_is_deployed_off(
+    context, monkeypatch, deployed, options, changed, schedule, text
+):
+    monkeypatch.setattr(pause, "time", SimpleNamespace(sleep=lambda _seconds: None))
+    switches, stack = Switches(), context.stack
+    stack._clients |= dict.fromkeys(("scheduler", "lambda", "cloudwatch"), switches)
+    stack.__dict__["_description"] = {
+        "Parameters": [{"ParameterKey": "ScheduleState", "ParameterValue": deployed}]
+    }
+    result = pause.resume(context, **options)
+    assert [change.what for change in result.data.changes] == changed
+    assert (switches.schedule["State"], text in context.show(result)) == (schedule, True)
+    # The alarm of a missed run is on again whenever the schedule was to be switched.
+    assert (result.data.alarm is None) == ("queue_only" in options)

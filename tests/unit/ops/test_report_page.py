@@ -182,7 +182,7 @@ def test_page_begins_with_the_state_and_its_actions(shop):
     )
     shop.run()
     html = render_page(shop.report(state=state))
-    parts = ("Action needed.", "1 session, €0.05", 'href="#runs"', "<code>nightly-sync explain cs_1</code>")
+    parts = ("Action needed.", ">€0.05<", 'href="#runs"', "<code>nightly-sync explain cs_1</code>")
     places = [html.index(part) for part in (*parts, 'id="period"', 'id="errors"', 'id="days"')]
     assert places[1:] == sorted(places[1:])
     assert 'class="status open"' in html
@@ -202,7 +202,7 @@ def test_page_before_the_first_run_is_not_green():
     state = SystemState(StateLevel.NO_RUN, "No scheduled run has ended yet.", (WAIT,))
     html = render_page(ReportedShop().report(state=state))
     assert 'class="status bad"' in html
-    assert "The next one is not scheduled." in html
+    assert "The next run is not scheduled." in html
     assert 'href="#runs"' not in html
 
 
@@ -355,6 +355,31 @@ def test_notes_name_what_is_not_in_the_report(shop):
         "1 run had not ended",
     ):
         assert text in notes
+
+
+def test_notes_do_not_count_what_is_not_missing(shop):
+    shop.run(nights_ago=40, processed=5, skipped=4, errors=1)
+    notes = render_page(shop.report(days=60)).partition('id="unknown-heading"')[2]
+    assert "According to the counters, 1 error is not listed." in notes
+    assert "recovered order" not in notes
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text"),
+    [
+        ({}, "all succeeded"),
+        ({"errors": 1}, "1 ended with errors"),
+        ({"status": "running", "syncCompletedAt": ""}, "1 not ended"),
+        ({"status": "failed"}, "1 did not succeed"),
+    ],
+)
+def test_card_of_the_runs_says_how_they_ended(shop, attributes, text):
+    shop.run(**attributes)
+    html = render_page(shop.report())
+    assert re.search(rf'<dt>Runs</dt><dd class="figure">1</dd><dd class="note[ a-z]*">{text}</dd>', html)
+    # A count that is zero in all runs has no column, so that the others fit.
+    heads = re.findall(r">([A-Za-z]+)</th>", html.partition('id="nights-caption"')[2].partition("<tbody>")[0])
+    assert heads == ["Run", "Trigger", "Status", "Took", "Enqueued", "Created", "Errors"]
 
 
 # Charts

@@ -2,10 +2,12 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from ops.cli import command
 from ops.cli.screen import Screen
 
 
@@ -44,6 +46,33 @@ def test_control_characters_do_not_reach_the_terminal(show, hostile):
     show(printed.screen, f"a{hostile}b")
     assert hostile not in printed.output
     assert "\ufffd" in printed.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment", "options"),
+    [
+        ("--stack shop-two --profile 'night shift'", {}, " --stack shop-two --profile 'night shift'"),
+        ("--region eu-west-1 --sandbox box", {}, " --region eu-west-1 --sandbox box"),
+        ("", {"NIGHTLY_SYNC_STACK": "shop-two"}, " --stack shop-two"),
+        ("--stack stripe-nightly-sync", {"NIGHTLY_SYNC_SANDBOX": "box"}, ""),
+    ],
+)
+def test_printed_commands_work_on_the_same_stack(cli, monkeypatch, typed, environment, options):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    screens = []
+    monkeypatch.setattr(command, "_execute", lambda context, _call: screens.append(context.screen) or 0)
+    cli(f"{typed} status")
+    printed = Printed(terminal=False)
+    screen = replace(screens[0], out=printed.screen.out)
+    screen.command("nightly-sync dlq list --check")
+    screen.json({"command": "nightly-sync resume"})
+    screen.text("Wrote nightly-sync-report.html; `nightly-sync --help`; see nightly-sync logs RUN.")
+    assert printed.output == (
+        f"    nightly-sync{options} dlq list --check\n"
+        f'{{\n  "command": "nightly-sync{options} resume"\n}}\n'
+        f"Wrote nightly-sync-report.html; `nightly-sync --help`; see nightly-sync{options} logs RUN.\n"
+    )
 
 
 def test_table_wider_than_a_pipe_is_not_cropped():

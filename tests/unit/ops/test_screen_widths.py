@@ -30,8 +30,8 @@ from ops.runs.follow import RunProgress
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.runs.sessions import SessionOutcome
 from ops.runs.system_state import assess
+from tests.unit.ops.healthy_stack import HEALTHY
 from tests.unit.ops.session_facts import DEAD, FAILED, PAID, SYNC_ORDER, event, facts
-from tests.unit.ops.test_doctor import HEALTHY
 from tests.unit.ops.test_status import GOOD, RECORD, RUN
 
 WIDTHS = [60, 80, 100]
@@ -46,7 +46,7 @@ SHORT = "cs_found"
 WHOLE = {SESSION, shorten_id(SESSION), EVENT, shorten_id(EVENT), SHORT}
 
 
-class Terminal:
+class RecordedScreen:
     """A screen of a width that records what a person sees; `is_terminal=False` is a pipe."""
 
     def __init__(self, width, *, is_terminal=True):
@@ -160,7 +160,7 @@ SCREENS = {
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", SCREENS)
 def test_no_line_is_wider_and_no_id_is_broken(name, width):
-    terminal = Terminal(width)
+    terminal = RecordedScreen(width)
     SCREENS[name](terminal.screen)
     # A command is one line, which the terminal wraps, since it is copied.
     printed = [line for line in terminal.lines if "nightly-sync" not in line]
@@ -173,7 +173,7 @@ def test_no_line_is_wider_and_no_id_is_broken(name, width):
 @pytest.mark.parametrize("name", SCREENS)
 @pytest.mark.parametrize("width", [60, 160])
 def test_pipe_has_whole_ids_and_addresses(name, width):
-    pipe = Terminal(width, is_terminal=False)
+    pipe = RecordedScreen(width, is_terminal=False)
     SCREENS[name](pipe.screen)
     found = {one for line in pipe.lines for one in ID.findall(line)}
     assert found <= {SESSION, EVENT, SHORT}
@@ -182,7 +182,7 @@ def test_pipe_has_whole_ids_and_addresses(name, width):
 
 
 def test_shortened_id_is_a_link_to_the_session():
-    terminal = Terminal(80)
+    terminal = RecordedScreen(80)
     SCREENS["show"](terminal.screen)
     assert re.search(
         rf"\x1b\]8;[^;]*;{re.escape(session_url(SESSION))}\x1b\\+{shorten_id(SESSION)}",
@@ -192,14 +192,14 @@ def test_shortened_id_is_a_link_to_the_session():
 
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_columns_that_are_zero_in_every_row_are_left_out(is_terminal):
-    terminal = Terminal(160, is_terminal=is_terminal)
+    terminal = RecordedScreen(160, is_terminal=is_terminal)
     quiet = replace(RUN, errors=0, drifted=0, skipped=0)
     runs.show(terminal.screen, RunHistory("s", (quiet, replace(quiet, created=0))))
     assert terminal.lines[0].split() == ["run", "status", "took", "from", "to", "enqueued", "created"]
 
 
 def test_columns_are_dropped_before_rows_become_paragraphs():
-    narrow, wide = Terminal(80), Terminal(160)
+    narrow, wide = RecordedScreen(80), RecordedScreen(160)
     for terminal in (narrow, wide):
         runs.show(terminal.screen, RunHistory("s", (replace(RUN, errors=3, drifted=1),)))
     assert wide.lines[0].split()[:5] == ["run", "status", "took", "from", "to"]
@@ -210,7 +210,7 @@ def test_columns_are_dropped_before_rows_become_paragraphs():
 @pytest.mark.parametrize("width", WIDTHS)
 def test_progress_has_bar_clock_and_the_number_one_waits_for(width):
     record = replace(RECORD, status="running", listed=False, enqueued=9_999_999, processed=1, errors=99_999)
-    terminal = Terminal(width)
+    terminal = RecordedScreen(width)
     bar = create_bar(CommandContext(CommonOptions(), terminal.screen))
     task = bar.add_task("starting", total=None)
     bar.update(task, completed=1, total=9_999_999, description=describe_left(RunProgress(record, 0, 0, 0)))

@@ -127,6 +127,7 @@ GOOD = StatusFacts(
         ({"missed_starts": 1}, "1 start of the producer failed for good", "runs"),
         ({"covered_through": ago(hours=49, seconds=1)}, "49 hours", "doctor"),
         ({"schedule": OFF}, "schedule is off", "resume"),
+        ({"schedule": replace(OFF, deployed_off=True)}, "off (ScheduleState=DISABLED)", "doctor"),
     ],
 )
 def test_each_problem_is_one_finding_with_a_command(changes, text, command):

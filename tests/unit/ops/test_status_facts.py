@@ -121,3 +121,13 @@ def test_manual_runs_count_as_nights_in_the_sandbox_only(world, context):
     assert state_of(stack, world).level is StateLevel.NO_RUN
     stack.is_sandbox = True
     assert state_of(stack, world).level is StateLevel.FINE
+
+
+def test_manual_run_of_a_sandbox_does_not_replace_its_night(world, context):
+    world.night()
+    night = world.run()["runId"]
+    world.clock.sleep(60)
+    world.night({"lookbackHours": 1})
+    context.stack.is_sandbox = True
+    facts = read_facts(own_stack(context), int(world.clock.now))
+    assert (facts.last_night.run_id, facts.last_run.trigger) == (night, "manual")

@@ -5,7 +5,7 @@ import pytest
 from ops.cli.commands.show import show
 from ops.dlq.queue import DeadLetterQueue
 from ops.doctor.checks.ledger import check_state
-from ops.explain.gather import Sources, gather_facts
+from ops.explain.gather import FactSources, gather_facts
 from ops.explain.verdict import decide_verdict
 from ops.explain.verdict_types import VerdictCase
 from ops.runs.finding import Verdict
@@ -69,7 +69,7 @@ def test_its_state_is_taken_over(world):
 def test_explain_names_its_writer_and_times(world, context, source):
     world.night()
     with StripeAccess(world.settings, lambda: world.ssm, world.clock.deadline(10**9)) as access:
-        sources = Sources(
+        sources = FactSources(
             table=context.stack.table,
             queue=DeadLetterQueue(world.sqs, world.dlq, world.queue),
             stripe=access.source,

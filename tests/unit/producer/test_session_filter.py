@@ -146,7 +146,7 @@ def test_events_of_a_filtered_session_are_not_fenced(make_world):
 # The time of an earlier filter
 
 
-def test_watermark_keeps_the_time_of_an_earlier_filter_until_it_is_listed_again(world):
+def test_watermark_keeps_an_earlier_filters_time_until_listed_again(world):
     use_filter(world, "metadata.shop=ours")
     sell(world, OURS, "ours")
     sell(world, THEIRS, "theirs", created=NOW - 20 * HOUR)

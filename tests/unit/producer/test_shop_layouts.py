@@ -7,12 +7,12 @@ import pytest
 from recon.dynamodb.dismissals import dismiss_session
 from recon.errors import NotAllowed, ShapeMismatch
 from recon.retry import Deadline
-from recon.timestamps import DAY, HOUR
+from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.foreign_tables import ForeignTable, ForeignTables
 from testkit.fake_stripe import SessionSpec
-from testkit.world import wire
+from testkit.world import plain, wire
 from tests.unit.producer.nights import run_id, run_night
 
 LEDGER = "books"
@@ -23,7 +23,7 @@ INDEX = "StripeSessionIndex"
 
 
 @dataclass(frozen=True)
-class Layout:
+class LayoutCase:
     """A shop's table and its file. `order` is the item of the session, without the attributes in `done`."""
 
     keys: tuple[str, ...]
@@ -34,34 +34,35 @@ class Layout:
 
 
 LAYOUTS = {
-    "status flip": Layout(
+    "status flip": LayoutCase(
         ("orderId",),
         'key = { orderId = "{metadata.orderId|client_reference_id}" }\n' + STATUS,
         {"orderId": "o-1", "status": "PENDING", "ttl": "soon"},
         done={"status": "PAID"},
     ),
-    "composite": Layout(
+    "composite": LayoutCase(
         ("userId", "orderId"),
-        'key = { userId = "USER#{metadata.userId}", orderId = "ORDER#{metadata.orderId}" }\n' + STATUS,
+        'key = { userId = "USER#{metadata.userId}", orderId = "ORDER#{metadata.orderId}" }\n'
+        'open = { status = ["PENDING"] }',
         {"userId": "USER#u-1", "orderId": "ORDER#o-1", "status": "PENDING"},
         done={"status": "SHIPPED"},
     ),
-    "session id": Layout(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
-    "payment intent": Layout(
+    "session id": LayoutCase(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
+    "payment intent": LayoutCase(
         ("PK", "SK"),
         'key = { PK = "PAYMENT#{payment_intent}", SK = "ORDER" }',
         {"PK": f"PAYMENT#{SessionSpec(CS, NOW).payment_intent}", "SK": "ORDER"},
     ),
-    "index": Layout(
+    "index": LayoutCase(
         ("id",),
         f'key = {{ stripeSessionId = "{{id}}" }}\nindex = "{INDEX}"\n' + STATUS,
         {"id": "own-1", "stripeSessionId": CS, "status": "PENDING"},
-        {INDEX: ("stripeSessionId",)},
+        {INDEX: ("stripeSessionId", "createdAt")},
         {"status": "PAID"},
     ),
 }
 # Its id is in no session, so that only an index can find it.
-OWN_ID = Layout(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
+OWN_ID = LayoutCase(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
 
 
 @pytest.fixture
@@ -160,23 +161,22 @@ def test_order_that_is_found_within_the_next_window_ends_the_entry(open_shop, la
     assert (entries(world), attention(world)) == ([], None)
 
 
-def test_wrong_file_holds_the_first_run_and_reports_nothing(open_shop):
-    layout = LAYOUTS["status flip"]
-    world = open_shop(
-        Layout(("orderId",), 'key = { orderId = "{client_reference_id|id}" }', {}), is_confirmed=False
-    )
-    for number in range(3):
-        sell(world, f"cs_test_{number}", metadata={"orderId": f"o-{number}"})
-    world.shop.items.extend(wire(layout.order | {"orderId": f"o-{n}", "status": "PAID"}) for n in range(3))
+def test_wrong_file_holds_the_first_run_and_reports_nothing(open_shop, layout):
+    wrong = replace(layout, file=layout.file.replace('"', '"wrong-', 1))
+    world = open_shop(wrong, is_confirmed=False)
+    sell(world)
+    write(world, layout)
     run = run_night(world)
-    assert (run["status"], run["wouldCreate"], run["enqueued"]) == ("held", 3, 0)
+    assert (run["status"], run["wouldCreate"], run["enqueued"]) == ("held", 1, 0)
+    replace_file(world, open_shop(layout).settings.shape)
+    assert run_night(world, 1)["skipped"] == 1
 
 
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout(("id", "at"), 'key = { id = "{id}" }', {}),
-        Layout(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
+        LayoutCase(("id", "at"), 'key = { id = "{id}" }', {}),
+        LayoutCase(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
     ],
 )
 def test_keys_that_are_not_those_of_the_table_fail_the_run_before_it_sends(open_shop, layout):
@@ -187,9 +187,8 @@ def test_keys_that_are_not_those_of_the_table_fail_the_run_before_it_sends(open_
     assert world.memory_sqs.messages(world.queue) == []
 
 
-@pytest.mark.parametrize(("name", "operation"), [("status flip", "BatchGetItem"), ("index", "Query")])
-def test_table_without_permission_fails_the_run_and_loses_nothing(open_shop, name, operation):
-    layout = LAYOUTS[name]
+def test_table_without_permission_fails_the_run_and_loses_nothing(open_shop, layout):
+    operation = "Query" if layout.indexes else "BatchGetItem"
     world = open_shop(layout, is_confirmed=False)
     sell(world)
     write(world, layout)
@@ -273,13 +272,139 @@ def test_entry_is_looked_for_during_thirty_days(open_shop):
     assert world.outcome(CS, run_id(31)) is None
 
 
+def replace_file(world, shape, table="orders"):
+    """Deploy another file, or none."""
+    world.settings = replace(world.settings, shape=shape, table=table)
+
+
+def test_file_that_is_removed_holds_the_next_run_and_doubles_nothing(open_shop):
+    """The shop's orders prove nothing about this system's layout, where each session would lack its order."""
+    layout = LAYOUTS["status flip"]
+    world = open_shop(layout, is_confirmed=False)
+    sell(world)
+    write(world, layout)
+    assert run_night(world)["skipped"] == 1
+    replace_file(world, None, TABLE)
+    sell(world, "cs_test_next", NOW + 20 * HOUR)
+    assert (run_night(world, 1)["status"], world.memory.items(TABLE)) == ("held", [])
+
+
+@pytest.mark.parametrize("has_order", [False, True])
+@pytest.mark.parametrize("name", ["status flip", "session id"])
+def test_missing_order_is_written_once_after_the_file_is_removed(open_shop, name, has_order):
+    """Neither its entry nor a message under way names the user, who is known to Stripe."""
+    world = open_shop(LAYOUTS[name])
+    sell(world)
+    for night in (0, 1):
+        assert run_night(world, night)["missing"] == 1
+    world.body({"requestedAt": to_iso(NOW + DAY), "lookbackHours": 48})
+    replace_file(world, None, TABLE)
+    if has_order:
+        world.webhook_writes(CS, "u-1", NOW - HOUR)
+    world.drain()
+    run_night(world, 3)
+    orders = [item for item in map(plain, world.memory.items(TABLE)) if item["SK"].startswith("ORDER#")]
+    assert [order.get("source") for order in orders] == [None if has_order else "nightly_sync"]
+    assert (entries(world), attention(world)) == ([], None)
+
+
+def test_user_that_stripe_does_not_name_either_needs_a_person(open_shop):
+    world = open_shop(LAYOUTS["session id"])
+    sell(world, metadata={}, email=None)
+    for night in (0, 1):
+        run_night(world, night)
+    replace_file(world, None, TABLE)
+    run_night(world, 3)
+    assert world.outcome(CS, run_id(3))["reason"] == "no_user"
+    assert attention(world)["words"] == ["no_user_paid"]
+
+
+def test_two_sessions_of_one_order_are_looked_up_together(open_shop):
+    layout = LAYOUTS["status flip"]
+    world = open_shop(layout)
+    for name in (CS, "cs_test_second_try"):
+        sell(world, name)
+    assert run_night(world)["missing"] == 2
+    assert world.outcome(CS)["attempts"] == 1
+    write(world, layout)
+    assert run_night(world, 1)["skipped"] == 2
+    assert entries(world) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "missing", "drifted"),
+    [
+        (["PENDING", "PAID"], 0, 0),
+        (["CANCELLED", "PAID"], 0, 0),
+        (["PAID", "CANCELLED"], 0, 0),
+        (["PENDING", "CANCELLED"], 0, 1),
+        (["PENDING", "PENDING"], 1, 0),
+    ],
+)
+def test_several_items_of_an_index_are_one_order(open_shop, words, missing, drifted):
+    layout = LAYOUTS["index"]
+    world = open_shop(layout)
+    sell(world)
+    write(world, layout)
+    world.shop.items[:] = [wire(layout.order | {"status": word}) for word in words]
+    run = run_night(world)
+    assert (run.get("missing", 0), run["drifted"]) == (missing, drifted)
+
+
+def test_keys_that_dynamodb_left_unread_are_read_again(open_shop):
+    world = open_shop(LAYOUTS["session id"])
+    for number in range(5):
+        sell(world, f"cs_test_{number}")
+        world.shop.items.append(wire({"sessionId": f"cs_test_{number}"}))
+    world.shop_client.most_keys = 2
+    assert run_night(world)["skipped"] == 5
+
+
+def test_filter_leaves_a_missing_order_waiting(open_shop):
+    layout = LAYOUTS["status flip"]
+    world = open_shop(layout)
+    sell(world)
+    for night in (0, 1):
+        run_night(world, night)
+    before, other = world.settings, open_shop(layout, SYNC_ONLY="metadata.shop=a").settings
+    world.settings = replace(world.settings, session_filter=other.session_filter)
+    run_night(world, 3)
+    assert (world.outcome(CS, run_id(3))["reason"], len(entries(world))) == ("filtered", 1)
+    world.settings = before
+    write(world, layout)
+    run_night(world, 4)
+    assert (world.outcome(CS, run_id(4))["reason"], entries(world)) == ("exists", [])
+
+
+def test_missing_order_expires_with_the_orders_of_the_shop(open_shop):
+    world = open_shop(LAYOUTS["status flip"], ORDER_TTL_DAYS="7")
+    sell(world)
+    for night in (0, 1, 8):
+        run_night(world, night)
+    assert (world.outcome(CS, run_id(8))["reason"], entries(world)) == ("expired", [])
+
+
+def test_refused_lookups_are_dead_letters_that_a_redrive_settles(open_shop):
+    world = open_shop(LAYOUTS["status flip"], SYNC_MAX_RECEIVE_COUNT="2")
+    sell(world)
+    world.body()
+    world.shop_client.denied.add("BatchGetItem")
+    world.drain()
+    assert (world.outcome(CS)["errorType"], len(world.dead())) == ("NotAllowed", 1)
+    world.shop_client.denied.clear()
+    world.redrive()
+    world.drain()
+    run = world.run()
+    assert (run["errors"], run["missing"], run["processed"], len(entries(world))) == (0, 1, 1, 1)
+
+
 def test_changed_file_finds_what_the_former_one_missed(open_shop):
     layout = LAYOUTS["status flip"]
-    world = open_shop(Layout(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
+    world = open_shop(LayoutCase(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
     sell(world)
     write(world, layout)
     assert run_night(world)["missing"] == 1
-    world.settings = replace(world.settings, shape=open_shop(layout).settings.shape)
+    replace_file(world, open_shop(layout).settings.shape)
     assert run_night(world, 3)["skipped"] == 1
     assert entries(world) == []
 

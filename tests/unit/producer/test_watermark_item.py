@@ -83,7 +83,7 @@ def test_erased_state_is_replaced_by_the_first_start_of_the_runs(world):
     assert read_window_start(world, 0) == NOW - 5 * DAY
 
 
-def test_item_of_a_manual_run_takes_over_what_an_earlier_version_kept_after_it(world):
+def test_item_of_a_manual_run_takes_over_later_times_of_an_earlier_version(world):
     world.body({})
     assert "lastCoveredThrough" not in read(world)
     # Nights of the earlier version after a roll-back, which does not know the item.

@@ -92,6 +92,18 @@ def test_refresh_repeats_what_the_previous_one_may_have_missed(defer_after, newe
     assert events.known_until == NOW - MINUTE
 
 
+@pytest.mark.parametrize(("known", "read"), [(0, 700), (300, 500)])
+def test_refresh_stops_after_a_page_of_known_events(known, read):
+    """A large shop has many pages of events a minute."""
+    before = [event(f"cs_{n}", created=NOW - n) for n in range(known)]
+    new = [event(f"cs_new{n}") for n in range(400)]
+    answer = iter(new + before + [event(f"cs_old{n}") for n in range(300 - known)])
+    events, _ = refreshed_events(GRACE, [before, answer])
+    events.refresh()
+    assert len(list(answer)) == 700 - read
+    assert all(events.filter_message(a_message(session_id=f"cs_new{n}")) is None for n in range(400))
+
+
 def test_manual_run_repeats_only_the_request_for_its_fence():
     events, requests = refreshed_events(None, [[], [event(event_id="evt_9")]], fence=FENCE)
     events.refresh()

@@ -233,9 +233,7 @@ def test_sessions_of_one_candidate_share_its_query(order, memory, find_by_sessio
     assert sorted(queried(memory)) == ["guest", "u1", "u2"]
 
 
-def test_failed_lookup_of_a_candidate_is_an_error_unless_another_has_the_order(
-    order, memory, find_by_session
-):
+def test_failed_lookup_of_a_candidate_fails_unless_another_has_the_order(order, memory, find_by_session):
     first, second = (
         a_message(session_id=f"cs_{number}", user_id="guest", other_user_ids=(f"a{number}", "busy"))
         for number in (1, 2)

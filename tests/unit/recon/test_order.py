@@ -99,13 +99,16 @@ def test_absent_values_are_omitted(changes, absent):
         ({"customer_details": None, "customer_email": "c@example.com"}, "customerEmail", "c@example.com"),
         ({"metadata": {"campaign": "", "note": None, "shop": "x"}}, "metadata", {"shop": "x"}),
         ({"payment_intent": {"id": "pi_2"}}, "stripePaymentIntentId", "pi_2"),
-        (
-            {
-                "collected_information": None,
-                "shipping_details": {"name": "C D", "address": {"line1": "Road 2", "city": "Bath"}},
-            },
-            "shippingAddress",
-            {"name": "C D", "line1": "Road 2", "city": "Bath"},
+        *(
+            (
+                {
+                    "collected_information": None,
+                    place: {"name": "C D", "address": {"line1": "Road 2", "city": "Bath"}},
+                },
+                "shippingAddress",
+                {"name": "C D", "line1": "Road 2", "city": "Bath"},
+            )
+            for place in ("shipping_details", "shipping")
         ),
     ],
 )

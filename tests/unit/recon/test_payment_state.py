@@ -264,6 +264,19 @@ ROWS = {
     ),
     "paid, and what was captured may not be read": ({"intent": {"status": "succeeded"}}, due()),
     "paid, charge of a version with a flag only": ({"intent": an_intent(charge=OLD_CHARGE)}, due()),
+    "refunded, and a version without the latest charge lists the charges": (
+        {
+            "intent": {
+                "status": "succeeded",
+                "charges": {"data": [{"refunded": True}, {"status": "failed"}]},
+            }
+        },
+        REFUNDED,
+    ),
+    "no charge in a version that lists them": (
+        {"payment_status": "unpaid", "intent": {"status": "processing", "charges": {"data": []}}},
+        UNPAID,
+    ),
     "captured in part, charge of a version with a flag only": (
         {"intent": an_intent(charge=OLD_CHARGE | {"amount_refunded": 4000}, amount_received=6000)},
         due("partly_captured", captured=6000),

@@ -1,5 +1,7 @@
 """shape.toml: what it accepts, how it names a mistake, and what it makes of a session and of an item."""
 
+from decimal import Decimal
+
 import pytest
 
 from recon.config import FenceMode, load_settings
@@ -65,6 +67,8 @@ KEY = 'key = { id = "{id}" }\n'
         ("key = {}", r"find\.key must name one or two"),
         ('key = { a = "{id}", b = "x", c = "y" }', r"find\.key must name one or two"),
         ("key = { a = 1 }", r"find\.key\.a must be a text"),
+        ('key = { "" = "{id}" }', r"find\.key must name its attributes"),
+        (KEY + 'done = { "" = ["x"] }', r"find\.done must name its attribute"),
         ('key = { a = "" }', r"find\.key\.a is wrong: it is empty"),
         ('key = { a = "{id" }', r"find\.key\.a is wrong: '\{id' has a brace"),
         (
@@ -146,6 +150,10 @@ DONE, OPEN = 'done = { s = ["PAID"] }\n', 'open = { s = ["PENDING"] }\n'
         (DONE + OPEN, {"s": "PENDING"}, False, None),
         (DONE + OPEN, {"s": "CANCELLED"}, True, "s"),
         (DONE + OPEN, {}, True, "s"),
+        (DONE + OPEN, {"s": ["PAID"]}, True, "s"),
+        (DONE, {"s": {"PAID": True}}, False, None),
+        (OPEN, {"s": None}, True, None),
+        ("done = { paid = [1] }", {"paid": Decimal("1.0")}, True, None),
         ("done = { paid = [true] }", {"paid": True}, True, None),
         ("done = { paid = [true] }", {"paid": 1}, False, None),
         ("done = { paid = [1] }", {"paid": True}, False, None),
@@ -175,6 +183,10 @@ def test_settings_without_a_file_are_those_of_today():
         ({"SYNC_LEDGER_TABLE": ""}, "SYNC_SHAPE needs SYNC_LEDGER_TABLE"),
         ({"SYNC_LEDGER_TABLE": "orders"}, "SYNC_LEDGER_TABLE must be another table"),
         ({"SYNC_WEBHOOK_FENCE": "all"}, "SYNC_WEBHOOK_FENCE must not be all"),
+        ({"SYNC_USER_ID_FROM": "customer"}, "SYNC_USER_ID_FROM has no effect with SYNC_SHAPE"),
+        ({"EMAIL_CASE": "lower"}, "EMAIL_CASE has no effect"),
+        ({"SYNC_ORDER_SORT_KEY": "any"}, "SYNC_ORDER_SORT_KEY has no effect"),
+        ({"ORDER_NUMBER_PREFIX": "A"}, "ORDER_NUMBER_PREFIX has no effect"),
         ({"SYNC_SHAPE": "[find]\nkey = 1"}, r"SYNC_SHAPE: shape.toml: find\.key must"),
     ],
 )

@@ -1,69 +1,16 @@
-"""StripeSource's requests, what it reads from the responses, and what it remembers about the key."""
-
-from types import SimpleNamespace
+"""StripeSource's requests, what it reads from the responses, and its retries."""
 
 import pytest
 
-from recon.config import Settings
 from recon.domain.payment_state import Payment
-from recon.errors import (
-    KeyNotAllowed,
-    KeyRejected,
-    KeyUnavailable,
-    MalformedSession,
-    SessionNotFound,
-    StripeRejected,
-    StripeUnavailable,
-)
-from recon.stripe.key import StripeKey
+from recon.errors import MalformedSession, StripeRejected, StripeUnavailable
 from recon.stripe.pages import Page
-from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
+from recon.stripe.source import FetchedSession, SessionEvent
 from testkit.builders import FakeTime
+from tests.unit.recon.stub_stripe import DENIED, FIRST_ITEMS, WITH_ALL, a_charged_session, connect, session
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
-EXPANDED = ["line_items", "line_items.data.price.product"]
-CORE = ["payment_intent", "payment_intent.latest_charge"]
-BALANCE, REVIEW = "payment_intent.latest_charge.balance_transaction", "payment_intent.review"
-DETAILS = ["shipping_cost.shipping_rate", "discounts.promotion_code", "total_details.breakdown"]
-WITH_ALL = [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS]
-MISSING = SessionNotFound("no")
-DENIED = KeyNotAllowed("denied")
 EMPTY_PAGE = r"^Stripe: an empty page with has_more set$"
-
-
-class StubConnection:
-    """A connection with given responses; an exception among them is raised. `asked` keeps the requests."""
-
-    def __init__(self, *responses):
-        self.responses = list(responses)
-        self.asked = []
-        self.timeout = 1.0
-        self.key = SimpleNamespace(
-            read=lambda: "sk_test_1", find_replacement=lambda rejected: None, renew=lambda: None
-        )
-        self.rate_limiter = SimpleNamespace(
-            wait=lambda *_, **__: None, speed_up=lambda: None, slow_down=lambda: None
-        )
-
-    def get(self, path, params, key):
-        self.asked.append((path.removeprefix("/v1/"), params))
-        response = self.responses.pop(0)
-        if isinstance(response, Exception):
-            raise response
-        return response
-
-
-def connect(*responses, tries=1, clock=None):
-    connection = StubConnection(*responses)
-    return StripeSource(connection, (clock or FakeTime()).deadline(600), lambda: None, tries), connection
-
-
-def session(**changes):
-    return {"id": "cs_1", "line_items": {"data": [{"id": "li_1"}], "has_more": False}} | changes
-
-
-def a_charged_session(**charge):
-    return session(payment_intent={"latest_charge": {"id": "ch_1"} | charge})
 
 
 def event(number=1, **changes):
@@ -74,9 +21,6 @@ def event(number=1, **changes):
         "created": 100 + number,
         "data": {"object": subject},
     } | changes
-
-
-FIRST_ITEMS = session(line_items={"data": [{"id": "li_1"}], "has_more": True})
 
 
 # Sessions and events
@@ -149,7 +93,7 @@ def test_unreadable_event_is_left_out_alone(changes):
     assert [each.id for each in source.list_events(50)] == ["evt_2"]
 
 
-def test_one_read_of_events_says_which_of_the_sessions_fetched_before_were_paid_after_a_moment():
+def test_one_read_of_events_names_the_fetched_sessions_paid_later():
     first, second, third = (session(id=f"cs_{number}") for number in (1, 2, 3))
     events = [{"data": [event(1), event(2, type=PAID)]}, {"data": [event(3, type=PAID)]}]
     source, connection = connect(first, second, events[0], third, events[1])
@@ -213,70 +157,6 @@ def test_session_with_unreadable_items_is_malformed(responses, problem):
 
 
 LOST = {"id": "dp_1", "status": "lost"}
-
-
-# A session that Stripe does not find
-
-
-@pytest.mark.parametrize("superseded", [True, False])
-def test_parameter_is_compared_with_the_key_once_per_invocation(superseded):
-    source, connection = connect()
-    answers = iter([superseded])
-    connection.key.is_superseded = lambda: next(answers)
-    assert [source.has_newer_key(), source.has_newer_key()] == [superseded, superseded]
-
-
-def test_parameter_that_cannot_be_read_shows_no_newer_key():
-    source, connection = connect()
-
-    def fail():
-        raise KeyUnavailable("no")
-
-    connection.key.is_superseded = fail
-    assert not source.has_newer_key()
-
-
-def test_newer_key_is_used_from_the_next_invocation_on():
-    source, connection = connect({"id": "cs_1"}, {"id": "cs_1"})
-    parameter = {"Value": "sk_test_old"}
-    ssm = SimpleNamespace(get_parameter=lambda **_: {"Parameter": parameter})
-    settings = Settings(table="t", queue_url="q", stripe_secret_parameter="/key")
-    connection.key = StripeKey(settings, lambda: ssm)
-    assert connection.key.read() == "sk_test_old"
-    assert not source.has_newer_key()
-    parameter = {"Value": "sk_test_new"}
-    second = StripeSource(connection, FakeTime().deadline(600), lambda: None)
-    assert second.has_newer_key()
-    assert connection.key.read() == "sk_test_old"
-    StripeSource(connection, FakeTime().deadline(600), lambda: None)
-    assert connection.key.read() == "sk_test_new"
-
-
-def test_key_of_the_environment_is_never_superseded():
-    key = StripeKey(Settings(table="t", queue_url="q", stripe_secret="sk_test_1"), lambda: None)
-    assert not key.is_superseded()
-
-
-def test_session_is_gone_if_the_same_key_finds_the_proof():
-    source, connection = connect({"id": "cs_proof"}, MISSING, MISSING)
-    assert source.is_gone("cs_1", "cs_proof")
-    assert source.is_gone("cs_2", "cs_proof")
-    paths = [path for path, _ in connection.asked]
-    assert paths == [f"checkout/sessions/{name}" for name in ("cs_proof", "cs_1", "cs_2")]
-
-
-@pytest.mark.parametrize("responses", [(MISSING,), ({"id": "cs_proof"}, {"id": "cs_1"})])
-def test_session_is_not_gone_without_proof_or_if_it_is_found(responses):
-    source, connection = connect(*responses)
-    assert not source.is_gone("cs_1", "cs_proof")
-    assert connection.responses == []
-
-
-def test_session_is_not_gone_if_the_key_was_replaced_in_between():
-    source, connection = connect({"id": "cs_proof"}, MISSING)
-    keys = iter(["sk_test_1", "sk_test_1", "sk_test_1", "sk_test_2"])
-    connection.key.read = lambda: next(keys)
-    assert not source.is_gone("cs_1", "cs_proof")
 
 
 @pytest.mark.parametrize(
@@ -344,165 +224,12 @@ def test_invoice_of_a_wrong_type_is_malformed():
         connect(a_subscription(invoice=["in_1"]))[0].fetch("cs_1")
 
 
-def test_invoices_that_the_key_may_not_read_are_tried_once_for_all_subscriptions():
+def test_invoices_without_permission_are_requested_once_for_all_subscriptions():
     responses = [a_subscription(), *[DENIED] * 5, a_subscription()]
     source, connection = connect(*responses)
     for _ in range(2):
         fetched = source.fetch("cs_1")
         assert (fetched.payment, fetched.charges_known) == (Payment(), False)
-    assert len(connection.asked) == len(responses)
-
-
-# The key
-
-
-def list_sessions(source):
-    source.list_sessions(1, 2)
-
-
-def fetch(source):
-    source.fetch("cs_1")
-
-
-def add_details(expanded):
-    """Return the requests that find out which of the details can be read."""
-    return [[*expanded, *DETAILS[:number]] for number in range(len(DETAILS) + 1)]
-
-
-@pytest.mark.parametrize(
-    ("denied", "requests", "charges_known", "details_known"),
-    [
-        ((), [WITH_ALL], True, True),
-        (
-            (DETAILS[2],),
-            [
-                WITH_ALL,
-                [*EXPANDED, *CORE],
-                [*EXPANDED, *CORE, BALANCE],
-                *add_details([*EXPANDED, *CORE, BALANCE, REVIEW]),
-                [*EXPANDED, *CORE, BALANCE, REVIEW, *DETAILS[:2]],
-            ],
-            True,
-            False,
-        ),
-        (
-            (BALANCE,),
-            [
-                WITH_ALL,
-                [*EXPANDED, *CORE],
-                [*EXPANDED, *CORE, BALANCE],
-                *add_details([*EXPANDED, *CORE, REVIEW]),
-            ],
-            True,
-            False,
-        ),
-        (
-            (CORE[1],),
-            [
-                WITH_ALL,
-                [*EXPANDED, *CORE],
-                [*EXPANDED, CORE[0]],
-                [*EXPANDED, *CORE],
-                *add_details([*EXPANDED, CORE[0], REVIEW]),
-            ],
-            False,
-            True,
-        ),
-        (
-            (CORE[0],),
-            [WITH_ALL, [*EXPANDED, *CORE], [*EXPANDED, CORE[0]], *add_details(EXPANDED)[1:]],
-            False,
-            True,
-        ),
-    ],
-    ids=["nothing", "discounts", "balance transactions", "charges", "intents"],
-)
-def test_missing_permission_is_found_once_and_costs_only_its_objects(
-    denied, requests, charges_known, details_known
-):
-    """A combination that Stripe has refused is not requested again, so some requests are not sent."""
-    source, connection = connect()
-
-    def get(path, params, key):
-        connection.asked.append(params["expand"])
-        if any(f"{path}.".startswith(f"{one}.") for path in params["expand"] for one in denied):
-            raise DENIED
-        return session()
-
-    connection.get = get
-    for _ in range(2):
-        fetched = source.fetch("cs_1")
-        assert (fetched.charges_known, fetched.details_known) == (charges_known, details_known)
-    sent = [request for n, request in enumerate(requests) if request not in requests[:n]]
-    assert connection.asked == [*sent, requests[-1]]
-
-
-def test_missing_permission_for_disputes_is_requested_once():
-    source, connection = connect(a_charged_session(disputed=True), DENIED, a_charged_session(disputed=True))
-    for _ in range(2):
-        assert source.fetch("cs_1").charges_known is False
-    assert len(connection.asked) == 3
-
-
-def test_rejected_key_is_not_used_again():
-    clock = FakeTime()
-    source, connection = connect(KeyRejected("Stripe: no"), tries=3, clock=clock)
-    for request in (fetch, fetch, lambda source: source.is_paid_after(1, FetchedSession({}, []))):
-        with pytest.raises(KeyRejected, match=r"^Stripe: no$"):
-            request(source)
-    assert len(connection.asked) == 1
-    assert clock.slept == []  # waiting does not make a key valid
-
-
-def test_unavailable_key_is_read_once():
-    source, connection = connect(tries=3)
-    reads = []
-
-    def read():
-        reads.append(1)
-        raise KeyUnavailable("no parameter")
-
-    connection.key.read = read
-    for _ in range(2):
-        with pytest.raises(KeyUnavailable, match=r"^no parameter$"):
-            source.list_sessions(1, 2)
-    assert len(reads) == 1
-
-
-def test_two_simultaneous_rejections_search_one_replacement():
-    source, connection = connect()
-    searched = []
-    connection.key.find_replacement = searched.append
-
-    def reject(path, params, key):
-        raise DENIED
-
-    def reject_after_another_request(path, params, key):
-        connection.get = reject
-        with pytest.raises(KeyNotAllowed):
-            source.list_sessions(1, 2)
-        raise DENIED
-
-    connection.get = reject_after_another_request
-    with pytest.raises(KeyNotAllowed):
-        source.list_sessions(1, 2)
-    assert searched == ["sk_test_1"]
-
-
-@pytest.mark.parametrize(
-    ("responses", "first", "second"),
-    [
-        ([*[KeyNotAllowed("charges")] * 6, DENIED], fetch, list_sessions),
-        ([FIRST_ITEMS, DENIED], fetch, list_sessions),
-        ([DENIED, *[KeyNotAllowed("charges")] * 6], list_sessions, fetch),
-    ],
-    ids=["fetched", "further items", "listed"],
-)
-def test_sessions_are_one_permission_for_lists_fetches_and_items(responses, first, second):
-    source, connection = connect(*responses)
-    for request in (first, second):
-        with pytest.raises(KeyNotAllowed, match=r"^denied$"):
-            request(source)
     assert len(connection.asked) == len(responses)
 
 

@@ -172,6 +172,13 @@ def test_wrong_argument_is_refused(wrong, capsys):
         ),
         (["--home", "kept"], "--home is where things are left up; give --keep, --morning or --stop too"),
         (["--seed", "1", "--seed", "2"], "--seed is given twice; give it once"),
+        (
+            ["--layout", "mine"],
+            "invalid choice: 'mine' (choose from 'order-id-in-metadata', 'session-id-as-key', 'index-on",
+        ),
+        (["--layout", "session-id-as-key", "--morning"], "--morning is for the sync's own layout"),
+        (["--stop", "--layout", "session-id-as-key"], "--layout is for a demo that starts"),
+        (["--real-stripe", "--layout", "session-id-as-key"], "--layout is for the made-up shop"),
         (["--ke"], "--ke is unknown"),
         (["--keep", "extra"], "extra is unknown; `python -m sandbox.demo --help` lists what is accepted"),
     ],

@@ -1,4 +1,4 @@
-"""The fake serves the objects of the pinned stripe library: by its types, by Stripe's schemas, and in use."""
+"""The fake serves Stripe's objects: by the types of the pinned library, and by Stripe's schemas."""
 
 import inspect
 import json
@@ -8,33 +8,17 @@ from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 import pytest
 import stripe
 from stripe._api_version import _ApiVersion
 from stripe._stripe_object import UntypedStripeObject
 
-from testkit.fake_stripe import (
-    BillingSpec,
-    CustomFieldSpec,
-    DetailSpec,
-    DiscountSpec,
-    FakeStripe,
-    LineSpec,
-    PriceSpec,
-    RateLimits,
-    SessionSpec,
-    ShippingSpec,
-)
 from testkit.fake_stripe.objects import API_VERSION
 from testkit.fake_stripe.specs import DisputeStatus, IntentStatus, ReviewStatus
-from testkit.shop import make_shop
 from testkit.stripe_types import properties
+from tests.unit.testkit.awkward_shop import SESSIONS, awkward_sessions, get, pages, serve_awkward_sessions
 
-KEY = "sk_test_contract"
-NOW = 1_732_672_800
 SCHEMAS = Path(__file__).parents[4] / "shared" / "stripe" / "schemas.json"
 
 # Properties without a type in the library, each with its reason.
@@ -80,93 +64,12 @@ PARTLY_FILLED = {
 DELETED_PRODUCT = {"id", "object", "deleted"}
 
 
-def awkward_sessions():
-    yield from make_shop(100, 7, NOW).sessions
-    yield SessionSpec("cs_test_open", NOW, status="open", payment_status="unpaid")
-    yield SessionSpec("cs_test_expired", NOW, status="expired", payment_status="unpaid")
-    yield SessionSpec("cs_test_refunded", NOW, email="a@example.com", amount_refunded=1500)
-    yield SessionSpec(
-        "cs_test_disputed", NOW, amount_refunded=100, dispute_status="lost", shipping_amount=500
-    )
-    for status in get_args(DisputeStatus):
-        yield SessionSpec(f"cs_test_{status}", NOW, dispute_status=status)
-    unpaid = {"payment_status": "unpaid"}
-    for status in get_args(IntentStatus):
-        yield SessionSpec(f"cs_test_intent_{status}", NOW, intent_status=status, **unpaid)
-        yield SessionSpec(
-            f"cs_test_invoice_{status}", NOW, mode="subscription", intent_status=status, **unpaid
-        )
-    for status in get_args(ReviewStatus):
-        yield SessionSpec(f"cs_test_review_{status}", NOW, review=status, is_fraud_reported=True)
-    yield SessionSpec("cs_test_held", NOW, intent_status="requires_capture", capture_before=NOW, **unpaid)
-    yield SessionSpec("cs_test_captured", NOW, amount_captured=5, amount_refunded=2, dispute_amount=3)
-    yield SessionSpec("cs_test_invoiced", NOW, mode="subscription", dispute_status="won", review="open")
-    yield SessionSpec("cs_test_async", NOW, async_paid_at=NOW + 86_400, event_delivered=False)
-    yield SessionSpec("cs_test_unnamed", NOW, lines=(LineSpec(None), LineSpec(product="deleted")))
-    yield SessionSpec("cs_test_old", NOW, shipping=ShippingSpec(place="shipping_details"))
-    yield from detailed_sessions()
-
-
-def detailed_sessions():
-    """Yield sessions with every detail that an order keeps."""
-    price = PriceSpec("Size L", "mug_l", {"size": "L"}, currency="eur", unit_amount=1400)
-    fields = (
-        CustomFieldSpec("engraving", "Engraving", "For Jane"),
-        CustomFieldSpec("age", "Age", kind="numeric"),
-        CustomFieldSpec("size", "Size", "l", "dropdown", {"l": "Large"}),
-    )
-    details = DetailSpec(
-        shipping_rate="Express",
-        shipping_tax=50,
-        discounts=(DiscountSpec("Autumn", "AUTUMN20"), DiscountSpec("Loyal")),
-        custom_fields=fields,
-        billing=BillingSpec(),
-        business_name="Example Ltd",
-        individual_name="Ada Example",
-        tax_ids=("DE123456789",),
-        client_reference_id="cart-7",
-        payment_link="plink_1",
-        recovered_from="cs_test_expired",
-        presented=(2000, "cad"),
-    )
-    lines = (LineSpec(discount=100, tax=90, metadata={"gift": "yes"}, price=price),)
-    lines += (LineSpec("Screw", quantity=200, price=PriceSpec(decimal="0.5")),)
-    yield SessionSpec("cs_test_detailed", NOW, lines=lines, shipping_amount=500, details=details)
-    old = DetailSpec(discounts=(DiscountSpec("Loyal"),), discount_place="breakdown", source_currency="usd")
-    yield SessionSpec("cs_test_converted", NOW, currency="cad", details=old)
-
-
 @pytest.fixture(scope="module")
 def fake():
-    with FakeStripe(KEY, limits=RateLimits(None, None)) as fake:
-        fake.store.add_all(awkward_sessions())
+    with serve_awkward_sessions() as fake:
         yield fake
 
 
-@pytest.fixture(scope="module")
-def client(fake):
-    return stripe.StripeClient(KEY, base_addresses={"api": fake.url}, max_network_retries=0)
-
-
-def get(fake, path, **params):
-    query = urlencode(params, doseq=True)
-    request = Request(f"{fake.url}{path}?{query}", headers={"Authorization": f"Bearer {KEY}"})  # noqa: S310
-    with urlopen(request) as response:  # noqa: S310 - http, to this machine
-        return json.loads(response.read())
-
-
-def pages(fake, path, **params):
-    """Yield every page of a list."""
-    after = {}
-    while True:
-        page = get(fake, path, limit=100, **params, **after)
-        yield page
-        if not page["has_more"]:
-            return
-        after = {"starting_after": page["data"][-1]["id"]}
-
-
-SESSIONS = "/v1/checkout/sessions"
 DISPUTES = "/v1/disputes"
 INVOICE_PAYMENTS = "/v1/invoice_payments"
 WITH_PRODUCTS = {"expand[]": ["line_items.data.price.product"]}
@@ -533,87 +436,3 @@ def test_schema_check_reports_an_absent_property(check, fake):
     served = get(fake, f"{SESSIONS}/cs_test_open")
     del served["invoice"]
     assert check(served, "checkout.session") == ["checkout.session.invoice: absent"]
-
-
-# The library in use
-
-
-def test_library_pages_through_sessions(client):
-    listed = list(client.v1.checkout.sessions.list({"limit": 50}).auto_paging_iter())
-    assert [session.id for session in listed] == [
-        spec.id for spec in sorted(awkward_sessions(), key=lambda spec: (spec.created, spec.id), reverse=True)
-    ]
-
-
-def test_library_retrieves_a_session_with_products(client):
-    params = {"expand": ["line_items.data.price.product"]}
-    session = client.v1.checkout.sessions.retrieve("cs_test_old", params)
-    assert isinstance(session.line_items.data[0].price.product, stripe.Product)
-    assert session.payment_intent.startswith("pi_")
-
-
-def test_library_pages_through_lines(client):
-    longest = max(awkward_sessions(), key=lambda spec: len(spec.lines))
-    lines = client.v1.checkout.sessions.line_items.list(longest.id, {"limit": 100})
-    assert [line.description for line in lines.auto_paging_iter()] == [
-        line.description for line in longest.lines
-    ]
-
-
-def test_library_continues_after_embedded_lines(client):
-    longest = max(awkward_sessions(), key=lambda spec: len(spec.lines))
-    embedded = client.v1.checkout.sessions.retrieve(longest.id, {"expand": ["line_items"]}).line_items
-    assert len(embedded.data) == 10
-    assert embedded.has_more
-    assert len(list(embedded.auto_paging_iter())) == len(longest.lines)
-
-
-def test_library_reads_raw_pages(client):
-    page = client.raw_request("get", f"{SESSIONS}?limit=3&status=complete")
-    assert [session["object"] for session in page.data["data"]] == ["checkout.session"] * 3
-
-
-def test_library_lists_events(client):
-    events = client.v1.events.list({"types": ["checkout.session.async_payment_succeeded"]})
-    assert [event.data.object["id"] for event in events.data] == ["cs_test_async"]
-
-
-def test_library_lists_the_disputes_of_a_charge(client):
-    params = {"expand": ["payment_intent.latest_charge"]}
-    session = client.v1.checkout.sessions.retrieve("cs_test_disputed", params)
-    charge = session.payment_intent.latest_charge
-    disputes = client.v1.disputes.list({"charge": charge.id})
-    assert charge.disputed
-    assert [dispute.status for dispute in disputes.auto_paging_iter()] == ["lost"]
-
-
-def test_library_raises_the_error_of_a_response(fake, client):
-    with pytest.raises(stripe.InvalidRequestError) as missing:
-        client.v1.checkout.sessions.retrieve("cs_test_nowhere")
-    assert (missing.value.http_status, missing.value.code) == (404, "resource_missing")
-    assert missing.value.request_id.startswith("req_")
-    with pytest.raises(stripe.InvalidRequestError) as unknown:
-        client.raw_request("get", f"{SESSIONS}?colour=red")
-    assert (unknown.value.http_status, unknown.value.code) == (400, "parameter_unknown")
-    with pytest.raises(stripe.AuthenticationError) as wrong:
-        stripe.StripeClient("sk_test_wrong", base_addresses={"api": fake.url}).v1.events.list()
-    assert wrong.value.http_status == 401
-
-
-@pytest.mark.parametrize(
-    ("switch_on", "raised"),
-    [
-        (lambda faults: faults.rate_limit(times=1), stripe.RateLimitError),
-        (lambda faults: faults.server_error(times=1), stripe.APIError),
-        (lambda faults: faults.drop(times=1), stripe.APIConnectionError),
-        (lambda faults: faults.hang(0.05, times=1), stripe.APIConnectionError),
-        (lambda faults: faults.unauthorized(times=1), stripe.AuthenticationError),
-        (lambda faults: faults.missing(times=1), stripe.InvalidRequestError),
-        (lambda faults: faults.forbidden(times=1), stripe.PermissionError),
-    ],
-)
-def test_library_raises_the_error_of_a_fault(fake, client, switch_on, raised):
-    switch_on(fake.faults)
-    with pytest.raises(raised):
-        client.v1.checkout.sessions.retrieve("cs_test_old")
-    assert client.v1.checkout.sessions.retrieve("cs_test_old").id == "cs_test_old"

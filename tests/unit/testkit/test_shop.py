@@ -29,7 +29,7 @@ def shop():
 
 @pytest.fixture(scope="module")
 def specs(shop):
-    """All specs by id."""
+    """Return all specs by id."""
     return {spec.id: spec for spec in shop.sessions}
 
 

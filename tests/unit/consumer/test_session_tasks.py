@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from consumer.batch import SqsRecord, group_by_session, parse_records
+from consumer.session_tasks import SqsRecord, group_by_session, parse_records
 from recon.domain.message import dumps
 from testkit.builders import RUN, a_message
 

@@ -1,0 +1,118 @@
+"""`nightly-sync run --dry-run`: the preview of a run, by the deployed producer or on this machine."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from ops.cli.command import CommandContext
+from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.settings_options import choose_settings
+from ops.errors import CommandError
+from ops.format.text import quantity, span, standard_time
+from ops.layout.settings import needs_stack
+from ops.runs.history import PastRun
+from ops.runs.invocation import AnswerLost, ProducerAnswer, RunEvent, invoke
+from ops.runs.local_preview import LocalPreview, TableWithoutLedger
+from ops.stack.stripe_access import StripeAccess
+from recon.config import Settings
+from recon.domain.shape_keys import check_keys
+from recon.dynamodb.table import Table
+from recon.errors import ConfigError
+
+THREADS = 8
+# The fields of the producer's answer that say the same as a run.
+_IN_RUN = {"runId", "trigger", "status", "syncStartedAt", "syncCompletedAt", "lookbackWindow", "enqueued"}
+_IN_RUN |= {"processed", "created", "missing", "skipped", "errors", "filtered", "truncated", "warnings"}
+
+
+def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
+    """Invoke the producer for a dry run and show its answer."""
+    stack = context.stack
+    client = stack.client("lambda", once=True)
+    with context.busy("previewing each session; nothing is written"):
+        try:
+            body = invoke(client, stack.outputs.producer, event)
+        except AnswerLost as lost:
+            raise CommandError(f"the answer was lost ({lost}); nothing was written, try again") from lost
+    return show_answer(body)
+
+
+def preview_locally(context: CommandContext, event: RunEvent, changes: dict[str, str]) -> CommandResult:
+    """Preview a run on this machine with some parameters changed, and show its answer."""
+    settings, stack = choose_settings(context, changes), context.stack
+    table = _open_table(context, settings, has_stack=needs_stack(changes))
+    with (
+        StripeAccess(settings, lambda: stack.client("ssm"), stack.deadline) as stripe,
+        ThreadPoolExecutor(THREADS) as pool,
+        context.busy("previewing each session; nothing is written"),
+    ):
+        preview = LocalPreview(settings, table, stripe.source, pool, stack.deadline, context.now)
+        return show_answer(preview.predict(event))
+
+
+def _open_table(context: CommandContext, settings: Settings, *, has_stack: bool) -> Table:
+    """Return the table to preview, with the ledger if there is one. Raise CommandError for a wrong shape."""
+    stack = context.stack
+    client = stack.client("dynamodb")
+    if settings.shape is not None:
+        try:
+            check_keys(settings.shape, client.describe_table(TableName=settings.table)["Table"])
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
+        if not has_stack:
+            return TableWithoutLedger(client, settings.table)
+    return Table(client, settings.table, ledger=stack.outputs.ledger if has_stack else None)
+
+
+def show_answer(body: ProducerAnswer) -> CommandResult:
+    """Return the result of a preview."""
+    needs_attention = bool(body["errors"] or body["warnings"] or body["truncated"])
+    return CommandResult(preview_to_json(body), lambda screen: show_preview(screen, body), needs_attention)
+
+
+def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
+    """Return the answer to a dry run with its run in the form of every other command."""
+    window = body["lookbackWindow"]
+    run = PastRun(
+        run_id=body["runId"],
+        trigger=body["trigger"],
+        status=body["status"],
+        started_at=standard_time(body["syncStartedAt"]),
+        completed_at=standard_time(body["syncCompletedAt"]),
+        seconds=None,
+        window_from=datetime.fromisoformat(window["from"]),
+        window_to=datetime.fromisoformat(window["to"]),
+        enqueued=body["enqueued"],
+        processed=body["processed"],
+        created=body["created"],
+        skipped=body["skipped"],
+        errors=body["errors"],
+        drifted=0,
+        filtered=body.get("filtered", 0),
+        truncated=body["truncated"],
+        warnings=tuple(body["warnings"]),
+        missing=body.get("missing", 0),
+    )
+    return {"run": run} | {name: value for name, value in body.items() if name not in _IN_RUN}
+
+
+def show_preview(screen: Screen, body: dict[str, Any]) -> None:
+    """Print the producer's answer to a dry run."""
+    window = (datetime.fromisoformat(body["lookbackWindow"][end]) for end in ("from", "to"))
+    created = f"at most {quantity(body['created'], 'order')}; refunds are only checked in a run"
+    screen.facts(
+        [
+            ("window", span(body["processed"], *window), ""),
+            ("would create", created, ""),
+            *([("missing", quantity(missing, "order"), NOTICE)] if (missing := body.get("missing")) else []),
+            ("would skip", str(body["skipped"]), ""),
+            ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
+            *([("left out", f"{body['filtered']} by the filter", "")] if body.get("filtered") else []),
+        ]
+    )
+    if body["createdOrders"]:
+        more = body["created"] - len(body["createdOrders"])
+        screen.text("Orders: " + ", ".join(body["createdOrders"]) + (f" and {more} more" if more > 0 else ""))
+    for warning in body["warnings"]:
+        screen.text(f"Warning: {warning}", NOTICE)
+    screen.text("Nothing was written.")
