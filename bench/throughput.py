@@ -44,13 +44,13 @@ def find_missed(faster: float, above_floor: float, slowdown: float) -> list[str]
     missed = []
     if faster * slowdown < TIMES_FASTER:
         missed.append(
-            f"the pipeline is at least {TIMES_FASTER:g} times as fast as the baseline; it is {faster:.1f} times, "
-            f"on a machine slowed down {slowdown:.2f} times"
+            f"the pipeline is at least {TIMES_FASTER:g} times as fast as the baseline; it is {faster:.1f} "
+            f"times, on a machine slowed down {slowdown:.2f} times"
         )
     if above_floor > MOST_ABOVE_FLOOR * slowdown:
         missed.append(
-            f"the pipeline takes at most {MOST_ABOVE_FLOOR} times what its CPU time takes on all cores; it takes "
-            f"{above_floor:.2f} times that, on a machine slowed down {slowdown:.2f} times"
+            f"the pipeline takes at most {MOST_ABOVE_FLOOR} times what its CPU time takes on all cores; it "
+            f"takes {above_floor:.2f} times that, on a machine slowed down {slowdown:.2f} times"
         )
     return missed
 
@@ -74,10 +74,10 @@ counter is exact.
 
 {comparison_table(plain, ours)}
 **{faster:.1f} times as fast** (demanded: {TIMES_FASTER:g}), by the median of {ROUNDS} rounds: {spread} s.
-Its CPU time and that of the services take {floor:.1f} s on all cores, and the run {ours.seconds / floor:.2f} times that
-(demanded: at most {MOST_ABOVE_FLOOR}). A program that keeps all cores busy took {slowdown:.2f} times as long as on
-an idle machine, measured between the rounds; that slows the pipeline and hardly the baseline, which mostly
-waits, so that both demands are relaxed by this factor and no more.
+Its CPU time and that of the services take {floor:.1f} s on all cores, and the run
+{ours.seconds / floor:.2f} times that (demanded: at most {MOST_ABOVE_FLOOR}). A program that keeps all cores
+busy took {slowdown:.2f} times as long as on an idle machine, measured between the rounds. That slows the
+pipeline and hardly the baseline, which mostly waits, so that both demands are relaxed by this factor.
 
 Where the time goes, in seconds in which at least one such call was pending:
 

@@ -113,4 +113,4 @@ def test_busy_machine_relaxes_the_nights_demands_by_its_slowdown(faster, above_f
 
 
 def test_slowdown_is_measured_on_all_cores():
-    assert 1 <= measure_slowdown(0.05)
+    assert measure_slowdown(0.05) >= 1
