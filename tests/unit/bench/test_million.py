@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from bench import ledger
+from bench import ledger, throughput
 from bench.ledger import contend
+from bench.machine import measure_slowdown
 from bench.million import (
     FLAT_MB,
     MEMORIES,
@@ -101,3 +102,15 @@ def test_many_transactions_are_missed(tries, count):
     found = {(5, ledger.BATCH): ledger.Contention(**vars(CONTENTION) | {"tries": tries})}
     assert len(list(ledger.find_missed(found))) == count
     assert f"| 5 | {ledger.BATCH} | {tries / 2000:.3f} |" in ledger.render(found)
+
+
+@pytest.mark.parametrize(
+    ("faster", "above_floor", "slowdown", "missed"),
+    [(8.1, 1.2, 1.0, 0), (7.9, 1.2, 1.0, 1), (7.9, 1.3, 1.1, 0), (7.9, 1.4, 1.0, 2)],
+)
+def test_busy_machine_relaxes_the_nights_demands_by_its_slowdown(faster, above_floor, slowdown, missed):
+    assert len(throughput.find_missed(faster, above_floor, slowdown)) == missed
+
+
+def test_slowdown_is_measured_on_all_cores():
+    assert measure_slowdown(0.05) >= 1
