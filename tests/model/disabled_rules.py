@@ -242,7 +242,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the order's key and its guard are free",
         "is changed",
-        1,
+        7,
         [(Table, "put", put_without_condition(" ORDER#", "SYNC_ORDER"))],
     ),
     DisabledRule(
@@ -257,7 +257,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the state is this run's",
         "as in its run",
-        1,
+        13,
         [(Table, "update", _update_without_condition("lastSyncRunId = :run"))],
     ),
     DisabledRule(
@@ -317,7 +317,7 @@ DISABLED_RULES = (
     ),
     DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_count", _count_one_less)]),
     DisabledRule("all counted messages are sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
-    DisabledRule("rejected entries are sent again", ENDLESS, 1, [(SessionQueue, "_send_once", _send_once)]),
+    DisabledRule("rejected entries are sent again", ENDLESS, 5, [(SessionQueue, "_send_once", _send_once)]),
     DisabledRule(
         "errors are written before the last attempt",
         "began without its outcome",
@@ -345,7 +345,7 @@ DISABLED_RULES = (
         11,
         [(Table, "name_for", _keep_outcomes_in_shop)],
     ),
-    DisabledRule("every order of a user is read", BY_SYNC, 2, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule("every order of a user is read", BY_SYNC, 6, [(orders, "_orders_under", _first_order_only)]),
     DisabledRule(
         "all orders of a user are read where sort keys say no time",
         BY_SYNC,
@@ -355,7 +355,7 @@ DISABLED_RULES = (
     DisabledRule(
         "orders are looked up under the other candidates",
         BY_SYNC,
-        1,
+        4,
         [(orders, "other_user_ids", lambda message: ())],
     ),
     DisabledRule(
@@ -380,7 +380,7 @@ DISABLED_RULES = (
     DisabledRule(
         "an order waits for a webhook that has claimed its event",
         "is doubled",
-        1,
+        7,
         [(EventMark, "wait_seconds", lambda self, now: 0)],
     ),
     DisabledRule(
