@@ -65,7 +65,7 @@ class MeteredTable:
 
     def put_item(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
         """Charge the larger of the item before and after, even if the condition fails."""
-        key = _action_key({"Put": request})
+        key = find_action_key({"Put": request})
         before = self._size_at(key)
         try:
             answer: JsonObject = self._memory.put_item(**request)
@@ -75,7 +75,7 @@ class MeteredTable:
 
     def transact_write_items(self, **request: Any) -> JsonObject:  # noqa: ANN401 - boto3's arguments
         """Charge twice the larger of each item before and after, even if a condition cancels it."""
-        keys = [_action_key(action) for action in request["TransactItems"]]
+        keys = [find_action_key(action) for action in request["TransactItems"]]
         before = [self._size_at(key) for key in keys]
         try:
             answer: JsonObject = self._memory.transact_write_items(**request)
@@ -115,7 +115,7 @@ class CallCounter:
         return call
 
 
-def _action_key(action: Mapping[str, JsonObject]) -> JsonObject:
+def find_action_key(action: Mapping[str, JsonObject]) -> JsonObject:
     [body] = action.values()
     source = body.get("Item") or body["Key"]
     return {"PK": source["PK"], "SK": source["SK"]}

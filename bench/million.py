@@ -23,7 +23,7 @@ from recon.stripe.pages import PAGE_SIZE
 SMALL, MILLION = 30_000, 1_000_000
 MEMORIES = (256, 512, 1024, CORE_MB)
 # The most that Stripe allows on an endpoint, where the CPU matters most.
-DEFAULT_RPS, MOST_RPS = 12, 25
+DEFAULT_RPS, MOST_RPS = RATES = 12, 25
 # Sessions a second that are sold while a run lists, in a shop with a million a day.
 SALES = 11.6
 # Of what the run's share of the pace allows. The rest are requests for events.
@@ -38,7 +38,7 @@ def measure() -> SectionResult:
     others = [
         Stage(large.sessions // 5, undelivered=True),
         Stage(large.sessions // 5, sales=SALES),
-        *(Stage(SMALL, memory, rps) for rps in (DEFAULT_RPS, MOST_RPS) for memory in MEMORIES),
+        *(Stage(SMALL, memory, rps) for rps in RATES for memory in MEMORIES),
     ]
     # Only CPU time is measured, so that simulations may run side by side.
     with ThreadPoolExecutor(2) as pool:
@@ -76,8 +76,9 @@ def render(runs: Sequence[Simulated]) -> str:
     return f"""The producer alone, on simulated time: {latencies()}.
 Its CPU time is measured, and divided by the share of a core that Lambda gives its memory ({CORE_MB:,} MB are
 one). The allowed are four fifths of `STRIPE_MAX_RPS`, less 2 % for latency: {allowed:.0f} sessions a second
-at {DEFAULT_RPS}, of which at least {LEAST_SHARE:.0%} are demanded. The rate is that from {ANNOUNCED_SECONDS} s on,
-when the consumers know of the listing, hand-overs between invocations included. Each session was sent once.
+at {DEFAULT_RPS}, of which at least {LEAST_SHARE:.0%} are demanded. The rate is that after the first
+{ANNOUNCED_SECONDS} s, when the consumers know of the listing, hand-overs between invocations included. Each
+session was sent once.
 
 {size_table(runs[:3])}
 The peak includes the simulation. The rate by the producer's memory (`ProducerMemory`) and pace, {SMALL:,}
@@ -111,10 +112,7 @@ def size_row(name: str, run: Simulated) -> tuple[str, ...]:
 
 
 def memory_table(runs: Sequence[Simulated]) -> str:
-    by_rate = {
-        rps: {stage.memory: listing for stage, listing in runs if stage.rps == rps}
-        for rps in (DEFAULT_RPS, MOST_RPS)
-    }
+    by_rate = {rps: {stage.memory: listing for stage, listing in runs if stage.rps == rps} for rps in RATES}
     head = ("`StripeMaxRps`", "allowed", *(f"{memory:,} MB" for memory in MEMORIES))
     rows = [
         (f"{rps}", number(most_sessions(rps)), *(number(found[memory].rate) for memory in MEMORIES))

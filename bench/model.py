@@ -14,6 +14,9 @@ from bench.night import (
     Counts,
 )
 from bench.prices import FREE, PRICES
+from recon.bootstrap import USED_SHARE
+from recon.stripe.pace import LISTING_SHARE
+from recon.stripe.pages import PAGE_SIZE
 
 NIGHTS = 30
 OUTCOME_NIGHTS, LOG_NIGHTS = (
@@ -152,15 +155,16 @@ def limits(night: Counts) -> Iterator[Limit]:
         PARTITION_UNITS / OUTCOME_UNITS,
         "none; DynamoDB splits a partition that stays hot, and what it throttles is tried again",
     )
+    requests = night.stripe_lists + night.stripe_events + night.stripe_fetches
     yield Limit(
-        "Stripe, repairs",
-        STRIPE_RPS * night.sessions / night.stripe_fetches,
+        "Stripe, all requests",
+        STRIPE_RPS * USED_SHARE * night.sessions / requests,
         "`StripeMaxRps` (12; Stripe allows 25 per endpoint, more on request)",
     )
     yield Limit(
         "Stripe, listing",
-        STRIPE_RPS * night.sessions / night.stripe_lists,
-        "`StripeMaxRps`, up to 2,500 sessions a second at Stripe's 25 requests",
+        STRIPE_RPS * USED_SHARE * LISTING_SHARE * PAGE_SIZE,
+        "`StripeMaxRps`, of which a listing takes four fifths",
     )
     yield Limit(
         "the counters' item",

@@ -31,6 +31,7 @@ SECTIONS: Mapping[str, Section] = {
     "backfill": Section("bench.backfill"),
     "polite": Section("bench.rate_limit_coexistence"),
     "million": Section("bench.million"),
+    "ledger": Section("bench.ledger"),
     "cold": Section("bench.cold_start"),
     "memory": Section("bench.memory"),
 }

@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 # The packages whose waits for futures are simulated.
-MEASURED = ("producer", "recon")
+MEASURED = ("producer", "consumer", "recon")
 
 
 class Simulation:
@@ -173,6 +173,16 @@ class SimulatedLock:
             self._is_held = False
 
 
+class _SimulatedFuture(futures.Future[Any]):
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__()
+        self._simulation = simulation
+
+    def result(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - as every future
+        self._simulation.wait([self])
+        return super().result(timeout)
+
+
 class SimulatedPool(futures.Executor):
     """An executor of so many threads."""
 
@@ -183,7 +193,7 @@ class SimulatedPool(futures.Executor):
         self._idle: list[_Turn] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:  # noqa: ANN401 - as every executor
-        future: futures.Future[Any] = futures.Future()
+        future = _SimulatedFuture(self._simulation)
         self._work.append((future, lambda: fn(*args, **kwargs)))
         if self._idle:
             self._simulation.make_ready(self._idle.pop())

@@ -227,8 +227,8 @@ class SessionGroup:
             return error
         return None if waits else decision
 
-    def _list_together(self, missing: Mapping[str, SessionTask]) -> Generator[dict[str, Json]]:
-        """Yield the sessions that lists bring, in parts."""
+    def _list_together(self, missing: Mapping[str, SessionTask]) -> Generator[dict[str, Json | None]]:
+        """Yield the sessions in parts, with what lists bring of each."""
         wanted = {name: task.message.created for name, task in missing.items() if task.message}
         if not wanted:
             return
@@ -248,7 +248,7 @@ class SessionGroup:
         self,
         missing: Sequence[SessionTask],
         orders_by_session: "Mapping[SessionMessage, Orders]",
-        listed: Mapping[str, Json],
+        listed: Mapping[str, Json | None],
     ) -> list[StripeDecision]:
         """Fetch in parallel what is not listed, and return one decision per task, in their order."""
         if not missing:

@@ -60,7 +60,7 @@ class InvocationError(Exception):
 
 
 @dataclass(frozen=True)
-class Shop:
+class ShopNames:
     """A shop that exists before its stack: the stack's name, its table, and the parameter with the key."""
 
     name: str
@@ -139,7 +139,7 @@ def deploy(
     parameters: Parameters = SANDBOX_PARAMETERS,
     name: str | None = None,
     template: Path = TEMPLATE,
-    shop: Shop | None = None,
+    shop: ShopNames | None = None,
 ) -> SandboxStack:
     """Create a shop (table and key) unless one is given, and deploy the template for it.
 
@@ -202,9 +202,9 @@ def allow_recursion(client: AwsClients, producer: str) -> None:
 # The shop
 
 
-def open_shop(client: AwsClients, name: str) -> Shop:
+def open_shop(client: AwsClients, name: str) -> ShopNames:
     """Create the table and the key of a shop with the sync's own layout."""
-    shop = Shop(name, f"{name}-shop", f"/{name}/stripe-key")
+    shop = ShopNames(name, f"{name}-shop", f"/{name}/stripe-key")
     create_table(client, shop.table)
     put_stripe_key(client, shop.secret_parameter, STRIPE_KEY)
     return shop

@@ -10,6 +10,7 @@ from ops.errors import CommandError
 from ops.explain.references import Reference, ReferenceKind
 from ops.format.text import quantity
 from recon.domain.order import order_number
+from recon.domain.stripe_objects import COMPLETE
 from recon.domain.user_ids import spellings
 from recon.dynamodb.keys import outcome_partition
 from recon.dynamodb.orders import find_orders
@@ -30,10 +31,9 @@ MOST_PAGES = 100
 # Sessions that an error about an ambiguous reference names.
 MOST_NAMED = 10
 _FIRST_ORDER = 1_000_000_000
-_COMPLETE = "complete"
 
 # Session ids with what tells them apart, in the order in which they were found.
-type Found = dict[str, str]
+type FoundSessions = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class SessionFinder:
                 found = self._find_by_number(reference.value)
         return _require_one(found, reference)
 
-    def _find_at_stripe(self, filters: "Json") -> Found:
+    def _find_at_stripe(self, filters: "Json") -> FoundSessions:
         """Return the complete sessions that match, or any others if none is complete, newest first."""
         rows: list[Json] = []
         with suppress(SessionNotFound):
             rows = self.stripe().search_sessions(filters)
-        complete = [row for row in rows if row.get("status") == _COMPLETE]
+        complete = [row for row in rows if row.get("status") == COMPLETE]
         return {row["id"]: _describe_row(row) for row in complete or rows}
 
-    def _find_by_email(self, email: str) -> Found:
+    def _find_by_email(self, email: str) -> FoundSessions:
         """Return the sessions of this customer at Stripe, and those of the orders under this user id."""
         found = self._find_at_stripe({"customer_details": {"email": email}})
         users = dict.fromkeys(spellings((email,)))
@@ -79,7 +79,7 @@ class SessionFinder:
                 found.setdefault(session_id, f"order {order.order_number or 'without a number'}")
         return found
 
-    def _find_by_number(self, number: str) -> Found:
+    def _find_by_number(self, number: str) -> FoundSessions:
         """Return the sessions with this order number among the outcomes, or else those that Stripe lists."""
         wanted = number.upper()
         found = dict(self._list_outcomes(wanted))
@@ -118,7 +118,7 @@ def _describe_row(row: "Mapping[str, object]") -> str:
     return ", ".join(filter(None, parts))
 
 
-def _require_one(found: Found, reference: Reference) -> str:
+def _require_one(found: FoundSessions, reference: Reference) -> str:
     if len(found) == 1:
         return next(iter(found))
     if not found:

@@ -28,6 +28,14 @@ _FILE_ENDING = ".toml"
 # Nothing is sent or written, so neither a queue nor a ledger is needed.
 _UNUSED_QUEUE = {"SYNC_QUEUE_URL": "none"}
 _UNUSED_LEDGER = {"SYNC_LEDGER_TABLE": "none"}
+# A stack without a shape may have these for the orders that it writes. With one they are refused.
+_OF_OWN_ORDERS = (
+    "SYNC_USER_ID_FROM",
+    "EMAIL_CASE",
+    "SYNC_ORDER_SORT_KEY",
+    "ORDER_NUMBER_PREFIX",
+    "SYNC_WEBHOOK_FENCE",
+)
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, str]:
@@ -87,14 +95,15 @@ def apply_changes(variables: Mapping[str, str], changes: Mapping[str, str]) -> S
 
     Raise CommandError if they are invalid.
     """
-    environ = _UNUSED_QUEUE | dict(variables)
+    has_shape = bool(changes.get("Shape", "").strip())
+    environ = _UNUSED_QUEUE | (_UNUSED_LEDGER if has_shape else {}) | dict(variables)
+    if has_shape:
+        environ = {name: value for name, value in environ.items() if name not in _OF_OWN_ORDERS}
     environ |= {PARAMETERS[name]: value for name, value in changes.items()}
     if "StripeSecretParameter" in changes:
         environ.pop("STRIPE_SECRET", None)
     if table := find_shape_table(changes):
         environ["COMMERCE_TABLE"] = table
-    if changes.get("Shape", "").strip():
-        environ = _UNUSED_LEDGER | environ
     try:
         return load_settings(environ)
     except ConfigError as error:

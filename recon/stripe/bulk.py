@@ -64,13 +64,13 @@ class ExpandedLists(Protocol):
 
 def read_together(
     stripe: ExpandedLists, products: Products, wanted: Mapping[str, int], pool: Executor
-) -> Generator[dict[str, Json]]:
-    """Yield those of the wanted sessions that lists bring whole, as if each had been fetched.
+) -> Generator[dict[str, Json | None]]:
+    """Yield the wanted sessions in parts, while further pages are requested. Close it to stop early.
 
-    `wanted` has the `created` of each session id. A page shows how long a time it covers. Where at least two
-    of the older sessions lie within such a time, they are read by a page too, so that no page costs more
-    requests than it saves. Sessions are yielded in parts, while further pages are requested. Close the
-    generator to stop early.
+    A session that lists bring whole is as if it had been fetched. One that is left to its own request is
+    None, and fewer than `LEAST` are not yielded at all. `wanted` has the `created` of each session id. A page
+    shows how long a time it covers. Where at least two of the older sessions lie within such a time, they are
+    read by a page too, so that no page costs more requests than it saves.
     """
     if len(wanted) < LEAST:
         return
@@ -83,7 +83,7 @@ def read_together(
     newest_first = sorted(wanted.items(), key=lambda each: -each[1])
     spans = list(map(dict, batched(newest_first, PAGE_SIZE)))
     requests: set[Future[_Brought]] = set()
-    brought: dict[str, Json] = {}
+    part: dict[str, Json | None] = {}
     try:
         while spans or requests:
             # The smallest at the end, since nothing is done while the last page is on its way.
@@ -92,12 +92,15 @@ def read_together(
                 requests.add(pool.submit(read, spans.pop()))
             done, requests = wait(requests, return_when=FIRST_COMPLETED)
             for page in [each.result() for each in done]:
-                brought |= page.sessions
-                if page.seconds is not None:
-                    spans.extend(_split(page.left, page.seconds))
-            if len(brought) >= PART or not (spans or requests):
-                yield _complete(stripe, products, brought)
-                brought = {}
+                part |= page.sessions
+                for span in _split(page.left, page.seconds):
+                    if len(span) > 1:
+                        spans.append(span)
+                    else:
+                        part |= dict.fromkeys(span)
+            if len(part) >= PART or not (spans or requests):
+                yield _complete(stripe, products, part)
+                part = {}
     finally:
         # Cancel or await requests in flight, so that no thread keeps calling Stripe.
         wait([each for each in requests if not each.cancel()])
@@ -105,21 +108,24 @@ def read_together(
 
 @dataclass(frozen=True)
 class _Brought:
-    """The sessions of a page, those older than its last one, and the seconds that it covers if full."""
+    """What a page says of its sessions, those older than its last one, and the seconds that it covers.
 
-    sessions: dict[str, Json] = field(default_factory=dict)
+    A session that it does not bring whole is None.
+    """
+
+    sessions: dict[str, Json | None]
     left: dict[str, int] = field(default_factory=dict)
-    seconds: int | None = None
+    seconds: int = 0
 
 
 def _split(wanted: Mapping[str, int], seconds: int) -> list[dict[str, int]]:
-    """Return the spans of so many seconds that hold at least two of the sessions, newest first."""
+    """Return the sessions in spans of so many seconds, newest first."""
     spans: list[dict[str, int]] = []
     for each in sorted(wanted, key=lambda each: -wanted[each]):
         if not spans or max(spans[-1].values()) - wanted[each] > seconds:
             spans.append({})
         spans[-1][each] = wanted[each]
-    return [span for span in spans if len(span) > 1]
+    return spans
 
 
 def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
@@ -127,15 +133,16 @@ def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
     try:
         page = stripe.list_expanded(min(span.values()), newest)
     except SyncError:
-        return _Brought()
-    brought = {row["id"]: row for row in page.sessions if row["id"] in span}
-    whole = {each: row for each, row in brought.items() if _has_all_lines(row)}
+        return _Brought(dict.fromkeys(span))
+    brought: dict[str, Json | None] = {
+        row["id"]: row if _has_all_lines(row) else None for row in page.sessions if row["id"] in span
+    }
     reached = page.sessions[-1].get("created") if page.has_more else None
     if not isinstance(reached, int) or not brought:
-        return _Brought(whole)
+        return _Brought(dict.fromkeys(span) | brought)
     # Younger sessions that are not on the page were not listed, and are left to a single request.
     left = {each: created for each, created in span.items() if each not in brought and created <= reached}
-    return _Brought(whole, left, newest - reached)
+    return _Brought(dict.fromkeys(span.keys() - left.keys()) | brought, left, newest - reached)
 
 
 def _has_all_lines(session: Json) -> bool:
@@ -143,19 +150,20 @@ def _has_all_lines(session: Json) -> bool:
     return isinstance(lines, dict) and lines.get("has_more") is False and isinstance(lines.get("data"), list)
 
 
+def _complete(
+    stripe: ExpandedLists, products: Products, part: Mapping[str, Json | None]
+) -> dict[str, Json | None]:
+    """Return the part with the products of its sessions, and None for one with an unknown product."""
+    missing = {product for session in part.values() if session for product in _find_product_ids(session)}
+    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
+    return {each: session and _with_products(session, products) for each, session in part.items()}
+
+
 def _find_product_ids(session: Json) -> set[str]:
     """Return the products of the lines that are ids, as lists have them."""
     prices = [line.get("price") for line in session["line_items"]["data"] if isinstance(line, dict)]
     ids = [price.get("product") for price in prices if isinstance(price, dict)]
     return {each for each in ids if isinstance(each, str) and is_id(each)}
-
-
-def _complete(stripe: ExpandedLists, products: Products, sessions: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the sessions with their products, without those that have one that is not known."""
-    missing = {each for session in sessions.values() for each in _find_product_ids(session)}
-    _read_products(stripe, products, sorted(each for each in missing if products.find(each) is None))
-    whole = {each: _with_products(session, products) for each, session in sessions.items()}
-    return {each: session for each, session in whole.items() if session is not None}
 
 
 def _read_products(stripe: ExpandedLists, products: Products, ids: Sequence[str]) -> None:

@@ -211,10 +211,10 @@ class StripeSource:
             return frozenset()
         return frozenset(event.session_id for event in events if event.type == ASYNC_PAYMENT_SUCCEEDED)
 
-    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> Generator[dict[str, Json]]:
-        """Yield what `fetch` takes as `listed`, of those sessions that lie close together, in parts.
+    def list_together(self, wanted: Mapping[str, int], pool: Executor) -> Generator[dict[str, Json | None]]:
+        """Yield the sessions in parts, each as `fetch` takes it as `listed`. Close it to stop early.
 
-        `wanted` has the `created` of each session id (epoch seconds). Close the generator to stop early.
+        Those that lie close together are listed. `wanted` has the `created` of each id (epoch seconds).
         """
         return read_together(self, self._connection.products, wanted, pool)
 

@@ -17,7 +17,7 @@ from sandbox.demo.options import Options
 from sandbox.demo.scenes import DemoStage, follow_run, leave, run_producer, set_stage, verdict
 from sandbox.demo.screen import DemoScreen
 from sandbox.demo.services import DemoServices
-from sandbox.stack import STRIPE_KEY, Shop, put_stripe_key
+from sandbox.stack import STRIPE_KEY, ShopNames, put_stripe_key
 from testkit.fake_stripe import FakeStripeAdmin
 from testkit.invariants import to_wire
 from testkit.invariants.layout_check import verify_layout
@@ -52,9 +52,9 @@ def tell_layout_story(
     return code
 
 
-def _open_shop(screen: DemoScreen, services: DemoServices, stripe_url: str, shop: LayoutShop) -> Shop:
+def _open_shop(screen: DemoScreen, services: DemoServices, stripe_url: str, shop: LayoutShop) -> ShopNames:
     name = f"sync-{uuid.uuid4().hex[:8]}"
-    place = Shop(name, f"{name}-shop", f"/{name}/stripe-key")
+    place = ShopNames(name, f"{name}-shop", f"/{name}/stripe-key")
     with screen.step("Open a shop with a layout of its own, and lose some of its orders"):
         _create_table(services, place.table, shop.layout)
         put_stripe_key(services.client, place.secret_parameter, STRIPE_KEY)
@@ -100,7 +100,7 @@ def _put(services: DemoServices, table: str, items: Iterable[Record]) -> None:
             raise RuntimeError("the emulated DynamoDB left items unwritten")
 
 
-def _find_file(screen: DemoScreen, services: DemoServices, stripe_url: str, place: Shop) -> str:
+def _find_file(screen: DemoScreen, services: DemoServices, stripe_url: str, place: ShopNames) -> str:
     """Show the two commands that come before a deployment, and return the text of the file."""
     endpoint = services.client.endpoint
     given = [f"StripeSecretParameter={place.secret_parameter}", f"StripeApiBase={stripe_url}"]

@@ -27,7 +27,7 @@ from sandbox.demo.look_around import commands, operator_commands
 from sandbox.demo.screen import DemoScreen
 from sandbox.demo.services import DemoServices
 from sandbox.demo.state import stack_names
-from sandbox.stack import Parameters, SandboxStack, Shop, deploy
+from sandbox.stack import Parameters, SandboxStack, ShopNames, deploy
 from testkit.invariants import Violation
 
 # As on AWS, but with short waits between tries.
@@ -101,7 +101,7 @@ def no_deadline() -> Deadline:
 
 
 def set_stage(
-    screen: DemoScreen, services: DemoServices, parameters: Parameters, shop: Shop | None = None
+    screen: DemoScreen, services: DemoServices, parameters: Parameters, shop: ShopNames | None = None
 ) -> DemoStage:
     with screen.step("Deploy infra/template.yaml with the functions' zips, as CloudFormation does on AWS"):
         stack = deploy(services.client, {**QUICK, **parameters}, shop=shop)

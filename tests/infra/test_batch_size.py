@@ -9,23 +9,13 @@ from recon.domain.fence import EventMark
 from recon.domain.reconcile import Outcome
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.session_result import SessionResult
-from recon.dynamodb.table import MAX_ACTIONS, Table
+from recon.dynamodb.table import MAX_ACTIONS
 from recon.retry import Deadline
+from testkit.transaction_log import TransactionLog
 from tests.infra.resolved import RESOURCES
 
 BATCH_SIZE = RESOURCES["ConsumerMapping"]["Properties"]["BatchSize"]
 RUN_AND_STATE = 2
-
-
-class TransactionLog(Table):
-    """A table that records the actions of every transaction."""
-
-    def __init__(self):
-        super().__init__(None, "shop")
-        self.transactions = []
-
-    def transact(self, actions, deadline, check=None):
-        self.transactions.append(actions)
 
 
 def make_missing_order(session_id, events):

@@ -12,6 +12,7 @@ from consumer.decisions import StripeDecision
 from consumer.session_group import SessionGroup
 from consumer.webhook_fence import WebhookFence
 from producer import pending_sender, sync_run, webhook_events, window
+from producer.page_sender import PageSender
 from producer.proof import Verdict
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
@@ -60,6 +61,7 @@ _orders_under, _start, _from_watermark = orders._orders_under, Runs.start, windo
 _mark_events, _first_sort_key = webhook_fence.mark_events, orders.first_sort_key
 _listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, decisions.read_payment_state
+_count = RunLister._count
 _to_missing, _get_shop_items = SessionGroup._to_missing, Table.get_shop_items
 _is_due, _load_prior_state = pending_sender._is_due, outcomes.load_prior_state
 _describe_unpaid_orders = decisions.describe_unpaid_orders
@@ -137,18 +139,16 @@ def _move_watermark_at_start(self: Runs, run: Run, now: int, watermark: Watermar
     return started
 
 
-def _count_before_sending(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
-    with_sent = replace(progress, sent=len(messages) + counted)
-    self.run = self._context.runs.advance(self.run, with_sent, self._context.now())
-    self._context.queue.send(messages, self._context.pool, self._context.deadline)
-    self.sent += len(messages)
+def _count_before_sending(self: PageSender[Any]) -> None:
+    messages, left = self._steps.filter_pages(self._refreshing), self._left
+    self._refreshing, self._left = [], None
+    assert left is not None
+    self._steps.count(len(messages), left)
+    self._steps.enqueue(messages)
 
 
-def _count_one_less(self: RunLister, messages: Any, progress: Any, counted: int = 0) -> None:
-    self._context.queue.send(messages, self._context.pool, self._context.deadline)
-    progress = replace(progress, sent=max(0, len(messages) + counted - 1))
-    self.run = self._context.runs.advance(self.run, progress, self._context.now())
-    self.sent += len(messages)
+def _count_one_less(self: RunLister, progress: Any, sent: int) -> None:
+    _count(self, progress, max(0, sent - 1))
 
 
 def _send_one_less(self: SessionQueue, messages: Any, pool: Any, deadline: Any) -> None:
@@ -313,9 +313,9 @@ DISABLED_RULES = (
         "messages are sent before they are counted",
         ENDLESS,
         16,
-        [(RunLister, "_send", _count_before_sending)],
+        [(PageSender, "_step", _count_before_sending)],
     ),
-    DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_send", _count_one_less)]),
+    DisabledRule("all sent messages are counted", MISCOUNTED, 0, [(RunLister, "_count", _count_one_less)]),
     DisabledRule("all counted messages are sent", MISCOUNTED, 0, [(SessionQueue, "send", _send_one_less)]),
     DisabledRule("rejected entries are sent again", ENDLESS, 1, [(SessionQueue, "_send_once", _send_once)]),
     DisabledRule(

@@ -1,7 +1,9 @@
 """The arrows between the packages, and what an import must not cost."""
 
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ def test_imports_point_the_way_the_architecture_says():
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_no_two_classes_have_one_name():
+    """A name with two meanings is read for the wrong one. Names with an underscore stay in their module."""
+    packages = ("recon", "producer", "consumer", "ops", "infra", "sandbox", "testkit", "bench")
+    texts = [file.read_text() for package in packages for file in (ROOT / package).rglob("*.py")]
+    names = Counter(re.findall(r"^(?:class|type) ([A-Z]\w*)", "\n".join(texts), re.MULTILINE))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("function", ["producer", "consumer"])

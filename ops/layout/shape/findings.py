@@ -6,7 +6,7 @@ from ops.format.text import quantity
 from ops.layout.model import Code, LayoutFinding
 from ops.layout.shape.holders import Holder
 from ops.layout.shape.index import IdAttribute
-from ops.layout.shape.search import Candidate, Found
+from ops.layout.shape.search import Candidate, KeyMatch
 from ops.layout.shape.subjects import Subject
 from ops.layout.shape.verify import Verified
 from ops.layout.shape.words import Words, choose_words
@@ -35,7 +35,7 @@ def note(
     )
 
 
-def describe_choice(found: Sequence[Found], other_case: int) -> Iterator[LayoutFinding]:
+def describe_choice(found: Sequence[KeyMatch], other_case: int) -> Iterator[LayoutFinding]:
     """Yield what is unsure about the best key. `other_case` items have its value in another case."""
     best, *others = found
     if not best.identifies:

@@ -16,7 +16,7 @@ from ops.layout.shape.findings import (
 )
 from ops.layout.shape.holders import Holder, list_holders
 from ops.layout.shape.index import IdAttribute, build_index_command, find_id_attribute
-from ops.layout.shape.search import Found, Reader, evaluate, search
+from ops.layout.shape.search import KeyMatch, Reader, evaluate, search
 from ops.layout.shape.subjects import Subject, find_identifying, read_subjects
 from ops.layout.shape.verify import Verified, Verifier
 from ops.layout.shape.words import Words, choose_words
@@ -88,7 +88,11 @@ class ShapeSearch:
         return self._build(_to_shape(text, verified), subjects, verified, findings, templates)
 
     def _describe_key(
-        self, subjects: Sequence[Subject], holders: Sequence[Holder], found: Sequence[Found], reader: Reader
+        self,
+        subjects: Sequence[Subject],
+        holders: Sequence[Holder],
+        found: Sequence[KeyMatch],
+        reader: Reader,
     ) -> Layout:
         best = found[0]
         candidate = best.candidate
@@ -124,7 +128,7 @@ class ShapeSearch:
         shape = ShapeFile(text, None, None, None, None, command)
         return self._build(shape, subjects, Verified(), findings, templates, words)
 
-    def _count_other_case(self, best: Found, subjects: Sequence[Subject], reader: Reader) -> Iterator[int]:
+    def _count_other_case(self, best: KeyMatch, subjects: Sequence[Subject], reader: Reader) -> Iterator[int]:
         """Yield how many items the key finds only with values in lower case, then in upper case."""
         lost = [one for one in subjects if one.session_id not in best.items]
         for change in (str.lower, str.upper):
@@ -232,7 +236,7 @@ def _describe_place(one: Subject, verified: Verified, key: str | None) -> Sessio
     )
 
 
-def _find_similar(best: Found, items: Sequence[Item]) -> list[Item]:
+def _find_similar(best: KeyMatch, items: Sequence[Item]) -> list[Item]:
     """Return the items whose keys have the literal parts of the template."""
     literals = [
         (name, [part for part in parse_template(text).parts if isinstance(part, str)])

@@ -49,7 +49,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Found:
+class KeyMatch:
     """What a key leads to: the items by session id. `identifies` is False if it only leads to the user."""
 
     candidate: Candidate
@@ -105,7 +105,7 @@ class Reader:
         return self._by_name[names].get(tuple(value for _, value in place[1]), [])
 
 
-def search(subjects: Sequence[Subject], holders: Sequence[Holder], reader: Reader) -> list[Found]:
+def search(subjects: Sequence[Subject], holders: Sequence[Holder], reader: Reader) -> list[KeyMatch]:
     """Return the keys that lead to items of these sessions, the best first."""
     identifying = find_identifying(subjects)
     probes = list(subjects) if reader.is_whole else _spread(subjects)
@@ -132,20 +132,20 @@ def evaluate(
     identifying: frozenset[str],
     *,
     is_probe: bool = False,
-) -> Found:
+) -> KeyMatch:
     """Return what a key leads to."""
     places = {one.session_id: place for one in subjects if (place := candidate.make(one.values))}
     known = reader.find(list(places.values()), is_probe=is_probe)
     items = {name: known[place] for name, place in places.items() if known.get(place)}
     identifies = not identifying.isdisjoint(candidate.paths) and is_distinct(list(places.values()))
-    return Found(candidate, identifies, items)
+    return KeyMatch(candidate, identifies, items)
 
 
 def _join(
-    finals: Sequence[Found], subjects: Sequence[Subject], reader: Reader, identifying: frozenset[str]
-) -> Iterator[Found]:
+    finals: Sequence[KeyMatch], subjects: Sequence[Subject], reader: Reader, identifying: frozenset[str]
+) -> Iterator[KeyMatch]:
     """Yield the keys `{a|b}` of finalists that differ in a path and find more together than alone."""
-    groups: dict[tuple[Holder, Templates], list[Found]] = {}
+    groups: dict[tuple[Holder, Templates], list[KeyMatch]] = {}
     for one in finals:
         if one.identifies and len(one.candidate.paths) == 1:
             hole = f"{{{one.candidate.paths[0]}}}"

@@ -1,10 +1,14 @@
 """`nightly-sync layout` before the first deployment."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
-from infra.deploy.layout import PARAMETERS
+from infra.deploy.layout import PARAMETERS as CHECKED
+from infra.deploy.layout import check_layout
 from ops.layout.settings import PARAMETERS as ACCEPTED
-from tests.infra.deploy.recorded import DEPLOYED
+from tests.infra.deploy.recorded import DEPLOYED, PARAMETERS, SETTINGS
 
 MISFIT, COULD_NOT_RUN = 1, 2
 
@@ -21,6 +25,15 @@ def test_first_deployment_checks_the_layout_with_its_own_settings(make_deploymen
     assert not any(word.startswith("SessionFilter") for word in call)
 
 
+def test_file_of_another_layout_is_checked_as_it_is_deployed():
+    calls = []
+    text = '[find]\nkey = { orderId = "{id}" }'
+    wanted = replace(SETTINGS, parameters=PARAMETERS | {"Shape": text})
+    terminal = SimpleNamespace(line=lambda *_: None)
+    check_layout(terminal, lambda words: calls.append(words) or 0, wanted)
+    assert f"Shape={text}" in calls[0]
+
+
 def test_later_deployment_does_not_check_the_layout(make_deployment):
     deployment = make_deployment(**DEPLOYED)
     assert deployment.deploy() == 0
@@ -28,7 +41,7 @@ def test_later_deployment_does_not_check_the_layout(make_deployment):
 
 
 def test_layout_understands_every_parameter_of_the_check():
-    assert set(PARAMETERS) <= set(ACCEPTED)
+    assert set(CHECKED) <= set(ACCEPTED)
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])

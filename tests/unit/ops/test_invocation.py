@@ -102,7 +102,7 @@ def test_background_call_passes_on_result_and_error():
 # Tracking
 
 
-class Reader:
+class StartedReader:
     """A progress reader whose runs the test starts."""
 
     def __init__(self):
@@ -132,7 +132,7 @@ def clock():
 
 @pytest.fixture
 def reader():
-    return Reader()
+    return StartedReader()
 
 
 @pytest.fixture

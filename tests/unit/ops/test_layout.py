@@ -26,7 +26,7 @@ UUID = "0b7c0c1e-6f0e-4a55-9a43-0d3c1b8f4a10"
 LATE_UUID = "fb7c0c1e-6f0e-4a55-9a43-0d3c1b8f4a10"
 
 
-class Shop:
+class ComparedShop:
     """A shop whose webhook keeps its orders in a layout of its own."""
 
     def __init__(self, world):
@@ -85,7 +85,7 @@ class Shop:
 
 @pytest.fixture
 def shop(world):
-    return Shop(world)
+    return ComparedShop(world)
 
 
 def codes(result):
@@ -458,7 +458,7 @@ def test_command_that_finds_all_orders_exits_with_zero(context, shop):
 
 def play_and_check(play_case, number):
     player = play_case(number)
-    return Shop(player.world).check()
+    return ComparedShop(player.world).check()
 
 
 def test_case_of_other_sort_keys(play_case):

@@ -10,6 +10,7 @@ from ops.cli.commands.layout import layout
 from ops.cli.commands.run import run
 from ops.errors import CommandError
 from ops.layout.model import Code
+from ops.layout.settings import apply_changes
 from ops.layout.table_sample import MOST_QUERIES, SCAN_SEGMENTS
 from recon.domain.shape import parse_shape, strip_comments
 from recon.timestamps import HOUR
@@ -24,7 +25,7 @@ FINDABLE = [name for name, one in LAYOUTS.items() if one.lines]
 METADATA = LAYOUTS["order-id-in-metadata"]
 
 
-class Shop:
+class ShapeShop:
     """A shop with a table of its own, and the operator's command on it."""
 
     def __init__(self, make_world, make_context, kind, **table):
@@ -76,7 +77,7 @@ class Shop:
 
 @pytest.fixture
 def open_shop(make_world, make_context):
-    return lambda kind, **table: Shop(make_world, make_context, kind, **table)
+    return lambda kind, **table: ShapeShop(make_world, make_context, kind, **table)
 
 
 def codes(result):
@@ -350,7 +351,9 @@ def test_denied_scan_guesses_the_keys_and_says_so(open_shop):
 
 
 def test_large_table_is_read_within_the_stated_bounds(open_shop):
-    shop = open_shop(LAYOUTS["session-id-in-an-attribute"])
+    """It has keys and indexes that lead nowhere, on which all queries could be spent."""
+    indexes = {f"by-a{number}": (f"a{number}",) for number in range(4)}
+    shop = open_shop(replace(LAYOUTS["session-id-in-an-attribute"], indexes=indexes))
     for number in range(3000):
         shop.put({"id": f"own-{number}", "stripeSessionId": f"cs_old{number}"})
     for _ in range(60):
@@ -371,6 +374,15 @@ def test_nothing_of_a_customer_is_printed(open_shop):
     printed = shop.context.out.getvalue().lower() + shop.context.log.lower()
     assert [word for word in ("user-1", "ab-00", "buyer", "zoe", "@") if word in printed] == []
     assert shown.startswith("# Where the orders of table orders are, by 12 paid sessions")
+
+
+def test_customers_records_in_a_table_without_orders_are_no_other_layout(open_shop):
+    profile = lambda s: {"PK": f"USER#{s.metadata['userId']}", "SK": "PROFILE"}  # noqa: E731 - as in the layouts
+    shop = open_shop(replace(METADATA, keys=("PK", "SK"), build=profile))
+    for _ in range(3):
+        shop.sell()
+    result = shop.propose()
+    assert (result.shape, codes(result)) == (None, {Code.NO_ORDER})
 
 
 def test_own_layout_needs_no_file(open_shop, tmp_path):
@@ -414,6 +426,15 @@ def test_wrong_file_is_refused_by_name(open_shop, text, message):
     shop = open_shop(METADATA)
     with pytest.raises(CommandError, match=message):
         shop.run(f"Shape={text}")
+
+
+def test_settings_of_a_stacks_own_orders_are_left_out_with_a_file_and_given_ones_are_refused():
+    environ = {"COMMERCE_TABLE": "t", "STRIPE_SECRET": "sk", "SYNC_ORDER_SORT_KEY": "any"}
+    environ |= {"SYNC_WEBHOOK_FENCE": "all", "ORDER_NUMBER_PREFIX": "AB"}
+    shape = METADATA.shape("orders")
+    assert apply_changes(environ, {"Shape": shape}).table == "orders"
+    with pytest.raises(CommandError, match="SYNC_ORDER_SORT_KEY has no effect with SYNC_SHAPE"):
+        apply_changes(environ, {"Shape": shape, "OrderSortKey": "any"})
 
 
 def test_given_file_that_finds_no_order_does_not_fit(open_shop, tmp_path):

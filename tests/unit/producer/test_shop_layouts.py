@@ -23,7 +23,7 @@ INDEX = "StripeSessionIndex"
 
 
 @dataclass(frozen=True)
-class ShopLayout:
+class LayoutCase:
     """A shop's table and its file. `order` is the item of the session, without the attributes in `done`."""
 
     keys: tuple[str, ...]
@@ -34,26 +34,26 @@ class ShopLayout:
 
 
 LAYOUTS = {
-    "status flip": ShopLayout(
+    "status flip": LayoutCase(
         ("orderId",),
         'key = { orderId = "{metadata.orderId|client_reference_id}" }\n' + STATUS,
         {"orderId": "o-1", "status": "PENDING", "ttl": "soon"},
         done={"status": "PAID"},
     ),
-    "composite": ShopLayout(
+    "composite": LayoutCase(
         ("userId", "orderId"),
         'key = { userId = "USER#{metadata.userId}", orderId = "ORDER#{metadata.orderId}" }\n'
         'open = { status = ["PENDING"] }',
         {"userId": "USER#u-1", "orderId": "ORDER#o-1", "status": "PENDING"},
         done={"status": "SHIPPED"},
     ),
-    "session id": ShopLayout(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
-    "payment intent": ShopLayout(
+    "session id": LayoutCase(("sessionId",), 'key = { sessionId = "{id}" }', {"sessionId": CS}),
+    "payment intent": LayoutCase(
         ("PK", "SK"),
         'key = { PK = "PAYMENT#{payment_intent}", SK = "ORDER" }',
         {"PK": f"PAYMENT#{SessionSpec(CS, NOW).payment_intent}", "SK": "ORDER"},
     ),
-    "index": ShopLayout(
+    "index": LayoutCase(
         ("id",),
         f'key = {{ stripeSessionId = "{{id}}" }}\nindex = "{INDEX}"\n' + STATUS,
         {"id": "own-1", "stripeSessionId": CS, "status": "PENDING"},
@@ -62,7 +62,7 @@ LAYOUTS = {
     ),
 }
 # Its id is in no session, so that only an index can find it.
-OWN_ID = ShopLayout(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
+OWN_ID = LayoutCase(("id",), 'key = { id = "{metadata.internalId}" }', {"id": "own-1", "stripeSessionId": CS})
 
 
 @pytest.fixture
@@ -175,8 +175,8 @@ def test_wrong_file_holds_the_first_run_and_reports_nothing(open_shop, layout):
 @pytest.mark.parametrize(
     "layout",
     [
-        ShopLayout(("id", "at"), 'key = { id = "{id}" }', {}),
-        ShopLayout(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
+        LayoutCase(("id", "at"), 'key = { id = "{id}" }', {}),
+        LayoutCase(("id",), 'key = { session = "{id}" }\nindex = "absent"', {}),
     ],
 )
 def test_keys_that_are_not_those_of_the_table_fail_the_run_before_it_sends(open_shop, layout):
@@ -295,8 +295,9 @@ def test_missing_order_is_written_once_after_the_file_is_removed(open_shop, name
     """Neither its entry nor a message under way names the user, who is known to Stripe."""
     world = open_shop(LAYOUTS[name])
     sell(world)
-    assert run_night(world)["missing"] == 1
-    world.body({"requestedAt": to_iso(NOW), "lookbackHours": 25})
+    for night in (0, 1):
+        assert run_night(world, night)["missing"] == 1
+    world.body({"requestedAt": to_iso(NOW + DAY), "lookbackHours": 48})
     replace_file(world, None, TABLE)
     if has_order:
         world.webhook_writes(CS, "u-1", NOW - HOUR)
@@ -310,7 +311,8 @@ def test_missing_order_is_written_once_after_the_file_is_removed(open_shop, name
 def test_user_that_stripe_does_not_name_either_needs_a_person(open_shop):
     world = open_shop(LAYOUTS["session id"])
     sell(world, metadata={}, email=None)
-    run_night(world)
+    for night in (0, 1):
+        run_night(world, night)
     replace_file(world, None, TABLE)
     run_night(world, 3)
     assert world.outcome(CS, run_id(3))["reason"] == "no_user"
@@ -323,6 +325,7 @@ def test_two_sessions_of_one_order_are_looked_up_together(open_shop):
     for name in (CS, "cs_test_second_try"):
         sell(world, name)
     assert run_night(world)["missing"] == 2
+    assert world.outcome(CS)["attempts"] == 1
     write(world, layout)
     assert run_night(world, 1)["skipped"] == 2
     assert entries(world) == []
@@ -397,7 +400,7 @@ def test_refused_lookups_are_dead_letters_that_a_redrive_settles(open_shop):
 
 def test_changed_file_finds_what_the_former_one_missed(open_shop):
     layout = LAYOUTS["status flip"]
-    world = open_shop(ShopLayout(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
+    world = open_shop(LayoutCase(layout.keys, 'key = { orderId = "{client_reference_id|id}" }', {}))
     sell(world)
     write(world, layout)
     assert run_night(world)["missing"] == 1

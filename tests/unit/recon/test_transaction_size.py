@@ -12,22 +12,10 @@ from recon.domain.reconcile import ExistingOrder, Outcome
 from recon.dynamodb.keys import run_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.session_result import SessionResult
-from recon.dynamodb.table import MAX_ACTIONS, Table
+from recon.dynamodb.table import MAX_ACTIONS
 from recon.retry import Deadline
 from testkit.builders import a_message
-
-
-class TransactionLog(Table):
-    """A table that keeps the actions of every transaction."""
-
-    def __init__(self):
-        super().__init__(None, "shop")
-        self.transactions = []
-
-    def transact(self, actions, deadline, check=None):
-        if check:
-            check()
-        self.transactions.append(actions)
+from testkit.transaction_log import TransactionLog
 
 
 @st.composite
