@@ -13,7 +13,7 @@ from consumer.session_group import SessionGroup
 from consumer.webhook_fence import WebhookFence
 from producer import pending_sender, sync_run, webhook_events, window
 from producer.page_sender import PageSender
-from producer.proof import Verdict
+from producer.proof import ProofVerdict
 from producer.run_lister import RunLister
 from recon.aws.queue import SessionQueue
 from recon.domain import waiting
@@ -307,7 +307,7 @@ DISABLED_RULES = (
         "a key must read the proof session",
         "of another account is sent",
         seed=7,
-        patches=[(sync_run, "check_proof", lambda context, watermark: Verdict())],
+        patches=[(sync_run, "check_proof", lambda context, watermark: ProofVerdict())],
     ),
     DisabledRule(
         "messages are sent before they are counted",

@@ -10,7 +10,7 @@ from bench.million import (
     FLAT_MB,
     MEMORIES,
     RATES,
-    Listing,
+    SimulatedListing,
     Stage,
     find_missed,
     memory_table,
@@ -19,7 +19,7 @@ from bench.million import (
 )
 from bench.simulation import SimulatedLock, SimulatedPool, Simulation
 
-LISTED = Listing(1000.0, 935.0, 250.0, 2, 10_010, 90, 120.0, 125.0)
+LISTED = SimulatedListing(1000.0, 935.0, 250.0, 2, 10_010, 90, 120.0, 125.0)
 CONTENTION = ledger.Contention(10.0, 60, 6, 0, 4_000)
 
 
@@ -79,7 +79,7 @@ def test_producer_lists_as_fast_as_its_share_of_the_pace_allows():
     ],
 )
 def test_slow_listing_and_growing_memory_are_missed(changes, missed):
-    found = find_missed((Stage(1_000_000), Listing(**vars(LISTED) | changes)))
+    found = find_missed((Stage(1_000_000), SimulatedListing(**vars(LISTED) | changes)))
     assert len(found) == len(missed)
     assert all(text in sentence for text, sentence in zip(missed, found, strict=True))
 
