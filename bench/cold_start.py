@@ -116,10 +116,10 @@ boto3 from the runtime. The functions create the same clients with their own set
 botocore, and the rest of what they keep; the consumer creates none for Stripe, which a batch of known orders
 does not need.
 Medians of {ROUNDS} rounds, in brackets the middle half of the rounds' ratios. The limits are on CPU
-time: other programs on the machine hardly change it, and a cold start in Lambda depends on it, since 512 MB
-have less than a third of a core. The first event is additional, with services over HTTP in another process: a
-whole run of {BATCH} sessions for the producer, a batch of {BATCH} known orders for the consumer; peak
-memory includes it.
+time: other programs on the machine hardly change it, and a cold start in Lambda depends on it, since the
+consumer's 512 MB have less than a third of a core. The first event is additional, with services over HTTP in
+another process: a whole run of {BATCH} sessions for the producer, a batch of {BATCH} known orders for the
+consumer; peak memory includes it.
 """
 
 

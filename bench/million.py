@@ -14,7 +14,7 @@ from dataclasses import asdict
 from bench.harness.harness import ROOT
 from bench.page import number, table
 from bench.sections import SectionResult
-from bench.simulated_producer import CORE_MB, FIRST_PEAK, Listing, Stage
+from bench.simulated_producer import CORE_MB, FIRST_PEAK, SimulatedListing, Stage
 from bench.throughput import latencies
 from recon.bootstrap import USED_SHARE
 from recon.stripe.pace import ANNOUNCED_SECONDS, LISTING_SHARE
@@ -30,7 +30,7 @@ SALES = 11.6
 LEAST_SHARE = 0.98
 FLAT_MB = 8.0
 
-type Simulated = tuple[Stage, Listing]
+type Simulated = tuple[Stage, SimulatedListing]
 
 
 def measure() -> SectionResult:
@@ -49,7 +49,7 @@ def measure() -> SectionResult:
 def run_simulation(stage: Stage) -> Simulated:
     command = [sys.executable, "-m", "bench.simulated_producer", json.dumps(asdict(stage))]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own
-    return stage, Listing(**json.loads(done.stdout))
+    return stage, SimulatedListing(**json.loads(done.stdout))
 
 
 def most_sessions(rps: float) -> float:

@@ -3,7 +3,7 @@
     python -m bench.simulated_producer '{"sessions": 1000000, "memory": 1769}'
 
 Handler, botocore and Stripe's library are the real ones, and their CPU time counts as on the share of a core
-that Lambda gives the memory. The services take their latency and no CPU time. It prints a `Listing` as JSON.
+that Lambda gives the memory. The services take their latency and no CPU time. It prints its results as JSON.
 """
 
 import json
@@ -56,7 +56,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Listing:
+class SimulatedListing:
     """What a run came to.
 
     `seconds` are simulated, from the event to the last message; `cpu` are seconds of a whole core. `rate` is
@@ -124,7 +124,7 @@ class SimulatedServices:
             raise RuntimeError(f"{self.sent} messages for {len(self.messages)} sessions: {run}")
 
 
-def simulate(stage: Stage) -> Listing:
+def simulate(stage: Stage) -> SimulatedListing:
     """Run all invocations. Raise RuntimeError unless each session was sent once."""
     simulation = Simulation(min(1.0, stage.memory / CORE_MB), NOW)
     services = SimulatedServices(stage, simulation)
@@ -146,7 +146,7 @@ def simulate(stage: Stage) -> Listing:
     shop = services.shop
     known = [at for at in shop.page_times if at > NOW + ANNOUNCED_SECONDS]
     rate = PAGE_SIZE * (len(known) - 1) / (known[-1] - known[0]) if len(known) > 1 else 0.0
-    return Listing(
+    return SimulatedListing(
         services.last_sent - NOW,
         rate,
         simulation.cpu,

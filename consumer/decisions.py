@@ -247,8 +247,8 @@ def _build_order(
     if item_bytes(order) > MAX_ITEM_BYTES:
         # An order without these notes can be shipped, and no order cannot.
         order = without_item_metadata(order)
-    if (size := item_bytes(order)) > MAX_ITEM_BYTES:
-        raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
+        if (size := item_bytes(order)) > MAX_ITEM_BYTES:
+            raise OrderTooLarge(f"the order takes {size} bytes; a DynamoDB item holds {MAX_ITEM_BYTES}")
     return order
 
 

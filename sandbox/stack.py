@@ -3,6 +3,7 @@
 It also creates the table and the parameter with the key, which belong to the shop and not to the stack.
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -258,15 +259,17 @@ def bucket(client: AwsClients) -> str:
 
 def bundle(function: str) -> Path:
     """Return the zip of a function for this machine, rebuilt if its sources or the lock file changed."""
-    dependencies = install_dependencies(BuildOptions(platform="host"))
-    archive = BUNDLES / f"{function}-{sources_hash(function, dependencies.name)}.zip"
-    if not archive.exists():
-        BUNDLES.mkdir(parents=True, exist_ok=True)
-        drop_old_bundles()
-        # Several processes may do this at the same time, so each creates its own and renames it atomically.
-        with tempfile.TemporaryDirectory(dir=BUNDLES) as draft:
-            folder = assemble(function, Path(draft) / function, dependencies)
-            write_zip(folder, Path(draft) / archive.name).rename(archive)
+    BUNDLES.mkdir(parents=True, exist_ok=True)
+    # Several processes may need it at the same time: one builds it, and the others wait.
+    with (BUNDLES / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        dependencies = install_dependencies(BuildOptions(platform="host"))
+        archive = BUNDLES / f"{function}-{sources_hash(function, dependencies.name)}.zip"
+        if not archive.exists():
+            drop_old_bundles()
+            with tempfile.TemporaryDirectory(dir=BUNDLES) as draft:
+                folder = assemble(function, Path(draft) / function, dependencies)
+                write_zip(folder, Path(draft) / archive.name).rename(archive)
     return archive
 
 

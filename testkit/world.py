@@ -32,6 +32,7 @@ from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
 from recon.telemetry import Telemetry
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, TABLE, FakeTime
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.doubles.faults import CallHistory, Faulty
@@ -121,11 +122,12 @@ class World:
         self.dynamodb = Faulty(self.memory, history=self.history)
         self.memory_sqs = MemorySQS(self.clock)
         self.sqs = Faulty(self.memory_sqs, history=self.history)
-        self.dlq = self.memory_sqs.add_queue("dlq", visibility=30)
+        self.dlq = self.memory_sqs.add_queue("dlq", retention=14 * DAY)
         self.settings = self._settings(env)
         self.queue = self.memory_sqs.add_queue(
             "main",
             visibility=6 * FUNCTION_TIMEOUT,
+            retention=10 * DAY,
             dead_letters=self.dlq,
             max_receives=self.settings.max_receive_count + 2,
         )

@@ -36,7 +36,7 @@ class CurrentSession:
     `attention` are the words for what a person has to know of its payment, `capture_before` is when a hold
     lapses, and `payment_intent_status` is Stripe's word for the payment; None if there is none or it is not
     known. `skip_reason` is why its payment alone gives no order. `user_id` is the cleaned one that its order
-    is stored under. `left_out_by` is the condition of the filter (SYNC_ONLY) that it does not meet.
+    is stored under. `left_out_by` is the condition of the filter (SessionFilter) that it does not meet.
     """
 
     status: str

@@ -97,7 +97,7 @@ def describe_next(facts: SessionFacts) -> str:
     if coming.enabled is False:
         return "The schedule is off: no run starts automatically."
     if coming.dry_run:
-        return "The nightly runs are dry runs (SYNC_DRY_RUN): they write nothing."
+        return "The nightly runs are dry runs (DryRun): they write nothing."
     return _describe_without_stripe(facts) if facts.is_at_stripe is False else _describe_run(facts, coming)
 
 

@@ -13,7 +13,7 @@ from recon.domain.reconcile import SkipReason
 def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, PLR0911 - one case per reason
     """Return the verdict on a session that the consumer would skip although its order does not exist."""
     if facts.stripe and facts.stripe.left_out_by:
-        why = f"It is left out by the filter (SYNC_ONLY): it does not meet {facts.stripe.left_out_by}."
+        why = f"It is left out by the filter (SessionFilter): it does not meet {facts.stripe.left_out_by}."
         return SessionVerdict(VerdictCase.FILTERED, why, describe_next(facts))
     prospect = facts.prospect
     reason = prospect.reason if prospect and prospect.would is PredictedAction.SKIP else None
@@ -53,7 +53,7 @@ def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, P
 def _explain_no_user(facts: SessionFacts) -> SessionVerdict:
     return SessionVerdict(
         VerdictCase.NO_USER,
-        "None of the sources (SYNC_USER_ID_FROM) gives a user id with a letter or digit for its order.",
+        "None of the sources (UserIdSources) gives a user id with a letter or digit for its order.",
         describe_next(facts),
         "If an order is due, write it manually; have the shop set metadata.userId when it opens a checkout, "
         "or deploy with UserIdSources that name where the user id is.",

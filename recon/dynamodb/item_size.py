@@ -17,6 +17,8 @@ def item_bytes(item: dict[str, Any]) -> int:
 
 def _value_bytes(value: Any) -> int:  # noqa: ANN401 - an attribute may hold any value
     match value:
+        case str():
+            return _text_bytes(value)
         case None | bool():
             return 1
         case int():
@@ -30,4 +32,4 @@ def _value_bytes(value: Any) -> int:  # noqa: ANN401 - an attribute may hold any
 
 
 def _text_bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

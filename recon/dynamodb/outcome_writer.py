@@ -13,7 +13,7 @@ from recon.domain.fence import EventMark
 from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.counters import COUNTED, counter_actions
-from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES, item_bytes
+from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES
 from recon.dynamodb.keys import (
     STATE_KEY,
     attention_key,
@@ -306,15 +306,14 @@ def _split(results: Iterable[SessionResult]) -> Iterator[list[SessionResult]]:
     part: list[SessionResult] = []
     actions = size = 0
     for result in results:
-        order_size = item_bytes(result.order) if result.order else 0
         count = min(result.action_count, _MOST_ACTIONS)
         too_many = actions + count > _MOST_ACTIONS
-        too_large = size + order_size > MAX_TRANSACTION_BYTES - _SPARE_BYTES
+        too_large = size + result.order_bytes > MAX_TRANSACTION_BYTES - _SPARE_BYTES
         if part and (too_many or too_large):
             yield part
             part, actions, size = [], 0, 0
         part.append(result)
         actions += count
-        size += order_size
+        size += result.order_bytes
     if part:
         yield part

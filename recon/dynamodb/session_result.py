@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
@@ -10,6 +11,7 @@ from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
 from recon.domain.waiting import ENTRY_LIFE, LONGEST_MISSING
 from recon.dynamodb.attention import AttentionRecord, attention_action, concerns_attention, update_attention
 from recon.dynamodb.guards import guard_found, guard_written
+from recon.dynamodb.item_size import item_bytes
 from recon.dynamodb.keys import outcome_key, pending_key
 from recon.dynamodb.markers import marker_action
 from recon.dynamodb.records import OUTCOME_DAYS, OutcomeRecord
@@ -65,6 +67,11 @@ class SessionResult:
     def order_key(self) -> Key | None:
         """Return the key of the order to write, if there is one."""
         return (self.order["PK"], self.order["SK"]) if self.order else None
+
+    @cached_property
+    def order_bytes(self) -> int:
+        """Return the size of the order to write."""
+        return item_bytes(self.order) if self.order else 0
 
     @property
     def action_count(self) -> int:

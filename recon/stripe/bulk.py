@@ -82,16 +82,18 @@ def read_together(
 
     newest_first = sorted(wanted.items(), key=lambda each: -each[1])
     spans = list(map(dict, batched(newest_first, PAGE_SIZE)))
-    requests: set[Future[_Brought]] = set()
+    requests: list[Future[_Brought]] = []
     part: dict[str, Json | None] = {}
     try:
         while spans or requests:
             # The smallest at the end, since nothing is done while the last page is on its way.
             spans.sort(key=len)
             while spans and len(requests) < REQUESTED:
-                requests.add(pool.submit(read, spans.pop()))
-            done, requests = wait(requests, return_when=FIRST_COMPLETED)
-            for page in [each.result() for each in done]:
+                requests.append(pool.submit(read, spans.pop()))
+            done, _ = wait(requests, return_when=FIRST_COMPLETED)
+            pages = [each.result() for each in requests if each in done]
+            requests = [each for each in requests if each not in done]
+            for page in pages:
                 part |= page.sessions
                 for span in _split(page.left, page.seconds):
                     if len(span) > 1:
@@ -142,7 +144,7 @@ def _read_page(stripe: ExpandedLists, span: Mapping[str, int]) -> _Brought:
         return _Brought(dict.fromkeys(span) | brought)
     # Younger sessions that are not on the page were not listed, and are left to a single request.
     left = {each: created for each, created in span.items() if each not in brought and created <= reached}
-    return _Brought(dict.fromkeys(span.keys() - left.keys()) | brought, left, newest - reached)
+    return _Brought({each: brought.get(each) for each in span if each not in left}, left, newest - reached)
 
 
 def _has_all_lines(session: Json) -> bool:

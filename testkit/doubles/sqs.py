@@ -97,10 +97,16 @@ class MemorySQS(MemoryClient):
     # Queues
 
     def add_queue(
-        self, name: str, *, visibility: int = 30, dead_letters: str | None = None, max_receives: int = 12
+        self,
+        name: str,
+        *,
+        visibility: int = 30,
+        retention: int = 345_600,
+        dead_letters: str | None = None,
+        max_receives: int = 12,
     ) -> str:
         """Create a queue and return its URL. `dead_letters` is the URL of its dead-letter queue."""
-        attributes = {"VisibilityTimeout": str(visibility)}
+        attributes = {"VisibilityTimeout": str(visibility), "MessageRetentionPeriod": str(retention)}
         if dead_letters is not None:
             arn = self._queue(dead_letters).arn
             policy = {"deadLetterTargetArn": arn, "maxReceiveCount": max_receives}

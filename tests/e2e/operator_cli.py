@@ -47,16 +47,13 @@ class Cli:
 
     def __init__(self, stack, folder):
         SandboxState(stack.endpoint, None, {}, stack_names(stack)).write(folder)
-        self.folder = folder
-        self.environ = clean_environ()
+        # By the environment, which printed commands rely on: an option would be repeated in each of them.
+        self.environ = clean_environ() | {"NIGHTLY_SYNC_SANDBOX": str(folder)}
         if stack.client.trusted:
             self.environ["AWS_CA_BUNDLE"] = str(stack.client.trusted)
 
     def __call__(self, *arguments):
-        return run(*self._with_sandbox(arguments), environ=self.environ)
-
-    def _with_sandbox(self, arguments):
-        return (*arguments, "--sandbox", str(self.folder))
+        return run(*arguments, environ=self.environ)
 
     def data(self, *arguments):
         """Return the JSON of a command, whatever its exit code."""
@@ -66,7 +63,7 @@ class Cli:
     def running(self, *arguments):
         """Yield the process of a command; kill it at the end if it is still running."""
         process = subprocess.Popen(
-            [COMMAND, *self._with_sandbox(arguments)],
+            [COMMAND, *arguments],
             env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -216,7 +216,8 @@ def test_pause_keeps_messages_and_resume_processes_them(cli, shop):
     assert shop.run(run_id)["processed"] == 0
     resumed = cli("resume")
     assert resumed.code == 0
-    assert "The next run is due at" in resumed.out
+    assert "The schedule is left as it was" in resumed.out
+    assert "The next run is due at" in cli("resume", "--schedule-only").out
     shop.settled(run_id)
     cli("pause", "--schedule-only")
     after = scheduler.get_schedule(Name=shop.stack.schedule)

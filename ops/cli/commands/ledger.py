@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from ops.cli.command import CommandContext
 from ops.cli.screen import CommandResult, Screen
+from ops.doctor.shell import Shell
 from ops.errors import CommandError
 from ops.format.text import quantity
 from ops.stack.stack import Stack
@@ -56,7 +57,10 @@ def move(
             f"table {source} has other keys than PK and SK: no ledger was ever in it"
         ) from error
     deployed = stack.outputs.ledger
-    return CommandResult(moved, lambda screen: _show(screen, moved, deployed, stack.outputs.table))
+    setting = "" if moved.destination == stack.outputs.table else moved.destination
+    command = Shell(stack.name, context.options.selector).deploy(f"LedgerTable={setting}")
+    next_step = None if deployed == moved.destination else command
+    return CommandResult(moved, lambda screen: _show(screen, moved, stack.outputs.table, next_step))
 
 
 def _wait_for_batches(context: CommandContext, source: str, closed_at: int) -> None:
@@ -104,7 +108,7 @@ def _check_keys(stack: Stack, table: str) -> None:
         raise CommandError(f"the table {table} must have the string keys PK and SK")
 
 
-def _show(screen: Screen, moved: LedgerMove, deployed: str, shop: str) -> None:
+def _show(screen: Screen, moved: LedgerMove, shop: str, next_step: str | None) -> None:
     total = sum(moved.records.values())
     kinds = ", ".join(f"{number} {kind}" for kind, number in moved.records.items())
     if moved.was_moved:
@@ -118,8 +122,6 @@ def _show(screen: Screen, moved: LedgerMove, deployed: str, shop: str) -> None:
         f"The records in {moved.source} stay, and nothing reads them any more; those with expiresAt expire. "
         f"Orders and EVENT# records are in {shop} as before."
     )
-    if deployed != moved.destination:
-        setting = "" if moved.destination == shop else moved.destination
-        screen.text(
-            f'Until the stack is deployed, runs are refused: make deploy ARGS="--set LedgerTable={setting}"'
-        )
+    if next_step:
+        screen.text("Until the stack is deployed, runs are refused:")
+        screen.command(next_step)

@@ -41,6 +41,8 @@ RULES = (
 FOLLOW_SECONDS = 2.0
 # CloudWatch delivers lines with a delay; a run that is over may still have some under way.
 DELIVERY_SECONDS = 15.0
+# It is the same in all lines of an invocation, and only of use to X-Ray; the JSON has it.
+_TRACE = "xray_trace_id"
 _STYLES = {"WARNING": NOTICE, "ERROR": TROUBLE}
 
 
@@ -153,6 +155,6 @@ def _explain_mark(screen: Screen, lines: Iterable[LogLine]) -> None:
 def _format_line(line: LogLine) -> str:
     mark = " " if line.of_this_run else "*"
     at = line.at.strftime("%Y-%m-%d %H:%M:%S")
-    facts = " ".join(f"{name}={value}" for name, value in line.facts.items())
+    facts = " ".join(f"{name}={value}" for name, value in line.facts.items() if name != _TRACE)
     texts = [line.session_id, line.message, facts]
     return f"{at} {line.level:7} {line.function}{mark} " + "  ".join(filter(None, texts))

@@ -150,7 +150,7 @@ def show_sessions(screen: Screen, matching: RunSessions) -> None:
         f"Showing {len(sessions):,} of {run.processed:,}."
     )
     if run.filtered:
-        screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SYNC_ONLY).")
+        screen.text(f"{quantity(run.filtered, 'session')} left out by the filter (SessionFilter).")
     if matching.hidden:
         screen.text(f"{quantity(matching.hidden, 'session')} whose order existed: --all lists them.", "dim")
     elif not sessions:

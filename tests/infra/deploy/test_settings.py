@@ -303,7 +303,7 @@ def test_every_problem_of_a_file_is_named_at_once(make_deployment):
     wrong = replace(SETTINGS, parameters={"CommerceTable": "x y", "Gone": "1"})
     message = make_deployment(stored=wrong).error()
     assert "Gone is no parameter" in message
-    assert "CommerceTable must be a table name" in message
+    assert "CommerceTable must be a table's name of 3 to 255 letters" in message
     assert "StripeSecretParameter is missing" in message
 
 

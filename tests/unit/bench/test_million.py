@@ -4,13 +4,14 @@ import time
 
 import pytest
 
-from bench import ledger
+from bench import ledger, throughput
 from bench.ledger import contend
+from bench.machine import measure_slowdown
 from bench.million import (
     FLAT_MB,
     MEMORIES,
     RATES,
-    Listing,
+    SimulatedListing,
     Stage,
     find_missed,
     memory_table,
@@ -19,7 +20,7 @@ from bench.million import (
 )
 from bench.simulation import SimulatedLock, SimulatedPool, Simulation
 
-LISTED = Listing(1000.0, 935.0, 250.0, 2, 10_010, 90, 120.0, 125.0)
+LISTED = SimulatedListing(1000.0, 935.0, 250.0, 2, 10_010, 90, 120.0, 125.0)
 CONTENTION = ledger.Contention(10.0, 60, 6, 0, 4_000)
 
 
@@ -79,7 +80,7 @@ def test_producer_lists_as_fast_as_its_share_of_the_pace_allows():
     ],
 )
 def test_slow_listing_and_growing_memory_are_missed(changes, missed):
-    found = find_missed((Stage(1_000_000), Listing(**vars(LISTED) | changes)))
+    found = find_missed((Stage(1_000_000), SimulatedListing(**vars(LISTED) | changes)))
     assert len(found) == len(missed)
     assert all(text in sentence for text, sentence in zip(missed, found, strict=True))
 
@@ -101,3 +102,15 @@ def test_many_transactions_are_missed(tries, count):
     found = {(5, ledger.BATCH): ledger.Contention(**vars(CONTENTION) | {"tries": tries})}
     assert len(list(ledger.find_missed(found))) == count
     assert f"| 5 | {ledger.BATCH} | {tries / 2000:.3f} |" in ledger.render(found)
+
+
+@pytest.mark.parametrize(
+    ("faster", "above_floor", "slowdown", "missed"),
+    [(8.1, 1.2, 1.0, 0), (7.9, 1.2, 1.0, 1), (7.9, 1.3, 1.1, 0), (7.9, 1.4, 1.0, 2)],
+)
+def test_busy_machine_relaxes_the_nights_demands_by_its_slowdown(faster, above_floor, slowdown, missed):
+    assert len(throughput.find_missed(faster, above_floor, slowdown)) == missed
+
+
+def test_slowdown_is_measured_on_all_cores():
+    assert measure_slowdown(0.05) >= 1

@@ -25,7 +25,7 @@ from testkit.fake_stripe import SessionSpec
 
 def a_line(world, seconds, message):
     at = datetime.fromtimestamp(world.clock() + seconds, UTC)
-    return LogLine(at, "INFO", "producer", None, message, {})
+    return LogLine(at, "INFO", "producer", None, message, {"reason": "exists", "xray_trace_id": "1-a"})
 
 
 @pytest.fixture
@@ -122,6 +122,7 @@ def test_logs_follow_prints_each_line_once_until_the_run_is_over(world, context,
     started = world.clock()
     output = context.show(logs(context, run_id, follow=True))
     assert [word for word in output.split() if word in ("first", "second")] == ["first", "second"]
+    assert (output.count("  reason=exists\n"), output.count("xray")) == (2, 0)
     assert world.clock() - started >= logs_module.DELIVERY_SECONDS
 
 

@@ -13,6 +13,7 @@ from ops.cli.screen import Screen
 from ops.explain.verdict import decide_verdict
 from ops.format.links import session_url
 from ops.format.money import Money
+from recon.dynamodb.dismissals import DismissalRecord
 from tests.unit.ops.session_facts import (
     CREATED,
     DEAD,
@@ -114,3 +115,8 @@ def test_unavailable_sources_come_last():
 def test_fact_is_shown(known, texts):
     shown = render(known)
     assert [text for text in texts if not re.search(text, shown)] == []
+
+
+def test_dismissal_is_named_beside_an_order_that_it_leaves():
+    dismissal = DismissalRecord(SESSION, "jane", "sold twice", None)
+    assert "\nDismissed by jane: sold twice\n" in render(with_orders(SYNC_ORDER, dismissal=dismissal))

@@ -186,12 +186,17 @@ ROWS = {
         ),
     ],
     VerdictCase.NO_USER: [
-        (facts(prospect=skip(SkipReason.NO_USER)), "SYNC_USER_ID_FROM", "skips it", "UserIdSources")
+        (
+            facts(prospect=skip(SkipReason.NO_USER)),
+            "None of the sources (UserIdSources)",
+            "skips it",
+            "UserIdSources",
+        )
     ],
     VerdictCase.FILTERED: [
         (
             facts(stripe=replace(PAID, left_out_by="metadata.shop=a"), prospect=skip(SkipReason.FILTERED)),
-            "It is left out by the filter (SYNC_ONLY): it does not meet metadata.shop=a.",
+            "It is left out by the filter (SessionFilter): it does not meet metadata.shop=a.",
             "Runs leave it out.",
             None,
         ),

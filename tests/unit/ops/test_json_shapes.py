@@ -17,6 +17,7 @@ from ops.cli.commands.dlq_list import list_
 from ops.cli.commands.dlq_purge import purge
 from ops.cli.commands.explain import explain
 from ops.cli.commands.layout import layout
+from ops.cli.commands.ledger import move
 from ops.cli.commands.logs import logs
 from ops.cli.commands.missing import missing
 from ops.cli.commands.pause import SwitchResult
@@ -35,7 +36,6 @@ from ops.stack.pause_resume import QueueBacklog, StateChange
 from ops.stack.stack import DEFAULT_STACK
 from recon.domain.message import dumps
 from recon.dynamodb.keys import pending_key
-from recon.dynamodb.ledger_move import LedgerMove
 from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW, a_message
 from testkit.commands import list_commands
@@ -70,7 +70,7 @@ def night(world, context, monkeypatch):
     monkeypatch.setattr(dlq_redrive, "time", sleeping)
     line = LogLine(datetime.fromtimestamp(NOW, UTC), "INFO", "producer", None, "x", {"seconds": 1})
     monkeypatch.setattr(logs_module, "read_lines", lambda *_: [line])
-    context.stack.configuration = lambda function: {"FunctionName": function}
+    context.stack.configuration = lambda function: {"FunctionName": function, "Timeout": 0}
     context.stack.__dict__["producer_settings"] = world.settings
     context.stack._clients["logs"] = None
     return world.run()["runId"]
@@ -97,8 +97,15 @@ def build_missing(world, context):
     return missing(context).data
 
 
-def build_move(_world, _context):
-    return LedgerMove("shop", "ledger", {"run": 1})
+def move_to_books(world, context):
+    keys = {"PK": "HASH", "SK": "RANGE"}
+    described = {
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in keys],
+    }
+    world.memory.add_table("books")
+    world.memory.describe_table = lambda **_: {"Table": described}
+    return move(context, to="books").data
 
 
 def build_doctor(_world, _context):
@@ -159,7 +166,7 @@ OUTPUTS = {
     "pause": (build_switch, {"waiting.keepsUntil": TIME, "nextDue": TIME}),
     "resume": (build_switch, {"waiting.keepsUntil": TIME, "nextDue": TIME}),
     "missing": (build_missing, {"sessions[].amount": AMOUNT, "sessions[].created": TIME, "money": SUMS}),
-    "ledger move": (build_move, {}),
+    "ledger move": (move_to_books, {}),
     "dlq list": (lambda _world, context: list_(context).data, {"letters[]": DEAD_LETTER}),
     "dlq list --check": (
         lambda _world, context: list_(context, with_check=True).data,

@@ -63,7 +63,7 @@ def test_move_before_the_deployment_says_what_it_copied_and_what_comes_next(cont
     assert "Moved the ledger from commerce to books: 3 records, all compared" in shown
     assert "(1 SESSION, 1 STRIPE_ORDER_SYNC, 1 SYNC_RUN); 3 written, 0 removed" in shown
     assert "The records in commerce stay, and nothing reads them any more" in shown
-    assert 'make deploy ARGS="--set LedgerTable=books"' in shown
+    assert 'make deploy ARGS="--stack shop --set LedgerTable=books"' in shown
 
 
 def test_move_waits_once_for_the_batches_that_have_begun(context, tables):

@@ -300,7 +300,7 @@ def test_missing_order_is_written_once_after_the_file_is_removed(open_shop, name
     world.body({"requestedAt": to_iso(NOW + DAY), "lookbackHours": 48})
     replace_file(world, None, TABLE)
     if has_order:
-        world.webhook_writes(CS, "u-1", NOW - HOUR)
+        world.webhook_writes(CS, "u-1", NOW - HOUR + 41)
     world.drain()
     run_night(world, 3)
     orders = [item for item in map(plain, world.memory.items(TABLE)) if item["SK"].startswith("ORDER#")]

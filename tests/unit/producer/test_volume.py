@@ -31,8 +31,9 @@ from tests.unit.producer.nights import scheduled
 pytestmark = pytest.mark.slow
 
 END = NOW - 600
-VOLUME = int(os.environ.get("VOLUME", "10000"))
-MANY = int(os.environ.get("VOLUME", "40000"))
+VOLUME = int(os.environ.get("VOLUME", "4000"))
+MANY = int(os.environ.get("VOLUME", "10000"))
+FEW = min(20_000, MANY // 2)
 
 
 def evenly(count):
@@ -171,7 +172,7 @@ def enqueue(count, *, undelivered=False, limit=None):
 
 @pytest.mark.parametrize("undelivered", [False, True])
 def test_memory_is_flat_at_any_volume(undelivered):
-    few, *_ = enqueue(20_000, undelivered=undelivered)
+    few, *_ = enqueue(FEW, undelivered=undelivered)
     many, run, sent, fenced = enqueue(MANY, undelivered=undelivered)
     assert (run.enqueued, run.listed, sent, fenced) == (MANY, True, MANY, MANY * undelivered)
     # Flat within a fifth. The rest is the DynamoDB double, which stores each transaction's token.
