@@ -369,7 +369,7 @@ DISABLED_RULES = (
         "delivered events are fenced",
         BY_WEBHOOK,
         1,
-        [(WebhookFence, "read_delivered", lambda *_: None)],
+        [(WebhookFence, "read_delivered", lambda *_, **__: None)],
     ),
     DisabledRule(
         "the event of a free session is looked for as long as the session may be open",
