@@ -269,7 +269,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the parts are as they were read",
         ENDLESS,
-        249,
+        552,
         [(Table, "update", _update_without_condition("enqueued = :read"))],
     ),
     DisabledRule(
@@ -426,7 +426,7 @@ DISABLED_RULES = (
     DisabledRule(
         "events are read before sending",
         BY_WEBHOOK,
-        17,
+        33,
         [(webhook_events.WebhookEvents, "refresh", lambda self: None)],
     ),
     DisabledRule(
@@ -472,7 +472,7 @@ DISABLED_RULES = (
     DisabledRule(
         "an unpaid order does not end the wait",
         "does not wait",
-        16,
+        31,
         patches=[(decisions, "describe_unpaid_orders", _without_wait)],
     ),
     DisabledRule(

@@ -148,7 +148,9 @@ def test_wrong_projection_is_refused(table, request_):
 
 def test_reserved_words_are_refused(table):
     assert len(RESERVED_WORDS) == 573
-    for word in sorted(RESERVED_WORDS - {"convert"})[:: 1 if PROVE_ALL else 9]:
+    words = sorted(RESERVED_WORDS - {"convert"})
+    # The emulator accepts `remove`.
+    for word in words if PROVE_ALL else {*words[::9], "remove"}:
         with refused():
             table.get(ProjectionExpression=word.upper())
     for word in ("orderId", "userId", "createdAt", "items_", "statuses", "outcome", "cursors", "listed"):

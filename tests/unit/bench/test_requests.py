@@ -36,7 +36,7 @@ def small():
 
 
 def join_lists_and_fetches(counts):
-    """Count a list as the requests that it spares: how the missing sessions fall into batches differs by run."""
+    """Count a list as one of the requests that it spares: how sessions fall into batches differs by run."""
     return replace(counts, lists=counts.lists + counts.fetches, fetches=0)
 
 

@@ -82,7 +82,7 @@ def test_failed_manual_run_is_recorded_under_its_id(world, read_log):
     ("place", "recorded"),
     [
         ("run_lister.build_message", ("failed", "Unexpected", 1, REQUEST)),
-        ("lambda_function.plan", (None,) * 4),
+        ("lambda_function.plan_run", (None,) * 4),
     ],
 )
 def test_bug_is_located_without_its_text(capfd, make_world, monkeypatch, place, recorded):
