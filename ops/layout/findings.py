@@ -9,7 +9,6 @@ from ops.layout.model import Code, Evidence, LayoutFinding
 from ops.runs.finding import Verdict
 from recon.config import Settings
 from recon.domain.order_keys import OrderSortKey
-from recon.domain.reconcile import skip_reason_from_message
 from recon.domain.user_ids import UserIdRules
 
 EXAMPLES = 3
@@ -45,7 +44,7 @@ class Suggestions:
 
     @property
     def session_filter(self) -> str | None:
-        conditions = [group.condition for group in self.groups]
+        conditions = [group.condition for group in self.groups if group.is_written]
         text = " ".join(filter(None, [self.current.session_filter.text, *conditions]))
         return f"SessionFilter={text}" if conditions else None
 
@@ -96,9 +95,11 @@ _OTHER_KEY = (
 
 
 def describe_codes(
-    codes: Mapping[str, Sequence[Code]], suggestions: Suggestions, with_order: int
+    codes: Mapping[str, Sequence[Code]], suggestions: Suggestions, evidence: Sequence[Evidence]
 ) -> Iterator[LayoutFinding]:
-    """Yield one finding for each thing that the orders show, `with_order` in number."""
+    """Yield one finding for each thing that the orders of the sessions show."""
+    with_order = sum(one.order is not None for one in evidence)
+    skipped = {one.message.session_id for one in evidence if one.is_skipped}
     settings = {
         Code.USER_ID: suggestions.sources,
         Code.EMAIL_CASE: suggestions.email_case,
@@ -106,9 +107,12 @@ def describe_codes(
     }
     for code, what in (_MISFITS | _NOTES).items():
         if sessions := _list_sessions(codes, code):
-            yield _finding(
-                code, sessions, what, settings.get(code), Verdict.OK if code in _NOTES else Verdict.FIX
-            )
+            setting = settings.get(code)
+            verdict = Verdict.OK if code in _NOTES else Verdict.FIX
+            is_exception = _is_exception(len(sessions), with_order - len(sessions))
+            if verdict is Verdict.FIX and not setting and is_exception and skipped.issuperset(sessions):
+                verdict = Verdict.ADVICE
+            yield _finding(code, sessions, what, setting, verdict)
     if sessions := _list_sessions(codes, Code.PREFIX):
         is_exception = _is_exception(len(sessions), with_order - len(sessions))
         verdict = Verdict.ADVICE if is_exception else Verdict.FIX
@@ -118,18 +122,20 @@ def describe_codes(
 def describe_groups(suggestions: Suggestions) -> Iterator[LayoutFinding]:
     """Yield one finding for each group of sessions that never has an order."""
     for group in suggestions.groups:
+        otherwise = "the sync would write their orders" if group.is_written else "each needs a person"
         what = (
             "None of these sessions has an order, and all sessions with one differ from them. If they are "
-            "not this shop's, the filter leaves them out; otherwise the sync would write their orders"
+            f"not this shop's, the filter leaves them out; otherwise {otherwise}"
         )
+        verdict = Verdict.FIX if group.is_written else Verdict.ADVICE
         yield _finding(
-            Code.OTHER_SESSIONS, group.session_ids, what, f"SessionFilter={group.condition}", Verdict.FIX
+            Code.OTHER_SESSIONS, group.session_ids, what, f"SessionFilter={group.condition}", verdict
         )
 
 
 def find_missing_code(one: Evidence) -> Code:
     """Return what it means that the order of a session in no group was not seen anywhere."""
-    return Code.NO_ORDER if skip_reason_from_message(one.message) is None else Code.NO_USER
+    return Code.NO_USER if one.is_skipped else Code.NO_ORDER
 
 
 def describe_missing(missing: Sequence[Evidence], evidence: Sequence[Evidence]) -> Iterator[LayoutFinding]:
@@ -138,9 +144,12 @@ def describe_missing(missing: Sequence[Evidence], evidence: Sequence[Evidence]) 
     if nobodys := [one.message.session_id for one in missing if one not in users]:
         what = (
             "No source gives a user id, so that no order is written and each paid session needs a person; "
-            "UserIdSources can name another source"
+            "UserIdSources can name another source, and SessionFilter leaves other sessions out"
         )
-        yield _finding(Code.NO_USER, nobodys, what, None, Verdict.FIX)
+        # Runs skip and report each of them. A setting is wrong only if nearly all sessions are so.
+        is_exception = len(nobodys) == 1 or _is_exception(len(nobodys), len(evidence) - len(nobodys))
+        verdict = Verdict.ADVICE if is_exception else Verdict.FIX
+        yield _finding(Code.NO_USER, nobodys, what, None, verdict)
     if not users:
         return
     with_order = sum(one.order is not None for one in evidence)

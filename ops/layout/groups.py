@@ -18,10 +18,19 @@ MOST_VALUES, USERS_OF_A_VALUE = 3, 2
 
 @dataclass(frozen=True)
 class OrderlessGroup:
-    """Sessions without an order that `condition`, which all sessions with an order meet, leaves out."""
+    """Sessions without an order that `condition`, which all sessions with an order meet, leaves out.
+
+    Runs would write the orders of `written` of them, and skip the others by themselves.
+    """
 
     condition: str
     session_ids: tuple[str, ...]
+    written: int
+
+    @property
+    def is_written(self) -> bool:
+        """Return whether runs would write more orders than one lost webhook explains."""
+        return self.written >= SMALLEST_GROUP
 
 
 def find_groups(evidence: Sequence[Evidence]) -> list[OrderlessGroup]:
@@ -36,9 +45,9 @@ def find_groups(evidence: Sequence[Evidence]) -> list[OrderlessGroup]:
             continue
         left_out = [one for one in rest if not passes(one.session)]
         if len(left_out) >= SMALLEST_GROUP and all(passes(one.session) for one in with_order):
-            groups.append(
-                OrderlessGroup(_quote(condition), tuple(one.message.session_id for one in left_out))
-            )
+            ids = tuple(one.message.session_id for one in left_out)
+            written = sum(not one.is_skipped for one in left_out)
+            groups.append(OrderlessGroup(_quote(condition), ids, written))
             rest = [one for one in rest if passes(one.session)]
     return groups
 

@@ -60,7 +60,7 @@ def judge_layout(
     with_order = sum(one.order is not None for one in evidence)
     suggestions = Suggestions(settings, rules, sort_key, groups)
     findings: list[LayoutFinding] = [
-        *describe_codes(codes, suggestions, with_order),
+        *describe_codes(codes, suggestions, evidence),
         *describe_groups(suggestions),
         *describe_missing(missing, evidence),
     ]

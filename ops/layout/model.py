@@ -7,6 +7,7 @@ from enum import StrEnum
 from ops.runs.finding import StatusFinding, Verdict
 from recon.domain.message import SessionMessage
 from recon.domain.order import SOURCE
+from recon.domain.reconcile import skip_reason_from_message
 from recon.domain.stripe_objects import Json
 from recon.dynamodb.table import Item
 
@@ -35,6 +36,11 @@ class Evidence:
     def is_found(self) -> bool:
         """Return whether the sync's lookup finds an order that the shop wrote."""
         return any(not is_by_sync(item) for item in self.found)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Return whether runs skip the session by itself, so that they never look its order up."""
+        return skip_reason_from_message(self.message) is not None
 
     @property
     def is_doubled(self) -> bool:

@@ -16,12 +16,14 @@ from ops.doctor.shell import Shell
 from ops.errors import CommandError
 from ops.format.text import quantity
 from ops.layout import gather_evidence, judge_layout
+from ops.layout.commands import IN_FILE, adapt_commands, repeat_changes
 from ops.layout.gather import GatheredEvidence, Sources
 from ops.layout.model import Code, Layout, LayoutFinding, SessionPlace
 from ops.layout.shape.proposal import ShapeSearch, is_own_layout
 from ops.layout.shape.verify import Verifier
 from ops.layout.table_sample import TableSample
 from ops.runs.finding import Verdict
+from ops.stack.sources import OWN_KEYS, describe_table, explain_refusals, find_keys
 from ops.stack.stripe_access import StripeAccess
 from producer.sample import draw_sample
 from recon.config import Settings
@@ -31,7 +33,8 @@ from recon.errors import NotAllowed
 EXAMPLES = [
     "nightly-sync layout",
     "nightly-sync layout --set OrderSortKey=any",
-    "nightly-sync layout --set CommerceTable=orders --set StripeSecretParameter=/key > shape.toml",
+    """nightly-sync layout --set CommerceTable=orders \\
+      --set StripeSecretParameter=/shop/stripe-key > shape.toml""",
     "nightly-sync layout --shape shape.toml --set StripeSecretParameter=/key",
     "nightly-sync layout --json | jq '.findings[] | select(.verdict == \"fix\")'",
 ]
@@ -42,8 +45,6 @@ _LABELS = {
     Verdict.OK: "fits",
     Verdict.UNKNOWN: "not compared",
 }
-_KEYS = {"PK": "S", "SK": "S"}
-_IN_FILE = ("CommerceTable", "Shape")
 
 
 def layout(
@@ -66,16 +67,17 @@ def layout(
         raise CommandError(f"--write {write}: the file exists; move it away, or name another one")
     changes = read_changes(set_, shape)
     settings = choose_settings(context, changes)
-    client = context.stack.client("dynamodb")
-    description = client.describe_table(TableName=settings.table)["Table"]
-    deadline = context.stack.deadline
+    stack = context.stack
+    client, deadline = stack.client("dynamodb"), stack.deadline
     with (
-        StripeAccess(settings, lambda: context.stack.client("ssm"), deadline) as stripe,
+        explain_refusals(stack, settings),
+        StripeAccess(settings, lambda: stack.client("ssm"), deadline) as stripe,
         ThreadPoolExecutor(THREADS) as pool,
         context.busy("Comparing sessions and orders"),
     ):
+        description = describe_table(stack, settings)
         sources = Sources(stripe.source(), Table(client, settings.table), client, settings, pool, deadline)
-        result = _compare(context, sources, description)
+        result = adapt_commands(_compare(context, sources, description), changes)
     proposed = result.shape.file if result.shape and settings.shape is None else None
     if write is not None:
         if proposed is None:
@@ -93,7 +95,7 @@ def _compare(context: CommandContext, sources: Sources, description: Mapping[str
     if settings.shape is not None:
         search = ShapeSearch(verifier, sample, _to_aws(context))
         return search.check(settings.shape.text, _draw(sources, context.now()))
-    if _find_keys(description) != _KEYS:
+    if find_keys(description) != OWN_KEYS:
         return ShapeSearch(verifier, sample, _to_aws(context)).propose(_draw(sources, context.now()))
     gathered = gather_evidence(sources, context.now())
     judged = judge_layout(gathered.evidence, settings, gathered.read, is_scan_denied=gathered.is_scan_denied)
@@ -123,11 +125,6 @@ def _to_aws(context: CommandContext) -> Any:  # noqa: ANN401 - a bound method
     return Shell(stack.name, context.options.selector, endpoint).aws
 
 
-def _find_keys(description: Mapping[str, Any]) -> dict[str, str]:
-    types = {each["AttributeName"]: each["AttributeType"] for each in description["AttributeDefinitions"]}
-    return {each["AttributeName"]: types[each["AttributeName"]] for each in description["KeySchema"]}
-
-
 def _explain(result: Layout, settings: Settings) -> str:
     if settings.shape is not None:
         return "a file is given; leave it out to have one proposed"
@@ -143,8 +140,7 @@ def show_file(screen: Screen, result: Layout, changes: Mapping[str, str], writte
         for line in result.shape.file.splitlines():
             screen.line(line)
     file = written or "shape.toml"
-    words = [f"{name}={value}" for name, value in changes.items() if name not in _IN_FILE]
-    given = "".join(f" --set {shlex.quote(word)}" for word in words)
+    given = repeat_changes(changes, but=IN_FILE)
     if result.shape.index_command is None:
         screen.progress(
             f"{result.table}: the file finds the orders of {result.shape.found} of "
@@ -177,7 +173,8 @@ def show(screen: Screen, result: Layout) -> None:
         screen.table(["session", "found", "order", "findings"], rows, whole=["session"])
     if result.fits:
         screen.text("")
-        screen.text("The table fits." if result.sessions else "Nothing could be compared.", FINE)
+        is_compared = any(Code.NO_USER not in place.codes for place in result.places)
+        screen.text("The table fits." if is_compared else "Nothing could be compared.", FINE)
 
 
 def _show_finding(screen: Screen, finding: LayoutFinding) -> None:

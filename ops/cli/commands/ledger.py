@@ -100,7 +100,7 @@ def _check_keys(stack: Stack, table: str) -> None:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
         raise CommandError(
-            f"there is no table {table}; docs/deploy.md has the command that makes it"
+            f"there is no table {table} in {stack.region}; docs/deploy.md has the command that makes it"
         ) from None
     types = {one["AttributeName"]: one["AttributeType"] for one in found["AttributeDefinitions"]}
     keys = {(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in found["KeySchema"]}

@@ -40,7 +40,7 @@ from recon.timestamps import parse_epoch
 
 EXAMPLES = [
     "nightly-sync run --dry-run",
-    "nightly-sync run --dry-run --shape shape.toml --set StripeSecretParameter=/shop/stripe-key",
+    "nightly-sync run --dry-run --shape shape.toml \\\n      --set StripeSecretParameter=/shop/stripe-key",
     "nightly-sync run --lookback-hours 168",
     "nightly-sync run --since 7d",
     "nightly-sync run --from 2026-11-01 --to 2026-11-02",

@@ -13,6 +13,7 @@ from ops.layout.settings import needs_stack
 from ops.runs.history import PastRun
 from ops.runs.invocation import AnswerLost, ProducerAnswer, RunEvent, invoke
 from ops.runs.local_preview import LocalPreview, TableWithoutLedger
+from ops.stack.sources import OWN_KEYS, describe_table, explain_refusals, find_keys
 from ops.stack.stripe_access import StripeAccess
 from recon.config import Settings
 from recon.domain.shape_keys import check_keys
@@ -40,27 +41,37 @@ def preview_run(context: CommandContext, event: RunEvent) -> CommandResult:
 def preview_locally(context: CommandContext, event: RunEvent, changes: dict[str, str]) -> CommandResult:
     """Preview a run on this machine with some parameters changed, and show its answer."""
     settings, stack = choose_settings(context, changes), context.stack
-    table = _open_table(context, settings, has_stack=needs_stack(changes))
     with (
+        explain_refusals(stack, settings),
         StripeAccess(settings, lambda: stack.client("ssm"), stack.deadline) as stripe,
         ThreadPoolExecutor(THREADS) as pool,
         context.busy("previewing each session; nothing is written"),
     ):
+        table = _open_table(context, settings, has_stack=needs_stack(changes))
         preview = LocalPreview(settings, table, stripe.source, pool, stack.deadline, context.now)
         return show_answer(preview.predict(event))
 
 
 def _open_table(context: CommandContext, settings: Settings, *, has_stack: bool) -> Table:
-    """Return the table to preview, with the ledger if there is one. Raise CommandError for a wrong shape."""
+    """Return the table to preview, with the ledger if there is one.
+
+    Raise CommandError if the shape, or this system's layout without one, has other keys than the table.
+    """
     stack = context.stack
     client = stack.client("dynamodb")
+    description = describe_table(stack, settings)
     if settings.shape is not None:
         try:
-            check_keys(settings.shape, client.describe_table(TableName=settings.table)["Table"])
+            check_keys(settings.shape, description)
         except ConfigError as error:
             raise CommandError(str(error)) from error
         if not has_stack:
             return TableWithoutLedger(client, settings.table)
+    elif (keys := find_keys(description)) != OWN_KEYS:
+        raise CommandError(
+            f"the table {settings.table} in {stack.region} has the keys {' and '.join(keys)}, not the texts "
+            "PK and SK: give the shape.toml that `nightly-sync layout` prints for it with --shape"
+        )
     return Table(client, settings.table, ledger=stack.outputs.ledger if has_stack else None)
 
 

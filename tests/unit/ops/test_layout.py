@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from ops.cli.commands.layout import layout
+from ops.cli.commands.run import run
 from ops.errors import CommandError
 from ops.layout.gather import Sources, gather_evidence
 from ops.layout.judge import judge_layout
@@ -16,6 +17,7 @@ from recon.stripe.source import StripeSource
 from recon.timestamps import HOUR, to_iso
 from testkit.builders import NOW
 from testkit.cases import CREATED
+from testkit.doubles.errors import client_error, client_exceptions
 from testkit.doubles.faults import on, service_error
 from testkit.fake_stripe import SessionSpec
 from testkit.fake_stripe.specs import stable_id
@@ -279,12 +281,34 @@ def test_lost_webhook_is_a_note_only_in_a_table_with_orders(shop):
     assert (find(result, Code.NO_ORDER).sessions, result.fits) == (1, True)
 
 
-def test_paid_session_of_nobody_is_named(shop):
+NOBODY = {"metadata": {}, "email": None}
+
+
+def test_paid_session_of_nobody_is_named_and_fits(shop):
+    session = shop.sell(**NOBODY)
+    assert shop.check().fits
     shop.keep(shop.sell())
-    session = shop.sell(metadata={}, email=None)
     result = shop.check()
-    assert (find(result, Code.NO_USER).sessions, result.fits) == (1, False)
+    assert (find(result, Code.NO_USER).sessions, result.fits) == (1, True)
     assert {place.session_id: place.codes for place in result.places}[session.id] == (Code.NO_USER,)
+
+
+def test_sessions_of_nobody_fit_as_a_group_and_do_not_where_nearly_all_are_such(shop):
+    for _ in range(3):
+        shop.sell(**NOBODY)
+    assert not shop.check().fits
+    for _ in range(3):
+        shop.keep(shop.sell())
+    result = shop.check()
+    assert (codes(result), result.fits, result.settings) == ({Code.OTHER_SESSIONS}, True, ())
+
+
+def test_order_of_a_session_that_runs_skip_makes_no_table_unfit(shop):
+    for _ in range(3):
+        shop.keep(shop.sell())
+    shop.keep(shop.sell(**NOBODY), user="a stranger")
+    result = shop.check()
+    assert (codes(result), result.fits) == ({Code.USER_ID_UNKNOWN}, True)
 
 
 def test_order_that_the_sync_wrote_is_no_proof_and_doubles_are_named(shop):
@@ -444,6 +468,84 @@ def test_command_needs_no_stack_and_prints_no_personal_data(context, shop):
     context.screen.json(result.data)
     printed = context.out.getvalue().lower()
     assert [word for word in ("buyer1", "carl", "@", "ada") if word in printed] == []
+
+
+def test_commands_of_findings_need_no_stack_if_the_changes_need_none(context, shop):
+    shop.keep(shop.sell(), sk=f"ORDER#{ULID}")
+    shop.sell(**NOBODY)
+    commands = [one.command for one in run_command(context, "GraceMinutes=5").data.findings]
+    given = f"CommerceTable={shop.world.table} --set StripeSecretParameter=/shop/stripe"
+    tail = f"--set {given} --set GraceMinutes=5 --set StripeApiBase={shop.world.stripe.url}"
+    assert commands == [f"nightly-sync layout --set OrderSortKey=any {tail}", None]
+
+
+def test_commands_of_findings_of_a_deployed_stack_explain_a_session(context, shop):
+    variables = {"COMMERCE_TABLE": shop.world.table, "STRIPE_SECRET_PARAMETER": "/k"}
+    context.stack.__dict__["configuration"] = lambda _: {"Environment": {"Variables": variables}}
+    stripe = f"StripeApiBase={shop.world.stripe.url}"
+    lost = shop.sell()
+    [finding] = layout(context, [stripe]).data.findings
+    assert finding.command == f"nightly-sync explain {lost.id}"
+
+
+DENIED = service_error("AccessDeniedException")
+
+
+@pytest.mark.parametrize(
+    ("change", "plan", "line"),
+    [
+        ("CommerceTable=nope", None, "there is no table nope in eu-west-1 in the account of these"),
+        (None, on("describe_table", DENIED), "no permission for the table TABLE in eu-west-1: these AWS"),
+        (None, on("query", DENIED), "no permission for the table TABLE in eu-west-1: these AWS credentials"),
+        (None, on("batch_get_item", DENIED), "no permission for the table TABLE in eu-west-1: these AWS"),
+        (
+            None,
+            on("describe_table", service_error("ValidationException")),
+            "the table TABLE cannot be one in eu-west-1: --set CommerceTable=NAME takes a name such as shop",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["layout", "run"])
+def test_refused_table_is_named_with_its_region_and_the_remedy(context, shop, command, change, plan, line):
+    shop.keep(shop.sell())
+    if plan is not None:
+        shop.world.dynamodb.plan = plan
+    table = change or f"CommerceTable={shop.world.table}"
+    with pytest.raises(CommandError) as raised:
+        compare(context, command, table)
+    assert str(raised.value).startswith(line.replace("TABLE", shop.world.table))
+    assert "--profile" in str(raised.value) or "--set CommerceTable=NAME" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("ParameterNotFound", "there is no SSM parameter /k in eu-west-1 in the account of these"),
+        ("AccessDeniedException", "no permission for the SSM parameter /k in eu-west-1: these AWS"),
+    ],
+)
+@pytest.mark.parametrize("command", ["layout", "run"])
+def test_refused_parameter_is_named_with_its_region(context, shop, monkeypatch, command, code, line):
+    def refuse(**_):
+        raise client_error(client_exceptions("ssm"), "GetParameter", code, "")
+
+    monkeypatch.setattr(shop.world.ssm, "get_parameter", refuse)
+    with pytest.raises(CommandError, match=line):
+        compare(context, command, f"CommerceTable={shop.world.table}")
+
+
+@pytest.mark.parametrize("command", ["layout", "run"])
+def test_table_that_is_being_made_is_named_with_its_status(context, shop, monkeypatch, command):
+    described = shop.world.memory.describe_table(TableName=shop.world.table)["Table"]
+    answer = {"Table": described | {"TableStatus": "CREATING"}}
+    monkeypatch.setattr(shop.world.dynamodb, "describe_table", lambda **_: answer)
+    with pytest.raises(CommandError, match="in eu-west-1 is CREATING; it must be ACTIVE"):
+        compare(context, command, f"CommerceTable={shop.world.table}")
+
+
+def compare(context, command, table):
+    given = [table, "StripeSecretParameter=/k", f"StripeApiBase={context.world.stripe.url}"]
+    return layout(context, given) if command == "layout" else run(context, dry_run=True, set_=given)
 
 
 def test_command_that_finds_all_orders_exits_with_zero(context, shop):

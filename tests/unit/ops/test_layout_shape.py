@@ -447,6 +447,21 @@ def test_given_file_that_finds_no_order_does_not_fit(open_shop, tmp_path):
         shop.run(shape=str(tmp_path / "absent.toml"))
 
 
+def test_preview_of_another_layout_without_a_file_asks_for_it(open_shop):
+    shop = open_shop(METADATA)
+    settings = ["StripeSecretParameter=/k", f"StripeApiBase={shop.world.stripe.url}", "CommerceTable=orders"]
+    with pytest.raises(CommandError, match="has the keys orderId, not the texts PK and SK: give the shape"):
+        run(shop.context, dry_run=True, set_=settings)
+
+
+def test_command_that_checks_the_printed_file_needs_no_stack(open_shop):
+    shop = open_shop(METADATA)
+    shop.sell()
+    options = f"--set StripeSecretParameter=/shop/stripe --set StripeApiBase={shop.world.stripe.url}"
+    finding = find(shop.propose(), Code.SHAPE)
+    assert finding.command == f"nightly-sync layout --shape shape.toml {options}"
+
+
 def test_preview_warns_of_a_file_that_finds_no_order(open_shop):
     shop = open_shop(METADATA)
     shop.sell()
