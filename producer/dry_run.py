@@ -3,15 +3,15 @@
 from collections import Counter
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from producer.run_lister import MATCHES_NOTHING
 from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome
+from recon.domain.reconcile import Outcome, SkipReason
 from recon.domain.run import Listing, Part, RunStatus, Trigger
 from recon.domain.shape_decision import decide_from_orders
 from recon.domain.stripe_objects import UNPAID
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from recon.stripe.pages import Page
     from recon.stripe.source import StripeSource
 
+
+# The reason to skip a session, an error, or None if Stripe decides.
+type Decision = SkipReason | SyncError | None
 
 TRUNCATED = "truncated: not every session of the window was checked"
 
@@ -59,6 +62,22 @@ class SessionBudget:
         return taken
 
 
+@dataclass
+class Counted:
+    """The outcomes of the sessions so far, and how many of them were skipped because their order exists."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    found: int = 0
+
+
+class Prediction(NamedTuple):
+    """The run as it would end, the order numbers that it would create, and how many orders it found."""
+
+    run: Run
+    numbers: list[str]
+    found: int
+
+
 @dataclass(frozen=True)
 class DryRun:
     """The dependencies of a dry run. `now` returns epoch seconds."""
@@ -70,12 +89,12 @@ class DryRun:
     deadline: Deadline
     now: "Callable[[], int]"
 
-    def predict(self, planned: Run, limit: int | None) -> tuple[Run, list[str]]:
-        """Return the run as it would end, and the order numbers that it would create.
+    def predict(self, planned: Run, limit: int | None) -> Prediction:
+        """Return what the run would do.
 
         `limit` is the most sessions to check, or None. Raise the error of a failed lookup of orders.
         """
-        counts: Counter[Outcome] = Counter()
+        counted = Counted()
         numbers: list[str] = []
         events = self._read_events(planned)
         dismissed = find_dismissed_ids(self.table, self.deadline)
@@ -84,12 +103,13 @@ class DryRun:
         try:
             with closing(self._list_messages(planned, budget)) as batches:
                 for listed in batches:
-                    missing = self._find_missing(budget.take(listed), events, counts, dismissed)
+                    missing = self._find_missing(budget.take(listed), events, counted, dismissed)
                     numbers.extend(order_number(message.session_id, prefix) for message in missing)
                     if budget.truncated:
                         break
         except OutOfTime:
             budget.truncated = True
+        counts = counted.outcomes
         counts[Outcome.CREATED] = len(numbers)
         reasons = {
             NO_EVENTS: not events.may_read,
@@ -110,7 +130,7 @@ class DryRun:
             filtered=budget.filtered,
             warnings=(*planned.warnings, *(warning for warning, applies in reasons.items() if applies)),
         )
-        return predicted, numbers
+        return Prediction(predicted, numbers, counted.found)
 
     def _read_events(self, planned: Run) -> WebhookEvents:
         """Return the events for what the run would leave to the next one. Only writing needs the fence."""
@@ -148,7 +168,7 @@ class DryRun:
         self,
         listed: list[SessionMessage],
         events: WebhookEvents,
-        counts: Counter[Outcome],
+        counted: Counted,
         dismissed: set[str],
     ) -> list[SessionMessage]:
         """Return the sessions whose orders are missing. Count the skipped and the malformed ones."""
@@ -158,24 +178,28 @@ class DryRun:
                 if message := events.filter_message(unchecked):
                     messages.append(loads(dumps(message)))
             except MalformedMessage:
-                counts[Outcome.ERROR] += 1
+                counted.outcomes[Outcome.ERROR] += 1
         settings = self.settings
         lookup = make_lookup(self.table, self.pool, settings.shape, settings.order_sort_key)
         orders = lookup.find(messages, self.deadline)
         guarded = find_guards(self.table, {message.session_id for message in messages}, self.deadline)
-        outcomes = [
-            Outcome.SKIPPED
+        decisions = [
+            SkipReason.DISMISSED
             if message.session_id in dismissed
-            else self._predict_outcome(message, orders[message], guarded)
+            else self._decide(message, orders[message], guarded)
             for message in messages
         ]
-        counts.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
+        counted.found += decisions.count(SkipReason.EXISTS)
+        outcomes = [
+            self._predict_outcome(message, orders[message], decision)
+            for message, decision in zip(messages, decisions, strict=True)
+        ]
+        counted.outcomes.update(outcome for outcome in outcomes if outcome is not Outcome.CREATED)
         pairs = zip(messages, outcomes, strict=True)
         return [message for message, outcome in pairs if outcome is Outcome.CREATED]
 
-    def _predict_outcome(self, message: SessionMessage, found: Orders, guarded: frozenset[str]) -> Outcome:
-        """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
-        decision = decide_from_orders(
+    def _decide(self, message: SessionMessage, found: Orders, guarded: frozenset[str]) -> Decision:
+        return decide_from_orders(
             message,
             found,
             self.settings.shape,
@@ -183,6 +207,9 @@ class DryRun:
             ttl_days=self.settings.order_ttl_days,
             is_guarded=message.session_id in guarded,
         )
+
+    def _predict_outcome(self, message: SessionMessage, found: Orders, decision: Decision) -> Outcome:
+        """Return the outcome by the listed session and the table. Stripe is not asked about single ones."""
         match decision:
             case None:
                 # Stripe decides. The order of a session listed as paid would be written, unless it exists

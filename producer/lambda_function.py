@@ -13,7 +13,7 @@ from producer.listing_pace import ListingPace
 from producer.planned_run import plan_run
 from producer.proof import check_proof
 from producer.request import Continuation, Request, has_caller, parse_request
-from producer.response import SHOWN_ORDERS, Body, build_refusal, build_response
+from producer.response import SHOWN_ORDERS, Body, build_preview, build_refusal, build_response
 from producer.run_context import RunContext
 from producer.sync_run import SyncRun
 from recon.aws.clients import client
@@ -173,9 +173,9 @@ def _respond(request: Request | Continuation, context: "LambdaContext", attempt:
             run = replace(run, warnings=(*run.warnings, f"other_stack: {owner}"))
         if warning := check_proof(sync_run.context, watermark).warning:
             run = replace(run, warnings=(*run.warnings, warning))
-        predicted, numbers = dry_run.predict(run, request.max_sessions)
-        _log_prediction(predicted)
-        return build_response(predicted, numbers, dry_run=True)
+        predicted = dry_run.predict(run, request.max_sessions)
+        _log_prediction(predicted.run)
+        return build_preview(predicted, has_shape=kept.settings.shape is not None)
     if request.trigger == Trigger.SCHEDULED and request.at is not None:
         telemetry().record_watermark(watermark, request.at)
     begun = sync_run.begin(run, state, watermark, confirm_empty=request.confirm_empty)

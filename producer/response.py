@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from producer.dry_run import Prediction
 from recon.domain.run import RunStatus
 from recon.dynamodb.records import Run, sample_fields
 from recon.timestamps import to_iso
@@ -12,7 +13,16 @@ type Body = dict[str, Any]
 SHOWN_ORDERS = 20
 
 
-def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False) -> Body:
+def build_preview(predicted: Prediction, *, has_shape: bool) -> Body:
+    """Return the body of the response to a dry run.
+
+    It has the number of orders that exist, and for a shop with its own layout always that of the missing.
+    """
+    body = build_response(predicted.run, predicted.numbers) | {"dryRun": True, "found": predicted.found}
+    return body | ({"missing": predicted.run.missing} if has_shape else {})
+
+
+def build_response(run: Run, created_orders: list[str]) -> Body:
     """Return the body of a response with status 200, with the first 20 order numbers.
 
     A run with missing orders also returns their number, and a held run what it would have created of its
@@ -33,7 +43,7 @@ def build_response(run: Run, created_orders: list[str], *, dry_run: bool = False
         "errors": run.errors,
         "filtered": run.filtered,
         "createdOrders": created_orders[:SHOWN_ORDERS],
-        "dryRun": dry_run,
+        "dryRun": False,
         "truncated": run.truncated,
         "warnings": list(run.warnings),
     }

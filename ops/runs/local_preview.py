@@ -9,7 +9,7 @@ from producer.dry_run import DryRun
 from producer.planned_run import plan_run
 from producer.proof import check_proof
 from producer.request import Request, parse_request
-from producer.response import build_response
+from producer.response import build_preview
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Item, Key, Table
 from recon.dynamodb.watermark import Watermark
@@ -63,8 +63,8 @@ class LocalPreview:
         started = self.now()
         run = plan_run(request, self.settings, started, request.run_id(started, _NAME), watermark)
         dry_run = DryRun(self.settings, self.table, self.stripe, self.pool, self.deadline, self.now)
-        predicted, numbers = dry_run.predict(run, request.max_sessions)
-        body = build_response(predicted, numbers, dry_run=True)
+        predicted = dry_run.predict(run, request.max_sessions)
+        body = build_preview(predicted, has_shape=self.settings.shape is not None)
         if warning := check_proof(self, watermark).warning:
             body["warnings"] = [*body["warnings"], warning]
         return body

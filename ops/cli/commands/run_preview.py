@@ -1,11 +1,12 @@
 """`nightly-sync run --dry-run`: the preview of a run, by the deployed producer or on this machine."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
 from ops.cli.command import CommandContext
-from ops.cli.screen import NOTICE, TROUBLE, CommandResult, Screen
+from ops.cli.screen import NOTICE, TROUBLE, CommandResult, FactLine, Screen
 from ops.cli.settings_options import choose_settings
 from ops.errors import CommandError
 from ops.format.text import quantity, span, standard_time
@@ -110,13 +111,10 @@ def preview_to_json(body: ProducerAnswer) -> dict[str, Any]:
 def show_preview(screen: Screen, body: dict[str, Any]) -> None:
     """Print the producer's answer to a dry run."""
     window = (datetime.fromisoformat(body["lookbackWindow"][end]) for end in ("from", "to"))
-    created = f"at most {quantity(body['created'], 'order')}; refunds are only checked in a run"
     screen.facts(
         [
             ("window", span(body["processed"], *window), ""),
-            ("would create", created, ""),
-            *([("missing", quantity(missing, "order"), NOTICE)] if (missing := body.get("missing")) else []),
-            ("would skip", str(body["skipped"]), ""),
+            *_list_orders(body),
             ("unreadable", str(body["errors"]), TROUBLE if body["errors"] else ""),
             *([("left out", f"{body['filtered']} by the filter", "")] if body.get("filtered") else []),
         ]
@@ -127,3 +125,22 @@ def show_preview(screen: Screen, body: dict[str, Any]) -> None:
     for warning in body["warnings"]:
         screen.text(f"Warning: {warning}", NOTICE)
     screen.text("Nothing was written.")
+
+
+def _list_orders(body: dict[str, Any]) -> Iterator[FactLine]:
+    """Yield what becomes of the sessions. Of a shop with its own layout, no order is created."""
+    if "missing" not in body:
+        yield "would create", _at_most(body["created"]), ""
+        yield "would skip", str(body["skipped"]), ""
+        return
+    found, skipped = body.get("found"), str(body["skipped"])
+    if found is not None:  # the answer of an earlier version has no number
+        yield "found", quantity(found, "order"), ""
+        skipped += f": {found} found, {quantity(body['skipped'] - found, 'other')}"
+    yield "missing", _at_most(body["missing"]), NOTICE if body["missing"] else ""
+    yield "would skip", skipped, ""
+
+
+def _at_most(number: int) -> str:
+    orders = quantity(number, "order")
+    return f"at most {orders}; refunds are only checked in a run" if number else orders

@@ -1,6 +1,7 @@
 """`nightly-sync layout` and `run --dry-run` on tables with another layout: the file for their orders."""
 
 import json
+import re
 import shlex
 from dataclasses import replace
 
@@ -185,6 +186,24 @@ def test_saved_output_is_the_file_that_layout_and_preview_accept(open_shop, name
         0,
     )
     assert preview.data["run"].warnings == ()
+    assert preview.data["found"] == 12
+    shown = shop.context.show(preview)
+    assert re.search(
+        r"found +12 orders\nmissing +at most 1 order;.*\nwould skip +12: 12 found, 0 others", shown
+    )
+    assert "create" not in shown.rpartition("window")[2]
+
+
+def test_preview_with_a_file_counts_what_is_found_missing_and_skipped(open_shop):
+    shop = open_shop(METADATA)
+    shop.sell()
+    shop.world.sells(SessionSpec("cs_test_other", NOW - HOUR))
+    shop.sell(payment_status="unpaid", order=False)
+    settings = ["StripeSecretParameter=/k", f"StripeApiBase={shop.world.stripe.url}"]
+    preview = run(shop.context, dry_run=True, set_=[*settings, f"Shape={METADATA.shape('orders')}"])
+    assert (preview.data["found"], preview.data["run"].missing, preview.data["run"].skipped) == (1, 0, 3)
+    shown = shop.context.show(preview)
+    assert re.search(r"found +1 order\nmissing +0 orders\nwould skip +3: 1 found, 2 others\n", shown)
 
 
 def test_attribute_without_an_index_names_the_command_and_the_later_file(open_shop):

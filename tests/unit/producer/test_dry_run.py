@@ -60,8 +60,8 @@ def test_dry_run_counts_the_outcome_of_each_session(predict, put, memory):
     stripe = OnePageStripe(
         sold(1), sold(2, payment_status="unpaid"), sold(3), sold(4, payment_status=None), sold(5, mode=7)
     )
-    run, numbers = predict(stripe)
-    assert (run.processed, run.created, run.skipped, run.errors) == (5, 1, 2, 2)
+    run, numbers, found = predict(stripe)
+    assert (run.processed, run.created, run.skipped, run.errors, found) == (5, 1, 2, 2, 1)
     assert numbers == ["SHOP-STEST1"]
     assert (run.status, run.completed_at, run.truncated) == ("done", "2024-11-27T02:00:00Z", False)
     assert run.warnings == ("careful",)
@@ -71,29 +71,29 @@ def test_dry_run_counts_the_outcome_of_each_session(predict, put, memory):
 
 def test_dry_run_leaves_sessions_to_the_next_run(predict):
     event = SessionEvent("evt_1", "checkout.session.completed", NOW - 60, "cs_test_1")
-    run, numbers = predict(OnePageStripe(sold(1), sold(2), events=[event]))
+    run, numbers, _ = predict(OnePageStripe(sold(1), sold(2), events=[event]))
     assert (run.processed, run.created, len(numbers)) == (1, 1, 1)
 
 
 def test_dry_run_skips_expired_sessions(predict):
-    run, _ = predict(OnePageStripe(a_session(created=NOW - 49 * HOUR)), order_ttl_days=1)
+    run, *_ = predict(OnePageStripe(a_session(created=NOW - 49 * HOUR)), order_ttl_days=1)
     assert (run.created, run.skipped) == (0, 1)
 
 
 def test_dry_run_takes_the_oldest_up_to_its_limit(predict):
-    run, numbers = predict(OnePageStripe(sold(1), sold(2), sold(3)), limit=2)
+    run, numbers, _ = predict(OnePageStripe(sold(1), sold(2), sold(3)), limit=2)
     assert (run.created, run.truncated, run.warnings) == (2, True, ("careful", TRUNCATED))
     assert [number[-1] for number in numbers] == ["3", "2"]
 
 
 def test_dry_run_out_of_time_is_truncated(predict):
-    run, numbers = predict(OnePageStripe(error=OutOfTime("no time")))
+    run, numbers, _ = predict(OnePageStripe(error=OutOfTime("no time")))
     assert (run.processed, run.truncated, run.warnings) == (0, True, ("careful", TRUNCATED))
     assert numbers == []
 
 
 def test_dry_run_warns_of_unreadable_events_and_sessions(predict):
-    run, _ = predict(OnePageStripe(sold(1), unreadable=1, events=KeyNotAllowed("no")))
+    run, *_ = predict(OnePageStripe(sold(1), unreadable=1, events=KeyNotAllowed("no")))
     assert run.warnings == ("careful", NO_EVENTS, UNREADABLE)
     assert run.created == 1
 
