@@ -158,7 +158,7 @@ def ask_for_settings(
 ) -> DeploySettings:
     """Return `start`, completed by the user's answers for `names`.
 
-    An answer that `check_answer` rejects is asked for again. `keep` is called after each answer.
+    An answer that `check_answer` rejects is asked for again, with the same default. `keep` is called after each answer.
     """
     terminal.line("Asked once, then stored. Enter accepts the value in brackets.")
     settings = replace(start, parameters={**FIRST_TIME, **start.parameters})
@@ -176,9 +176,8 @@ def ask_for_bucket(
     terminal: DeployTerminal, settings: DeploySettings, check_answer: CheckAnswer, keep: KeepAnswers
 ) -> DeploySettings:
     """Return the settings with the bucket that the user names."""
-    answer = settings.bucket
     while True:
-        answer = terminal.ask("Bucket in this region for the packages", answer)
+        answer = terminal.ask("Bucket in this region for the packages", settings.bucket)
         if (problem := _find_refusal(check_answer, BUCKET, answer)) is None:
             settings = replace(settings, bucket=answer)
             keep(settings)
@@ -191,10 +190,7 @@ def _ask_until_valid(
 ) -> str:
     while True:
         answer = terminal.ask(parameter.name, current)
-        problem = find_problem(parameter, answer)
-        if problem is None:
-            current = answer
-            problem = _find_refusal(check_answer, parameter.name, answer)
+        problem = find_problem(parameter, answer) or _find_refusal(check_answer, parameter.name, answer)
         if problem is None:
             return answer
         terminal.line(problem)

@@ -379,6 +379,27 @@ def test_answers_of_a_later_deployment_are_repeated_as_options(make_deployment, 
     assert deployment.stored_settings == SETTINGS
 
 
+def test_refused_answer_is_not_offered_again(make_deployment):
+    """Enter then accepts the value from before, of a parameter as of the bucket."""
+    *answers, bucket, end = answer_everything("n", MaxSessions="7")
+    table = list(TEMPLATE.parameters).index("CommerceTable")
+    answers[table : table + 1] = ["x y", "nope", ""]
+    found = [refusal("ResourceNotFoundException"), RECORDED["dynamodb", "describe_table"]]
+    owned = [refusal("404"), RECORDED["s3", "head_bucket"]]
+    deployment = make_deployment(
+        [*answers, "X", "other", bucket, end],
+        dynamodb__describe_table=found,
+        s3__head_bucket=owned,
+        **DEPLOYED,
+    )
+    with pytest.raises(DeployError):
+        deployment.deploy(everything=True)
+    asked = [one for one in deployment.asked if one.startswith(("CommerceTable", "Bucket"))]
+    of_bucket = "Bucket in this region for the packages [packages]: "
+    assert asked == ["CommerceTable [shop]: "] * 3 + [of_bucket] * 3
+    assert deployment.text.rstrip().endswith("repeat them: --set MaxSessions=7")
+
+
 def test_answers_that_are_deployed_are_not_repeated(make_deployment):
     deployment = make_deployment(answer_everything("y", "n", MaxSessions="7"), **DEPLOYED)
     assert deployment.deploy(everything=True) == 0
