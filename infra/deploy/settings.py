@@ -158,7 +158,8 @@ def ask_for_settings(
 ) -> DeploySettings:
     """Return `start`, completed by the user's answers for `names`.
 
-    An answer that `check_answer` rejects is asked for again, with the same default. `keep` is called after each answer.
+    An answer that `check_answer` rejects is asked for again, with the same default. `keep` is called after
+    each answer.
     """
     terminal.line("Asked once, then stored. Enter accepts the value in brackets.")
     settings = replace(start, parameters={**FIRST_TIME, **start.parameters})

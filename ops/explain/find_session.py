@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ops.errors import CommandError
 from ops.explain.references import Reference, ReferenceKind
-from ops.format.text import quantity
+from ops.format.text import format_utc, quantity
 from recon.domain.order import order_number
 from recon.domain.stripe_objects import COMPLETE
 from recon.domain.user_ids import spellings
@@ -18,7 +19,7 @@ from recon.dynamodb.records import OUTCOME_DAYS, parse_outcome
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.errors import SessionNotFound
-from recon.timestamps import DAY, to_iso
+from recon.timestamps import DAY
 
 if TYPE_CHECKING:
     from recon.domain.stripe_objects import Json
@@ -114,7 +115,8 @@ class SessionFinder:
 
 def _describe_row(row: "Mapping[str, object]") -> str:
     created = row.get("created")
-    parts = [to_iso(created) if isinstance(created, int) else "", str(row.get("status") or "")]
+    at = format_utc(datetime.fromtimestamp(created, UTC)) if isinstance(created, int) else ""
+    parts = [at, str(row.get("status") or "")]
     return ", ".join(filter(None, parts))
 
 

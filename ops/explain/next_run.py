@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from ops.explain.facts import Coverage, NextRun, SessionFacts
 from ops.format.skip_reasons import describe_skip
+from ops.format.text import format_utc
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.runs.status import Schedule
 from producer.request import Request
@@ -166,8 +167,3 @@ def backfill_command(facts: SessionFacts) -> str:
         return "nightly-sync run --from TIME --to TIME"
     created = int(facts.session_created.timestamp())
     return f"nightly-sync run --from {to_iso(created)} --to {to_iso(created + BACKFILL_SECONDS)}"
-
-
-def format_utc(moment: datetime) -> str:
-    """Return `2024-11-27 02:00 UTC`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,7 +1,7 @@
 """Sentences about a payment that is more than paid or unpaid. Pure."""
 
 from ops.explain.facts import CurrentSession
-from ops.explain.next_run import format_utc
+from ops.format.text import format_utc
 from recon.domain.attention import Attention
 from recon.domain.payment_state import CANCELED, REQUIRES_CAPTURE
 

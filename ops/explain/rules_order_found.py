@@ -1,16 +1,14 @@
 """Rules for sessions whose order exists. Pure."""
 
-from datetime import UTC, datetime
-
 from ops.explain.facts import CurrentSession, SessionFacts, StoredOrder
-from ops.explain.next_run import describe_next, format_utc
+from ops.explain.next_run import describe_next
 from ops.explain.payment_words import describe_attention, describe_open_payment
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
+from ops.format.text import format_stored_time
 from recon.domain.order import SOURCE
 from recon.domain.reconcile import SkipReason
 from recon.domain.stripe_objects import UNPAID
-from recon.timestamps import parse_epoch
 
 _NOT_CHANGED = "No run changes or deletes an order."
 
@@ -99,10 +97,8 @@ def _describe_origin(order: StoredOrder) -> str:
 
 def _describe_time(stored: str | None) -> str:
     """Return a stored time as ` at ...`, or an empty string if it cannot be parsed."""
-    try:
-        return f" at {format_utc(datetime.fromtimestamp(parse_epoch(stored), UTC))}" if stored else ""
-    except ValueError:
-        return ""
+    at = format_stored_time(stored)
+    return f" at {at} UTC" if at else ""
 
 
 RULES = (_explain_duplicate, _explain_drift, _explain_left_over, _explain_unpaid, _explain_order)

@@ -6,7 +6,6 @@ from ops.explain.next_run import (
     describe_failure,
     describe_next,
     describe_predicted_skip,
-    format_utc,
     will_be_processed,
 )
 from ops.explain.payment_words import describe_attention
@@ -14,6 +13,7 @@ from ops.explain.rules_skipped import explain_skip
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
 from ops.format.skip_reasons import describe_stored_skip
+from ops.format.text import format_utc
 from ops.runs.missing import resend_command
 from ops.runs.prediction import PredictedAction
 from recon.domain.reconcile import Outcome, SkipReason

@@ -3,9 +3,10 @@
 from typing import assert_never
 
 from ops.explain.facts import SessionFacts
-from ops.explain.next_run import backfill_command, describe_next, format_utc, will_be_processed
+from ops.explain.next_run import backfill_command, describe_next, will_be_processed
 from ops.explain.payment_words import describe_failure, describe_hold, describe_unpaid
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
+from ops.format.text import format_utc
 from ops.runs.prediction import PredictedAction
 from recon.domain.reconcile import SkipReason
 

@@ -10,6 +10,19 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def format_utc(moment: datetime) -> str:
+    """Format a time in a sentence, as `2026-11-23 02:00 UTC`."""
+    return f"{format_time(moment)} UTC"
+
+
+def format_stored_time(text: str | None) -> str | None:
+    """Format a stored time as `2026-11-23 02:00`, or return None if it is absent or not a time."""
+    try:
+        return format_time(datetime.fromtimestamp(parse_epoch(text), UTC)) if text else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def duration(seconds: float | None) -> str:
     """Format a duration in at most two units: `8 s`, `3 min 20 s`, `2 h 5 min`; `-` if it is unknown."""
     if seconds is None:

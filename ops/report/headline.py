@@ -48,7 +48,7 @@ def _describe_recovered(report: SyncReport) -> tuple[Content, ...]:
 
 def _describe_worth(report: SyncReport) -> tuple[Content, ...]:
     """Return ` worth A, B and C`, or nothing if no amount is known."""
-    money, more = report.money[:MAX_CURRENCIES], len(report.money) - MAX_CURRENCIES
+    money, more = report.list_leading(MAX_CURRENCIES), len(report.money) - MAX_CURRENCIES
     if not money:
         return ()
     if not any(one.amount for one in money):

@@ -1,7 +1,6 @@
 """The content of a report. Times are epoch seconds, a day is its midnight in UTC, amounts are `Money`."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ops.format.money import Money, totals
@@ -179,13 +178,14 @@ class SyncReport:
 
     @property
     def money(self) -> list[Money]:
-        """Return one total per currency, in the order of the page."""
-        return self.sort_money(totals(order.money for order in self.recovered if order.money))
+        """Return one total per currency."""
+        return totals(order.money for order in self.recovered if order.money)
 
-    def sort_money(self, money: Iterable[Money]) -> list[Money]:
-        """Return the sums in the one order of the page: the currency with the most orders first."""
+    def list_leading(self, count: int) -> list[Money]:
+        """Return the totals of the currencies with the most orders, so many at most, in their usual order."""
         orders = Counter(order.money.currency for order in self.recovered if order.money)
-        return sorted(money, key=lambda one: (-orders[one.currency], one.currency))
+        ranked = sorted(self.money, key=lambda one: (-orders[one.currency], one.currency))
+        return [one for one in self.money if one in ranked[:count]]
 
     @property
     def without_amount(self) -> int:

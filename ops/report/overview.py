@@ -155,7 +155,7 @@ def _describe_longest(days: Sequence[DayTotals]) -> str:
 
 
 def _build_money_charts(report: SyncReport) -> list[Chart]:
-    sums = [total for total in report.money if total.currency]
+    sums = [total for total in report.list_leading(MAX_MONEY_CHARTS) if total.currency]
     return [
         Chart(
             f"money-{n}",
@@ -163,7 +163,7 @@ def _build_money_charts(report: SyncReport) -> list[Chart]:
             total.with_symbol,
             _build_bars(report.days, _read_money_in(total.currency)),
         )
-        for n, total in enumerate(sums[:MAX_MONEY_CHARTS])
+        for n, total in enumerate(sums)
     ]
 
 

@@ -50,7 +50,7 @@ def _render_action(action: StatusFinding, report: SyncReport) -> Html:
     return element(
         "li",
         element("p", _begin_sentence(action), class_="reason"),
-        _render_amount(action, report),
+        _render_amount(action),
         element("p", _render_link(action, report), element("code", action.command or ""), class_="do"),
     )
 
@@ -61,12 +61,12 @@ def _begin_sentence(action: StatusFinding) -> str:
     return what if what.startswith(action.code) else f"{what[:1].upper()}{what[1:]}"
 
 
-def _render_amount(action: StatusFinding, report: SyncReport) -> Content:
+def _render_amount(action: StatusFinding) -> Content:
     """Return how many sessions the action is about and what they are worth, if it is about any."""
     if not action.sessions:
         return ""
-    money = report.sort_money(action.money)
-    worth = format_worth(money, action.unknown_amounts if money else 0, text.format_money)
+    unknown = action.unknown_amounts if action.money else 0
+    worth = format_worth(action.money, unknown, text.format_money)
     if not worth and action.unknown_amounts:
         worth = "amount unknown"
     count = quantity(action.sessions, "session")

@@ -57,26 +57,26 @@ def days_table(report: SyncReport) -> Html:
             *(Column(title, _NUMBER) for title in ("Runs", "Recovered", "Money recovered")),
             *(Column(title, _NUMBER) for title in ("Missed webhooks", "Errors", "Longest run")),
         ],
-        [_build_day_row(day, report) for day in reversed(report.days)],
+        [_build_day_row(day) for day in reversed(report.days)],
     )
 
 
-def _build_day_row(day: DayTotals, report: SyncReport) -> list[Content]:
+def _build_day_row(day: DayTotals) -> list[Content]:
     if not day.runs:
         return [text.format_date(day.day), "none", *([_NOTHING] * 5)]
     return [
         text.format_date(day.day),
         [f"{day.runs:,}", *(_render_state(f" {trouble}", "bad") for trouble in day.troubles)],
         f"{day.recovered:,}",
-        _stack_lines(_list_money(day, report)) if day.recovered else _NOTHING,
+        _stack_lines(_list_money(day)) if day.recovered else _NOTHING,
         _render_missed(day.missed),
         f"{day.errors:,}",
         duration(day.longest),
     ]
 
 
-def _list_money(day: DayTotals, report: SyncReport) -> list[str]:
-    return format_worth(report.sort_money(day.money), day.unknown_amounts, text.format_money).split(", ")
+def _list_money(day: DayTotals) -> list[str]:
+    return format_worth(day.money, day.unknown_amounts, text.format_money).split(", ")
 
 
 def _render_missed(missed: Share) -> Content:

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from ops.format.attention import describe_stored_attention
-from ops.format.text import format_time, quantity
+from ops.format.text import format_time, format_utc, quantity
 from ops.runs.attention import AttentionGroup
 from ops.runs.failures import DOCTOR, HOLD_WARNINGS, describe_failure
 from ops.runs.finding import StatusFinding
 from ops.runs.history import PastRun
 from ops.runs.status import RunErrors, StatusFacts, parse_time
 from recon.domain.run import RunStatus
-from recon.timestamps import HOUR, to_iso
+from recon.timestamps import HOUR
 
 # The limits of the alarms: a night is missed when its run is two hours late, ...
 LATE_SECONDS = 2 * HOUR
@@ -175,7 +175,8 @@ def _find_in_ledger(facts: StatusFacts) -> Iterator[StatusFinding]:
         what = f"the ledger belongs to stack {facts.other_owner}: every run of this stack is refused"
         yield StatusFinding("ledger_owner", what, DOCTOR)
     if former := facts.former_filter:
-        what = f"the filter was changed: sessions up to {to_iso(former.end)} were listed with the earlier one"
+        at = format_utc(datetime.fromtimestamp(former.end, UTC))
+        what = f"the filter was changed: sessions up to {at} were listed with the earlier one"
         yield StatusFinding("filter_changed", what, former.backfill_command)
     if facts.state_overwritten:
         what = (

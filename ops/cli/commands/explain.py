@@ -30,7 +30,7 @@ from ops.explain.verdict_types import SessionVerdict
 from ops.format.attention import describe_stored_attention
 from ops.format.links import session_url
 from ops.format.money import format_price
-from ops.format.text import format_time
+from ops.format.text import format_stored_time, format_time, format_utc
 from ops.runs.status import Schedule, read_schedule
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import StripeAccess, stripe_access
@@ -135,9 +135,8 @@ def show(screen: Screen, explanation: Explanation) -> None:
     if facts.dead_letters:
         _section(screen, "Dead letters")
         for letter in facts.dead_letters:
-            screen.facts(
-                [(letter.message_id, f"until {format_time(letter.expires_at)}  {letter.why}", TROUBLE)]
-            )
+            until = format_utc(letter.expires_at)
+            screen.facts([(letter.message_id, f"until {until}  {letter.why}", TROUBLE)])
     if facts.missing:
         _section(screen, "Could not be read")
         for gap in facts.missing:
@@ -150,7 +149,7 @@ def _show_attention(screen: Screen, facts: SessionFacts) -> None:
     for word in one.words:
         until = ""
         if word == Attention.AWAITING_CAPTURE and one.until:
-            until = f"; it can be captured until {format_time(one.until)} UTC"
+            until = f"; it can be captured until {format_utc(one.until)}"
         screen.text(f"{word}: {describe_stored_attention(word)}{until}", TROUBLE if one.is_open else NOTICE)
     if one.is_open:
         screen.text(f"When that is settled: nightly-sync ack {one.session_id}", NOTICE)
@@ -170,11 +169,12 @@ def _stripe_lines(facts: SessionFacts) -> Iterator[FactLine]:
     elif facts.stripe_problem:
         yield "answer", f"{facts.stripe_problem.error_type}: {facts.stripe_problem.message}", NOTICE
     if facts.pending:
-        seen = f", last seen {facts.pending.seen_at}" if facts.pending.seen_at else ""
+        at = format_stored_time(facts.pending.seen_at)
+        seen = f", last seen {at} UTC" if at else ""
         until = facts.pending.asked_until
-        end = f", until {format_time(until)} UTC at most" if until else ""
+        end = f", until {format_utc(until)} at most" if until else ""
         since = facts.pending.missing_since
-        what = f"its order is missing since {format_time(since)} UTC" if since else "waits for its payment"
+        what = f"its order is missing since {format_utc(since)}" if since else "waits for its payment"
         yield "pending", f"{what}{seen}{end}", ""
 
 
@@ -182,14 +182,12 @@ def _session_lines(session: CurrentSession) -> Iterator[FactLine]:
     livemode = "live" if session.livemode else "test"
     yield "status", f"{session.status}, {session.payment_status}, {session.mode}, {livemode}", ""
     if session.created:
-        yield "created", f"{format_time(session.created)} UTC", ""
+        yield "created", f"{format_utc(session.created)}", ""
     yield "amount", format_price(session.amount), ""
     yield "user", session.user_id or "none", "" if session.user_id else NOTICE
     yield "line items", str(session.line_items), ""
     if session.payment_intent_status:
-        until = (
-            f", capture before {format_time(session.capture_before)} UTC" if session.capture_before else ""
-        )
+        until = f", capture before {format_utc(session.capture_before)}" if session.capture_before else ""
         yield "payment", f"{session.payment_intent_status}{until}", NOTICE if until else ""
     disputed = ["disputed"] if session.disputed and "disputed" not in session.attention else []
     words = [*(word.replace("_", " ") for word in session.attention), *disputed]
@@ -212,8 +210,9 @@ def _order_lines(order: StoredOrder) -> Iterator[FactLine]:
     yield "written by", f"{order.source}, run {order.run_id}" if order.run_id else order.source, ""
     yield "status", order.status or "-", ""
     yield "amount", format_price(order.amount), ""
-    yield "created", order.created_at or "-", ""
-    yield "changed", order.updated_at or "-", ""
+    for name, stored in (("created", order.created_at), ("changed", order.updated_at)):
+        at = format_stored_time(stored)
+        yield name, f"{at} UTC" if at else "-", ""
 
 
 def _show_runs(screen: Screen, facts: SessionFacts) -> None:
@@ -234,7 +233,8 @@ def _run_row(run: OutcomeInRun) -> list[str | Text]:
     dismissed = f"by {run.dismissed_by}: {run.dismissed_because}" if run.dismissed_by else ""
     why = "; ".join(filter(None, [run.reason or run.order_number or "", dismissed, error, *run.drift]))
     attempts = "" if run.attempts is None else str(run.attempts)
-    return [run.run_id, Text(run.outcome, style=style), run.updated_at or "", attempts, why]
+    at = format_stored_time(run.updated_at) or ""
+    return [run.run_id, Text(run.outcome, style=style), at, attempts, why]
 
 
 def _show_events(screen: Screen, facts: SessionFacts) -> None:

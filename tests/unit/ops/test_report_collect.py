@@ -103,7 +103,7 @@ def test_money_has_a_total_per_currency_and_day(shop):
     shop.create(second, "cs_live_3", 1, "usd")
     shop.create(second, "cs_live_4")
     report = shop.report()
-    assert report.money == [Money("usd", 5000), Money("jpy", 1980)]
+    assert report.money == [Money("jpy", 1980), Money("usd", 5000)]
     assert [day.money for day in report.days[-2:]] == [
         (Money("jpy", 1980), Money("usd", 4999)),
         (Money("usd", 1),),

@@ -12,7 +12,7 @@ import pytest
 from ops.format.ids import shorten_id
 from ops.format.links import session_url
 from ops.format.masking import mask_emails, mask_keys
-from ops.format.money import Money
+from ops.format.money import Money, totals
 from ops.format.text import duration
 from ops.report import render_page
 from ops.report.charts import Bar, Chart, render_chart
@@ -78,7 +78,7 @@ def test_headline_names_orders_and_money(shop):
     for n in range(41):
         shop.create(run, f"cs_live_{n}", *((1208, "jpy") if n < 3 else (3170, "usd")))
     assert read_headline(shop.report()) == (
-        "Today 41 orders worth $1,204.60 and ¥3,624 were recovered that would have been lost. "
+        "Today 41 orders worth ¥3,624 and $1,204.60 were recovered that would have been lost. "
         "The cause: the webhook missed 100% of 41 orders."
     )
 
@@ -116,7 +116,7 @@ def test_headline_names_three_currencies(shop):
     for n, currency in enumerate(("eur", "usd", "jpy", "gbp", "chf")):
         for order in range(9 - n):
             shop.create(run, f"cs_live_{currency}{order}", 100, currency)
-    assert "worth €9.00, $8.00, ¥700 and 2 more currencies were" in read_headline(shop.report())
+    assert "worth €9.00, ¥700, $8.00 and 2 more currencies were" in read_headline(shop.report())
 
 
 def test_headline_without_losses_counts_existing_orders(shop):
@@ -234,15 +234,16 @@ def test_action_links_to_its_address(shop, url, name):
     assert f'<a href="{url}" rel="noopener noreferrer">{name}</a>' in render_page(shop.report(state=state))
 
 
-def test_currencies_have_one_order_on_the_page(shop):
+def test_currencies_have_one_order_on_the_page_as_everywhere(shop):
     run = shop.run()
     for n, currency in enumerate(["aud", "usd", "usd", "jpy", "jpy", "jpy"]):
         shop.create(run, f"cs_live_{n}", 1000, currency)
-    action = replace(WAIT, sessions=2, money=(Money("aud", 1), Money("jpy", 1), Money("usd", 1)))
+    money = totals(Money(currency, 1) for currency in ("usd", "jpy", "aud"))
+    action = replace(WAIT, sessions=2, money=tuple(money))
     html = render_page(shop.report(state=SystemState(StateLevel.NEEDS_ACTION, "Action needed.", (action,))))
-    assert "¥1, $0.01, A$0.01" in html
-    assert "<div>¥3,000</div><div>$20.00</div><div>A$10.00</div>" in html
-    assert re.findall("Recovered in ([A-Z]+)<", html) == ["JPY", "USD", "AUD"]
+    assert "A$0.01, ¥1, $0.01" in html
+    assert "<div>A$10.00</div><div>¥3,000</div><div>$20.00</div>" in html
+    assert re.findall("Recovered in ([A-Z]+)<", html) == ["AUD", "JPY", "USD"]
     assert "USD</" not in html.replace("Recovered in USD</", "")
 
 

@@ -88,7 +88,7 @@ GOOD = StatusFacts(
         ({"other_owner": "other"}, "belongs to stack other: every run of this stack", "doctor"),
         (
             {"former_filter": FilterPeriod("a", NOW_SECONDS - 2 * DAY, NOW_SECONDS)},
-            "the filter was changed: sessions up to 2026-11-23T08:00:00Z were listed with the earlier one",
+            "the filter was changed: sessions up to 2026-11-23 08:00 UTC were listed with the earlier one",
             "run --from 2026-11-21T08:00:00Z --to 2026-11-23T08:00:00Z",
         ),
         ({"last_run": replace(RUN, status="failed")}, "failed: its listing stopped", "logs RUN"),
