@@ -163,24 +163,27 @@ class BatchProcessor:
         orders: dict[SessionMessage, Orders],
         failed: FailedSessions,
     ) -> None:
+        sessions = SessionGroup(self._context, group[0].run_id, prior)
+        end: SyncError = Unexpected("the commit returned no result for the session")
         try:
             self._context.deadline.check()
-            result = SessionGroup(self._context, group[0].run_id, prior).reconcile(group, orders)
+            sessions.reconcile(group, orders)
         except OutOfTime as error:
-            for task in group:
-                self._retry_later(failed, task, error)
+            end = error
         except Exception as error:  # noqa: BLE001 - a bug in one group must not fail the others
             self._telemetry.error(
                 f"Unexpected {type(error).__name__}", run_id=group[0].run_id, frames=frames(error)
             )
-            for task in group:
-                self._retry_later(failed, task, Unexpected(f"{type(error).__name__} in the batch"))
-        else:
-            self._apply_results(group, result, failed)
-            for warning in result.warnings:
-                self._record_warning(group[0].run_id, warning)
+            end = Unexpected(f"{type(error).__name__} in the batch")
+        # What was written before an error is reported now, since its message has nothing left to do.
+        self._apply_results(group, sessions.result, end, failed)
+        for warning in sessions.result.warnings:
+            self._record_warning(group[0].run_id, warning)
 
-    def _apply_results(self, group: list[SessionTask], result: GroupResult, failed: FailedSessions) -> None:
+    def _apply_results(
+        self, group: list[SessionTask], result: GroupResult, end: SyncError, failed: FailedSessions
+    ) -> None:
+        """Report the results of a group. The sessions without one are retried because of `end`."""
         for task in group:
             applied = result.committed.applied.get(task.session_id)
             error = result.delayed.get(task.session_id) or result.committed.failed.get(task.session_id)
@@ -191,9 +194,7 @@ class BatchProcessor:
                     failed.immediate.add(task.key)
             elif task.session_id not in result.committed.settled:
                 # A message is deleted only if its session's result is known.
-                self._retry_later(
-                    failed, task, error or Unexpected("the commit returned no result for the session")
-                )
+                self._retry_later(failed, task, error or end)
 
     def _record_warning(self, run_id: str, warning: str) -> None:
         """Record a warning once per run. Failures are only logged: no session depends on it."""

@@ -117,6 +117,11 @@ class SessionGroup:
         results += self._to_results(rest, decided, failures, marks_found=True)
         results = [self._mark_found(result, found.get(result.session_id, ())) for result in results]
         self._write(results)
+        return self.result
+
+    @property
+    def result(self) -> GroupResult:
+        """Return the result so far, also after an error."""
         return GroupResult(self._committed, self._delayed, tuple(sorted(self._warnings)))
 
     def _write(self, results: Sequence[SessionResult]) -> None:

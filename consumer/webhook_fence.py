@@ -54,7 +54,9 @@ class WebhookFence:
         self._markers = dict(markers)
         self._found = found if self._mode is FenceMode.ALL else {}
         self._messages = {message.session_id: message for message in (*missing, *self._found)}
+        # The times up to which pages around payments were read, and pages of what has none.
         self._next = max(0, min((message.created for message in self._messages.values()), default=0))
+        self._next_unknown = 0
         self._delivered: dict[str, list[FencedEvent]] = defaultdict(list)
 
     def read_delivered(
@@ -84,23 +86,24 @@ class WebhookFence:
         # A delayed payment settles days after its charge was made, which is all that Stripe may say of it.
         times = [max(_find_paid_time(message, order), message.pending or 0) for message, order in written]
         times += [_find_order_time(message, orders) for message, orders in found.items()]
-        self._read_until(max(times) + _AFTER_PAYMENT)
-        self._read_until(self._find_end(written))
+        self._next = self._read(self._next, max(times) + _AFTER_PAYMENT)
+        # Apart, since such a page may show less than the payments of a later part of the group.
+        self._next_unknown = self._read(max(self._next, self._next_unknown), self._find_end(written))
         if found:
             # Their webhooks nearly always left a marker. Elsewhere, the condition of the put finds it.
             known = {event.id for message in self._messages.values() for event in message.events}
             new = {event.id for events in self._delivered.values() for event in events} - known
             self._markers |= load_markers(self._context.table, new, self._context.deadline)
 
-    def _read_until(self, end: int) -> None:
-        """Read the page of events before a time that begins where the last one ended."""
+    def _read(self, start: int, end: int) -> int:
+        """Read the newest page of events within two times. Return from when on a further one begins."""
         end = min(end, self._context.now())
-        if end < self._next:
-            return
-        for event in self._context.stripe().find_events_between(self._next, end):
+        if end < start:
+            return start
+        for event in self._context.stripe().find_events_between(start, end):
             if event.session_id in self._messages:
                 self._delivered[event.session_id].append(FencedEvent(event.id, event.type, event.created))
-        self._next = end + 1
+        return end + 1
 
     def _find_end(self, written: "Sequence[tuple[SessionMessage, Json]]") -> int:
         """Return until when a session without a known event or time of payment may have completed, or 0."""

@@ -110,8 +110,9 @@ class RunLister:
             self._enqueue,
             self._count_parts,
         )
-        # Close it also on early exit, so that no thread keeps calling Stripe.
+        # Close them also on early exit, so that no thread keeps calling Stripe.
         with (
+            closing(self._events),
             PageSender(steps, self._context.deadline.clock) as sender,
             closing(lister.list_pages(width, together=1)) as batches,
         ):
@@ -229,6 +230,8 @@ class RunLister:
             )
 
     def _enqueue(self, messages: list[SessionMessage]) -> None:
+        """Send messages. Raise OutOfTime if the time is up: the next invocation sends what is not counted."""
+        self._context.deadline.check()
         self._context.queue.send(messages, self._context.pool, self._context.deadline)
 
     def _count(self, progress: Progress, sent: int) -> None:

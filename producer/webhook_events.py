@@ -107,6 +107,11 @@ class WebhookEvents:
             listed = self._stripe().list_events(self._recent_since(began))
             self._refreshing = began, self._pool.submit(self._read_recent, listed)
 
+    def close(self) -> None:
+        """Cancel or await what `begin_refresh` began, so that no thread keeps calling Stripe."""
+        if self._refreshing is not None and not self._refreshing[1].cancel():
+            wait([self._refreshing[1]])
+
     def is_refreshed(self) -> bool:
         """Return whether `refresh` would not wait for the events that `begin_refresh` began to read."""
         return self._refreshing is None or self._refreshing[1].done()

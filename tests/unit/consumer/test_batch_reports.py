@@ -98,6 +98,23 @@ def test_bug_in_a_group_is_located_and_delays_only_that_group(consumer, missing,
     assert consumer.outcome("cs_3", "another")["outcome"] == "skipped"
 
 
+def test_bug_after_a_part_was_written_leaves_its_sessions_reported(consumer, missing, process):
+    connect = consumer.connect
+
+    def fail_once_an_order_is_written():
+        if consumer.orders():
+            raise ZeroDivisionError
+        return connect()
+
+    consumer.connect = fail_once_an_order_is_written
+    consumer.stripe.list_together = lambda _wanted, _pool: iter([{"cs_1": {}}])
+    log, metrics = process(missing("cs_1"), missing("cs_2"))
+    assert find_lines(log, "Created order snapshot") == [("INFO", RUN, "cs_1")]
+    assert metrics["OrdersCreated"] == [1]
+    assert find_lines(log, RETRY) == [("WARNING", RUN, "cs_2")]
+    assert consumer.returned == [consumer.records[1].message_id]
+
+
 def test_bug_in_a_session_is_located_by_its_session(consumer, missing, process):
     log, _ = process(missing(answer=ZeroDivisionError("a secret")))
     [(*ids, frames)] = find_lines(log, "Unexpected ZeroDivisionError", "frames")

@@ -103,6 +103,27 @@ def test_event_of_a_free_session_is_searched_until_its_expiry(consumer, night, h
     assert consumer.event_pages == [(CREATED, usual), (usual + 1, CREATED + DAY + 5 * MINUTE)]
 
 
+def test_search_for_a_free_session_hides_no_payment_of_a_later_part(consumer):
+    free = {"payment_status": "no_payment_required", "amount_total": 0, "payment_intent": None}
+    later = CREATED + 3 * HOUR
+    consumer.answers = {"cs_1": a_fetched_session("cs_1", **free), "cs_2": paid_at(later + MINUTE)}
+    consumer.answers["cs_2"].session["id"] = "cs_2"
+    others = [event(f"evt_{n}", CREATED + 10 * HOUR, session_id="cs_other") for n in range(100)]
+    consumer.events = [*others, event("evt_late", later + MINUTE, session_id="cs_2")]
+    consumer.clock.now = CREATED + 2 * DAY
+    find = consumer.stripe.find_events_between
+    consumer.stripe.find_events_between = lambda start, end: find(start, end)[:100]
+    consumer.stripe.list_together = lambda _wanted, _pool: (part for part in ({"cs_1": {}}, {"cs_2": {}}))
+    messages = [
+        a_message(
+            session_id=name, user_id=USER, created=created, event_ids=(), event_types=(), event_times=()
+        )
+        for name, created in (("cs_1", CREATED), ("cs_2", later))
+    ]
+    assert consumer.process(*map(consumer.receive, messages)) == []
+    assert read_statuses(consumer, "evt_late") == ["completed"]
+
+
 def test_second_page_is_not_read_if_the_event_or_the_payment_is_known(consumer, night):
     assert night() == ("created", None)
     assert len(consumer.event_pages) == 1

@@ -1,5 +1,8 @@
 """One invocation's part of a run: its parts, its cursor, hard limits, pending sessions and events."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -137,6 +140,48 @@ def test_out_of_time_continues_unless_nothing_was_sent(harness):
     with pytest.raises(OutOfTime):
         resume(harness)
     assert len(harness.hops) == 1
+
+
+def test_sending_ends_with_the_time_and_the_next_invocation_sends_the_rest(harness):
+    harness.account.add_sessions(*spread(6000))
+    send = harness.sqs.send_message_batch
+
+    def send_slowly(**batch):
+        harness.clock.now += 3
+        return send(**batch)
+
+    harness.sqs.send_message_batch = send_slowly
+    run = harness.begin()
+    # The last part of 400 messages may have begun just before the end.
+    assert harness.clock.now <= NOW + 900 + 40 * 3
+    assert (0 < run.enqueued <= len(harness.sent_ids()), run.listed) == (True, False)
+    assert harness.hops == [Continuation(RUN, 1)]
+    harness.sqs.send_message_batch = send
+    run = resume(harness)
+    assert (run.enqueued, run.listed, len(set(harness.sent_ids()))) == (6000, True, 6000)
+
+
+def test_bug_in_the_listing_leaves_no_reading_of_events_behind(harness):
+    harness.account.add_sessions(*spread(300))
+    harness.pool.shutdown()
+    harness.pool = ThreadPoolExecutor(8)
+    begun, ended = threading.Event(), []
+
+    def fail_on_the_second_page(_start):
+        if len(harness.account.page_requests) > 1 and begun.wait(5):
+            raise ZeroDivisionError
+
+    def list_events(_since, *, undelivered=False, created_to=None):
+        if not undelivered:
+            begun.set()
+            time.sleep(0.05)
+            ended.append(True)
+        yield from ()
+
+    harness.account.on_page, harness.account.list_events = fail_on_the_second_page, list_events
+    with pytest.raises(ZeroDivisionError):
+        harness.begin(a_run(trigger="manual"))
+    assert ended == [True]
 
 
 def test_rejected_batch_is_sent_again_within_the_invocation(harness):

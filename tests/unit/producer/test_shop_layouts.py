@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from recon.dynamodb.dismissals import dismiss_session
+from recon.dynamodb.keys import WATERMARK_KEY
 from recon.errors import NotAllowed, ShapeMismatch
 from recon.retry import Deadline
 from recon.timestamps import DAY, HOUR, to_iso
@@ -168,6 +169,20 @@ def test_wrong_file_holds_the_first_run_and_reports_nothing(open_shop, layout):
     write(world, layout)
     run = run_night(world)
     assert (run["status"], run["wouldCreate"], run["enqueued"]) == ("held", 1, 0)
+    replace_file(world, open_shop(layout).settings.shape)
+    assert run_night(world, 1)["skipped"] == 1
+
+
+@pytest.mark.parametrize("proven", [None, '[find]\nkey = { orderId = "{id}" }'])
+def test_proof_of_another_layout_does_not_prove_a_file(open_shop, layout, proven):
+    wrong = replace(layout, file=layout.file.replace('"', '"wrong-', 1))
+    world = open_shop(wrong, is_confirmed=False)
+    sell(world)
+    write(world, layout)
+    item = dict(zip(("PK", "SK"), WATERMARK_KEY, strict=True)) | {"provenBy": CS, "provenCreated": NOW - DAY}
+    item |= {"provenShape": proven} if proven else {}
+    world.memory.put_item(TableName=LEDGER, Item=wire(item))
+    assert (run_night(world)["status"], entries(world)) == ("held", [])
     replace_file(world, open_shop(layout).settings.shape)
     assert run_night(world, 1)["skipped"] == 1
 

@@ -1,5 +1,6 @@
 """A connection to Stripe with given responses, and the sessions in them."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 from recon.errors import KeyNotAllowed, SessionNotFound
@@ -34,7 +35,8 @@ class StubConnection:
         response = self.responses.pop(0)
         if isinstance(response, Exception):
             raise response
-        return response
+        # As Stripe's answers, which the source may extend.
+        return deepcopy(response)
 
 
 def connect(*responses, tries=1, clock=None):
