@@ -213,7 +213,10 @@ def _aws_error_message(error: ClientError) -> str:
     if code in _EXPIRED:
         return "the AWS credentials have expired: log in again (aws sso login, or new keys)"
     if code in _UNKNOWN:
-        return f"AWS does not know these credentials ({code}): check --profile and AWS_ACCESS_KEY_ID"
+        return (
+            f"AWS does not know these credentials ({code}): check --profile and AWS_ACCESS_KEY_ID, and "
+            "whether the account has enabled the region"
+        )
     if action := find_denied_action(error):
         return f"no permission: these AWS credentials may not call {action}"
     return f"AWS: {error.operation_name}: {code}: {' '.join(text.split())[:200]}"

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from ops.errors import CommandError
 from ops.stack.access_denied import find_denied_action
@@ -42,19 +43,23 @@ def explain_refusals(stack: Stack, settings: Settings) -> Iterator[None]:
     """
     try:
         yield
-    except (ClientError, NotAllowed, KeyUnavailable) as error:
-        cause = error if isinstance(error, ClientError) else error.__cause__
-        is_key = isinstance(error, KeyUnavailable)
-        if isinstance(cause, ClientError) and (line := _describe(cause, stack, settings, is_key=is_key)):
+    except (ClientError, NoConnection, NotAllowed, KeyUnavailable) as error:
+        cause = error.__cause__ if isinstance(error, NotAllowed | KeyUnavailable) else error
+        if line := _describe(cause, stack, settings, is_key=isinstance(error, KeyUnavailable)):
             raise CommandError(line) from error
         raise
 
 
-def _describe(error: ClientError, stack: Stack, settings: Settings, *, is_key: bool) -> str | None:
+def _describe(error: BaseException | None, stack: Stack, settings: Settings, *, is_key: bool) -> str | None:
+    """Return the line about an error of AWS, or None for one that is not about table and parameter."""
     if is_key:
         what, parameter = f"SSM parameter {settings.stripe_secret_parameter}", "StripeSecretParameter"
     else:
         what, parameter = f"table {settings.table}", "CommerceTable"
+    if isinstance(error, NoConnection):
+        return f"no connection to AWS in {stack.region} for the {what}: check the network and --region"
+    if not isinstance(error, ClientError):
+        return None
     code = error.response["Error"]["Code"]
     if action := find_denied_action(error):
         return (

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from ops.cli.commands.layout import layout
 from ops.cli.commands.run import run
@@ -520,6 +521,7 @@ def test_refused_table_is_named_with_its_region_and_the_remedy(context, shop, co
 @pytest.mark.parametrize(
     ("code", "line"),
     [
+        (None, "no connection to AWS in eu-west-1 for the SSM parameter /k: check the network and --region"),
         ("ParameterNotFound", "there is no SSM parameter /k in eu-west-1 in the account of these"),
         ("AccessDeniedException", "no permission for the SSM parameter /k in eu-west-1: these AWS"),
     ],
@@ -527,6 +529,8 @@ def test_refused_table_is_named_with_its_region_and_the_remedy(context, shop, co
 @pytest.mark.parametrize("command", ["layout", "run"])
 def test_refused_parameter_is_named_with_its_region(context, shop, monkeypatch, command, code, line):
     def refuse(**_):
+        if code is None:
+            raise EndpointConnectionError(endpoint_url="https://ssm")
         raise client_error(client_exceptions("ssm"), "GetParameter", code, "")
 
     monkeypatch.setattr(shop.world.ssm, "get_parameter", refuse)

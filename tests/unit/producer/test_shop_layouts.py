@@ -444,6 +444,7 @@ def test_preview_counts_what_is_missing(open_shop):
     write(world, layout)
     body = world.body({"lookbackHours": 25, "dryRun": True})
     assert (body["missing"], body["skipped"], body["created"], body["createdOrders"]) == (1, 1, 0, [])
+    assert body["found"] == 1
 
 
 def test_hundred_sessions_take_one_read_of_the_table(open_shop):
