@@ -92,19 +92,19 @@ def check_proof(context: ProofContext, watermark: Watermark) -> ProofVerdict:
 
 
 def _check(context: ProofContext, watermark: Watermark) -> ProofVerdict:
-    # Orders that were found in one layout, with one shape.toml, do not prove another.
-    shape = context.settings.shape_text
+    # Orders that were found with one shape.toml do not prove another, or this system's layout. A proof without
+    # a file, which is also that of earlier versions, is one of the key, and counts for any layout.
+    is_of_layout = watermark.proven_shape in ("", context.settings.shape_text)
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
         session = context.stripe().find_session(session_id)
         if session is None:
             _, sample = _look_up(context, _draw_sample(context))
             return ProofVerdict(WRONG_KEY.format(session=session_id), sample=sample)
-        if watermark.proven_shape == shape:
+        if is_of_layout:
             return ProofVerdict(
                 proven=None if watermark.proven_by else read_message(session, context.settings)
             )
-    # Earlier versions stored no layout with a confirmation.
-    elif watermark.confirmed_by and watermark.proven_shape in ("", shape):
+    elif watermark.confirmed_by and is_of_layout:
         return ProofVerdict()
     messages = _draw_sample(context)
     if not messages:
