@@ -92,8 +92,8 @@ def check_proof(context: ProofContext, watermark: Watermark) -> ProofVerdict:
 
 
 def _check(context: ProofContext, watermark: Watermark) -> ProofVerdict:
-    # Orders that were found with one shape.toml do not prove another, or this system's layout. A proof without
-    # a file, which is also that of earlier versions, is one of the key, and counts for any layout.
+    # Orders that were found with one shape.toml do not prove another, or this system's layout. A proof
+    # without a file, which is also that of earlier versions, is one of the key, and counts for any layout.
     is_of_layout = watermark.proven_shape in ("", context.settings.shape_text)
     if session_id := watermark.proven_by or _find_proof_of_earlier_runs(context, watermark):
         session = context.stripe().find_session(session_id)
