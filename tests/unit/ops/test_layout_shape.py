@@ -22,6 +22,8 @@ from testkit.fake_stripe import SessionSpec
 from testkit.shop.layouts import INDEX, LAYOUTS
 from testkit.world import wire
 
+pytestmark = pytest.mark.slow
+
 FINDABLE = [name for name, one in LAYOUTS.items() if one.lines]
 METADATA = LAYOUTS["order-id-in-metadata"]
 

@@ -11,6 +11,8 @@ from testkit.doubles.faults import Killed, killed_after, killed_before, on, rais
 from testkit.runs import a_run
 from tests.unit.producer.nights import GRACE, delay_requests, scheduled, sell_without_user, session_spec
 
+pytestmark = pytest.mark.slow
+
 COUNT = 600
 
 

@@ -19,6 +19,8 @@ from testkit.fake_stripe.specs import DisputeStatus, IntentStatus, ReviewStatus
 from testkit.stripe_types import properties
 from tests.unit.testkit.awkward_shop import SESSIONS, awkward_sessions, get, pages, serve_awkward_sessions
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = Path(__file__).parents[4] / "shared" / "stripe" / "schemas.json"
 
 # Properties without a type in the library, each with its reason.

@@ -23,6 +23,8 @@ from testkit.invariants import (
 )
 from testkit.shop import Expected, make_shop
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_732_672_800
 RUN = "20241127T020000Z"
 RUN_KEY, STATE_KEY = ("SYSTEM", f"STRIPE_ORDER_SYNC#{RUN}"), ("SYSTEM", "STRIPE_ORDER_SYNC")
