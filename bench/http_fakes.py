@@ -5,7 +5,7 @@ DynamoDB is the in-memory double. The queue stores no messages: it counts them a
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +17,21 @@ from testkit.builders import RUN, TABLE
 from testkit.doubles.dynamodb import MemoryDynamoDB
 from testkit.fake_stripe.wire import Answer, HttpServer
 from testkit.world import plain, wire
+
+
+def build_event(bodies: Sequence[str]) -> dict[str, Any]:
+    """Return the event with which Lambda delivers messages for the first time."""
+    return {
+        "Records": [
+            {
+                "messageId": f"message-{n}",
+                "receiptHandle": f"receipt-{n}",
+                "body": body,
+                "attributes": {"ApproximateReceiveCount": "1"},
+            }
+            for n, body in enumerate(bodies)
+        ]
+    }
 
 
 class HttpFakes:
@@ -60,17 +75,7 @@ class HttpFakes:
 
     def batch_event(self) -> dict[str, Any]:
         """Return the last batch as Lambda would deliver it."""
-        return {
-            "Records": [
-                {
-                    "messageId": f"message-{n}",
-                    "receiptHandle": f"receipt-{n}",
-                    "body": body,
-                    "attributes": {"ApproximateReceiveCount": "1"},
-                }
-                for n, body in enumerate(self.batch)
-            ]
-        }
+        return build_event(self.batch)
 
 
 @contextmanager

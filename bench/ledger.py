@@ -2,7 +2,7 @@
 
 The consumer's real handler commits batches on simulated time, in which its CPU time counts. A transaction
 takes its latency, and one that meets another at an item is cancelled with a conflict, as in DynamoDB. Before,
-each session was a transaction of its own, which a batch of one session is still.
+each session had a separate transaction, which a batch of one session is still.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from unittest import mock
 from botocore.exceptions import ClientError
 
 from bench.harness.transports import LATENCY
+from bench.http_fakes import build_event
 from bench.meter import MeteredTable, find_action_key
 from bench.night import BATCH
 from bench.page import table
@@ -126,20 +127,6 @@ def contend(consumers: int, batch: int, sessions: int = SESSIONS) -> Contention:
     return Contention(seconds, calls["tries"], calls["conflicts"], returned, metered.writes)
 
 
-def build_event(bodies: Sequence[str]) -> dict[str, Any]:
-    return {
-        "Records": [
-            {
-                "messageId": f"message-{n}",
-                "receiptHandle": f"receipt-{n}",
-                "body": body,
-                "attributes": {"ApproximateReceiveCount": "1"},
-            }
-            for n, body in enumerate(bodies)
-        ]
-    }
-
-
 def consume(event: dict[str, Any], simulation: Simulation) -> Any:  # noqa: ANN401 - what the handler answers
     ends = simulation.clock() + TIMEOUT_SECONDS
     context = SimpleNamespace(
@@ -190,7 +177,7 @@ def render(found: Mapping[tuple[int, int], Contention]) -> str:
     rows = [row(consumers, size, contention) for (consumers, size), contention in found.items()]
     return f"""{SESSIONS:,} sessions with their orders, committed on simulated time: a transaction takes
 {TRANSACTION * 1000:.0f} ms, and one that meets another at an item is cancelled. In batches of one session,
-each moves the counters in a transaction of its own, as before sessions were grouped. At most
+each moves the counters in a separate transaction, as before sessions were grouped. At most
 {MOST_TRANSACTIONS} transactions a session are demanded of batches of {BATCH}.
 
 {table(head, rows)}"""

@@ -92,7 +92,7 @@ def size_table(runs: Sequence[Simulated]) -> str:
     return table(head, [size_row(name, run) for name, run in zip(SHOPS, runs, strict=True)])
 
 
-SHOPS = ("all events delivered", "no event delivered", f"sells {SALES} sessions a second meanwhile")
+SHOPS = ("all events delivered", "no event delivered", f"sells {SALES} sessions a second during the run")
 
 
 def size_row(name: str, run: Simulated) -> tuple[str, ...]:

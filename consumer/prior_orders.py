@@ -60,7 +60,7 @@ def _find_own(message: "SessionMessage", orders: Orders) -> list[ExistingOrder] 
 
 
 def _list_keys(message: "SessionMessage", own: list[ExistingOrder] | None, mode: FenceMode) -> frozenset[Key]:
-    """Return the keys of the guard and the markers that decide about a session with these orders of its own.
+    """Return the keys of the guard and the markers that decide about a session with these orders.
 
     A guard matters if an order may be written, or if an order of this sync may lack it.
     """

@@ -1,4 +1,4 @@
-"""The evidence that is read for one session, and what is said of it."""
+"""The evidence that is read for one session, and the findings about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

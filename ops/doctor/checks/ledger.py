@@ -43,5 +43,5 @@ def check_state(*, overwritten: bool) -> CheckFinding:
 
 
 def _move_command(facts: StackFacts) -> str | None:
-    """Return the command that moves the ledger to the deployed table, if it has one of its own."""
+    """Return the command that moves the ledger to the deployed table, if that is not the shop's."""
     return None if facts.ledger_table is None else facts.shell.sync("ledger move")

@@ -125,7 +125,7 @@ def describe_attribute(
     if attribute.is_nested:
         what = (
             f"{where}, which is within another one and can have no index: let the webhook store the value in "
-            "an attribute of its own, and add an index on that"
+            "a top-level attribute, and add an index on that"
         )
         yield note(Code.NESTED_ID, what, verdict=Verdict.FIX)
         return
