@@ -178,12 +178,16 @@ def test_proof_of_another_file_does_not_prove_a_file(open_shop, layout):
     world = open_shop(wrong, is_confirmed=False)
     sell(world)
     write(world, layout)
-    item = dict(zip(("PK", "SK"), WATERMARK_KEY, strict=True)) | {"provenBy": CS, "provenCreated": NOW - DAY}
-    item |= {"provenShape": '[find]\nkey = { orderId = "{id}" }'}
-    world.memory.put_item(TableName=LEDGER, Item=wire(item))
+    key = wire(dict(zip(("PK", "SK"), WATERMARK_KEY, strict=True)))
+    # Newer than the session that proves the next file.
+    item = wire({"provenBy": CS, "provenCreated": NOW, "provenShape": '[find]\nkey = { orderId = "{id}" }'})
+    world.memory.put_item(TableName=LEDGER, Item=key | item)
     assert (run_night(world)["status"], entries(world)) == ("held", [])
-    replace_file(world, open_shop(layout).settings.shape)
+    shape = open_shop(layout).settings.shape
+    replace_file(world, shape)
     assert run_night(world, 1)["skipped"] == 1
+    stored = world.memory.get_item(TableName=LEDGER, Key=key)["Item"]
+    assert stored["provenShape"] == {"S": shape.text}
 
 
 @pytest.mark.parametrize(
