@@ -1,4 +1,4 @@
-"""A second stack on the shop's table, with a ledger of its own: it syncs the same sessions."""
+"""A second stack on the shop's table, with a separate ledger: it syncs the same sessions."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
 from recon.aws.queue import SessionQueue
 from recon.dynamodb.table import Table
-from recon.timestamps import to_iso, to_run_id
+from recon.timestamps import DAY, to_iso, to_run_id
 from testkit.doubles.poller import LambdaPoller
 from testkit.invariants import TableRecords, compare_counters, compare_state, find_unfinished_runs
 from testkit.world import FUNCTION_TIMEOUT, FakeLambda, LambdaContext, confirm_table
@@ -36,10 +36,11 @@ class Neighbour:
         self._rng = random.Random(f"neighbour {seed}")
         self._events: list[dict[str, Any]] = []
         self._lambda = FakeLambda()
-        self._dlq = world.memory_sqs.add_queue("neighbour-dlq", visibility=30)
+        self._dlq = world.memory_sqs.add_queue("neighbour-dlq", visibility=30, retention=14 * DAY)
         self._queue = world.memory_sqs.add_queue(
             "neighbour",
             visibility=6 * FUNCTION_TIMEOUT,
+            retention=10 * DAY,
             dead_letters=self._dlq,
             max_receives=world.settings.max_receive_count + 2,
         )
