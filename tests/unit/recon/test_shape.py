@@ -42,6 +42,7 @@ def test_whole_file_is_read():
     assert (parsed.table, parsed.index) == ("orders", None)
     assert parsed.paths == ("metadata.orderId", "client_reference_id")
     assert parsed.make_key({"metadata.orderId": "o-1"}) == {"orderId": "ORDER#o-1", "sk": "META"}
+    assert str(parsed.key["orderId"]) == "ORDER#{metadata.orderId|client_reference_id}"
 
 
 def test_comments_are_removed_and_quoted_signs_stay():
