@@ -348,6 +348,7 @@ def test_payment_that_paid_the_invoice_is_the_sessions(payment_status, statuses,
     ]
     found = find_payment(a_session("subscription", payment_status), rows)
     assert found.intent == (None if chosen is None else {"id": f"pi_{chosen}"})
+    assert find_payment({"payment_intent": {"id": "pi_own"}}, rows).intent == {"id": "pi_own"}
 
 
 def test_default_payment_is_preferred_among_equals():
@@ -406,7 +407,7 @@ WRONG_CHARGES = {
 
 @pytest.mark.parametrize("field", WRONG_CHARGES)
 def test_wrong_type_in_a_charge_is_named(field):
-    with pytest.raises(MalformedSession, match=field):
+    with pytest.raises(MalformedSession, match=rf"^latest_charge\.{field} must be "):
         read("payment", intent=an_intent(charge={field: WRONG_CHARGES[field]}))
 
 
@@ -416,9 +417,11 @@ def test_wrong_type_in_a_charge_is_named(field):
         ({"intent": ["pi_1"]}, "payment_intent"),
         ({"intent": {"status": None}}, r"payment_intent\.status"),
         ({"intent": an_intent(latest_charge=5)}, "latest_charge"),
-        ({"intent": an_intent(amount_received="5")}, "amount_received"),
+        ({"intent": an_intent(amount_received="5")}, r"payment_intent\.amount_received"),
         ({"intent": an_intent(review={"open": "yes"})}, r"review\.open"),
-        ({"intent": an_intent(charge=OLD_CHARGE | {"captured": 1})}, "captured"),
+        ({"intent": an_intent(amount="5")}, r"payment_intent\.amount"),
+        ({"intent": {"status": "x", "charges": []}}, r"payment_intent\.charges"),
+        ({"intent": an_intent(charge=OLD_CHARGE | {"captured": 1})}, r"latest_charge\.captured"),
         ({"intent": an_intent(charge={}), "disputes": [{"status": None}]}, r"dispute\.status"),
         ({"intent": an_intent(charge={}), "disputes": [a_dispute("lost", amount="5")]}, r"dispute\.amount"),
         ({"intent": an_intent(charge={}), "disputes": [a_dispute("lost", currency=5)]}, "currency"),
@@ -430,12 +433,16 @@ def test_wrong_type_in_a_charge_is_named(field):
                     "requires_capture", {"payment_method_details": {"card": {"capture_before": "soon"}}}
                 )
             },
-            "capture_before",
+            r"payment_method_details\.capture_before",
+        ),
+        (
+            {"intent": an_intent("requires_capture", {"payment_method_details": "card"})},
+            r"latest_charge\.payment_method_details",
         ),
     ],
 )
 def test_wrong_type_beside_the_charge_is_named(arguments, field):
-    with pytest.raises(MalformedSession, match=field):
+    with pytest.raises(MalformedSession, match=f"^{field} must be "):
         read("payment", **arguments)
 
 
