@@ -159,6 +159,10 @@ ROWS = {
         },
         REFUNDED,
     ),
+    "two disputes lost, each for a part": (
+        plain_card() | {"disputes": [a_dispute("lost", amount=6000), a_dispute("lost", amount=4000)]},
+        REFUNDED,
+    ),
     "dispute of a version without amount lost": (
         plain_card() | {"disputes": [a_dispute("lost", amount=None, currency=None)]},
         REFUNDED,
@@ -217,6 +221,10 @@ ROWS = {
     "hold whose charge may not be read": ({"intent": an_intent("requires_capture")}, HELD),
     "hold of a version without captured amounts": (
         {"intent": an_intent("requires_capture", OLD_CHARGE)},
+        HELD,
+    ),
+    "hold of a version with a flag only": (
+        {"intent": {"status": "requires_capture", "latest_charge": {"amount": AMOUNT, "captured": False}}},
         HELD,
     ),
     "hold captured in part so far": (
@@ -336,6 +344,7 @@ def test_hold_with_an_order_is_news_only_shortly_before_it_lapses(until, words):
         ("paid", ["open", "paid", "canceled"], 1),
         ("paid", ["canceled", "open"], None),
         ("unpaid", ["canceled", "open"], 1),
+        ("unpaid", ["open", "paid"], 1),
         ("unpaid", ["canceled"], 0),
         ("unpaid", ["a_later_word"], None),
         ("unpaid", [], None),
@@ -488,8 +497,8 @@ def test_state_of_any_payment_keeps_the_promises(mode, payment_status, payment):
         lost = sum(dispute["amount"] for dispute in disputes if dispute["status"] == "lost")
         assert not captured or returned + lost < captured
         assert captured or intent["status"] not in ("canceled", "requires_capture")
-        assert state.amount_refunded in (None, returned)
-        assert state.amount_captured in (None, captured)
+        assert state.amount_refunded == (returned or None)
+        assert state.amount_captured == (captured if 0 < captured < charge["amount"] else None)
         assert (Attention.PARTLY_CAPTURED in state.attention) == (0 < captured < charge["amount"])
         assert (Attention.PARTLY_REFUNDED in state.attention) == (returned > 0)
         assert not state.waits
@@ -499,6 +508,11 @@ def test_state_of_any_payment_keeps_the_promises(mode, payment_status, payment):
             or (state.skip is SkipReason.PAYMENT_FAILED and intent["status"] == "requires_payment_method")
         )
         assert (state.skip is SkipReason.REFUNDED) <= (payment_status != "unpaid" and captured > 0)
+
+
+def test_charge_alone_with_a_flag_only_was_captured_and_refunded_in_full():
+    charge = {"amount": AMOUNT, "captured": True, "amount_refunded": AMOUNT}
+    assert read_payment_state(a_session(), Payment(charge=charge)) == REFUNDED
 
 
 def test_captured_amount_in_another_currency_is_left_out():
