@@ -406,7 +406,7 @@ def test_session_that_is_not_complete_is_malformed(status):
 
 
 WRONG_CHARGES = {
-    "amount": "5",
+    "amount": 10**18,
     "amount_captured": -1,
     "amount_refunded": True,
     "refunded": "yes",

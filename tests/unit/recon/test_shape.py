@@ -80,11 +80,22 @@ KEY = 'key = { id = "{id}" }\n'
         ("key = { a = 1 }", r"find\.key\.a must be a text"),
         ('key = { "" = "{id}" }', r"find\.key must name its attributes"),
         (KEY + 'done = { "" = ["x"] }', r"find\.done must name its attribute"),
-        ('key = { a = "" }', r"find\.key\.a is wrong: it is empty"),
-        ('key = { a = "{id" }', r"find\.key\.a is wrong: '\{id' has a brace"),
+        (
+            'key = { a = "" }',
+            r"find\.key\.a is wrong: it is empty; write a path in braces, such as \{metadata\.orderId\}$",
+        ),
+        (
+            'key = { a = "{id" }',
+            r"find\.key\.a is wrong: '\{id' has a brace without its other half; write \{path",
+        ),
+        ('key = { a = "id}" }', r"find\.key\.a is wrong: 'id\}' has a brace"),
+        ('key = { a = "\ud800{id}" }', "a is wrong: it has a character that DynamoDB cannot store$"),
         (
             'key = { a = "{amount_total}" }',
-            r"find\.key\.a is wrong: 'amount_total' is no path.*metadata\.<key>",
+            (
+                r"'amount_total' is no path of a session; the paths are id, payment_intent, client_reference_id, "
+                r"customer, customer_details\.email, metadata\.<key>$"
+            ),
         ),
         ('key = { a = "{id|}" }', r"find\.key\.a is wrong: '' is no path"),
         ('key = { a = "{metadata.}" }', r"'metadata\.' is no path"),
@@ -137,6 +148,12 @@ def test_template_takes_the_first_value_that_is_not_empty(template, expected):
 def test_value_that_no_key_can_hold_makes_no_key(text):
     parsed = shape('key = { a = "{metadata.a}" }')
     assert parsed.make_key(read_values({"metadata": {"a": text}}, parsed.paths)) is None
+    assert parsed.make_key(read_values({"metadata": {"a": "x" * 1024}}, parsed.paths)) == {"a": "x" * 1024}
+
+
+def test_address_of_the_customer_is_the_one_that_the_shop_set_until_there_is_another():
+    session = {"customer_email": "b@b.example", "customer_details": {"email": ""}}
+    assert read_values(session, ("customer_details.email",)) == {"customer_details.email": "b@b.example"}
 
 
 def test_sort_key_beyond_the_limit_of_dynamodb_makes_no_key():
