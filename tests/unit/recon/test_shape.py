@@ -93,8 +93,8 @@ KEY = 'key = { id = "{id}" }\n'
         (
             'key = { a = "{amount_total}" }',
             (
-                r"'amount_total' is no path of a session; the paths are id, payment_intent, client_reference_id, "
-                r"customer, customer_details\.email, metadata\.<key>$"
+                r"'amount_total' is no path of a session; the paths are id, payment_intent, "
+                r"client_reference_id, customer, customer_details\.email, metadata\.<key>$"
             ),
         ),
         ('key = { a = "{id|}" }', r"find\.key\.a is wrong: '' is no path"),

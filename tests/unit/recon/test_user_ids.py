@@ -121,7 +121,7 @@ def test_sources_are_read(text, sources):
     [
         (
             "email",
-            "^'email' is no source of a user id; the sources are metadata.<key>, customer_details.email, cl",
+            "^'email' is no source of a user id; the sources are metadata.<key>, customer_details.email",
         ),
         ("customer_email", "'customer_email' is no source.*customer_details.email"),
         ("metadata.", "'metadata.' is no source"),
