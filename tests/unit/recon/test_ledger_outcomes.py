@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import dumps
-from recon.domain.reconcile import Outcome, SkipReason
-from recon.dynamodb.keys import outcome_key
-from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
+from recon.dynamodb.keys import guard_key, outcome_key
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
 from recon.errors import MalformedSession, TableRefused, TableUnavailable
@@ -169,6 +170,39 @@ def test_marker_of_the_webhook_stays_and_the_order_is_written(write, item, put):
     assert item(order_key(1)) == created().order
 
 
+MANY = tuple(EventMark(f"evt_{number}", "a", NOW) for number in range(250))
+
+
+def test_marks_beyond_a_transaction_follow_the_order_each_with_its_session(write, item, put):
+    put(("EVENT#evt_200", "METADATA"), source="webhook")
+    done = write(created(marks=MANY))
+    assert (set(done.applied), done.unmarked) == ({"cs_1"}, {})
+    stored = [item((f"EVENT#{mark.event_id}", "METADATA")) for mark in MANY]
+    assert [number for number, marker in enumerate(stored) if marker["source"] == "webhook"] == [200]
+    assert {marker.get("sessionId") for marker in stored[:200] + stored[201:]} == {"cs_1"}
+
+
+def test_marks_that_fail_behind_their_order_are_reported(write, item, memory):
+    memory.plan = on("transact_write_items", throttled(), nth=range(2, 99))
+    done = write(created(marks=MANY))
+    assert set(done.applied) == {"cs_1"}
+    assert type(done.unmarked["cs_1"]) is TableUnavailable
+    assert item(order_key(1))
+
+
+def test_ends_of_several_commits_are_added():
+    one, other = (Committed({n: n}, {n: n}, {n: n}, {n: n}) for n in "ab")
+    one.add(other)
+    both = {"a": "a", "b": "b"}
+    assert one == Committed(both, both, both, both)
+
+
+def test_guard_of_a_found_order_is_put_although_another_condition_failed(write, item, put):
+    put(outcome_key(RUN, "cs_1"), outcome="error")
+    write(skipped(unguarded=ExistingOrder("USER#u1", "ORDER#1#cs_1", "cs_1", "cs_1", sync_run_id=OTHER)))
+    assert item(guard_key("cs_1"))
+
+
 def test_unpaid_session_is_stored_with_its_message(write, item):
     message = a_message(session_id="cs_1")
     write(skipped(reason=SkipReason.UNPAID, pending=message))
@@ -320,7 +354,12 @@ def test_refused_sessions_do_not_stop_the_others(write, memory, counters):
 def test_refused_order_becomes_an_error(write, memory, item, counters):
     memory.plan = refuse("ORDER#1#cs_2")
     refused = created(
-        2, marks=(EventMark("evt_1", "a", NOW),), ends_pending=True, amount=4999, currency="eur"
+        2,
+        marks=(EventMark("evt_1", "a", NOW),),
+        ends_pending=True,
+        attention=(Attention.DISPUTED,),
+        amount=4999,
+        currency="eur",
     )
     done = write(created(), refused)
     error = done.applied["cs_2"]
@@ -329,6 +368,7 @@ def test_refused_order_becomes_an_error(write, memory, item, counters):
     assert type(error.error) is TableRefused
     stored = item(outcome_key(RUN, "cs_2"))
     assert (stored["errorType"], stored["amount"]) == ("TableRefused", 4999)
+    assert "attention" not in stored
     assert item(EVENT) is None
     assert counters() == (2, 1, 0, 1, 0)
 

@@ -2,9 +2,16 @@
 
 import pytest
 
-from recon.dynamodb.keys import outcome_key, run_key
+from recon.dynamodb.dismissals import find_dismissal
+from recon.dynamodb.keys import dismissed_key, outcome_key, run_key
 from recon.dynamodb.orders import find_orders
-from recon.dynamodb.outcomes import PriorState, find_created_orders, find_outcomes, load_prior_state
+from recon.dynamodb.outcomes import (
+    PriorState,
+    find_created_orders,
+    find_found_sessions,
+    find_outcomes,
+    load_prior_state,
+)
 from recon.dynamodb.records import OutcomeRecord
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import throttled
@@ -41,6 +48,16 @@ READS = {
         ["BC-1", "BC-3"],
         "orderNumber",
     ),
+    "found sessions": (
+        lambda runs, table, deadline: find_found_sessions(table, RUN, deadline),
+        ["cs_6", "cs_7", "cs_5"],
+        "SK, updatedAt",
+    ),
+    "dismissal": (
+        lambda runs, table, deadline: find_dismissal(table, "cs_9", deadline).session_id,
+        "cs_9",
+        None,
+    ),
     "no created orders": (
         lambda runs, table, deadline: find_created_orders(table, OTHER, 2, deadline),
         [],
@@ -71,7 +88,16 @@ def stored(put):
     put(outcome_key(RUN, "cs_1"), outcome="created", orderNumber="BC-1", pending=True)
     put(outcome_key(RUN, "cs_3"), outcome="created", orderNumber="BC-3")
     put(outcome_key(RUN, "cs_4"), outcome="created", orderNumber="BC-4")
-    put(outcome_key(RUN, "cs_5"), outcome="skipped", orderNumber="BC-0")
+    for number, hour in ((5, "01"), (6, "03"), (7, "02")):
+        at = f"2024-11-27T{hour}:00:00Z"
+        put(
+            outcome_key(RUN, f"cs_{number}"),
+            outcome="skipped",
+            reason="exists",
+            orderNumber="BC-0",
+            updatedAt=at,
+        )
+    put(dismissed_key("cs_9"), sessionId="cs_9", dismissedBy="jane", reason="test", dismissedAt=NOW)
     put(outcome_key(OTHER, "cs_2"), outcome="error", errorType="Unfinished", messageId="m-2", pending=True)
     put(("USER#u1", f"ORDER#{NOW}#x"), orderId="o")
 

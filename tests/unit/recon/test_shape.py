@@ -60,7 +60,7 @@ def test_comments_are_removed_and_quoted_signs_stay():
         ("""a = '"#"' # b""", """a = '"#"'"""),
         ("""a = ["", 'x#'] #""", """a = ["", 'x#']"""),
         ("\na # b\nc\n", "a # b\nc"),
-        ('a = """\n# b"""\n', 'a = """\n# b"""'),
+        ('a = """\n# b\n"""\n', 'a = """\n# b\n"""'),
     ],
 )
 def test_only_comments_go_and_text_that_would_change_stays(text, stripped):
@@ -100,10 +100,13 @@ KEY = 'key = { id = "{id}" }\n'
         ('key = { a = "{id|}" }', r"find\.key\.a is wrong: '' is no path"),
         ('key = { a = "{metadata.}" }', r"'metadata\.' is no path"),
         ('key = { a = "ORDER" }', r"find\.key takes nothing from the session"),
-        (KEY + "limit = 1", r"find\.limit is unknown; known are find\.table"),
-        (KEY + 'table = "arn:aws:x"', r"find\.table must be the name of a table"),
+        (KEY + "limit = 1", r"find\.limit is unknown; known are find\.table, find\.key"),
+        (KEY + 'table = "arn:aws:x"', r"find\.table must be the name of a table, not an ARN$"),
         (KEY + "index = 3", r"find\.index must be the name of an index"),
-        (KEY + 'done = ["PAID"]', r"find\.done must name one attribute"),
+        (
+            KEY + 'done = ["PAID"]',
+            r'find\.done must name one attribute with its values, such as done = \{ status = \["PAID"\] \}$',
+        ),
         (KEY + 'done = { a = ["x"], b = ["y"] }', r"find\.done must name one attribute"),
         (KEY + "done = { status = [] }", r"find\.done\.status must be a list"),
         (KEY + 'open = { status = "PENDING" }', r"find\.open\.status must be a list"),
@@ -117,6 +120,12 @@ KEY = 'key = { id = "{id}" }\n'
 def test_mistake_is_named_with_its_key_and_the_right_form(lines, message):
     with pytest.raises(ConfigError, match=f"(?s)^shape.toml: .*{message}"):
         shape(lines)
+
+
+def test_longest_file_and_the_most_paths_are_read():
+    key = "".join(f"{{metadata.k{n}}}" for n in range(10))
+    lines = f'[find]\nkey = {{ a = "{key}" }}\n#'
+    assert len(parse_shape(lines + "x" * (MAX_BYTES - len(lines))).paths) == 10
 
 
 @pytest.mark.parametrize("text", ["", "[other]\n", "find = 1"])
