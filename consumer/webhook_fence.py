@@ -59,6 +59,11 @@ class WebhookFence:
         self._next_unknown = 0
         self._delivered: dict[str, list[FencedEvent]] = defaultdict(list)
 
+    @property
+    def marks_found(self) -> bool:
+        """Return whether events of sessions with an order are marked, after a page of them was read."""
+        return bool(self._found)
+
     def read_delivered(
         self, written: "Iterable[tuple[SessionMessage, Json]]", *, marks_found: bool
     ) -> SyncError | None:
