@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from consumer.invocation import InvocationContext
     from recon.domain.message import SessionMessage
-    from recon.dynamodb.orders import Orders
+    from recon.dynamodb.user_orders import Orders
 
 
 def confirm_missing(

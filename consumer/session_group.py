@@ -30,11 +30,11 @@ from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
-from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
+from recon.dynamodb.user_orders import Orders, find_orders_by_session
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished, WebhookAtWork
 from recon.telemetry import frames

@@ -18,9 +18,9 @@ from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.guards import find_guards
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import Orders
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import Orders
 from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
 from recon.retry import Deadline
 from recon.timestamps import to_iso

@@ -10,8 +10,8 @@ from ops.runs.prediction import predict, predict_failure
 from recon.config import Settings
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.reconcile import other_user_ids, user_ids
-from recon.dynamodb.orders import find_orders
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import find_orders
 from recon.errors import MalformedMessage, SyncError
 
 if TYPE_CHECKING:

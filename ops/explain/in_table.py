@@ -20,10 +20,10 @@ from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_time
 from recon.dynamodb.keys import attention_key, marker_key, pending_key
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
 from recon.dynamodb.records import OutcomeRecord, Run
 from recon.dynamodb.table import Item, Table
+from recon.dynamodb.user_orders import find_orders
 from recon.errors import MalformedMessage, SyncError
 from recon.retry import Deadline
 

@@ -12,8 +12,8 @@ from producer.sample import draw_sample
 from recon.domain.order_keys import ORDER_PREFIX
 from recon.domain.reconcile import find_own_orders
 from recon.domain.stripe_values import is_storable
-from recon.dynamodb.orders import find_orders_by_session
 from recon.dynamodb.table import Item, Key
+from recon.dynamodb.user_orders import find_orders_by_session
 from recon.errors import NotAllowed, SyncError
 
 if TYPE_CHECKING:

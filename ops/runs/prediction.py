@@ -25,8 +25,8 @@ from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.keys import WATERMARK_KEY, attention_key, guard_key, pending_key
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import Orders, find_orders
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import MalformedMessage, Permanent, SyncError
 from recon.retry import Deadline
