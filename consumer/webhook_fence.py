@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from recon.config import FenceMode
 from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_found
 from recon.domain.stripe_objects import UNPAID
-from recon.dynamodb.outcomes import load_markers
+from recon.dynamodb.markers import load_markers
 from recon.errors import Retryable, SyncError
 from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch
 

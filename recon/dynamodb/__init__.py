@@ -16,7 +16,7 @@ outcome_writer.py    committing results: outcomes, orders and counters in one tr
 counters.py          the counters of a run and of the sync state
 attention.py         what a person has to look at about a session
 guards.py            the record that this sync has written an order once
-markers.py           the webhook's markers of events that it has handled
+markers.py           reading and writing the webhook's markers of events that it has handled
 watermark.py         the watermark, and which stack the ledger belongs to
 ledger_table.py      checking that the ledger is in the table that the settings name
 ledger_move.py       moving the ledger to another table

@@ -17,8 +17,6 @@ from recon.errors import Unfinished
 from recon.timestamps import DAY, parse_epoch, to_iso
 
 RUN_DAYS = 90
-# As long as any record of the sync is kept; Stripe delivers an event for three days.
-MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.
