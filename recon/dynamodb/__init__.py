@@ -12,6 +12,7 @@ runs.py              writing the records of runs, from start to end
 state_actions.py     the updates of the sync state that go with them
 outcomes.py          reading outcomes
 session_result.py    the result of one session, and the items that store it
+order_write.py       writing an order: its put, its guard and the check for a dismissal, with their conditions
 outcome_writer.py    committing results: outcomes, orders and counters in one transaction
 counters.py          the counters of a run and of the sync state
 attention.py         what a person has to look at about a session

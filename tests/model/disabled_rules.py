@@ -30,7 +30,7 @@ from recon.domain.waiting import NIGHTLY, is_wait_over, may_wait
 from recon.dynamodb import (
     attention,
     ledger_table,
-    outcome_writer,
+    order_write,
     outcomes,
     records,
     runs,
@@ -337,7 +337,7 @@ DISABLED_RULES = (
         "the order is guarded",
         "has no guard",
         0,
-        [(outcome_writer, "guard_actions", lambda *_: iter(()))],
+        [(order_write, "_guard_actions", lambda *_: iter(()))],
     ),
     DisabledRule(
         "outcomes are in the ledger",
