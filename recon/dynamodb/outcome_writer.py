@@ -10,9 +10,8 @@ from functools import partial
 from itertools import batched
 
 from recon.domain.fence import EventMark
-from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import parse_attention
-from recon.dynamodb.counters import COUNTED, counter_actions
+from recon.dynamodb.counters import counter_actions, counter_deltas
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES
 from recon.dynamodb.keys import (
     STATE_KEY,
@@ -259,24 +258,9 @@ class OutcomeWriter:
         outcomes = [outcome_action(table, self._run_id, result, now) for result in results]
         orders = [action for result in results for action in order_actions(table, self._run_id, result, now)]
         side_records = [action for result in results for action in side_record_actions(table, result, now)]
-        deltas = _counter_deltas(results)
+        deltas = counter_deltas(results)
         counters = counter_actions(table, self._run_id, deltas, now, holds_state=self._holds_state)
         return outcomes + orders + side_records + counters
-
-
-def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:
-    """Return the change of each counter: one up for a new outcome, one down for the error it replaces."""
-    deltas = dict.fromkeys(("processed", "created", "skipped", "errors", "drifted", "existing"), 0)
-    for result in results:
-        deltas["drifted"] += bool(result.drift)
-        deltas["existing"] += result.reason is SkipReason.EXISTS
-        # Only another shop's layout has missing orders, so most runs have no counter of them.
-        deltas[COUNTED[result.outcome]] = deltas.get(COUNTED[result.outcome], 0) + 1
-        if result.previous:
-            deltas[COUNTED[Outcome.ERROR]] -= 1
-        else:
-            deltas["processed"] += 1
-    return deltas
 
 
 def _marker_keys(result: SessionResult) -> list[Key]:
