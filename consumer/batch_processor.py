@@ -14,7 +14,7 @@ from consumer.session_tasks import GroupedBatch, SessionKey, SessionTask, SqsRec
 from recon.aws.queue import SessionQueue, Visibility
 from recon.config import FenceMode
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.domain.run import RunStatus
 from recon.dynamodb.ledger_table import check_ledger_table
 from recon.dynamodb.outcomes import PriorState, load_prior_state

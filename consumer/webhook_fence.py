@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from consumer.invocation import InvocationContext
     from recon.domain.message import SessionMessage
-    from recon.domain.reconcile import ExistingOrder
     from recon.domain.stripe_objects import Json
+    from recon.domain.table_decision import ExistingOrder
 
 # Stripe creates the event of a payment within seconds.
 _AFTER_PAYMENT = 5 * MINUTE

@@ -11,7 +11,7 @@ from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.run import Listing, Part, RunStatus, Trigger
 from recon.domain.shape_decision import decide_from_orders
 from recon.domain.stripe_objects import UNPAID

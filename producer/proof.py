@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from producer.sample import draw_sample, read_message
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import amount_and_currency
+from recon.domain.table_decision import amount_and_currency
 from recon.dynamodb.order_lookup import make_lookup
 from recon.dynamodb.records import Sample
 from recon.dynamodb.runs import Runs

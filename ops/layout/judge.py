@@ -26,7 +26,7 @@ from ops.runs.finding import Verdict
 from recon.config import Settings
 from recon.domain.message import build_message
 from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
-from recon.domain.reconcile import other_user_ids, user_ids
+from recon.domain.table_decision import other_user_ids, user_ids
 from recon.domain.user_ids import UserIdRules
 from recon.dynamodb.attribute_readers import read_number
 from recon.dynamodb.table import Item

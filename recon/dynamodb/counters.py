@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.keys import STATE_KEY, run_key
 from recon.dynamodb.records import RUN_DAYS
 from recon.dynamodb.session_result import SessionResult

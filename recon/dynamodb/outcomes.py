@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
 from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (

@@ -7,7 +7,7 @@ absent or has an unexpected type gets the default of its field, and an unknown w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.domain.run import Listing, Part, RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX

@@ -7,7 +7,8 @@ from functools import cached_property
 from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage, dumps
-from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
+from recon.domain.table_decision import ExistingOrder
 from recon.domain.waiting import ENTRY_LIFE, LONGEST_MISSING
 from recon.dynamodb.attention import AttentionRecord, attention_action, concerns_attention, update_attention
 from recon.dynamodb.item_size import item_bytes

@@ -21,11 +21,12 @@ from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage
 from recon.domain.order_keys import OrderSortKey
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import PaymentState
-from recon.domain.reconcile import ExistingOrder, SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
 from recon.domain.shape import Shape
+from recon.domain.table_decision import ExistingOrder
 from recon.domain.waiting import NIGHTLY, is_wait_over, may_wait
 from recon.dynamodb import (
     attention,

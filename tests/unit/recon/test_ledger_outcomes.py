@@ -6,7 +6,7 @@ import pytest
 
 from recon.domain.fence import EventMark
 from recon.domain.message import dumps
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.keys import outcome_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.records import OutcomeRecord

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from recon.domain.order_keys import OrderSortKey
-from recon.domain.reconcile import ExistingOrder, find_drift
+from recon.domain.table_decision import ExistingOrder, find_drift
 from recon.dynamodb import user_orders
 from recon.dynamodb.user_orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, find_orders, find_orders_by_session
 from recon.errors import OutOfTime, TableUnavailable, Unexpected
