@@ -18,23 +18,17 @@ from consumer.missing_orders import confirm_missing
 from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
-from recon.domain.reconcile import (
-    ExistingOrder,
-    Outcome,
-    SkipReason,
-    amount_and_currency,
-    find_drift,
-    find_own_orders,
-)
+from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.stripe_objects import PAID, UNPAID, Json
+from recon.domain.table_decision import ExistingOrder, amount_and_currency, find_drift, find_own_orders
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
-from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
+from recon.dynamodb.user_orders import Orders, find_orders_by_session
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished, WebhookAtWork
 from recon.stripe.bulk import select_dense

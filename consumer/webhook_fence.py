@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from recon.config import FenceMode
 from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_found
 from recon.domain.stripe_objects import UNPAID
-from recon.dynamodb.outcomes import load_markers
+from recon.dynamodb.markers import load_markers
 from recon.errors import Retryable, SyncError
 from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from consumer.invocation import InvocationContext
     from recon.domain.message import SessionMessage
-    from recon.domain.reconcile import ExistingOrder
     from recon.domain.stripe_objects import Json
+    from recon.domain.table_decision import ExistingOrder
 
 # Stripe creates the event of a payment within seconds.
 _AFTER_PAYMENT = 5 * MINUTE

@@ -249,7 +249,7 @@ class RunLister:
         """Return how many more sessions this invocation can use."""
         if self._is_short_of_time():
             return 0
-        part = self._context.settings.max_sessions
+        part = self._context.settings.sessions_per_invocation
         return part - max(self.sent, self._taken) if part else float("inf")
 
     def _is_short_of_time(self) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from consumer.session_group import NO_CHARGES, NO_DETAILS
 from consumer.session_tasks import SessionTask
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord

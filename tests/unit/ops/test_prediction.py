@@ -6,7 +6,7 @@ import pytest
 
 from ops.format.money import Money
 from ops.runs.prediction import PredictedAction, predict
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.stripe.source import StripeSource
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import on, service_error
