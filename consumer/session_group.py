@@ -106,7 +106,7 @@ class SessionGroup:
             [self._messages[session_id] for session_id in missing],
             {self._messages[session_id]: own for session_id, own in found.items()},
         )
-        if missing and not self._fence.marks_found:
+        if missing and results and not self._fence.marks_found:
             self._writing, results = self._context.pool.submit(self._commit, results), []
         try:
             with closing(self._list_together(missing)) as parts:
