@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from consumer.decisions import StripeDecision
+from consumer.stripe_decision import StripeDecision
 from recon.domain.outcome import SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.table_decision import find_drift

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.decisions import (
+from consumer.invocation import InvocationContext
+from consumer.missing_orders import confirm_missing
+from consumer.session_tasks import SessionTask
+from consumer.stripe_decision import (
     OrderFacts,
     StripeDecision,
     decide_from_stripe,
     describe_unpaid_orders,
     to_unexpected,
 )
-from consumer.invocation import InvocationContext
-from consumer.missing_orders import confirm_missing
-from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.outcome import Outcome, SkipReason

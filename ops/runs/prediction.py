@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.decisions import OrderFacts, decide_from_stripe, to_unexpected
+from consumer.stripe_decision import OrderFacts, decide_from_stripe, to_unexpected
 from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
 from recon.domain.attention import Attention

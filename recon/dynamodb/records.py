@@ -1,4 +1,4 @@
-"""The records that are read from the sync's own items: the sync state, runs and outcomes.
+"""The records of the sync's own items, as written and read: the sync state, runs and outcomes.
 
 Every reader of these items parses them here. A parser accepts items of other versions: an attribute that is
 absent or has an unexpected type gets the default of its field, and an unknown word stays as it is.

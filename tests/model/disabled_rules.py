@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import batch_processor, decisions, session_group, webhook_fence
+from consumer import batch_processor, session_group, stripe_decision, webhook_fence
 from consumer.batch_processor import BatchProcessor
-from consumer.decisions import StripeDecision
 from consumer.session_group import SessionGroup
+from consumer.stripe_decision import StripeDecision
 from consumer.webhook_fence import WebhookFence
 from producer import pending_sender, sync_run, webhook_events, window
 from producer.page_sender import PageSender
@@ -61,11 +61,11 @@ _put, _update, _transact = Table.put, Table.update, Table.transact
 _orders_under, _start, _from_watermark = user_orders._orders_under, Runs.start, window._from_watermark
 _mark_events, _first_sort_key = webhook_fence.mark_events, user_orders.first_sort_key
 _listing_field = records.listing_field
-_send, _read_state = SessionQueue.send, decisions.read_payment_state
+_send, _read_state = SessionQueue.send, stripe_decision.read_payment_state
 _count = RunLister._count
 _to_missing, _get_shop_items = SessionGroup._to_missing, Table.get_shop_items
 _is_due, _load_prior_state = pending_sender._is_due, outcomes.load_prior_state
-_describe_unpaid_orders = decisions.describe_unpaid_orders
+_describe_unpaid_orders = stripe_decision.describe_unpaid_orders
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
         state = _read_state(session, payment)
         return replace(state, **changes) if state.skip is reason else state
 
-    return (decisions, "read_payment_state", read)
+    return (stripe_decision, "read_payment_state", read)
 
 
 def _refuse_any_ledger(shop: str, ledger: str, stack: str, own: Any, shop_items: Mapping[Key, Item]) -> None:
@@ -476,7 +476,7 @@ DISABLED_RULES = (
         "an unpaid order does not end the wait",
         "does not wait",
         31,
-        patches=[(decisions, "describe_unpaid_orders", _without_wait)],
+        patches=[(stripe_decision, "describe_unpaid_orders", _without_wait)],
     ),
     DisabledRule(
         "an acknowledged order is no drift any more",
@@ -532,7 +532,7 @@ DISABLED_RULES = (
         "a failed payment ends its wait after 30 days",
         "still waits",
         5,
-        patches=[(decisions, "may_wait", lambda reason, created, now: not is_wait_over(created, now))],
+        patches=[(stripe_decision, "may_wait", lambda reason, created, now: not is_wait_over(created, now))],
     ),
     DisabledRule(
         "an entry outlives its wait",
@@ -544,7 +544,7 @@ DISABLED_RULES = (
         "a session that a filter leaves out goes on waiting",
         "does not wait",
         78,
-        patches=[(decisions, "may_wait", _wait_unless_filtered)],
+        patches=[(stripe_decision, "may_wait", _wait_unless_filtered)],
     ),
     DisabledRule(
         "a session that Stripe deleted ends its wait",

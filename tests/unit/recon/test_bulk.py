@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.decisions import decide_from_stripe
+from consumer.stripe_decision import decide_from_stripe
 from recon.config import Settings
 from recon.domain.message import build_message, dumps, loads
 from recon.domain.user_ids import UserIdRules

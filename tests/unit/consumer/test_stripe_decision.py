@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from consumer.decisions import StripeDecision, decide_from_stripe, to_unexpected
+from consumer.stripe_decision import StripeDecision, decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
