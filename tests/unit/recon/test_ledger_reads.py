@@ -4,7 +4,6 @@ import pytest
 
 from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.keys import dismissed_key, outcome_key, run_key
-from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import (
     PriorState,
     find_created_orders,
@@ -13,6 +12,7 @@ from recon.dynamodb.outcomes import (
     load_prior_state,
 )
 from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.user_orders import find_orders
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import throttled
 from testkit.runs import OTHER, RECORD, STATE

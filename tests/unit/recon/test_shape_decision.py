@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from recon.domain.key_template import MAX_KEY_VALUE
-from recon.domain.reconcile import ExistingOrder, SkipReason
+from recon.domain.outcome import SkipReason
 from recon.domain.shape import parse_shape
 from recon.domain.shape_decision import decide_from_orders, find_skip_reason, knows_key
+from recon.domain.table_decision import ExistingOrder
 from recon.errors import TableUnavailable, UnknownState
 from recon.timestamps import DAY
 from testkit.builders import a_message
