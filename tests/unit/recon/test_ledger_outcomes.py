@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import dumps
 from recon.domain.outcome import Outcome, SkipReason
@@ -13,7 +12,7 @@ from recon.dynamodb.keys import guard_key, outcome_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
-from recon.errors import MalformedSession, TableRefused, TableUnavailable
+from recon.errors import MalformedSession, TableRefused, TableUnavailable, WebhookAtWork
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import cancelled, lost_response, on, service_error, throttled
@@ -199,9 +198,19 @@ def test_ends_of_several_commits_are_added():
 
 
 def test_guard_of_a_found_order_is_put_although_another_condition_failed(write, item, put):
-    put(outcome_key(RUN, "cs_1"), outcome="error")
-    write(skipped(unguarded=ExistingOrder("USER#u1", "ORDER#1#cs_1", "cs_1", "cs_1", sync_run_id=OTHER)))
-    assert item(guard_key("cs_1"))
+    put(EVENT, source="webhook")
+    found = ExistingOrder("USER#u1", "ORDER#1#cs_1", "cs_1", "cs_1", sync_run_id=OTHER)
+    write(skipped(unguarded=found, marks=(EventMark("evt_1", "a", NOW),)))
+    assert item(guard_key("cs_1"))["syncRunId"] == OTHER
+
+
+def test_claim_of_a_webhook_at_work_fails_the_session_until_it_ends(write, item, put):
+    put(EVENT, status="processing")
+    done = write(created(marks=(EventMark("evt_1", "a", NOW - 60),)), skipped(2))
+    assert set(done.applied) == {"cs_2"}
+    error = done.failed["cs_1"]
+    assert (type(error), error.seconds) == (WebhookAtWork, 840)
+    assert item(order_key(1)) is None
 
 
 def test_unpaid_session_is_stored_with_its_message(write, item):
@@ -355,12 +364,7 @@ def test_refused_sessions_do_not_stop_the_others(write, memory, counters):
 def test_refused_order_becomes_an_error(write, memory, item, counters):
     memory.plan = refuse("ORDER#1#cs_2")
     refused = created(
-        2,
-        marks=(EventMark("evt_1", "a", NOW),),
-        ends_pending=True,
-        attention=(Attention.DISPUTED,),
-        amount=4999,
-        currency="eur",
+        2, marks=(EventMark("evt_1", "a", NOW),), ends_pending=True, amount=4999, currency="eur"
     )
     done = write(created(), refused)
     error = done.applied["cs_2"]
@@ -369,7 +373,6 @@ def test_refused_order_becomes_an_error(write, memory, item, counters):
     assert type(error.error) is TableRefused
     stored = item(outcome_key(RUN, "cs_2"))
     assert (stored["errorType"], stored["amount"]) == ("TableRefused", 4999)
-    assert "attention" not in stored
     assert item(EVENT) is None
     assert counters() == (2, 1, 0, 1, 0)
 
@@ -377,8 +380,9 @@ def test_refused_order_becomes_an_error(write, memory, item, counters):
 def test_order_refused_by_name_becomes_an_error_alone(write, memory, item):
     # The actions are both outcomes, then the order of cs_1 with its check and its guard, then that of cs_2.
     memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", 5), nth=1)
-    done = write(created(), created(2))
+    done = write(created(), created(2, marks=(EventMark("evt_1", "a", NOW),)))
     assert done.applied["cs_1"].outcome is Outcome.CREATED
+    assert item(guard_key("cs_1"))["syncRunId"] == RUN
     error = done.applied["cs_2"]
     assert (error.outcome, str(error.error)) == (Outcome.ERROR, "DynamoDB refuses the item")
     assert item(order_key(2)) is None
