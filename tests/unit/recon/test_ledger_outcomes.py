@@ -8,6 +8,7 @@ from recon.domain.fence import EventMark
 from recon.domain.message import dumps
 from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.table_decision import ExistingOrder
+from recon.dynamodb.guards import hash_order_key
 from recon.dynamodb.keys import guard_key, outcome_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.records import OutcomeRecord
@@ -202,6 +203,29 @@ def test_guard_of_a_found_order_is_put_although_another_condition_failed(write, 
     found = ExistingOrder("USER#u1", "ORDER#1#cs_1", "cs_1", "cs_1", sync_run_id=OTHER)
     write(skipped(unguarded=found, marks=(EventMark("evt_1", "a", NOW),)))
     assert item(guard_key("cs_1"))["syncRunId"] == OTHER
+
+
+def test_order_that_was_written_once_is_not_written_again(write, item, put):
+    put(guard_key("cs_1"))
+    assert write(created()).applied["cs_1"].reason is SkipReason.REMOVED
+    assert item(order_key(1)) is None
+
+
+def test_guard_holds_a_hash_of_the_key_whatever_it_is_made_of():
+    assert (
+        hash_order_key(("USER#u1", "ORDER#1#cs_1"))
+        == "2dde82323166764abc30709de7e62f88559cb79f4c4de257fd53cebdfb71f31d"
+    )
+    assert (
+        hash_order_key(("USER#\ud800", "ORDER#1"))
+        == "9e8b9f9e312e9f85cfe810d36549f8009c468cda1e916679d05325a588a5f0e4"
+    )
+
+
+def test_missing_orders_are_counted(write, item):
+    missing = SessionResult("cs_1", Outcome.MISSING, 1, "m-1")
+    write(missing, replace(missing, session_id="cs_2"))
+    assert [item(RECORD)[name] for name in ("processed", "missing", "skipped")] == [2, 2, 0]
 
 
 def test_claim_of_a_webhook_at_work_fails_the_session_until_it_ends(write, item, put):

@@ -4,6 +4,7 @@ import pytest
 
 from recon.dynamodb.attention import AttentionRecord
 from recon.dynamodb.dismissals import find_dismissal
+from recon.dynamodb.guards import find_guards
 from recon.dynamodb.keys import (
     WATERMARK_KEY,
     attention_key,
@@ -19,6 +20,7 @@ from recon.dynamodb.outcomes import (
     find_found_sessions,
     find_outcomes,
     load_prior_state,
+    load_unread,
 )
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.user_orders import find_orders
@@ -67,6 +69,16 @@ READS = {
         lambda runs, table, deadline: find_created_orders(table, RUN, 2, deadline),
         ["BC-1", "BC-3"],
         "orderNumber",
+    ),
+    "guards": (
+        lambda runs, table, deadline: find_guards(table, ["cs_1", "cs_2"], deadline),
+        {"cs_1"},
+        None,
+    ),
+    "what was unread": (
+        lambda runs, table, deadline: load_unread(table, PRIOR, [marker_key("evt_2")], deadline),
+        PRIOR,
+        None,
     ),
     "found sessions": (
         lambda runs, table, deadline: find_found_sessions(table, RUN, deadline),
@@ -145,6 +157,16 @@ def test_guards_and_markers_beyond_one_request_are_left_unread(table, time, sess
     batch = [(RUN, f"cs_{number}") for number in range(sessions)]
     prior = load_prior_state(table, batch, time.deadline(60), map("evt_{}".format, range(events)))
     assert len(prior.unread) == left
+
+
+def test_what_was_left_unread_is_added(table, time):
+    batch = [(RUN, f"cs_{number}") for number in range(33)]
+    prior = load_prior_state(table, batch, time.deadline(60), ["evt_1", "evt_2"])
+    first = {marker_key("evt_1"), guard_key("cs_1")}
+    after = load_unread(table, prior, first, time.deadline(60))
+    assert (after.guarded, after.markers, len(after.unread)) == ({"cs_1"}, {"evt_1": False}, 33)
+    last = load_unread(table, after, after.unread, time.deadline(60))
+    assert (last.guarded, last.markers, last.unread) == ({"cs_1"}, {"evt_1": False, "evt_2": True}, set())
 
 
 def test_ledger_that_has_moved_is_not_read(table, put, time):
