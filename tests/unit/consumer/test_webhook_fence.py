@@ -325,6 +325,16 @@ def test_events_of_found_orders_are_marked_with_all_only(consumer, night, mode, 
         assert consumer.item(EVENT)["orderNumber"] == "BC-7"
 
 
+def test_found_order_beside_a_missing_one_waits_for_its_marks(consumer):
+    use(consumer, FenceMode.ALL)
+    consumer.answers["cs_1"] = a_fetched_session("cs_1")
+    consumer.put_webhook_order("cs_2")
+    sessions = {name: {"session_id": name, "event_ids": (f"evt_{name}",)} for name in ("cs_1", "cs_2")}
+    messages = [a_message(user_id=USER, event_times=(CREATED,), **changes) for changes in sessions.values()]
+    consumer.process(*map(consumer.receive, messages))
+    assert read_statuses(consumer, "evt_cs_1", "evt_cs_2") == ["completed", "completed"]
+
+
 def test_event_of_a_found_order_without_a_time_is_not_marked(consumer, night):
     use(consumer, FenceMode.ALL)
     consumer.put_webhook_order("cs_1")
