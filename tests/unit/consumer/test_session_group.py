@@ -9,7 +9,7 @@ from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
-from testkit.batches import USER, a_fetched_session
+from testkit.batches import USER, a_fetched_session, parse_log
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import on, throttled
 
@@ -230,7 +230,7 @@ def test_what_the_key_may_not_read_is_a_warning(consumer, sell, known, warnings)
 # The recheck before the commit
 
 
-def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell):
+def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell, capsys):
     def fail(_wanted, _pool):
         raise ZeroDivisionError
 
@@ -238,23 +238,32 @@ def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell):
     consumer.stripe.list_together = fail
     result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"))
     assert {outcome for outcome, _ in read_applied(result).values()} == {Outcome.CREATED}
+    [line] = parse_log(capsys.readouterr().out)
+    assert (line["message"], line["run_id"]) == ("Unexpected ZeroDivisionError in a list", RUN)
+    assert line["frames"][-1].endswith(" fail")
 
 
 def test_listed_orders_are_written_while_further_pages_are_requested(consumer, sell):
     sell("cs_1", details_known=False)
     sell("cs_2", "cs_3")
-    written = []
+    fetch, written, fetched = consumer.stripe.fetch, [], {}
 
-    def list_together(wanted, _pool):
+    def list_together(wanted, pool):
+        assert pool is consumer.pool
         for session_id in ("cs_1", "cs_2"):
             yield {session_id: {"id": session_id}}
             written.append(sorted(order["stripeSessionId"] for order in consumer.orders()))
 
-    consumer.stripe.list_together = list_together
+    def remember(session_id, listed=None):
+        fetched[session_id] = listed
+        return fetch(session_id, listed)
+
+    consumer.stripe.list_together, consumer.stripe.fetch = list_together, remember
     tasks = [a_task("cs_1", created=NOW - 60), a_task("cs_2", created=NOW - 120), a_task("cs_3")]
     result = consumer.reconcile(*tasks)
     assert set(read_applied(result).values()) == {(Outcome.CREATED, None)}
     assert (written, result.warnings) == ([["cs_1"], ["cs_1", "cs_2"]], (NO_DETAILS,))
+    assert fetched == {"cs_1": {"id": "cs_1"}, "cs_2": {"id": "cs_2"}, "cs_3": None}
     # All of them share one page of events.
     assert len(consumer.event_pages) == 1
 
@@ -337,7 +346,7 @@ def test_failed_lookup_delays_only_its_user(consumer, sell, at_recheck):
         return throttled() if fails and bool(consumer.asked) >= at_recheck else None
 
     consumer.dynamodb.plan = plan
-    result = consumer.reconcile(a_task("cs_1"), a_task("cs_2", user_id="u2"))
+    result = consumer.reconcile(a_task("cs_2", user_id="u2"), a_task("cs_1"))
     assert list(result.committed.applied) == ["cs_1"]
     failed = result.committed.failed if at_recheck else result.delayed
     assert {session: type(error).__name__ for session, error in failed.items()} == {

@@ -9,6 +9,7 @@ from recon.errors import SessionNotFound, StripeUnavailable, UnknownState
 from recon.timestamps import DAY, HOUR
 from testkit.batches import USER, a_fetched_session
 from testkit.builders import NOW, a_message
+from testkit.doubles.faults import on, throttled
 
 CS = "cs_1"
 PROOF = "cs_proof"
@@ -149,6 +150,7 @@ def test_transient_error_does_not_end_the_wait(consumer, look):
 def test_waiting_session_is_gone_if_the_key_finds_the_proof(consumer, look):
     consumer.put(WATERMARK_KEY, provenBy=PROOF)
     consumer.put(pending_key(CS), message="stored")
+    consumer.dynamodb.plan = on("get_item", throttled(), nth=1)
     outcome, entry = look(answer=SessionNotFound("no"), payment_status="unpaid")
     assert (outcome["outcome"], outcome["reason"], outcome["attention"]) == ("skipped", "gone", ["gone"])
     assert entry == {}
@@ -210,6 +212,7 @@ def paid(at):
 )
 def test_late_payment_counts_from_its_time(consumer, look, waits, has_entry, paid_days_ago, outcome):
     consumer.settings = replace(consumer.settings, order_ttl_days=30)
+    consumer.dynamodb.plan = on("get_item", throttled(), nth=1)
     if has_entry:
         consumer.put(pending_key(CS), message="stored")
     answer = paid(NOW - paid_days_ago * DAY)

@@ -11,7 +11,7 @@ from recon.errors import StripeRejected, StripeUnavailable
 from recon.stripe.source import SessionEvent
 from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.batches import USER, a_fetched_session, parse_log
-from testkit.builders import NOW, a_message
+from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import on, throttled
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
@@ -156,13 +156,15 @@ def test_completed_marker_is_not_put_again(consumer, night):
 @pytest.mark.parametrize(
     ("error", "outcome"), [(StripeUnavailable("no"), None), (StripeRejected("no"), "created")]
 )
-def test_order_waits_for_its_events_if_they_may_be_read_later(consumer, night, error, outcome):
+def test_order_waits_for_its_events_if_they_may_be_read_later(consumer, night, capsys, error, outcome):
     def fail(*_):
         raise error
 
     consumer.stripe.find_events_between = fail
     assert night()[0] == outcome
     assert read_statuses(consumer, "evt_1") == ["completed" if outcome else None]
+    lines = [(line["message"], line.get("run_id")) for line in parse_log(capsys.readouterr().out)]
+    assert ("Delivered events cannot be read: no", RUN) in lines
 
 
 def test_found_order_does_not_wait_for_its_events(consumer, night):
