@@ -4,11 +4,12 @@ import pytest
 
 from consumer.session_group import NO_CHARGES, NO_DETAILS
 from consumer.session_tasks import SessionTask
-from recon.domain.outcome import Outcome
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
+from recon.timestamps import DAY
 from testkit.batches import USER, a_fetched_session, parse_log
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import on, throttled
@@ -128,6 +129,26 @@ def test_prior_error_is_replaced(consumer, sell):
     result = consumer.reconcile(a_task(), prior=PriorState({(RUN, "cs_1"): before}, None))
     assert result.committed.applied["cs_1"].previous == before
     assert consumer.outcome("cs_1")["outcome"] == "created"
+
+
+def test_dismissed_session_says_nothing_of_its_order(consumer):
+    consumer.put_webhook_order("cs_1", amount=1, syncRunId=RUN)
+    prior = PriorState({}, None, dismissed=frozenset({"cs_1"}))
+    [result] = consumer.reconcile(a_task(), prior=prior).committed.applied.values()
+    assert (result.reason, result.drift, result.unguarded) == (SkipReason.DISMISSED, (), None)
+
+
+@pytest.mark.parametrize(("days", "waits"), [(399, True), (400, False)])
+def test_unpaid_session_with_an_unpaid_order_waits_400_days(consumer, days, waits):
+    consumer.put_webhook_order("cs_1", stripePaymentStatus="unpaid")
+    consumer.reconcile(a_task(payment_status="unpaid", created=NOW - days * DAY))
+    assert bool(consumer.item(pending_key("cs_1"))) is waits
+
+
+@pytest.mark.parametrize(("amount", "words"), [(1, ("no_user_paid",)), (0, ()), (None, ())])
+def test_paid_session_without_a_user_needs_a_person_unless_it_was_free(consumer, amount, words):
+    [result] = consumer.reconcile(a_task(user_id=None, amount_total=amount)).committed.applied.values()
+    assert (result.reason, result.attention) == (SkipReason.NO_USER, words)
 
 
 def test_drift_is_stored_only_for_an_existing_order_of_a_sale(consumer):

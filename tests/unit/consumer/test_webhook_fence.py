@@ -7,7 +7,7 @@ import pytest
 from recon.config import FenceMode
 from recon.domain.outcome import SkipReason
 from recon.dynamodb.keys import marker_key
-from recon.errors import StripeRejected, StripeUnavailable
+from recon.errors import MalformedSession, StripeRejected, StripeUnavailable
 from recon.stripe.source import SessionEvent
 from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.batches import USER, a_fetched_session, parse_log
@@ -325,6 +325,14 @@ def test_events_of_found_orders_are_marked_with_all_only(consumer, night, mode, 
     assert [name for name in events if consumer.item(marker_key(name))] == marked
     if marked:
         assert consumer.item(EVENT)["orderNumber"] == "BC-7"
+
+
+def test_events_of_a_found_order_whose_payment_cannot_be_read_stay(consumer, night):
+    use(consumer, FenceMode.ALL)
+    consumer.put_webhook_order("cs_1", stripePaymentStatus="unpaid")
+    consumer.answers["cs_1"] = MalformedSession("id must be a string")
+    assert night()[0] == "error"
+    assert read_statuses(consumer, "evt_1") == [None]
 
 
 def test_found_order_beside_a_missing_one_waits_for_its_marks(consumer):
