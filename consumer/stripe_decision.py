@@ -121,8 +121,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
     if not settings.session_filter.passes(fetched.session):
         # A setting that changed while the session waited, or while its message did. The change may be a
         # mistake, and no run lists the session again.
-        waits = may_wait(SkipReason.FILTERED, message.created, now())
-        return StripeDecision(SkipReason.FILTERED, waits=waits)
+        return StripeDecision(SkipReason.FILTERED, waits=not is_wait_over(message.created, now()))
     state = read_payment_state(fetched.session, fetched.payment)
     if reason := state.skip:
         if facts.orders:
@@ -165,7 +164,7 @@ def describe_unpaid_orders(
     compared_with = UNPAID if is_acknowledged else PAID
     return StripeDecision(
         SkipReason.EXISTS,
-        waits=not is_acknowledged and may_wait(SkipReason.EXISTS, message.created, now),
+        waits=not is_acknowledged and not is_wait_over(message.created, now),
         attention=(Attention.ORDER_SAYS_UNPAID,),
         drift=find_drift(replace(message, payment_status=compared_with), orders),
     )

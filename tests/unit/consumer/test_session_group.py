@@ -1,10 +1,14 @@
 """One group of sessions: what is committed for each, and the recheck right before the commit."""
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.session_group import NO_CHARGES, NO_DETAILS
 from consumer.session_tasks import SessionTask
+from recon.domain.message import loads
 from recon.domain.outcome import Outcome, SkipReason
+from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
@@ -149,6 +153,16 @@ def test_unpaid_session_with_an_unpaid_order_waits_400_days(consumer, days, wait
 def test_paid_session_without_a_user_needs_a_person_unless_it_was_free(consumer, amount, words):
     [result] = consumer.reconcile(a_task(user_id=None, amount_total=amount)).committed.applied.values()
     assert (result.reason, result.attention) == (SkipReason.NO_USER, words)
+
+
+def test_missing_order_waits_under_the_key_that_stripes_session_has(consumer, sell):
+    shape = parse_shape('[find]\nkey = { PK = "O#{metadata.orderId}", SK = "x" }')
+    consumer.settings = replace(consumer.settings, shape=shape)
+    sell("cs_1", metadata={"orderId": "o-2"})
+    result = consumer.reconcile(a_task(user_id=None, key_values=(("metadata.orderId", "o-1"),)))
+    assert read_applied(result) == {"cs_1": (Outcome.MISSING, None)}
+    entry = loads(consumer.item(pending_key("cs_1"))["message"])
+    assert entry.key_values == (("metadata.orderId", "o-2"),)
 
 
 def test_drift_is_stored_only_for_an_existing_order_of_a_sale(consumer):

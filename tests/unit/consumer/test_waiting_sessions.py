@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from recon.domain.session_filter import parse_filter
 from recon.dynamodb.keys import WATERMARK_KEY, attention_key, pending_key
 from recon.errors import SessionNotFound, StripeUnavailable, UnknownState
 from recon.timestamps import DAY, HOUR
@@ -116,6 +117,7 @@ def test_unpaid_order_written_during_the_fetch_is_reported_too(consumer, look, i
         (UNPAID, 400 * DAY - 60, "unpaid", None, True),
         (UNPAID, 400 * DAY, "unpaid", ["gave_up_waiting"], False),
         (UnknownState("payment_status"), 400 * DAY, "unpaid", ["gave_up_waiting"], False),
+        ({"payment_status": "later"}, 400 * DAY, "unpaid", ["gave_up_waiting"], False),
         (SessionNotFound("no"), 400 * DAY, "unpaid", ["gave_up_waiting"], False),
         (FAILED, 30 * DAY - 60, "payment_failed", None, True),
         (FAILED, 30 * DAY, "payment_failed", None, False),
@@ -126,6 +128,16 @@ def test_wait_ends_by_its_own_date(consumer, look, answer, age, reason, attentio
     outcome, entry = look(answer=answer, age=age, payment_status="unpaid")
     assert (outcome["outcome"], outcome["reason"]) == ("skipped", reason)
     assert (outcome.get("attention"), bool(entry)) == (attention, waits)
+
+
+@pytest.mark.parametrize(
+    ("shop", "age", "end"), [("a", 399, "filtered"), ("a", 400, "filtered"), ("b", 9, "created")]
+)
+def test_session_that_the_filter_leaves_out_by_now_waits_on(consumer, look, shop, age, end):
+    consumer.settings = replace(consumer.settings, session_filter=parse_filter("metadata.shop=b"))
+    consumer.put(pending_key(CS), message="stored")
+    outcome, entry = look(answer={"metadata": {"shop": shop}}, age=age * DAY, payment_status="paid")
+    assert (outcome.get("reason") or outcome["outcome"], bool(entry)) == (end, age == 399)
 
 
 def test_last_look_writes_the_order_of_a_paid_session(consumer, look):
