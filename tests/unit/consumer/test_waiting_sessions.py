@@ -83,6 +83,14 @@ def test_unpaid_order_of_a_paid_session_is_drift_and_waits(consumer, look, waits
     assert consumer.orders() == before
 
 
+def test_wait_ends_when_a_person_knows_that_the_order_says_unpaid(consumer, look):
+    says_unpaid(consumer)
+    consumer.put(pending_key(CS), message="stored")
+    consumer.put(attention_key(CS), words=["order_says_unpaid"], acknowledgedBy="jane")
+    outcome, entry = look(answer={}, payment_status="paid")
+    assert (outcome["reason"], outcome.get("drift"), entry) == ("exists", None, {})
+
+
 def test_wait_ends_when_the_order_says_paid(consumer, look):
     says_unpaid(consumer)
     look(answer={}, waits=False, payment_status="paid")
