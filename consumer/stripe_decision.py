@@ -223,9 +223,9 @@ def _is_expired(fetched: "FetchedSession", message: "SessionMessage", settings: 
 
     If the time of the payment is unknown, the payment of a session that waited has just settled.
     """
-    waited = message.pending is not None or message.payment_status == UNPAID
     known = find_paid_at(fetched.payment.charge or {})
-    paid_at = parse_epoch(known) if known else now if waited else message.created
+    assumed = message.created if message.pending is None else now
+    paid_at = parse_epoch(known) if known else assumed
     return bool(settings.order_ttl_days) and paid_at + settings.order_ttl_days * DAY <= now
 
 
