@@ -12,6 +12,8 @@ MINUTES ?= 60
 UV_VERSION := 0.13.9
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV
+# Set in many container images: each of the processes that the tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Apart from the project's dependencies: they bring a hundred of their own, which would have to agree with them.
 RANDOMLY_VERSION := 5.1.0
 CHECKOV_VERSION := 3.3.30
