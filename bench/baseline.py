@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recon.domain.order import SnapshotContext, build_order, partition_key
+from recon.domain.order import SnapshotContext, build_order
+from recon.domain.order_keys import partition_key
 from recon.domain.stripe_objects import Json
 from recon.domain.user_ids import UserIdRules, clean_user_id, find_candidates
 from recon.dynamodb.table import to_wire

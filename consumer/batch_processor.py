@@ -14,13 +14,13 @@ from consumer.session_tasks import GroupedBatch, SessionKey, SessionTask, SqsRec
 from recon.aws.queue import SessionQueue, Visibility
 from recon.config import FenceMode
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.domain.run import RunStatus
 from recon.dynamodb.ledger_table import check_ledger_table
-from recon.dynamodb.orders import Orders, is_proof
 from recon.dynamodb.outcomes import PriorState, load_prior_state
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.session_result import SessionResult
+from recon.dynamodb.user_orders import Orders, is_proof
 from recon.errors import OutOfTime, SyncError, Unexpected, WebhookAtWork
 from recon.retry import backoff_seconds, stagger_seconds
 from recon.telemetry import Metric, frames, report_completed_run

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from consumer.decisions import StripeDecision
-from recon.domain.reconcile import SkipReason, find_drift
+from consumer.stripe_decision import StripeDecision
+from recon.domain.outcome import SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
+from recon.domain.table_decision import find_drift
 from recon.dynamodb.order_lookup import make_lookup
 from recon.errors import SyncError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from consumer.invocation import InvocationContext
     from recon.domain.message import SessionMessage
-    from recon.dynamodb.orders import Orders
+    from recon.dynamodb.user_orders import Orders
 
 
 def confirm_missing(

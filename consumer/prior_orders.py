@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 from recon.config import FenceMode
-from recon.domain.reconcile import ExistingOrder, SkipReason, skip_reason_from_message
+from recon.domain.outcome import SkipReason
+from recon.domain.table_decision import ExistingOrder, skip_reason_from_message
 from recon.dynamodb.keys import guard_key, marker_key
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import Orders
 from recon.dynamodb.outcomes import PriorState, load_unread
 from recon.dynamodb.table import Key
+from recon.dynamodb.user_orders import Orders
 from recon.errors import SyncError
 from recon.retry import LOOKUP_SHARE
 

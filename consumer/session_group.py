@@ -1,45 +1,42 @@
 """Sessions of one run, reconciled together: decide, fetch missing ones, recheck, commit."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.decisions import (
+from consumer.invocation import InvocationContext
+from consumer.missing_orders import confirm_missing
+from consumer.session_tasks import SessionTask
+from consumer.stripe_decision import (
     OrderFacts,
     StripeDecision,
     decide_from_stripe,
     describe_unpaid_orders,
     to_unexpected,
 )
-from consumer.invocation import InvocationContext
-from consumer.missing_orders import confirm_missing
-from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
-from recon.domain.reconcile import (
-    ExistingOrder,
-    Outcome,
-    SkipReason,
-    amount_and_currency,
-    find_drift,
-    find_own_orders,
-)
+from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.stripe_objects import PAID, UNPAID, Json
+from recon.domain.table_decision import ExistingOrder, amount_and_currency, find_drift, find_own_orders
 from recon.domain.waiting import may_wait
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
-from recon.dynamodb.orders import Orders, find_orders_by_session
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
+from recon.dynamodb.user_orders import Orders, find_orders_by_session
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import OutOfTime, Permanent, SyncError, Unfinished, WebhookAtWork
+from recon.stripe.bulk import select_dense
 from recon.telemetry import frames
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from recon.domain.message import SessionMessage
     from recon.stripe.source import StripeSource
 
@@ -78,13 +75,15 @@ class SessionGroup:
         self._committed = Committed({}, {}, {})
         self._delayed: dict[str, SyncError] = {}
         self._warnings: set[str] = set()
+        self._writing: Future[None] | None = None
 
     def reconcile(
         self, tasks: Sequence[SessionTask], orders_by_session: "Mapping[SessionMessage, Orders]"
     ) -> GroupResult:
         """Decide each session, write the missing orders and all outcomes, and return the results.
 
-        Orders that lists bring are written while further pages are requested, and all others at the end.
+        The outcomes of sessions with an order are written while Stripe answers about the others, and orders
+        that lists bring while further pages are requested. All others are written at the end.
         """
         self._messages = {task.session_id: task.message for task in tasks if task.message}
         results: list[SessionResult] = []
@@ -107,15 +106,20 @@ class SessionGroup:
             [self._messages[session_id] for session_id in missing],
             {self._messages[session_id]: own for session_id, own in found.items()},
         )
-        with closing(self._list_together(missing)) as parts:
-            for listed in parts:
-                part = [missing.pop(session_id) for session_id in listed]
-                decided = self._fetch_all(part, orders_by_session, listed)
-                self._write(self._to_results(part, decided))
-        rest = list(missing.values())
-        decided = self._fetch_all(rest, orders_by_session, {})
-        results += self._to_results(rest, decided, failures, marks_found=True)
-        results = [self._mark_found(result, found.get(result.session_id, ())) for result in results]
+        if missing and results and not self._fence.marks_found:
+            self._writing, results = self._context.pool.submit(self._commit, results), []
+        try:
+            with closing(self._list_together(missing)) as parts:
+                for listed in parts:
+                    part = [missing.pop(session_id) for session_id in listed]
+                    decided = self._fetch_all(part, orders_by_session, listed)
+                    self._write(self._to_results(part, decided))
+            rest = list(missing.values())
+            decided = self._fetch_all(rest, orders_by_session, {})
+            results += self._to_results(rest, decided, failures, marks_found=True)
+            results = [self._mark_found(result, found.get(result.session_id, ())) for result in results]
+        finally:
+            self._await_writing()
         self._write(results)
         return self.result
 
@@ -125,6 +129,16 @@ class SessionGroup:
         return GroupResult(self._committed, self._delayed, tuple(sorted(self._warnings)))
 
     def _write(self, results: Sequence[SessionResult]) -> None:
+        # Two transactions at once would only conflict on the counters.
+        self._await_writing()
+        self._commit(results)
+
+    def _await_writing(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+    def _commit(self, results: Sequence[SessionResult]) -> None:
         self._committed.add(self._outcome_writer().write(results))
 
     def _to_results(
@@ -232,9 +246,10 @@ class SessionGroup:
             return error
         return None if waits else decision
 
-    def _list_together(self, missing: Mapping[str, SessionTask]) -> Generator[dict[str, Json | None]]:
-        """Yield the sessions in parts, with what lists bring of each."""
-        wanted = {name: task.message.created for name, task in missing.items() if task.message}
+    def _list_together(self, missing: Collection[str]) -> Generator[dict[str, Json | None]]:
+        """Yield those sessions in parts that lie close together, with what lists bring of each."""
+        created = {session_id: message.created for session_id, message in self._messages.items()}
+        wanted = select_dense(created, missing)
         if not wanted:
             return
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from recon.config import FenceMode
 from recon.domain.fence import EventMark, FencedEvent, mark_events, select_of_found
 from recon.domain.stripe_objects import UNPAID
-from recon.dynamodb.outcomes import load_markers
+from recon.dynamodb.markers import load_markers
 from recon.errors import Retryable, SyncError
 from recon.timestamps import DAY, HOUR, MINUTE, parse_epoch
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from consumer.invocation import InvocationContext
     from recon.domain.message import SessionMessage
-    from recon.domain.reconcile import ExistingOrder
     from recon.domain.stripe_objects import Json
+    from recon.domain.table_decision import ExistingOrder
 
 # Stripe creates the event of a payment within seconds.
 _AFTER_PAYMENT = 5 * MINUTE
@@ -58,6 +58,11 @@ class WebhookFence:
         self._next = max(0, min((message.created for message in self._messages.values()), default=0))
         self._next_unknown = 0
         self._delivered: dict[str, list[FencedEvent]] = defaultdict(list)
+
+    @property
+    def marks_found(self) -> bool:
+        """Return whether events of sessions with an order are marked, after a page of them was read."""
+        return bool(self._found)
 
     def read_delivered(
         self, written: "Iterable[tuple[SessionMessage, Json]]", *, marks_found: bool

@@ -11,16 +11,16 @@ from producer.session_lister import SessionLister, list_oldest
 from producer.webhook_events import NO_EVENTS, UNREADABLE, WebhookEvents
 from recon.domain.message import SessionMessage, build_message, dumps, loads
 from recon.domain.order import order_number
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.run import Listing, Part, RunStatus, Trigger
 from recon.domain.shape_decision import decide_from_orders
 from recon.domain.stripe_objects import UNPAID
 from recon.dynamodb.dismissals import find_dismissed_ids
 from recon.dynamodb.guards import find_guards
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import Orders
 from recon.dynamodb.records import Run
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import Orders
 from recon.errors import MalformedMessage, OutOfTime, SyncError, UnknownState
 from recon.retry import Deadline
 from recon.timestamps import to_iso

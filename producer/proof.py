@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from producer.sample import draw_sample, read_message
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import amount_and_currency
+from recon.domain.table_decision import amount_and_currency
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import is_proof
 from recon.dynamodb.records import Sample
 from recon.dynamodb.runs import Runs
+from recon.dynamodb.user_orders import is_proof
 from recon.dynamodb.watermark import Watermark
 from recon.errors import SyncError
 from recon.retry import Deadline

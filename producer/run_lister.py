@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 # No page is requested with less time left. It is enough to list and send those in flight.
 HURRY_SECONDS = 30
-# Pages requested at a time: with answers of 350 ms they use the pace, also while the oldest one is late.
-MOST_REQUESTS = 6
+# Pages requested at a time: with answers of 350 ms they use 25 requests a second, which is all that Stripe
+# allows, also while the oldest one is late.
+MOST_REQUESTS = 10
 MATCHES_NOTHING = (
     "filter_matches_nothing: SYNC_ONLY leaves out every session of the window, so the watermark is not "
     "moved; compare its conditions with the sessions that Stripe lists"
@@ -248,7 +249,7 @@ class RunLister:
         """Return how many more sessions this invocation can use."""
         if self._is_short_of_time():
             return 0
-        part = self._context.settings.max_sessions
+        part = self._context.settings.sessions_per_invocation
         return part - max(self.sent, self._taken) if part else float("inf")
 
     def _is_short_of_time(self) -> bool:

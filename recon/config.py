@@ -48,7 +48,7 @@ class Settings:
     stripe_secret: str | None = field(default=None, repr=False)
     stripe_secret_parameter: str | None = None
     lookback_hours: int = 25
-    max_sessions: int = 0
+    sessions_per_invocation: int = 0
     dry_run: bool = False
     order_ttl_days: int = 0
     order_number_prefix: str = "BC"
@@ -112,10 +112,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             _integer(1, MAX_LOOKBACK_HOURS),
             f"an integer from 1 to {MAX_LOOKBACK_HOURS}",
         ),
-        max_sessions=read(
+        sessions_per_invocation=read(
             "SYNC_MAX_SESSIONS",
-            d.max_sessions,
-            _max_sessions,
+            d.sessions_per_invocation,
+            _sessions_per_invocation,
             "an integer from 0 (0 = until an invocation's time runs out)",
         ),
         dry_run=read("SYNC_DRY_RUN", d.dry_run, _boolean, "true or false"),
@@ -219,7 +219,7 @@ def _integer(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def _max_sessions(text: str) -> int:
+def _sessions_per_invocation(text: str) -> int:
     value = _integer(0)(text)
     return 0 if value == FORMER_MAX_SESSIONS else value
 

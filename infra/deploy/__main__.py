@@ -10,7 +10,6 @@ from pathlib import Path
 
 from infra.arguments import ArgumentParser
 from infra.build import ROOT, BuildError
-from infra.deploy import settings
 from infra.deploy.aws import AwsServices, connect_to
 from infra.deploy.deletion import destroy, show_destruction
 from infra.deploy.deployment import SUCCESS, DeployContext, DeployOptions, deploy
@@ -18,7 +17,8 @@ from infra.deploy.dry_run import show_deployment
 from infra.deploy.errors import DeployError
 from infra.deploy.packages import build_zips
 from infra.deploy.preflight import check_location
-from infra.deploy.settings import DeploySettings
+from infra.deploy.settings import DEFAULT_STACK, DeploySettings, check_stack_name
+from infra.deploy.settings_file import default_path, read_settings
 from infra.deploy.template import Template
 from infra.deploy.terminal import DeployTerminal
 
@@ -92,14 +92,14 @@ def select_stack(options: argparse.Namespace) -> tuple[str, Path, DeploySettings
 
     Raise DeployError if the file belongs to another stack than the one that is named.
     """
-    named = settings.check_stack_name(settings.DEFAULT_STACK if options.stack is None else options.stack)
-    file = options.parameters_file or settings.default_path(named)
-    stored = settings.read(file)
+    named = check_stack_name(DEFAULT_STACK if options.stack is None else options.stack)
+    file = options.parameters_file or default_path(named)
+    stored = read_settings(file)
     if stored is None or stored.stack == named:
         return named, file, stored
     if options.stack or not options.parameters_file:
         raise DeployError(f"{file} belongs to {stored.stack}, not to {named}")
-    return settings.check_stack_name(stored.stack), file, stored
+    return check_stack_name(stored.stack), file, stored
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -122,7 +122,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_common_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--stack", help=f"name of the stack (default: {settings.DEFAULT_STACK})")
+    add("--stack", help=f"name of the stack (default: {DEFAULT_STACK})")
     add("--region", help="default: from the file, the environment or the profile")
     add("--parameters-file", type=Path, help="default: deploy.<stack>.json in this folder")
     add(

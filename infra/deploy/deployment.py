@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.deploy import preflight, settings
+from infra.deploy import preflight, questions
 from infra.deploy.aws import AwsServices
 from infra.deploy.changes import show_changes
 from infra.deploy.encryption import find_needed_keys, grant_keys
@@ -14,8 +14,10 @@ from infra.deploy.errors import DeployError, RollbackError
 from infra.deploy.layout import check_layout
 from infra.deploy.ledger import adopt_ledger, find_backfill, find_other_owner
 from infra.deploy.packages import BuildZips, PackageBucket, choose_platform, package_template
-from infra.deploy.settings import DeploySettings, KeepAnswers
-from infra.deploy.settings_file import SettingsFile
+from infra.deploy.parameter_rules import find_slow_share, list_missing, list_problems
+from infra.deploy.questions import ASKED, FIRST_TIME, KeepAnswers, ask_for_bucket, ask_for_settings
+from infra.deploy.settings import DeploySettings, apply_changes
+from infra.deploy.settings_file import SettingsFile, add_addresses, resolve_account
 from infra.deploy.shape import check_shape, check_unused, find_shape, load_shape
 from infra.deploy.shop_table import check_ledger_table, describe_table, find_table, list_notes
 from infra.deploy.stack import AwsResponse, ChangeSet, CloudFormationStack, Sleep, parse_parameters
@@ -125,8 +127,8 @@ def load_settings(
             options.stack, account, context.aws.region, find_bucket(context, options), changed
         )
     if stored is None:
-        stored = DeploySettings(options.stack, account, context.aws.region, "", settings.FIRST_TIME)
-    return settings.add_addresses(settings.resolve(stored, account), deployed)
+        stored = DeploySettings(options.stack, account, context.aws.region, "", FIRST_TIME)
+    return add_addresses(resolve_account(stored, account), deployed)
 
 
 def find_bucket(context: DeployContext, options: DeployOptions) -> str:
@@ -146,29 +148,29 @@ def choose_settings(
     Raise DeployError that lists every parameter that is unknown, invalid or, without a user, missing.
     """
     terminal, template = context.terminal, context.template
-    wanted = load_shape(settings.apply_changes(start, options.changes))
-    missing = settings.list_missing(wanted, template)
-    problems = settings.list_problems(wanted, template)
+    wanted = load_shape(apply_changes(start, options.changes))
+    missing = list_missing(wanted, template)
+    problems = list_problems(wanted, template)
     if not terminal.is_interactive:
         problems += [f"{name} is missing, and --yes never prompts: --set {name}=…" for name in missing]
     if problems:
         raise DeployError("; ".join(problems))
     _check_together(wanted, template)
-    asked = settings.ASKED if is_new else missing
+    asked = ASKED if is_new else missing
     names = [name for name in asked if name not in wanted.parameters]
     if options.everything:
         names = list(template.parameters)
     if not names or not terminal.is_interactive:
         return wanted
     check = AnswerCheck(context.aws, wanted.account, find_shape(wanted))
-    wanted = load_shape(settings.ask_for_settings(terminal, template, wanted, names, check, keep))
+    wanted = load_shape(ask_for_settings(terminal, template, wanted, names, check, keep))
     _check_together(wanted, template)
-    return settings.ask_for_bucket(terminal, wanted, check, keep)
+    return ask_for_bucket(terminal, wanted, check, keep)
 
 
 def _check_together(wanted: DeploySettings, template: Template) -> None:
     check_unused(wanted, template)
-    if problem := settings.find_slow_share(wanted, template):
+    if problem := find_slow_share(wanted, template):
         raise DeployError(problem)
 
 
@@ -188,7 +190,7 @@ class AnswerCheck:
                 describe_table(self.aws, value)
             case "StripeSecretParameter":
                 preflight.describe_secret(self.aws, value)
-            case settings.BUCKET:
+            case questions.BUCKET:
                 preflight.check_bucket(self.aws, value, self.account)
 
 

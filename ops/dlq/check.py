@@ -9,9 +9,9 @@ from ops.dlq.dead_letters import DeadLetter, DeadLetterListing
 from ops.runs.prediction import predict, predict_failure
 from recon.config import Settings
 from recon.domain.order_keys import OrderSortKey
-from recon.domain.reconcile import other_user_ids, user_ids
-from recon.dynamodb.orders import find_orders
+from recon.domain.table_decision import other_user_ids, user_ids
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import find_orders
 from recon.errors import MalformedMessage, SyncError
 
 if TYPE_CHECKING:

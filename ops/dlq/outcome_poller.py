@@ -10,7 +10,7 @@ from ops.format.money import Amount
 from ops.runs.follow import INTERVAL_SECONDS, follow
 from ops.runs.sessions import read_outcome_amount
 from ops.stack.queue_depth import read_depth
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.outcomes import RunSession, find_outcomes
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.table import Table

@@ -17,7 +17,7 @@ from ops.dlq.queue import DeadLetterQueue
 from ops.format.masking import mask_emails, mask_keys
 from producer.window import MARGIN
 from recon.config import Settings
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.stripe_objects import SESSION_LIFE
 from recon.dynamodb.dismissals import Dismissal, dismiss, dismiss_session
 from recon.dynamodb.runs import Runs

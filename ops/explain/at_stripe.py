@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ops.explain.facts import CurrentSession, StripeProblem
 from ops.format.money import read_amount
 from recon.domain.message import SessionMessage, build_message, dumps, loads
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import PaymentState, read_payment_state
-from recon.domain.reconcile import SkipReason, user_ids
+from recon.domain.table_decision import user_ids
 from recon.errors import MalformedMessage, SyncError
 from recon.timestamps import DAY
 

@@ -14,10 +14,10 @@ from recon.domain.order import order_number
 from recon.domain.stripe_objects import COMPLETE
 from recon.domain.user_ids import spellings
 from recon.dynamodb.keys import outcome_partition
-from recon.dynamodb.orders import find_orders
 from recon.dynamodb.records import OUTCOME_DAYS, parse_outcome
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import find_orders
 from recon.errors import SessionNotFound
 from recon.timestamps import DAY
 

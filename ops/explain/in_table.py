@@ -12,18 +12,18 @@ from ops.format.text import standard_time
 from ops.runs.attention import OpenAttention, to_open_attention
 from recon.domain.message import SessionMessage, loads
 from recon.domain.order_keys import OrderSortKey
-from recon.domain.reconcile import find_drift, other_user_ids, user_ids
 from recon.domain.shape import Shape
 from recon.domain.stripe_objects import FREE
+from recon.domain.table_decision import find_drift, other_user_ids, user_ids
 from recon.domain.waiting import LONGEST_MISSING, LONGEST_WAIT, is_missing_due
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_time
 from recon.dynamodb.keys import attention_key, marker_key, pending_key
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import find_outcomes
 from recon.dynamodb.records import OutcomeRecord, Run
 from recon.dynamodb.table import Item, Table
+from recon.dynamodb.user_orders import find_orders
 from recon.errors import MalformedMessage, SyncError
 from recon.retry import Deadline
 

@@ -7,7 +7,7 @@ from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.explain.webhook_diagnosis import diagnose_webhook
 from ops.format.text import format_stored_time
 from recon.domain.order import SOURCE
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.domain.stripe_objects import UNPAID
 
 _NOT_CHANGED = "No run changes or deletes an order."

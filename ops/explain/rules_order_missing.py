@@ -16,7 +16,7 @@ from ops.format.skip_reasons import describe_stored_skip
 from ops.format.text import format_utc
 from ops.runs.missing import resend_command
 from ops.runs.prediction import PredictedAction
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 
 
 def _explain_incomplete(facts: SessionFacts) -> SessionVerdict | None:

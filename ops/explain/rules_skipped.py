@@ -8,7 +8,7 @@ from ops.explain.payment_words import describe_failure, describe_hold, describe_
 from ops.explain.verdict_types import SessionVerdict, VerdictCase
 from ops.format.text import format_utc
 from ops.runs.prediction import PredictedAction
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 
 
 def explain_skip(facts: SessionFacts) -> SessionVerdict | None:  # noqa: C901, PLR0911 - one case per reason

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import amount_and_currency
 from recon.domain.stripe_objects import SETUP
+from recon.domain.table_decision import amount_and_currency
 
 FREE, UNKNOWN, NOTHING = "free", "unknown", "none"
 

@@ -5,7 +5,7 @@ It is in `ops`, because `recon` is deployed with the functions, which store reas
 
 from typing import assert_never
 
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 
 
 def describe_skip(reason: SkipReason) -> str:  # noqa: C901, PLR0911, PLR0912 - one case per reason

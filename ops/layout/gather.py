@@ -10,10 +10,10 @@ from ops.layout.model import Evidence, ReadCounts
 from ops.layout.table_sample import TableSample
 from producer.sample import draw_sample
 from recon.domain.order_keys import ORDER_PREFIX
-from recon.domain.reconcile import find_own_orders
 from recon.domain.stripe_values import is_storable
-from recon.dynamodb.orders import find_orders_by_session
+from recon.domain.table_decision import find_own_orders
 from recon.dynamodb.table import Item, Key
+from recon.dynamodb.user_orders import find_orders_by_session
 from recon.errors import NotAllowed, SyncError
 
 if TYPE_CHECKING:

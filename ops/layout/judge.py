@@ -26,11 +26,11 @@ from ops.runs.finding import Verdict
 from recon.config import Settings
 from recon.domain.message import build_message
 from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
-from recon.domain.reconcile import other_user_ids, user_ids
+from recon.domain.table_decision import other_user_ids, user_ids
 from recon.domain.user_ids import UserIdRules
 from recon.dynamodb.attribute_readers import read_number
-from recon.dynamodb.orders import BEHIND_ORDERS, first_sort_key, parse_order
 from recon.dynamodb.table import Item
+from recon.dynamodb.user_orders import BEHIND_ORDERS, first_sort_key, parse_order
 from recon.timestamps import to_iso
 
 _TIMES = ("createdAt", "completedAt", "updatedAt", "paidAt")

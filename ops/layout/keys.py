@@ -9,7 +9,7 @@ from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
 from recon.domain.stripe_objects import EMAIL, METADATA, Json
 from recon.domain.stripe_values import find_object
 from recon.domain.user_ids import clean_user_id, read_source
-from recon.dynamodb.orders import first_sort_key
+from recon.dynamodb.user_orders import first_sort_key
 
 USER_PREFIX = "USER#"
 # Words of keys that are printed as they are. Anything else could be a customer's name.

@@ -7,8 +7,8 @@ from enum import StrEnum
 from ops.runs.finding import StatusFinding, Verdict
 from recon.domain.message import SessionMessage
 from recon.domain.order import SOURCE
-from recon.domain.reconcile import skip_reason_from_message
 from recon.domain.stripe_objects import Json
+from recon.domain.table_decision import skip_reason_from_message
 from recon.dynamodb.table import Item
 
 # The `source` of orders that this sync wrote, or the Lambda that it replaces.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ops.format.money import Money, totals
 from ops.runs.attention import AttentionGroup
 from ops.runs.system_state import SystemState
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.domain.run import RunStatus
 from recon.timestamps import DAY
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ops.format.money import Money
 from ops.report.model import DriftedOrder, FailedSession, ReportedOrder, RunLine
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 
 
 @dataclass(frozen=True)

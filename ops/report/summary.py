@@ -7,7 +7,7 @@ from ops.format.money import Money, totals
 from ops.report.model import DayTotals, ExpiredOutcomes, RunLine, Share, SyncReport
 from ops.report.sessions import SessionHistory
 from ops.runs.system_state import SystemState
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 
 type OutcomeCounts = Mapping[str, Counter[str]]  # by run id: how many outcomes of each kind it still has
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from ops.format.money import Money
 from ops.format.skip_reasons import describe_stored_skip
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 
 
 def describe_fate(fate: str) -> str:

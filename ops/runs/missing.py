@@ -10,7 +10,7 @@ from ops.format.links import session_url
 from ops.format.money import Money, to_money
 from recon.domain.attention import Attention
 from recon.domain.message import loads
-from recon.domain.reconcile import amount_and_currency
+from recon.domain.table_decision import amount_and_currency
 from recon.domain.waiting import LONGEST_MISSING, is_missing_due
 from recon.dynamodb.attribute_readers import read_integer, read_text
 from recon.errors import MalformedMessage, SyncError

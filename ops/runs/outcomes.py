@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.keys import outcome_partition
 from recon.dynamodb.records import parse_outcome
 from recon.dynamodb.table import Table

@@ -8,25 +8,20 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from consumer.decisions import OrderFacts, decide_from_stripe, to_unexpected
+from consumer.stripe_decision import OrderFacts, decide_from_stripe, to_unexpected
 from ops.format.money import Amount, read_amount, to_money
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.message import SessionMessage, dumps, loads
-from recon.domain.reconcile import (
-    SkipReason,
-    find_drift,
-    find_own_orders,
-    other_user_ids,
-    user_ids,
-)
+from recon.domain.outcome import SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
+from recon.domain.table_decision import find_drift, find_own_orders, other_user_ids, user_ids
 from recon.dynamodb.attention import parse_attention
 from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.keys import WATERMARK_KEY, attention_key, guard_key, pending_key
 from recon.dynamodb.order_lookup import make_lookup
-from recon.dynamodb.orders import Orders, find_orders
 from recon.dynamodb.table import Table
+from recon.dynamodb.user_orders import Orders, find_orders
 from recon.dynamodb.watermark import parse_watermark
 from recon.errors import MalformedMessage, Permanent, SyncError
 from recon.retry import Deadline

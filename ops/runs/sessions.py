@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ops.format.links import session_url
 from ops.format.money import NO_AMOUNT, Amount, Money, to_money
 from ops.format.text import standard_time
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.keys import outcome_partition
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
 from recon.dynamodb.table import Table

@@ -13,7 +13,7 @@ from ops.stack.pause_resume import SCHEDULE_OFF
 from ops.stack.queue_depth import read_depth
 from ops.stack.schedule import next_due
 from ops.stack.stack import Stack
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.domain.run import RunStatus, Trigger
 from recon.dynamodb.attention import find_attention
 from recon.dynamodb.watermark import FilterPeriod, Watermark

@@ -18,7 +18,7 @@ from recon.domain.order_details import (
     find_paid_at,
 )
 from recon.domain.order_items import build_item
-from recon.domain.order_keys import ORDER_PREFIX
+from recon.domain.order_keys import own_sort_key, partition_key
 from recon.domain.stripe_objects import Json
 from recon.domain.stripe_values import (
     find_object,
@@ -78,7 +78,7 @@ def build_order(
     return present(
         {
             "PK": partition_key(user_id),
-            "SK": f"{ORDER_PREFIX}{created}#{session_id}",
+            "SK": own_sort_key(created, session_id),
             "orderId": session_id,
             "orderNumber": order_number(session_id, context.number_prefix),
             "userId": user_id,
@@ -128,10 +128,6 @@ def without_item_metadata(order: Json) -> Json:
 def order_number(session_id: str, prefix: str) -> str:
     """Return the prefix, a dash, and the alphanumerics of the id's last 8 characters in upper case."""
     return f"{prefix}-{_NOT_ALPHANUMERIC.sub('', session_id[-8:]).upper()}"
-
-
-def partition_key(user_id: str) -> str:
-    return f"USER#{user_id}"
 
 
 def _changed_user_id(raw: str | None, cleaned: str) -> str | None:

@@ -1,4 +1,8 @@
-"""Pure: what the sort keys of orders have in common."""
+"""Pure: the keys of orders, `USER#<user id>` / `ORDER#…`: those of this sync and those of the webhook.
+
+The sync's sort key is made from the session. The webhook's begins with the time at which it wrote the order,
+so it cannot be derived from the session.
+"""
 
 from enum import StrEnum
 
@@ -14,3 +18,13 @@ class OrderSortKey(StrEnum):
 
     EPOCH = "epoch"
     ANY = "any"
+
+
+def partition_key(user_id: str) -> str:
+    """Return the partition key of all orders of a user, whoever wrote them."""
+    return f"USER#{user_id}"
+
+
+def own_sort_key(created: int, session_id: str) -> str:
+    """Return the sort key of an order that this sync writes; `created` is the session's (epoch seconds)."""
+    return f"{ORDER_PREFIX}{created}#{session_id}"

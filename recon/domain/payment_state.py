@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recon.domain.attention import Attention
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.domain.stripe_objects import (
     COMPLETE,
     MODES,

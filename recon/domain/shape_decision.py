@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from recon.domain.key_template import ID
 from recon.domain.message import SessionMessage
-from recon.domain.reconcile import (
+from recon.domain.outcome import SkipReason
+from recon.domain.shape import Shape
+from recon.domain.stripe_objects import SETUP, UNPAID
+from recon.domain.table_decision import (
     ExistingOrder,
-    SkipReason,
     decide_from_table,
     find_unknown_word,
     is_order_expired,
     skip_reason_from_message,
 )
-from recon.domain.shape import Shape
-from recon.domain.stripe_objects import SETUP, UNPAID
 from recon.errors import SyncError
 
 

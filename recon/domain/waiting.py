@@ -1,6 +1,6 @@
 """Pure: how long a session waits for its payment or its order, and in which nights it is checked."""
 
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.timestamps import DAY, HOUR
 
 # Most delayed payments settle within days; a bank transfer may take weeks.

@@ -1,17 +1,18 @@
 """The counters of a run and of the sync state, moved in the transaction that holds what they count."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.keys import STATE_KEY, run_key
 from recon.dynamodb.records import RUN_DAYS
+from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import Action, Item, Table
 from recon.timestamps import DAY, to_iso
 
 # Counted on the run only: nothing reads it from the sync state.
 RUN_ONLY = frozenset({"existing"})
-COUNTED = MappingProxyType(
+_COUNTED = MappingProxyType(
     {
         Outcome.CREATED: "created",
         Outcome.SKIPPED: "skipped",
@@ -19,6 +20,21 @@ COUNTED = MappingProxyType(
         Outcome.ERROR: "errors",
     }
 )
+
+
+def counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:
+    """Return the change of each counter: one up for a new outcome, one down for the error it replaces."""
+    deltas = dict.fromkeys(("processed", "created", "skipped", "errors", "drifted", "existing"), 0)
+    for result in results:
+        deltas["drifted"] += bool(result.drift)
+        deltas["existing"] += result.reason is SkipReason.EXISTS
+        # Only another shop's layout has missing orders, so most runs have no counter of them.
+        deltas[_COUNTED[result.outcome]] = deltas.get(_COUNTED[result.outcome], 0) + 1
+        if result.previous:
+            deltas[_COUNTED[Outcome.ERROR]] -= 1
+        else:
+            deltas["processed"] += 1
+    return deltas
 
 
 def counter_actions(

@@ -6,7 +6,7 @@ transaction that writes an order has the condition that there is none.
 
 from dataclasses import dataclass
 
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.counters import counter_actions
 from recon.dynamodb.keys import (

@@ -8,7 +8,7 @@ neither the address nor the user id, only a hash of the order's key.
 import hashlib
 from collections.abc import Iterable
 
-from recon.domain.reconcile import ExistingOrder
+from recon.domain.table_decision import ExistingOrder
 from recon.dynamodb.keys import guard_key
 from recon.dynamodb.table import Action, Item, Key, Table
 from recon.retry import Deadline

@@ -1,4 +1,4 @@
-"""The keys of all items that the sync reads and writes, besides the orders (`recon.domain.order`)."""
+"""The keys of all items that the sync reads and writes, besides the orders (`recon.domain.order_keys`)."""
 
 from recon.dynamodb.table import Key
 

@@ -1,16 +1,32 @@
 """The webhook's markers of events that it has handled: `EVENT#<event> / METADATA`.
 
-The sync puts those that are absent, and completes those that the webhook left unfinished.
+The sync reads those of a batch's sessions, puts those that are absent, and completes those that the webhook
+left unfinished.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from recon.domain.fence import COMPLETED, ENDED, EventMark
 from recon.domain.order import SOURCE
-from recon.dynamodb.keys import marker_key
-from recon.dynamodb.records import MARKER_DAYS
+from recon.dynamodb.keys import EVENT_PREFIX, marker_key
 from recon.dynamodb.table import Action, Item, Table
+from recon.retry import Deadline
 from recon.timestamps import DAY, to_iso
+
+# As long as any record of the sync is kept; Stripe delivers an event for three days.
+MARKER_DAYS = 90
+
+
+def load_markers(table: Table, event_ids: Iterable[str], deadline: Deadline) -> dict[str, bool]:
+    """Return of each event with a marker whether that is completed, by consistent reads."""
+    return read_markers(table.get_many(list(map(marker_key, event_ids)), deadline))
+
+
+def read_markers(items: Iterable[Item]) -> dict[str, bool]:
+    """Return of each event with a marker among these items whether that is completed."""
+    markers = (item for item in items if item["PK"].startswith(EVENT_PREFIX))
+    return {item["PK"].removeprefix(EVENT_PREFIX): is_completed(item) for item in markers}
 
 
 def is_completed(item: Item) -> bool:

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from recon.domain.message import SessionMessage
 from recon.domain.order_keys import OrderSortKey
-from recon.domain.reconcile import ExistingOrder
 from recon.domain.shape import FILE, Shape
 from recon.domain.shape_decision import knows_key, make_key
-from recon.dynamodb.orders import Orders, find_orders_by_session
+from recon.domain.table_decision import ExistingOrder
 from recon.dynamodb.table import Item, Table
+from recon.dynamodb.user_orders import Orders, find_orders_by_session
 from recon.errors import ShapeMismatch, SyncError, TableRefused, Unexpected
 from recon.retry import Deadline
 

@@ -10,21 +10,20 @@ from functools import partial
 from itertools import batched
 
 from recon.domain.fence import EventMark
-from recon.domain.reconcile import Outcome, SkipReason
 from recon.dynamodb.attention import parse_attention
-from recon.dynamodb.counters import COUNTED, counter_actions
+from recon.dynamodb.counters import counter_actions, counter_deltas
 from recon.dynamodb.item_size import MAX_TRANSACTION_BYTES
 from recon.dynamodb.keys import (
     STATE_KEY,
     attention_key,
-    dismissed_key,
     guard_key,
     marker_key,
     outcome_key,
 )
 from recon.dynamodb.markers import is_completed, marker_action
+from recon.dynamodb.order_write import order_actions, resolve_order
 from recon.dynamodb.records import OutcomeRecord, parse_outcome
-from recon.dynamodb.session_result import SessionResult, guard_actions, outcome_action, side_record_actions
+from recon.dynamodb.session_result import SessionResult, outcome_action, side_record_actions
 from recon.dynamodb.table import (
     MAX_ACTIONS,
     Action,
@@ -211,8 +210,8 @@ class OutcomeWriter:
         if outcome.failed:
             return self._resolve_outcome_conflict(result, outcome.item)
         guard = reasons.get(guard_key(result.session_id))
-        if order and (without := self._resolve_order(result, reasons)):
-            return [without]
+        if skipped := resolve_order(result, reasons):
+            return [skipped]
         attention = reasons.get(attention_key(result.session_id))
         if attention and attention.failed:
             # Another run or a person changed the item after it was read: decide again from its new content.
@@ -226,17 +225,6 @@ class OutcomeWriter:
         if outcome.refused or (order and order.refused) or (guard and guard.refused):
             return self._retry_individually([result], TableRefused("DynamoDB refuses the item"))
         return [result]
-
-    @staticmethod
-    def _resolve_order(result: SessionResult, reasons: dict[Key, CancellationReason]) -> SessionResult | None:
-        """Return the skip in place of an order that must not be written, or None if nothing is against it."""
-        assert result.order_key is not None  # noqa: S101 - the caller has checked it
-        if reasons[dismissed_key(result.session_id)].failed:
-            return result.to_dismissed()
-        if reasons[result.order_key].failed:
-            return result.to_skipped_existing()
-        # If only the guard is there, an order was written under another user id, or written and removed.
-        return result.to_removed() if reasons[guard_key(result.session_id)].failed else None
 
     def _resolve_marks(
         self, result: SessionResult, reasons: dict[Key, CancellationReason]
@@ -268,33 +256,11 @@ class OutcomeWriter:
     def _actions(self, results: list[SessionResult]) -> list[Action]:
         table, now = self._table, self._now
         outcomes = [outcome_action(table, self._run_id, result, now) for result in results]
-        # An order is written only if its key is free, so no order is ever overwritten.
-        orders = [table.put(result.order, "attribute_not_exists(PK)") for result in results if result.order]
-        checks = [
-            table.check(dismissed_key(result.session_id), "attribute_not_exists(PK)")
-            for result in results
-            if result.order
-        ]
-        guards = [action for result in results for action in guard_actions(table, self._run_id, result, now)]
+        orders = [action for result in results for action in order_actions(table, self._run_id, result, now)]
         side_records = [action for result in results for action in side_record_actions(table, result, now)]
-        deltas = _counter_deltas(results)
+        deltas = counter_deltas(results)
         counters = counter_actions(table, self._run_id, deltas, now, holds_state=self._holds_state)
-        return outcomes + orders + guards + checks + side_records + counters
-
-
-def _counter_deltas(results: Iterable[SessionResult]) -> dict[str, int]:
-    """Return the change of each counter: one up for a new outcome, one down for the error it replaces."""
-    deltas = dict.fromkeys(("processed", "created", "skipped", "errors", "drifted", "existing"), 0)
-    for result in results:
-        deltas["drifted"] += bool(result.drift)
-        deltas["existing"] += result.reason is SkipReason.EXISTS
-        # Only another shop's layout has missing orders, so most runs have no counter of them.
-        deltas[COUNTED[result.outcome]] = deltas.get(COUNTED[result.outcome], 0) + 1
-        if result.previous:
-            deltas[COUNTED[Outcome.ERROR]] -= 1
-        else:
-            deltas["processed"] += 1
-    return deltas
+        return outcomes + orders + side_records + counters
 
 
 def _marker_keys(result: SessionResult) -> list[Key]:

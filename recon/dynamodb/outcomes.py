@@ -1,13 +1,12 @@
 """Reading outcomes: of a batch of sessions, and of a whole run."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.attention import AttentionRecord, parse_attention
 from recon.dynamodb.attribute_readers import read_text
 from recon.dynamodb.keys import (
-    EVENT_PREFIX,
     GUARD,
     SESSION_PREFIX,
     STATE_KEY,
@@ -19,7 +18,7 @@ from recon.dynamodb.keys import (
     outcome_key,
     outcome_partition,
 )
-from recon.dynamodb.markers import is_completed
+from recon.dynamodb.markers import read_markers
 from recon.dynamodb.records import OutcomeRecord, parse_outcome, parse_state
 from recon.dynamodb.table import MAX_BATCH_GET, Item, Key, Table
 from recon.dynamodb.watermark import parse_watermark
@@ -82,7 +81,7 @@ def load_prior_state(
         },
         dismissed=frozenset(name for name in ids if dismissed_key(name) in items),
         guarded=_find_guarded(items),
-        markers=_read_markers(items),
+        markers=read_markers(items.values()),
         unread=frozenset(further[room:]),
         proven_created=watermark.proven_created,
     )
@@ -94,14 +93,9 @@ def load_unread(table: Table, prior: PriorState, keys: Collection[Key], deadline
     return replace(
         prior,
         guarded=prior.guarded | _find_guarded(items),
-        markers=prior.markers | _read_markers(items),
+        markers=prior.markers | read_markers(items.values()),
         unread=prior.unread.difference(keys),
     )
-
-
-def load_markers(table: Table, event_ids: Iterable[str], deadline: Deadline) -> dict[str, bool]:
-    """Return of each event with a marker whether that is completed, by consistent reads."""
-    return _read_markers(_index(table.get_many(list(map(marker_key, event_ids)), deadline)))
 
 
 def _index(items: Iterable[Item]) -> dict[Key, Item]:
@@ -110,14 +104,6 @@ def _index(items: Iterable[Item]) -> dict[Key, Item]:
 
 def _find_guarded(items: Collection[Key]) -> frozenset[str]:
     return frozenset(pk.removeprefix(SESSION_PREFIX) for pk, sk in items if sk == GUARD)
-
-
-def _read_markers(items: Mapping[Key, Item]) -> dict[str, bool]:
-    return {
-        pk.removeprefix(EVENT_PREFIX): is_completed(item)
-        for (pk, _), item in items.items()
-        if pk.startswith(EVENT_PREFIX)
-    }
 
 
 def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadline) -> Outcomes:

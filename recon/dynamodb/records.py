@@ -1,4 +1,4 @@
-"""The records that are read from the sync's own items: the sync state, runs and outcomes.
+"""The records of the sync's own items, as written and read: the sync state, runs and outcomes.
 
 Every reader of these items parses them here. A parser accepts items of other versions: an attribute that is
 absent or has an unexpected type gets the default of its field, and an unknown word stays as it is.
@@ -7,7 +7,7 @@ absent or has an unexpected type gets the default of its field, and an unknown w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.domain.run import Listing, Part, RunStatus
 from recon.dynamodb.attribute_readers import read_boolean, read_integer, read_text, read_texts
 from recon.dynamodb.keys import RUN_PREFIX, SESSION_PREFIX
@@ -17,8 +17,6 @@ from recon.errors import Unfinished
 from recon.timestamps import DAY, parse_epoch, to_iso
 
 RUN_DAYS = 90
-# As long as any record of the sync is kept; Stripe delivers an event for three days.
-MARKER_DAYS = 90
 # An outcome outlives the dead-letter queue's 14 days, so that a late redrive still finds what it corrects.
 OUTCOME_DAYS = 30
 # Longer than the function that closed a run needs to report it, shorter than any retry takes to begin.

@@ -1,4 +1,4 @@
-"""The result of one session in one run, and the items that store it besides the counters."""
+"""The result of one session in one run, and the items that store it besides its order and the counters."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from functools import cached_property
 from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage, dumps
-from recon.domain.reconcile import ExistingOrder, Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
+from recon.domain.table_decision import ExistingOrder
 from recon.domain.waiting import ENTRY_LIFE, LONGEST_MISSING
 from recon.dynamodb.attention import AttentionRecord, attention_action, concerns_attention, update_attention
-from recon.dynamodb.guards import guard_found, guard_written
 from recon.dynamodb.item_size import item_bytes
 from recon.dynamodb.keys import outcome_key, pending_key
 from recon.dynamodb.markers import marker_action
@@ -144,14 +144,6 @@ def outcome_action(table: Table, run_id: str, result: SessionResult, now: int) -
     if result.previous is None:
         return table.put(item, "attribute_not_exists(PK)")
     return table.put(item, "outcome = :read", {":read": result.previous.outcome})
-
-
-def guard_actions(table: Table, run_id: str, result: SessionResult, now: int) -> Iterator[Action]:
-    """Yield the action that guards the order to write, or the order that was found without a guard."""
-    if result.order:
-        yield guard_written(table, result.session_id, result.order, run_id, now)
-    if result.unguarded:
-        yield guard_found(table, result.session_id, result.unguarded, now)
 
 
 def side_record_actions(table: Table, result: SessionResult, now: int) -> Iterator[Action]:

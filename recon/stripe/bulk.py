@@ -6,7 +6,7 @@ error.
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from itertools import batched
@@ -19,6 +19,9 @@ from recon.stripe.pages import PAGE_SIZE, Page
 
 # With fewer sessions, single requests in parallel are sooner done than one page, and no page may pay.
 LEAST = 5
+# Of so many neighbours in time, one in so many has to be missing. A page also has the sessions of other
+# batches, so that it would hardly bring more than one of fewer, and later than their own requests do.
+NEIGHBOURS, ONE_IN = 50, 10
 # Pages that are read side by side, and that are requested, so that a reader of the sessions delays none. One
 # of 100 sessions with ten lines each takes some 20 MB.
 PAGES, REQUESTED = 5, 10
@@ -60,6 +63,20 @@ class ExpandedLists(Protocol):
     def list_expanded(self, created_from: int, created_to: int) -> Page: ...
 
     def list_products(self, ids: Sequence[str]) -> list[Json]: ...
+
+
+def select_dense(batch: Mapping[str, int], missing: Collection[str]) -> dict[str, int]:
+    """Return the missing sessions that are many among their neighbours, so that lists may pay for them.
+
+    `batch` has the `created` of each session id of a batch, and the result that of the selected ones.
+    """
+    newest_first = sorted(batch, key=lambda each: -batch[each])
+    selected: dict[str, int] = {}
+    for neighbours in batched(newest_first, NEIGHBOURS):
+        lost = {each: batch[each] for each in neighbours if each in missing}
+        if len(lost) * ONE_IN >= len(neighbours):
+            selected |= lost
+    return selected
 
 
 def read_together(

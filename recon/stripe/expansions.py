@@ -35,6 +35,8 @@ PROMOTION_CODES, COUPONS = "promotion_codes", "coupons"
 
 # Without these there is no order.
 REQUIRED = ("line_items", "line_items.data.price.product")
+# Of the further lines of a session, which are read by a list of their own.
+LINE_EXPANSIONS = ("data.price.product",)
 SESSION_EXPANSIONS = (
     Expansion(PAYMENT_INTENTS, ("payment_intent",)),
     Expansion(CHARGES, ("payment_intent.latest_charge",)),

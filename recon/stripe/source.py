@@ -36,6 +36,7 @@ from recon.retry import STRIPE_ATTEMPTS, Deadline, attempts
 from recon.stripe.bulk import read_together
 from recon.stripe.expansions import (
     INVOICE_PAYMENT_EXPANSIONS,
+    LINE_EXPANSIONS,
     LISTED_EXPANSIONS,
     LISTED_REQUIRED,
     REQUIRED,
@@ -232,7 +233,7 @@ class StripeSource:
             raise MalformedSession("line_items must be a list")
         items = read_valid_rows(embedded, "line_items")
         if embedded.get("has_more") is True:
-            further: Json = {"limit": PAGE_SIZE, "expand": ["data.price.product"]}
+            further: Json = {"limit": PAGE_SIZE, "expand": [*LINE_EXPANSIONS]}
             further |= {"starting_after": items[-1]["id"]} if items else {}
             items.extend(self._iterate(f"{path}/line_items", further, READ_SESSIONS))
         payment, payment_known = self._fetch_payment(session)

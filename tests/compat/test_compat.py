@@ -9,7 +9,7 @@ import json
 import pytest
 
 from recon.domain.message import loads
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.attribute_readers import read_integer
 from recon.dynamodb.records import parse_outcome, parse_run, parse_state
 from recon.timestamps import HOUR

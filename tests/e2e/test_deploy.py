@@ -8,8 +8,9 @@ import pytest
 
 from infra.build import FUNCTIONS
 from infra.deploy import __main__ as command
-from infra.deploy import settings, stack
+from infra.deploy import stack
 from infra.deploy.settings import DeploySettings
+from infra.deploy.settings_file import default_path, write_settings
 from sandbox.stack import STRIPE_KEY, TEMPLATE, bucket, bundle, create_table, put_stripe_key, stack_exists
 from sandbox.template import remove_unsupported
 from testkit.emulator.clients import ACCOUNT, CREDENTIALS, REGION
@@ -49,7 +50,7 @@ def stored(clients, tmp_path):
             "Architecture": ARCHITECTURES[platform.machine()],
         }
         stored = DeploySettings(name, ACCOUNT, REGION, bucket(clients), parameters)
-        settings.write(settings.default_path(name, tmp_path), stored, private=False)
+        write_settings(default_path(name, tmp_path), stored, private=False)
         yield stored
 
 
@@ -80,9 +81,9 @@ def test_stack_is_compared_deployed_previewed_and_deleted(clients, stored, tmp_p
     assert "ScheduleDeadLetterQueue" in policy
 
     # Another machine, which has no file, reads the settings from the stack.
-    settings.default_path(stored.stack, tmp_path).unlink()
+    default_path(stored.stack, tmp_path).unlink()
     assert "No changes" in run("deploy", codes=(0, 1))
-    settings.default_path(stored.stack, tmp_path).unlink()
+    default_path(stored.stack, tmp_path).unlink()
 
     before = formation.describe_stacks(StackName=stored.stack)["Stacks"]
     deleted, _, kept = run("destroy", "--dry-run").partition("Would stay")

@@ -104,7 +104,7 @@ def test_function_has_its_size_role_log_and_the_default_settings(stack, name, me
 def test_parameters_reach_functions_queue_and_mapping(custom_stack):
     producer, consumer = (load_settings(environment(custom_stack, name)) for name in ("producer", "consumer"))
     attributes = queue_attributes(custom_stack, custom_stack.queue_url)
-    assert (producer.lookback_hours, producer.max_sessions, producer.dry_run) == (48, 100, True)
+    assert (producer.lookback_hours, producer.sessions_per_invocation, producer.dry_run) == (48, 100, True)
     assert (producer.grace_minutes, producer.webhook_fence) == (25, "off")
     assert (consumer.max_receive_count, consumer.backoff_base_seconds) == (3, 1)
     for settings in (producer, consumer):

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import recon.errors
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.errors import SyncError
 from testkit.builders import RUN
 from testkit.invariants import TableRecords, find_leaked_secrets

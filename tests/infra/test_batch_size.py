@@ -6,7 +6,7 @@ import time
 import pytest
 
 from recon.domain.fence import EventMark
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.session_result import SessionResult
 from recon.dynamodb.table import MAX_ACTIONS

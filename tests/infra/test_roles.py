@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from recon.domain.order import partition_key
+from recon.domain.order_keys import partition_key
 from recon.dynamodb.keys import STATE_KEY, guard_key, marker_key, outcome_key, pending_key, run_key
 from testkit.roles import (
     CALLED_BY_AWS,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from recon.domain.order import SnapshotContext, build_order
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.run import Listing, Part
 from recon.dynamodb.dismissals import Dismissal, dismiss
 from recon.dynamodb.keys import STATE_KEY, outcome_key, run_key

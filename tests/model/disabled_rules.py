@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import batch_processor, decisions, session_group, webhook_fence
+from consumer import batch_processor, session_group, stripe_decision, webhook_fence
 from consumer.batch_processor import BatchProcessor
-from consumer.decisions import StripeDecision
 from consumer.session_group import SessionGroup
+from consumer.stripe_decision import StripeDecision
 from consumer.webhook_fence import WebhookFence
 from producer import pending_sender, sync_run, webhook_events, window
 from producer.page_sender import PageSender
@@ -21,21 +21,22 @@ from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
 from recon.domain.message import SessionMessage
 from recon.domain.order_keys import OrderSortKey
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import PaymentState
-from recon.domain.reconcile import ExistingOrder, SkipReason
 from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
 from recon.domain.shape import Shape
+from recon.domain.table_decision import ExistingOrder
 from recon.domain.waiting import NIGHTLY, is_wait_over, may_wait
 from recon.dynamodb import (
     attention,
     ledger_table,
-    orders,
-    outcome_writer,
+    order_write,
     outcomes,
     records,
     runs,
     session_result,
+    user_orders,
 )
 from recon.dynamodb.attention import AttentionRecord, update_attention
 from recon.dynamodb.keys import WATERMARK_KEY
@@ -57,14 +58,14 @@ UNPAID = "has an order without a payment"
 MISCOUNTED, ENDLESS, MISSING = "more and not", "never ends", "the order is missing"
 _name_for = Table.name_for
 _put, _update, _transact = Table.put, Table.update, Table.transact
-_orders_under, _start, _from_watermark = orders._orders_under, Runs.start, window._from_watermark
-_mark_events, _first_sort_key = webhook_fence.mark_events, orders.first_sort_key
+_orders_under, _start, _from_watermark = user_orders._orders_under, Runs.start, window._from_watermark
+_mark_events, _first_sort_key = webhook_fence.mark_events, user_orders.first_sort_key
 _listing_field = records.listing_field
-_send, _read_state = SessionQueue.send, decisions.read_payment_state
+_send, _read_state = SessionQueue.send, stripe_decision.read_payment_state
 _count = RunLister._count
 _to_missing, _get_shop_items = SessionGroup._to_missing, Table.get_shop_items
 _is_due, _load_prior_state = pending_sender._is_due, outcomes.load_prior_state
-_describe_unpaid_orders = decisions.describe_unpaid_orders
+_describe_unpaid_orders = stripe_decision.describe_unpaid_orders
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _with_state(reason: SkipReason | None, **changes: Any) -> tuple[Any, str, An
         state = _read_state(session, payment)
         return replace(state, **changes) if state.skip is reason else state
 
-    return (decisions, "read_payment_state", read)
+    return (stripe_decision, "read_payment_state", read)
 
 
 def _refuse_any_ledger(shop: str, ledger: str, stack: str, own: Any, shop_items: Mapping[Key, Item]) -> None:
@@ -337,7 +338,7 @@ DISABLED_RULES = (
         "the order is guarded",
         "has no guard",
         0,
-        [(outcome_writer, "guard_actions", lambda *_: iter(()))],
+        [(order_write, "_guard_actions", lambda *_: iter(()))],
     ),
     DisabledRule(
         "outcomes are in the ledger",
@@ -345,18 +346,20 @@ DISABLED_RULES = (
         11,
         [(Table, "name_for", _keep_outcomes_in_shop)],
     ),
-    DisabledRule("every order of a user is read", BY_SYNC, 6, [(orders, "_orders_under", _first_order_only)]),
+    DisabledRule(
+        "every order of a user is read", BY_SYNC, 6, [(user_orders, "_orders_under", _first_order_only)]
+    ),
     DisabledRule(
         "all orders of a user are read where sort keys say no time",
         BY_SYNC,
         2,
-        [(orders, "first_sort_key", lambda since, _: _first_sort_key(since, OrderSortKey.EPOCH))],
+        [(user_orders, "first_sort_key", lambda since, _: _first_sort_key(since, OrderSortKey.EPOCH))],
     ),
     DisabledRule(
         "orders are looked up under the other candidates",
         BY_SYNC,
         4,
-        [(orders, "other_user_ids", lambda message: ())],
+        [(user_orders, "other_user_ids", lambda message: ())],
     ),
     DisabledRule(
         "the filter leaves out sessions of other shops",
@@ -473,7 +476,7 @@ DISABLED_RULES = (
         "an unpaid order does not end the wait",
         "does not wait",
         31,
-        patches=[(decisions, "describe_unpaid_orders", _without_wait)],
+        patches=[(stripe_decision, "describe_unpaid_orders", _without_wait)],
     ),
     DisabledRule(
         "an acknowledged order is no drift any more",
@@ -529,7 +532,7 @@ DISABLED_RULES = (
         "a failed payment ends its wait after 30 days",
         "still waits",
         5,
-        patches=[(decisions, "may_wait", lambda reason, created, now: not is_wait_over(created, now))],
+        patches=[(stripe_decision, "may_wait", lambda reason, created, now: not is_wait_over(created, now))],
     ),
     DisabledRule(
         "an entry outlives its wait",
@@ -541,7 +544,7 @@ DISABLED_RULES = (
         "a session that a filter leaves out goes on waiting",
         "does not wait",
         78,
-        patches=[(decisions, "may_wait", _wait_unless_filtered)],
+        patches=[(stripe_decision, "may_wait", _wait_unless_filtered)],
     ),
     DisabledRule(
         "a session that Stripe deleted ends its wait",

@@ -7,8 +7,8 @@ import pytest
 
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import PaymentState, payment_attributes
-from recon.domain.reconcile import SkipReason
 from recon.telemetry import Metric
 from testkit.builders import NOW, RUN, a_detailed_line, a_detailed_session
 from testkit.commands import list_commands

@@ -16,7 +16,7 @@ from ops.errors import CommandError
 from ops.explain.ids import parse_session_id
 from ops.explain.known_session import find_run_command, format_run_command, require_known_session
 from ops.format.attention import describe_stored_attention
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.attention import acknowledge, parse_attention
 from recon.dynamodb.dismissals import Allowance, DismissalRecord, dismiss_session
 from recon.dynamodb.dismissals import allow as take_back

@@ -18,7 +18,7 @@ from ops.format.text import duration, quantity
 from ops.runs.prediction import PredictedAction, PredictedOutcome
 from ops.stack.stack import Stack
 from ops.stack.stripe_access import stripe_access
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 
 EXAMPLES = ["nightly-sync dlq list", "nightly-sync dlq list --check"]
 # Concurrent requests to Stripe; the connection limits their rate.

@@ -8,7 +8,7 @@ from ops.dlq.outcome_poller import RedriveFate, SessionStatus, SessionStatuses
 from ops.dlq.redrive import RedrivePlan, RedriveProgress
 from ops.format.money import format_price
 from ops.format.text import quantity
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ops.format.text import format_time, quantity
 from ops.runs.missing import ENDPOINT, MissingSession, add_events, find_abandoned, list_missing
 from ops.runs.sessions import OutcomeFilter, read_sessions
 from ops.stack.stripe_access import stripe_access
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.attention import find_attention
 
 EXAMPLES = ["nightly-sync missing", "nightly-sync missing --run last", "nightly-sync missing --json"]

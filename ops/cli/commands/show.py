@@ -18,7 +18,7 @@ from ops.format.text import quantity
 from ops.runs.history import PastRun, past_run
 from ops.runs.sessions import OutcomeFilter, SessionOutcome, read_sessions, recovered_amounts
 from ops.stack.stack import Stack
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.dynamodb.records import OUTCOME_DAYS
 
 EXAMPLES = [

@@ -9,13 +9,13 @@ import boto3
 import pytest
 
 from infra.build import ROOT
-from infra.deploy import settings
 from infra.deploy.aws import AwsServices
 from infra.deploy.deletion import destroy, show_destruction
 from infra.deploy.deployment import DeployContext, DeployOptions, deploy
 from infra.deploy.dry_run import show_deployment
 from infra.deploy.errors import DeployError
 from infra.deploy.settings import DeploySettings
+from infra.deploy.settings_file import read_settings, write_settings
 from infra.deploy.template import Template
 from infra.deploy.terminal import DeployTerminal
 from testkit.template import parse_template
@@ -186,7 +186,7 @@ class RecordedDeployment:
     def __init__(self, folder, answers=None, stored=SETTINGS, health=0, fit=0, **recorded):
         self.file = folder / "deploy.sync.json"
         if stored:
-            settings.write(self.file, stored, private=bool(stored.account))
+            write_settings(self.file, stored, private=bool(stored.account))
         self.aws = RecordedAws(**recorded)
         self.out = io.StringIO()
         self.asked, self.operator_calls, self.slept = [], [], []
@@ -239,7 +239,7 @@ class RecordedDeployment:
 
     @property
     def stored_settings(self):
-        return settings.read(self.file)
+        return read_settings(self.file)
 
     @property
     def stored_text(self):

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from infra.deploy import __main__ as command
-from infra.deploy import settings
 from infra.deploy.errors import DeployError
+from infra.deploy.settings_file import write_settings
 from tests.infra.deploy.recorded import REGION, SETTINGS, RecordedAws, refusal
 
 DEFAULT_FILE = "deploy.stripe-nightly-sync.json"
@@ -30,7 +30,7 @@ def actions(folder, monkeypatch):
     monkeypatch.setattr(command, "connect_to", lambda region: RecordedAws().connect)
     for name in ("deploy", "destroy", "show_deployment", "show_destruction"):
         monkeypatch.setattr(command, name, lambda *given, name=name: started.append((name, given[1])) or 0)
-    settings.write(folder / "deploy.sync.json", SETTINGS, private=True)
+    write_settings(folder / "deploy.sync.json", SETTINGS, private=True)
     return started
 
 
@@ -47,7 +47,7 @@ def actions(folder, monkeypatch):
 )
 def test_rejection_is_one_line_and_exit_code_2(folder, capsys, words, stored, message):
     if stored:
-        settings.write(folder / DEFAULT_FILE, stored, private=True)
+        write_settings(folder / DEFAULT_FILE, stored, private=True)
     assert command.main(words) == 2
     assert capsys.readouterr().err.startswith(message)
 
@@ -62,14 +62,14 @@ def test_rejection_is_one_line_and_exit_code_2(folder, capsys, words, stored, me
     ],
 )
 def test_file_of_another_stack_is_rejected(folder, capsys, verb, file, named, words):
-    settings.write(folder / file, SETTINGS, private=True)
+    write_settings(folder / file, SETTINGS, private=True)
     assert command.main([verb, *words]) == 2
     assert capsys.readouterr().err == f"{verb}: {file} belongs to sync, not to {named}\n"
 
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
 def test_file_alone_names_the_stack(folder, capsys, verb):
-    settings.write(folder / "other.json", SETTINGS, private=True)
+    write_settings(folder / "other.json", SETTINGS, private=True)
     command.main([verb, "--parameters-file", "other.json"])
     assert capsys.readouterr().out.startswith("Stack sync in eu-west-1\n")
 

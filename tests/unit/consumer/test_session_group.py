@@ -4,7 +4,7 @@ import pytest
 
 from consumer.session_group import NO_CHARGES, NO_DETAILS
 from consumer.session_tasks import SessionTask
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
@@ -255,6 +255,50 @@ def test_listed_orders_are_written_while_further_pages_are_requested(consumer, s
     assert written == [["cs_1"], ["cs_1", "cs_2"]]
     # All of them share one page of events.
     assert len(consumer.event_pages) == 1
+
+
+def test_few_missing_sessions_among_many_are_not_listed(consumer, sell):
+    listed = []
+    consumer.stripe.list_together = lambda wanted, _pool: listed.append(wanted) or iter(())
+    known = [f"cs_known_{number}" for number in range(44)]
+    lost = [f"cs_{number}" for number in range(6)]
+    sell(*lost)
+    for session_id in known:
+        consumer.put_webhook_order(session_id)
+    consumer.reconcile(*map(a_task, known + lost[:4]))
+    assert listed == []
+    consumer.reconcile(*map(a_task, known[:5] + lost[4:]))
+    assert listed == [dict.fromkeys(lost[4:], a_task().message.created)]
+
+
+def test_sessions_with_an_order_are_written_while_stripe_answers(consumer, sell):
+    sell("cs_1")
+    fetch, written = consumer.stripe.fetch, []
+
+    def fetch_late(session_id, listed=None):
+        written.append(consumer.outcome("cs_known").get("reason"))
+        return fetch(session_id, listed)
+
+    consumer.stripe.fetch = fetch_late
+    consumer.put_webhook_order("cs_known")
+    result = consumer.reconcile(a_task("cs_1"), a_task("cs_known"))
+    assert written == ["exists"]
+    assert read_applied(result) == {
+        "cs_1": (Outcome.CREATED, None),
+        "cs_known": (Outcome.SKIPPED, "exists"),
+    }
+
+
+def test_sessions_with_an_order_are_reported_after_a_bug_with_the_others(consumer, sell):
+    def fail(_start, _end):
+        raise ZeroDivisionError
+
+    sell("cs_1")
+    consumer.put_webhook_order("cs_known")
+    consumer.stripe.find_events_between = fail
+    records = [consumer.receive(a_task(session_id).message) for session_id in ("cs_1", "cs_known")]
+    assert consumer.process(*records) == [records[0].message_id]
+    assert consumer.outcome("cs_known")["reason"] == "exists"
 
 
 def test_order_written_during_the_fetch_is_left_alone(consumer, sell):

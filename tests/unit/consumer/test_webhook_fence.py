@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from recon.config import FenceMode
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.dynamodb.keys import marker_key
 from recon.errors import StripeRejected, StripeUnavailable
 from recon.stripe.source import SessionEvent

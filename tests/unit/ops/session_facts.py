@@ -18,7 +18,7 @@ from ops.explain.facts import (
 )
 from ops.format.money import Money
 from ops.runs.prediction import PredictedAction, PredictedOutcome
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from testkit.builders import NOW, RUN
 
 NOW_AT = datetime.fromtimestamp(NOW, UTC)

@@ -17,7 +17,7 @@ from ops.cli.commands.show import OutcomeChoice, show
 from ops.errors import CommandError
 from ops.runs.logs import LogLine
 from ops.runs.sessions import SessionOutcome
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.timestamps import HOUR, to_iso
 from testkit.dead_letters import fail_sessions
 from testkit.fake_stripe import SessionSpec

@@ -16,7 +16,7 @@ from ops.explain.verdict_types import VerdictCase
 from ops.runs.prediction import PredictedAction
 from ops.runs.status import Schedule
 from ops.stack.stripe_access import StripeAccess, key_livemode
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.dynamodb.dismissals import Dismissal, dismiss
 from recon.errors import StripeUnavailable
 from recon.timestamps import DAY, HOUR

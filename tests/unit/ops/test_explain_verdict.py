@@ -9,7 +9,7 @@ from ops.explain.facts import Coverage, EventMarker
 from ops.explain.verdict import RULES, decide_verdict
 from ops.explain.verdict_types import VerdictCase
 from ops.runs.prediction import PredictedAction, PredictedOutcome
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from testkit.builders import RUN
 from tests.unit.ops.session_facts import (
     DEAD,

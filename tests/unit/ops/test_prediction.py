@@ -6,7 +6,7 @@ import pytest
 
 from ops.format.money import Money
 from ops.runs.prediction import PredictedAction, predict
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.stripe.source import StripeSource
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import on, service_error
@@ -128,7 +128,7 @@ def test_unexpected_error_is_reported_without_its_text(world, monkeypatch):
         raise RuntimeError("jane@example.com")
 
     sell(world)
-    monkeypatch.setattr("consumer.decisions.build_order", broken)
+    monkeypatch.setattr("consumer.stripe_decision.build_order", broken)
     prediction = predict_now(world)
     assert prediction.error_type == "Unexpected"
     assert prediction.error_message == "RuntimeError while the order was built"

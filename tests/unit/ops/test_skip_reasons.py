@@ -3,7 +3,7 @@
 import pytest
 
 from ops.format.skip_reasons import describe_skip, describe_stored_skip
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 
 
 @pytest.mark.parametrize("reason", SkipReason)

@@ -8,7 +8,7 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.domain.reconcile import Outcome
+from recon.domain.outcome import Outcome
 from recon.dynamodb.attribute_values import from_attribute, to_attribute
 
 NUMBERS = st.integers(-(10**38) + 1, 10**38 - 1) | st.decimals(

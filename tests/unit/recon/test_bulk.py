@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.decisions import decide_from_stripe
+from consumer.stripe_decision import decide_from_stripe
 from recon.config import Settings
 from recon.domain.message import build_message, dumps, loads
 from recon.domain.user_ids import UserIdRules
-from recon.stripe.bulk import PART, PRODUCT_LIFE, Products
+from recon.stripe.bulk import PART, PRODUCT_LIFE, Products, select_dense
 from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
 from recon.stripe.rate_limiter import RateLimiter
@@ -59,6 +59,22 @@ def together(make_source, pool):
         return list_whole(source or make_source(), specs, pool)
 
     return read
+
+
+@pytest.mark.parametrize(
+    ("lost", "selected"),
+    [
+        # A page of Stripe's list would bring one or two of them.
+        (range(0, 200, 25), set()),
+        # A webhook that was down for a while, and a few losses elsewhere.
+        ({3, 120, 160, *range(60, 75)}, set(range(60, 75))),
+        (range(200), set(range(200))),
+    ],
+)
+def test_only_sessions_that_are_many_among_their_neighbours_are_selected(lost, selected):
+    batch = {str(number): NOW - 60 * number for number in reversed(range(200))}
+    dense = select_dense(batch, {str(number) for number in lost})
+    assert dense == {str(number): NOW - 60 * number for number in selected}
 
 
 def list_whole(source, specs, pool):

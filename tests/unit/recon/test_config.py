@@ -12,7 +12,8 @@ MINIMUM = {"COMMERCE_TABLE": "t", "SYNC_QUEUE_URL": "q", "STRIPE_SECRET": "sk_te
 def test_defaults_are_the_documented_ones():
     settings = load_settings(MINIMUM)
     assert settings == Settings(table="t", queue_url="q", stripe_secret="sk_test_x")
-    assert (settings.lookback_hours, settings.max_sessions, settings.max_receive_count) == (25, 0, 10)
+    assert (settings.lookback_hours, settings.sessions_per_invocation) == (25, 0)
+    assert settings.max_receive_count == 10
     assert (settings.backoff_base_seconds, settings.consumer_concurrency, settings.stripe_max_rps) == (
         30,
         5,
@@ -80,7 +81,7 @@ UNTIL_TIME_RUNS_OUT = "an integer from 0 (0 = until an invocation's time runs ou
 # variable, field, lowest and highest value, wrong values, rule
 RANGES = [
     ("SYNC_LOOKBACK_HOURS", "lookback_hours", 1, 720, (0, 721, 1.5), "an integer from 1 to 720"),
-    ("SYNC_MAX_SESSIONS", "max_sessions", 0, 10**6, (-1, "x"), UNTIL_TIME_RUNS_OUT),
+    ("SYNC_MAX_SESSIONS", "sessions_per_invocation", 0, 10**6, (-1, "x"), UNTIL_TIME_RUNS_OUT),
     ("ORDER_TTL_DAYS", "order_ttl_days", 0, 10**6, (-1, "x"), "an integer from 0 (0 = never)"),
     ("SYNC_MAX_RECEIVE_COUNT", "max_receive_count", 1, 998, (0, 999), "an integer from 1 to 998"),
     ("SYNC_BACKOFF_BASE_SECONDS", "backoff_base_seconds", 1, 3600, (0, 3601), "an integer from 1 to 3600"),
@@ -118,9 +119,9 @@ def test_setting_is_read_within_its_range_only(name, field, lowest, highest, wro
         ("SYNC_WEBHOOK_FENCE", "True", "webhook_fence", "written"),
         ("SYNC_WEBHOOK_FENCE", "false", "webhook_fence", "off"),
         # The default of earlier versions, which a stack keeps as its parameter.
-        ("SYNC_MAX_SESSIONS", "500", "max_sessions", 0),
-        ("SYNC_MAX_SESSIONS", "499", "max_sessions", 499),
-        ("SYNC_MAX_SESSIONS", "501", "max_sessions", 501),
+        ("SYNC_MAX_SESSIONS", "500", "sessions_per_invocation", 0),
+        ("SYNC_MAX_SESSIONS", "499", "sessions_per_invocation", 499),
+        ("SYNC_MAX_SESSIONS", "501", "sessions_per_invocation", 501),
     ],
 )
 def test_text_of_a_variable_becomes_its_value(name, text, field, value):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from recon.domain.attention import Attention
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.attention import acknowledge, find_attention, parse_attention
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import load_prior_state

@@ -6,7 +6,7 @@ import pytest
 
 from recon.domain.fence import EventMark
 from recon.domain.message import dumps
-from recon.domain.reconcile import Outcome, SkipReason
+from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.keys import outcome_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.records import OutcomeRecord
@@ -334,8 +334,8 @@ def test_refused_order_becomes_an_error(write, memory, item, counters):
 
 
 def test_order_refused_by_name_becomes_an_error_alone(write, memory, item):
-    # The actions are the outcomes of cs_1 and cs_2, then their orders.
-    memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", 3), nth=1)
+    # The actions are both outcomes, then the order of cs_1 with its check and its guard, then that of cs_2.
+    memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", 5), nth=1)
     done = write(created(), created(2))
     assert done.applied["cs_1"].outcome is Outcome.CREATED
     error = done.applied["cs_2"]

@@ -3,9 +3,9 @@
 import pytest
 
 from recon.dynamodb.keys import outcome_key, run_key
-from recon.dynamodb.orders import find_orders
 from recon.dynamodb.outcomes import PriorState, find_created_orders, find_outcomes, load_prior_state
 from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.user_orders import find_orders
 from testkit.builders import NOW, RUN
 from testkit.doubles.faults import throttled
 from testkit.runs import OTHER, RECORD, STATE

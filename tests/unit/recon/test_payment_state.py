@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.domain.attention import Attention
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import (
     CAPTURE_NOTICE,
     Payment,
@@ -13,7 +14,6 @@ from recon.domain.payment_state import (
     find_payment,
     read_payment_state,
 )
-from recon.domain.reconcile import SkipReason
 from recon.errors import MalformedSession, UnknownState
 from testkit.builders import NOW
 

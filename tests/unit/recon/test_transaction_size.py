@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from recon.domain.attention import Attention
 from recon.domain.fence import EventMark
-from recon.domain.reconcile import ExistingOrder, Outcome
+from recon.domain.outcome import Outcome
+from recon.domain.table_decision import ExistingOrder
 from recon.dynamodb.keys import run_key
 from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
 from recon.dynamodb.session_result import SessionResult

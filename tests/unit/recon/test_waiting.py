@@ -2,7 +2,7 @@
 
 import pytest
 
-from recon.domain.reconcile import SkipReason
+from recon.domain.outcome import SkipReason
 from recon.domain.waiting import ENTRY_LIFE, LONGEST_WAIT, is_due, is_wait_over, may_wait
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from consumer.decisions import StripeDecision, decide_from_stripe, to_unexpected
+from consumer.stripe_decision import StripeDecision, decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import Payment
-from recon.domain.reconcile import SkipReason
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SessionNotFound
 from recon.stripe.source import FetchedSession

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from recon.domain.reconcile import (
+from recon.domain.outcome import SkipReason
+from recon.domain.table_decision import (
     ExistingOrder,
-    SkipReason,
     amount_and_currency,
     decide_from_table,
     find_drift,

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 
 from recon.domain.message import SessionMessage
+from recon.domain.outcome import SkipReason
 from recon.domain.stripe_objects import (
     FREE,
     MAX_NUMBER,
@@ -24,34 +24,6 @@ from recon.timestamps import DAY, MINUTE
 # A session stays open for 24 hours; the clocks of Stripe and Lambda may differ.
 _LONGEST_CHECKOUT = DAY + 10 * MINUTE
 _CURRENCY = re.compile(r"[A-Za-z]{3,8}")
-
-
-class Outcome(StrEnum):
-    """The result of a session in a run. Only `error` may change later."""
-
-    CREATED = "created"
-    SKIPPED = "skipped"
-    # The order of another shop's own layout is missing. The sync writes none of these.
-    MISSING = "missing"
-    ERROR = "error"
-
-
-class SkipReason(StrEnum):
-    """Why a session was skipped."""
-
-    EXISTS = "exists"
-    NO_USER = "no_user"
-    UNPAID = "unpaid"
-    NOT_A_SALE = "not_a_sale"
-    EXPIRED = "expired"
-    REFUNDED = "refunded"
-    PAYMENT_FAILED = "payment_failed"
-    AWAITING_CAPTURE = "awaiting_capture"
-    GONE = "gone"
-    REMOVED = "removed"
-    NO_KEY = "no_key"  # the session lacks what the key in shape.toml needs
-    FILTERED = "filtered"  # it or its message waited, and the filter leaves it out by now
-    DISMISSED = "dismissed"  # by an operator, see recon/dynamodb/dismissals.py
 
 
 @dataclass(frozen=True)

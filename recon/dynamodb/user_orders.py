@@ -5,10 +5,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from recon.domain.message import SessionMessage
-from recon.domain.order import partition_key
-from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey
-from recon.domain.reconcile import ExistingOrder, find_own_orders, other_user_ids, user_ids
+from recon.domain.order_keys import ORDER_PREFIX, OrderSortKey, partition_key
 from recon.domain.stripe_values import is_storable
+from recon.domain.table_decision import ExistingOrder, find_own_orders, other_user_ids, user_ids
 from recon.dynamodb.attribute_readers import read_integer, read_number, read_text
 from recon.dynamodb.table import Item, Table
 from recon.errors import SyncError, Unexpected

@@ -12,15 +12,16 @@ from recon.domain.attention import Attention
 from recon.domain.message import with_user
 from recon.domain.order import SnapshotContext, build_order, without_item_metadata
 from recon.domain.order_details import find_paid_at
+from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import (
     PaymentState,
     attention_beside_order,
     payment_attributes,
     read_payment_state,
 )
-from recon.domain.reconcile import ExistingOrder, SkipReason, find_drift, user_ids
 from recon.domain.shape_decision import Missing, is_made_with_shape
 from recon.domain.stripe_objects import PAID, UNPAID, Json
+from recon.domain.table_decision import ExistingOrder, find_drift, user_ids
 from recon.domain.waiting import is_wait_over, may_wait
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
 from recon.errors import (

@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 
 from recon.domain.order_keys import OrderSortKey
-from recon.domain.reconcile import ExistingOrder, find_drift
-from recon.dynamodb import orders
-from recon.dynamodb.orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, find_orders, find_orders_by_session
+from recon.domain.table_decision import ExistingOrder, find_drift
+from recon.dynamodb import user_orders
+from recon.dynamodb.user_orders import CLOCK_SKEW_SECONDS, MAX_KEY_BYTES, find_orders, find_orders_by_session
 from recon.errors import OutOfTime, TableUnavailable, Unexpected
 from testkit.builders import NOW, a_message
 from testkit.doubles.faults import throttled
@@ -185,14 +185,14 @@ def test_order_in_major_units_differs_from_stripe(order, find_by_session):
 
 
 def test_unreadable_item_is_the_error_of_its_user(order, find_by_session, monkeypatch):
-    read = orders.read_text
+    read = user_orders.read_text
 
     def fail(item, name):
         if item["PK"] == "USER#u1":
             raise KeyError(name)
         return read(item, name)
 
-    monkeypatch.setattr(orders, "read_text", fail)
+    monkeypatch.setattr(user_orders, "read_text", fail)
     order("u1", NOW)
     order("u2", NOW, orderId=a_message().session_id)
     first, second = a_message(user_id="u1"), a_message(user_id="u2")
