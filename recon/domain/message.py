@@ -209,8 +209,6 @@ def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - on
             return None if is_id(value) else "be 1 to 255 printable ASCII characters"
         case str() if wire not in _USER_IDS and len(value) > _LONGEST:
             return f"be at most {_LONGEST} characters"
-        case bool():
-            return None
         case int() if abs(value) >= MAX_NUMBER:
             return "be a number of at most 18 digits"
         case list() if wire == "eventTimes":
@@ -221,8 +219,7 @@ def _find_problem(wire: str, value: object) -> str | None:  # noqa: PLR0911 - on
         case list() if not all(map(_is_user_id if wire in _USER_IDS else is_id, value)):
             longest = MAX_RAW_USER_ID if wire in _USER_IDS else f"{_LONGEST} printable ASCII"
             return f"hold strings of 1 to {longest} characters"
-        case _:
-            return None
+    return None
 
 
 def _is_user_id(value: object) -> bool:

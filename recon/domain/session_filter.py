@@ -90,7 +90,7 @@ def _parse_condition(text: str) -> FilterCondition:
     if left.startswith("!") or left.endswith("!"):
         raise _wrong(text, "! demands that a path is not there and takes no value")
     operator = Operator.PREFIX if left.endswith("^") else Operator.ONE_OF
-    path = _check_path(text, left.removesuffix("^") if operator is Operator.PREFIX else left)
+    path = _check_path(text, left.removesuffix("^"))
     values = (right,) if operator is Operator.PREFIX else tuple(right.split(","))
     if right.startswith("="):
         raise _wrong(text, "write = once")

@@ -25,6 +25,7 @@ MAX_PATHS = 10
 # DynamoDB's limits of a partition key and of a sort key.
 _MAX_KEY_BYTES = (2048, 1024)
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_QUOTED_OR_COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'[^']*')|#.*""")
 _SETTINGS = ("table", "key", "index", "done", "open")
 _KEY_FORM = 'such as key = { orderId = "{metadata.orderId}" }'
 _LIST_FORM = 'such as {name} = {{ status = ["PAID"] }}'
@@ -105,30 +106,17 @@ class Shape:
 def strip_comments(text: str) -> str:
     """Return the file without comments and empty lines, as the functions get it.
 
-    A `#` within quotes is no comment. Text that is no TOML stays as it is, for the error to name its line.
+    A `#` within quotes is no comment. Text that is no TOML stays as it is, for the error to name its line. So
+    does text with a string of several lines that would change.
     """
-    lines = (_strip_comment(line).rstrip() for line in text.splitlines())
+    lines = (
+        _QUOTED_OR_COMMENT.sub(lambda found: found[1] or "", line).rstrip() for line in text.splitlines()
+    )
     stripped = "\n".join(line for line in lines if line)
     try:
         return stripped if _load(stripped) == _load(text) else text.strip()
     except ConfigError:
         return text.strip()
-
-
-def _strip_comment(line: str) -> str:
-    quote = ""
-    skip = False
-    for at, character in enumerate(line):
-        if skip:
-            skip = False
-        elif quote:
-            skip = character == "\\" and quote == '"'
-            quote = "" if character == quote else quote
-        elif character in "\"'":
-            quote = character
-        elif character == "#":
-            return line[:at]
-    return line
 
 
 def parse_shape(text: str) -> Shape:

@@ -50,7 +50,7 @@ def read_integer(source: Json, name: str, *, null: bool = False) -> Any:  # noqa
     raise MalformedSession(f"{name} must be an integer")
 
 
-def read_count(source: Json, name: str, *, parent: str = "") -> int | None:
+def read_count(source: Json, name: str, *, parent: str) -> int | None:
     """Return an amount or a time, or None if it is absent."""
     value = source.get(name)
     # type() instead of isinstance(), which accepts a boolean as an integer.
@@ -59,7 +59,7 @@ def read_count(source: Json, name: str, *, parent: str = "") -> int | None:
     raise MalformedSession(f"{parent}{name} must be an integer of 0 or more")
 
 
-def read_flag(source: Json, name: str, *, parent: str = "") -> bool | None:
+def read_flag(source: Json, name: str, *, parent: str) -> bool | None:
     """Return a boolean, or None if it is absent."""
     value = source.get(name)
     if value is None or isinstance(value, bool):

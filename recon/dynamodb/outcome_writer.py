@@ -79,7 +79,7 @@ class _RecheckFoundOrder(Exception):  # noqa: N818 - a signal within this module
     """The lookup right before a try changed the results."""
 
     def __init__(self, recheck: Recheck) -> None:
-        super().__init__("the results changed")
+        super().__init__()
         self.recheck = recheck
 
 

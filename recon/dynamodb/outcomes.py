@@ -114,7 +114,7 @@ def find_outcomes(table: Table, sessions: Iterable[RunSession], deadline: Deadli
 
 
 def find_settled_pending(
-    table: Table, run_id: str, deadline: Deadline, after: str = "", through: str | None = None
+    table: Table, run_id: str, deadline: Deadline, after: str, through: str | None
 ) -> set[str]:
     """Return the ids of the pending sessions, older than its window, that a run has an outcome of.
 

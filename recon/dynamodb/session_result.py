@@ -133,8 +133,7 @@ class SessionResult:
 
     def split_marks(self, most: int) -> "tuple[SessionResult, SessionResult]":
         """Return this result with as many marks as fit into `most` actions, and with the other marks."""
-        excess = max(0, self.action_count - most)
-        first = max(0, len(self.marks) - excess)
+        first = len(self.marks) - max(0, self.action_count - most)
         return replace(self, marks=self.marks[:first]), replace(self, marks=self.marks[first:])
 
 

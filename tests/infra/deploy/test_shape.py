@@ -56,18 +56,6 @@ def test_file_is_deployed_without_comments_and_its_table_may_be_read(make_deploy
         (settings(KEY), refusal("ResourceNotFoundException"), "there is no table orders"),
         (settings(KEY), orders(("id", "HASH", "S")), "find.key has orderId; the keys of table orders are id"),
         (
-            settings(KEY),
-            orders(("orderId", "HASH", "S"), ("at", "RANGE", "S")),
-            "the keys of table orders are orderId and at",
-        ),
-        (settings(KEY), orders(("orderId", "HASH", "N")), "find.key.orderId must be a string key"),
-        (
-            settings('key = { at = "x", orderId = "{id}" }'),
-            orders(("orderId", "HASH", "S"), ("at", "RANGE", "S")),
-            "orderId and at in this order",
-        ),
-        (settings(INDEX), ORDERS, "find.index is by-session; the indexes of table orders: none"),
-        (
             settings(INDEX + STATUS),
             orders(("id", "HASH", "S"), index=[("session", "S")], projection={"ProjectionType": "KEYS_ONLY"}),
             "does not project status",

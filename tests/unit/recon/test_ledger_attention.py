@@ -154,7 +154,7 @@ def test_acknowledged_words_stay_silent_until_they_change(table, deadline, write
     assert acknowledge(table, record, "jane", NOW, deadline)
     assert list(find_attention(table, only_open=True)) == []
     silent = item(KEY)
-    assert silent["acknowledgedBy"] == "jane"
+    assert (silent["acknowledgedBy"], silent["expiresAt"]) == ("jane", NOW + 450 * DAY)
     write(skipped(attention=record.words), run="R2")
     assert item(KEY) == silent
     write(skipped(), run="R3")

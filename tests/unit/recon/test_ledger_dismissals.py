@@ -24,7 +24,7 @@ from recon.dynamodb.records import parse_outcome
 from recon.errors import OutOfTime, TableRefused
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN
-from testkit.doubles.faults import cancelled, never, on
+from testkit.doubles.faults import cancelled, first_of, never, on, throttled
 from testkit.runs import BEGAN, OTHER, RECORD, STATE
 
 OUTCOME = outcome_key(RUN, "cs_1")
@@ -146,6 +146,16 @@ def test_first_dismissal_stays(table, time, item):
     assert dismiss_session(table, "cs_1", "joe", "other", NOW + DAY, time.deadline(60)) == DECISION
     assert find_dismissal(table, "cs_1") == DECISION
     assert find_dismissed_ids(table, time.deadline(60)) == {"cs_1"}
+
+
+def test_decisions_outlast_a_busy_read_and_name_what_dynamodb_refuses(table, time, memory, put):
+    put(guard_key("cs_1"))
+    refused = cancelled("ValidationError", "too large")
+    memory.plan = first_of(on("get_item", throttled(), nth=1), on("transact_write_items", refused))
+    with pytest.raises(TableRefused, match=r"^DynamoDB refuses the dismissal$"):
+        dismiss_session(table, "cs_1", "jane", "x" * 9, NOW, time.deadline(60))
+    with pytest.raises(TableRefused, match=r"^DynamoDB refuses the permission to write the order$"):
+        allow(table, "cs_1", "jane", "x" * 9, NOW, time.deadline(60))
 
 
 @pytest.mark.parametrize(

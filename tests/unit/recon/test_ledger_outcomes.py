@@ -7,11 +7,13 @@ import pytest
 from recon.domain.fence import EventMark
 from recon.domain.message import dumps
 from recon.domain.outcome import Outcome, SkipReason
-from recon.dynamodb.keys import outcome_key
-from recon.dynamodb.outcome_writer import OutcomeWriter, Recheck
+from recon.domain.table_decision import ExistingOrder
+from recon.dynamodb.guards import hash_order_key
+from recon.dynamodb.keys import guard_key, outcome_key
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.records import OutcomeRecord
 from recon.dynamodb.session_result import SessionResult
-from recon.errors import MalformedSession, TableRefused, TableUnavailable
+from recon.errors import MalformedSession, TableRefused, TableUnavailable, WebhookAtWork
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import cancelled, lost_response, on, service_error, throttled
@@ -167,6 +169,72 @@ def test_marker_of_the_webhook_stays_and_the_order_is_written(write, item, put):
     assert item(EVENT)["source"] == "webhook"
     assert item(("EVENT#evt_2", "METADATA"))["source"] == "nightly_sync"
     assert item(order_key(1)) == created().order
+
+
+MANY = tuple(EventMark(f"evt_{number}", "a", NOW) for number in range(250))
+
+
+def test_marks_beyond_a_transaction_follow_the_order_each_with_its_session(write, item, put):
+    put(("EVENT#evt_200", "METADATA"), source="webhook")
+    done = write(created(marks=MANY))
+    assert (set(done.applied), done.unmarked) == ({"cs_1"}, {})
+    stored = [item((f"EVENT#{mark.event_id}", "METADATA")) for mark in MANY]
+    assert [number for number, marker in enumerate(stored) if marker["source"] == "webhook"] == [200]
+    assert {marker.get("sessionId") for marker in stored[:200] + stored[201:]} == {"cs_1"}
+
+
+def test_marks_that_fail_behind_their_order_are_reported(write, item, memory):
+    memory.plan = on("transact_write_items", throttled(), nth=range(2, 99))
+    done = write(created(marks=MANY))
+    assert set(done.applied) == {"cs_1"}
+    assert type(done.unmarked["cs_1"]) is TableUnavailable
+    assert item(order_key(1))
+
+
+def test_ends_of_several_commits_are_added():
+    one, other = (Committed({n: n}, {n: n}, {n: n}, {n: n}) for n in "ab")
+    one.add(other)
+    both = {"a": "a", "b": "b"}
+    assert one == Committed(both, both, both, both)
+
+
+def test_guard_of_a_found_order_is_put_although_another_condition_failed(write, item, put):
+    put(EVENT, source="webhook")
+    found = ExistingOrder("USER#u1", "ORDER#1#cs_1", "cs_1", "cs_1", sync_run_id=OTHER)
+    write(skipped(unguarded=found, marks=(EventMark("evt_1", "a", NOW),)))
+    assert item(guard_key("cs_1"))["syncRunId"] == OTHER
+
+
+def test_order_that_was_written_once_is_not_written_again(write, item, put):
+    put(guard_key("cs_1"))
+    assert write(created()).applied["cs_1"].reason is SkipReason.REMOVED
+    assert item(order_key(1)) is None
+
+
+def test_guard_holds_a_hash_of_the_key_whatever_it_is_made_of():
+    assert (
+        hash_order_key(("USER#u1", "ORDER#1#cs_1"))
+        == "2dde82323166764abc30709de7e62f88559cb79f4c4de257fd53cebdfb71f31d"
+    )
+    assert (
+        hash_order_key(("USER#\ud800", "ORDER#1"))
+        == "9e8b9f9e312e9f85cfe810d36549f8009c468cda1e916679d05325a588a5f0e4"
+    )
+
+
+def test_missing_orders_are_counted(write, item):
+    missing = SessionResult("cs_1", Outcome.MISSING, 1, "m-1")
+    write(missing, replace(missing, session_id="cs_2"))
+    assert [item(RECORD)[name] for name in ("processed", "missing", "skipped")] == [2, 2, 0]
+
+
+def test_claim_of_a_webhook_at_work_fails_the_session_until_it_ends(write, item, put):
+    put(EVENT, status="processing")
+    done = write(created(marks=(EventMark("evt_1", "a", NOW - 60),)), skipped(2))
+    assert set(done.applied) == {"cs_2"}
+    error = done.failed["cs_1"]
+    assert (type(error), error.seconds) == (WebhookAtWork, 840)
+    assert item(order_key(1)) is None
 
 
 def test_unpaid_session_is_stored_with_its_message(write, item):
@@ -336,8 +404,9 @@ def test_refused_order_becomes_an_error(write, memory, item, counters):
 def test_order_refused_by_name_becomes_an_error_alone(write, memory, item):
     # The actions are both outcomes, then the order of cs_1 with its check and its guard, then that of cs_2.
     memory.plan = on("transact_write_items", cancelled("ValidationError", "too large", 5), nth=1)
-    done = write(created(), created(2))
+    done = write(created(), created(2, marks=(EventMark("evt_1", "a", NOW),)))
     assert done.applied["cs_1"].outcome is Outcome.CREATED
+    assert item(guard_key("cs_1"))["syncRunId"] == RUN
     error = done.applied["cs_2"]
     assert (error.outcome, str(error.error)) == (Outcome.ERROR, "DynamoDB refuses the item")
     assert item(order_key(2)) is None

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.domain.fence import FencedEvent
-from recon.domain.message import build_message, dumps, loads
-from recon.domain.user_ids import UserIdRules
+from recon.domain.message import build_message, dumps, loads, with_user
+from recon.domain.shape import parse_shape
+from recon.domain.user_ids import EmailCase, UserIdRules
 from recon.errors import MalformedMessage
 from testkit.builders import NOW, RUN, a_message, a_session
 
@@ -58,8 +59,8 @@ def test_message_of_an_earlier_version_has_no_payment_intent():
 
 
 def test_unknown_fields_of_a_later_version_are_ignored():
-    message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], eventTimes=[5, NOW], later=7))
-    assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"), event_times=(5, NOW))
+    message = loads(body(eventIds=["evt_1", "evt_2"], eventTypes=["a", "b"], eventTimes=[0, NOW], later=7))
+    assert message == a_message(event_ids=("evt_1", "evt_2"), event_types=("a", "b"), event_times=(0, NOW))
     assert loads(dumps(message)) == message
 
 
@@ -130,6 +131,11 @@ def test_body_that_is_no_message_has_no_ids(text, problem):
         ({"eventTimes": ["7"]}, "eventTimes must hold numbers of at most 18 digits"),
         ({"eventTimes": [True]}, "eventTimes must hold numbers of at most 18 digits"),
         ({"eventTimes": [10**18]}, "eventTimes must hold numbers of at most 18 digits"),
+        ({"userIds": [""]}, "userIds must hold strings of 1 to 2048 characters"),
+        *(
+            ({"keyValues": {"id": wrong}}, "keyValues must hold texts of at most 1024 characters")
+            for wrong in (5, None, "x" * 1025, "\ud800")
+        ),
         ({"pending": None}, "pending is missing"),
         ({"pending": True}, "pending must be a int"),
     ],
@@ -210,6 +216,21 @@ def test_message_has_no_name_address_or_phone():
     message = dumps(build_message(a_session(metadata={}, customer_details=details), RUN, UserIdRules()))
     assert not any(secret in message for secret in ("Ada", "4917012", "Weg"))
     assert loads(message).user_id == "a@example.com"
+
+
+def test_session_is_named_by_its_user_or_by_the_values_of_its_shape():
+    metadata = {"user_id": "u2", "orderId": "o-1", "note": ""}
+    session = a_session(metadata=metadata, customer_details={"email": "A@x.com"})
+    rules = UserIdRules(("customer_details.email", "metadata.user_id"), EmailCase.LOWER)
+    ours = build_message(session, RUN, rules)
+    named = (ours.user_id, ours.raw_user_id, ours.other_user_ids, ours.key_values)
+    assert named == ("a@x.com", "A@x.com", ("u2",), ())
+    shape = parse_shape('[find]\nkey = { id = "{metadata.orderId}{metadata.note|id}" }')
+    keyed = build_message(session, RUN, rules, shape)
+    values = (("metadata.orderId", "o-1"), ("metadata.note", ""))
+    assert (keyed.user_id, keyed.raw_user_id, keyed.other_user_ids) == (None, None, ())
+    assert loads(dumps(keyed)).key_values == keyed.key_values == values
+    assert with_user(keyed, session, rules) == ours
 
 
 @pytest.mark.parametrize(

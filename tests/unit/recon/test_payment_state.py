@@ -159,6 +159,10 @@ ROWS = {
         },
         REFUNDED,
     ),
+    "two disputes lost, each for a part": (
+        plain_card() | {"disputes": [a_dispute("lost", amount=6000), a_dispute("lost", amount=4000)]},
+        REFUNDED,
+    ),
     "dispute of a version without amount lost": (
         plain_card() | {"disputes": [a_dispute("lost", amount=None, currency=None)]},
         REFUNDED,
@@ -217,6 +221,10 @@ ROWS = {
     "hold whose charge may not be read": ({"intent": an_intent("requires_capture")}, HELD),
     "hold of a version without captured amounts": (
         {"intent": an_intent("requires_capture", OLD_CHARGE)},
+        HELD,
+    ),
+    "hold of a version with a flag only": (
+        {"intent": {"status": "requires_capture", "latest_charge": {"amount": AMOUNT, "captured": False}}},
         HELD,
     ),
     "hold captured in part so far": (
@@ -336,6 +344,7 @@ def test_hold_with_an_order_is_news_only_shortly_before_it_lapses(until, words):
         ("paid", ["open", "paid", "canceled"], 1),
         ("paid", ["canceled", "open"], None),
         ("unpaid", ["canceled", "open"], 1),
+        ("unpaid", ["open", "paid"], 1),
         ("unpaid", ["canceled"], 0),
         ("unpaid", ["a_later_word"], None),
         ("unpaid", [], None),
@@ -348,6 +357,7 @@ def test_payment_that_paid_the_invoice_is_the_sessions(payment_status, statuses,
     ]
     found = find_payment(a_session("subscription", payment_status), rows)
     assert found.intent == (None if chosen is None else {"id": f"pi_{chosen}"})
+    assert find_payment({"payment_intent": {"id": "pi_own"}}, rows).intent == {"id": "pi_own"}
 
 
 def test_default_payment_is_preferred_among_equals():
@@ -396,7 +406,7 @@ def test_session_that_is_not_complete_is_malformed(status):
 
 
 WRONG_CHARGES = {
-    "amount": "5",
+    "amount": 10**18,
     "amount_captured": -1,
     "amount_refunded": True,
     "refunded": "yes",
@@ -406,7 +416,7 @@ WRONG_CHARGES = {
 
 @pytest.mark.parametrize("field", WRONG_CHARGES)
 def test_wrong_type_in_a_charge_is_named(field):
-    with pytest.raises(MalformedSession, match=field):
+    with pytest.raises(MalformedSession, match=rf"^latest_charge\.{field} must be "):
         read("payment", intent=an_intent(charge={field: WRONG_CHARGES[field]}))
 
 
@@ -416,9 +426,11 @@ def test_wrong_type_in_a_charge_is_named(field):
         ({"intent": ["pi_1"]}, "payment_intent"),
         ({"intent": {"status": None}}, r"payment_intent\.status"),
         ({"intent": an_intent(latest_charge=5)}, "latest_charge"),
-        ({"intent": an_intent(amount_received="5")}, "amount_received"),
+        ({"intent": an_intent(amount_received="5")}, r"payment_intent\.amount_received"),
         ({"intent": an_intent(review={"open": "yes"})}, r"review\.open"),
-        ({"intent": an_intent(charge=OLD_CHARGE | {"captured": 1})}, "captured"),
+        ({"intent": an_intent(amount="5")}, r"payment_intent\.amount"),
+        ({"intent": {"status": "x", "charges": []}}, r"payment_intent\.charges"),
+        ({"intent": an_intent(charge=OLD_CHARGE | {"captured": 1})}, r"latest_charge\.captured"),
         ({"intent": an_intent(charge={}), "disputes": [{"status": None}]}, r"dispute\.status"),
         ({"intent": an_intent(charge={}), "disputes": [a_dispute("lost", amount="5")]}, r"dispute\.amount"),
         ({"intent": an_intent(charge={}), "disputes": [a_dispute("lost", currency=5)]}, "currency"),
@@ -430,12 +442,16 @@ def test_wrong_type_in_a_charge_is_named(field):
                     "requires_capture", {"payment_method_details": {"card": {"capture_before": "soon"}}}
                 )
             },
-            "capture_before",
+            r"payment_method_details\.capture_before",
+        ),
+        (
+            {"intent": an_intent("requires_capture", {"payment_method_details": "card"})},
+            r"latest_charge\.payment_method_details",
         ),
     ],
 )
 def test_wrong_type_beside_the_charge_is_named(arguments, field):
-    with pytest.raises(MalformedSession, match=field):
+    with pytest.raises(MalformedSession, match=f"^{field} must be "):
         read("payment", **arguments)
 
 
@@ -481,8 +497,8 @@ def test_state_of_any_payment_keeps_the_promises(mode, payment_status, payment):
         lost = sum(dispute["amount"] for dispute in disputes if dispute["status"] == "lost")
         assert not captured or returned + lost < captured
         assert captured or intent["status"] not in ("canceled", "requires_capture")
-        assert state.amount_refunded in (None, returned)
-        assert state.amount_captured in (None, captured)
+        assert state.amount_refunded == (returned or None)
+        assert state.amount_captured == (captured if 0 < captured < charge["amount"] else None)
         assert (Attention.PARTLY_CAPTURED in state.attention) == (0 < captured < charge["amount"])
         assert (Attention.PARTLY_REFUNDED in state.attention) == (returned > 0)
         assert not state.waits
@@ -492,6 +508,11 @@ def test_state_of_any_payment_keeps_the_promises(mode, payment_status, payment):
             or (state.skip is SkipReason.PAYMENT_FAILED and intent["status"] == "requires_payment_method")
         )
         assert (state.skip is SkipReason.REFUNDED) <= (payment_status != "unpaid" and captured > 0)
+
+
+def test_charge_alone_with_a_flag_only_was_captured_and_refunded_in_full():
+    charge = {"amount": AMOUNT, "captured": True, "amount_refunded": AMOUNT}
+    assert read_payment_state(a_session(), Payment(charge=charge)) == REFUNDED
 
 
 def test_captured_amount_in_another_currency_is_left_out():

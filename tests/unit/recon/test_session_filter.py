@@ -50,6 +50,7 @@ LINKED = SESSION | {"payment_link": {"id": "plink_1", "object": "payment_link"}}
         ("mode^=pay", True),
         ("success_url^=https://shop.example/", True),
         ("success_url^=https://other.example/", False),
+        ("success_url^=https://other.example/,https://shop.example/", False),
         ("success_url=https://shop.example/thanks?id={CHECKOUT_SESSION_ID}", True),
         ("currency=EUR", True),
         ("currency^=EU", True),
@@ -85,33 +86,49 @@ def test_first_condition_that_fails_is_named():
     assert session_filter.find_failed({}) == "metadata.shop=My shop"
 
 
+NO_PATH = (
+    "the paths are metadata.<key>, payment_link, client_reference_id, mode, success_url, currency, in the "
+    "forms path, !path, path=a,b and path^=prefix"
+)
+EMPTY = "a value is empty; without = the condition is that the path is there"
+NO_VALUE = "! demands that a path is not there and takes no value"
+NO_MODE, NO_CURRENCY = "mode is one of payment, setup, subscription", "a currency is a code such as eur"
+
+
 @pytest.mark.parametrize(
     ("text", "named", "right"),
     [
-        ("metadata.a metdata.shop=a", "'metdata.shop=a'", "metadata.<key>"),
-        ("metadata.=a", "'metadata.=a'", "metadata.<key>"),
-        ("metadata.", "'metadata.'", "metadata.<key>"),
-        ("customer=cus_1", "'customer=cus_1'", "client_reference_id"),
-        ("!", "'!'", "path=a,b"),
-        ("!!mode", "'!!mode'", "path=a,b"),
-        ("=a", "'=a'", "path=a,b"),
-        ("^=a", "'^=a'", "path=a,b"),
-        ("mode and currency=eur", "'and'", "path=a,b"),
-        ("mode = payment", "'='", "path=a,b"),
-        ("metadata.a= metadata.b=x", "'metadata.a='", "path is there"),
-        ("metadata.a=x,,y", "'metadata.a=x,,y'", "empty"),
-        ("metadata.a^=", "'metadata.a^='", "empty"),
-        ("metadata.a==x", "'metadata.a==x'", "write = once"),
-        ("!metadata.a=x", "'!metadata.a=x'", "takes no value"),
-        ("metadata.a!=x", "'metadata.a!=x'", "takes no value"),
-        ("mode=payments", "'mode=payments'", "payment, setup, subscription"),
-        ("currency=euros!", "'currency=euros!'", "such as eur"),
-        ('metadata.a="My shop', "My shop", "quote"),
-        ("metadata.a=it's", "it's", "quote"),
+        ("metadata.a metdata.shop=a", "metdata.shop=a", NO_PATH),
+        ("metadata.=a", "metadata.=a", NO_PATH),
+        ("metadata.", "metadata.", NO_PATH),
+        ("customer=cus_1", "customer=cus_1", NO_PATH),
+        ("!", "!", NO_PATH),
+        ("!!mode", "!!mode", NO_PATH),
+        ("=a", "=a", NO_PATH),
+        ("^=a", "^=a", NO_PATH),
+        ("mode and currency=eur", "and", NO_PATH),
+        ("mode = payment", "=", NO_PATH),
+        ("metadata.a= metadata.b=x", "metadata.a=", EMPTY),
+        ("metadata.a=x,,y", "metadata.a=x,,y", EMPTY),
+        ("metadata.a^=", "metadata.a^=", EMPTY),
+        ("metadata.a==x", "metadata.a==x", "write = once"),
+        ("!metadata.a=x", "!metadata.a=x", NO_VALUE),
+        ("metadata.a!=x", "metadata.a!=x", NO_VALUE),
+        ("mode=payments", "mode=payments", NO_MODE),
+        ("currency=euros!", "currency=euros!", NO_CURRENCY),
     ],
 )
 def test_wrong_condition_is_named_with_what_would_be_right(text, named, right):
     with pytest.raises(ConfigError) as caught:
         parse_filter(text)
-    assert named in str(caught.value)
-    assert right in str(caught.value)
+    assert str(caught.value) == f"the condition {named!r} is wrong: {right}"
+
+
+@pytest.mark.parametrize("text", ['metadata.a="My shop', "metadata.a=it's "])
+def test_open_quote_is_named_with_what_would_be_right(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_filter(text)
+    assert str(caught.value) == (
+        f"{text.strip()!r} has a quote or backslash that is not closed (No closing quotation); quote a "
+        'value with a space as in a shell, such as metadata.shop="My shop"'
+    )

@@ -42,18 +42,29 @@ def test_whole_file_is_read():
     assert (parsed.table, parsed.index) == ("orders", None)
     assert parsed.paths == ("metadata.orderId", "client_reference_id")
     assert parsed.make_key({"metadata.orderId": "o-1"}) == {"orderId": "ORDER#o-1", "sk": "META"}
+    assert str(parsed.key["orderId"]) == "ORDER#{metadata.orderId|client_reference_id}"
 
 
 def test_comments_are_removed_and_quoted_signs_stay():
     text = strip_comments(FILE)
-    assert "The shop" not in text
-    assert "no comment" not in text
-    assert "ORDER#{" in text
+    assert text.splitlines()[:2] == ["[find]", 'table = "orders"']
+    assert '{ orderId = "ORDER#{' in text
     assert parse_shape(text).key == parse_shape(FILE).key
 
 
-def test_text_that_is_no_toml_keeps_its_lines():
-    assert strip_comments("a # b\nc") == "a # b\nc"
+@pytest.mark.parametrize(
+    ("text", "stripped"),
+    [
+        (r' a = "\"#" # b', r' a = "\"#"'),
+        (r"a = '\' # b '", r"a = '\'"),
+        ("""a = '"#"' # b""", """a = '"#"'"""),
+        ("""a = ["", 'x#'] #""", """a = ["", 'x#']"""),
+        ("\na # b\nc\n", "a # b\nc"),
+        ('a = """\n# b\n"""\n', 'a = """\n# b\n"""'),
+    ],
+)
+def test_only_comments_go_and_text_that_would_change_stays(text, stripped):
+    assert strip_comments(text) == stripped
 
 
 KEY = 'key = { id = "{id}" }\n'
@@ -69,19 +80,33 @@ KEY = 'key = { id = "{id}" }\n'
         ("key = { a = 1 }", r"find\.key\.a must be a text"),
         ('key = { "" = "{id}" }', r"find\.key must name its attributes"),
         (KEY + 'done = { "" = ["x"] }', r"find\.done must name its attribute"),
-        ('key = { a = "" }', r"find\.key\.a is wrong: it is empty"),
-        ('key = { a = "{id" }', r"find\.key\.a is wrong: '\{id' has a brace"),
+        (
+            'key = { a = "" }',
+            r"find\.key\.a is wrong: it is empty; write a path in braces, such as \{metadata\.orderId\}$",
+        ),
+        (
+            'key = { a = "{id" }',
+            r"find\.key\.a is wrong: '\{id' has a brace without its other half; write \{path",
+        ),
+        ('key = { a = "id}" }', r"find\.key\.a is wrong: 'id\}' has a brace"),
+        ('key = { a = "\ud800{id}" }', "a is wrong: it has a character that DynamoDB cannot store$"),
         (
             'key = { a = "{amount_total}" }',
-            r"find\.key\.a is wrong: 'amount_total' is no path.*metadata\.<key>",
+            (
+                r"'amount_total' is no path of a session; the paths are id, payment_intent, "
+                r"client_reference_id, customer, customer_details\.email, metadata\.<key>$"
+            ),
         ),
         ('key = { a = "{id|}" }', r"find\.key\.a is wrong: '' is no path"),
         ('key = { a = "{metadata.}" }', r"'metadata\.' is no path"),
         ('key = { a = "ORDER" }', r"find\.key takes nothing from the session"),
-        (KEY + "limit = 1", r"find\.limit is unknown; known are find\.table"),
-        (KEY + 'table = "arn:aws:x"', r"find\.table must be the name of a table"),
+        (KEY + "limit = 1", r"find\.limit is unknown; known are find\.table, find\.key"),
+        (KEY + 'table = "arn:aws:x"', r"find\.table must be the name of a table, not an ARN$"),
         (KEY + "index = 3", r"find\.index must be the name of an index"),
-        (KEY + 'done = ["PAID"]', r"find\.done must name one attribute"),
+        (
+            KEY + 'done = ["PAID"]',
+            r'find\.done must name one attribute with its values, such as done = \{ status = \["PAID"\] \}$',
+        ),
         (KEY + 'done = { a = ["x"], b = ["y"] }', r"find\.done must name one attribute"),
         (KEY + "done = { status = [] }", r"find\.done\.status must be a list"),
         (KEY + 'open = { status = "PENDING" }', r"find\.open\.status must be a list"),
@@ -95,6 +120,12 @@ KEY = 'key = { id = "{id}" }\n'
 def test_mistake_is_named_with_its_key_and_the_right_form(lines, message):
     with pytest.raises(ConfigError, match=f"(?s)^shape.toml: .*{message}"):
         shape(lines)
+
+
+def test_longest_file_and_the_most_paths_are_read():
+    key = "".join(f"{{metadata.k{n}}}" for n in range(10))
+    lines = f'[find]\nkey = {{ a = "{key}" }}\n#'
+    assert len(parse_shape(lines + "x" * (MAX_BYTES - len(lines))).paths) == 10
 
 
 @pytest.mark.parametrize("text", ["", "[other]\n", "find = 1"])
@@ -126,6 +157,12 @@ def test_template_takes_the_first_value_that_is_not_empty(template, expected):
 def test_value_that_no_key_can_hold_makes_no_key(text):
     parsed = shape('key = { a = "{metadata.a}" }')
     assert parsed.make_key(read_values({"metadata": {"a": text}}, parsed.paths)) is None
+    assert parsed.make_key(read_values({"metadata": {"a": "x" * 1024}}, parsed.paths)) == {"a": "x" * 1024}
+
+
+def test_address_of_the_customer_is_the_one_that_the_shop_set_until_there_is_another():
+    session = {"customer_email": "b@b.example", "customer_details": {"email": ""}}
+    assert read_values(session, ("customer_details.email",)) == {"customer_details.email": "b@b.example"}
 
 
 def test_sort_key_beyond_the_limit_of_dynamodb_makes_no_key():

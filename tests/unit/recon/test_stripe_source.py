@@ -3,7 +3,7 @@
 import pytest
 
 from recon.domain.payment_state import Payment
-from recon.errors import MalformedSession, StripeRejected, StripeUnavailable
+from recon.errors import KeyNotAllowed, MalformedSession, StripeRejected, StripeUnavailable
 from recon.stripe.pages import Page
 from recon.stripe.source import FetchedSession, SessionEvent
 from testkit.builders import FakeTime
@@ -41,6 +41,14 @@ def test_entries_without_valid_id_are_counted_and_left_out():
     strangers = [{"id": "with blank "}, {"id": 7}, {"id": None}, {"object": "x"}, {}, None, "text", 5]
     source, _ = connect({"data": [*strangers, {"id": "cs_1"}]})
     assert source.list_sessions(1, 2) == Page([{"id": "cs_1"}], has_more=False, unreadable=8)
+
+
+def test_sessions_of_a_filter_are_those_with_a_valid_id():
+    source, connection = connect({"data": [{"id": "cs_1"}, {"id": "with blank "}, {}, {"id": "cs_2"}]})
+    assert source.search_sessions({"payment_intent": "pi_1"}) == [{"id": "cs_1"}, {"id": "cs_2"}]
+    assert connection.asked == [("checkout/sessions", {"payment_intent": "pi_1", "limit": 100})]
+    with pytest.raises(KeyNotAllowed, match="denied"):
+        connect(DENIED)[0].search_sessions({})
 
 
 @pytest.mark.parametrize("response", [{}, {"data": {}}, {"data": None}, {"data": "x"}])

@@ -100,12 +100,16 @@ def test_candidate_too_long_for_a_key_is_cleaned():
     assert find_candidates(session(**fields), UserIdRules()).others == ("x" * 256,)
 
 
+TEN = tuple(f"metadata.{number}" for number in range(10))
+
+
 @pytest.mark.parametrize(
     ("text", "sources"),
     [
         ("metadata.userId", ("metadata.userId",)),
         (" customer , client_reference_id", ("customer", "client_reference_id")),
         ("customer_details.email,metadata.a.b", ("customer_details.email", "metadata.a.b")),
+        (",".join(TEN), TEN),
     ],
 )
 def test_sources_are_read(text, sources):
@@ -115,14 +119,17 @@ def test_sources_are_read(text, sources):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("email", "'email' is no source"),
+        (
+            "email",
+            "^'email' is no source of a user id; the sources are metadata.<key>, customer_details.email",
+        ),
         ("customer_email", "'customer_email' is no source.*customer_details.email"),
         ("metadata.", "'metadata.' is no source"),
         ("metadata.<key>,", "'' is no source"),
         ("customer,", "'' is no source"),
         ("customer metadata.userId", "'customer metadata.userId' is no source"),
-        ("customer,customer", "'customer' is named twice"),
-        (",".join(f"metadata.{number}" for number in range(11)), "10 at most"),
+        ("metadata.a,customer,customer,metadata.a", "'metadata.a' is named twice"),
+        (",".join((*TEN, "customer")), "11 sources are named; name 10 at most"),
     ],
 )
 def test_wrong_source_is_named(text, problem):

@@ -3,7 +3,7 @@
 import pytest
 
 from recon.domain.outcome import SkipReason
-from recon.domain.waiting import ENTRY_LIFE, LONGEST_WAIT, is_due, is_wait_over, may_wait
+from recon.domain.waiting import ENTRY_LIFE, LONGEST_WAIT, is_due, is_missing_due, is_wait_over, may_wait
 from recon.timestamps import DAY, HOUR
 from testkit.builders import NOW
 
@@ -32,10 +32,19 @@ def test_missed_night_is_made_up_for_in_the_next_one(missed):
     assert after[:2] == [missed[-1] + 1, missed[-1] + 8]
 
 
-@pytest.mark.parametrize(("expires_in", "due"), [(90 * DAY, True), (ENTRY_LIFE, False), (None, False)])
+@pytest.mark.parametrize(
+    ("expires_in", "due"),
+    [(LONGEST_WAIT - 1, True), (LONGEST_WAIT, False), (ENTRY_LIFE, False), (None, False)],
+)
 def test_entry_that_expires_before_the_wait_ends_is_due(expires_in, due):
     expires_at = None if expires_in is None else NOW + expires_in
     assert is_due(NOW, NOW + 49 * DAY, expires_at, NOW + 50 * DAY) is due
+
+
+def test_next_check_is_due_after_six_and_a_half_days_and_never_of_an_order_missed_for_thirty():
+    night = NOW + 60 * DAY
+    assert [is_due(NOW, night - 156 * HOUR + late, None, night) for late in (0, 1)] == [True, False]
+    assert [is_missing_due(NOW, NOW + 30 * DAY - early) for early in (1, 0)] == [True, False]
 
 
 def test_three_abandoned_payments_a_day_cost_few_requests_a_night():
