@@ -254,20 +254,21 @@ class World:
 
     @contextlib.contextmanager
     def _wired(self) -> Iterator[None]:
-        clock = SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep)
         clients = self.clients()
-        with contextlib.ExitStack() as stack:
-            stack.callback(setattr, self.clock, "limit", float("inf"))
-            for module in (consumer_function, producer_function):
-                stack.enter_context(mock.patch.object(module, "time", clock))
-                stack.enter_context(mock.patch.object(module, "stripe_connection", self.connect))
-                stack.enter_context(mock.patch.object(module, "clients", return_value=clients))
-                stack.enter_context(mock.patch.object(module, "telemetry", return_value=self.telemetry))
-            stack.enter_context(
-                mock.patch.object(producer_function, "lambda_client", return_value=self.lambda_client)
-            )
-            stack.enter_context(mock.patch.object(consumer_function, "random", self.rng))
-            yield
+        both: dict[str, Any] = {
+            "time": SimpleNamespace(time=self.clock, monotonic=self.clock, sleep=self.clock.sleep),
+            "stripe_connection": self.connect,
+            "clients": lambda: clients,
+            "telemetry": lambda: self.telemetry,
+        }
+        with (
+            mock.patch.multiple(consumer_function, **both, random=self.rng),
+            mock.patch.multiple(producer_function, **both, lambda_client=lambda: self.lambda_client),
+        ):
+            try:
+                yield
+            finally:
+                self.clock.limit = float("inf")
 
     # The shop
 

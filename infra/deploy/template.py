@@ -138,7 +138,7 @@ def find_bucket(raw: Mapping[str, Any]) -> str:
     return ""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """A loader that skips the values of CloudFormation's own tags, such as !Ref."""
 
 

@@ -12,7 +12,24 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 _FACTORY = ClientExceptionsFactory()
-_VALIDATOR = ParamValidator()
+
+
+class _Validator(ParamValidator):
+    """Validate as botocore does, with a short way for DynamoDB's texts and numbers: most of what is sent."""
+
+    def _validate(self, params: Any, shape: Any, errors: Any, name: str) -> None:
+        if not (shape.name == "AttributeValue" and _is_text_or_number(params)):
+            super()._validate(params, shape, errors, name)  # type: ignore[misc]
+
+
+def _is_text_or_number(value: Any) -> bool:
+    if type(value) is not dict or len(value) != 1:
+        return False
+    [(kind, content)] = value.items()
+    return kind in {"S", "N"} and type(content) is str
+
+
+_VALIDATOR = _Validator()
 
 
 class ServiceRefusal(Exception):  # noqa: N818 - it never leaves the doubles

@@ -144,7 +144,7 @@ def open_environment(home: Path, scale: StormScale) -> Iterator[StormEnvironment
     """Start all engines, and stop them at the end of the block."""
     with ExitStack() as cleanup:
         env = _shell_env("PATH", "HOME")
-        env |= {"SANDBOX_STRIPE_KEY": STRIPE_KEY, "PYTHONDONTWRITEBYTECODE": "1"}
+        env["SANDBOX_STRIPE_KEY"] = STRIPE_KEY
 
         def start(name: str, *arguments: str) -> ChildProcess:
             child = ChildProcess(home / f"{name}.log", f"tests.fault_injection.{name}", *arguments, env=env)

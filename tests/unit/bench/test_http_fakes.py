@@ -45,11 +45,11 @@ def test_table_is_read_and_written(client, services):
 
 
 def test_queue_counts_messages_and_keeps_the_last_batch(client, services):
-    counts = []
+    counts, sqs = [], client("sqs")
     services.on_sent = counts.append
     for start in range(0, BATCH + 20, 10):
         entries = [{"Id": str(n), "MessageBody": f"body {n}"} for n in range(start, start + 10)]
-        answer = client("sqs").send_message_batch(QueueUrl="http://queue", Entries=entries)
+        answer = sqs.send_message_batch(QueueUrl="http://queue", Entries=entries)
         assert len(answer["Successful"]) == 10
     assert counts == list(range(10, BATCH + 30, 10))
     bodies = [record["body"] for record in services.batch_event()["Records"]]

@@ -160,11 +160,12 @@ def test_share_of_missed_webhooks_is_coloured_by_its_size(shop):
     run = shop.run()
     for n in range(1000):
         shop.find(run, f"cs_live_{n}")
-    tones = []
+    tones = {}
     for lost in range(60):
-        tones.append(find_missed_tone(shop.report().missed))
+        if lost in {0, 10, 11, 52, 53, 59}:
+            tones[lost] = find_missed_tone(shop.report().missed)
         shop.create(run, f"cs_live_lost{lost}")
-    assert [tones.index(tone) for tone in ("good", "open", "bad")] == [0, 11, 53]
+    assert tones == {0: "good", 10: "good", 11: "open", 52: "open", 53: "bad", 59: "bad"}
     html = render_page(shop.report())
     assert html.count('class="bad">5.7%') == 2
     assert "The cause: the webhook missed" in html

@@ -127,6 +127,7 @@ SETTINGS = [(12, 5), (12, 2), (25, 40), (3, 5), (1.2, 2), (100, 10)]
 IDS = [f"{rps} by {count}" for rps, count in SETTINGS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=IDS)
 def test_pipeline_keeps_the_pace_whoever_begins_and_ends(ledger, settings):
     rps, _ = settings

@@ -133,6 +133,7 @@ def test_death_between_chunks_leaves_the_run_to_its_repeat(harness, monkeypatch)
     assert set(harness.sent_ids()) == {f"cs_{number}" for number in range(5)}
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_for_many_entries(harness):
     entry = {"updatedAt": to_iso(END - DAY), "expiresAt": END + 500 * DAY}
     sent = []

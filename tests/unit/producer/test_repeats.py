@@ -19,6 +19,7 @@ from testkit.doubles.faults import (
     throttled,
 )
 from testkit.world import wire
+from tests.proofs import PROVE_ALL
 from tests.unit.producer.nights import at_first_listing, run_id, scheduled, sell
 
 pytestmark = pytest.mark.slow
@@ -60,18 +61,16 @@ def test_concurrent_producers_of_one_run_count_once(world):
 
 
 KILLED = [killed_before(), killed_after()]
+FAULTS = [
+    *(("sqs", "send_message_batch", fault, nth) for fault in KILLED for nth in (1, 8, 13)),
+    *(("dynamodb", "transact_write_items", fault, nth) for fault in KILLED for nth in (1, 2, 3)),
+    # Without the transaction's token, a repeat would meet its own change of the cursor and stop listing.
+    *(("dynamodb", "transact_write_items", lost_response(), nth) for nth in (1, 2, 3)),
+    *(("dynamodb", "transact_write_items", fault, 1) for fault in (throttled(), connection_closed())),
+]
 
 
-@pytest.mark.parametrize(
-    ("client", "method", "fault", "nth"),
-    [
-        *(("sqs", "send_message_batch", fault, nth) for fault in KILLED for nth in (1, 8, 13)),
-        *(("dynamodb", "transact_write_items", fault, nth) for fault in KILLED for nth in (1, 2, 3)),
-        # Without the transaction's token, a repeat would meet its own change of the cursor and stop listing.
-        *(("dynamodb", "transact_write_items", lost_response(), nth) for nth in (1, 2, 3)),
-        *(("dynamodb", "transact_write_items", fault, 1) for fault in (throttled(), connection_closed())),
-    ],
-)
+@pytest.mark.parametrize(("client", "method", "fault", "nth"), FAULTS if PROVE_ALL else FAULTS[::2])
 def test_producer_that_dies_or_loses_a_response_counts_once(world, client, method, fault, nth):
     sell(world, COUNT)
     getattr(world, client).plan = on(method, fault, nth=nth)

@@ -146,6 +146,7 @@ def test_out_of_time_continues_unless_nothing_was_sent(harness):
     assert len(harness.hops) == 1
 
 
+@pytest.mark.slow
 def test_sending_ends_with_the_time_and_the_next_invocation_sends_the_rest(harness):
     harness.account.add_sessions(*spread(6000))
     send = harness.sqs.send_message_batch

@@ -222,6 +222,7 @@ TIMES = st.integers(0, 400)
 BURSTS = st.lists(st.tuples(TIMES, st.integers(1, 45)), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.lists(TIMES, max_size=60), BURSTS, st.integers(0, 200), st.integers(200, 400))
 def test_every_session_is_listed_once_whatever_interrupts(data, scattered, bursts, start, end):

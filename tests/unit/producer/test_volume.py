@@ -31,8 +31,8 @@ from tests.unit.producer.nights import scheduled
 pytestmark = pytest.mark.slow
 
 END = NOW - 600
-VOLUME = int(os.environ.get("VOLUME", "4000"))
-MANY = int(os.environ.get("VOLUME", "10000"))
+VOLUME = int(os.environ.get("VOLUME", "2000"))
+MANY = int(os.environ.get("VOLUME", "8000"))
 FEW = min(20_000, MANY // 2)
 
 

@@ -92,6 +92,7 @@ def requests(stripe):
     return stripe.calls.count(Endpoint.LIST), stripe.calls.count(Endpoint.PRODUCTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_listed_sessions_are_decided_as_if_each_was_fetched(seed, stripe, make_source, pool):
     shop = make_shop(150, seed, NOW)

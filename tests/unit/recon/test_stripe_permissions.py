@@ -182,6 +182,7 @@ def test_run_without_sessions_fails_and_the_next_covers_its_time(shop):
     assert read_orders(shop) == PAID
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("permission", [PRODUCTS, PRICES], ids=str)
 def test_order_is_an_error_until_products_and_prices_are_readable(shop, permission):
     permission.refuse(shop.stripe.faults)

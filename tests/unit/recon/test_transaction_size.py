@@ -3,6 +3,7 @@
 import math
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def results(draw, number):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data(), st.integers(0, 12), st.booleans())
 def test_every_transaction_fits_and_leaves_nothing_out(data, sessions, holds_state):

@@ -54,6 +54,7 @@ def test_shop_too_small_for_every_case_is_refused():
         make_shop(MINIMUM_SESSIONS - 1, 1, NOW)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(st.integers(MINIMUM_SESSIONS, 400), st.integers(0, 10**6))
 def test_every_shop_is_consistent(sessions, seed):
@@ -68,6 +69,7 @@ def test_every_shop_is_consistent(sessions, seed):
     assert found[Expected.DEAD] == len(shop.dead_sessions) == 2
 
 
+@pytest.mark.slow
 def test_one_ordinary_order_in_25_is_missing():
     shop = make_shop(5000, 1, NOW)
     lost = sum(truth.expected is Expected.ORDER_RECOVERED for truth in shop.truth)
