@@ -335,6 +335,18 @@ def test_events_of_a_found_order_whose_payment_cannot_be_read_stay(consumer, nig
     assert read_statuses(consumer, "evt_1") == [None]
 
 
+@pytest.mark.parametrize(
+    ("suffixes", "end"),
+    [(("x",), CREATED + HOUR), ((str(CREATED + 7),), CREATED + 7), (("x", str(CREATED + 9)), CREATED + 9)],
+)
+def test_page_around_found_orders_ends_after_the_time_in_their_keys(consumer, night, suffixes, end):
+    use(consumer, FenceMode.ALL)
+    for suffix in suffixes:
+        consumer.put((f"USER#{USER}", f"ORDER#{suffix}"), orderId="cs_1", stripeSessionId="cs_1")
+    assert night() == ("exists", None)
+    assert consumer.event_pages == [(CREATED, end + 5 * MINUTE)]
+
+
 def test_found_order_beside_a_missing_one_waits_for_its_marks(consumer):
     use(consumer, FenceMode.ALL)
     consumer.answers["cs_1"] = a_fetched_session("cs_1")
