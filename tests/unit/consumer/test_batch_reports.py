@@ -224,6 +224,18 @@ def test_unstored_warning_is_logged_and_fails_no_session(consumer, missing, proc
 # The end of a run
 
 
+def test_unstored_proof_is_logged_and_fails_no_session(consumer, process):
+    def plan(call):
+        is_proof = call.method == "transact_write_items" and "provenBy" in str(call.arguments)
+        return throttled() if is_proof else None
+
+    consumer.dynamodb.plan = plan
+    consumer.put_webhook_order("cs_1")
+    log, _ = process(a_message(session_id="cs_1", user_id=USER))
+    assert consumer.returned == []
+    assert find_lines(log, "The proof session could not be stored: DynamoDB: ") == [("WARNING", RUN, "-")]
+
+
 def test_last_batch_completes_its_run_and_records_the_watermark(consumer, unpaid, process):
     consumer.put_run(enqueued=1, syncStartedAt="2024-11-27T01:59:00Z", coversThrough=NOW - 600)
     log, metrics = process(unpaid())
