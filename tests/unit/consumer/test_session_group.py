@@ -12,7 +12,14 @@ from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
-from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
+from recon.errors import (
+    KeyUnavailable,
+    MalformedMessage,
+    OutOfTime,
+    StripeUnavailable,
+    TableUnavailable,
+    Unexpected,
+)
 from recon.timestamps import DAY
 from testkit.batches import USER, a_fetched_session, parse_log
 from testkit.builders import NOW, RUN, a_message
@@ -155,14 +162,63 @@ def test_paid_session_without_a_user_needs_a_person_unless_it_was_free(consumer,
     assert (result.reason, result.attention) == (SkipReason.NO_USER, words)
 
 
-def test_missing_order_waits_under_the_key_that_stripes_session_has(consumer, sell):
-    shape = parse_shape('[find]\nkey = { PK = "O#{metadata.orderId}", SK = "x" }')
-    consumer.settings = replace(consumer.settings, shape=shape)
+SHAPE = """
+[find]
+key = { PK = "O#{metadata.orderId}", SK = "x" }
+done = { status = ["PAID"] }
+open = { status = ["PENDING"] }
+"""
+
+
+@pytest.fixture
+def shop(consumer, sell):
+    """Make the layout another shop's, and return the task of a session that has another key at Stripe."""
+    consumer.settings = replace(consumer.settings, shape=parse_shape(SHAPE))
     sell("cs_1", metadata={"orderId": "o-2"})
-    result = consumer.reconcile(a_task(user_id=None, key_values=(("metadata.orderId", "o-1"),)))
-    assert read_applied(result) == {"cs_1": (Outcome.MISSING, None)}
+    return a_task(user_id=None, key_values=(("metadata.orderId", "o-1"),))
+
+
+def test_missing_order_waits_under_the_key_that_stripes_session_has(consumer, shop):
+    assert read_applied(consumer.reconcile(shop)) == {"cs_1": (Outcome.MISSING, None)}
     entry = loads(consumer.item(pending_key("cs_1"))["message"])
     assert entry.key_values == (("metadata.orderId", "o-2"),)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "drift"),
+    [
+        ("PAID", (Outcome.SKIPPED, SkipReason.EXISTS), ()),
+        (
+            "ODD",
+            (Outcome.SKIPPED, SkipReason.EXISTS),
+            ("status: status has a value that shape.toml names nowhere",),
+        ),
+        ("PENDING", (Outcome.MISSING, None), ()),
+    ],
+)
+def test_order_that_the_shop_has_done_during_the_fetch_is_not_missing(consumer, shop, status, outcome, drift):
+    fetch = consumer.stripe.fetch
+
+    def fetch_while_the_shop_works(session_id, *listed):
+        consumer.put(("O#o-2", "x"), status=status)
+        return fetch(session_id, *listed)
+
+    consumer.stripe.fetch = fetch_while_the_shop_works
+    result = consumer.reconcile(shop)
+    assert read_applied(result) == {"cs_1": outcome}
+    assert result.committed.applied["cs_1"].drift == drift
+
+
+def test_order_that_cannot_be_looked_up_again_is_not_missing(consumer, shop):
+    def plan(call):
+        return throttled() if call.method == "batch_get_item" and consumer.asked else None
+
+    consumer.dynamodb.plan = plan
+    result = consumer.reconcile(shop)
+    assert (read_applied(result), [type(error) for error in result.delayed.values()]) == (
+        {},
+        [TableUnavailable],
+    )
 
 
 def test_drift_is_stored_only_for_an_existing_order_of_a_sale(consumer):

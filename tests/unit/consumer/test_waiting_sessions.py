@@ -69,6 +69,7 @@ def test_hold_beside_an_order_is_reported_shortly_before_it_lapses(consumer, loo
     )
     assert (outcome["reason"], bool(entry)) == ("awaiting_capture", True)
     assert outcome.get("attention") == words
+    assert consumer.item(attention_key(CS)).get("until") == (NOW + hours * HOUR if words else None)
 
 
 @pytest.mark.parametrize(("waits", "listed_as"), [(True, "unpaid"), (True, "paid"), (False, "paid")])
