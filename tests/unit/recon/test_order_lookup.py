@@ -63,6 +63,9 @@ def test_lookup_outlasts_a_table_that_is_busy_once(look_up, memory, lines, metho
         on(method, throttled(), nth=1), on(method, service_error("ValidationException"), nth=2)
     )
     assert type(look_up(lines)[MESSAGE]) is ShapeMismatch
+    if method == "query":
+        [request, _] = [call.arguments for call in memory.history.calls]
+        assert request["KeyConditionExpression"] == "#a0 = :a0 AND #a1 = :a1"
 
 
 @pytest.mark.parametrize("values", [(), (("metadata.a", "1"),)])
