@@ -50,7 +50,7 @@ prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostil
 	@PROVE=all $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py tests/e2e/test_report_page.py
 	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 
-mutants: $(UV) ## run mutation testing (hours); ARGS="'recon.retry*'" for a module
+mutants: $(UV) ## run mutation testing of what decides about and writes orders (hours); ARGS="'recon.domain.order.*'" for a module
 	@$(RUN) mutmut run $(ARGS)
 	@$(RUN) mutmut results
 

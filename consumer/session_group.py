@@ -22,7 +22,7 @@ from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
 from recon.domain.stripe_objects import PAID, UNPAID, Json
 from recon.domain.table_decision import ExistingOrder, amount_and_currency, find_drift, find_own_orders
-from recon.domain.waiting import may_wait
+from recon.domain.waiting import is_wait_over
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
@@ -372,10 +372,8 @@ class SessionGroup:
             for task in last
         ]
         applied = self._outcome_writer().write(results).applied
-        for session_id, result in applied.items():
-            self._prior.outcomes[self._run_id, session_id] = OutcomeRecord(
-                session_id, Outcome.ERROR, error_type=Unfinished.__name__, message_id=result.message_id
-            )
+        for session_id in applied:
+            self._prior.outcomes[self._run_id, session_id] = OutcomeRecord(session_id, Outcome.ERROR)
         return len(applied)
 
     def _outcome_writer(self) -> OutcomeWriter:
@@ -412,8 +410,8 @@ class SessionGroup:
         if message is None:
             return result
         if reason is SkipReason.UNPAID:
-            waits = may_wait(reason, message.created, self._context.now())
-            return replace(result, pending=message if waits else None)
+            is_over = is_wait_over(message.created, self._context.now())
+            return replace(result, pending=None if is_over else message)
         if (
             reason is SkipReason.NO_USER
             and message.payment_status == PAID
@@ -422,16 +420,16 @@ class SessionGroup:
             result = replace(result, attention=(Attention.NO_USER_PAID,))
         if reason is SkipReason.EXISTS and isinstance(orders, list):
             own = find_own_orders(message, orders)
-            result = replace(result, order_says_paid=any(order.payment_status == PAID for order in own))
-        drift = (
-            find_drift(message, orders) if reason is SkipReason.EXISTS and isinstance(orders, list) else ()
-        )
-        if reason is SkipReason.EXISTS and isinstance(orders, list):
-            result = replace(result, unguarded=self._find_unguarded(message, orders))
+            result = replace(
+                result,
+                order_says_paid=any(order.payment_status == PAID for order in own),
+                drift=find_drift(message, orders),
+                unguarded=self._find_unguarded(message, orders),
+            )
         may_be_pending = message.pending is not None or message.payment_status == UNPAID
         if prior := self._prior.attention.get(task.session_id):
             may_be_pending |= Attention.MISSING in prior.words
-        return replace(result, drift=drift, ends_pending=may_be_pending)
+        return replace(result, ends_pending=may_be_pending)
 
     def _find_unguarded(
         self, message: "SessionMessage", orders: Sequence[ExistingOrder]

@@ -121,8 +121,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
     if not settings.session_filter.passes(fetched.session):
         # A setting that changed while the session waited, or while its message did. The change may be a
         # mistake, and no run lists the session again.
-        waits = may_wait(SkipReason.FILTERED, message.created, now())
-        return StripeDecision(SkipReason.FILTERED, waits=waits)
+        return StripeDecision(SkipReason.FILTERED, waits=not is_wait_over(message.created, now()))
     state = read_payment_state(fetched.session, fetched.payment)
     if reason := state.skip:
         if facts.orders:
@@ -165,7 +164,7 @@ def describe_unpaid_orders(
     compared_with = UNPAID if is_acknowledged else PAID
     return StripeDecision(
         SkipReason.EXISTS,
-        waits=not is_acknowledged and may_wait(SkipReason.EXISTS, message.created, now),
+        waits=not is_acknowledged and not is_wait_over(message.created, now),
         attention=(Attention.ORDER_SAYS_UNPAID,),
         drift=find_drift(replace(message, payment_status=compared_with), orders),
     )
@@ -224,9 +223,9 @@ def _is_expired(fetched: "FetchedSession", message: "SessionMessage", settings: 
 
     If the time of the payment is unknown, the payment of a session that waited has just settled.
     """
-    waited = message.pending is not None or message.payment_status == UNPAID
     known = find_paid_at(fetched.payment.charge or {})
-    paid_at = parse_epoch(known) if known else now if waited else message.created
+    assumed = message.created if message.pending is None else now
+    paid_at = parse_epoch(known) if known else assumed
     return bool(settings.order_ttl_days) and paid_at + settings.order_ttl_days * DAY <= now
 
 

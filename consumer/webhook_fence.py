@@ -89,7 +89,10 @@ class WebhookFence:
         found: "Mapping[SessionMessage, Sequence[ExistingOrder]]",
     ) -> None:
         # A delayed payment settles days after its charge was made, which is all that Stripe may say of it.
-        times = [max(_find_paid_time(message, order), message.pending or 0) for message, order in written]
+        times = [
+            max(_find_paid_time(order, message.created + _USUAL_CHECKOUT), message.pending or 0)
+            for message, order in written
+        ]
         times += [_find_order_time(message, orders) for message, orders in found.items()]
         self._next = self._read(self._next, max(times) + _AFTER_PAYMENT)
         # Apart, since such a page may show less than the payments of a later part of the group.
@@ -127,7 +130,7 @@ class WebhookFence:
         return mark_events(
             self._find_events(message),
             self._markers,
-            assumed=_find_paid_time(message, order, unknown=message.created),
+            assumed=_find_paid_time(order, message.created),
             now=self._context.now(),
             order_number=order["orderNumber"],
         )
@@ -151,14 +154,13 @@ class WebhookFence:
         return list(events.values())
 
 
-def _find_paid_time(message: "SessionMessage", order: "Json", unknown: int | None = None) -> int:
-    """Return when a session was paid (epoch seconds), or `unknown`, by default the end of most checkouts."""
-    if paid_at := order.get("paidAt"):
-        return parse_epoch(paid_at)
-    return message.created + _USUAL_CHECKOUT if unknown is None else unknown
+def _find_paid_time(order: "Json", unknown: int) -> int:
+    """Return when a session was paid, or `unknown` (both epoch seconds)."""
+    paid_at = order.get("paidAt")
+    return parse_epoch(paid_at) if paid_at else unknown
 
 
 def _find_order_time(message: "SessionMessage", orders: "Sequence[ExistingOrder]") -> int:
-    """Return when the last of a session's orders was written, as its key says, or else as above."""
+    """Return when the last of a session's orders was written, as its key says, or a usual checkout ended."""
     times = [int(match[1]) for order in orders if (match := _ORDER_TIME.match(order.sk))]
     return max(times, default=message.created + _USUAL_CHECKOUT)

@@ -1,12 +1,18 @@
 """One batch: which sessions are committed together, and when failed messages return."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
-from recon.dynamodb.keys import outcome_key
+from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY, outcome_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
+from recon.dynamodb.table import Table
 from recon.errors import StripeUnavailable
-from testkit.batches import TIMEOUT, ConsumerHarness, a_fetched_session
-from testkit.builders import RUN
+from recon.telemetry import DEFAULT_STACK
+from recon.timestamps import DAY
+from testkit.batches import TIMEOUT, USER, ConsumerHarness, a_fetched_session
+from testkit.builders import NOW, RUN, TABLE, a_message
 from testkit.doubles.faults import Killed, on, throttled
 
 # Groups
@@ -71,6 +77,47 @@ def test_batch_returns_as_a_whole_if_outcomes_cannot_be_read(consumer, missing):
     assert consumer.process(*records, chances=(0,)) == [each.message_id for each in records]
     assert [consumer.seconds_until_visible(each) for each in records] == [30, 30, 30]
     assert (consumer.asked, consumer.orders()) == ([], [])
+
+
+@pytest.mark.parametrize(("owner", "returns"), [(DEFAULT_STACK, True), ("another", False)])
+def test_batch_returns_if_the_ledger_is_still_in_the_table_of_the_shop(consumer, missing, owner, returns):
+    consumer._memory.add_table("books")
+    consumer.put(WATERMARK_KEY, stackName=owner)
+    table = Table(consumer.dynamodb, TABLE, ledger="books")
+    context = replace(consumer.context(), table=table)
+    consumer.context = lambda _seconds: context
+    consumer.dynamodb.plan = on("batch_get_item", throttled(), nth=2)
+    record = consumer.receive(missing())
+    assert consumer.process(record) == [record.message_id] * returns
+    assert bool(consumer.orders()) is not returns
+
+
+def test_pace_learns_from_the_batch_until_when_a_run_lists(consumer, unpaid):
+    learned = []
+    context = replace(consumer.context(), pace=SimpleNamespace(learn=lambda *args: learned.append(args)))
+    consumer.context = lambda _seconds: context
+    consumer.put(STATE_KEY, listingUntil=NOW + 9)
+    consumer.process(consumer.receive(unpaid()))
+    assert learned == [(NOW + 9, NOW)]
+
+
+@pytest.mark.parametrize(
+    ("proven", "proof"),
+    [(None, "cs_new"), (NOW - DAY, None), (NOW - DAY - 1, "cs_new")],
+)
+def test_newest_listed_session_with_a_webhooks_order_is_the_proof_of_the_next_day(consumer, proven, proof):
+    if proven:
+        consumer.put(WATERMARK_KEY, provenCreated=proven)
+    times = {"cs_old": NOW - 2 * DAY, "cs_new": NOW, "cs_waiting": NOW, "cs_ahead": NOW + 1}
+    for session_id in times:
+        consumer.put_webhook_order(session_id)
+    messages = (
+        a_message(session_id=name, user_id=USER, created=at, pending=NOW if name == "cs_waiting" else None)
+        for name, at in times.items()
+    )
+    consumer.process(*map(consumer.receive, messages))
+    stored = consumer.item(WATERMARK_KEY)
+    assert (stored.get("provenBy"), stored.get("provenCreated")) == (proof, NOW if proof else proven)
 
 
 def test_session_returns_untried_if_time_is_up(consumer, missing):

@@ -1,8 +1,12 @@
 """The log lines and metrics of a batch, and the warnings and the end of its run."""
 
+from dataclasses import replace
+
 import pytest
 
+from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import outcome_key, run_key
+from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
 from recon.errors import KeyRejected, SessionNotFound, StripeUnavailable
 from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS
 from testkit.batches import USER, a_fetched_session, parse_log, parse_metrics
@@ -54,6 +58,21 @@ def test_each_outcome_is_logged_and_counted(missing, unpaid, process):
     assert find_lines(log, "Session failed: Stripe: no", "error_type", "receive_count") == [
         ("ERROR", RUN, "cs_5", "SessionNotFound", 1)
     ]
+
+
+def test_missing_order_of_another_layout_is_logged_and_counted(consumer, missing, process):
+    shape = parse_shape('[find]\nkey = { PK = "{id}", SK = "x" }')
+    consumer.settings = replace(consumer.settings, shape=shape)
+    log, metrics = process(missing())
+    assert find_lines(log, "The shop's order of a paid session is missing") == [("WARNING", RUN, "cs_1")]
+    assert metrics["OrdersMissing"] == [1]
+
+
+def test_session_without_a_result_is_logged_as_a_retry(missing, process, monkeypatch):
+    monkeypatch.setattr(OutcomeWriter, "write", lambda self, results: Committed({}, {}, {}))
+    log, _ = process(missing())
+    reason = RETRY + "the commit returned no result for the session"
+    assert find_lines(log, reason, "error_type") == [("WARNING", RUN, "cs_1", "Unexpected")]
 
 
 def test_failed_commit_is_logged_as_a_retry_and_counts_nothing(consumer, missing, process):
@@ -222,6 +241,18 @@ def test_unstored_warning_is_logged_and_fails_no_session(consumer, missing, proc
 
 
 # The end of a run
+
+
+def test_unstored_proof_is_logged_and_fails_no_session(consumer, process):
+    def plan(call):
+        is_proof = call.method == "transact_write_items" and "provenBy" in str(call.arguments)
+        return throttled() if is_proof else None
+
+    consumer.dynamodb.plan = plan
+    consumer.put_webhook_order("cs_1")
+    log, _ = process(a_message(session_id="cs_1", user_id=USER))
+    assert consumer.returned == []
+    assert find_lines(log, "The proof session could not be stored: DynamoDB: ") == [("WARNING", RUN, "-")]
 
 
 def test_last_batch_completes_its_run_and_records_the_watermark(consumer, unpaid, process):

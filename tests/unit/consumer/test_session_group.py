@@ -1,15 +1,27 @@
 """One group of sessions: what is committed for each, and the recheck right before the commit."""
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.session_group import NO_CHARGES, NO_DETAILS
 from consumer.session_tasks import SessionTask
-from recon.domain.outcome import Outcome
+from recon.domain.message import loads
+from recon.domain.outcome import Outcome, SkipReason
+from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
-from recon.errors import KeyUnavailable, MalformedMessage, OutOfTime, StripeUnavailable, Unexpected
-from testkit.batches import USER, a_fetched_session
+from recon.errors import (
+    KeyUnavailable,
+    MalformedMessage,
+    OutOfTime,
+    StripeUnavailable,
+    TableUnavailable,
+    Unexpected,
+)
+from recon.timestamps import DAY
+from testkit.batches import USER, a_fetched_session, parse_log
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import on, throttled
 
@@ -130,6 +142,85 @@ def test_prior_error_is_replaced(consumer, sell):
     assert consumer.outcome("cs_1")["outcome"] == "created"
 
 
+def test_dismissed_session_says_nothing_of_its_order(consumer):
+    consumer.put_webhook_order("cs_1", amount=1, syncRunId=RUN)
+    prior = PriorState({}, None, dismissed=frozenset({"cs_1"}))
+    [result] = consumer.reconcile(a_task(), prior=prior).committed.applied.values()
+    assert (result.reason, result.drift, result.unguarded) == (SkipReason.DISMISSED, (), None)
+
+
+@pytest.mark.parametrize(("days", "waits"), [(399, True), (400, False)])
+def test_unpaid_session_with_an_unpaid_order_waits_400_days(consumer, days, waits):
+    consumer.put_webhook_order("cs_1", stripePaymentStatus="unpaid")
+    consumer.reconcile(a_task(payment_status="unpaid", created=NOW - days * DAY))
+    assert bool(consumer.item(pending_key("cs_1"))) is waits
+
+
+@pytest.mark.parametrize(("amount", "words"), [(1, ("no_user_paid",)), (0, ()), (None, ())])
+def test_paid_session_without_a_user_needs_a_person_unless_it_was_free(consumer, amount, words):
+    [result] = consumer.reconcile(a_task(user_id=None, amount_total=amount)).committed.applied.values()
+    assert (result.reason, result.attention) == (SkipReason.NO_USER, words)
+
+
+SHAPE = """
+[find]
+key = { PK = "O#{metadata.orderId}", SK = "x" }
+done = { status = ["PAID"] }
+open = { status = ["PENDING"] }
+"""
+
+
+@pytest.fixture
+def shop(consumer, sell):
+    """Make the layout another shop's, and return the task of a session that has another key at Stripe."""
+    consumer.settings = replace(consumer.settings, shape=parse_shape(SHAPE))
+    sell("cs_1", metadata={"orderId": "o-2"})
+    return a_task(user_id=None, key_values=(("metadata.orderId", "o-1"),))
+
+
+def test_missing_order_waits_under_the_key_that_stripes_session_has(consumer, shop):
+    assert read_applied(consumer.reconcile(shop)) == {"cs_1": (Outcome.MISSING, None)}
+    entry = loads(consumer.item(pending_key("cs_1"))["message"])
+    assert entry.key_values == (("metadata.orderId", "o-2"),)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "drift"),
+    [
+        ("PAID", (Outcome.SKIPPED, SkipReason.EXISTS), ()),
+        (
+            "ODD",
+            (Outcome.SKIPPED, SkipReason.EXISTS),
+            ("status: status has a value that shape.toml names nowhere",),
+        ),
+        ("PENDING", (Outcome.MISSING, None), ()),
+    ],
+)
+def test_order_that_the_shop_has_done_during_the_fetch_is_not_missing(consumer, shop, status, outcome, drift):
+    fetch = consumer.stripe.fetch
+
+    def fetch_while_the_shop_works(session_id, *listed):
+        consumer.put(("O#o-2", "x"), status=status)
+        return fetch(session_id, *listed)
+
+    consumer.stripe.fetch = fetch_while_the_shop_works
+    result = consumer.reconcile(shop)
+    assert read_applied(result) == {"cs_1": outcome}
+    assert result.committed.applied["cs_1"].drift == drift
+
+
+def test_order_that_cannot_be_looked_up_again_is_not_missing(consumer, shop):
+    def plan(call):
+        return throttled() if call.method == "batch_get_item" and consumer.asked else None
+
+    consumer.dynamodb.plan = plan
+    result = consumer.reconcile(shop)
+    assert (read_applied(result), [type(error) for error in result.delayed.values()]) == (
+        {},
+        [TableUnavailable],
+    )
+
+
 def test_drift_is_stored_only_for_an_existing_order_of_a_sale(consumer):
     for session in ("cs_1", "cs_2"):
         consumer.put_webhook_order(session, amount=1)
@@ -230,7 +321,7 @@ def test_what_the_key_may_not_read_is_a_warning(consumer, sell, known, warnings)
 # The recheck before the commit
 
 
-def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell):
+def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell, capsys):
     def fail(_wanted, _pool):
         raise ZeroDivisionError
 
@@ -238,21 +329,32 @@ def test_bug_in_the_lists_leaves_each_session_its_own_request(consumer, sell):
     consumer.stripe.list_together = fail
     result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"))
     assert {outcome for outcome, _ in read_applied(result).values()} == {Outcome.CREATED}
+    [line] = parse_log(capsys.readouterr().out)
+    assert (line["message"], line["run_id"]) == ("Unexpected ZeroDivisionError in a list", RUN)
+    assert line["frames"][-1].endswith(" fail")
 
 
 def test_listed_orders_are_written_while_further_pages_are_requested(consumer, sell):
-    sell("cs_1", "cs_2", "cs_3")
-    written = []
+    sell("cs_1", details_known=False)
+    sell("cs_2", "cs_3")
+    fetch, written, fetched = consumer.stripe.fetch, [], {}
 
-    def list_together(wanted, _pool):
+    def list_together(wanted, pool):
+        assert pool is consumer.pool
         for session_id in ("cs_1", "cs_2"):
             yield {session_id: {"id": session_id}}
             written.append(sorted(order["stripeSessionId"] for order in consumer.orders()))
 
-    consumer.stripe.list_together = list_together
+    def remember(session_id, listed=None):
+        fetched[session_id] = listed
+        return fetch(session_id, listed)
+
+    consumer.stripe.list_together, consumer.stripe.fetch = list_together, remember
     tasks = [a_task("cs_1", created=NOW - 60), a_task("cs_2", created=NOW - 120), a_task("cs_3")]
-    assert set(read_applied(consumer.reconcile(*tasks)).values()) == {(Outcome.CREATED, None)}
-    assert written == [["cs_1"], ["cs_1", "cs_2"]]
+    result = consumer.reconcile(*tasks)
+    assert set(read_applied(result).values()) == {(Outcome.CREATED, None)}
+    assert (written, result.warnings) == ([["cs_1"], ["cs_1", "cs_2"]], (NO_DETAILS,))
+    assert fetched == {"cs_1": {"id": "cs_1"}, "cs_2": {"id": "cs_2"}, "cs_3": None}
     # All of them share one page of events.
     assert len(consumer.event_pages) == 1
 
@@ -335,7 +437,7 @@ def test_failed_lookup_delays_only_its_user(consumer, sell, at_recheck):
         return throttled() if fails and bool(consumer.asked) >= at_recheck else None
 
     consumer.dynamodb.plan = plan
-    result = consumer.reconcile(a_task("cs_1"), a_task("cs_2", user_id="u2"))
+    result = consumer.reconcile(a_task("cs_2", user_id="u2"), a_task("cs_1"))
     assert list(result.committed.applied) == ["cs_1"]
     failed = result.committed.failed if at_recheck else result.delayed
     assert {session: type(error).__name__ for session, error in failed.items()} == {

@@ -1,17 +1,28 @@
 """The decision about a missing order by Stripe's current response."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from consumer.stripe_decision import StripeDecision, decide_from_stripe, to_unexpected
+from consumer.stripe_decision import OrderFacts, StripeDecision, decide_from_stripe, to_unexpected
 from recon.config import Settings
 from recon.domain.attention import Attention
+from recon.domain.message import with_user
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import Payment
+from recon.domain.shape import parse_shape
+from recon.domain.shape_decision import Missing
 from recon.dynamodb.item_size import MAX_ITEM_BYTES, item_bytes
-from recon.errors import LineItemsMissing, MalformedSession, OrderTooLarge, SessionNotFound
+from recon.errors import (
+    KeyUnproven,
+    LineItemsMissing,
+    MalformedSession,
+    OrderTooLarge,
+    SessionNotFound,
+    TableUnavailable,
+)
 from recon.stripe.source import FetchedSession
 from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, a_line, a_message, a_session
@@ -19,9 +30,10 @@ from testkit.builders import NOW, RUN, a_line, a_message, a_session
 SETTINGS = Settings(table="t", queue_url="q", order_ttl_days=30, order_number_prefix="SHOP")
 CS = a_session()["id"]
 PAID_SINCE = NOW - 5
+NO_FACTS = OrderFacts()
 
 
-def decide(response, **message):
+def decide(response, settings=SETTINGS, facts=NO_FACTS, has_newer_key=False, **message):
     """Return the decision for a message. `response` is a FetchedSession or an error."""
 
     def fetch(session_id, _listed=None):
@@ -33,9 +45,10 @@ def decide(response, **message):
     stripe = SimpleNamespace(
         fetch=fetch,
         is_paid_after=lambda moment, fetched: fetched is response and moment == PAID_SINCE,
-        has_newer_key=lambda: False,
+        has_newer_key=lambda: has_newer_key,
+        is_gone=lambda session_id, proof: (session_id, proof) == (CS, "cs_proof"),
     )
-    return decide_from_stripe(stripe, a_message(session_id=CS, **message), SETTINGS, lambda: NOW)
+    return decide_from_stripe(stripe, a_message(session_id=CS, **message), settings, lambda: NOW, facts)
 
 
 def a_response(lines=None, *, payment=None, charges_known=True, details_known=True, **changes):
@@ -142,6 +155,78 @@ def test_session_paid_since_it_was_listed_waits_for_the_next_run():
 def test_session_paid_after_the_listing_waits_for_the_next_run(pending, waits):
     result = decide(a_response(), pending=pending).result
     assert result is SkipReason.UNPAID if waits else isinstance(result, dict)
+
+
+@pytest.mark.parametrize(
+    ("message", "charge", "expired"),
+    [
+        ({}, {}, True),
+        ({"pending": NOW - 60}, {}, False),
+        ({"pending": NOW - 60}, {"created": NOW - 30 * DAY}, True),
+        ({}, {"created": NOW - 30 * DAY + 1}, False),
+    ],
+)
+def test_order_expires_from_the_payment_or_from_when_that_was_noticed(message, charge, expired):
+    result = decide(a_response(payment=a_payment(**charge)), created=NOW - 40 * DAY, **message).result
+    assert result is SkipReason.EXPIRED if expired else isinstance(result, dict)
+
+
+def test_order_of_another_layout_is_missing_under_the_values_that_stripe_has():
+    settings = replace(SETTINGS, shape=parse_shape('[find]\nkey = { id = "{metadata.orderId}" }'))
+    decision = decide(
+        a_response(metadata={"orderId": "o-2"}), settings, key_values=(("metadata.orderId", "o-1"),)
+    )
+    assert decision == StripeDecision(Missing((("metadata.orderId", "o-2"),)))
+
+
+KEYED = {"user_id": None, "key_values": (("metadata.orderId", "o-1"),)}
+
+
+def test_message_with_a_key_alone_gets_its_user_from_stripe():
+    response = a_response(payment=a_payment(fraud_details={"user_report": "fraudulent"}))
+    decision = decide(response, **KEYED)
+    assert decision.renewed == with_user(
+        a_message(session_id=CS, **KEYED), response.session, SETTINGS.user_ids
+    )
+    order = decide(response, user_id=decision.renewed.user_id).result
+    assert (decision.result, decision.attention) == (order, ("fraud_reported",))
+
+
+@pytest.mark.parametrize(("amount", "words"), [(1, (Attention.NO_USER_PAID,)), (0, ())])
+def test_message_with_a_key_alone_and_no_user_needs_a_person_if_it_is_a_sale(amount, words):
+    decision = decide(a_response(metadata={}, customer_details=None), amount_total=amount, **KEYED)
+    assert decision == StripeDecision(SkipReason.NO_USER, attention=words)
+
+
+BUSY = TableUnavailable("busy")
+
+
+def fail():
+    raise BUSY
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {"has_newer_key": True},
+            KeyUnproven("Stripe does not find the session, and the next attempt uses a newer key"),
+        ),
+        (
+            {"pending": 1, "facts": OrderFacts(find_proof=lambda: "cs_other")},
+            KeyUnproven("Stripe does not find the session, and the key is not proven to be of its account"),
+        ),
+        ({"pending": 1, "facts": OrderFacts(find_proof=fail)}, BUSY),
+    ],
+)
+def test_session_that_stripe_does_not_find_is_tried_again(options, expected):
+    error = decide(SessionNotFound("no"), **options).result
+    assert (type(error), str(error)) == (type(expected), str(expected))
+
+
+def test_session_that_stripe_does_not_find_beside_the_proof_is_gone():
+    decision = decide(SessionNotFound("no"), pending=1, facts=OrderFacts(find_proof=lambda: "cs_proof"))
+    assert decision == StripeDecision(SkipReason.GONE, attention=(Attention.GONE,))
 
 
 def test_unexpected_error_names_only_the_exception_class():

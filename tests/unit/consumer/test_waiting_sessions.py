@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from recon.domain.session_filter import parse_filter
 from recon.dynamodb.keys import WATERMARK_KEY, attention_key, pending_key
 from recon.errors import SessionNotFound, StripeUnavailable, UnknownState
 from recon.timestamps import DAY, HOUR
 from testkit.batches import USER, a_fetched_session
 from testkit.builders import NOW, a_message
+from testkit.doubles.faults import on, throttled
 
 CS = "cs_1"
 PROOF = "cs_proof"
@@ -67,6 +69,7 @@ def test_hold_beside_an_order_is_reported_shortly_before_it_lapses(consumer, loo
     )
     assert (outcome["reason"], bool(entry)) == ("awaiting_capture", True)
     assert outcome.get("attention") == words
+    assert consumer.item(attention_key(CS)).get("until") == (NOW + hours * HOUR if words else None)
 
 
 @pytest.mark.parametrize(("waits", "listed_as"), [(True, "unpaid"), (True, "paid"), (False, "paid")])
@@ -79,6 +82,14 @@ def test_unpaid_order_of_a_paid_session_is_drift_and_waits(consumer, look, waits
     assert outcome["attention"] == ["order_says_unpaid"]
     assert entry
     assert consumer.orders() == before
+
+
+def test_wait_ends_when_a_person_knows_that_the_order_says_unpaid(consumer, look):
+    says_unpaid(consumer)
+    consumer.put(pending_key(CS), message="stored")
+    consumer.put(attention_key(CS), words=["order_says_unpaid"], acknowledgedBy="jane")
+    outcome, entry = look(answer={}, payment_status="paid")
+    assert (outcome["reason"], outcome.get("drift"), entry) == ("exists", None, {})
 
 
 def test_wait_ends_when_the_order_says_paid(consumer, look):
@@ -115,6 +126,7 @@ def test_unpaid_order_written_during_the_fetch_is_reported_too(consumer, look, i
         (UNPAID, 400 * DAY - 60, "unpaid", None, True),
         (UNPAID, 400 * DAY, "unpaid", ["gave_up_waiting"], False),
         (UnknownState("payment_status"), 400 * DAY, "unpaid", ["gave_up_waiting"], False),
+        ({"payment_status": "later"}, 400 * DAY, "unpaid", ["gave_up_waiting"], False),
         (SessionNotFound("no"), 400 * DAY, "unpaid", ["gave_up_waiting"], False),
         (FAILED, 30 * DAY - 60, "payment_failed", None, True),
         (FAILED, 30 * DAY, "payment_failed", None, False),
@@ -125,6 +137,16 @@ def test_wait_ends_by_its_own_date(consumer, look, answer, age, reason, attentio
     outcome, entry = look(answer=answer, age=age, payment_status="unpaid")
     assert (outcome["outcome"], outcome["reason"]) == ("skipped", reason)
     assert (outcome.get("attention"), bool(entry)) == (attention, waits)
+
+
+@pytest.mark.parametrize(
+    ("shop", "age", "end"), [("a", 399, "filtered"), ("a", 400, "filtered"), ("b", 9, "created")]
+)
+def test_session_that_the_filter_leaves_out_by_now_waits_on(consumer, look, shop, age, end):
+    consumer.settings = replace(consumer.settings, session_filter=parse_filter("metadata.shop=b"))
+    consumer.put(pending_key(CS), message="stored")
+    outcome, entry = look(answer={"metadata": {"shop": shop}}, age=age * DAY, payment_status="paid")
+    assert (outcome.get("reason") or outcome["outcome"], bool(entry)) == (end, age == 399)
 
 
 def test_last_look_writes_the_order_of_a_paid_session(consumer, look):
@@ -149,6 +171,7 @@ def test_transient_error_does_not_end_the_wait(consumer, look):
 def test_waiting_session_is_gone_if_the_key_finds_the_proof(consumer, look):
     consumer.put(WATERMARK_KEY, provenBy=PROOF)
     consumer.put(pending_key(CS), message="stored")
+    consumer.dynamodb.plan = on("get_item", throttled(), nth=1)
     outcome, entry = look(answer=SessionNotFound("no"), payment_status="unpaid")
     assert (outcome["outcome"], outcome["reason"], outcome["attention"]) == ("skipped", "gone", ["gone"])
     assert entry == {}
@@ -210,6 +233,7 @@ def paid(at):
 )
 def test_late_payment_counts_from_its_time(consumer, look, waits, has_entry, paid_days_ago, outcome):
     consumer.settings = replace(consumer.settings, order_ttl_days=30)
+    consumer.dynamodb.plan = on("get_item", throttled(), nth=1)
     if has_entry:
         consumer.put(pending_key(CS), message="stored")
     answer = paid(NOW - paid_days_ago * DAY)

@@ -7,11 +7,11 @@ import pytest
 from recon.config import FenceMode
 from recon.domain.outcome import SkipReason
 from recon.dynamodb.keys import marker_key
-from recon.errors import StripeRejected, StripeUnavailable
+from recon.errors import MalformedSession, StripeRejected, StripeUnavailable
 from recon.stripe.source import SessionEvent
 from recon.timestamps import DAY, HOUR, MINUTE
 from testkit.batches import USER, a_fetched_session, parse_log
-from testkit.builders import NOW, a_message
+from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import on, throttled
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
@@ -124,9 +124,19 @@ def test_search_for_a_free_session_hides_no_payment_of_a_later_part(consumer):
     assert read_statuses(consumer, "evt_late") == ["completed"]
 
 
-def test_second_page_is_not_read_if_the_event_or_the_payment_is_known(consumer, night):
-    assert night() == ("created", None)
+@pytest.mark.parametrize("known", ["event", "payment"])
+def test_second_page_is_not_read_if_the_event_or_the_payment_is_known(consumer, night, known):
+    events = {"events": (), "times": (), "types": ()}
+    if known == "payment":
+        consumer.answers["cs_1"] = paid_at(CREATED + 60)
+    assert night(**({} if known == "event" else events)) == ("created", None)
     assert len(consumer.event_pages) == 1
+
+
+def test_event_of_the_very_second_is_read(consumer, night):
+    consumer.events = [event(created=NOW)]
+    assert night(created=NOW, events=(), times=(), types=()) == ("created", None)
+    assert read_statuses(consumer, "evt_9") == ["completed"]
 
 
 def test_marker_of_a_delivered_event_stays(consumer, night):
@@ -140,8 +150,9 @@ def test_markers_of_found_orders_are_read_before_the_commit(consumer, night):
     use(consumer, FenceMode.ALL)
     consumer.put_webhook_order("cs_1")
     consumer.events = [event()]
-    consumer.put(marker_key("evt_9"), status="completed", sessionId="theirs")
-    assert night(events=(), times=(), types=()) == ("exists", None)
+    for name in ("evt_1", "evt_9"):
+        consumer.put(marker_key(name), status="completed", sessionId="theirs")
+    assert night() == ("exists", None)
     assert consumer.item(marker_key("evt_9"))["sessionId"] == "theirs"
     assert len(consumer.commits()) == 1
 
@@ -156,13 +167,15 @@ def test_completed_marker_is_not_put_again(consumer, night):
 @pytest.mark.parametrize(
     ("error", "outcome"), [(StripeUnavailable("no"), None), (StripeRejected("no"), "created")]
 )
-def test_order_waits_for_its_events_if_they_may_be_read_later(consumer, night, error, outcome):
+def test_order_waits_for_its_events_if_they_may_be_read_later(consumer, night, capsys, error, outcome):
     def fail(*_):
         raise error
 
     consumer.stripe.find_events_between = fail
     assert night()[0] == outcome
     assert read_statuses(consumer, "evt_1") == ["completed" if outcome else None]
+    lines = [(line["message"], line.get("run_id")) for line in parse_log(capsys.readouterr().out)]
+    assert ("Delivered events cannot be read: no", RUN) in lines
 
 
 def test_found_order_does_not_wait_for_its_events(consumer, night):
@@ -325,6 +338,40 @@ def test_events_of_found_orders_are_marked_with_all_only(consumer, night, mode, 
         assert consumer.item(EVENT)["orderNumber"] == "BC-7"
 
 
+def test_events_of_a_found_order_whose_payment_cannot_be_read_stay(consumer, night):
+    use(consumer, FenceMode.ALL)
+    consumer.put_webhook_order("cs_1", stripePaymentStatus="unpaid")
+    consumer.answers["cs_1"] = MalformedSession("id must be a string")
+    assert night()[0] == "error"
+    assert read_statuses(consumer, "evt_1") == [None]
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "end"),
+    [(("x",), CREATED + HOUR), ((str(CREATED + 7),), CREATED + 7), (("x", str(CREATED + 9)), CREATED + 9)],
+)
+def test_page_around_found_orders_ends_after_the_time_in_their_keys(consumer, night, suffixes, end):
+    use(consumer, FenceMode.ALL)
+    for suffix in suffixes:
+        consumer.put((f"USER#{USER}", f"ORDER#{suffix}"), orderId="cs_1", stripeSessionId="cs_1")
+    assert night() == ("exists", None)
+    assert consumer.event_pages == [(CREATED, end + 5 * MINUTE)]
+
+
+def test_found_order_beside_a_missing_one_waits_for_its_marks(consumer):
+    use(consumer, FenceMode.ALL)
+    consumer.answers["cs_1"] = a_fetched_session("cs_1")
+    consumer.put_webhook_order("cs_2")
+    sessions = {name: {"session_id": name, "event_ids": (f"evt_{name}",)} for name in ("cs_1", "cs_2")}
+    common = {"user_id": USER, "created": CREATED, "event_times": (CREATED,)}
+    messages = [a_message(**common, **changes) for changes in sessions.values()]
+    consumer.stripe.list_together = lambda _wanted, _pool: iter([{"cs_1": {}}])
+    consumer.process(*map(consumer.receive, messages))
+    assert read_statuses(consumer, "evt_cs_1", "evt_cs_2") == ["completed", "completed"]
+    # The page of the found order follows that of the part which was listed.
+    assert len(consumer.event_pages) == 2
+
+
 def test_event_of_a_found_order_without_a_time_is_not_marked(consumer, night):
     use(consumer, FenceMode.ALL)
     consumer.put_webhook_order("cs_1")
@@ -466,3 +513,4 @@ def test_markers_that_cannot_follow_the_order_are_a_warning(consumer, night, cap
     assert len(consumer.orders()) == 1
     [warning] = [line for line in parse_log(capsys.readouterr().out) if "fenced" in line["message"]]
     assert warning["message"].startswith("Not all events of the session are fenced: DynamoDB")
+    assert (warning["run_id"], warning["session_id"]) == (RUN, "cs_1")

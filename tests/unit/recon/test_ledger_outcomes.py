@@ -183,14 +183,6 @@ def test_marks_beyond_a_transaction_follow_the_order_each_with_its_session(write
     assert {marker.get("sessionId") for marker in stored[:200] + stored[201:]} == {"cs_1"}
 
 
-def test_marks_that_fail_behind_their_order_are_reported(write, item, memory):
-    memory.plan = on("transact_write_items", throttled(), nth=range(2, 99))
-    done = write(created(marks=MANY))
-    assert set(done.applied) == {"cs_1"}
-    assert type(done.unmarked["cs_1"]) is TableUnavailable
-    assert item(order_key(1))
-
-
 def test_ends_of_several_commits_are_added():
     one, other = (Committed({n: n}, {n: n}, {n: n}, {n: n}) for n in "ab")
     one.add(other)
