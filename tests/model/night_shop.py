@@ -60,7 +60,8 @@ class NightShop(WaitingActions, FunctionActions):
         if young and not self.paused and self._people.random() < 0.2:
             self._deliver(self._people.choice(young), Handling.CLAIMS)
             self._queue_event({"requestedAt": to_iso(self.now), "lookbackHours": 30})
-            while self._produce(self._people, {}):
+            # Without a first run, events never expire, and one may fail until time passes.
+            while self._produce(self._people, {}) and self._is_first_run_recorded:
                 pass
             self._consume(self._people, {})
         super().let_others_act()
