@@ -1,6 +1,7 @@
 """Stripe's events about webhooks: which sessions a run defers, and which events its messages have."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Timer
 from types import SimpleNamespace
 
 import pytest
@@ -140,3 +141,29 @@ def test_sessions_without_a_valid_time_need_no_events(created):
     events, requests = refreshed_events(None, fence=FENCE)
     events.read_for([{"created": created}, {}])
     assert len(requests) == 2
+
+
+def test_close_leaves_no_thread_that_asks_stripe():
+    reading, may_end, ended = Event(), Event(), []
+
+    def list_events(_since):
+        reading.set()
+        may_end.wait(5)
+        ended.append(True)
+        yield from ()
+
+    stripe = SimpleNamespace(list_events=list_events)
+    with ThreadPoolExecutor(1) as pool:
+        events, waiting = (
+            WebhookEvents(lambda: stripe, lambda: NOW, pool, defer_after=GRACE, fence=None) for _ in range(2)
+        )
+        events.close()
+        events.begin_refresh()
+        assert reading.wait(5)
+        # The pool has no turn for this one, which is cancelled.
+        waiting.begin_refresh()
+        waiting.close()
+        assert not ended
+        Timer(0.01, may_end.set).start()
+        events.close()
+        assert ended == [True]
