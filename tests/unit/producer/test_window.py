@@ -88,3 +88,22 @@ def test_first_manual_run_sets_the_watermark_if_it_reaches_far_enough(request_, 
 def test_explicit_window_is_used_exactly(request_, window, covers, defers):
     planned = plan_run(request_, covered=S - DAY, started=S)
     assert planned == Plan(Window(*window), covers, defers)
+
+
+@pytest.mark.parametrize(
+    ("confirms", "hours", "start"),
+    [(False, None, S + 30 - 25 * HOUR), (True, None, S + 30 - 5 * DAY), (True, 1, S + 30 - HOUR)],
+)
+def test_run_that_confirms_a_table_does_what_was_held_unless_it_names_a_window(confirms, hours, start):
+    request = Request(MANUAL, lookback_hours=hours, confirm_empty=confirms)
+    covered = S + 30 - 4 * DAY + 10 * MINUTE
+    assert plan_run(request, covered=covered).window.start == start
+
+
+def test_gap_and_first_window_reach_back_to_the_very_second():
+    assert plan_run(covered=S - 29 * DAY + GRACE).warnings == ()
+    [gap] = plan_run(covered=S - 29 * DAY + GRACE - 1).warnings
+    assert gap == (
+        "gap: no run has covered the time since 2024-10-28T01:59:59Z, and a scheduled run looks back at most "
+        '30 days; start a manual run with {"from": "2024-10-28T01:59:59Z", "to": "2024-10-28T02:00:00Z"}'
+    )
