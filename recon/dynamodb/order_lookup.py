@@ -65,7 +65,7 @@ class ShapeLookup:
         keys = {message: self._values(message) for message in messages}
         wanted = list(dict.fromkeys(key for key in keys.values() if key))
         look_up = self._query if self.shape.index else self._get
-        found = look_up(wanted, deadline) if wanted else {}
+        found = look_up(wanted, deadline)
         return {message: self._to_orders(message, found.get(key or (), [])) for message, key in keys.items()}
 
     def _values(self, message: SessionMessage) -> _Values | None:

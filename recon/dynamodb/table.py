@@ -58,7 +58,7 @@ class TransactionCancelled(Exception):  # noqa: N818 - a signal between ledger m
     """
 
     def __init__(self, reasons: list[CancellationReason]) -> None:
-        super().__init__("the transaction was cancelled")
+        super().__init__()
         self.reasons = reasons
 
 
@@ -147,9 +147,12 @@ class Table:
             for key in keys[start : start + MAX_BATCH_GET]:
                 one_table = unread.setdefault(self.name_for(key[0]), {"Keys": [], "ConsistentRead": True})
                 one_table["Keys"].append(_key(key))
-            retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
-            retry(self._get_some, unread, items)
+            self._get_all(unread, items, deadline)
         return items
+
+    def _get_all(self, unread: Item, items: list[Item], deadline: Deadline) -> None:
+        retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0)
+        retry(self._get_some, unread, items)
 
     def _get_some(self, unread: Item, items: list[Item]) -> None:
         """Move the items that DynamoDB returns from `unread` to `items`; raise if it leaves any unread."""
@@ -207,8 +210,7 @@ class Table:
         for start in range(0, len(keys), MAX_BATCH_GET):
             wanted = [to_wire(key) for key in keys[start : start + MAX_BATCH_GET]]
             request = {"Keys": wanted, "ConsistentRead": True} | _projection(attributes)
-            retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
-            retry(self._get_some, {self.shop: request}, items)
+            self._get_all({self.shop: request}, items, deadline)
         return items
 
     def query_shop(
@@ -300,7 +302,7 @@ def _read_pages(method: Callable[..., Any], request: Item, deadline: Deadline | 
 def _read(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Any:  # noqa: ANN401 - as below
     if deadline is None:
         return _call(method, **request)
-    retry = attempts(READ_ATTEMPTS, deadline, first=0.05, longest=1.0, on=(TableUnavailable,))
+    retry = attempts(READ_ATTEMPTS, deadline, first=0.05, longest=1.0)
     return retry(_call, method, **request)
 
 

@@ -68,13 +68,19 @@ def together(make_source, pool):
         (range(0, 200, 25), set()),
         # A webhook that was down for a while, and a few losses elsewhere.
         ({3, 120, 160, *range(60, 75)}, set(range(60, 75))),
-        (range(200), set(range(200))),
+        (range(10, 60, 10), set()),
+        (range(50, 100, 10), set(range(50, 100, 10))),
+        # The oldest ten have no other neighbours.
+        ({199, 209}, {209}),
+        (range(210), set(range(210))),
     ],
 )
 def test_only_sessions_that_are_many_among_their_neighbours_are_selected(lost, selected):
-    batch = {str(number): NOW - 60 * number for number in reversed(range(200))}
-    dense = select_dense(batch, {str(number) for number in lost})
-    assert dense == {str(number): NOW - 60 * number for number in selected}
+    # No session's id says when it was created.
+    batch = {str(number * 37 % 211): NOW - 60 * number for number in reversed(range(210))}
+    dense = select_dense(batch, {str(number * 37 % 211) for number in lost})
+    assert sorted(dense.values()) == sorted(NOW - 60 * number for number in selected)
+    assert dense.items() <= batch.items()
 
 
 def list_whole(source, specs, pool):
@@ -85,7 +91,8 @@ def list_whole(source, specs, pool):
 
 
 def some_sessions(count, *, step=60, **changes):
-    return [SessionSpec(f"cs_test_{n:04}", NOW - n * step, **changes) for n in range(count)]
+    # No id says when its session was created.
+    return [SessionSpec(f"cs_test_{n * 37 % 9973:04}", NOW - n * step, **changes) for n in range(count)]
 
 
 def requests(stripe):
@@ -143,10 +150,11 @@ def test_sessions_are_yielded_before_the_last_page_has_come(stripe, make_source,
     assert requests(stripe) == asked
 
 
-def test_few_sessions_are_not_listed(stripe, make_source, pool):
-    stripe.store.add_all(specs := some_sessions(4))
-    assert list(make_source().list_together({spec.id: spec.created for spec in specs}, pool)) == []
-    assert requests(stripe) == (0, 0)
+@pytest.mark.parametrize(("count", "lists"), [(4, 0), (5, 1)])
+def test_few_sessions_are_not_listed(stripe, make_source, pool, count, lists):
+    stripe.store.add_all(specs := some_sessions(count))
+    listed = list(make_source().list_together({spec.id: spec.created for spec in specs}, pool))
+    assert (len(listed), requests(stripe)) == (lists, (lists, lists))
 
 
 def test_only_wanted_sessions_are_returned(stripe, together):
@@ -236,8 +244,12 @@ def test_products_are_read_once_in_five_minutes(stripe, together, clock):
 def test_old_products_are_forgotten(clock):
     products = Products(clock)
     products.put([{"id": "prod_1"}])
-    clock.now += PRODUCT_LIFE
+    clock.now += PRODUCT_LIFE - 1
     products.put([{"id": "prod_2"}])
+    assert (products.find("prod_1"), products.find("prod_2")) == ({"id": "prod_1"}, {"id": "prod_2"})
+    clock.now += 1
+    assert products.find("prod_1") is None
+    products.put([])
     clock.now -= 1
     assert (products.find("prod_1"), products.find("prod_2")) == (None, {"id": "prod_2"})
 

@@ -19,6 +19,7 @@ from recon.dynamodb.outcomes import (
     find_created_orders,
     find_found_sessions,
     find_outcomes,
+    find_settled_pending,
     load_prior_state,
     load_unread,
 )
@@ -157,6 +158,15 @@ def test_guards_and_markers_beyond_one_request_are_left_unread(table, time, sess
     batch = [(RUN, f"cs_{number}") for number in range(sessions)]
     prior = load_prior_state(table, batch, time.deadline(60), map("evt_{}".format, range(events)))
     assert len(prior.unread) == left
+
+
+@pytest.mark.parametrize(
+    ("after", "through", "found"),
+    [("", "cs_1", {"cs_1"}), ("cs_1", "cs_3", {"cs_3"}), ("cs_1", None, {"cs_3"})],
+)
+def test_settled_pending_sessions_are_found_in_a_range(table, put, time, after, through, found):
+    put(outcome_key(RUN, "cs_3"), outcome="created", pending=True)
+    assert find_settled_pending(table, RUN, time.deadline(60), after, through) == found
 
 
 def test_what_was_left_unread_is_added(table, time):

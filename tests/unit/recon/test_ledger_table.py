@@ -25,6 +25,7 @@ KEY = ("A", "1")
 CALLS = {
     "get_item": lambda table, deadline: table.get(KEY, deadline),
     "query": lambda table, deadline: list(table.query("PK = :pk", {":pk": "A"}, deadline=deadline)),
+    "scan": lambda table, deadline: list(table.scan("size = :one", {":one": 1}, deadline)),
     "batch_get_item": lambda table, deadline: table.get_many([KEY], deadline),
     "transact_write_items": lambda table, deadline: table.transact([table.delete(KEY)], deadline),
 }
@@ -58,6 +59,29 @@ def test_read_is_consistent_and_returns_whole_numbers_as_int(table, put, memory)
     assert [type(item["count"]), type(item["deep"][0]["n"]), type(item["share"])] == [int, int, Decimal]
     assert table.get(("A", "2")) is None
     assert requests(memory, "get_item")[0]["ConsistentRead"] is True
+
+
+def test_item_is_in_the_table_that_its_partition_key_names(memory, time):
+    memory.add_table("books")
+    table = Table(memory, TABLE, ledger="books")
+    for key in (("USER#u", "ORDER#1"), ("SYSTEM", "USER#u")):
+        table.get(key)
+        table.transact([table.delete(key)], time.deadline(60))
+    assert [request["TableName"] for request in requests(memory, "get_item")] == [TABLE, "books"]
+    deletes = [request["TransactItems"][0] for request in requests(memory, "transact_write_items")]
+    assert [action["Delete"]["TableName"] for action in deletes] == [TABLE, "books"]
+
+
+def test_another_table_of_the_account_has_the_same_clients(memory, time):
+    writes = MemoryDynamoDB(lambda: NOW)
+    writes.add_table("other")
+    writes = Faulty(writes, never)
+    other = Table(memory, TABLE, lambda: "token", transactions=writes).at("other")
+    other.transact([other.put({"PK": "USER#u", "SK": "1"})], time.deadline(60))
+    assert [request["ClientRequestToken"] for request in requests(writes, "transact_write_items")] == [
+        "token"
+    ]
+    assert (other.shop, other.ledger) == ("other", "other")
 
 
 def test_batch_of_more_than_100_keys_is_read_in_parts(table, fill, memory, time):
@@ -122,6 +146,7 @@ WRITE_WAITS = [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1, 1, 1]
     [
         ("get_item", throttled(), READ_WAITS),
         ("query", throttled(), READ_WAITS),
+        ("scan", throttled(), READ_WAITS),
         ("batch_get_item", throttled(), [*READ_WAITS, 0.8, 1, 1, 1, 1]),
         ("transact_write_items", throttled(), WRITE_WAITS),
         ("transact_write_items", cancelled("TransactionConflict", "busy"), WRITE_WAITS),
@@ -142,6 +167,14 @@ def test_query_reads_all_pages_in_either_direction(table, fill, memory):
         items = table.query("PK = :pk", {":pk": "A"}, newest_first=newest_first)
         assert [item["size"] for item in items] == sizes
     assert all(query["ConsistentRead"] is True for query in requests(memory, "query"))
+
+
+def test_scan_reads_the_items_of_the_ledger_consistently(table, fill, memory, time):
+    fill(3)
+    fill(3, pk="B")
+    found = table.scan("size = :one", {":one": 1}, time.deadline(60))
+    assert sorted(item["PK"] for item in found) == ["A", "B"]
+    assert all(scan["ConsistentRead"] is True for scan in requests(memory, "scan"))
 
 
 def test_query_filters_and_projects(table, fill):

@@ -71,12 +71,13 @@ def test_events_of_an_earlier_version_have_no_time():
 
 
 def test_candidates_of_the_user_are_optional_fields():
-    fields = {"user_id": "a@x.com", "raw_user_id": "A@x.com", "other_user_ids": ("用户", "cus 1")}
+    others = ("用户", "cus 1", "u", "x" * 2048)
+    fields = {"user_id": "a@x.com", "raw_user_id": "A@x.com", "other_user_ids": others}
     sent = dumps(a_message(**fields))
     assert json.loads(sent) == FIELDS | {
         "userId": "a@x.com",
         "rawUserId": "A@x.com",
-        "userIds": ["用户", "cus 1"],
+        "userIds": list(others),
     }
     assert loads(sent) == a_message(**fields)
 

@@ -206,6 +206,8 @@ def test_shipping_of_the_payment_intent_is_used_if_the_session_has_none():
         ({"created": "now"}, None),
         ({"created": True}, None),
         ({"created": 10**17}, None),
+        ({"created": 0}, None),
+        ({"created": 1}, "1970-01-01T00:00:01Z"),
         ("ch_1", None),
         (None, None),
     ],

@@ -33,6 +33,7 @@ def test_detailed_line_keeps_every_detail():
         ({"price": None}, 2300),
         ({"price": price(unit_amount=None)}, 2300),
         ({"price": price(unit_amount=10_000)}, 2300),
+        ({"price": None, "amount_subtotal": 2 * (2**53 + 1)}, 2**53 + 1),
         ({"price": price(currency="usd"), "amount_subtotal": 4601}, None),
         ({"amount_subtotal": 4601}, None),
         ({"amount_subtotal": None}, None),

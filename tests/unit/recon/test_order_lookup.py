@@ -4,11 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from recon.domain.order_keys import OrderSortKey
 from recon.domain.shape import parse_shape
-from recon.dynamodb.order_lookup import ShapeLookup
+from recon.dynamodb.order_lookup import make_lookup
 from recon.errors import ShapeMismatch, TableUnavailable
 from testkit.builders import TABLE, a_message
-from testkit.doubles.faults import on, service_error, throttled
+from testkit.doubles.faults import first_of, on, service_error, throttled
 
 MESSAGE = a_message()
 KEYS = 'key = { order = "{id}", at = "x" }\n'
@@ -18,9 +19,10 @@ BY_SESSION = 'index = "by-session"\n'
 
 @pytest.fixture
 def look_up(table, time):
-    def find(lines):
+    def find(lines, message=MESSAGE):
+        shape = parse_shape("[find]\n" + lines)
         with ThreadPoolExecutor(1) as pool:
-            return ShapeLookup(table, parse_shape("[find]\n" + lines), pool).find([MESSAGE], time.deadline(9))
+            return make_lookup(table, pool, shape, OrderSortKey.EPOCH).find([message], time.deadline(9))
 
     return find
 
@@ -53,3 +55,31 @@ def test_keys_that_dynamodb_refuses_are_named(look_up, memory, lines, method, wh
 def test_busy_table_is_the_error_of_the_session(look_up, memory, lines, method):
     memory.plan = on(method, throttled())
     assert type(look_up(lines)[MESSAGE]) is TableUnavailable
+
+
+@pytest.mark.parametrize(("lines", "method"), [(KEYS, "batch_get_item"), (KEYS + BY_SESSION, "query")])
+def test_lookup_outlasts_a_table_that_is_busy_once(look_up, memory, lines, method):
+    memory.plan = first_of(
+        on(method, throttled(), nth=1), on(method, service_error("ValidationException"), nth=2)
+    )
+    assert type(look_up(lines)[MESSAGE]) is ShapeMismatch
+    if method == "query":
+        [request, _] = [call.arguments for call in memory.history.calls]
+        assert request["KeyConditionExpression"] == "#a0 = :a0 AND #a1 = :a1"
+
+
+@pytest.mark.parametrize("values", [(), (("metadata.a", "1"),)])
+def test_session_is_not_looked_up_before_all_of_its_key_is_known(look_up, memory, values):
+    message = a_message(key_values=values)
+    found = look_up('key = { order = "{metadata.a|metadata.b}" }', message)
+    assert (found, memory.history.calls) == ({message: []}, [])
+
+
+@pytest.mark.parametrize(
+    ("sort_key", "first"), [(OrderSortKey.EPOCH, "ORDER#1"), (OrderSortKey.ANY, "ORDER#")]
+)
+def test_orders_of_this_layout_are_read_from_the_time_of_the_session(table, time, memory, sort_key, first):
+    with ThreadPoolExecutor(1) as pool:
+        make_lookup(table, pool, None, sort_key).find([MESSAGE], time.deadline(9))
+    starts = [call.arguments["ExpressionAttributeValues"][":first"]["S"] for call in memory.history.calls]
+    assert {start[:7] for start in starts} == {first}

@@ -57,6 +57,11 @@ def test_error_keeps_the_last_other_messages_that_failed(table, result, previous
     assert from_wire(action.body["Item"]).get("failedMessages") == stored
 
 
+def test_outcome_has_the_words_for_a_person(table):
+    action = outcome_action(table, RUN, replace(ERROR, attention=(Attention.DISPUTED,)), NOW)
+    assert from_wire(action.body["Item"])["attention"] == ["disputed"]
+
+
 @pytest.mark.parametrize(("known", "since"), [(None, NOW), (NOW - DAY, NOW - DAY)])
 def test_missing_order_is_looked_for_until_thirty_days_after_it_was_first_missed(
     known, since, table, time, item

@@ -4,6 +4,7 @@ import pytest
 
 from recon.domain.payment_state import Payment
 from recon.errors import KeyNotAllowed, MalformedSession, StripeRejected, StripeUnavailable
+from recon.stripe.expansions import LISTED_EXPANSIONS, LISTED_REQUIRED
 from recon.stripe.pages import Page
 from recon.stripe.source import FetchedSession, SessionEvent
 from testkit.builders import FakeTime
@@ -47,8 +48,69 @@ def test_sessions_of_a_filter_are_those_with_a_valid_id():
     source, connection = connect({"data": [{"id": "cs_1"}, {"id": "with blank "}, {}, {"id": "cs_2"}]})
     assert source.search_sessions({"payment_intent": "pi_1"}) == [{"id": "cs_1"}, {"id": "cs_2"}]
     assert connection.asked == [("checkout/sessions", {"payment_intent": "pi_1", "limit": 100})]
-    with pytest.raises(KeyNotAllowed, match="denied"):
-        connect(DENIED)[0].search_sessions({})
+
+
+TYPES, RANGE = [COMPLETED, PAID], {"gte": 1, "lte": 2}
+# Each list with its permission and its first request.
+LISTS = {
+    "sessions": (
+        "sessions",
+        lambda source: source.list_sessions(1, 2),
+        ("checkout/sessions", {"status": "complete", "created": RANGE, "limit": 100}),
+    ),
+    "found": ("sessions", lambda source: source.search_sessions({}), ("checkout/sessions", {"limit": 100})),
+    "whole sessions": (
+        "listed",
+        lambda source: source.list_expanded(1, 2, limit=7),
+        (
+            "checkout/sessions",
+            {
+                "status": "complete",
+                "created": RANGE,
+                "limit": 7,
+                "expand": [*LISTED_REQUIRED, *(path for each in LISTED_EXPANSIONS for path in each.paths)],
+            },
+        ),
+    ),
+    "products": (
+        "products",
+        lambda source: source.list_products(("prod_1",)),
+        ("products", {"ids": ["prod_1"], "limit": 100}),
+    ),
+    "events": (
+        "events",
+        lambda source: list(source.list_events(1, created_to=2)),
+        ("events", {"types": TYPES, "created": RANGE, "limit": 100}),
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", LISTS)
+@pytest.mark.parametrize("denied", LISTS)
+def test_list_that_is_denied_once_is_not_requested_again_and_costs_no_other(denied, asked):
+    source, connection = connect(DENIED, {"data": []})
+    (permission, read, request), (other, read_other, next_request) = LISTS[denied], LISTS[asked]
+    with pytest.raises(KeyNotAllowed):
+        read(source)
+    if permission == other:
+        with pytest.raises(KeyNotAllowed):
+            read_other(source)
+        assert connection.asked == [request]
+    else:
+        read_other(source)
+        assert connection.asked == [request, next_request]
+
+
+def test_page_of_events_between_two_moments_is_empty_without_permission():
+    source, connection = connect({"data": [event(1), {}]}, DENIED)
+    assert [each.id for each in source.find_events_between(1, 2)] == ["evt_1"]
+    assert (source.find_events_between(1, 2), source.find_events_between(1, 2)) == ([], [])
+    assert connection.asked == [LISTS["events"][2]] * 2
+
+
+def test_product_without_an_id_is_named():
+    with pytest.raises(MalformedSession, match="^an entry of products has no id$"):
+        connect({"data": [{}]})[0].list_products(["prod_1"])
 
 
 @pytest.mark.parametrize("response", [{}, {"data": {}}, {"data": None}, {"data": "x"}])

@@ -198,6 +198,7 @@ def test_unreadable_item_is_the_error_of_its_user(order, find_by_session, monkey
     first, second = a_message(user_id="u1"), a_message(user_id="u2")
     found = find_by_session(first, second)
     assert (type(found[first]), len(found[second])) == (Unexpected, 1)
+    assert str(found[first]) == "KeyError while the orders of the user were read"
 
 
 def queried(memory):
