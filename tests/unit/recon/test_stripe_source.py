@@ -109,7 +109,7 @@ def test_page_of_events_between_two_moments_is_empty_without_permission():
 
 
 def test_product_without_an_id_is_named():
-    with pytest.raises(MalformedSession, match="^an entry of products has no id$"):
+    with pytest.raises(MalformedSession, match=r"^an entry of products has no id$"):
         connect({"data": [{}]})[0].list_products(["prod_1"])
 
 
