@@ -36,11 +36,13 @@ class Neighbour:
         self._rng = random.Random(f"neighbour {seed}")
         self._events: list[dict[str, Any]] = []
         self._lambda = FakeLambda()
-        self._dlq = world.memory_sqs.add_queue("neighbour-dlq", visibility=30, retention=14 * DAY)
+        # It acts far less often than Lambda would, so that messages wait for days and must not expire.
+        retention = 400 * DAY
+        self._dlq = world.memory_sqs.add_queue("neighbour-dlq", visibility=30, retention=retention)
         self._queue = world.memory_sqs.add_queue(
             "neighbour",
             visibility=6 * FUNCTION_TIMEOUT,
-            retention=10 * DAY,
+            retention=retention,
             dead_letters=self._dlq,
             max_receives=world.settings.max_receive_count + 2,
         )
