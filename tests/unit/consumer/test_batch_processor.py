@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY, outcome_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
 from recon.dynamodb.table import Table
@@ -118,6 +119,15 @@ def test_newest_listed_session_with_a_webhooks_order_is_the_proof_of_the_next_da
     consumer.process(*map(consumer.receive, messages))
     stored = consumer.item(WATERMARK_KEY)
     assert (stored.get("provenBy"), stored.get("provenCreated")) == (proof, NOW if proof else proven)
+
+
+def test_proof_of_another_layout_is_stored_with_its_file(consumer):
+    text = '[find]\nkey = { PK = "{id}", SK = "x" }'
+    consumer.settings = replace(consumer.settings, shape=parse_shape(text))
+    consumer.put(("cs_1", "x"))
+    assert consumer.process(consumer.receive(a_message(session_id="cs_1", user_id=None))) == []
+    stored = consumer.item(WATERMARK_KEY)
+    assert (stored["provenBy"], stored["provenShape"]) == ("cs_1", text)
 
 
 def test_session_returns_untried_if_time_is_up(consumer, missing):

@@ -9,6 +9,7 @@ from recon.dynamodb.keys import outcome_key, run_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
 from recon.errors import KeyRejected, SessionNotFound, StripeUnavailable
 from recon.retry import READ_ATTEMPTS, TRANSACTION_ATTEMPTS
+from recon.timestamps import to_iso
 from testkit.batches import USER, a_fetched_session, parse_log, parse_metrics
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import entries_rejected, on, throttled
@@ -263,6 +264,14 @@ def test_last_batch_completes_its_run_and_records_the_watermark(consumer, unpaid
     assert (metrics["RunsCompleted"], metrics["RunSeconds"]) == ([1], [60])
     assert metrics["WatermarkAgeSeconds"] == [600]
     assert "OpenRunSeconds" not in metrics
+
+
+@pytest.mark.parametrize("seconds", [59, 60])
+def test_run_whose_report_was_lost_is_reported_by_a_later_batch(consumer, unpaid, process, seconds):
+    ended = to_iso(NOW - seconds)
+    consumer.put_run(1, status="done", processed=1, skipped=1, unreported=True, syncCompletedAt=ended)
+    log, _ = process(unpaid("cs_late"))
+    assert bool(find_lines(log, "Sync completed: ")) is (seconds == 60)
 
 
 @pytest.mark.parametrize(

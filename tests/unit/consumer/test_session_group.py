@@ -401,6 +401,8 @@ def test_sessions_with_an_order_are_reported_after_a_bug_with_the_others(consume
     records = [consumer.receive(a_task(session_id).message) for session_id in ("cs_1", "cs_known")]
     assert consumer.process(*records) == [records[0].message_id]
     assert consumer.outcome("cs_known")["reason"] == "exists"
+    alone = consumer.receive(a_task("cs_1", run_id="later").message)
+    assert consumer.process(alone) == [alone.message_id]
 
 
 def test_order_written_during_the_fetch_is_left_alone(consumer, sell):

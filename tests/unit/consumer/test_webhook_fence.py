@@ -203,6 +203,7 @@ def test_fence_that_is_off_marks_and_reads_nothing(consumer, night):
         [None, None, "processing"],
         [],
     )
+    assert "EVENT#" not in str([call.arguments for call in consumer.dynamodb.history.calls])
 
 
 # Claims
