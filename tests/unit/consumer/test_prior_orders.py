@@ -6,6 +6,7 @@ import pytest
 
 from consumer.prior_orders import load_orders
 from recon.config import FenceMode
+from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import guard_key, marker_key
 from recon.dynamodb.outcomes import PriorState
 from recon.errors import TableUnavailable
@@ -42,6 +43,8 @@ def test_guards_and_markers_are_read_where_they_decide(consumer, mode, order, re
     )
     orders, loaded = load_orders(consumer.context(), [MESSAGE], PRIOR)
     assert len(orders[MESSAGE]) == (order is not None)
+    queries = [call.arguments for call in consumer.dynamodb.history.calls if call.method == "query"]
+    assert all(str(query["ExpressionAttributeValues"][":first"]).count("ORDER#1") for query in queries)
     assert PRIOR.unread - loaded.unread == read
     assert (loaded.guarded, loaded.markers) == (
         {"cs_1"} if GUARD in read else set(),
@@ -78,3 +81,11 @@ def test_order_that_was_put_with_its_guard_after_the_lookup_is_found(consumer):
     consumer.dynamodb.plan = plan
     orders, loaded = load_orders(consumer.context(), [MESSAGE], PRIOR)
     assert (len(orders[MESSAGE]), loaded.guarded) == (1, {"cs_1"})
+
+
+def test_orders_of_another_layout_are_found_by_its_key(consumer):
+    shape = parse_shape('[find]\nkey = { PK = "{id}", SK = "x" }')
+    consumer.settings = replace(consumer.settings, shape=shape)
+    consumer.put(("cs_1", "x"))
+    [orders] = load_orders(consumer.context(), [MESSAGE], PriorState({}, None))[0].values()
+    assert [(order.pk, order.sk) for order in orders] == [("cs_1", "x")]

@@ -9,7 +9,8 @@ from consumer.session_tasks import SessionTask
 from recon.domain.message import loads
 from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.shape import parse_shape
-from recon.dynamodb.keys import STATE_KEY, marker_key, outcome_key, pending_key
+from recon.dynamodb.attention import AttentionRecord
+from recon.dynamodb.keys import STATE_KEY, attention_key, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
 from recon.errors import (
@@ -160,6 +161,16 @@ def test_unpaid_session_with_an_unpaid_order_waits_400_days(consumer, days, wait
 def test_paid_session_without_a_user_needs_a_person_unless_it_was_free(consumer, amount, words):
     [result] = consumer.reconcile(a_task(user_id=None, amount_total=amount)).committed.applied.values()
     assert (result.reason, result.attention) == (SkipReason.NO_USER, words)
+
+
+@pytest.mark.parametrize(("word", "still"), [("missing", False), ("disputed", True)])
+def test_order_that_was_missing_ends_its_wait_when_it_is_found(consumer, word, still):
+    consumer.put(pending_key("cs_1"), message="stored")
+    consumer.put_webhook_order("cs_1")
+    words = AttentionRecord("cs_1", (word,), stored_words=[word])
+    consumer.put(attention_key("cs_1"), words=[word])
+    consumer.reconcile(a_task(), prior=PriorState({}, None, attention={"cs_1": words}))
+    assert bool(consumer.item(pending_key("cs_1"))) is still
 
 
 SHAPE = """
@@ -428,6 +439,9 @@ def test_failed_recheck_is_repeated(consumer, sell):
     sell("cs_1")
     consumer.dynamodb.plan = on("query", throttled(), nth=2)
     assert consumer.reconcile(a_task()).committed.applied["cs_1"].outcome is Outcome.CREATED
+    queries = [call.arguments for call in consumer.dynamodb.history.calls if call.method == "query"]
+    firsts = [query["ExpressionAttributeValues"][":first"]["S"] for query in queries]
+    assert {first[:7] for first in firsts} == {"ORDER#1"}
 
 
 @pytest.mark.parametrize("at_recheck", [False, True])

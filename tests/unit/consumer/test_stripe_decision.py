@@ -9,7 +9,7 @@ from consumer.stripe_decision import OrderFacts, StripeDecision, decide_from_str
 from recon.config import Settings
 from recon.domain.attention import Attention
 from recon.domain.message import with_user
-from recon.domain.order import SnapshotContext, build_order
+from recon.domain.order import SnapshotContext, build_order, without_item_metadata
 from recon.domain.outcome import SkipReason
 from recon.domain.payment_state import Payment
 from recon.domain.shape import parse_shape
@@ -24,8 +24,8 @@ from recon.errors import (
     TableUnavailable,
 )
 from recon.stripe.source import FetchedSession
-from recon.timestamps import DAY
-from testkit.builders import NOW, RUN, a_line, a_message, a_session
+from recon.timestamps import DAY, to_iso
+from testkit.builders import NOW, RUN, a_detailed_line, a_line, a_message, a_session
 
 SETTINGS = Settings(table="t", queue_url="q", order_ttl_days=30, order_number_prefix="SHOP")
 CS = a_session()["id"]
@@ -105,6 +105,23 @@ def test_order_up_to_the_item_limit_is_accepted():
     error = decide(a_response([a_line(description="x" * (2 + free))])).result
     assert type(error) is OrderTooLarge
     assert str(error) == "the order takes 409601 bytes; a DynamoDB item holds 409600"
+
+
+def test_notes_of_items_go_only_if_the_order_would_not_fit():
+    def order(length):
+        return decide(a_response([a_detailed_line(description="x" * length)])).result
+
+    size, small = item_bytes(order(1)), item_bytes(without_item_metadata(order(1)))
+    longest, shortened = MAX_ITEM_BYTES - size + 1, MAX_ITEM_BYTES - small + 1
+    assert "metadata" in order(longest)["items"][0]
+    for length in (longest + 1, shortened):
+        assert "metadata" not in order(length)["items"][0]
+    assert type(order(shortened + 1)) is OrderTooLarge
+
+
+def test_order_is_paid_when_the_charge_was_made_whatever_the_session_has():
+    order = decide(a_response(payment=a_payment(created=NOW - 60), payment_intent=None)).result
+    assert order["paidAt"] == to_iso(NOW - 60)
 
 
 @pytest.mark.parametrize(
