@@ -28,6 +28,7 @@ class Recorder:
 
     def enqueue(self, messages):
         if len(self.sent) + len(messages) > self.fails_at:
+            self.fails_at = float("inf")
             raise QueueUnavailable("SQS rejected 1 entries of a batch")
         self.sent += messages
 
@@ -88,12 +89,14 @@ def test_slow_events_hold_only_so_many_pages(steps):
             assert len(sender._waiting) <= page_sender.MOST_DUE_PAGES
 
 
-def test_listed_pages_are_sent_when_the_listing_fails(steps):
+@pytest.mark.parametrize("pages", [0, 1, 5])
+def test_listed_pages_are_sent_when_the_listing_fails(steps, pages):
     with pytest.raises(OutOfTime), steps.sender as sender:  # noqa: PT012 - the block ends with the error
-        for page in range(5):
+        for page in range(pages):
             add(sender, page)
         raise OutOfTime("no time")
-    assert sum(sent for sent, _ in steps.counted) == len(steps.sent) == 500
+    assert sum(sent for sent, _ in steps.counted) == len(steps.sent) == 100 * pages
+    assert bool(steps.begun) is bool(pages)
 
 
 def test_nothing_is_counted_whose_sending_failed(steps):

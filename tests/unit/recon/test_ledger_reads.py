@@ -3,7 +3,7 @@
 import pytest
 
 from recon.dynamodb.attention import AttentionRecord, find_attention, parse_attention
-from recon.dynamodb.dismissals import find_dismissal
+from recon.dynamodb.dismissals import find_dismissal, find_dismissed_ids
 from recon.dynamodb.guards import find_guards
 from recon.dynamodb.keys import (
     WATERMARK_KEY,
@@ -88,6 +88,7 @@ READS = {
         "SK, updatedAt",
     ),
     "attention": (lambda runs, table, deadline: list(find_attention(table, deadline)), [WORDS], None),
+    "dismissed": (lambda runs, table, deadline: find_dismissed_ids(table, deadline), {"cs_2"}, "SK"),
     "dismissal": (
         lambda runs, table, deadline: find_dismissal(table, "cs_2", deadline).session_id,
         "cs_2",

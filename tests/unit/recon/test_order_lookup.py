@@ -6,8 +6,9 @@ import pytest
 
 from recon.domain.order_keys import OrderSortKey
 from recon.domain.shape import parse_shape
-from recon.dynamodb.order_lookup import make_lookup
-from recon.errors import ShapeMismatch, TableUnavailable
+from recon.domain.table_decision import ExistingOrder
+from recon.dynamodb.order_lookup import ShapeLookup, make_lookup
+from recon.errors import ShapeMismatch, TableUnavailable, Unexpected
 from testkit.builders import TABLE, a_message
 from testkit.doubles.faults import first_of, on, service_error, throttled
 
@@ -83,3 +84,16 @@ def test_orders_of_this_layout_are_read_from_the_time_of_the_session(table, time
         make_lookup(table, pool, None, sort_key).find([MESSAGE], time.deadline(9))
     starts = [call.arguments["ExpressionAttributeValues"][":first"]["S"] for call in memory.history.calls]
     assert {start[:7] for start in starts} == {first}
+
+
+def test_found_item_is_the_order_of_its_session(look_up, put):
+    put(("cs_1", "x"), state="odd")
+    [order] = look_up('key = { PK = "{id}", SK = "x" }\n' + STATUS.replace("due", "state"))[MESSAGE]
+    assert order == ExistingOrder("cs_1", "x", "cs_1", "cs_1", foreign_word="state")
+
+
+def test_item_of_a_table_with_one_key_has_no_sort_key_and_one_without_is_unreadable(table):
+    lookup = ShapeLookup(table, parse_shape('[find]\nkey = { id = "{id}" }'), None)
+    assert lookup._to_orders(MESSAGE, [{"id": 7}]) == [ExistingOrder("7", "", "cs_1", "cs_1")]
+    error = lookup._to_orders(MESSAGE, [{}])
+    assert (type(error), str(error)) == (Unexpected, "KeyError while the order of the session was read")
