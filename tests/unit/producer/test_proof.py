@@ -162,6 +162,7 @@ def test_key_that_cannot_read_the_proof_session_is_held(shop):
     store_proof(shop, "cs_live_of_the_shop")
     assert (shop.body()["status"], warnings(shop, run_id())) == ("held", ["wrong_key"])
     assert shop.run()["wouldCreate"] == 2
+    assert "cannot read session cs_live_of_the_shop, which" in shop.run()["warnings"][0]
 
 
 @pytest.mark.parametrize("proof", [None, "cs_live_of_the_shop"])
