@@ -182,7 +182,7 @@ def _find_product_ids(session: Json) -> set[str]:
     """Return the products of the lines that are ids, as lists have them."""
     prices = [line.get("price") for line in session["line_items"]["data"] if isinstance(line, dict)]
     ids = [price.get("product") for price in prices if isinstance(price, dict)]
-    return {each for each in ids if isinstance(each, str) and is_id(each)}
+    return {str(each) for each in ids if is_id(each)}
 
 
 def _read_products(stripe: ExpandedLists, products: Products, ids: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from threading import Barrier, Event, Timer
 
 import pytest
@@ -150,6 +151,21 @@ def test_parts_are_listed_side_by_side():
     with a_lister(list_page) as lister, closing(lister.list_pages()) as batches:
         assert len(next(batches)) == 1  # the first page is not held back
         assert len(next(batches)) >= WIDTH
+
+
+def test_first_page_that_was_listed_before_is_not_requested_again():
+    account = PagedAccount(evenly(150, end=2 * DAY))
+    with a_lister(account.list_page) as lister:
+        lister.list_first()
+        found = numbers(page for pages in lister.list_pages() for page in pages)
+    assert (sorted(found), account.calls) == (account.inside(), 2)
+
+
+@pytest.mark.parametrize("width", [1, 3, WIDTH])
+def test_no_more_than_the_width_is_requested_at_a_time(width):
+    account = PagedAccount(evenly(3_000, end=2 * DAY))
+    with a_lister(account.list_page) as lister, closing(lister.list_pages(width)) as batches:
+        assert {len(lister._requests) for _ in islice(batches, 5)} <= set(range(width + 1))
 
 
 def test_failed_request_loses_no_page_that_was_yielded():

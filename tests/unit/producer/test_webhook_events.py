@@ -1,6 +1,7 @@
 """Stripe's events about webhooks: which sessions a run defers, and which events its messages have."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Timer
 from types import SimpleNamespace
 
 import pytest
@@ -135,8 +136,52 @@ def test_forbidden_undelivered_events_are_not_requested_again():
     assert len(requests) == 2
 
 
+def test_refresh_ends_with_the_first_page_of_known_events():
+    known = [event(f"cs_{n}", created=NOW - n) for n in range(150)]
+    answer = iter(known)
+    events, _ = refreshed_events(GRACE, [known, answer])
+    events.refresh()
+    assert len(list(answer)) == 50
+
+
+def test_undelivered_events_are_read_for_the_times_of_a_page():
+    events, _ = refreshed_events(None, fence=FENCE)
+    read = []
+    events._undelivered = SimpleNamespace(read_for=lambda *times: read.append(times))
+    events.read_for([{"created": 7}, {"created": "then"}, {"created": 9}, {"created": 8}, {}])
+    assert read == [(7, 9)]
+
+
 @pytest.mark.parametrize("created", [None, True, "then"])
 def test_sessions_without_a_valid_time_need_no_events(created):
     events, requests = refreshed_events(None, fence=FENCE)
     events.read_for([{"created": created}, {}])
     assert len(requests) == 2
+
+
+def test_close_leaves_no_thread_that_asks_stripe():
+    reading, may_end, ended = Event(), Event(), []
+
+    def list_events(_since):
+        reading.set()
+        may_end.wait(5)
+        ended.append(True)
+        yield from ()
+
+    stripe = SimpleNamespace(list_events=list_events)
+    with ThreadPoolExecutor(1) as pool:
+        events, waiting = (
+            WebhookEvents(lambda: stripe, lambda: NOW, pool, defer_after=GRACE, fence=None) for _ in range(2)
+        )
+        events.close()
+        assert events.is_refreshed()
+        events.begin_refresh()
+        assert reading.wait(5)
+        assert not events.is_refreshed()
+        # The pool has no turn for this one, which is cancelled.
+        waiting.begin_refresh()
+        waiting.close()
+        assert not ended
+        Timer(0.01, may_end.set).start()
+        events.close()
+        assert (ended, events.is_refreshed()) == ([True], True)

@@ -88,3 +88,37 @@ def test_first_manual_run_sets_the_watermark_if_it_reaches_far_enough(request_, 
 def test_explicit_window_is_used_exactly(request_, window, covers, defers):
     planned = plan_run(request_, covered=S - DAY, started=S)
     assert planned == Plan(Window(*window), covers, defers)
+
+
+@pytest.mark.parametrize(
+    ("confirms", "hours", "start"),
+    [(False, None, S + 30 - 25 * HOUR), (True, None, S + 30 - 5 * DAY), (True, 1, S + 30 - HOUR)],
+)
+def test_run_that_confirms_a_table_does_what_was_held_unless_it_names_a_window(confirms, hours, start):
+    request = Request(MANUAL, lookback_hours=hours, confirm_empty=confirms)
+    covered = S + 30 - 4 * DAY + 10 * MINUTE
+    assert plan_run(request, covered=covered).window.start == start
+
+
+def test_gap_and_first_window_reach_back_to_the_very_second():
+    assert plan_run(covered=S - 29 * DAY + GRACE).warnings == ()
+    [gap] = plan_run(covered=S - 29 * DAY + GRACE - 1).warnings
+    assert gap == (
+        "gap: no run has covered the time since 2024-10-28T01:59:59Z, and a scheduled run looks back at most "
+        '30 days; start a manual run with {"from": "2024-10-28T01:59:59Z", "to": "2024-10-28T02:00:00Z"}'
+    )
+
+
+def test_run_after_a_hold_reaches_further_back_and_only_an_old_watermark_asks_for_one():
+    def start(covered, *answers):
+        held = iter(answers)
+        return plan(NIGHTLY, Settings("t", "q"), S + 30, Watermark(covered), lambda: next(held)).window.start
+
+    assert start(S - 40 * DAY, True) == S - 41 * DAY - GRACE
+    assert start(S - 40 * DAY, False) == S - 30 * DAY
+    assert start(S - 29 * DAY + GRACE) == S - 30 * DAY
+
+
+def test_manual_run_of_the_longest_first_window_sets_the_watermark():
+    month = Settings("t", "q", lookback_hours=720)
+    assert plan(Request(MANUAL, lookback_hours=720), month, S, Watermark()).covers_through == THROUGH

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,9 +10,10 @@ from consumer.stripe_decision import decide_from_stripe
 from recon.config import Settings
 from recon.domain.message import build_message, dumps, loads
 from recon.domain.user_ids import UserIdRules
-from recon.stripe.bulk import PART, PRODUCT_LIFE, Products, select_dense
+from recon.stripe.bulk import PART, PRODUCT_LIFE, Products, read_together, select_dense
 from recon.stripe.connection import StripeConnection
 from recon.stripe.key import StripeKey
+from recon.stripe.pages import Page
 from recon.stripe.rate_limiter import RateLimiter
 from recon.stripe.source import StripeSource
 from testkit.builders import NOW, FakeTime
@@ -85,6 +87,8 @@ def test_only_sessions_that_are_many_among_their_neighbours_are_selected(lost, s
 
 def list_whole(source, specs, pool):
     parts = list(source.list_together({spec.id: spec.created for spec in specs}, pool))
+    if len(specs) < PART:
+        assert len(parts) <= 1
     # Each session is in exactly one part.
     assert sorted(name for part in parts for name in part) == sorted(spec.id for spec in specs)
     return {name: session for part in parts for name, session in part.items() if session}
@@ -125,17 +129,33 @@ def test_close_sessions_take_a_page_for_each_hundred(stripe, together):
     assert requests(stripe) == (4, 1)
 
 
-@pytest.mark.parametrize("between", [1, 4, 30, 99, 100, 500])
-def test_scattered_sessions_cost_one_request_more_at_most(between, stripe, together):
+@pytest.mark.parametrize(
+    ("between", "lists", "brought"),
+    [(1, 1, 30), (4, 2, 30), (30, 8, 30), (99, 15, 30), (100, 1, 1), (500, 1, 0)],
+)
+def test_scattered_sessions_cost_one_request_more_at_most(between, lists, brought, stripe, together):
     stripe.store.add_all(specs := some_sessions(30 * between))
     wanted = specs[::between]
     listed = together(wanted)
-    lists, products = requests(stripe)
+    products = requests(stripe)[1]
+    # From 100 on, the first page shows that no other would bring two.
+    assert (requests(stripe)[0], len(listed)) == (lists, brought)
     assert products <= 1
     assert lists + products + len(wanted) - len(listed) <= len(wanted) + 1
-    if between >= 100:
-        # The first page shows that no other would bring two.
-        assert lists == 1
+
+
+def test_line_that_is_no_object_is_left_for_its_reader_to_name(pool):
+    rows = [
+        {"id": f"cs_{n}", "created": n, "line_items": {"data": ["x"], "has_more": False}}
+        for n in range(5, 0, -1)
+    ]
+    lists = SimpleNamespace(
+        list_expanded=lambda _from, _to: Page(rows, has_more=False), list_products=lambda ids: []
+    )
+    wanted = {row["id"]: row["created"] for row in rows}
+    assert list(read_together(lists, Products(lambda: 0.0), wanted, pool)) == [
+        {row["id"]: row for row in rows}
+    ]
 
 
 def test_sessions_are_yielded_before_the_last_page_has_come(stripe, make_source, pool):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recon.dynamodb.attention import AttentionRecord
+from recon.dynamodb.attention import AttentionRecord, find_attention, parse_attention
 from recon.dynamodb.dismissals import find_dismissal
 from recon.dynamodb.guards import find_guards
 from recon.dynamodb.keys import (
@@ -35,10 +35,11 @@ CREATED = OutcomeRecord("cs_1", "created", order_number="BC-1")
 ERROR = OutcomeRecord("cs_2", "error", error_type="Unfinished", message_id="m-2")
 OUTCOMES = {(RUN, "cs_1"): CREATED, (OTHER, "cs_2"): ERROR}
 SESSIONS = [*OUTCOMES, (RUN, "cs_2")]
+WORDS = AttentionRecord("cs_2", ("disputed",), until=NOW, acknowledged_by="jane")
 PRIOR = PriorState(
     OUTCOMES,
     RUN,
-    attention={"cs_2": AttentionRecord("cs_2", ("disputed",))},
+    attention={"cs_2": WORDS},
     dismissed=frozenset({"cs_2"}),
     guarded=frozenset({"cs_1"}),
     markers={"evt_1": False, "evt_2": True},
@@ -86,6 +87,7 @@ READS = {
         ["cs_6", "cs_7", "cs_5"],
         "SK, updatedAt",
     ),
+    "attention": (lambda runs, table, deadline: list(find_attention(table, deadline)), [WORDS], None),
     "dismissal": (
         lambda runs, table, deadline: find_dismissal(table, "cs_2", deadline).session_id,
         "cs_2",
@@ -117,7 +119,7 @@ def stored(put):
     """Store an item for each read to find, and others that it must not find."""
     put(STATE, lastSyncRunId=RUN, listingUntil=NOW + 9)
     put(WATERMARK_KEY, provenCreated=NOW - 9)
-    put(attention_key("cs_2"), words=["disputed"])
+    put(attention_key("cs_2"), words=["disputed"], until=NOW, acknowledgedBy="jane")
     put(dismissed_key("cs_2"))
     put(guard_key("cs_1"))
     put(marker_key("evt_1"), status="processing")
@@ -167,6 +169,10 @@ def test_guards_and_markers_beyond_one_request_are_left_unread(table, time, sess
 def test_settled_pending_sessions_are_found_in_a_range(table, put, time, after, through, found):
     put(outcome_key(RUN, "cs_3"), outcome="created", pending=True)
     assert find_settled_pending(table, RUN, time.deadline(60), after, through) == found
+
+
+def test_empty_item_has_no_words():
+    assert parse_attention({}) == AttentionRecord("", ())
 
 
 def test_what_was_left_unread_is_added(table, time):

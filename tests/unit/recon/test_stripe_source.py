@@ -6,7 +6,7 @@ from recon.domain.payment_state import Payment
 from recon.errors import KeyNotAllowed, MalformedSession, StripeRejected, StripeUnavailable
 from recon.stripe.expansions import LISTED_EXPANSIONS, LISTED_REQUIRED
 from recon.stripe.pages import Page
-from recon.stripe.source import FetchedSession, SessionEvent
+from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
 from testkit.builders import FakeTime
 from tests.unit.recon.stub_stripe import DENIED, FIRST_ITEMS, WITH_ALL, a_charged_session, connect, session
 
@@ -72,6 +72,11 @@ LISTS = {
             },
         ),
     ),
+    "one session": (
+        "sessions",
+        lambda source: source.find_session("cs/1 ?"),
+        ("checkout/sessions/cs%2F1%20%3F", {}),
+    ),
     "products": (
         "products",
         lambda source: source.list_products(("prod_1",)),
@@ -105,7 +110,19 @@ def test_page_of_events_between_two_moments_is_empty_without_permission():
     source, connection = connect({"data": [event(1), {}]}, DENIED)
     assert [each.id for each in source.find_events_between(1, 2)] == ["evt_1"]
     assert (source.find_events_between(1, 2), source.find_events_between(1, 2)) == ([], [])
+    with pytest.raises(KeyNotAllowed):
+        list(source.list_events(1))
     assert connection.asked == [LISTS["events"][2]] * 2
+
+
+def test_request_waits_for_its_share_of_the_rate():
+    _, connection = connect({"data": []})
+    waits = []
+    connection.rate_limiter.wait = lambda deadline, **options: waits.append(options)
+    share = object()
+    source = StripeSource(connection, FakeTime().deadline(60), lambda: None, find_share=share)
+    source.list_sessions(1, 2)
+    assert waits == [{"needed_after": 1.0, "find_share": share}]
 
 
 def test_product_without_an_id_is_named():
@@ -287,6 +304,22 @@ def test_only_a_subscription_that_was_charged_takes_a_further_request(changes):
     source, connection = connect(a_subscription(**changes))
     assert source.fetch("cs_1").payment == Payment()
     assert len(connection.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("responses", "problem"),
+    [
+        ([a_charged_session(disputed="yes")], "latest_charge.disputed must be true or false"),
+        (
+            [session(mode="subscription", invoice="in_1"), {"data": [{}]}],
+            "an entry of invoice_payments has no id",
+        ),
+    ],
+)
+def test_unreadable_payment_is_malformed(responses, problem):
+    with pytest.raises(MalformedSession) as caught:
+        connect(*responses)[0].fetch("cs_1")
+    assert str(caught.value) == problem
 
 
 def test_invoice_of_a_wrong_type_is_malformed():

@@ -35,12 +35,15 @@ def test_parameter_is_compared_with_the_key_once_per_invocation(superseded):
 
 def test_parameter_that_cannot_be_read_shows_no_newer_key():
     source, connection = connect()
+    reads = []
 
     def fail():
+        reads.append(1)
         raise KeyUnavailable("no")
 
     connection.key.is_superseded = fail
-    assert not source.has_newer_key()
+    assert [source.has_newer_key(), source.has_newer_key()] == [False, False]
+    assert reads == [1]
 
 
 def test_newer_key_is_used_from_the_next_invocation_on():
