@@ -27,7 +27,7 @@ from recon.domain.run import Listing, Part
 from recon.domain.session_filter import SessionFilter
 from recon.domain.shape import Shape
 from recon.domain.table_decision import ExistingOrder
-from recon.domain.waiting import NIGHTLY, is_wait_over, may_wait
+from recon.domain.waiting import NIGHTLY, is_wait_over
 from recon.dynamodb import (
     attention,
     ledger_table,
@@ -65,7 +65,7 @@ _send, _read_state = SessionQueue.send, stripe_decision.read_payment_state
 _count = RunLister._count
 _to_missing, _get_shop_items = SessionGroup._to_missing, Table.get_shop_items
 _is_due, _load_prior_state = pending_sender._is_due, outcomes.load_prior_state
-_describe_unpaid_orders = stripe_decision.describe_unpaid_orders
+_describe_unpaid_orders, _decide = stripe_decision.describe_unpaid_orders, stripe_decision._decide
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,9 @@ def _refuse_any_ledger(shop: str, ledger: str, stack: str, own: Any, shop_items:
         raise LedgerNotMoved(f"table {shop} holds a ledger")
 
 
-def _wait_unless_filtered(reason: SkipReason, created: int, now: int) -> bool:
-    return reason is not SkipReason.FILTERED and may_wait(reason, created, now)
+def _forget_filtered(*args: Any) -> StripeDecision:
+    decision = _decide(*args)
+    return replace(decision, waits=False) if decision.result is SkipReason.FILTERED else decision
 
 
 def _belongs_by_session(self: ExistingOrder, message: SessionMessage) -> bool:
@@ -249,7 +250,7 @@ DISABLED_RULES = (
     DisabledRule(
         "the outcome is the one that was read",
         "goes from",
-        2,
+        24,
         [(Table, "put", put_without_condition("SYNC_RUN#"))],
     ),
     DisabledRule(
@@ -307,7 +308,7 @@ DISABLED_RULES = (
     DisabledRule(
         "a key must read the proof session",
         "of another account is sent",
-        seed=7,
+        seed=9,
         patches=[(sync_run, "check_proof", lambda context, watermark: ProofVerdict())],
     ),
     DisabledRule(
@@ -519,14 +520,17 @@ DISABLED_RULES = (
     DisabledRule(
         "an old entry is not checked every night",
         "examined",
-        16,
+        7,
         patches=[(pending_sender, "is_due", lambda created, asked, expires, at: True)],
     ),
     DisabledRule(
         "a wait ends after 400 days",
         "still waits",
-        24,
-        patches=[(waiting, "is_wait_over", lambda created, now: False)],
+        65,
+        patches=[
+            (module, "is_wait_over", lambda created, now: False)
+            for module in (session_group, stripe_decision, waiting)
+        ],
     ),
     DisabledRule(
         "a failed payment ends its wait after 30 days",
@@ -544,7 +548,7 @@ DISABLED_RULES = (
         "a session that a filter leaves out goes on waiting",
         "does not wait",
         78,
-        patches=[(stripe_decision, "may_wait", _wait_unless_filtered)],
+        patches=[(stripe_decision, "_decide", _forget_filtered)],
     ),
     DisabledRule(
         "a session that Stripe deleted ends its wait",

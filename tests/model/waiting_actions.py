@@ -48,12 +48,17 @@ class WaitingActions(CustomerActions):
         return [item for item in found if item]
 
     def _delete_session(self) -> None:
-        """Let Stripe delete a session that waits, once another proves account and mode of the key."""
-        messages, proof = self.world.read_bodies(), self.checks.records.watermark.get("provenBy")
+        """Let Stripe delete a session that waits, once another proves account and mode of the key.
+
+        It is older than any further window, since a run asks for no session that its list would have.
+        """
+        records = self.checks.records
+        messages, proof = self.world.read_bodies(), records.watermark.get("provenBy")
+        covered = records.watermark.get("lastCoveredThrough", 0)
         waiting = [
             sale
             for sale in self.customers.list_unpaid()
-            if sale.id in self.checks.records.pending
+            if sale.id in records.pending
             # As of canceled payments: one that takes weeks arrives, since there are few of them.
             and (sale.pays_after or 0) < WEEK
             and sale.id != proof
@@ -61,8 +66,9 @@ class WaitingActions(CustomerActions):
         ]
         if waiting and proof and not self.neighbour:
             sale = self._waiting.choice(waiting)
-            self.customers.delete(sale)
-            self._log("session deleted by Stripe", sale.id)
+            if sale.spec.created < covered - 2 * DAY:
+                self.customers.delete(sale)
+                self._log("session deleted by Stripe", sale.id)
 
     def _end_missing(self) -> None:
         """Let a person dismiss or refund a session whose order is missing."""
