@@ -113,6 +113,14 @@ def test_nothing_is_counted_whose_sending_failed(steps):
     assert all(end >= 1000 - len(steps.sent) // PAGE for _, end in steps.counted)
 
 
+def test_nothing_more_is_sent_or_counted_after_a_step_has_failed(steps):
+    steps.fails_at = 50
+    with pytest.raises(QueueUnavailable), steps.sender as sender:  # noqa: PT012 - the second call raises
+        add(sender, 0)
+        add(sender, 1)
+    assert (steps.sent, steps.counted) == ([], [])
+
+
 def test_killed_invocation_sends_nothing_more(steps):
     with pytest.raises(KeyboardInterrupt), steps.sender as sender:  # noqa: PT012 - the block ends with it
         add(sender, 0)
