@@ -15,7 +15,7 @@ from infra.deploy.template import Template
 KEYS = [("PK", "HASH", "S"), ("SK", "RANGE", "S")]
 # The load of a night on the table: the sessions that a consumer processes a second, those that one producer
 # lists, and the units of a session. A test holds them to docs/scaling.md.
-SESSIONS_OF_A_CONSUMER, SESSIONS_OF_THE_PRODUCER = 97, 900
+SESSIONS_OF_A_CONSUMER, SESSIONS_OF_THE_PRODUCER = 85, 900
 WRITE_UNITS, READ_UNITS = 2.3, 4.1
 LEAST_CONCURRENCY = 2
 
