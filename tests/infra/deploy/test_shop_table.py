@@ -101,8 +101,8 @@ def test_provisioned_capacity_is_compared_with_a_night(make_deployment, verb, re
     deployment = make_deployment(**recorded, **DEPLOYED)
     assert getattr(deployment, verb)(changes=["ConsumerConcurrency=4"]) == 0
     assert "40 write and 80 read units a second" in deployment.text
-    assert "With ConsumerConcurrency=4 a night takes up to 892 write and 1591 read units" in deployment.text
-    assert "ConsumerConcurrency=2 (446 write and 795 read units)" in deployment.text
+    assert "With ConsumerConcurrency=4 a night takes up to 782 write and 1394 read units" in deployment.text
+    assert "ConsumerConcurrency=2 (391 write and 697 read units)" in deployment.text
     assert "LedgerTable=create" in deployment.text
 
 
