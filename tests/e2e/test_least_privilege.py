@@ -71,8 +71,8 @@ def wait_for_refusal(shop, action):
 
 @pytest.mark.parametrize("action", removed_actions(PRODUCER))
 def test_producer_without_a_permission_fails_and_names_it(open_shop_from, action):
-    # Enough sessions for a second invocation, which needs another permission. Only with a separate ledger does
-    # the producer look for one in the shop's table.
+    # Enough sessions for a second invocation, which needs another permission. A producer with a separate
+    # ledger reads the shop's table in a batch, in search of another one.
     ledger = {"LedgerTable": "create"} if action == "dynamodb:BatchGetItem" else {}
     shop = open_shop_from(template_without(PRODUCER, action), MaxSessions=10, **ledger)
     shop.stack.pause_consumer()
