@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from consumer.invocation import InvocationContext
 from consumer.missing_orders import confirm_missing
+from consumer.session_results import ResultBuilder
 from consumer.session_tasks import SessionTask
 from consumer.stripe_decision import (
     OrderFacts,
@@ -20,9 +21,8 @@ from consumer.webhook_fence import WebhookFence
 from recon.domain.attention import Attention
 from recon.domain.outcome import Outcome, SkipReason
 from recon.domain.shape_decision import Missing, decide_from_orders
-from recon.domain.stripe_objects import PAID, UNPAID, Json
-from recon.domain.table_decision import ExistingOrder, amount_and_currency, find_drift, find_own_orders
-from recon.domain.waiting import is_wait_over
+from recon.domain.stripe_objects import UNPAID, Json
+from recon.domain.table_decision import ExistingOrder, find_own_orders
 from recon.dynamodb.keys import WATERMARK_KEY, pending_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter, Recheck
 from recon.dynamodb.outcomes import PriorState
@@ -71,6 +71,7 @@ class SessionGroup:
         self._context = context
         self._run_id = run_id
         self._prior = prior
+        self._builder = ResultBuilder(prior, context.now)
         self._messages: dict[str, SessionMessage] = {}
         self._committed = Committed({}, {}, {})
         self._delayed: dict[str, SyncError] = {}
@@ -95,7 +96,7 @@ class SessionGroup:
                 case None:
                     missing[task.session_id] = task
                 case SkipReason() as reason:
-                    results.append(self._to_skipped(task, reason, orders))
+                    results.append(self._builder.build_skipped(task, reason, orders))
                 case SyncError() as error:
                     failures.append((task, error))
         found = self._find_orders(tasks, orders_by_session)
@@ -169,7 +170,7 @@ class SessionGroup:
                     results.append(result)
         for task, error in failures:
             if self._gives_up(task, error):
-                results.append(self._to_result(task, Outcome.ERROR, error=error))
+                results.append(self._builder.build_error(task, error))
             else:
                 self._delayed[task.session_id] = error
         return results
@@ -183,16 +184,19 @@ class SessionGroup:
         """
         match decision.result:
             case SkipReason():
-                return self._to_skipped_by_stripe(task, decision)
+                return self._builder.build_skipped_by_stripe(task, decision)
             case Missing() as missing:
-                return self._to_missing(task, missing)
+                return self._builder.build_missing(task, missing)
             case SyncError() as error:
                 return error
         if unread:
             return unread
-        created = self._to_created(task, decision.result)
-        wait = max((mark.wait_seconds(self._context.now()) for mark in created.marks), default=0)
-        return WebhookAtWork(wait) if wait else replace(created, attention=decision.attention)
+        assert task.message is not None  # noqa: S101 - only readable messages get here
+        marks = self._fence.mark_written(task.message, decision.result)
+        wait = max((mark.wait_seconds(self._context.now()) for mark in marks), default=0)
+        if wait:
+            return WebhookAtWork(wait)
+        return self._builder.build_created(task, decision.result, marks, decision.attention)
 
     def _confirm_missing(
         self, tasks: Sequence[SessionTask], decisions: Sequence[StripeDecision]
@@ -368,8 +372,7 @@ class SessionGroup:
             task for task in tasks if self._is_last_attempt(task) and task.key not in self._prior.outcomes
         ]
         results = [
-            self._to_result(task, Outcome.ERROR, error=Unfinished("the last attempt did not finish"))
-            for task in last
+            self._builder.build_error(task, Unfinished("the last attempt did not finish")) for task in last
         ]
         applied = self._outcome_writer().write(results).applied
         for session_id in applied:
@@ -398,103 +401,6 @@ class SessionGroup:
 
     def _is_last_attempt(self, task: SessionTask) -> bool:
         return task.receive_count >= self._context.settings.max_receive_count
-
-    def _to_skipped(self, task: SessionTask, reason: SkipReason, orders: Orders) -> SessionResult:
-        """Return a skip that also updates the session's pending entry.
-
-        If the session is unpaid, store the entry so that later runs check the session again. For any other
-        reason, delete the entry.
-        """
-        message = task.message
-        result = self._to_result(task, Outcome.SKIPPED, reason=reason)
-        if message is None:
-            return result
-        if reason is SkipReason.UNPAID:
-            is_over = is_wait_over(message.created, self._context.now())
-            return replace(result, pending=None if is_over else message)
-        if (
-            reason is SkipReason.NO_USER
-            and message.payment_status == PAID
-            and (message.amount_total or 0) > 0
-        ):
-            result = replace(result, attention=(Attention.NO_USER_PAID,))
-        if reason is SkipReason.EXISTS and isinstance(orders, list):
-            own = find_own_orders(message, orders)
-            result = replace(
-                result,
-                order_says_paid=any(order.payment_status == PAID for order in own),
-                drift=find_drift(message, orders),
-                unguarded=self._find_unguarded(message, orders),
-            )
-        may_be_pending = message.pending is not None or message.payment_status == UNPAID
-        if prior := self._prior.attention.get(task.session_id):
-            may_be_pending |= Attention.MISSING in prior.words
-        return replace(result, ends_pending=may_be_pending)
-
-    def _find_unguarded(
-        self, message: "SessionMessage", orders: Sequence[ExistingOrder]
-    ) -> ExistingOrder | None:
-        """Return the session's order that this sync wrote without a guard, as earlier versions did."""
-        if message.session_id in self._prior.guarded:
-            return None
-        own = (order for order in orders if order.belongs_to(message) and order.sync_run_id)
-        return next(own, None)
-
-    def _to_skipped_by_stripe(self, task: SessionTask, decision: StripeDecision) -> SessionResult:
-        """Return a skip that stores the pending entry if Stripe's state may change, and else deletes it.
-
-        An earlier run may have stored the entry of a hold, whatever its message says about the payment.
-        """
-        assert isinstance(decision.result, SkipReason)  # noqa: S101 - the caller has checked it
-        return replace(
-            self._to_result(task, Outcome.SKIPPED, reason=decision.result),
-            attention=decision.attention,
-            attention_until=decision.attention_until,
-            drift=decision.drift,
-            pending=task.message if decision.waits else None,
-            ends_pending=not decision.waits,
-        )
-
-    def _to_missing(self, task: SessionTask, missing: Missing) -> SessionResult:
-        """Return that an order is missing, with an entry so that later runs look for it."""
-        assert task.message is not None  # noqa: S101 - only readable messages get here
-        return replace(
-            self._to_result(task, Outcome.MISSING),
-            attention=(Attention.MISSING,),
-            pending=replace(task.message, key_values=missing.key_values),
-        )
-
-    def _to_created(self, task: SessionTask, order: Json) -> SessionResult:
-        """Return a created order that marks the session's events as handled and deletes the pending entry."""
-        result = self._to_result(task, Outcome.CREATED, order=order)
-        message = task.message
-        assert message is not None  # noqa: S101 - only readable messages get here
-        return replace(result, marks=self._fence.mark_written(message, order), ends_pending=True)
-
-    def _to_result(
-        self,
-        task: SessionTask,
-        outcome: Outcome,
-        *,
-        reason: SkipReason | None = None,
-        order: Json | None = None,
-        error: SyncError | None = None,
-    ) -> SessionResult:
-        amount, currency = amount_and_currency(task.message) if task.message else (None, None)
-        return SessionResult(
-            session_id=task.session_id,
-            outcome=outcome,
-            attempts=task.receive_count,
-            message_id=task.message_id,
-            reason=reason,
-            order=order,
-            error=error,
-            previous=self._prior.outcomes.get(task.key),
-            prior_attention=self._prior.attention.get(task.session_id),
-            was_pending=task.message is not None and task.message.pending is not None,
-            amount=amount,
-            currency=currency,
-        )
 
 
 def _list_warnings(decisions: Iterable[StripeDecision]) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from consumer import batch_processor, session_group, stripe_decision, webhook_fence
+from consumer import batch_processor, session_results, stripe_decision, webhook_fence
 from consumer.batch_processor import BatchProcessor
 from consumer.session_group import SessionGroup
+from consumer.session_results import ResultBuilder
 from consumer.stripe_decision import StripeDecision
 from consumer.webhook_fence import WebhookFence
 from producer import pending_sender, sync_run, webhook_events, window
@@ -63,7 +64,7 @@ _mark_events, _first_sort_key = webhook_fence.mark_events, user_orders.first_sor
 _listing_field = records.listing_field
 _send, _read_state = SessionQueue.send, stripe_decision.read_payment_state
 _count = RunLister._count
-_to_missing, _get_shop_items = SessionGroup._to_missing, Table.get_shop_items
+_build_missing, _get_shop_items = ResultBuilder.build_missing, Table.get_shop_items
 _is_due, _load_prior_state = pending_sender._is_due, outcomes.load_prior_state
 _describe_unpaid_orders, _decide = stripe_decision.describe_unpaid_orders, stripe_decision._decide
 
@@ -224,8 +225,8 @@ def _forget_acknowledgement(
     return after and replace(after, acknowledged_by=None)
 
 
-def _report_without_entry(self: SessionGroup, task: Any, missing: Any) -> SessionResult:
-    return replace(_to_missing(self, task, missing), pending=None)
+def _report_without_entry(self: ResultBuilder, task: Any, missing: Any) -> SessionResult:
+    return replace(_build_missing(self, task, missing), pending=None)
 
 
 def _get_one_shop_item(self: Table, keys: Sequence[Item], *args: Any) -> list[Item]:
@@ -509,7 +510,7 @@ DISABLED_RULES = (
         "money without a user needs a person",
         "and not ['no_user_paid']",
         2,
-        patches=[(session_group, "PAID", "never")],
+        patches=[(session_results, "PAID", "never")],
     ),
     DisabledRule(
         "an old entry is checked once a week",
@@ -529,7 +530,7 @@ DISABLED_RULES = (
         65,
         patches=[
             (module, "is_wait_over", lambda created, now: False)
-            for module in (session_group, stripe_decision, waiting)
+            for module in (session_results, stripe_decision, waiting)
         ],
     ),
     DisabledRule(
@@ -571,7 +572,7 @@ DISABLED_RULES = (
         "a missing order leaves an entry",
         BEHIND,
         seed=13,
-        patches=[(SessionGroup, "_to_missing", _report_without_entry)],
+        patches=[(ResultBuilder, "build_missing", _report_without_entry)],
     ),
     DisabledRule(
         "a missing order is looked for every night",

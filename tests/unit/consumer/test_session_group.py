@@ -1,5 +1,8 @@
 """One group of sessions: what is committed for each, and the recheck right before the commit."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,6 +16,7 @@ from recon.dynamodb.attention import AttentionRecord
 from recon.dynamodb.keys import STATE_KEY, attention_key, marker_key, outcome_key, pending_key
 from recon.dynamodb.outcomes import PriorState
 from recon.dynamodb.records import OutcomeRecord
+from recon.dynamodb.table import Table
 from recon.errors import (
     KeyUnavailable,
     MalformedMessage,
@@ -402,7 +406,29 @@ def test_sessions_with_an_order_are_written_while_stripe_answers(consumer, sell)
     }
 
 
-def test_sessions_with_an_order_are_reported_after_a_bug_with_the_others(consumer, sell):
+@pytest.fixture
+def slow_commits(consumer, monkeypatch):
+    """Let each commit take a while; return how many were at work at the end of each one."""
+    transact, at_work, seen = Table.transact, set(), []
+
+    def transact_slowly(*args, **options):
+        at_work.add(threading.get_ident())
+        time.sleep(0.1)
+        seen.append(len(at_work))
+        try:
+            transact(*args, **options)
+        finally:
+            at_work.remove(threading.get_ident())
+
+    monkeypatch.setattr(Table, "transact", transact_slowly)
+    consumer.pool = ThreadPoolExecutor(4)
+    yield seen
+    consumer.pool.shutdown()
+
+
+def test_error_with_the_others_waits_for_the_commit_under_way(consumer, sell, slow_commits):
+    """What an invocation leaves at work is frozen with it, and its message returns although it is written."""
+
     def fail(_start, _end):
         raise ZeroDivisionError
 
@@ -411,9 +437,17 @@ def test_sessions_with_an_order_are_reported_after_a_bug_with_the_others(consume
     consumer.stripe.find_events_between = fail
     records = [consumer.receive(a_task(session_id).message) for session_id in ("cs_1", "cs_known")]
     assert consumer.process(*records) == [records[0].message_id]
-    assert consumer.outcome("cs_known")["reason"] == "exists"
-    alone = consumer.receive(a_task("cs_1", run_id="later").message)
-    assert consumer.process(alone) == [alone.message_id]
+    assert slow_commits[0] == 1
+
+
+def test_batch_never_commits_twice_at_the_same_time(consumer, sell, slow_commits):
+    """Both would move the counters, and one would be cancelled."""
+    sell("cs_1", "cs_2")
+    consumer.put_webhook_order("cs_known")
+    consumer.stripe.list_together = lambda _wanted, _pool: (part for part in ({"cs_1": {}}, {"cs_2": {}}))
+    result = consumer.reconcile(a_task("cs_1"), a_task("cs_2"), a_task("cs_known"))
+    assert len(read_applied(result)) == 3
+    assert set(slow_commits) == {1}
 
 
 def test_order_written_during_the_fetch_is_left_alone(consumer, sell):
