@@ -11,6 +11,11 @@ from recon.domain.session_filter import parse_filter
 from recon.domain.user_ids import parse_sources
 from recon.errors import ConfigError
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML was built without libyaml, which only makes it slower.
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 # The functions' own check, which names what is wrong.
 _CHECKS: Mapping[str, Callable[[str], object]] = {
     "SessionFilter": parse_filter,
@@ -138,7 +143,7 @@ def find_bucket(raw: Mapping[str, Any]) -> str:
     return ""
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(SafeLoader):
     """A loader that skips the values of CloudFormation's own tags, such as !Ref."""
 
 
