@@ -29,7 +29,7 @@ help: ## list the targets
 demo: $(UV) ## run the whole pipeline on this machine, emulated; ARGS=--keep leaves it up, ARGS="--layout NAME" shows another layout
 	@$(RUN) python -m sandbox.demo $(ARGS)
 
-test-fast: $(UV) ## run most unit tests in about a minute: no engine, emulator or browser; ARGS="-k name" for some
+test-fast: $(UV) ## run most unit tests in under a minute: no engine, emulator or browser; ARGS="-k name" for some
 	@$(RUN) python -m pytest -n 2 --dist load -m "not slow" tests/unit --ignore tests/unit/bench $(ARGS)
 
 # Six workers for two cores, since tests against the emulator mostly wait; those begin first, so that none of

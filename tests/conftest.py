@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 
 
 class SharedEngineScheduling(LoadScopeScheduling):
-    """Give a module to one worker, and the integration tests too: each worker starts engines of its own."""
+    """Give each module to one worker, and the integration tests to one: a worker starts separate engines."""
 
     def _split_scope(self, nodeid):
         return INTEGRATION if nodeid.startswith(INTEGRATION) else super()._split_scope(nodeid)

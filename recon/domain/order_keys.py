@@ -21,7 +21,7 @@ class OrderSortKey(StrEnum):
 
 
 def partition_key(user_id: str) -> str:
-    """Return the partition key of all orders of a user, whoever wrote them."""
+    """Return the partition key of all orders of a user, those of the webhook included."""
     return f"USER#{user_id}"
 
 

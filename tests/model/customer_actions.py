@@ -141,8 +141,8 @@ class CustomerActions(BaseShop):
     def repeat_event(self, rng: random.Random) -> bool:
         """Deliver an event again that was acknowledged, as a person at Stripe can.
 
-        None of a late payment whose webhook died: Stripe does not say when the payment settled, so that no
-        page of events around it may show the event, and nothing else names it.
+        The event of a late payment whose webhook died is not repeated: Stripe does not say when that payment
+        settled, so that the page of events around it may not show the event, and nothing else names it.
         """
 
         def deliver_again(sent: SentEvent) -> None:
