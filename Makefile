@@ -42,7 +42,7 @@ test-random: $(UV) ## run all tests in random order; ARGS="--randomly-seed=7" re
 
 prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostile field, permission and demo layout, fault storms (NIGHTS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
-	@PROVE=all $(RUN) python -m pytest -n 2 --dist load --timeout 3000 tests/crash tests/hostile tests/model tests/compat tests/integration \
+	@PROVE=all $(RUN) python -m pytest -n 2 --dist worksteal --timeout 3000 tests/crash tests/hostile tests/model tests/compat tests/integration \
 		tests/infra/test_build.py tests/unit/ops/test_dlq_redrive.py \
 		tests/unit/producer/test_repeats.py tests/unit/producer/test_continuations.py
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py -k "any_volume or undelivered or memory"
