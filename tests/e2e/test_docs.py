@@ -37,8 +37,14 @@ def night(open_shop):
     return night
 
 
-@pytest.fixture
-def run(night, aws_folder, tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return the folder in which the commands run."""
+    return tmp_path_factory.mktemp("commands")
+
+
+@pytest.fixture(scope="module")
+def run(night, aws_folder, folder):
     """Run a command and return its output."""
     stack = night.shop.stack
     environment = {
@@ -57,17 +63,21 @@ def run(night, aws_folder, tmp_path):
         command = command.replace("stripe-nightly-sync-producer", stack.producer)
         command = command.replace("--stack-name stripe-nightly-sync ", f"--stack-name {stack.name} ")
         words = ["bash", "-eu", "-o", "pipefail", "-c", command]
-        done = subprocess.run(
-            words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         return done.stdout
 
     return run
 
 
-def test_commands_of_the_morning_show_the_state_of_a_run(night, run):
-    state, runs, orders, outcomes, dead = (json.loads(run(command)) for command in find_commands("verify"))
+@pytest.fixture(scope="module", autouse=True)
+def morning(run):
+    """Run the commands that show the state, before any test starts another run."""
+    return [json.loads(run(command)) for command in find_commands("verify")]
+
+
+def test_commands_of_the_morning_show_the_state_of_a_run(night, morning):
+    state, runs, orders, outcomes, dead = morning
     assert state["Item"]["lastSyncCreated"] == {"N": "2"}
     assert [item["runId"]["S"] for item in runs["Items"]] == [night.run_id]
     assert runs["Items"][0]["errors"] == {"N": "1"}
@@ -76,17 +86,17 @@ def test_commands_of_the_morning_show_the_state_of_a_run(night, run):
     assert dead["Attributes"]["ApproximateNumberOfMessages"] == "1"
 
 
-def test_printed_invocations_preview_and_look_back_longer(run, tmp_path):
+def test_printed_invocations_preview_and_look_back_longer(run, folder):
     preview, longer = find_commands("invoke")
     assert '"dryRun": true' in run(preview)
-    body = json.loads((tmp_path / "preview.json").read_text())["body"]
+    body = json.loads((folder / "preview.json").read_text())["body"]
     assert (body["dryRun"], body["enqueued"]) == (True, 0)
     run(longer)
-    body = json.loads((tmp_path / "run.json").read_text())["body"]
+    body = json.loads((folder / "run.json").read_text())["body"]
     assert (body["trigger"], body["lookbackHours"]) == ("manual", 168)
 
 
-def test_recipe_runs_the_night_that_the_scheduler_could_not_start(night, run, tmp_path):
+def test_recipe_runs_the_night_that_the_scheduler_could_not_start(night, run, folder):
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:00Z")
     event = {"trigger": "scheduled", "scheduledTime": at}
     stack = night.shop.stack
@@ -96,7 +106,7 @@ def test_recipe_runs_the_night_that_the_scheduler_could_not_start(night, run, tm
     sqs.send_message(QueueUrl=url, MessageBody=missed["Body"], MessageAttributes=missed["MessageAttributes"])
     [recipe] = find_commands("missed")
     run(recipe)
-    assert json.loads((tmp_path / "start.json").read_text()) == event
-    body = json.loads((tmp_path / "run.json").read_text())["body"]
+    assert json.loads((folder / "start.json").read_text()) == event
+    body = json.loads((folder / "run.json").read_text())["body"]
     assert (body["trigger"], body["runId"]) == ("scheduled", re.sub("[-:]", "", at))
     assert "Messages" not in sqs.receive_message(QueueUrl=url)

@@ -45,8 +45,8 @@ def crash(open_shop, workers):
 
 
 @pytest.fixture(scope="module")
-def shop(open_shop):
-    return open_shop(ConsumerConcurrency=3, ConsumerTimeout=10)
+def shop(story):
+    return story.shop
 
 
 @pytest.fixture
@@ -62,8 +62,12 @@ def night(shop):
 
 
 @pytest.fixture(scope="module")
-def story(shop):
-    """Return the responses of a preview and a run, and the table before, between and after them."""
+def story(open_shop):
+    """Return the responses of a preview and a run, and the table before, between and after them.
+
+    It is the first night of its shop, whichever test runs first.
+    """
+    shop = open_shop(ConsumerConcurrency=3, ConsumerTimeout=10)
     night = shop.night()
     sold = sell_everything(night)
     shop.stack.pause_consumer()
@@ -74,6 +78,7 @@ def story(shop):
     response = night.produce()
     shop.settled(night.run_id)
     return SimpleNamespace(
+        shop=shop,
         night=night,
         sold=sold,
         before=before,
@@ -83,6 +88,7 @@ def story(shop):
         response=response,
         after=shop.dump(),
         repeated=night.produce(),
+        state=shop.state(),
     )
 
 
@@ -129,7 +135,7 @@ def find_order(story, spec):
 def test_run_counts_every_session_once(story, shop):
     created, skipped = 4, 30 + 4
     assert story.night.counters() == (created + skipped, created + skipped, created, skipped, 0)
-    run, state = shop.run(story.night.run_id), shop.state()
+    run, state = shop.run(story.night.run_id), story.state
     assert (run["status"], run["listed"], run["truncated"]) == ("done", True, False)
     assert (state["lastSyncStatus"], state["lastSyncRunId"]) == ("done", story.night.run_id)
     assert state["lastSyncCompletedAt"] == run["syncCompletedAt"] >= run["syncStartedAt"]
