@@ -27,18 +27,18 @@ OLD_WATERMARK_SECONDS = 49 * HOUR
 _NIGHT_COVERS_SECONDS = HOUR
 
 # The sections of the runbook. The other findings are about sessions, or the runbook has no section for them.
-_SECTIONS = MappingProxyType(
+SECTIONS = MappingProxyType(
     {
         "dead_letters": "dead-letters",
         "missed_starts": "schedule-failed",
         "consumer_paused": "queue-not-empty",
-        "run_failed": "producer-failed",
-        "producer_died": "producer-failed",
+        "run_failed": "schedule-failed",
+        "producer_died": "schedule-failed",
         "run_held": "run-held",
         "run_open": "run-open",
         "run_errors": "session-errors",
         "drift": "orders-drifted",
-        "run_truncated": "run-truncated",
+        "run_truncated": "watermark-old",
         "nothing_found": "nothing-found",
         "no_scheduled_run": "no-completed-run",
         "schedule_off": "no-completed-run",
@@ -193,7 +193,7 @@ def _is_covered_by_night(facts: StatusFacts) -> bool:
 
 
 def _link_to_runbook(finding: StatusFinding, runbook: str | None) -> StatusFinding:
-    section = _SECTIONS.get(finding.code)
+    section = SECTIONS.get(finding.code)
     if finding.url or not runbook or not section:
         return finding
     return replace(finding, url=f"{runbook}#{section}")

@@ -55,6 +55,7 @@ def run(night, aws_folder, folder):
         **CREDENTIALS,
         "AWS_PAGER": "",
         "TABLE": stack.table,
+        "LEDGER": stack.table,
         "DLQ_URL": stack.dlq_url,
         "RUN_ID": night.run_id,
     }

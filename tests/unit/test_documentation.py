@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.runs.problems import SECTIONS
 from recon.domain.attention import Attention
 from recon.domain.order import SnapshotContext, build_order
 from recon.domain.outcome import SkipReason
@@ -103,6 +104,11 @@ def test_command_is_in_the_operators_table(command):
 @pytest.mark.parametrize("metric", Metric)
 def test_metric_is_in_the_operators_page(metric):
     assert metric.value in words((ROOT / "docs" / "operate.md").read_text())
+
+
+def test_problem_leads_to_a_section_of_the_runbook():
+    headings = re.findall(r"^## (\S+)$", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE)
+    assert set(SECTIONS.values()) <= set(headings)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
