@@ -72,6 +72,29 @@ def test_entry_with_unreadable_times_is_sent(harness, fields):
     assert harness.sent_ids() == ["cs_1"]
 
 
+def test_missing_session_is_sent_with_the_time_since_which_it_is_missing(harness):
+    """Without it, its 30 days would begin again every night."""
+    put(harness, "cs_1", age=3 * DAY, asked_days_ago=1, missingSince=END - 2 * DAY)
+    harness.begin()
+    [message] = harness.sent()
+    assert message["missingSince"] == END - 2 * DAY
+
+
+def test_session_in_the_window_of_the_run_holds_back_no_other(harness):
+    put(harness, "cs_1", age=END - START, asked_days_ago=1)
+    put(harness, "cs_2", age=3 * DAY, asked_days_ago=1)
+    harness.begin()
+    assert harness.sent_ids() == ["cs_2"]
+
+
+def test_messages_of_all_chunks_are_in_the_metric(harness, monkeypatch):
+    monkeypatch.setattr(pending_sender, "CHUNK", 2)
+    for number in range(5):
+        put(harness, f"cs_{number}", age=3 * DAY, asked_days_ago=1)
+    harness.begin()
+    assert harness.read_output()[1]["SessionsEnqueued"] == [5]
+
+
 @pytest.mark.parametrize("limit", [None, 7])
 @pytest.mark.parametrize("sent_before", [0, 1, 3, 4, 6])
 def test_repeat_after_a_death_counts_each_session_once(harness, monkeypatch, sent_before, limit):
