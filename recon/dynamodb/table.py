@@ -151,6 +151,7 @@ class Table:
         return items
 
     def _get_all(self, unread: Item, items: list[Item], deadline: Deadline) -> None:
+        deadline.check()
         retry = attempts(TRANSACTION_ATTEMPTS, deadline, first=0.05, longest=1.0)
         retry(self._get_some, unread, items)
 
@@ -180,7 +181,7 @@ class Table:
         """Return an iterator over all items under a key condition, which begins with `PK = :name`.
 
         The reads are consistent and cover all pages. `only` is a filter expression. A failed read of a page
-        is retried until the deadline, if any. Raises OutOfTime if the deadline passes between two pages.
+        is retried until the deadline, if any. Raises OutOfTime if the deadline passes before a page.
         """
         partition = values[condition.split()[2]]
         request: Item = {
@@ -290,12 +291,13 @@ def from_wire(item: Item) -> Item:
 
 def _read_pages(method: Callable[..., Any], request: Item, deadline: Deadline | None) -> Iterator[Item]:
     while True:
+        if deadline:
+            # A request that hangs takes its whole time-out, and a batch has many.
+            deadline.check()
         answer = _read(method, request, deadline)
         yield from (from_wire(item) for item in answer["Items"])
         if "LastEvaluatedKey" not in answer:
             return
-        if deadline:
-            deadline.check()
         request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 

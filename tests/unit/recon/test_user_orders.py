@@ -148,6 +148,16 @@ def test_lookup_ends_between_two_pages_at_its_deadline(table, order, time, memor
     assert memory.history.count("query") == 2
 
 
+def test_lookups_that_hang_end_at_the_deadline(table, time, memory, find_by_session):
+    """One request of many may hang until its time-out, and the others still fit into the deadline."""
+    memory.plan = lambda call: time.sleep(7) if call.method == "query" else None
+    began, messages = time(), [a_message(session_id=f"cs_{n}", user_id=f"u{n}") for n in range(50)]
+    found = find_by_session(*messages)
+    assert time() - began < 60 + 2 * 7
+    late = [orders for orders in found.values() if isinstance(orders, OutOfTime)]
+    assert len(late) == 50 - memory.history.count("query")
+
+
 @pytest.mark.parametrize(
     "value",
     [5, Decimal("12.5"), True, None, b"x", {"a", "b"}, {1, 2}, ["x"], {"k": "v"}, "text", ""],
