@@ -73,6 +73,7 @@ class SessionGroup:
         self._prior = prior
         self._builder = ResultBuilder(prior, context.now)
         self._messages: dict[str, SessionMessage] = {}
+        self._waiting: set[str] = set()  # sessions that a run listed although they wait
         self._committed = Committed({}, {}, {})
         self._delayed: dict[str, SyncError] = {}
         self._warnings: set[str] = set()
@@ -245,10 +246,12 @@ class SessionGroup:
             return decision
         try:
             # A session that waits counts from its payment, also if a run lists it again.
-            waits = self._context.table.get(pending_key(task.session_id), self._context.deadline)
+            if not self._context.table.get(pending_key(task.session_id), self._context.deadline):
+                return decision
         except SyncError as error:
             return error
-        return None if waits else decision
+        self._waiting.add(task.session_id)
+        return None
 
     def _list_together(self, missing: Collection[str]) -> Generator[dict[str, Json | None]]:
         """Yield those sessions in parts that lie close together, with what lists bring of each."""
@@ -293,7 +296,8 @@ class SessionGroup:
         try:
             found = [] if isinstance(orders, SyncError) else orders
             own = find_own_orders(message, found)
-            facts = OrderFacts(own, self._knows_unpaid(task.session_id), self._find_proof)
+            waits = task.session_id in self._waiting
+            facts = OrderFacts(own, self._knows_unpaid(task.session_id), waits, self._find_proof)
             return decide_from_stripe(
                 stripe, message, self._context.settings, self._context.now, facts, listed
             )

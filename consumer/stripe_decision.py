@@ -67,11 +67,13 @@ class OrderFacts:
     """The table's facts about a session that Stripe decides about.
 
     `orders` are its own, all of them unpaid, and `is_acknowledged` is True if a person knows that they are.
-    `find_proof` returns the session that proves the key's account and mode, if one is known.
+    `waits` is True if it is known to wait, although a run listed it. `find_proof` returns the session that
+    proves the key's account and mode, if one is known.
     """
 
     orders: Sequence[ExistingOrder] = ()
     is_acknowledged: bool = False
+    waits: bool = False
     find_proof: Callable[[], str | None] = lambda: None
 
 
@@ -131,7 +133,7 @@ def _decide(  # noqa: PLR0911 - one return per rule
         return StripeDecision(SkipReason.UNPAID, waits=True)
     if facts.orders:
         return describe_unpaid_orders(message, facts.orders, now(), is_acknowledged=facts.is_acknowledged)
-    if _is_expired(fetched, message, settings, now()):
+    if _is_expired(fetched, message, settings, now(), waits=facts.waits):
         return StripeDecision(SkipReason.EXPIRED)
     if settings.shape:
         return StripeDecision(Missing(settings.shape.read_values(fetched.session)))
@@ -218,13 +220,15 @@ def _decide_about_missing(
     )
 
 
-def _is_expired(fetched: "FetchedSession", message: "SessionMessage", settings: Settings, now: int) -> bool:
+def _is_expired(
+    fetched: "FetchedSession", message: "SessionMessage", settings: Settings, now: int, *, waits: bool
+) -> bool:
     """Return whether an order that the webhook wrote at the payment would have expired by now.
 
     If the time of the payment is unknown, the payment of a session that waited has just settled.
     """
     known = find_paid_at(fetched.payment.charge or {})
-    assumed = message.created if message.pending is None else now
+    assumed = now if waits or message.pending is not None else message.created
     paid_at = parse_epoch(known) if known else assumed
     return bool(settings.order_ttl_days) and paid_at + settings.order_ttl_days * DAY <= now
 

@@ -101,7 +101,8 @@ def predict(
     decision = decide_from_orders(
         message, orders, settings.shape, now=now, ttl_days=settings.order_ttl_days, is_guarded=is_guarded
     )
-    if decision is SkipReason.EXPIRED and table.get(pending_key(message.session_id)):
+    waits = decision is SkipReason.EXPIRED and bool(table.get(pending_key(message.session_id)))
+    if waits:
         decision = None
     match decision:
         case SyncError():
@@ -112,9 +113,8 @@ def predict(
                 drift = find_drift(message, orders)
             return PredictedOutcome(PredictedAction.SKIP, amount, reason=decision, drift=drift)
     own = find_own_orders(message, [] if isinstance(orders, SyncError) else orders)
-    facts = OrderFacts(
-        own, bool(own) and _knows_unpaid(message.session_id, table), lambda: _find_proof(table)
-    )
+    knows_unpaid = bool(own) and _knows_unpaid(message.session_id, table)
+    facts = OrderFacts(own, knows_unpaid, waits, lambda: _find_proof(table))
     return _predict_from_stripe(message, stripe, settings, now, facts)
 
 

@@ -228,6 +228,9 @@ def paid(at):
         (False, True, 1, "created"),
         (True, True, 31, "expired"),
         (False, True, 31, "expired"),
+        # The payment says no time: it has just settled.
+        (True, True, None, "created"),
+        (False, True, None, "created"),
         (False, False, 1, "expired"),
     ],
 )
@@ -236,7 +239,7 @@ def test_late_payment_counts_from_its_time(consumer, look, waits, has_entry, pai
     consumer.dynamodb.plan = on("get_item", throttled(), nth=1)
     if has_entry:
         consumer.put(pending_key(CS), message="stored")
-    answer = paid(NOW - paid_days_ago * DAY)
+    answer = {} if paid_days_ago is None else paid(NOW - paid_days_ago * DAY)
     stored, entry = look(answer=answer, age=60 * DAY, waits=waits, payment_status="paid")
     assert stored.get("reason", stored["outcome"]) == outcome
     assert bool(consumer.asked) is (waits or has_entry)
