@@ -238,7 +238,8 @@ def _read_amounts(payment: Payment) -> _Amounts:
     # API versions before 2025-03-31 count the released part of a hold as a refund.
     if refunded >= released:
         refunded -= released
-    is_only_release = bool(captured and released and counted == released)
+    # Where as much was captured as released, the flag says a refund: nothing of the charge is left.
+    is_only_release = bool(captured and released and counted == released != captured)
     is_returned = read_flag(charge, "refunded", parent="latest_charge.") is True and not is_only_release
     return _Amounts(amount, captured, refunded, is_returned)
 

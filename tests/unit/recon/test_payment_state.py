@@ -143,6 +143,14 @@ ROWS = {
         {"intent": an_intent(charge={"amount_captured": 6000, "amount_refunded": 4000, "refunded": True})},
         due("partly_captured", captured=6000),
     ),
+    "half of a hold captured and refunded": (
+        {"intent": an_intent(charge={"amount_captured": 5000, "amount_refunded": 5000, "refunded": True})},
+        REFUNDED,
+    ),
+    "half of a hold captured, the rest released by an older version": (
+        {"intent": an_intent(charge={"amount_captured": 5000, "amount_refunded": 5000, "refunded": False})},
+        due("partly_captured", captured=5000),
+    ),
     "dispute lost": (plain_card() | {"disputes": [a_dispute("lost")]}, REFUNDED),
     "dispute over all that was captured lost": (
         {
