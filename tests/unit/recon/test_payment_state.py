@@ -374,6 +374,26 @@ def test_default_payment_is_preferred_among_equals():
     assert find_payment(a_session("subscription"), rows).intent == {"id": "pi_1"}
 
 
+@pytest.mark.parametrize("refunded", [{0}, {1}, {0, 1}])
+@pytest.mark.parametrize("has_intent", [True, False])
+def test_refund_of_one_of_several_payments_does_not_end_the_order(refunded, has_intent):
+    session = a_session("subscription", amount_total=1000)
+    rows = []
+    for n, amount in enumerate((600, 400)):
+        back = amount if n in refunded else 0
+        charge = {
+            "amount": amount,
+            "amount_captured": amount,
+            "amount_refunded": back,
+            "refunded": bool(back),
+        }
+        intent = {"id": f"pi_{n}", "status": "succeeded", "latest_charge": charge}
+        details = {"payment_intent": intent} if has_intent else {"charge": charge}
+        rows.append({"status": "paid", "is_default": n == 1, "payment": details})
+    state = read_payment_state(session, find_payment(session, rows))
+    assert (state.skip is REFUNDED.skip) is (refunded == {0, 1})
+
+
 def test_invoice_paid_with_a_charge_alone_has_no_intent():
     rows = [{"status": "paid", "payment": {"type": "charge", "charge": {"id": "ch_1"}}}]
     assert find_payment(a_session("subscription"), rows) == Payment(charge={"id": "ch_1"})
