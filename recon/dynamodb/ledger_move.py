@@ -4,7 +4,8 @@ A move first reserves the new table and closes the old one: from then on, every 
 ledger is refused. It waits until the batches that began before have ended, and copies until a pass over both
 tables finds no difference. Then it opens the new ledger with one transaction, which puts the state and the
 watermark. A move that is stopped at any point is repeated from its beginning and copies only what differs.
-The old records stay where they are, and nothing reads them.
+The old records stay where they are, and nothing reads them. The watermark of the shop's table, which every
+run reads, always names the ledger in use if this stack ever had or reserved a ledger there.
 """
 
 from collections import Counter
@@ -26,7 +27,7 @@ from recon.dynamodb.records import parse_run
 from recon.dynamodb.runs import is_stalled
 from recon.dynamodb.table import Action, Item, Key, Table, TransactionCancelled
 from recon.dynamodb.watermark import parse_watermark
-from recon.errors import LedgerNotMoved, TableUnavailable
+from recon.errors import LedgerNotMoved, TableRefused
 from recon.retry import Deadline
 from recon.timestamps import parse_epoch, to_iso
 
@@ -69,22 +70,30 @@ def move_ledger(
     batch that began before has ended: its commit would miss the copy.
 
     Raises LedgerInUse if the ledger belongs to another stack, LedgerNotMoved if a run is open, if it has
-    moved to a third table, if the destination has a ledger in use, or if something else writes the ledger.
+    moved to a third table, if the destination has another ledger, or if something else writes the ledger.
     """
     watermark = parse_watermark(source.get(WATERMARK_KEY, deadline) or {})
     if watermark.moved_to not in (None, destination.ledger):
         watermark.check_open()
+    found = destination.get(WATERMARK_KEY, deadline)
+    reserved = parse_watermark(found or {})
     if watermark.moved_to is None:
         watermark.check_owner(stack)
         _refuse_open_runs(source, now, deadline)
-    elif _is_open(destination, deadline):
+    elif found is not None and reserved.moving_from != source.ledger:
+        # The move has ended. The ledger may have moved on since, and then the old records must stay unused.
+        reserved.check_owner(stack)
+        _redirect_shop(source, destination.ledger, stack, deadline)
         return LedgerMove(source.ledger, destination.ledger, _count(destination, deadline), was_moved=True)
-    _reserve(destination, source.ledger, deadline)
+    if found is None and _has_records(destination, deadline):
+        raise _occupied(destination)
+    _reserve(destination, source.ledger, stack, deadline)
     wait_for_batches(_close(source, destination.ledger, stack, now, deadline))
+    _redirect_shop(source, destination.ledger, stack, deadline)
     written = removed = 0
     for _ in range(_MOST_PASSES):
         changes = _differences(source, destination, deadline)
-        done = Counter(_apply(destination, changes, deadline))
+        done = Counter(_apply(source, destination, changes, deadline))
         written, removed = written + done["Put"], removed + done["Delete"]
         if not done:
             _open(source, destination, deadline)
@@ -94,11 +103,6 @@ def move_ledger(
         f"table {source.ledger} or {destination.ledger} changes while it is copied: find what writes it, "
         "then repeat the command"
     )
-
-
-def _is_open(destination: Table, deadline: Deadline) -> bool:
-    item = destination.get(WATERMARK_KEY, deadline)
-    return item is not None and parse_watermark(item).moving_from is None
 
 
 def _refuse_open_runs(source: Table, now: int, deadline: Deadline) -> None:
@@ -118,20 +122,34 @@ def _refuse_open_runs(source: Table, now: int, deadline: Deadline) -> None:
         )
 
 
-def _reserve(destination: Table, source: str, deadline: Deadline) -> None:
-    """Mark the destination, so that no run uses it before the move has ended."""
+def _has_records(destination: Table, deadline: Deadline) -> bool:
+    """Return whether the table has a ledger of a version before the watermark item, or a part of one."""
+    state = destination.get(STATE_KEY, deadline)
+    return state is not None or any(True for _ in _records(destination, deadline))
+
+
+def _occupied(destination: Table) -> LedgerNotMoved:
+    return LedgerNotMoved(
+        f"table {destination.ledger} has a ledger in use, or records of another one; move to an empty table"
+    )
+
+
+def _reserve(destination: Table, source: str, stack: str, deadline: Deadline) -> None:
+    """Mark the destination, so that no run uses it before the move has ended.
+
+    It is new, or this stack has left it or reserved it before.
+    """
     reserve = destination.update(
         WATERMARK_KEY,
-        "SET movingFrom = :source",
-        {":source": source},
-        condition="attribute_not_exists(PK) OR movingFrom = :source OR attribute_exists(movedTo)",
+        "SET movingFrom = :source, stackName = if_not_exists(stackName, :stack)",
+        {":source": source, ":stack": stack},
+        condition="attribute_not_exists(PK) OR movingFrom = :source OR movedTo = :source "
+        "OR (stackName = :stack AND (attribute_exists(movingFrom) OR attribute_exists(movedTo)))",
     )
     try:
         destination.transact([reserve], deadline)
     except TransactionCancelled:
-        raise LedgerNotMoved(
-            f"table {destination.ledger} has a ledger in use; move to an empty table"
-        ) from None
+        raise _occupied(destination) from None
 
 
 def _close(source: Table, destination: str, stack: str, now: int, deadline: Deadline) -> int:
@@ -144,10 +162,35 @@ def _close(source: Table, destination: str, stack: str, now: int, deadline: Dead
         "SET movedTo = :to, movedAt = if_not_exists(movedAt, :at), "
         "stackName = if_not_exists(stackName, :stack)",
         {":to": destination, ":at": to_iso(now), ":stack": stack},
+        condition="attribute_not_exists(movedTo) OR movedTo = :to",
     )
-    source.transact([close], deadline)
+    _transact(source, [close], deadline)
     closed = source.get(WATERMARK_KEY, deadline) or {}
     return parse_epoch(closed["movedAt"])
+
+
+def _redirect_shop(source: Table, ledger: str, stack: str, deadline: Deadline) -> None:
+    """Let the closed or reserved watermark of this stack in the shop's table name the new ledger.
+
+    Until then it names the one before, and every run on the new one would be refused.
+    """
+    shop = source.at(source.shop)
+    try:
+        item = shop.get(WATERMARK_KEY, deadline)
+    except TableRefused:
+        # The table has other keys than PK and SK, so no ledger was ever in it.
+        return
+    mark = parse_watermark(item or {})
+    is_unused = mark.moved_to is not None or mark.moving_from is not None
+    if shop.ledger == ledger or mark.stack_name != stack or mark.moved_to == ledger or not is_unused:
+        return
+    redirect = shop.update(
+        WATERMARK_KEY,
+        "SET movedTo = :to REMOVE movingFrom",
+        {":to": ledger},
+        condition="attribute_exists(movedTo) OR attribute_exists(movingFrom)",
+    )
+    _transact(shop, [redirect], deadline)
 
 
 def _open(source: Table, destination: Table, deadline: Deadline) -> None:
@@ -159,10 +202,17 @@ def _open(source: Table, destination: Table, deadline: Deadline) -> None:
     }
     actions = [destination.put(item) for key, item in cleared.items() if key == STATE_KEY]
     watermark = destination.put(cleared[WATERMARK_KEY], "movingFrom = :source", {":source": source.ledger})
+    _transact(destination, [*actions, watermark], deadline)
+
+
+def _transact(table: Table, actions: list[Action], deadline: Deadline) -> None:
+    """Apply the actions. Raise LedgerNotMoved if a condition failed, since only another call changes it."""
     try:
-        destination.transact([*actions, watermark], deadline)
+        table.transact(actions, deadline)
     except TransactionCancelled:
-        raise TableUnavailable("another call has opened the ledger") from None
+        raise LedgerNotMoved(
+            "another call moves the ledger at the same time: repeat the command when it has ended"
+        ) from None
 
 
 def _differences(source: Table, destination: Table, deadline: Deadline) -> Iterator[Action]:
@@ -175,10 +225,11 @@ def _differences(source: Table, destination: Table, deadline: Deadline) -> Itera
         yield from (destination.delete(_key(item)) for item in items if _key(item) not in wanted)
 
 
-def _apply(destination: Table, changes: Iterable[Action], deadline: Deadline) -> Iterator[str]:
-    """Apply the actions and yield their kinds."""
+def _apply(source: Table, destination: Table, changes: Iterable[Action], deadline: Deadline) -> Iterator[str]:
+    """Apply the actions to the reserved destination, never to one that is open, and yield their kinds."""
+    reserved = destination.check(WATERMARK_KEY, "movingFrom = :source", {":source": source.ledger})
     for actions in batched(changes, _ITEMS_OF_A_WRITE):
-        destination.transact(actions, deadline)
+        _transact(destination, [reserved, *actions], deadline)
         yield from (action.kind for action in actions)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY
 from recon.dynamodb.table import Item, Key, Table
-from recon.dynamodb.watermark import MOVE_COMMAND, describe_moved, parse_watermark
+from recon.dynamodb.watermark import MOVE_COMMAND, parse_watermark
 from recon.errors import LedgerNotMoved, TableRefused
 from recon.retry import Deadline
 
@@ -33,15 +33,16 @@ def check_ledger_items(
     `shop` and `ledger` are the names of the two tables, `own` is the watermark item of the ledger, and
     `shop_items` are the state and the watermark in the shop's table. The ledger of another stack may stay
     there, and a state that another program puts there does not matter once this stack uses its own ledger.
+    A move back to the shop's table that has only reserved it leaves the ledger open.
     """
     parse_watermark(own or {}).check_open()
     at_shop = parse_watermark(shop_items.get(WATERMARK_KEY, {}))
     is_foreign_state = own is not None and WATERMARK_KEY not in shop_items
     is_of_another_stack = at_shop.stack_name not in (None, stack)
-    if not shop_items or is_foreign_state or is_of_another_stack or at_shop.moved_to == ledger:
+    is_named = (at_shop.moved_to or at_shop.moving_from) == ledger
+    if not shop_items or is_foreign_state or is_of_another_stack or is_named:
         return
-    if at_shop.moved_to:
-        raise LedgerNotMoved(describe_moved(at_shop.moved_to))
+    at_shop.check_open()
     raise LedgerNotMoved(
         f"table {shop} holds the ledger, and SYNC_LEDGER_TABLE is {ledger}: move it there with "
         f"`{MOVE_COMMAND}`, or leave SYNC_LEDGER_TABLE empty"

@@ -98,9 +98,9 @@ class Table:
         """Return the name of the table that holds the items with this partition key."""
         return self.shop if partition.startswith(SHOP_PREFIXES) else self.ledger
 
-    def at(self, name: str) -> "Table":
-        """Return another table of the same account, with its ledger in it."""
-        return Table(self._client, name, self._new_token, transactions=self._transactions)
+    def at(self, ledger: str) -> "Table":
+        """Return the same shop's table with its ledger in another table of the account."""
+        return Table(self._client, self.shop, self._new_token, ledger=ledger, transactions=self._transactions)
 
     def put(self, item: Item, condition: str | None = None, values: Item | None = None) -> Action:
         """Return an action that writes a whole item, under a condition if there is one."""

@@ -12,8 +12,10 @@ from ops.doctor.shell import Shell
 from ops.errors import CommandError
 from ops.format.text import quantity
 from ops.stack.stack import Stack
+from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.ledger_move import LedgerMove, move_ledger
 from recon.dynamodb.ledger_table import check_ledger_table
+from recon.dynamodb.watermark import Watermark, parse_watermark
 from recon.errors import ConfigError, TableRefused
 
 MOVE_EXAMPLES = [
@@ -27,7 +29,10 @@ def move(
     context: CommandContext,
     to: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="Copy to this table; the deployed LedgerTable if not given"),
+        typer.Option(
+            metavar="TABLE",
+            help="Copy to this table; if not given, end a stopped move or take the deployed LedgerTable",
+        ),
     ] = None,
 ) -> CommandResult:
     """Copy the ledger to another table and compare the copy; runs then use only that one.
@@ -52,10 +57,8 @@ def move(
     except ConfigError as error:
         raise CommandError(str(error)) from error
     except TableRefused as error:
-        # The new table has the right keys. A shop with its own layout has other ones.
-        raise CommandError(
-            f"table {source} has other keys than PK and SK: no ledger was ever in it"
-        ) from error
+        # The new table has the right keys.
+        raise _refuse_keys(source) from error
     deployed = stack.outputs.ledger
     setting = "" if moved.destination == stack.outputs.table else moved.destination
     command = Shell(stack.name, context.options.selector).deploy(f"LedgerTable={setting}")
@@ -76,8 +79,18 @@ def _wait_for_batches(context: CommandContext, source: str, closed_at: int) -> N
 
 
 def _choose_tables(stack: Stack, to: str | None) -> tuple[str, str]:
-    """Return the names of the old and the new table."""
+    """Return the names of the old and the new table.
+
+    A move that was stopped goes on, also without `to`. One that has ended can be undone before a deployment.
+    """
     shop, deployed = stack.outputs.table, stack.outputs.ledger
+    mark = _read_watermark(stack)
+    if mark.moving_from and to in (None, deployed):
+        return mark.moving_from, deployed
+    if mark.moved_to and to == deployed:
+        return mark.moved_to, deployed
+    if mark.moved_to and to in (None, mark.moved_to):
+        return deployed, mark.moved_to
     if to is None or to == deployed != shop:
         if deployed == shop:
             raise CommandError(
@@ -91,6 +104,19 @@ def _choose_tables(stack: Stack, to: str | None) -> tuple[str, str]:
     except ConfigError as error:
         raise CommandError(str(error)) from error
     return deployed, to
+
+
+def _read_watermark(stack: Stack) -> Watermark:
+    """Return the watermark of the deployed ledger."""
+    try:
+        return parse_watermark(stack.table.get(WATERMARK_KEY, stack.deadline) or {})
+    except TableRefused as error:
+        raise _refuse_keys(stack.outputs.ledger) from error
+
+
+def _refuse_keys(table: str) -> CommandError:
+    """Return the error for a table of a shop with its own layout."""
+    return CommandError(f"table {table} has other keys than PK and SK: no ledger was ever in it")
 
 
 def _check_keys(stack: Stack, table: str) -> None:

@@ -1,6 +1,7 @@
 """Moving a ledger to a separate table, and what refuses to run before that."""
 
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -54,7 +55,8 @@ def own(make_world, memory, shop):
 def move(memory, shop):
     def run(source=TABLE, destination=LEDGER, stack=DEFAULT_STACK, client=memory, wait=lambda _closed: None):
         now, deadline = int(shop.clock()), shop.clock.deadline(600)
-        return move_ledger(Table(client, source), Table(client, destination), stack, now, deadline, wait)
+        tables = (Table(client, TABLE, ledger=name) for name in (source, destination))
+        return move_ledger(*tables, stack, now, deadline, wait)
 
     return run
 
@@ -198,6 +200,7 @@ def test_interrupted_move_is_closed_on_both_sides_and_ends_when_repeated(memory,
 
 
 def test_what_changed_after_an_interrupted_copy_is_copied_again(memory, move):
+    put(memory, "SYSTEM", WATERMARK, LEDGER, movingFrom=TABLE)
     put(memory, "SYSTEM", "PENDING#ended", LEDGER)
     put(memory, "SYSTEM", "DISMISSED#cs_test_no", LEDGER, dismissedBy="another")
     moved = move()
@@ -237,6 +240,92 @@ def test_table_with_a_ledger_in_use_is_no_destination(memory, make_world, move):
     with pytest.raises(LedgerNotMoved, match="table ledger has a ledger in use"):
         move()
     assert memory.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("pk", "sk"),
+    [
+        ("SYSTEM", STATE),
+        ("SYSTEM", f"{STATE}#20241127T020000Z"),
+        ("SYSTEM", "DISMISSED#cs_test_1"),
+        ("SYNC_RUN#20241127T020000Z", "SESSION#cs_test_1"),
+        ("SESSION#cs_test_1", "SYNC_ORDER"),
+    ],
+)
+def test_table_with_records_but_no_watermark_is_no_destination(memory, move, pk, sk):
+    """Versions before the watermark item had such a ledger."""
+    put(memory, pk, sk, LEDGER)
+    before = memory.dump()
+    with pytest.raises(LedgerNotMoved, match="table ledger has a ledger in use, or records of another one"):
+        move()
+    assert memory.dump() == before
+
+
+def test_items_of_a_shop_do_not_make_its_table_a_ledger(memory, move):
+    put(memory, "SYSTEM", "THE_SHOPS_OWN", LEDGER, value=1)
+    put(memory, "SESSION#login-1", "DATA", LEDGER, value=1)
+    assert move().removed == 0
+
+
+@pytest.mark.parametrize(
+    ("mark", "is_free"),
+    [
+        ({"stackName": DEFAULT_STACK, "movedTo": "third"}, True),
+        ({"stackName": DEFAULT_STACK, "movingFrom": "third"}, True),
+        ({"stackName": "another", "movedTo": TABLE}, True),
+        ({"movingFrom": TABLE}, True),
+        ({"stackName": "another", "movedTo": "third"}, False),
+        ({"stackName": "another", "movingFrom": "third"}, False),
+        ({"movingFrom": "third"}, False),
+        ({"stackName": DEFAULT_STACK}, False),
+    ],
+)
+def test_destination_is_one_that_this_stack_left_or_reserved(memory, move, mark, is_free):
+    """The move of another stack may have stopped: its records would be the only ones."""
+    put(memory, "SYSTEM", WATERMARK, LEDGER, **mark)
+    before = memory.dump()
+    if is_free:
+        assert move().written
+        return
+    with pytest.raises(LedgerNotMoved, match="table ledger has a ledger in use"):
+        move()
+    assert memory.dump() == before
+
+
+def test_ledger_that_was_moved_and_adopted_is_not_this_stacks(memory, move):
+    move()
+    put(memory, "SYSTEM", WATERMARK, LEDGER, stackName="another")
+    with pytest.raises(LedgerInUse):
+        move()
+
+
+def test_mark_of_another_stack_in_the_shops_table_stays(memory, move, own, shop):
+    move()
+    put(memory, "SYSTEM", WATERMARK, stackName="another", movedTo="elsewhere")
+    before = items(memory, TABLE)
+    move(LEDGER, "third")
+    assert items(memory, TABLE) == before
+
+
+# The second transaction of a move between two separate ledgers closes the old one; then it redirects the
+# shop's table, copies and opens. Only before the close may another call choose another table.
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [([TABLE], 2), *[(path, call) for path in (["third"], ["third", TABLE]) for call in range(2, 6)]],
+)
+def test_slow_call_does_not_touch_a_ledger_that_another_call_has_opened(memory, move, path, call):
+    move()
+
+    def move_meanwhile(one):
+        if (one.method, one.nth) == ("transact_write_items", call):
+            for source, destination in pairwise([LEDGER, *path]):
+                move(source, destination)
+            after.append(memory.dump())
+
+    after = []
+    with pytest.raises(LedgerNotMoved, match="another call moves the ledger at the same time"):
+        move(LEDGER, "third", client=Faulty(memory, move_meanwhile))
+    assert [memory.dump()] == after
 
 
 def test_ledger_of_another_stack_is_not_moved(memory, move):

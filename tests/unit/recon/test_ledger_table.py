@@ -77,11 +77,11 @@ def test_another_table_of_the_account_has_the_same_clients(memory, time):
     writes.add_table("other")
     writes = Faulty(writes, never)
     other = Table(memory, TABLE, lambda: "token", transactions=writes).at("other")
-    other.transact([other.put({"PK": "USER#u", "SK": "1"})], time.deadline(60))
+    other.transact([other.put({"PK": "SYSTEM", "SK": "1"})], time.deadline(60))
     assert [request["ClientRequestToken"] for request in requests(writes, "transact_write_items")] == [
         "token"
     ]
-    assert (other.shop, other.ledger) == ("other", "other")
+    assert (other.shop, other.ledger) == (TABLE, "other")
 
 
 def test_batch_of_more_than_100_keys_is_read_in_parts(table, fill, memory, time):
