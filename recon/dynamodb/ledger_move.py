@@ -141,7 +141,7 @@ def _reserve(destination: Table, source: str, stack: str, deadline: Deadline) ->
     """
     reserve = destination.update(
         WATERMARK_KEY,
-        "SET movingFrom = :source, stackName = if_not_exists(stackName, :stack)",
+        "SET movingFrom = :source, stackName = :stack",
         {":source": source, ":stack": stack},
         condition="attribute_not_exists(PK) OR movingFrom = :source OR movedTo = :source "
         "OR (stackName = :stack AND (attribute_exists(movingFrom) OR attribute_exists(movedTo)))",
@@ -181,8 +181,7 @@ def _redirect_shop(source: Table, ledger: str, stack: str, deadline: Deadline) -
         # The table has other keys than PK and SK, so no ledger was ever in it.
         return
     mark = parse_watermark(item or {})
-    is_unused = mark.moved_to is not None or mark.moving_from is not None
-    if shop.ledger == ledger or mark.stack_name != stack or mark.moved_to == ledger or not is_unused:
+    if shop.ledger == ledger or mark.stack_name != stack or mark.moved_to == ledger:
         return
     redirect = shop.update(
         WATERMARK_KEY,

@@ -191,6 +191,8 @@ def test_table_that_a_stopped_move_had_reserved_is_free_for_the_next(make_shop, 
         assert shop.find_open() == [first]
         shop.move(first, chosen)
         assert shop.find_open() == [chosen]
+        mark = Table(shop.memory, TABLE).get(WATERMARK_KEY)
+        assert "movingFrom" not in (mark or {})
         shop.move(chosen, reserved)
         shop.move(reserved, first)
         assert shop.find_open() == [first]

@@ -292,6 +292,24 @@ def test_destination_is_one_that_this_stack_left_or_reserved(memory, move, mark,
     assert memory.dump() == before
 
 
+def test_old_ledger_is_not_copied_into_a_table_that_another_move_has_reserved(memory, move):
+    move(TABLE, "third")
+    move("third", LEDGER)
+    put(memory, "SYSTEM", WATERMARK, "third", stackName=DEFAULT_STACK, movingFrom=LEDGER, movedTo=LEDGER)
+    put(memory, "SYSTEM", WATERMARK, stackName=DEFAULT_STACK, movedTo="third")
+    before = memory.dump()
+    with pytest.raises(LedgerNotMoved):
+        move(TABLE, "third")
+    assert memory.dump() == before
+
+
+def test_repeated_move_writes_nothing(memory, move):
+    move()
+    again = Faulty(memory, never)
+    assert move(client=again).was_moved
+    assert again.history.count("transact_write_items") == 0
+
+
 def test_ledger_that_was_moved_and_adopted_is_not_this_stacks(memory, move):
     move()
     put(memory, "SYSTEM", WATERMARK, LEDGER, stackName="another")
@@ -320,6 +338,8 @@ def test_slow_call_does_not_touch_a_ledger_that_another_call_has_opened(memory, 
         if (one.method, one.nth) == ("transact_write_items", call):
             for source, destination in pairwise([LEDGER, *path]):
                 move(source, destination)
+            for (pk, sk), item in ledger_items(memory, path[-1]).items():
+                put(memory, pk, sk, path[-1], **item | {"changedBy": "a run"})
             after.append(memory.dump())
 
     after = []
