@@ -184,6 +184,9 @@ class RunLister:
         if progress.listed and none_passed and self.run.filtered + progress.filtered:
             self._warn_once(MATCHES_NOTHING)
             progress = replace(progress, covers_through=0)
+        if self._context.settings.session_filter.text != self.run.session_filter:
+            # A part of the run was listed with another filter, so the next run lists all of it with one.
+            progress = replace(progress, covers_through=0)
         if self._unreadable:
             self._warn_once(UNREADABLE)
             # The next night may be able to read them.
