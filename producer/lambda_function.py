@@ -211,7 +211,8 @@ def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: st
     """Return the requested run as it would start now."""
     started = _now()
     run_id = _find_run_id(request, runs, started, request_id)
-    return plan_run(request, clients().settings, started, run_id, watermark, runs.was_held)
+    covered = watermark.covered_through or 0
+    return plan_run(request, clients().settings, started, run_id, watermark, lambda: runs.was_held(covered))
 
 
 def _find_run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:
