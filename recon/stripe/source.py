@@ -89,7 +89,8 @@ class SessionEvent:
 class StripeSource:
     """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe.
 
-    `find_share` returns the share of the connection's rate that is allowed at the moment.
+    `find_share` returns the share of the connection's rate that is allowed at the moment. All other requests
+    leave time for `reserved_requests` of `find_events_between`.
     """
 
     def __init__(
@@ -99,12 +100,14 @@ class StripeSource:
         on_throttle: Callable[[], None],
         tries: int = STRIPE_ATTEMPTS,
         find_share: Callable[[], float] = lambda: 1.0,
+        reserved_requests: int = 0,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
         self._tries = tries
         self._on_throttle = on_throttle
         self._find_share = find_share
+        self._reserved_requests = reserved_requests
         self._rejections: dict[str, SyncError] = {}
         self._numbers = itertools.count(1)
         # By moment, with the number that was next when the read began.
@@ -186,7 +189,7 @@ class StripeSource:
             "limit": PAGE_SIZE,
         }
         try:
-            rows = read_rows(self._get(EVENTS, params, READ_EVENTS))
+            rows = read_rows(self._get(EVENTS, params, READ_EVENTS, reserved=0))
         except KeyNotAllowed:
             return []
         return [event for row in filter(has_id, rows) if (event := _parse_event(row))]
@@ -342,17 +345,19 @@ class StripeSource:
         params: Json,
         permission: str,
         on: tuple[type[Retryable], ...] = (StripeThrottled, StripeUnavailable),
+        reserved: int | None = None,
     ) -> Json:
         # A rejected key is not retried: waiting does not make it valid.
         retrying = attempts(self._tries, self._deadline, first=0.2, longest=2.0, on=on)
-        return retrying(self._get_once, path, params, permission)
+        reserved = self._reserved_requests if reserved is None else reserved
+        return retrying(self._get_once, path, params, permission, reserved)
 
-    def _get_once(self, path: str, params: Json, permission: str) -> Json:
+    def _get_once(self, path: str, params: Json, permission: str, reserved: int) -> Json:
         key = self._read_key(permission)
         try:
-            data = self._send(path, params, key)
+            data = self._send(path, params, key, reserved)
         except KeyRejected as error:
-            data = self._send(path, params, self._replace_key(key, permission, error))
+            data = self._send(path, params, self._replace_key(key, permission, error), reserved)
         self._connection.rate_limiter.speed_up()
         return data
 
@@ -382,9 +387,12 @@ class StripeSource:
             self._rejections[ANY_PERMISSION] = error
             raise
 
-    def _send(self, path: str, params: Json, key: str) -> Json:
+    def _send(self, path: str, params: Json, key: str, reserved: int) -> Json:
         self._connection.rate_limiter.wait(
-            self._deadline, needed_after=self._connection.timeout, find_share=self._find_share
+            self._deadline,
+            needed_after=self._connection.timeout,
+            find_share=self._find_share,
+            turns_after=reserved,
         )
         try:
             return self._connection.get(path, params, key)
