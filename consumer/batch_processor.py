@@ -99,7 +99,7 @@ class BatchProcessor:
                 self._retry_later(failed, task, error)
             return failed
         open_tasks = [task for task in tasks if not self._already_settled(task, prior, failed)]
-        # Before anything that can take long or kill the function, since the queue may not deliver these again.
+        # Before anything that can take long or kill the function: the queue may not deliver these again.
         most = self._context.settings.max_receive_count
         self._announce_last_attempts((task for task in open_tasks if task.receive_count > most), prior)
         messages = [task.message for task in open_tasks if task.message]
