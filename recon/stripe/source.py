@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -114,6 +115,7 @@ class StripeSource:
         self._paid: dict[int, tuple[int, frozenset[str]]] = {}
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
+        self._beginning = threading.Lock()
         self._proofs: set[tuple[str, str]] = set()
         self._proof_lock = threading.Lock()
         self._is_superseded: bool | None = None
@@ -388,12 +390,14 @@ class StripeSource:
             raise
 
     def _send(self, path: str, params: Json, key: str, reserved: int) -> Json:
-        self._connection.rate_limiter.wait(
-            self._deadline,
-            needed_after=self._connection.timeout,
-            find_share=self._find_share,
-            turns_after=reserved,
-        )
+        # One beginning request waits for its turn at a time, so that sessions under way come first and end.
+        with self._beginning if _begins(path) else nullcontext():
+            self._connection.rate_limiter.wait(
+                self._deadline,
+                needed_after=self._connection.timeout,
+                find_share=self._find_share,
+                turns_after=reserved,
+            )
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:
@@ -411,6 +415,11 @@ def _parse_event(event: Json) -> SessionEvent | None:
     if not (is_id(event["id"]) and is_id(kind) and is_id(session_id)) or not isinstance(created, int):
         return None
     return SessionEvent(event["id"], str(kind), created, str(session_id))
+
+
+def _begins(path: str) -> bool:
+    """Return whether this is the first request for its sessions, after which further ones may follow."""
+    return path.startswith(SESSIONS) and not path.endswith("/line_items")
 
 
 def _complete_sessions(created_from: int, created_to: int) -> Json:

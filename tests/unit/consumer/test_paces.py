@@ -1,5 +1,7 @@
 """A batch at every pace: whatever Stripe was asked for in time is written before the invocation ends."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +14,7 @@ from recon.stripe.pace import SHARE_BESIDE_LISTING
 from recon.stripe.rate_limiter import RateLimiter
 from recon.stripe.source import SESSIONS, StripeSource
 from testkit.batches import TIMEOUT, ConsumerHarness
-from testkit.builders import a_line, a_message, a_session
+from testkit.builders import FakeTime, a_line, a_message, a_session
 
 # Requests per second of a consumer while a run lists.
 SLOWEST = LEAST_CONSUMER_RPS * SHARE_BESIDE_LISTING
@@ -39,9 +41,10 @@ class PacedStripe:
         return session | {"line_items": {"data": [a_line()], "has_more": False}}
 
 
-def reconcile(pace, number, *, seconds=0.3, event_ids=(), fence=FenceMode.WRITTEN):
+def reconcile(pace, number, *, seconds=0.3, event_ids=(), fence=FenceMode.WRITTEN, pool=None):
     """Return the connection and the result of a batch of missing orders, none of them near another one."""
     consumer = ConsumerHarness(webhook_fence=fence)
+    consumer.pool = pool or consumer.pool
     connection = PacedStripe(consumer, pace, seconds)
     source = StripeSource(
         connection,  # type: ignore[arg-type]
@@ -72,6 +75,28 @@ def test_every_fetched_session_is_written_at_every_pace(pace, number, event_ids,
 def test_fetches_leave_time_for_the_events_if_stripe_is_slow(seconds):
     connection, result = reconcile(1, 60, seconds=seconds)
     assert len(connection.paths) == len(result.committed.applied) + 2
+
+
+def test_sessions_under_way_end_before_further_ones_begin(monkeypatch):
+    """Each subscription takes two requests. A turn takes longer than a request, as it does at this pace."""
+
+    def get(self, path, params, key):
+        time.sleep(0.001)
+        response = answer(self, path, params, key)
+        return response | {"mode": "subscription", "invoice": "in_1", "payment_intent": None}
+
+    def sleep(self, seconds):
+        time.sleep(0.01)
+        pause(self, seconds)
+
+    answer, pause = PacedStripe.get, FakeTime.sleep
+    monkeypatch.setattr(PacedStripe, "get", get)
+    monkeypatch.setattr(FakeTime, "sleep", sleep)
+    with ThreadPoolExecutor(25) as pool:
+        connection, result = reconcile(0.47, 40, seconds=0.01, pool=pool)
+    begun = [path for path in connection.paths if path.startswith(SESSIONS)]
+    assert len(begun) / 2 <= len(result.committed.applied) <= len(begun)
+    assert begun
 
 
 def test_fetches_use_all_the_time_if_no_events_are_read():
