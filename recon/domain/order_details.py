@@ -3,6 +3,8 @@
 Shapes: https://docs.stripe.com/api/checkout/sessions/object, and of older API versions where they differ.
 """
 
+from collections.abc import Iterator
+
 from recon.domain.stripe_objects import Json
 from recon.domain.stripe_values import (
     find_object,
@@ -132,21 +134,28 @@ def build_customer(session: Json) -> Json:
 
 
 def build_shipping_address(session: Json) -> Json | None:
-    """Return the shipping address.
+    """Return the first shipping address, or else the first name without one.
 
     Stripe moved it from `shipping` to `shipping_details` in 2022, and to `collected_information` in 2025. The
     payment intent has a copy, or the one that the shop set itself.
     """
+    name_only = None
+    for found in _list_shipping(session):
+        if found.keys() - {"name"}:
+            return found
+        name_only = name_only or found or None
+    return name_only
+
+
+def _list_shipping(session: Json) -> Iterator[Json]:
     collected = read_object(session, "collected_information")
-    places = (collected, "shipping_details"), (session, "shipping_details"), (session, "shipping")
-    details = next((found for place in places if (found := read_object(*place))), {})
-    address = read_object(details, "address")
-    lines = {ours: read_text(address, theirs, null=True) for theirs, ours in _ADDRESS_FIELDS.items()}
-    own = present({"name": read_text(details, "name", null=True)} | lines)
-    if own:
-        return own
+    for place in ((collected, "shipping_details"), (session, "shipping_details"), (session, "shipping")):
+        details = read_object(*place)
+        address = read_object(details, "address")
+        lines = {ours: read_text(address, theirs, null=True) for theirs, ours in _ADDRESS_FIELDS.items()}
+        yield present({"name": read_text(details, "name", null=True)} | lines)
     shipping = _intent_shipping(session)
-    return present({"name": find_text(shipping, "name")}) | _find_address(shipping) or None
+    yield present({"name": find_text(shipping, "name")}) | _find_address(shipping)
 
 
 def find_paid_at(charge: Json) -> str | None:

@@ -21,6 +21,7 @@ from recon.domain.stripe_objects import (
     require_known,
 )
 from recon.domain.stripe_values import (
+    find_object,
     find_objects,
     read_count,
     read_currency,
@@ -238,7 +239,8 @@ def _read_amounts(payment: Payment) -> _Amounts:
     # API versions before 2025-03-31 count the released part of a hold as a refund.
     if refunded >= released:
         refunded -= released
-    is_only_release = bool(captured and released and counted == released)
+    # Where as much was captured as released, the flag says a refund: nothing of the charge is left.
+    is_only_release = bool(captured and released and counted == released != captured)
     is_returned = read_flag(charge, "refunded", parent="latest_charge.") is True and not is_only_release
     return _Amounts(amount, captured, refunded, is_returned)
 
@@ -274,11 +276,18 @@ def _is_fraud_reported(charge: Json) -> bool:
 def _choose_invoice_payment(session: Json, payments: Sequence[Json]) -> Json:
     """Return the payment that paid the invoice, or else the one that is still to pay it.
 
-    The payment of an invoice that was paid outside of Stripe or with credit is canceled, and says nothing.
+    The payment of an invoice that was paid outside of Stripe or with credit is canceled, and says nothing. Of
+    several that paid it, one that was refunded in full stands for all only if the others were, too.
     """
     ranked = ("paid",) if session.get("payment_status") != UNPAID else ("paid", "open", "canceled")
     for status in ranked:
         chosen = [each for each in payments if each.get("status") == status]
         if chosen:
-            return next((each for each in chosen if each.get("is_default") is True), chosen[0])
+            return min(chosen, key=lambda each: (_is_returned(each), each.get("is_default") is not True))
     return {}
+
+
+def _is_returned(invoice_payment: Json) -> bool:
+    details = find_object(invoice_payment, "payment")
+    of_intent = find_object(find_object(details, "payment_intent"), "latest_charge")
+    return any(charge.get("refunded") is True for charge in (of_intent, find_object(details, "charge")))

@@ -196,6 +196,17 @@ def test_shipping_of_the_payment_intent_is_used_if_the_session_has_none():
     assert order["customerPhone"] == "+1555"
 
 
+@pytest.mark.parametrize("has_older_place", [True, False])
+def test_name_without_an_address_hides_no_address(has_older_place):
+    name_only = {"name": "C D", "address": {"line1": None, "city": "", "country": None}}
+    session = a_session(collected_information={"shipping_details": name_only})
+    assert build(session)["shippingAddress"] == {"name": "C D"}
+    place = {"shipping_details": INTENT_SHIPPING | {"address": {"city": "Bath"}}}
+    intent = {"payment_intent": {"id": "pi_1", "shipping": INTENT_SHIPPING}}
+    order = build(session | (place if has_older_place else intent))
+    assert (order["shippingAddress"]["name"], order["shippingAddress"]["city"]) == ("E F", "Bath")
+
+
 @pytest.mark.parametrize(
     ("charge", "expected"),
     [

@@ -143,6 +143,14 @@ ROWS = {
         {"intent": an_intent(charge={"amount_captured": 6000, "amount_refunded": 4000, "refunded": True})},
         due("partly_captured", captured=6000),
     ),
+    "half of a hold captured and refunded": (
+        {"intent": an_intent(charge={"amount_captured": 5000, "amount_refunded": 5000, "refunded": True})},
+        REFUNDED,
+    ),
+    "half of a hold captured, the rest released by an older version": (
+        {"intent": an_intent(charge={"amount_captured": 5000, "amount_refunded": 5000, "refunded": False})},
+        due("partly_captured", captured=5000),
+    ),
     "dispute lost": (plain_card() | {"disputes": [a_dispute("lost")]}, REFUNDED),
     "dispute over all that was captured lost": (
         {
@@ -364,6 +372,26 @@ def test_default_payment_is_preferred_among_equals():
     rows = [{"status": "paid", "payment": {"payment_intent": {"id": f"pi_{n}"}}} for n in range(2)]
     rows[1]["is_default"] = True
     assert find_payment(a_session("subscription"), rows).intent == {"id": "pi_1"}
+
+
+@pytest.mark.parametrize("refunded", [{0}, {1}, {0, 1}])
+@pytest.mark.parametrize("has_intent", [True, False])
+def test_refund_of_one_of_several_payments_does_not_end_the_order(refunded, has_intent):
+    session = a_session("subscription", amount_total=1000)
+    rows = []
+    for n, amount in enumerate((600, 400)):
+        back = amount if n in refunded else 0
+        charge = {
+            "amount": amount,
+            "amount_captured": amount,
+            "amount_refunded": back,
+            "refunded": bool(back),
+        }
+        intent = {"id": f"pi_{n}", "status": "succeeded", "latest_charge": charge}
+        details = {"payment_intent": intent} if has_intent else {"charge": charge}
+        rows.append({"status": "paid", "is_default": n == 1, "payment": details})
+    state = read_payment_state(session, find_payment(session, rows))
+    assert (state.skip is REFUNDED.skip) is (refunded == {0, 1})
 
 
 def test_invoice_paid_with_a_charge_alone_has_no_intent():
