@@ -59,6 +59,7 @@ INVOICE_PAYMENTS = "/v1/invoice_payments"
 READ_SESSIONS, READ_EVENTS, READ_DISPUTES, READ_INVOICES = "sessions", "events", "disputes", "invoices"
 READ_PRODUCTS, READ_LISTED = "products", "listed"
 ANY_PERMISSION = ""
+EVENT_TYPES = (CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,12 @@ class StripeSource:
         return [row for row in rows if has_id(row) and is_id(row["id"])]
 
     def list_events(
-        self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
+        self,
+        created_from: int,
+        *,
+        created_to: int | None = None,
+        undelivered: bool = False,
+        types: Sequence[str] = EVENT_TYPES,
     ) -> Iterator[SessionEvent]:
         """Yield events of completed and of paid sessions, newest first, created within the epoch seconds.
 
@@ -171,7 +177,7 @@ class StripeSource:
         https://docs.stripe.com/api/events/list
         """
         params: Json = {
-            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "types": list(types),
             "created": {"gte": created_from} | ({} if created_to is None else {"lte": created_to}),
             "limit": PAGE_SIZE,
         }
@@ -186,7 +192,7 @@ class StripeSource:
         Both ends are inclusive. The result is empty if the key may not read events.
         """
         params: Json = {
-            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "types": list(EVENT_TYPES),
             "created": {"gte": created_from, "lte": created_to},
             "limit": PAGE_SIZE,
         }
