@@ -329,7 +329,7 @@ DISABLED_RULES = (
     DisabledRule(
         "errors are written before the last attempt",
         "began without its outcome",
-        70,
+        99,
         [(SessionGroup, "announce_last_attempts", lambda self, tasks: 0)],
     ),
     DisabledRule(
