@@ -8,7 +8,7 @@ from recon.dynamodb.watermark import FilterPeriod
 from recon.timestamps import DAY
 from testkit.builders import NOW
 from testkit.doubles.faults import never
-from testkit.runs import LATER, OTHER, a_run
+from testkit.runs import LATER, OTHER, STATE, a_run
 
 STACK = "stripe-nightly-sync"
 COVERED = NOW - 5 * DAY
@@ -48,10 +48,13 @@ def before_next_commit(memory):
 
 
 @pytest.mark.parametrize("text", ["", "a"])
+@pytest.mark.parametrize("state", [{}, {"lastSyncStatus": "success"}], ids=["own state", "overwritten state"])
 def test_start_with_another_filter_while_a_run_ends_leaves_its_time(
-    text, runs, start, list_run, before_next_commit
+    state, text, runs, start, list_run, before_next_commit, put
 ):
     run = list_run(text)
+    if state:
+        put(STATE, **state)
     before_next_commit(lambda: start("b", run_id=OTHER))
     assert runs.finish(run, LATER).status == "done"
     after = runs.watermark()
