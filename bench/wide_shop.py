@@ -63,7 +63,7 @@ class WideShop:
             sold = round((now - self.end) * self.sales)
             latest = range(LATEST - sold, LATEST)
             return _list(self._event, latest, lambda n: self.end + int((LATEST - n) / self.sales), params)
-        undelivered = range(self.count if self.undelivered else 0)
+        undelivered = range(self.count if self.undelivered and COMPLETED in params.texts("types") else 0)
         return _list(self._event, undelivered, lambda n: self._created(n) + 60, params)
 
     def _created(self, n: int) -> int:

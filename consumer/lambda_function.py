@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from consumer.batch_processor import BatchProcessor
 from consumer.invocation import InvocationContext
 from consumer.session_tasks import parse_records
+from consumer.webhook_fence import count_pages
 from recon.bootstrap import Clients, build_clients
 from recon.dynamodb.keys import STATE_KEY
 from recon.dynamodb.records import parse_state
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from recon.stripe.connection import StripeConnection
     from recon.stripe.source import StripeSource
 
-# Fetches spend their time waiting for Stripe, so there is one thread per session of the largest batch.
+# Fetches spend their time waiting for Stripe: so many use up a consumer's pace also if Stripe is slow.
 THREADS = 25
 
 
@@ -81,6 +82,7 @@ def _invocation_context(context: "LambdaContext") -> tuple[InvocationContext, fl
             deadline,
             telemetry().count_throttle,
             find_share=pace.share,
+            reserved_requests=count_pages(process_clients.settings.webhook_fence),
         )
 
     invocation = InvocationContext(

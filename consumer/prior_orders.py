@@ -25,8 +25,8 @@ def load_orders(
 ) -> "tuple[dict[SessionMessage, Orders], PriorState]":
     """Return the orders of each session, and `prior` with the guards and markers that it lacks.
 
-    Most sessions have the order of a webhook and need neither, so these are read for the others only, in one
-    request. If that fails, those sessions get the error instead of orders.
+    Most sessions have the order of a webhook and need neither, so these are read for the others only, up to
+    100 in a request. If that fails, those sessions get the error instead of orders.
     """
     table = context.table
     deadline = context.deadline.share(LOOKUP_SHARE)

@@ -137,11 +137,20 @@ class SessionGroup:
 
     def _await_writing(self) -> None:
         writing, self._writing = self._writing, None
-        if writing:
-            writing.result()
+        try:
+            if writing:
+                writing.result()
+        except Exception as error:  # noqa: BLE001 - its sessions return, and all others still have theirs
+            self._context.telemetry.error(
+                f"Unexpected {type(error).__name__} in a commit", run_id=self._run_id, frames=frames(error)
+            )
 
     def _commit(self, results: Sequence[SessionResult]) -> None:
-        self._committed.add(self._outcome_writer().write(results))
+        writer = self._outcome_writer()
+        try:
+            writer.write(results)
+        finally:
+            self._committed.add(writer.committed)
 
     def _to_results(
         self,

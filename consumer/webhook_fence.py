@@ -33,6 +33,11 @@ _LONGEST_CHECKOUT = DAY
 _ORDER_TIME = re.compile(r"ORDER#(\d{10})(?!\d)")
 
 
+def count_pages(mode: FenceMode) -> int:
+    """Return how many pages of events one group of sessions reads at most, which fetches leave time for."""
+    return 0 if mode is FenceMode.OFF else 2
+
+
 class WebhookFence:
     """The fence of one group of sessions.
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 6 * 3600
 # For recording a failure, out of the half minute that the listing leaves at the end of an invocation.
 FAILURE_SECONDS = 10.0
-# Two pages are twenty batches of ten messages, all sent concurrently.
+# Shared by up to forty batches of ten messages at a time (SENT_TOGETHER), ten requests for pages
+# (MOST_REQUESTS) and two readings of events. What finds no free thread waits for one.
 THREADS = 20
 # How far the caller's clock may be ahead.
 CLOCK_SKEW_SECONDS = 5 * MINUTE
@@ -211,7 +212,8 @@ def _plan_run(request: Request, runs: Runs, watermark: Watermark, request_id: st
     """Return the requested run as it would start now."""
     started = _now()
     run_id = _find_run_id(request, runs, started, request_id)
-    return plan_run(request, clients().settings, started, run_id, watermark, runs.was_held)
+    covered = watermark.covered_through or 0
+    return plan_run(request, clients().settings, started, run_id, watermark, lambda: runs.was_held(covered))
 
 
 def _find_run_id(request: Request, runs: Runs, started: int, request_id: str) -> str:

@@ -63,8 +63,9 @@ class PendingSender:
         through: str,
         group: Callable[[list[SessionMessage]], list[SessionMessage]],
     ) -> None:
-        due = self._read_due(entries)
-        messages = [message for message in due if message.session_id not in self._settled]
+        due = [message for message in self._read_due(entries) if message.session_id not in self._settled]
+        self._events.read_for_waiting([message.created for message in due])
+        messages = [filtered for message in due if (filtered := self._events.filter_message(message))]
         # After the entries: the consumer settles what an earlier invocation sent at any time.
         self._count_settled(after, through, frozenset(message.session_id for message in messages))
         limit = self._run.max_sessions
@@ -94,11 +95,7 @@ class PendingSender:
             since = read_integer(entry, "missingSince")
             if not _is_due(entry, message, since, run.lookback_end):
                 continue
-            renewed = replace(
-                message, run_id=run.run_id, pending=self._events.known_until, missing_since=since
-            )
-            if filtered := self._events.filter_message(renewed):
-                yield filtered
+            yield replace(message, run_id=run.run_id, pending=self._events.known_until, missing_since=since)
 
 
 def _parse_message(entry: Item) -> SessionMessage:

@@ -65,6 +65,7 @@ class RunLister:
             return
         pending = PendingSender(self._context, run, self._events)
         pending.send(self._refresh_events, _group_by_customer)
+        self._warn_of_missing_events()
         self.sent += pending.sent
         self._context.telemetry.count(Metric.SESSIONS_ENQUEUED, pending.sent)
         if pending.counted or pending.is_cut:
@@ -171,8 +172,7 @@ class RunLister:
                 self._livemode = message.livemode is True if self._livemode is None else self._livemode
                 if filtered := self._events.filter_message(message):
                     messages.append(filtered)
-        if self._events.are_missing:
-            self._warn_once(MISSING_EVENTS)
+        self._warn_of_missing_events()
         return messages
 
     def _with_facts(self, progress: Progress) -> Progress:
@@ -183,6 +183,9 @@ class RunLister:
         none_passed = self._livemode is None and self.run.livemode is None
         if progress.listed and none_passed and self.run.filtered + progress.filtered:
             self._warn_once(MATCHES_NOTHING)
+            progress = replace(progress, covers_through=0)
+        if self._context.settings.session_filter.text != self.run.session_filter:
+            # A part of the run was listed with another filter, so the next run lists all of it with one.
             progress = replace(progress, covers_through=0)
         if self._unreadable:
             self._warn_once(UNREADABLE)
@@ -200,6 +203,10 @@ class RunLister:
         self._events.refresh()
         if not self._events.may_read:
             self._warn_once(NO_EVENTS)
+
+    def _warn_of_missing_events(self) -> None:
+        if self._events.are_missing:
+            self._warn_once(MISSING_EVENTS)
 
     def _warn_once(self, warning: str) -> None:
         if warning not in self._warned:

@@ -7,6 +7,7 @@ from producer.proof import check_proof
 from producer.request import Continuation
 from producer.run_context import RunContext
 from producer.run_lister import RunLister
+from producer.undelivered_events import DELIVERY
 from producer.webhook_events import WebhookEvents
 from recon.config import FenceMode
 from recon.domain.run import RunStatus, Trigger
@@ -15,12 +16,9 @@ from recon.dynamodb.runs import CursorConflict
 from recon.dynamodb.watermark import Watermark
 from recon.errors import TooManyHops
 from recon.telemetry import Metric, report_completed_run
-from recon.timestamps import DAY, HOUR
 
 # Per run. A longer chain is a fault, even with a small SYNC_MAX_SESSIONS.
 MOST_HOPS = 5000
-# Stripe tries to deliver an event for three days, those of pending sessions too.
-DELIVERY = 3 * DAY + HOUR
 STATE_WARNING = "state_overwritten"
 STATE_OVERWRITTEN = (
     f"{STATE_WARNING}: another program has written SYSTEM / STRIPE_ORDER_SYNC since the last run; no order "
@@ -145,7 +143,7 @@ class SyncRun:
             self.context.now,
             self.context.pool,
             defer_after=run.lookback_end if run.trigger == Trigger.SCHEDULED else None,
-            fence=(since, run.lookback_end + DAY) if fences else None,
+            fence=since if fences else None,
         )
 
     def _close_stale_runs(self, run_id: str) -> None:

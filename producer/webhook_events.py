@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.undelivered_events import UndeliveredEvents
+from producer.undelivered_events import DELIVERY, UndeliveredEvents
 from producer.window import MARGIN
 from recon.domain.message import SessionMessage
-from recon.domain.stripe_objects import CHECKOUT_COMPLETED, UNPAID
+from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED, CHECKOUT_COMPLETED, UNPAID
 from recon.errors import KeyNotAllowed
 from recon.stripe.pages import PAGE_SIZE
-from recon.timestamps import MINUTE
+from recon.timestamps import DAY, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,8 @@ class WebhookEvents:
     """Stripe's completion and payment events during one invocation.
 
     The webhook of a session completed or paid after `defer_after` (epoch seconds) may still be at work, so
-    the session is left to the next run; with None no session is. `fence` is the time (epoch seconds, None as
-    the end is now) of the events to read that no webhook has acknowledged; with None they are not read.
+    the session is left to the next run; with None no session is. `fence` is the time (epoch seconds) since
+    which events are read that no webhook has acknowledged; with None they are not read.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class WebhookEvents:
         pool: Executor,
         *,
         defer_after: int | None,
-        fence: tuple[int, int | None] | None,
+        fence: int | None,
     ) -> None:
         self._stripe = stripe
         self._now = now
@@ -77,7 +77,7 @@ class WebhookEvents:
 
     @property
     def are_missing(self) -> bool:
-        """Return whether a message was sent before its undelivered events could be read."""
+        """Return whether undelivered events of a message may be unknown, since there are too many."""
         return self._undelivered is not None and self._undelivered.are_missing
 
     def refresh(self) -> None:
@@ -120,7 +120,9 @@ class WebhookEvents:
         """Read the newest events that no webhook has acknowledged, unless they are read already."""
         if self._fence is not None and self._undelivered is None and self.may_read:
             with self._reading():
-                self._undelivered = UndeliveredEvents(self._list_undelivered, *self._fence)
+                self._undelivered = UndeliveredEvents(
+                    self._list_undelivered, self._list_undelivered_payments, self._fence
+                )
 
     @contextmanager
     def _reading(self) -> "Iterator[None]":
@@ -130,8 +132,10 @@ class WebhookEvents:
             self.may_read = False
 
     def _list_undelivered(self, since: int, until: int | None) -> "Iterator[SessionEvent]":
-        bound = {} if until is None or until >= self._now() else {"created_to": until}
-        return self._stripe().list_events(since, undelivered=True, **bound)
+        return self._stripe().list_events(since, undelivered=True, created_to=until)
+
+    def _list_undelivered_payments(self, since: int) -> "Iterator[SessionEvent]":
+        return self._stripe().list_events(since, undelivered=True, types=(ASYNC_PAYMENT_SUCCEEDED,))
 
     def _recent_since(self, began: int) -> int:
         """Return the start of the grace period, or of what the previous refresh may have missed.
@@ -171,6 +175,18 @@ class WebhookEvents:
         if self.may_read and self._undelivered is not None and times:
             with self._reading():
                 self._undelivered.read_for(min(times), max(times))
+
+    def read_for_waiting(self, times: "Sequence[int]") -> None:
+        """Read the undelivered events of waiting sessions, created at these times, as far as not known.
+
+        That is as far back as Stripe still delivers them. The sessions may be in any order.
+        """
+        now = self._now()
+        recent = [created for created in times if created + DAY >= now - DELIVERY]
+        if self.may_read and self._undelivered is not None and recent:
+            with self._reading():
+                # Up to now, so that the stream goes on with the sessions of the window.
+                self._undelivered.read_for(max(min(recent), now - DELIVERY), now)
 
     def filter_message(self, message: SessionMessage) -> SessionMessage | None:
         """Return the message to send, or None if the session is left to the next run.

@@ -56,7 +56,7 @@ def plan(
 ) -> Plan:
     """Return what a run has to check. `started` is in epoch seconds.
 
-    `was_held` returns whether a run was held since the watermark moved; it is called for an old watermark.
+    `was_held` returns whether a run was held that was to move the watermark; it is called for an old one.
 
     A manual run uses its window exactly. A scheduled run without `lookbackHours` starts from the watermark,
     and so does a run that confirms a table and names no window: it does what was held.

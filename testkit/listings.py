@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +20,7 @@ from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.errors import KeyNotAllowed
 from recon.stripe.pages import Page
-from recon.stripe.source import SessionEvent
+from recon.stripe.source import EVENT_TYPES, SessionEvent
 from recon.telemetry import Telemetry
 from recon.timestamps import HOUR, to_iso
 from testkit import runs
@@ -69,14 +69,19 @@ class ListedAccount:
         return Page(wanted[:100], has_more=len(wanted) > 100, unreadable=unreadable)
 
     def list_events(
-        self, since: int, *, created_to: int | None = None, undelivered: bool = False
+        self,
+        since: int,
+        *,
+        created_to: int | None = None,
+        undelivered: bool = False,
+        types: Sequence[str] = EVENT_TYPES,
     ) -> Iterator[SessionEvent]:
         self.event_requests.append((since, undelivered))
         if self.forbids_events:
             raise KeyNotAllowed("no")
         until = created_to or NOW
         events = self.undelivered if undelivered else self.acknowledged
-        yield from (event for event in events if since <= event.created <= until)
+        yield from (each for each in events if since <= each.created <= until and each.type in types)
 
 
 class ProducerHarness:

@@ -1,5 +1,6 @@
 """Whether a session that a person names exists, and the run that looks at it again."""
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -38,12 +39,16 @@ def require_known_session(stack: Stack, session_id: str) -> None:
     )
 
 
-def find_run_command(stack: Stack, session_id: str) -> str | None:
-    """Return the command that looks at a session again, or None if Stripe does not say when it began."""
-    session = _ask_stripe(stack, session_id)[0].session
-    if session is None or session.created is None:
-        return None
-    return format_run_command(session.created - _MARGIN, session.created + _MARGIN)
+def find_starts(stack: Stack, session_ids: Sequence[str]) -> dict[str, datetime | None]:
+    """Return when each of these sessions began, None where Stripe does not say."""
+    sessions = {name: _ask_stripe(stack, name)[0].session for name in session_ids}
+    return {name: session.created if session else None for name, session in sessions.items()}
+
+
+def find_run_command(starts: Iterable[datetime], *window: datetime) -> str:
+    """Return the command of a run that looks at sessions which began then, and at a window (two times)."""
+    times = [*window, *(start + margin for start in starts for margin in (-_MARGIN, _MARGIN))]
+    return format_run_command(min(times), max(times))
 
 
 def format_run_command(start: datetime, end: datetime) -> str:

@@ -108,6 +108,11 @@ class OutcomeWriter:
         self._holds_state = holds_state
         self._done = Committed({}, {}, {})
 
+    @property
+    def committed(self) -> Committed:
+        """Return the end of the commit so far, also after an error."""
+        return self._done
+
     def write(self, results: Sequence[SessionResult]) -> Committed:
         """Write all results in one transaction, or in several split between sessions if it is too large.
 

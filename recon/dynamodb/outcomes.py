@@ -57,10 +57,11 @@ class PriorState:
 def load_prior_state(
     table: Table, sessions: Iterable[RunSession], deadline: Deadline, event_ids: Iterable[str] = ()
 ) -> PriorState:
-    """Read the items about these sessions, the sync state and the watermark in one consistent batch read.
+    """Read the items about these sessions, the sync state and the watermark by consistent reads.
 
-    One request reads 100 items. The guards and markers beyond that are left out: most sessions have the order
-    of a webhook and need neither. Raises LedgerNotMoved if the ledger is not open.
+    One request reads 100 items, and more sessions take further ones. Guards and markers are read only as far
+    as they fit into the first: most sessions have the order of a webhook and need neither. Raises
+    LedgerNotMoved if the ledger is not open.
     """
     keys = {outcome_key(*session): session for session in sessions}
     ids = dict.fromkeys(session_id for _, session_id in keys.values())

@@ -1,7 +1,7 @@
 """Reading the records of runs, the sync state and the pending entries."""
 
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 from recon.domain.outcome import Outcome
@@ -53,11 +53,19 @@ class RunReader:
             return False
         return state.run_id is None or self.get(state.run_id) is None
 
-    def was_held(self) -> bool:
-        """Return True if a run was held since the newest run that moved the watermark."""
-        runs = map(parse_run, self._query(RUN_PREFIX, newest_first=True))
-        later = takewhile(lambda run: run.status != RunStatus.DONE or not run.covers_through, runs)
-        return any(run.status == RunStatus.HELD for run in later)
+    def was_held(self, covered_through: int) -> bool:
+        """Return True if a run was held whose window ends after the watermark (epoch seconds).
+
+        Runs that were done since then may have covered less. Records of runs are kept for 90 days.
+        """
+        held = self._query(
+            RUN_PREFIX,
+            {":held": RunStatus.HELD},
+            names={"#status": "status"},
+            only="#status = :held",
+            newest_first=True,
+        )
+        return any(parse_run(item).lookback_end > covered_through for item in held)
 
     def find_found_session(self) -> str | None:
         """Return the newest session that a run found with an order of another writer.

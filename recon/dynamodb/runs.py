@@ -88,24 +88,26 @@ class Runs(RunReader):
         """Create the record of a run and take over the sync state. Resume the run if its record exists.
 
         If a run that started later owns the state, create the record only. `watermark` is the item as it was
-        read: the same transaction stores what it lacks, with `stack` as the owner of the ledger. Raises
-        LedgerInUse if another stack owns it, TableUnavailable if an existing record disappears.
+        read: the same transaction stores what it lacks, with `stack` as the owner of the ledger, and the
+        filter. Raises LedgerInUse if another stack owns it, TableUnavailable if an existing record
+        disappears.
         """
-        if run.trigger == Trigger.SCHEDULED and watermark.first_lookback_start is None:
-            claimed = replace(watermark, first_lookback_start=run.lookback_start)
-        else:
-            claimed = watermark
-        claimed = claimed.with_filter(run.session_filter)
-        claim = claim_watermark(self._table, watermark, claimed, stack, now) if stack else []
-        created = _create(self._table, run, now)
-        if self._transact_with_state(created, take_over_state(self._table, run, claimed, now), claim):
-            return replace(run, listing_moved_at=now)
-        if stack:
-            self.watermark().check_owner(stack)
-        existing = self.get(run.run_id)
-        if existing is None:
-            raise TableUnavailable(f"the record of run {run.run_id} disappeared")
-        return self.resume(existing, now)
+        while True:
+            claimed = _claim(run, watermark)
+            claim = claim_watermark(self._table, watermark, claimed, stack, now) if stack else []
+            created = _create(self._table, run, now)
+            if self._transact_with_state(created, take_over_state(self._table, run, claimed, now), claim):
+                return replace(run, listing_moved_at=now)
+            read = self.watermark()
+            if stack:
+                read.check_owner(stack)
+            if existing := self.get(run.run_id):
+                return self.resume(existing, now)
+            if read == watermark:
+                raise TableUnavailable(f"the record of run {run.run_id} disappeared")
+            # Another run has changed the item after it was read.
+            watermark = read
+            self._deadline.check()
 
     def resume(self, run: Run, now: int) -> Run:
         """Reopen a run that its producer continues, even a failed one. Leave a listed run as it is."""
@@ -302,8 +304,8 @@ class Runs(RunReader):
             names={"#status": "status"} | (names or {}),
         )
         while True:
-            move = self._move_watermark(run, at) if status == RunStatus.DONE else []
-            state_actions = close_state(self._table, run, status, self.state(), at)
+            through, move = self._move_watermark(run, at) if status == RunStatus.DONE else (None, [])
+            state_actions = close_state(self._table, run, status, through, self.state(), at)
             try:
                 self._table.transact([close, *move, *state_actions], self._deadline)
             except TransactionCancelled as cancelled:
@@ -315,11 +317,15 @@ class Runs(RunReader):
             else:
                 return replace(run, status=status, completed_at=at)
 
-    def _move_watermark(self, run: Run, at: str) -> list[Action]:
-        """Return the action by which the end of a run changes the watermark item, if any."""
+    def _move_watermark(self, run: Run, at: str) -> tuple[int | None, list[Action]]:
+        """Return the watermark that a done run sets, if any, and the action that changes the item.
+
+        A run whose filter is no longer that of the latest run sets none: the next run lists its time again.
+        """
         read = self.watermark()
+        through = run.covers_through if run.session_filter == read.session_filter else None
         lists_former = _lists_former_time(run, read)
-        return advance_watermark(self._table, read, run.covers_through, at, lists_former=lists_former)
+        return through, advance_watermark(self._table, read, through, at, lists_former=lists_former)
 
     def _transact_with_state(
         self, run_action: Action, state_action: Action, others: Sequence[Action] = ()
@@ -343,6 +349,13 @@ class Runs(RunReader):
             _raise_if_refused(cancelled)
             return False
         return True
+
+
+def _claim(run: Run, watermark: Watermark) -> Watermark:
+    """Return what the start of a run makes of the watermark item."""
+    if run.trigger == Trigger.SCHEDULED and watermark.first_lookback_start is None:
+        watermark = replace(watermark, first_lookback_start=run.lookback_start)
+    return watermark.with_filter(run.session_filter)
 
 
 def _lists_former_time(run: Run, watermark: Watermark) -> bool:

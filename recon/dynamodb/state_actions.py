@@ -90,17 +90,19 @@ def advance_state(
     )
 
 
-def close_state(table: Table, run: Run, status: RunStatus, state: State, at: str) -> list[Action]:
+def close_state(
+    table: Table, run: Run, status: RunStatus, through: int | None, state: State, at: str
+) -> list[Action]:
     """Return the update of the state at the end of a run, on the condition that `state` is still current.
 
-    The state gets the end of the run if it still belongs to the run. It mirrors the watermark in any case.
+    The state gets the end of the run if it still belongs to the run. It mirrors the watermark, `through`, in
+    any case.
     """
     sets = ["updatedAt = :at"]
     values: Item = {":at": at, ":owner": state.run_id}
     if state.run_id == run.run_id:
         sets += ["lastSyncStatus = :status", "lastSyncCompletedAt = :at"]
         values |= {":status": status}
-    through = run.covers_through if status == RunStatus.DONE else None
     if through and through > (state.covered_through or 0):
         sets.append("lastCoveredThrough = :through")
         values |= {":through": through}

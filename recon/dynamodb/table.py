@@ -241,7 +241,7 @@ class Table:
         the whole request, and TableUnavailable if it is unknown whether the transaction took effect.
         """
         # One token for all tries: if a response was lost, DynamoDB repeats it and does not apply the
-        # transaction again, for ten minutes, which is far longer than an invocation.
+        # transaction again, for ten minutes. All tries of one transaction take about a minute at most.
         token = self._new_token()
         wire = [
             {

@@ -164,7 +164,8 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
     """Return the action that stores the owner, the first start, the filter, and what a new item takes over.
 
     `read` is the item as it was read, and `claimed` is what the run makes of it. The condition is that the
-    ledger belongs to no other stack. Return no action if nothing is missing. `now` is in epoch seconds.
+    ledger belongs to no other stack, and that a watermark up to which an earlier filter counts is as read.
+    Return no action if nothing is missing. `now` is in epoch seconds.
     """
     if read.is_stored and read.stack_name is not None and claimed == read:
         return []
@@ -176,15 +177,19 @@ def claim_watermark(table: Table, read: Watermark, claimed: Watermark, stack: st
     values = {name: value for name, value in values.items() if value is not None}
     # Values that another start has stored since stay.
     sets = [f"{name} = if_not_exists({name}, :{name})" for name in values]
+    condition = "(attribute_not_exists(stackName) OR stackName = :stackName)"
+    unchanged: Item = {}
     if claimed.session_filter != read.session_filter:
         changed = _filter_fields(claimed)
         sets += [f"{name} = :{name}" for name in changed]
         values |= changed
+        same_watermark, unchanged = _unchanged_watermark(read)
+        condition += f" AND {same_watermark}"
     action = table.update(
         WATERMARK_KEY,
         "SET updatedAt = :now, " + ", ".join(sets),
-        {f":{name}": value for name, value in values.items()} | {":now": to_iso(now)},
-        condition="attribute_not_exists(stackName) OR stackName = :stackName",
+        {f":{name}": value for name, value in values.items()} | {":now": to_iso(now)} | unchanged,
+        condition=condition,
     )
     return [action]
 
@@ -224,32 +229,39 @@ def _filter_fields(watermark: Watermark) -> Item:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _unchanged_watermark(read: Watermark) -> tuple[str, Item]:
+    """Return the condition that the watermark is still the one that was read, and its values."""
+    if read.is_stored and read.covered_through is not None:
+        return "lastCoveredThrough = :covered", {":covered": read.covered_through}
+    # Neither absent attributes nor those of another type are compared with a number.
+    return "NOT lastCoveredThrough >= :zero", {":zero": 0}
+
+
+def _unchanged_filter(read: Watermark) -> tuple[str, Item]:
+    """Return the condition that the filter is still the one that was read, and its values."""
+    values: Item = {":filter": read.session_filter}
+    return ("sessionFilter = :filter" if read.session_filter else "NOT sessionFilter > :filter"), values
+
+
 def advance_watermark(
     table: Table, read: Watermark, through: int | None, at: str, *, lists_former: bool
 ) -> list[Action]:
-    """Return the action that moves the watermark forward to `through` if it is still the one that was read.
+    """Return the action that moves the watermark forward to `through`.
 
-    With `lists_former`, it also forgets the time of the former filter, which a run has listed again. Return
-    no action if `through` is None or not later and nothing is forgotten. `at` is ISO 8601.
+    Its condition is that watermark and filter are as they were read. With `lists_former`, it also forgets the
+    time of the former filter, which a run has listed again. Return no action if `through` is None or not
+    later and nothing is forgotten. `at` is ISO 8601.
     """
     forgets = " REMOVE formerFilter" if lists_former and read.former_filter else ""
     moves = through is not None and through > (read.covered_through or 0)
     if not moves and not forgets:
         return []
-    values: Item = {":at": at}
-    conditions = []
+    condition, values = _unchanged_filter(read)
+    values[":at"] = at
     if moves:
         values[":through"] = through
-        if read.is_stored and read.covered_through is not None:
-            conditions.append("lastCoveredThrough = :covered")
-            values[":covered"] = read.covered_through
-        else:
-            # Neither absent attributes nor those of another type are compared with a number.
-            conditions.append("NOT lastCoveredThrough >= :zero")
-            values[":zero"] = 0
-    if forgets:
-        conditions.append("sessionFilter = :filter")
-        values[":filter"] = read.session_filter
+        same_watermark, covered = _unchanged_watermark(read)
+        condition, values = f"{condition} AND {same_watermark}", values | covered
     sets = "lastCoveredThrough = :through, updatedAt = :at" if moves else "updatedAt = :at"
     expression = f"SET {sets}{forgets}"
-    return [table.update(WATERMARK_KEY, expression, values, condition=" AND ".join(conditions))]
+    return [table.update(WATERMARK_KEY, expression, values, condition=condition)]

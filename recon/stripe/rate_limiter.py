@@ -36,18 +36,24 @@ class RateLimiter:
         return self._rate
 
     def wait(
-        self, deadline: Deadline, needed_after: float, find_share: Callable[[], float] = lambda: 1.0
+        self,
+        deadline: Deadline,
+        needed_after: float,
+        find_share: Callable[[], float] = lambda: 1.0,
+        turns_after: int = 0,
     ) -> None:
         """Sleep until this call's turn. `find_share` returns the share of the rate that is allowed now.
 
-        If less than `needed_after` seconds would remain then, raise OutOfTime and take no turn.
+        `needed_after` are the seconds that this call may last. `turns_after` further calls must be possible
+        when it has ended. If too little time would remain at its turn, raise OutOfTime and take no turn.
         """
         # One thread waits at a time: its turn depends on when the last one really began, and on the rate now.
         with self._turn:
             rate = self._rate * find_share()
             now = self._clock()
             turn = max(self._last + 1 / rate, self._began + LEAST_SHARE / rate, now)
-            if deadline.remaining() - (turn - now) < needed_after:
+            reserved = max(needed_after, turns_after / rate) if turns_after else 0.0
+            if deadline.remaining() - (turn - now) < needed_after + reserved:
                 raise OutOfTime("no request to Stripe is possible before the invocation ends")
             if turn > now:
                 deadline.sleep(turn - now)

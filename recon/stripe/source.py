@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -58,6 +59,7 @@ INVOICE_PAYMENTS = "/v1/invoice_payments"
 READ_SESSIONS, READ_EVENTS, READ_DISPUTES, READ_INVOICES = "sessions", "events", "disputes", "invoices"
 READ_PRODUCTS, READ_LISTED = "products", "listed"
 ANY_PERMISSION = ""
+EVENT_TYPES = (CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class SessionEvent:
 class StripeSource:
     """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe.
 
-    `find_share` returns the share of the connection's rate that is allowed at the moment.
+    `find_share` returns the share of the connection's rate that is allowed at the moment. All other requests
+    leave time for `reserved_requests` of `find_events_between`.
     """
 
     def __init__(
@@ -99,18 +102,21 @@ class StripeSource:
         on_throttle: Callable[[], None],
         tries: int = STRIPE_ATTEMPTS,
         find_share: Callable[[], float] = lambda: 1.0,
+        reserved_requests: int = 0,
     ) -> None:
         self._connection = connection
         self._deadline = deadline
         self._tries = tries
         self._on_throttle = on_throttle
         self._find_share = find_share
+        self._reserved_requests = reserved_requests
         self._rejections: dict[str, SyncError] = {}
         self._numbers = itertools.count(1)
         # By moment, with the number that was next when the read began.
         self._paid: dict[int, tuple[int, frozenset[str]]] = {}
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
+        self._beginning = threading.Lock()
         self._proofs: set[tuple[str, str]] = set()
         self._proof_lock = threading.Lock()
         self._is_superseded: bool | None = None
@@ -157,7 +163,12 @@ class StripeSource:
         return [row for row in rows if has_id(row) and is_id(row["id"])]
 
     def list_events(
-        self, created_from: int, *, created_to: int | None = None, undelivered: bool = False
+        self,
+        created_from: int,
+        *,
+        created_to: int | None = None,
+        undelivered: bool = False,
+        types: Sequence[str] = EVENT_TYPES,
     ) -> Iterator[SessionEvent]:
         """Yield events of completed and of paid sessions, newest first, created within the epoch seconds.
 
@@ -166,7 +177,7 @@ class StripeSource:
         https://docs.stripe.com/api/events/list
         """
         params: Json = {
-            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "types": list(types),
             "created": {"gte": created_from} | ({} if created_to is None else {"lte": created_to}),
             "limit": PAGE_SIZE,
         }
@@ -181,12 +192,12 @@ class StripeSource:
         Both ends are inclusive. The result is empty if the key may not read events.
         """
         params: Json = {
-            "types": [CHECKOUT_COMPLETED, ASYNC_PAYMENT_SUCCEEDED],
+            "types": list(EVENT_TYPES),
             "created": {"gte": created_from, "lte": created_to},
             "limit": PAGE_SIZE,
         }
         try:
-            rows = read_rows(self._get(EVENTS, params, READ_EVENTS))
+            rows = read_rows(self._get(EVENTS, params, READ_EVENTS, reserved=0))
         except KeyNotAllowed:
             return []
         return [event for row in filter(has_id, rows) if (event := _parse_event(row))]
@@ -342,17 +353,19 @@ class StripeSource:
         params: Json,
         permission: str,
         on: tuple[type[Retryable], ...] = (StripeThrottled, StripeUnavailable),
+        reserved: int | None = None,
     ) -> Json:
         # A rejected key is not retried: waiting does not make it valid.
         retrying = attempts(self._tries, self._deadline, first=0.2, longest=2.0, on=on)
-        return retrying(self._get_once, path, params, permission)
+        reserved = self._reserved_requests if reserved is None else reserved
+        return retrying(self._get_once, path, params, permission, reserved)
 
-    def _get_once(self, path: str, params: Json, permission: str) -> Json:
+    def _get_once(self, path: str, params: Json, permission: str, reserved: int) -> Json:
         key = self._read_key(permission)
         try:
-            data = self._send(path, params, key)
+            data = self._send(path, params, key, reserved)
         except KeyRejected as error:
-            data = self._send(path, params, self._replace_key(key, permission, error))
+            data = self._send(path, params, self._replace_key(key, permission, error), reserved)
         self._connection.rate_limiter.speed_up()
         return data
 
@@ -382,10 +395,15 @@ class StripeSource:
             self._rejections[ANY_PERMISSION] = error
             raise
 
-    def _send(self, path: str, params: Json, key: str) -> Json:
-        self._connection.rate_limiter.wait(
-            self._deadline, needed_after=self._connection.timeout, find_share=self._find_share
-        )
+    def _send(self, path: str, params: Json, key: str, reserved: int) -> Json:
+        # One beginning request waits for its turn at a time, so that sessions under way come first and end.
+        with self._beginning if _begins(path) else nullcontext():
+            self._connection.rate_limiter.wait(
+                self._deadline,
+                needed_after=self._connection.timeout,
+                find_share=self._find_share,
+                turns_after=reserved,
+            )
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:
@@ -403,6 +421,11 @@ def _parse_event(event: Json) -> SessionEvent | None:
     if not (is_id(event["id"]) and is_id(kind) and is_id(session_id)) or not isinstance(created, int):
         return None
     return SessionEvent(event["id"], str(kind), created, str(session_id))
+
+
+def _begins(path: str) -> bool:
+    """Return whether this is the first request for its sessions, after which further ones may follow."""
+    return path.startswith(SESSIONS) and not path.endswith("/line_items")
 
 
 def _complete_sessions(created_from: int, created_to: int) -> Json:

@@ -52,6 +52,7 @@ class BaseShop:
         self._people = random.Random(f"people {seed}")
         self._waiting = random.Random(f"waiting {seed}")
         self._accounts = random.Random(f"accounts {seed}")
+        self._filters = random.Random(f"filters {seed}")
         # How many orders of each run people have deleted.
         self.removed: Counter[str] = Counter()
         self._second_stack = random.Random(f"second stack {seed}")

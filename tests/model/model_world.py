@@ -16,7 +16,7 @@ import tenacity
 
 import consumer.lambda_function as consumer_function
 import producer.lambda_function as producer_function
-from producer import session_lister
+from producer import session_lister, undelivered_events
 from recon.bootstrap import Clients
 from recon.domain.session_filter import parse_filter
 from recon.stripe import bulk
@@ -170,7 +170,10 @@ class ModelWorld(World):
 
 @contextmanager
 def small_pages() -> Iterator[None]:
-    """Make pages so small that a few sessions take as many pages and parts as thousands."""
+    """Make pages so small that a few sessions take as many pages and parts as thousands.
+
+    Any undelivered event is one too many to keep them all.
+    """
     listing = partialmethod(StripeSource.list_sessions, limit=2)
     expanded = partialmethod(StripeSource.list_expanded, limit=2)
     with (
@@ -178,6 +181,7 @@ def small_pages() -> Iterator[None]:
         mock.patch.object(session_lister, "PAGE", 2),
         mock.patch.object(StripeSource, "list_expanded", expanded),
         mock.patch.object(bulk, "LEAST", 2),
+        mock.patch.object(undelivered_events, "FEW", 0),
     ):
         yield
 

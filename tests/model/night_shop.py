@@ -122,13 +122,43 @@ class NightShop(WaitingActions, FunctionActions):
         self.world.account.may_read_events = True
 
     def pass_filtered_night(self, rng: random.Random) -> None:
-        """Let a night pass with a wrong filter, which leaves out every session, those that wait too."""
+        """Let a night pass with a filter that leaves out every session, also those that wait, or some."""
         self._finish_invocations(rng)
+        passing = self._list_passing_names()
+        if passing and self._filters.random() < 0.5:
+            self._correct_filter_in_time(rng, self._filters.choice(passing))
+            return
         self.world.set_filter(WRONG_FILTER)
         self.start_night(rng)
         self._log("wrong filter")
         self._drain(rng)
         self.world.set_filter(FILTER)
+
+    def _list_passing_names(self) -> list[str]:
+        """Return the names of user ids that the next night lists for certain."""
+        at = night(self.nights)
+        listed = [
+            sale.spec.metadata
+            for sale in self.customers.sales.values()
+            if not (sale.is_foreign or sale.is_gone)
+            and sale.spec.created > at - DAY
+            and (sale.spec.completed_at or at) < at - GRACE
+        ]
+        return [name for name in ("userId", "user_id") if any(name in metadata for metadata in listed)]
+
+    def _correct_filter_in_time(self, rng: random.Random, name: str) -> None:
+        """Let a night list with a filter that leaves out some, and start one with the right filter."""
+        self.world.set_filter(f"{FILTER} metadata.{name}")
+        self.start_night(rng)
+        while self._produce(rng, {}):
+            pass
+        self.world.set_filter(FILTER)
+        self.wait(GRACE)
+        self._queue_event({"requestedAt": to_iso(self.now), "lookbackHours": 1})
+        while self._produce(rng, {}):
+            pass
+        self._log("filter corrected in time", name)
+        self._drain(rng)
 
     def pass_months(self, rng: random.Random) -> None:
         """Let months pass without a schedule, then a night, and let a payment arrive after that."""

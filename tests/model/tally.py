@@ -74,6 +74,7 @@ HAPPENINGS = frozenset(
         "key cannot read events",
         "key of another account",
         "wrong filter",
+        "filter corrected in time",
         "run held",
         "missing order done",
         "missing order dismissed",

@@ -7,7 +7,9 @@ from unittest import mock
 
 import pytest
 
+from producer.undelivered_events import UndeliveredEvents
 from recon.dynamodb.runs import Runs
+from recon.stripe.source import StripeSource
 from recon.timestamps import HOUR, MINUTE, to_iso
 from testkit.world import KEY
 from tests.model.accidents import PAUSE
@@ -172,3 +174,34 @@ def test_pending_entry_is_removed_by_the_first_later_window(shop, unpaid_sale, a
         wrong = shop.rest()
     assert (wrong == []) is asked
     assert asked or f"{unpaid_sale.id}: still waits for its payment" in wrong
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_late_payment_is_fenced_beyond_the_undelivered_events_that_are_kept(is_read):
+    """The webhook is down after a payment that settled a week after its session, in a shop with many events.
+
+    The page that the consumer reads does not show the event.
+    """
+    payments = UndeliveredEvents._read_payments if is_read else lambda self, payments: None
+    with (
+        mock.patch("tests.model.night_shop.NightShop", StoryShop),
+        mock.patch.object(UndeliveredEvents, "_read_payments", payments),
+        mock.patch.object(StripeSource, "find_events_between", return_value=[]),
+        open_night_shop(0, ShopConfig(small_pages=True)) as shop,
+    ):
+        shop.rng = random.Random(1)
+        sale = shop.open(pays_later=True)
+        shop.wait(HOUR)
+        shop.customers.complete(sale, shop.now)
+        for _ in range(7):
+            shop.start_night(shop.rng)
+            shop._drain(shop.rng)
+        shop.customers.settle(sale, shop.now)
+        shop.wait(HOUR)
+        shop.start_night(shop.rng)
+        shop._drain(shop.rng)
+        assert len(shop.checks.records.orders[sale.id]) == 1
+        shop.deliver_all_events()
+        wrong = shop.rest()
+    assert (wrong == []) is is_read
+    assert is_read or any("is doubled by its webhook" in sentence for sentence in wrong)

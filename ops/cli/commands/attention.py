@@ -1,6 +1,5 @@
 """`nightly-sync ack`, `dismiss` and `allow`: a person's answers about a session."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from ops.cli.usage import conflict
 from ops.dlq.purge import mask_operator, mask_reason
 from ops.errors import CommandError
 from ops.explain.ids import parse_session_id
-from ops.explain.known_session import find_run_command, format_run_command, require_known_session
+from ops.explain.known_session import find_run_command, find_starts, require_known_session
 from ops.format.attention import describe_stored_attention
 from recon.domain.outcome import Outcome, SkipReason
 from recon.dynamodb.attention import acknowledge, parse_attention
@@ -60,13 +59,15 @@ class Dismissed:
 class Allowed:
     """The dismissals and guards that were taken back, by session, and who did it and why.
 
-    `command` starts the run that looks at the sessions again. None if Stripe does not say when it began.
+    `command` starts the run that looks at all of the sessions again. It is None if Stripe does not say when
+    those of `unknown_start` began.
     """
 
     sessions: tuple[Allowance, ...]
     allowed_by: str
     allowed_because: str
     command: str | None
+    unknown_start: tuple[str, ...]
 
 
 def ack(context: CommandContext, session: SessionId) -> CommandResult:
@@ -139,30 +140,37 @@ def allow(
     by, reason = mask_operator(caller_name(stack)), mask_reason(because)
     past = None
     if session is not None:
-        names: Iterable[str] = [parse_session_id(session)]
+        is_outside = {parse_session_id(session): True}
     else:
         past = find_run(stack, run or "", context.now(), "--run")
-        names = _find_sessions(stack.table, past.run_id)
-    taken = (take_back(stack.table, name, by, reason, context.now(), stack.deadline) for name in names)
+        is_outside = _find_sessions(stack.table, past.run_id)
+    taken = (take_back(stack.table, name, by, reason, context.now(), stack.deadline) for name in is_outside)
     sessions = tuple(one for one in taken if one)
     if not sessions:
         what = session.strip() if session else f"run {run}"
         raise CommandError(
             f"nothing to take back for {what}: it is not dismissed, and no order is remembered"
         )
-    if past is None:
-        command = find_run_command(stack, sessions[0].session_id)
-    else:
-        command = format_run_command(past.window_from, past.window_to)
-    allowed = Allowed(sessions, by, reason, command)
+    starts = find_starts(stack, [one.session_id for one in sessions if is_outside[one.session_id]])
+    known = [start for start in starts.values() if start]
+    unknown = tuple(name for name, start in starts.items() if start is None)
+    window = (past.window_from, past.window_to) if past else ()
+    command = None if unknown else find_run_command(known, *window)
+    allowed = Allowed(sessions, by, reason, command, unknown)
     return CommandResult(allowed, lambda screen: _show_allowed(screen, allowed))
 
 
-def _find_sessions(table: Table, run_id: str) -> Iterator[str]:
+def _find_sessions(table: Table, run_id: str) -> dict[str, bool]:
+    """Return the sessions that may be barred, and whether each may be outside the run's window.
+
+    That is one which waited for its payment (`pending`), and perhaps one that was purged and never tried.
+    """
+    is_outside = {}
     for item in table.query("PK = :run", {":run": outcome_partition(run_id)}):
         outcome = parse_outcome(item)
         if _may_be_barred(outcome):
-            yield outcome.session_id
+            is_outside[outcome.session_id] = item.get("pending") is True or outcome.attempts == 0
+    return is_outside
 
 
 def _may_be_barred(outcome: OutcomeRecord) -> bool:
@@ -175,7 +183,10 @@ def _show_allowed(screen: Screen, allowed: Allowed) -> None:
         what += ["a run may write its order once more"] if one.removed_order else []
         screen.text(f"{one.session_id}: {' and '.join(what)}.")
     if allowed.command is None:
-        screen.text("A run whose window contains it looks at it again.")
+        screen.text(
+            f"Stripe does not say when {', '.join(allowed.unknown_start)} began, so no run can be named that "
+            "looks at all that was allowed. A run whose window contains a session looks at it again."
+        )
         return
     screen.text("This run looks at what was allowed again, and writes each order that is missing and due:")
     screen.command(allowed.command)

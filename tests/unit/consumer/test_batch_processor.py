@@ -9,7 +9,7 @@ from recon.domain.shape import parse_shape
 from recon.dynamodb.keys import STATE_KEY, WATERMARK_KEY, outcome_key
 from recon.dynamodb.outcome_writer import Committed, OutcomeWriter
 from recon.dynamodb.table import Table
-from recon.errors import StripeUnavailable
+from recon.errors import OutOfTime, StripeUnavailable
 from recon.telemetry import DEFAULT_STACK
 from recon.timestamps import DAY
 from testkit.batches import TIMEOUT, USER, ConsumerHarness, a_fetched_session
@@ -42,7 +42,38 @@ def test_fresh_sessions_share_a_commit_and_redelivered_ones_do_not(consumer, unp
         consumer.receive(unpaid("cs_old2"), receives=3),
     ]
     assert consumer.process(*records) == []
-    assert consumer.commits() == [["cs_1", "cs_3"], ["cs_2"], ["cs_old1"], ["cs_old2"]]
+    *fresh, one, other = consumer.commits()
+    assert fresh == [["cs_1", "cs_3"], ["cs_2"]]
+    assert sorted([one, other]) == [["cs_old1"], ["cs_old2"]]
+
+
+@pytest.fixture
+def overloaded(consumer):
+    """Let each fetch take five seconds, and let only ten begin in a batch."""
+    fetch, ends_at = consumer.stripe.fetch, 0.0
+
+    def fetch_slowly(session_id, _listed=None):
+        if consumer.clock.now >= ends_at:
+            raise OutOfTime("no turn")
+        consumer.clock.now += 5
+        return fetch(session_id)
+
+    def process(*records):
+        nonlocal ends_at
+        ends_at = consumer.clock.now + 10 * 5
+        return consumer.process(*records)
+
+    consumer.stripe.fetch = fetch_slowly
+    return process
+
+
+def test_session_gets_its_turn_although_younger_ones_fill_each_batch(consumer, missing, overloaded):
+    message = missing("cs_old")
+    for receives in range(3, 10):
+        younger = [consumer.receive(missing(f"cs_{receives}_{n}"), receives=2) for n in range(23)]
+        returned = overloaded(consumer.receive(message, receives=receives), *younger)
+        assert len(returned) >= len(younger) - 10
+    assert consumer.outcome("cs_old")["outcome"] == "created"
 
 
 def test_unreadable_batch_returns_without_reading_the_table(consumer):
@@ -210,11 +241,26 @@ def test_only_the_last_attempt_is_announced_and_completes_its_run(consumer, miss
     assert (consumer.run()["status"], consumer.run()["errors"]) == ("done", 1)
 
 
-def test_all_last_attempts_are_announced_before_the_first_starts(consumer, missing):
+def test_last_attempt_without_a_turn_is_not_announced_until_the_next_receive(consumer, missing, overloaded):
+    consumer.put_run(enqueued=30)
+    messages = {f"cs_{n}": missing(f"cs_{n}") for n in range(30)}
+    records = {consumer.receive(each, receives=10): session_id for session_id, each in messages.items()}
+    returned = set(overloaded(*records))
+    left = [session_id for record, session_id in records.items() if record.message_id in returned]
+    announced = [session_id for session_id in left if consumer.outcome(session_id)]
+    assert (len(left), len(announced)) == (20, 1)
+    again = [consumer.receive(messages[session_id], receives=11) for session_id in left]
+    consumer.answers |= dict.fromkeys(left, Killed())
+    with pytest.raises(Killed):
+        overloaded(*again)
+    assert {consumer.outcome(session_id)["errorType"] for session_id in left} == {"Unfinished"}
+
+
+def test_all_attempts_after_the_last_are_announced_before_the_first_starts(consumer, missing):
     messages = [missing("cs_a", Killed(), run_id="a"), missing("cs_b", run_id="b")]
     messages.append(missing("cs_c", run_id="a"))
     with pytest.raises(Killed):
-        consumer.process(*(consumer.receive(message, receives=10) for message in messages))
+        consumer.process(*(consumer.receive(message, receives=11) for message in messages))
     outcomes = [consumer.outcome(f"cs_{name}", run_id) for name, run_id in ("aa", "bb", "ca")]
     assert [outcome["errorType"] for outcome in outcomes] == ["Unfinished"] * 3
 

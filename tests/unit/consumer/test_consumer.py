@@ -445,6 +445,22 @@ def test_lookup_that_hangs_costs_no_other_session_its_turn(world):
     assert world.outcome(hanging.id) is None
 
 
+@pytest.mark.parametrize(("env", "turns"), [({}, {2, 0}), ({"SYNC_WEBHOOK_FENCE": "off"}, {0})])
+def test_fetches_leave_time_for_the_pages_of_events(make_world, env, turns):
+    world = make_world(**env)
+    world.sells(spec("cs_test_1"))
+    world.body()
+    wait, reserved = world.rate_limiter.wait, set()
+
+    def remember(deadline, *, turns_after, **options):
+        reserved.add(turns_after)
+        wait(deadline, turns_after=turns_after, **options)
+
+    world.rate_limiter.wait = remember
+    world.deliver()
+    assert reserved == turns
+
+
 def test_lookup_that_always_hangs_ends_as_one_error_and_the_run_is_done(world):
     hanging = world.sells(spec("cs_test_hanging", metadata={"userId": "slow"}))
     world.body()

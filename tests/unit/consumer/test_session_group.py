@@ -26,7 +26,7 @@ from recon.errors import (
     Unexpected,
 )
 from recon.timestamps import DAY
-from testkit.batches import USER, a_fetched_session, parse_log
+from testkit.batches import USER, a_fetched_session, parse_log, parse_metrics
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import on, throttled
 
@@ -438,6 +438,56 @@ def test_error_with_the_others_waits_for_the_commit_under_way(consumer, sell, sl
     records = [consumer.receive(a_task(session_id).message) for session_id in ("cs_1", "cs_known")]
     assert consumer.process(*records) == [records[0].message_id]
     assert slow_commits[0] == 1
+
+
+def fail_commit_of(session_id, monkeypatch):
+    """Let the transaction with the outcome of a session raise an unexpected error."""
+    transact = Table.transact
+
+    def transact_or_fail(table, actions, *args, **options):
+        if outcome_key(RUN, session_id) in [action.key for action in actions]:
+            raise ZeroDivisionError
+        transact(table, actions, *args, **options)
+
+    monkeypatch.setattr(Table, "transact", transact_or_fail)
+
+
+def test_bug_in_the_early_commit_costs_no_other_session_its_result(consumer, sell, monkeypatch, capsys):
+    sell("cs_1")
+    consumer.put_webhook_order("cs_known")
+    fail_commit_of("cs_known", monkeypatch)
+    records = [consumer.receive(a_task(session_id).message) for session_id in ("cs_1", "cs_known")]
+    assert consumer.process(*records) == [records[1].message_id]
+    assert consumer.outcome("cs_1")["outcome"] == "created"
+    assert "Unexpected ZeroDivisionError in a commit" in capsys.readouterr().out
+
+
+def test_bug_in_the_early_commit_hides_no_other_bug(consumer, sell, monkeypatch, capsys):
+    def fail(_start, _end):
+        raise KeyError
+
+    sell("cs_1")
+    consumer.put_webhook_order("cs_known")
+    consumer.stripe.find_events_between = fail
+    fail_commit_of("cs_known", monkeypatch)
+    consumer.process(*(consumer.receive(a_task(each).message) for each in ("cs_1", "cs_known")))
+    messages = [line["message"] for line in parse_log(capsys.readouterr().out) if line["level"] == "ERROR"]
+    assert messages == ["Unexpected ZeroDivisionError in a commit", "Unexpected KeyError"]
+
+
+def test_bug_in_a_commit_hides_no_order_that_is_already_written(consumer, sell, monkeypatch, capsys):
+    """Fifty orders take two transactions, and the second one fails."""
+    names = [f"cs_{n}" for n in range(50)]
+    sell(*names)
+    fail_commit_of("cs_49", monkeypatch)
+    records = [consumer.receive(a_task(each, event_ids=()).message) for each in names]
+    returned = consumer.process(*records)
+    orders = len(consumer.orders())
+    assert 0 < orders == len(records) - len(returned)
+    consumer.telemetry.flush()
+    printed = capsys.readouterr().out
+    assert sum(parse_metrics(printed)["OrdersCreated"]) == orders
+    assert printed.count("Created order snapshot") == orders
 
 
 def test_batch_never_commits_twice_at_the_same_time(consumer, sell, slow_commits):

@@ -20,7 +20,7 @@ from ops.runs.problems import find_problems
 from ops.runs.system_state import assess
 from recon.domain.attention import Attention
 from recon.dynamodb.attention import find_attention
-from recon.dynamodb.keys import attention_key, dismissed_key, guard_key
+from recon.dynamodb.keys import attention_key, dismissed_key, guard_key, outcome_key
 from recon.stripe.source import StripeSource
 from recon.timestamps import DAY, to_iso
 from testkit.builders import NOW, a_message
@@ -28,6 +28,7 @@ from testkit.fake_stripe import SessionSpec
 from testkit.reports import FINE
 from testkit.world import wire
 from tests.unit.ops.test_status import GOOD
+from tests.unit.producer.nights import run_night
 
 SESSION = "cs_test_00000001"
 OTHER = "cs_test_00000002"
@@ -206,6 +207,49 @@ def test_allow_takes_back_all_of_a_run(world, context, put):
     assert "nightly-sync run --from {} --to {}".format(*times) in shown
     with pytest.raises(CommandError, match="nothing to take back for run last"):
         allow(context, "again", run="last")
+
+
+@pytest.fixture
+def late_order(world):
+    """Let a run write the order of a session that is paid three days late, and a person delete it."""
+    spec = SessionSpec(SESSION, NOW - HOUR, metadata={"userId": "u1"}, payment_status="unpaid")
+    world.sells(spec)
+    for night in range(4):
+        run_night(world, night)
+    world.sells(replace(spec, payment_status="paid", async_paid_at=NOW + 3 * DAY + HOUR))
+    world.sells(SessionSpec(OTHER, NOW + 4 * DAY - HOUR, metadata={"userId": "u2"}))
+    run = run_night(world, 4)
+    assert run["created"] == 2
+    assert run["lookbackStart"] > NOW
+    for order in world.orders():
+        world.memory.delete_item(TableName=world.table, Key=wire({"PK": order["PK"], "SK": order["SK"]}))
+    return run
+
+
+def test_allow_of_a_run_prints_a_command_that_reaches_its_late_payments(world, context, late_order):
+    shown = context.show(allow(context, "the table was restored", run=late_order["runId"]))
+    command = re.search(r"nightly-sync run --from (\S+) --to (\S+)", shown)
+    assert command[2] == to_iso(late_order["lookbackEnd"])
+    world.clock.sleep(1)
+    world.night({"from": command[1], "to": command[2]})
+    assert sorted(order["orderId"] for order in world.orders()) == [SESSION, OTHER]
+
+
+def test_allow_of_a_run_reaches_late_payments_that_were_purged_untried(context, late_order, put):
+    put(outcome_key(late_order["runId"], SESSION), outcome="skipped", reason="dismissed", attempts=0)
+    result = allow(context, "by mistake", run=late_order["runId"])
+    assert f"--from {to_iso(NOW - HOUR - 60)}" in context.show(result)
+
+
+@pytest.mark.parametrize("by_run", [True, False])
+def test_allow_names_the_sessions_of_which_stripe_says_no_time(world, context, late_order, by_run):
+    world.stripe.faults.unauthorized()
+    what = {"run": late_order["runId"]} if by_run else {"session": SESSION}
+    result = allow(context, "the table was restored", **what)
+    assert (result.data.command, result.data.unknown_start) == (None, (SESSION,))
+    shown = " ".join(context.show(result).split())
+    assert f"Stripe does not say when {SESSION} began" in shown
+    assert "--from" not in shown
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_clock_skew_is_positive_if_this_machine_is_ahead():
 
 @pytest.mark.parametrize("moment", ["never", "before the last run", "after the last run"])
 def test_ledger_shows_another_program_that_puts_the_state(world, moment):
-    deadline = world.clock.deadline(30)
+    deadline = world.clock.deadline(2 * DAY)
 
     def read():
         return read_ledger(Runs(world.open_table(), deadline), world.open_table(), DEFAULT_STACK, deadline)

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from producer import pending_sender
+from producer import pending_sender, undelivered_events
 from producer.pending_sender import PendingSender
-from producer.webhook_events import WebhookEvents
+from producer.webhook_events import MISSING_EVENTS, WebhookEvents
 from recon.domain.message import dumps
+from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED, CHECKOUT_COMPLETED
 from recon.dynamodb.runs import Runs
-from recon.timestamps import DAY, to_iso
+from recon.stripe.source import SessionEvent
+from recon.timestamps import DAY, HOUR, MINUTE, to_iso
 from testkit.builders import NOW, RUN, a_message
 from testkit.doubles.faults import Killed
 from testkit.listings import END, START, a_run
@@ -154,6 +156,61 @@ def test_death_between_chunks_leaves_the_run_to_its_repeat(harness, monkeypatch)
     harness.sqs.send_message_batch = send
     assert harness.begin().enqueued == 5
     assert set(harness.sent_ids()) == {f"cs_{number}" for number in range(5)}
+
+
+def test_waiting_session_has_its_payment_event_among_many_newer_ones(harness):
+    """One forgotten endpoint of the account makes every event undelivered."""
+    put(harness, "cs_1", age=40 * DAY, asked_days_ago=8)
+    harness.account.undelivered = [
+        *(SessionEvent(f"evt_{n}", CHECKOUT_COMPLETED, END - 60 * n, f"cs_x{n}") for n in range(600)),
+        SessionEvent("evt_paid", ASYNC_PAYMENT_SUCCEEDED, END - 60 * 600, "cs_1"),
+    ]
+    harness.begin()
+    [message] = harness.sent()
+    assert (message["eventIds"], message["eventTypes"]) == (["evt_paid"], [ASYNC_PAYMENT_SUCCEEDED])
+    assert harness.record()["warnings"] == []
+    assert sum(undelivered for _, undelivered in harness.account.event_requests) == 2
+
+
+@pytest.mark.parametrize(("age", "is_read"), [(3 * DAY, True), (5 * DAY, False)])
+@pytest.mark.parametrize("most", [10_000, 99])
+def test_waiting_session_has_its_completion_while_stripe_delivers_it(
+    harness, monkeypatch, age, is_read, most
+):
+    """A webhook may write the order of an unpaid session, too."""
+    monkeypatch.setattr(undelivered_events, "MOST_AWAITED", most)
+    monkeypatch.setattr(undelivered_events, "AWAITED_PER_PAGE", 0)
+    monkeypatch.setattr(pending_sender, "CHUNK", 1)
+    sessions = {"cs_1": age, "cs_2": age - HOUR, "cs_3": 40 * DAY}
+    for session_id, old in sessions.items():
+        put(harness, session_id, age=old, asked_days_ago=8)
+    events = [SessionEvent(f"evt_{n}", CHECKOUT_COMPLETED, END - 60 * n, f"cs_x{n}") for n in range(600)]
+    events += [
+        SessionEvent(f"evt_{session_id}", CHECKOUT_COMPLETED, END - old + MINUTE, session_id)
+        for session_id, old in sessions.items()
+    ]
+    harness.account.undelivered = sorted(events, key=lambda event: -event.created)
+    harness.begin()
+    is_known = is_read and most > 99
+    fenced = {message["sessionId"]: message["eventIds"] for message in harness.sent()}
+    assert fenced == {
+        "cs_1": ["evt_cs_1"] * is_known,
+        "cs_2": ["evt_cs_2"] * is_known,
+        "cs_3": [],
+    }
+    assert harness.record()["warnings"] == [MISSING_EVENTS] * (is_read and not is_known)
+
+
+def test_more_payment_events_than_are_read_are_a_warning(harness, monkeypatch):
+    monkeypatch.setattr(undelivered_events, "FEW", 10)
+    monkeypatch.setattr(undelivered_events, "MOST_PAYMENTS", 20)
+    put(harness, "cs_21", age=40 * DAY, asked_days_ago=8)
+    harness.account.undelivered = [
+        SessionEvent(f"evt_{n}", ASYNC_PAYMENT_SUCCEEDED, END - n, f"cs_{n}") for n in range(22)
+    ]
+    harness.begin()
+    assert [message["eventIds"] for message in harness.sent()] == [[]]
+    assert harness.record()["warnings"] == [MISSING_EVENTS]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from recon.domain.message import dumps
 from recon.dynamodb.keys import WATERMARK_KEY
 from recon.dynamodb.runs import NOTHING_FOUND
 from recon.errors import InvalidRequest, KeyRejected
-from recon.timestamps import DAY, HOUR
+from recon.timestamps import DAY, HOUR, to_iso
 from testkit.builders import NOW, a_message
 from testkit.fake_stripe import LineSpec
 from testkit.fake_stripe.store import Store
@@ -259,8 +259,9 @@ def test_hold_does_not_age_until_it_is_confirmed(shop):
     assert run_night(shop, 61)["status"] == "done"
 
 
+@pytest.mark.parametrize("is_backfilled", [False, True])
 @pytest.mark.parametrize(("night", "warns"), [(80, []), (120, ["gap"])])
-def test_run_after_a_hold_goes_back_to_the_watermark_up_to_90_days(shop, night, warns):
+def test_run_after_a_hold_goes_back_to_the_watermark_up_to_90_days(shop, night, warns, is_backfilled):
     [session] = sell_sessions(shop, 1)
     shop.webhook_writes(session, "u1", NOW - HOUR)
     run_night(shop)
@@ -270,9 +271,20 @@ def test_run_after_a_hold_goes_back_to_the_watermark_up_to_90_days(shop, night, 
         shop.clock.now = NOW + held * DAY
         assert shop.body(scheduled(held))["status"] == "held"
     shop.stripe.store = right
+    if is_backfilled:
+        backfill = {"from": to_iso(covered - 9 * DAY), "to": to_iso(covered - 8 * DAY)}
+        assert shop.night(backfill)["coversThrough"] < covered
     record = run_night(shop, night)
     assert (record["status"], warnings(shop, run_id(night))) == ("done", warns)
     assert record["lookbackStart"] == max(covered - LIFE, NOW + (night - 90) * DAY)
+
+
+def test_run_after_a_hold_that_was_made_up_for_goes_back_30_days(shop):
+    [session] = sell_sessions(shop, 1)
+    assert run_night(shop)["status"] == "held"
+    shop.webhook_writes(session, "u1", NOW - HOUR)
+    assert run_night(shop, 1)["status"] == "done"
+    assert run_night(shop, 50)["lookbackStart"] == NOW + 20 * DAY
 
 
 def test_confirmation_forgets_the_old_proof(shop):

@@ -11,14 +11,16 @@ import pytest
 from producer import undelivered_events
 from producer.request import Continuation
 from producer.run_lister import HURRY_SECONDS, RunLister, _cursor_before
-from producer.sync_run import DELIVERY
+from producer.undelivered_events import DELIVERY
 from producer.webhook_events import MISSING_EVENTS, NO_EVENTS, UNREADABLE
 from recon.config import FenceMode
 from recon.domain.run import Part
+from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED
 from recon.dynamodb.records import State
 from recon.dynamodb.watermark import Watermark
 from recon.errors import OutOfTime
 from recon.stripe.source import SessionEvent
+from recon.timestamps import DAY
 from testkit.builders import NOW, RUN, FakeTime, a_message, a_session
 from testkit.listings import END, HOUR, START, a_run
 
@@ -406,6 +408,27 @@ def test_message_has_its_undelivered_events(harness):
     harness.begin()
     [message] = harness.sent()
     assert (message["eventIds"], message["eventTypes"]) == (["evt_1"], [COMPLETED])
+
+
+@pytest.mark.parametrize("newer", [0, 600])
+@pytest.mark.parametrize("is_continued", [True, False])
+def test_listed_session_has_its_late_payment_event(harness, is_continued, newer):
+    """A backfill, or the rest of a long window, lists sessions whose payments are days later."""
+    start = END - 9 * DAY
+    harness.account.add_sessions(start + HOUR)
+    harness.account.undelivered = [
+        *(SessionEvent(f"evt_{n}", COMPLETED, END - 60 * n, f"cs_x{n}") for n in range(newer)),
+        SessionEvent("evt_paid", ASYNC_PAYMENT_SUCCEEDED, END - 3 * DAY, "cs_0"),
+    ]
+    if is_continued:
+        listing = {"made": 2, "parts": [{"from": start, "to": start + DAY}]}
+        harness.put_open_run(lookbackStart=start, listing=listing)
+        resume(harness)
+    else:
+        harness.begin(a_run(trigger="manual", lookback_start=start, lookback_end=start + DAY))
+    [message] = harness.sent()
+    assert message["eventIds"] == ["evt_paid"]
+    assert not harness.record().get("warnings")
 
 
 @pytest.mark.parametrize("few", [True, False])

@@ -15,10 +15,11 @@ import pytest
 from producer.run_context import RunContext
 from producer.sync_run import SyncRun
 from recon.config import Settings
+from recon.domain.stripe_objects import CHECKOUT_COMPLETED
 from recon.dynamodb.runs import Runs
 from recon.dynamodb.table import Table
 from recon.stripe.pages import Page
-from recon.stripe.source import SessionEvent
+from recon.stripe.source import EVENT_TYPES, SessionEvent
 from recon.telemetry import Telemetry
 from recon.timestamps import DAY
 from testkit.builders import NOW, TABLE, FakeTime, a_session
@@ -126,10 +127,11 @@ class EndlessStripe:
         sessions = [a_session(id=f"cs_{n:09}", created=self.created(n)) for n in range(first, last)]
         return Page(sessions, has_more=last < behind)
 
-    def list_events(self, created_from, *, created_to=NOW, undelivered=False):
-        for n in range(self.count) if undelivered and self.undelivered else ():
-            if created_from <= (created := self.created(n) + 60) <= created_to:
-                yield SessionEvent(f"evt_{n:09}", "checkout.session.completed", created, f"cs_{n:09}")
+    def list_events(self, created_from, *, created_to=None, undelivered=False, types=EVENT_TYPES):
+        is_any = undelivered and self.undelivered and CHECKOUT_COMPLETED in types
+        for n in range(self.count) if is_any else ():
+            if created_from <= (created := self.created(n) + 60) <= (created_to or NOW):
+                yield SessionEvent(f"evt_{n:09}", CHECKOUT_COMPLETED, created, f"cs_{n:09}")
 
 
 class CountingQueue:

@@ -6,16 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from producer.undelivered_events import DELIVERY
 from producer.webhook_events import WebhookEvents
 from producer.window import MARGIN
 from recon.errors import KeyNotAllowed
 from recon.stripe.source import SessionEvent
-from recon.timestamps import MINUTE
+from recon.timestamps import DAY, MINUTE
 from testkit.builders import NOW, a_message
 
 COMPLETED, PAID = "checkout.session.completed", "checkout.session.async_payment_succeeded"
 GRACE = NOW - 600
-FENCE = (NOW - 9000, None)
+FENCE = NOW - 9000
 
 
 def event(session_id="cs_1", kind=COMPLETED, event_id="evt_1", created=NOW):
@@ -61,14 +62,10 @@ def test_session_only_paid_in_the_grace_is_sent_as_unpaid():
     assert events.filter_message(other) == other
 
 
-@pytest.mark.parametrize(
-    ("until", "undelivered"),
-    [(None, (FENCE[0], True)), (NOW, (FENCE[0], True)), (NOW - 1, (FENCE[0], NOW - 1))],
-)
-def test_fenced_message_has_its_undelivered_events(until, undelivered):
+def test_fenced_message_has_its_undelivered_events():
     unread = [event(), event("cs_1", PAID, "evt_2"), event("cs_2")]
-    events, requests = refreshed_events(None, [], [unread], fence=(FENCE[0], until))
-    assert sorted(requests) == sorted([(NOW - MARGIN, False), undelivered])
+    events, requests = refreshed_events(None, [], [unread], fence=FENCE)
+    assert sorted(requests) == sorted([(NOW - MARGIN, False), (FENCE, True)])
     assert (events.need_order, events.are_missing) == (False, False)
     expected = a_message(event_ids=("evt_1", "evt_2"), event_types=(COMPLETED, PAID), event_times=(NOW, NOW))
     assert events.filter_message(a_message()) == expected
@@ -150,6 +147,23 @@ def test_undelivered_events_are_read_for_the_times_of_a_page():
     events._undelivered = SimpleNamespace(read_for=lambda *times: read.append(times))
     events.read_for([{"created": 7}, {"created": "then"}, {"created": 9}, {"created": 8}, {}])
     assert read == [(7, 9)]
+
+
+@pytest.mark.parametrize(
+    ("ages", "read"),
+    [
+        ([], []),
+        ([DELIVERY + DAY + 1], []),
+        ([DELIVERY + DAY], [(NOW - DELIVERY, NOW)]),
+        ([40 * DAY, 2 * DAY, 3 * DAY], [(NOW - 3 * DAY, NOW)]),
+    ],
+)
+def test_events_of_waiting_sessions_are_read_while_stripe_delivers_them(ages, read):
+    events, _ = refreshed_events(None, fence=FENCE)
+    times = []
+    events._undelivered = SimpleNamespace(read_for=lambda *args: times.append(args))
+    events.read_for_waiting([NOW - age for age in ages])
+    assert times == read
 
 
 @pytest.mark.parametrize("created", [None, True, "then"])

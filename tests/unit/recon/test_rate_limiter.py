@@ -92,6 +92,15 @@ def test_turn_that_comes_too_late_is_refused_and_not_taken(time):
     assert time.now == 2
 
 
+@pytest.mark.parametrize(("rate", "seconds"), [(10, 4), (0.5, 6)])
+def test_turn_is_refused_if_the_calls_after_it_would_come_too_late(time, rate, seconds):
+    """Two more turns take four seconds at the lower rate; at the higher one, the call itself may take two."""
+    limiter = RateLimiter(rate, time)
+    with pytest.raises(OutOfTime):
+        limiter.wait(time.deadline(seconds - 0.01), needed_after=2, turns_after=2)
+    limiter.wait(time.deadline(seconds), needed_after=2, turns_after=2)
+
+
 def test_threads_share_one_rate():
     class StoppedTime(FakeTime):
         def sleep(self, seconds):

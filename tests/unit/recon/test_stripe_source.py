@@ -120,9 +120,20 @@ def test_request_waits_for_its_share_of_the_rate():
     waits = []
     connection.rate_limiter.wait = lambda deadline, **options: waits.append(options)
     share = object()
-    source = StripeSource(connection, FakeTime().deadline(60), lambda: None, find_share=share)
+    deadline = FakeTime().deadline(60)
+    StripeSource(connection, deadline, lambda: None, find_share=share).list_sessions(1, 2)
+    assert waits == [{"needed_after": 1.0, "find_share": share, "turns_after": 0}]
+
+
+def test_all_requests_but_those_for_the_events_of_a_group_leave_time_for_these():
+    _, connection = connect(*[{"data": []}] * 3)
+    reserved = []
+    connection.rate_limiter.wait = lambda _deadline, *, turns_after, **_others: reserved.append(turns_after)
+    source = StripeSource(connection, FakeTime().deadline(60), lambda: None, reserved_requests=2)
     source.list_sessions(1, 2)
-    assert waits == [{"needed_after": 1.0, "find_share": share}]
+    list(source.list_events(1))
+    source.find_events_between(1, 2)
+    assert reserved == [2, 2, 0]
 
 
 def test_product_without_an_id_is_named():
