@@ -39,14 +39,10 @@ IMMEDIATELY = 0  # seconds: a message returns at once and so reaches the dead-le
 
 @dataclass
 class FailedSessions:
-    """Sessions whose messages return to the queue: at once, or after a backoff of at least these seconds.
-
-    `out_of_time` is True if one had no turn, so that the following ones have none either.
-    """
+    """Sessions whose messages return to the queue: at once, or after a backoff of at least these seconds."""
 
     immediate: set[SessionKey] = field(default_factory=set)
     delayed: dict[SessionKey, int] = field(default_factory=dict)
-    out_of_time: bool = False
 
 
 class BatchProcessor:
@@ -99,9 +95,8 @@ class BatchProcessor:
                 self._retry_later(failed, task, error)
             return failed
         open_tasks = [task for task in tasks if not self._already_settled(task, prior, failed)]
-        # Before anything that can take long or kill the function: the queue may not deliver these again.
-        most = self._context.settings.max_receive_count
-        self._announce_last_attempts((task for task in open_tasks if task.receive_count > most), prior)
+        # Before anything that can take long or kill the function.
+        self._announce_last_attempts(open_tasks, prior)
         messages = [task.message for task in open_tasks if task.message]
         orders, prior = load_orders(self._context, messages, prior)
         for group in _split_into_groups(open_tasks):
@@ -142,7 +137,7 @@ class BatchProcessor:
             self._telemetry.warning(f"The proof session could not be stored: {error}", run_id=newest.run_id)
 
     def _announce_last_attempts(self, tasks: Iterable[SessionTask], prior: PriorState) -> None:
-        """Write the errors of last attempts before these start, and count and report them."""
+        """Announce those of the whole batch before any starts: the first may kill the function."""
         for run_id, group in _group_by_run(tasks).items():
             announced = SessionGroup(self._context, run_id, prior).announce_last_attempts(group)
             self._telemetry.count(Metric.SESSION_ERRORS, announced)
@@ -174,8 +169,6 @@ class BatchProcessor:
         end: SyncError = Unexpected("the commit returned no result for the session")
         try:
             self._context.deadline.check()
-            if not failed.out_of_time:
-                self._announce_last_attempts(group, prior)
             sessions.reconcile(group, orders)
         except OutOfTime as error:
             end = error
@@ -249,7 +242,6 @@ class BatchProcessor:
 
     def _retry_later(self, failed: FailedSessions, task: SessionTask, error: SyncError) -> None:
         failed.delayed[task.key] = error.seconds if isinstance(error, WebhookAtWork) else 0
-        failed.out_of_time |= isinstance(error, OutOfTime)
         self._telemetry.count_key_failure(error)
         self._telemetry.warning(
             f"Session is tried again later: {error}",

@@ -141,12 +141,13 @@ class CustomerActions(BaseShop):
     def repeat_event(self, rng: random.Random) -> bool:
         """Deliver an event again that was acknowledged, as a person at Stripe can.
 
-        The event of a late payment whose webhook died is not repeated: Stripe does not say when that payment
-        settled, so that the page of events around it may not show the event, and nothing else names it.
+        The event of a late payment is not repeated if its webhook died or never received it: a subscription's
+        charge does not say when that payment settled, so that the page of events around it may not show the
+        event, and nothing else names it.
         """
 
         def deliver_again(sent: SentEvent) -> None:
-            if sent.event.type != COMPLETED and self.webhook.has_claimed(sent.event):
+            if sent.event.type != COMPLETED and not self.webhook.has_handled(sent.event):
                 return
             result = self.webhook.receive(sent.event, sent.spec, Handling.WRITES)
             self._log("webhook repeated", f"{sent.event.type} of {sent.spec.id} {result}")

@@ -289,7 +289,7 @@ DISABLED_RULES = (
     DisabledRule(
         "every open part is listed",
         BEHIND,
-        49,
+        76,
         [(runs, "listing_field", _forget_oldest_part)],
     ),
     DisabledRule("the watermark moves at the end", BEHIND, 0, [(Runs, "start", _move_watermark_at_start)]),
@@ -329,7 +329,7 @@ DISABLED_RULES = (
     DisabledRule(
         "errors are written before the last attempt",
         "began without its outcome",
-        99,
+        70,
         [(SessionGroup, "announce_last_attempts", lambda self, tasks: 0)],
     ),
     DisabledRule(
@@ -488,7 +488,7 @@ DISABLED_RULES = (
     DisabledRule(
         "an unpaid order does not end the wait",
         "does not wait",
-        31,
+        149,
         patches=[(stripe_decision, "describe_unpaid_orders", _without_wait)],
     ),
     DisabledRule(
@@ -532,7 +532,7 @@ DISABLED_RULES = (
     DisabledRule(
         "an old entry is not checked every night",
         "examined",
-        7,
+        24,
         patches=[(pending_sender, "is_due", lambda created, asked, expires, at: True)],
     ),
     DisabledRule(

@@ -164,5 +164,4 @@ class Invocations:
 
     def _note(self, running: Invocation, call: ClientCall, what: str) -> None:
         self.met[f"{call.service}.{call.method}", what] += 1
-        path = f" at {call.positional[1]}" if call.service == "StripeApi" else ""
-        running.trace.append(f"{call.service}.{call.method} !! {what}{path}")
+        running.trace.append(f"{call.service}.{call.method} !! {what}")

@@ -101,11 +101,6 @@ class Webhook:
         is_dead = self.world.clock.now >= event.created + CLAIM_SECONDS
         return marker is not None and not (marker["status"] == "processing" and is_dead)
 
-    def has_claimed(self, event: EventSpec) -> bool:
-        """Return whether the event's marker is a claim, also of a webhook that has died."""
-        marker = self.world.item(f"EVENT#{event.id}", "METADATA")
-        return marker is not None and marker["status"] == "processing"
-
     def write_order(self, session: SessionSpec) -> None:
         """Write the order, or the payment into the order that was written before it."""
         now = int(self.world.clock.now)

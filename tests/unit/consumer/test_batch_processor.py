@@ -241,26 +241,10 @@ def test_only_the_last_attempt_is_announced_and_completes_its_run(consumer, miss
     assert (consumer.run()["status"], consumer.run()["errors"]) == ("done", 1)
 
 
-def test_last_attempt_without_a_turn_is_not_announced_until_the_next_receive(consumer, missing, overloaded):
-    consumer.put_run(enqueued=30)
-    messages = {f"cs_{n}": missing(f"cs_{n}") for n in range(30)}
-    records = {consumer.receive(each, receives=10): session_id for session_id, each in messages.items()}
-    returned = set(overloaded(*records))
-    left = [session_id for record, session_id in records.items() if record.message_id in returned]
-    announced = [session_id for session_id in left if consumer.outcome(session_id)]
-    assert (len(left), len(announced)) == (20, 1)
-    again = [consumer.receive(messages[session_id], receives=11) for session_id in left]
-    consumer.answers |= dict.fromkeys(left, Killed())
+def test_all_last_attempts_are_announced_before_the_first_starts(consumer, missing):
+    messages = [missing(f"cs_{name}", Killed(), run_id=run) for name, run in ("aa", "bb", "ca")]
     with pytest.raises(Killed):
-        overloaded(*again)
-    assert {consumer.outcome(session_id)["errorType"] for session_id in left} == {"Unfinished"}
-
-
-def test_all_attempts_after_the_last_are_announced_before_the_first_starts(consumer, missing):
-    messages = [missing("cs_a", Killed(), run_id="a"), missing("cs_b", run_id="b")]
-    messages.append(missing("cs_c", run_id="a"))
-    with pytest.raises(Killed):
-        consumer.process(*(consumer.receive(message, receives=11) for message in messages))
+        consumer.process(*(consumer.receive(message, receives=10) for message in messages))
     outcomes = [consumer.outcome(f"cs_{name}", run_id) for name, run_id in ("aa", "bb", "ca")]
     assert [outcome["errorType"] for outcome in outcomes] == ["Unfinished"] * 3
 
