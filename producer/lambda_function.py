@@ -204,7 +204,13 @@ def _log_prediction(predicted: Run) -> None:
 
 
 def _build_body(run: Run, deadline: Deadline) -> Body:
-    numbers = find_created_orders(clients().table, run.run_id, SHOWN_ORDERS, deadline) if run.created else []
+    numbers: list[str] = []
+    try:
+        if run.created:
+            numbers = find_created_orders(clients().table, run.run_id, SHOWN_ORDERS, deadline)
+    except SyncError as error:
+        # The next invocation may have begun: a failure would only repeat this one.
+        telemetry().warning(f"The numbers of the created orders cannot be read: {error}", run_id=run.run_id)
     return build_response(run, numbers)
 
 

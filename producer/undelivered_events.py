@@ -23,8 +23,8 @@ FEW = 500
 MOST_AWAITED, AWAITED_PER_PAGE = 10_000, 200
 # The most sessions whose events are kept: those open at the same time.
 MOST_KEPT = 20_000
-# The most events of delayed payments that are read.
-MOST_PAYMENTS = 10_000
+# The most events of delayed payments that are read: twenty requests in each invocation.
+MOST_PAYMENTS = 2_000
 
 
 class UndeliveredEvents:

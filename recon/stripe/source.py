@@ -91,8 +91,8 @@ class SessionEvent:
 class StripeSource:
     """Stripe for one invocation: rate-limited, with retries within the deadline. It is thread-safe.
 
-    `find_share` returns the share of the connection's rate that is allowed at the moment. All other requests
-    leave time for `reserved_requests` of `find_events_between`.
+    `find_share` returns the share of the connection's rate that is allowed at the moment. All requests but
+    the first leave time for `reserved_requests` of `find_events_between`.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class StripeSource:
         self._paid_lock = threading.Lock()
         self._key_lock = threading.Lock()
         self._beginning = threading.Lock()
+        self._has_sent = False
         self._proofs: set[tuple[str, str]] = set()
         self._proof_lock = threading.Lock()
         self._is_superseded: bool | None = None
@@ -402,8 +403,10 @@ class StripeSource:
                 self._deadline,
                 needed_after=self._connection.timeout,
                 find_share=self._find_share,
-                turns_after=reserved,
+                # The first request always has its turn: only a success raises a rate that was lowered.
+                turns_after=reserved if self._has_sent else 0,
             )
+        self._has_sent = True
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:

@@ -449,6 +449,7 @@ def test_lookup_that_hangs_costs_no_other_session_its_turn(world):
 def test_fetches_leave_time_for_the_pages_of_events(make_world, env, turns):
     world = make_world(**env)
     world.sells(spec("cs_test_1"))
+    world.sells(spec("cs_test_2"))
     world.body()
     wait, reserved = world.rate_limiter.wait, set()
 

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from consumer.session_tasks import SessionTask
 from consumer.webhook_fence import count_pages
 from recon.config import LEAST_CONSUMER_RPS, FenceMode
+from recon.errors import OutOfTime
 from recon.stripe.bulk import Products
 from recon.stripe.pace import SHARE_BESIDE_LISTING
 from recon.stripe.rate_limiter import RateLimiter
@@ -97,6 +99,21 @@ def test_sessions_under_way_end_before_further_ones_begin(monkeypatch):
     begun = [path for path in connection.paths if path.startswith(SESSIONS)]
     assert len(begun) / 2 <= len(result.committed.applied) <= len(begun)
     assert begun
+
+
+@pytest.mark.parametrize(("pace", "seconds"), [(2.4, 17), (1, 38), (0.6, 51)])
+def test_lowered_pace_rises_again_where_the_pages_do_not_fit(pace, seconds):
+    consumer = ConsumerHarness()
+    connection = PacedStripe(consumer, pace, 0.1)
+    for _ in range(4):
+        connection.rate_limiter.slow_down()
+    for _ in range(60):
+        deadline = consumer.clock.deadline(seconds)
+        source = StripeSource(connection, deadline, lambda: None, reserved_requests=2)  # type: ignore[arg-type]
+        with suppress(OutOfTime):
+            while True:
+                source.has_session("cs_1")
+    assert connection.rate_limiter.rate == pace
 
 
 def test_fetches_use_all_the_time_if_no_events_are_read():

@@ -125,15 +125,17 @@ def test_request_waits_for_its_share_of_the_rate():
     assert waits == [{"needed_after": 1.0, "find_share": share, "turns_after": 0}]
 
 
-def test_all_requests_but_those_for_the_events_of_a_group_leave_time_for_these():
-    _, connection = connect(*[{"data": []}] * 3)
+def test_further_requests_leave_time_for_those_for_the_events_of_a_group():
+    """The first does not: its success raises a rate that was lowered."""
+    _, connection = connect(*[{"data": []}] * 4)
     reserved = []
     connection.rate_limiter.wait = lambda _deadline, *, turns_after, **_others: reserved.append(turns_after)
     source = StripeSource(connection, FakeTime().deadline(60), lambda: None, reserved_requests=2)
     source.list_sessions(1, 2)
+    source.list_sessions(1, 2)
     list(source.list_events(1))
     source.find_events_between(1, 2)
-    assert reserved == [2, 2, 0]
+    assert reserved == [0, 2, 2, 0]
 
 
 def test_product_without_an_id_is_named():
