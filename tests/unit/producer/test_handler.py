@@ -170,6 +170,18 @@ def test_created_orders_are_read_despite_throttling(world, event, query):
     assert world.history.faults().total() == 1
 
 
+def test_response_lacks_the_created_orders_if_they_cannot_be_read(world):
+    sell(world, 1)
+    world.night()
+
+    def plan(call):
+        return throttled() if f"SYNC_RUN#{RUN}" in str(call.arguments) and call.method == "query" else None
+
+    world.dynamodb.plan = plan
+    body = world.body(scheduled())
+    assert (body["status"], body["created"], body["createdOrders"]) == ("success", 1, [])
+
+
 @pytest.mark.parametrize(
     ("status", "errors", "expected"),
     [
