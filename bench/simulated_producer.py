@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,6 +30,7 @@ from recon.aws import clients as aws
 from recon.bootstrap import connect_stripe
 from recon.dynamodb.keys import run_key
 from recon.retry import STRIPE_TIMEOUT_SECONDS
+from recon.stripe import source
 from recon.stripe.pace import ANNOUNCED_SECONDS
 from recon.stripe.pages import PAGE_SIZE
 from testkit.builders import NOW, RUN
@@ -185,6 +187,8 @@ def use_simulation(simulation: Simulation) -> ExitStack:
     stack.enter_context(simulation.installed())
     stack.enter_context(mock.patch.object(limiter, "_clock", simulation.clock))
     stack.enter_context(mock.patch.object(limiter, "_turn", SimulatedLock(simulation)))
+    locks = SimpleNamespace(Lock=partial(SimulatedLock, simulation))
+    stack.enter_context(mock.patch.object(source, "threading", locks))
     stack.enter_context(mock.patch.object(function, "time", clock))
     stack.enter_context(mock.patch.object(function, "clients", return_value=clients))
     stack.enter_context(mock.patch.object(function, "stripe_connection", return_value=connection))
