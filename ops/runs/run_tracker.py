@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ops.errors import CommandError
 from ops.runs.follow import ProgressReader, RunProgress
 from ops.runs.invocation import AnswerLost, ProducerAnswer, ProducerError
+from recon.domain.run import RunStatus
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -45,6 +46,14 @@ class RunTracker:
         if (counters := (progress.processed, progress.enqueued)) != self._counters:
             self._counters, self._changed = counters, self.clock()
         return progress
+
+    def has_ended(self, progress: RunProgress) -> bool:
+        """Return True if the run is over. One that failed ends with the answer, which `poll` raises.
+
+        The record says `failed` a moment before the answer arrives.
+        """
+        has_failed = progress.run is not None and progress.run.status == RunStatus.FAILED
+        return progress.is_over and (self.answer.done() or not has_failed)
 
     @property
     def is_stuck(self) -> bool:

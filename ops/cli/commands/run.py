@@ -208,7 +208,7 @@ def wait_for_end(context: CommandContext, run: RunTracker) -> RunProgress:
 
     def has_ended(progress: RunProgress) -> bool:
         stalled = progress.run is not None and is_stalled(progress.run, context.now())
-        return progress.is_over or run.is_stuck or stalled
+        return run.has_ended(progress) or run.is_stuck or stalled
 
     snapshots = follow(
         run.poll,

@@ -13,6 +13,7 @@ from ops.format.json_encoding import to_json
 from ops.runs.failures import DOCTOR, describe_cause, describe_failure, next_command
 from ops.runs.follow import RunProgress
 from ops.runs.history import past_run
+from ops.runs.invocation import ProducerError
 from ops.runs.run_tracker import RunTracker
 from recon.dynamodb.records import Failure, Run
 from recon.dynamodb.runs import LISTING_STALE_SECONDS
@@ -99,6 +100,21 @@ def test_run_stops_following_a_failed_or_stalled_run(context, monkeypatch, run, 
     monkeypatch.setattr(type(context), "now", lambda _: int(clock()))
     last = run_command.wait_for_end(context, RunTracker(SimpleNamespace(read=read), NOW, answer, clock))
     assert (last.run, len(reads)) == (run, polls)
+
+
+def test_failure_whose_record_is_read_before_the_answer_arrives_is_raised(context, monkeypatch):
+    clock, answer = FakeTime(NOW), Future()
+
+    def sleep(_seconds):
+        answer.set_exception(ProducerError("KeyRejected", "Stripe: 401"))
+
+    reader = SimpleNamespace(
+        read=lambda _run_id: RunProgress(FAILED, 0, 0, 0),
+        runs=SimpleNamespace(find_by_time=lambda _moment: [RUN], get=lambda _run_id: FAILED),
+    )
+    monkeypatch.setattr(run_command, "time", SimpleNamespace(monotonic=clock, sleep=sleep))
+    with pytest.raises(ProducerError, match="KeyRejected"):
+        run_command.wait_for_end(context, RunTracker(reader, NOW, answer, clock))
 
 
 def test_json_of_a_run_has_its_cause():
