@@ -58,14 +58,7 @@ class RunReader:
 
         Runs that were done since then may have covered less. Records of runs are kept for 90 days.
         """
-        held = self._query(
-            RUN_PREFIX,
-            {":held": RunStatus.HELD},
-            names={"#status": "status"},
-            only="#status = :held",
-            newest_first=True,
-        )
-        return any(parse_run(item).lookback_end > covered_through for item in held)
+        return any(run.lookback_end > covered_through for run in self._list_with("status", RunStatus.HELD))
 
     def find_found_session(self) -> str | None:
         """Return the newest session that a run found with an order of another writer.
@@ -121,11 +114,15 @@ class RunReader:
         return list(islice(others, count))
 
     def _scheduled(self) -> Iterator[Run]:
+        return self._list_with("trigger", Trigger.SCHEDULED)
+
+    def _list_with(self, attribute: str, value: str) -> Iterator[Run]:
+        """Return an iterator over the runs with this value, newest first."""
         items = self._query(
             RUN_PREFIX,
-            {":scheduled": Trigger.SCHEDULED},
-            names={"#trigger": "trigger"},
-            only="#trigger = :scheduled",
+            {":value": value},
+            names={"#attribute": attribute},
+            only="#attribute = :value",
             newest_first=True,
         )
         return map(parse_run, items)

@@ -406,7 +406,7 @@ class StripeSource:
                 # The first request always has its turn: only a success raises a rate that was lowered.
                 turns_after=reserved if self._has_sent else 0,
             )
-        self._has_sent = True
+            self._has_sent = True
         try:
             return self._connection.get(path, params, key)
         except StripeThrottled:

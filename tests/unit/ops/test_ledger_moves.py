@@ -138,7 +138,7 @@ def test_move_that_stops_at_any_call_ends_when_it_is_repeated(make_shop, places)
 
 @pytest.mark.parametrize("to", ["other-books", None])
 def test_repeated_move_frees_a_ledger_that_the_shops_table_does_not_name(make_shop, to):
-    """Earlier versions let the shop's table name the first ledger for ever."""
+    """Earlier versions let the shop's table name the first ledger permanently."""
     shop = make_shop(TABLE)
     shop.move(TABLE, "books")
     shop.move("books", "other-books")
