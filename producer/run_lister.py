@@ -65,7 +65,6 @@ class RunLister:
             return
         pending = PendingSender(self._context, run, self._events)
         pending.send(self._refresh_events, _group_by_customer)
-        self._warn_of_missing_events()
         self.sent += pending.sent
         self._context.telemetry.count(Metric.SESSIONS_ENQUEUED, pending.sent)
         if pending.counted or pending.is_cut:
@@ -172,7 +171,8 @@ class RunLister:
                 self._livemode = message.livemode is True if self._livemode is None else self._livemode
                 if filtered := self._events.filter_message(message):
                     messages.append(filtered)
-        self._warn_of_missing_events()
+        if self._events.are_missing:
+            self._warn_once(MISSING_EVENTS)
         return messages
 
     def _with_facts(self, progress: Progress) -> Progress:
@@ -203,10 +203,6 @@ class RunLister:
         self._events.refresh()
         if not self._events.may_read:
             self._warn_once(NO_EVENTS)
-
-    def _warn_of_missing_events(self) -> None:
-        if self._events.are_missing:
-            self._warn_once(MISSING_EVENTS)
 
     def _warn_once(self, warning: str) -> None:
         if warning not in self._warned:
