@@ -43,10 +43,10 @@ test-random: $(UV) ## run all tests in random order; ARGS="--randomly-seed=7" re
 prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostile field, permission and demo layout, fault storms (NIGHTS=, VOLUME=, SESSIONS=)
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
 	@PROVE=all $(RUN) python -m pytest -n 2 --dist worksteal --timeout 3000 tests/crash tests/hostile tests/model tests/compat tests/integration \
-		tests/infra/test_build.py tests/unit/ops/test_dlq_redrive.py \
+		tests/infra/test_build.py tests/unit/ops/test_dlq_redrive.py tests/unit/ops/test_ledger_moves.py \
 		tests/unit/producer/test_repeats.py tests/unit/producer/test_continuations.py
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py -k "any_volume or undelivered or memory"
-	@PROVE=all $(RUN) python -m pytest tests/e2e/test_demo.py -k own_layout
+	@PROVE=all $(RUN) python -m pytest tests/e2e/test_demo.py -k "own_layout or signal or closed"
 	@PROVE=all $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py tests/e2e/test_report_page.py
 	@$(RUN) python -m tests.fault_injection --sessions $(SESSIONS)
 

@@ -162,7 +162,7 @@ def test_demo_output_fits_a_terminal_and_shows_no_customer_or_key(shop_demo):
         assert line == line.rstrip()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL] if PROVE_ALL else [signal.SIGTERM])
 def test_signal_ends_the_demo_and_all_its_processes(number, tmp_path):
     demo = DemoProcess("--sessions", SESSIONS, TMPDIR=str(tmp_path))  # a killed demo leaves its files there
     demo.read_until("enqueued 100, done")
@@ -176,6 +176,7 @@ def test_signal_ends_the_demo_and_all_its_processes(number, tmp_path):
     assert wait_for_end(result.processes) == []
 
 
+@pytest.mark.skipif(not PROVE_ALL, reason="make prove")
 def test_closed_output_ends_the_demo_quietly():
     demo = DemoProcess("--sessions", SESSIONS)
     demo.read_until("Deploy")
