@@ -171,7 +171,7 @@ def require_python() -> None:
 
 
 def prune(folder: Path) -> None:
-    """Remove files that no import can reach: scripts, stubs, packages' own tests, the installer's records."""
+    """Remove files that no import can reach: scripts, stubs, types, packages' own tests, installer's records."""
     for unneeded in list(find_unneeded(folder)):
         if unneeded.is_dir():
             shutil.rmtree(unneeded)
@@ -185,6 +185,8 @@ def find_unneeded(folder: Path) -> Iterator[Path]:
     yield from (info / name for info in folder.glob("*.dist-info") for name in INSTALLER_FILES)
     yield from (path for pattern in ("*.pyi", "py.typed", "__pycache__") for path in folder.rglob(pattern))
     yield from (path for path in folder.glob("*/tests") if path.is_dir())
+    # The types of Stripe's parameters, for type checkers only, are a third of all files.
+    yield folder / "stripe" / "params"
     # The data of botocore's 400 services are nine tenths of it.
     data = folder / "botocore" / "data"
     yield from (path for path in data.glob("*/") if path.name not in SERVICES)

@@ -115,6 +115,20 @@ def test_data_of_other_services_are_not_shipped(task_roots, name):
     assert shipped < 8 * 1024 * 1024
 
 
+def test_modules_that_are_not_shipped_are_imported_by_type_checkers_only(task_roots):
+    stripe = task_roots / "producer" / "stripe"
+    assert not (stripe / "params").exists()
+    imports = 0
+    for path in builder.list_files(stripe):
+        statement = ""  # the last line that begins one of the module's own statements
+        for line in path.read_text().splitlines() if path.suffix == ".py" else ():
+            statement = line if line[:1].isalpha() else statement
+            if re.match(r"\s*(from|import) stripe\.params\b|from stripe import params\b", line):
+                imports += 1
+                assert statement == "if TYPE_CHECKING:", path
+    assert imports > 100
+
+
 def test_every_service_that_the_functions_call_is_shipped():
     """A client is made by `client("…")` or by the session's `create_client("…")`, in these packages only."""
     sources = [path.read_text() for name in (*FUNCTIONS, SHARED) for path in (ROOT / name).rglob("*.py")]
