@@ -171,7 +171,7 @@ def require_python() -> None:
 
 
 def prune(folder: Path) -> None:
-    """Remove files that no import can reach: scripts, stubs, types, packages' own tests, installer's records."""
+    """Remove files that no import can reach: scripts, types, packages' own tests, installer's records."""
     for unneeded in list(find_unneeded(folder)):
         if unneeded.is_dir():
             shutil.rmtree(unneeded)
