@@ -44,7 +44,7 @@ prove: $(UV) ## run the long proofs: 20,000 modelled nights, every crash, hostil
 	@$(RUN) python -m tests.model --nights $(NIGHTS) --workers 2
 	@PROVE=all $(RUN) python -m pytest -n 2 --dist worksteal --timeout 3000 tests/crash tests/hostile tests/model tests/compat tests/integration \
 		tests/infra/test_build.py tests/unit/ops/test_dlq_redrive.py tests/unit/ops/test_ledger_moves.py \
-		tests/unit/producer/test_repeats.py tests/unit/producer/test_continuations.py
+		tests/unit/producer/test_repeats.py tests/unit/producer/test_continuations.py tests/fault_injection/test_storm.py
 	@VOLUME=$(VOLUME) $(RUN) python -m pytest --timeout 3000 tests/unit/producer/test_volume.py -k "any_volume or undelivered or memory"
 	@PROVE=all $(RUN) python -m pytest tests/e2e/test_demo.py -k "own_layout or signal or closed"
 	@PROVE=all $(RUN) python -m pytest -n 2 --dist load tests/e2e/test_least_privilege.py tests/e2e/test_report_page.py

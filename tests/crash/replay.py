@@ -28,7 +28,7 @@ BATCH = 25
 LAMBDA_RETRIES = 2
 NEXT_NIGHT = {"trigger": "scheduled", "scheduledTime": "2024-11-28T02:00:00Z"}
 CHUNKS = 4  # so that several processes share the cases
-ALIKE = 6
+ALIKE = 12
 STEP = 7  # odd, so that persistent faults and single ones take turns
 type Act = Callable[[CrashShop], None]
 type Check = Callable[[StartingPoint, CrashShop], list[Violation]]
@@ -80,7 +80,7 @@ def choose_cases(cases: list[CrashCase], chunk: int) -> list[CrashCase]:
 
 
 def _slice(cases: list[CrashCase]) -> Iterator[CrashCase]:
-    """Yield both deaths of each writing call, and of every sixth call of a kind one death and another fault.
+    """Yield both deaths of each writing call, and a death and another fault of every twelfth call of a kind.
 
     The first of each kind is among them, and each later one gets a different fault.
     """

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.fault_injection.child_process import ROOT
+from tests.proofs import PROVE_ALL
 
 SMALL = ("--sessions", "100", "--consumers", "2", "--rates", "0.3", "--timeout", "2")
 # The storm ends by the number of settled sessions, so that a slow machine sees as much of it as a fast one.
@@ -37,6 +38,7 @@ def test_storm_loses_doubles_and_miscounts_nothing(storm, tmp_path):
     assert result["happened"]["killed"]
 
 
+@pytest.mark.skipif(not PROVE_ALL, reason="make prove")
 @pytest.mark.timeout(120)
 def test_killed_storm_leaves_no_process(storm, tmp_path):
     consumers_are_up = tmp_path / "30%" / "consumer.log"

@@ -156,7 +156,7 @@ def test_failed_redrive_releases_everything(world, tools, method):
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [killed_before(), lost_response()], ids=lambda fault: fault.name)
 def test_redrive_interrupted_at_any_call_loses_and_doubles_nothing(make_world, fault):
-    for number in itertools.count(1, 1 if PROVE_ALL else 3):
+    for number in itertools.count(1, 1 if PROVE_ALL else 6):
         world = make_world()
         ids = fail_before_consumer(world, 12)
         tools = DeadLetterTools(world, tasks=False)

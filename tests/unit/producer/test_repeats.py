@@ -70,7 +70,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("client", "method", "fault", "nth"), FAULTS if PROVE_ALL else FAULTS[::2])
+@pytest.mark.parametrize(("client", "method", "fault", "nth"), FAULTS if PROVE_ALL else FAULTS[::4])
 def test_producer_that_dies_or_loses_a_response_counts_once(world, client, method, fault, nth):
     sell(world, COUNT)
     getattr(world, client).plan = on(method, fault, nth=nth)
