@@ -32,10 +32,10 @@ demo: $(UV) ## run the whole pipeline on this machine, emulated; ARGS=--keep lea
 test-fast: $(UV) ## run most unit tests in under a minute: no engine, emulator or browser; ARGS="-k name" for some
 	@$(RUN) python -m pytest -n 2 --dist load -m "not slow" tests/unit --ignore tests/unit/bench $(ARGS)
 
-# Six workers for two cores, since tests against the emulator mostly wait; those begin first, so that none of
+# Five workers for two cores, since tests against the emulator mostly wait; those begin first, so that none of
 # them runs alone at the end.
 test: $(UV) ## run all tests; ARGS="tests/unit -k name" for some
-	@$(RUN) python -m pytest -n 6 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(RUN) python -m pytest -n 5 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-random: $(UV) ## run all tests in random order; ARGS="--randomly-seed=7" repeats an order
 	@$(RUN) --with pytest-randomly==$(RANDOMLY_VERSION) python -m pytest -n 3 --dist loadscope $(ARGS)
