@@ -62,7 +62,7 @@ def test_run_is_held_if_no_sampled_session_has_an_order(shop, event):
     assert [warning.partition(":")[0] for warning in body["warnings"]] == ["unproven"]
     record = shop.run(body["runId"])
     assert (record["status"], record["wouldCreate"], record["enqueued"]) == ("held", 3, 0)
-    assert all(word in record["warnings"][0] for word in ("account", "mode", "layout", "filter"))
+    assert all(word in record["warnings"][0] for word in ("of 3 paid", "account", "mode", "layout", "filter"))
     assert not shop.orders()
     assert not shop.memory_sqs.messages(shop.queue)
     assert "lastCoveredThrough" not in read_watermark(shop)
@@ -226,6 +226,15 @@ def test_sample_is_spread_and_takes_few_requests(shop):
     assert shop.run()["sampleSize"] == 50
 
 
+def test_sample_reads_no_orders_from_before_its_sessions(shop):
+    """A user such as `guest` may have hundreds of thousands of orders."""
+    sell_sessions(shop, 2)
+    shop.body()
+    queries = [call.arguments for call in shop.history.calls if call.method == "query"]
+    firsts = [query["ExpressionAttributeValues"].get(":first") for query in queries]
+    assert {first["S"] for first in firsts if first} == {f"ORDER#{NOW - 2 * HOUR - 300}"}
+
+
 def test_part_without_paid_sessions_is_read_on_up_to_a_limit(shop):
     for n in range(600):
         shop.sells(session_spec(f"cs_test_{n:03}", NOW - HOUR - n, metadata={}, email=None))
@@ -348,6 +357,13 @@ def test_key_that_cannot_read_what_an_earlier_version_found_is_held(shop):
     assert (shop.body()["status"], warnings(shop, run_id())) == ("held", ["wrong_key"])
     assert not shop.orders(session)
     assert "provenBy" not in read_watermark(shop)
+
+
+def test_confirmed_table_needs_no_proof_of_an_earlier_version(world):
+    sell_sessions(world, 1)
+    store_earlier_run(world, -1, {"cs_live_found": EXISTS})
+    assert run_night(world)["status"] == "done"
+    assert warnings(world, run_id()) == []
 
 
 @pytest.mark.parametrize("is_guarded", [True, False])

@@ -221,12 +221,14 @@ def test_early_exit_awaits_and_cancels_requests():
 
 
 @pytest.mark.parametrize("created", [None, True, "then", -1, 2 * DAY + 1])
-def test_invalid_times_of_sessions_lose_none(created):
+@pytest.mark.parametrize("places", [slice(None), slice(1), slice(99, 100)], ids=["all", "newest", "oldest"])
+def test_invalid_times_of_sessions_lose_none(created, places):
     account = PagedAccount(evenly(1_000, end=2 * DAY))
 
     def list_page(start, end, after):
         page = account.list_page(start, end, after)
-        return Page([session | {"created": created} for session in page.sessions], page.has_more)
+        page.sessions[places] = [session | {"created": created} for session in page.sessions[places]]
+        return page
 
     with a_lister(list_page) as lister:
         listed = numbers(page for pages in lister.list_pages() for page in pages)

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer import undelivered_events
-from producer.undelivered_events import FEW, MOST_AWAITED, MOST_KEPT, UndeliveredEvents
+from producer.undelivered_events import (
+    AWAITED_PER_PAGE,
+    FEW,
+    MOST_AWAITED,
+    MOST_KEPT,
+    UndeliveredEvents,
+)
 from recon.domain.stripe_objects import ASYNC_PAYMENT_SUCCEEDED, CHECKOUT_COMPLETED
 from recon.stripe.source import SessionEvent
 from recon.timestamps import DAY, HOUR
@@ -123,6 +129,16 @@ def test_sessions_are_not_held_back_for_more_events_than_allowed(hour):
     assert log.read <= FEW + MOST_AWAITED
     assert events.are_missing
     assert not events.take("cs_0")
+    events.read_for(log.sessions[0], log.sessions[0])
+    assert log.read <= FEW + MOST_AWAITED + AWAITED_PER_PAGE
+
+
+def test_events_of_one_second_that_are_not_all_read_may_be_missing():
+    log = EventLog([END] * (2 * MOST_AWAITED), delay=0)
+    events = log.follow()
+    events.read_for(END, END)
+    assert log.read == FEW + MOST_AWAITED
+    assert events.are_missing
 
 
 @pytest.mark.parametrize("first", [0, 300, 900])

@@ -1,8 +1,10 @@
 """Sessions that lists bring: as if fetched one by one, in fewer requests, and never without a way back."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
+from itertools import count
+from threading import Event, Timer
 
 import pytest
 
@@ -103,6 +105,26 @@ def requests(stripe):
     return stripe.calls.count(Endpoint.LIST), stripe.calls.count(Endpoint.PRODUCTS)
 
 
+@dataclass
+class Lists:
+    """Lists without products. `list_expanded` is called with the oldest and newest second of a span."""
+
+    list_expanded: Callable[[int, int], Page]
+
+    def list_products(self, ids):
+        return []
+
+
+def list_rows(count):
+    lines = {"data": [], "has_more": False}
+    return [{"id": f"cs_{n}", "created": n, "line_items": lines} for n in range(count, 0, -1)]
+
+
+def read_rows(lists, rows, pool):
+    wanted = {row["id"]: row["created"] for row in rows}
+    return read_together(lists, Products(lambda: 0.0), wanted, pool)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_listed_sessions_are_decided_as_if_each_was_fetched(seed, stripe, make_source, pool):
@@ -149,13 +171,34 @@ def test_line_that_is_no_object_is_left_for_its_reader_to_name(pool):
         {"id": f"cs_{n}", "created": n, "line_items": {"data": ["x"], "has_more": False}}
         for n in range(5, 0, -1)
     ]
-    lists = SimpleNamespace(
-        list_expanded=lambda _from, _to: Page(rows, has_more=False), list_products=lambda ids: []
-    )
-    wanted = {row["id"]: row["created"] for row in rows}
-    assert list(read_together(lists, Products(lambda: 0.0), wanted, pool)) == [
-        {row["id"]: row for row in rows}
-    ]
+    lists = Lists(lambda _from, _to: Page(rows, has_more=False))
+    assert list(read_rows(lists, rows, pool)) == [{row["id"]: row for row in rows}]
+
+
+def test_page_is_asked_for_no_older_sessions_than_are_wanted(pool):
+    """An expanded session costs Stripe several times the time of another."""
+    rows, spans = list_rows(40), []
+    lists = Lists(lambda *span: spans.append(span) or Page(rows, has_more=False))
+    assert [len(part) for part in read_rows(lists, rows, pool)] == [40]
+    assert spans == [(1, 40)]
+
+
+def test_reader_that_stops_awaits_and_cancels_requests(pool):
+    rows, may_end, calls, began, ended = list_rows(1_000), Event(), count(), [], []
+
+    def list_expanded(oldest, newest):
+        if next(calls):
+            began.append(newest)
+            may_end.wait(timeout=60)
+            ended.append(newest)
+        return Page([row for row in rows if oldest <= row["created"] <= newest], has_more=False)
+
+    parts = read_rows(Lists(list_expanded), rows, pool)
+    assert len(next(parts)) == 100
+    Timer(0.05, may_end.set).start()
+    parts.close()
+    assert began
+    assert sorted(ended) == sorted(began)
 
 
 def test_sessions_are_yielded_before_the_last_page_has_come(stripe, make_source, pool):
@@ -197,9 +240,10 @@ def test_session_that_is_not_whole_is_left_to_its_own_request(left, stripe, toge
     assert set(together(specs)) == {spec.id for spec in specs[1:]}
 
 
-def test_unknown_session_is_left_to_its_own_request(stripe, together):
+@pytest.mark.parametrize("places", [(3, 140), (3, 148, 149)])
+def test_unknown_session_is_left_to_its_own_request(stripe, together, places):
     specs = some_sessions(150)
-    unknown = {specs[3].id, specs[140].id}
+    unknown = {specs[place].id for place in places}
     stripe.store.add_all(spec for spec in specs if spec.id not in unknown)
     assert set(together(specs)) == {spec.id for spec in specs} - unknown
     assert requests(stripe)[0] == 2
@@ -212,6 +256,13 @@ def test_unknown_sessions_of_a_full_page_are_not_asked_for_again(stripe, togethe
     wanted = [*specs[1:50:2], *specs[50:60]]
     assert set(together(wanted)) == {spec.id for spec in specs[50:60]}
     assert requests(stripe)[0] == 1
+
+
+def test_sessions_of_the_last_second_of_a_page_are_read_by_the_next(stripe, together):
+    specs = [replace(spec, created=NOW - n // 3 * 60) for n, spec in enumerate(some_sessions(150))]
+    stripe.store.add_all(specs)
+    assert len(together([specs[0], *specs[60:]])) == 91
+    assert requests(stripe)[0] == 2
 
 
 def test_sessions_of_one_second_beyond_the_page_are_left_or_read(stripe, together):
