@@ -459,7 +459,9 @@ def test_bug_in_the_early_commit_costs_no_other_session_its_result(consumer, sel
     records = [consumer.receive(a_task(session_id).message) for session_id in ("cs_1", "cs_known")]
     assert consumer.process(*records) == [records[1].message_id]
     assert consumer.outcome("cs_1")["outcome"] == "created"
-    assert "Unexpected ZeroDivisionError in a commit" in capsys.readouterr().out
+    [error] = [line for line in parse_log(capsys.readouterr().out) if line["level"] == "ERROR"]
+    assert (error["message"], error["run_id"]) == ("Unexpected ZeroDivisionError in a commit", RUN)
+    assert any("transact_or_fail" in frame for frame in error["frames"])
 
 
 def test_bug_in_the_early_commit_hides_no_other_bug(consumer, sell, monkeypatch, capsys):
