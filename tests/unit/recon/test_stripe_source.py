@@ -3,7 +3,7 @@
 import pytest
 
 from recon.domain.payment_state import Payment
-from recon.errors import KeyNotAllowed, MalformedSession, StripeRejected, StripeUnavailable
+from recon.errors import KeyNotAllowed, KeyRejected, MalformedSession, StripeRejected, StripeUnavailable
 from recon.stripe.expansions import LISTED_EXPANSIONS, LISTED_REQUIRED
 from recon.stripe.pages import Page
 from recon.stripe.source import FetchedSession, SessionEvent, StripeSource
@@ -138,6 +138,17 @@ def test_further_requests_leave_time_for_those_for_the_events_of_a_group():
     assert reserved == [0, 2, 2, 0]
 
 
+def test_request_that_is_repeated_with_another_key_leaves_the_same_time():
+    _, connection = connect({"data": []}, KeyRejected("no"), {"data": []})
+    reserved = []
+    connection.rate_limiter.wait = lambda _deadline, *, turns_after, **_others: reserved.append(turns_after)
+    connection.key.find_replacement = lambda _rejected: "sk_test_new"
+    source = StripeSource(connection, FakeTime().deadline(60), lambda: None, reserved_requests=2)
+    source.list_sessions(1, 2)
+    source.list_sessions(1, 2)
+    assert reserved == [0, 2, 2]
+
+
 def test_product_without_an_id_is_named():
     with pytest.raises(MalformedSession, match=r"^an entry of products has no id$"):
         connect({"data": [{}]})[0].list_products(["prod_1"])
@@ -172,6 +183,12 @@ def test_undelivered_events_are_requested_by_their_filter():
     source, connection = connect({"data": []})
     assert list(source.list_events(50, undelivered=True)) == []
     assert connection.asked[0][1]["delivery_success"] == "false"
+
+
+def test_events_of_one_type_are_requested_alone():
+    source, connection = connect({"data": []})
+    assert list(source.list_events(50, types=(PAID,))) == []
+    assert connection.asked[0][1]["types"] == [PAID]
 
 
 @pytest.mark.parametrize(
