@@ -1,4 +1,4 @@
-"""The zips that Lambda would get, each task_roots elsewhere and imports in an otherwise empty environment."""
+"""The zips that Lambda would get, each unpacked elsewhere and imported in an otherwise empty environment."""
 
 import filecmp
 import os

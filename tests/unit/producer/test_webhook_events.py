@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from producer import undelivered_events
 from producer.undelivered_events import DELIVERY
 from producer.webhook_events import WebhookEvents
 from producer.window import MARGIN
@@ -147,6 +148,27 @@ def test_undelivered_events_are_read_for_the_times_of_a_page():
     events._undelivered = SimpleNamespace(read_for=lambda *times: read.append(times))
     events.read_for([{"created": 7}, {"created": "then"}, {"created": 9}, {"created": 8}, {}])
     assert read == [(7, 9)]
+
+
+def test_newer_undelivered_events_do_not_delay_those_of_an_old_page(monkeypatch):
+    monkeypatch.setattr(undelivered_events, "FEW", 2)
+    monkeypatch.setattr(undelivered_events, "MOST_AWAITED", 3)
+    log = [event(f"cs_{n}", event_id=f"evt_{n}", created=NOW - n) for n in range(20)]
+    log.append(event("cs_old", event_id="evt_old", created=NOW - 5 * DAY))
+
+    def list_events(created_from, *, undelivered=False, created_to=None, types=(COMPLETED, PAID)):
+        if undelivered and COMPLETED in types:
+            latest = NOW if created_to is None else created_to
+            yield from (each for each in log if created_from <= each.created <= latest)
+
+    stripe = SimpleNamespace(list_events=list_events)
+    fence = NOW - 9 * DAY
+    events = WebhookEvents(lambda: stripe, lambda: NOW, ThreadPoolExecutor(1), defer_after=None, fence=fence)
+    events.read_undelivered()
+    events.read_for([{"created": NOW - 5 * DAY - 60}])
+    message = events.filter_message(a_message(session_id="cs_old", created=NOW - 5 * DAY - 60))
+    assert message.event_ids == ("evt_old",)
+    assert not events.are_missing
 
 
 @pytest.mark.parametrize(

@@ -115,9 +115,9 @@ class Lists:
         return []
 
 
-def list_rows(count):
+def list_rows(size):
     lines = {"data": [], "has_more": False}
-    return [{"id": f"cs_{n}", "created": n, "line_items": lines} for n in range(count, 0, -1)]
+    return [{"id": f"cs_{n}", "created": n, "line_items": lines} for n in range(size, 0, -1)]
 
 
 def read_rows(lists, rows, pool):

@@ -116,13 +116,15 @@ def test_page_of_events_between_two_moments_is_empty_without_permission():
 
 
 def test_request_waits_for_its_share_of_the_rate():
-    _, connection = connect({"data": []})
+    _, connection = connect(*[{"data": []}] * 2)
     waits = []
     connection.rate_limiter.wait = lambda deadline, **options: waits.append(options)
     share = object()
     deadline = FakeTime().deadline(60)
-    StripeSource(connection, deadline, lambda: None, find_share=share).list_sessions(1, 2)
-    assert waits == [{"needed_after": 1.0, "find_share": share, "turns_after": 0}]
+    source = StripeSource(connection, deadline, lambda: None, find_share=share)
+    source.list_sessions(1, 2)
+    source.list_sessions(1, 2)
+    assert waits == [{"needed_after": 1.0, "find_share": share, "turns_after": 0}] * 2
 
 
 def test_further_requests_leave_time_for_those_for_the_events_of_a_group():
