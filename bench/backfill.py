@@ -10,6 +10,7 @@ from bench.harness.account import THROTTLED
 from bench.harness.doubles import REACH
 from bench.harness.runner import measure_pipeline
 from bench.harness.transports import EXPANDED_SESSION
+from bench.machine import find_slowdown, time_work
 from bench.page import number, table
 from bench.sections import SectionResult
 from bench.shops import UniformShop
@@ -23,15 +24,20 @@ SCATTERED_SESSIONS, SCATTERED = 5_000, 200
 def measure() -> SectionResult:
     shop = UniformShop(SESSIONS, missing=1, now=int(time.time()))
     limits = RateLimits(per_endpoint=PER_ENDPOINT)
+    work = time_work()
     measurement = measure_pipeline(shop, limits, {"STRIPE_MAX_RPS": str(PER_ENDPOINT)}, CONSUMERS)
+    slowdown = find_slowdown(work + time_work())
     requests, speed = measurement.stripe.total() / SESSIONS, SESSIONS / measurement.seconds
     refused = sum(count for (_, status), count in measurement.stripe.items() if status == THROTTLED)
     share = refused / measurement.stripe.total()
     missed = []
     if requests > MOST_REQUESTS:
         missed.append(f"an order takes at most {MOST_REQUESTS} requests to Stripe; it took {requests:.3f}")
-    if speed < LEAST_SPEED:
-        missed.append(f"at least {LEAST_SPEED} orders a second are written; it was {speed:.0f}")
+    if speed * slowdown < LEAST_SPEED:
+        missed.append(
+            f"at least {LEAST_SPEED} orders a second are written; it was {speed:.0f}, on a machine slowed "
+            f"down {slowdown:.2f} times"
+        )
     if share >= MOST_THROTTLED:
         missed.append(f"under {MOST_THROTTLED:.1%} of the requests are answered 429; it was {share:.2%}")
     rows = [
@@ -46,7 +52,9 @@ def measure() -> SectionResult:
     text = f"""{number(SESSIONS)} sessions, all without an order; Stripe takes {PER_ENDPOINT} requests a
 second on an endpoint, and a list {EXPANDED_SESSION * 1000:.0f} ms more for each session with its line items.
 `STRIPE_MAX_RPS` is {PER_ENDPOINT}, and {CONSUMERS} consumers have a share each. A receive takes any of
-the {REACH} oldest messages. The table is checked as above. Each consumer was busy for {busy:.0f} s.
+the {REACH} oldest messages. The table is checked as above. Each consumer was busy for {busy:.0f} s, and CPU
+time alone takes {measurement.floor:.1f} s on all cores. Equal pieces of work took {slowdown:.2f} times as
+long as the fastest of them, before and after the run; the demand on its speed is relaxed by this factor.
 
 {table(("", "measured", "demanded"), rows)}"""
     scattered = count_scattered()

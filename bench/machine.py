@@ -5,8 +5,12 @@ import platform
 import re
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
+
+# Some 20 ms on a machine of today.
+WORK = 1_000_000
 
 _MODEL = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
 
@@ -16,14 +20,28 @@ def describe_machine() -> str:
     return f"{len(_cores())} cores of {cpu_model(Path('/proc/cpuinfo'))}, Python {platform.python_version()}"
 
 
-def measure_slowdown(seconds: float = 1.0) -> float:
-    """Return how many times as long as on an idle machine a program takes that keeps all cores busy."""
-    program = f"import time\nwhile time.process_time() < {seconds}: pass"
-    began = time.monotonic()
-    running = [subprocess.Popen([sys.executable, "-S", "-c", program]) for _ in _cores()]  # noqa: S603 - our own
-    for one in running:
-        one.wait()
-    return max(1.0, (time.monotonic() - began) / seconds)
+def time_work(pieces: int = 20) -> list[float]:
+    """Return the seconds that each of some equal pieces of work takes while all cores have such work.
+
+    They are read from the clock on the wall: CPU seconds of a virtual machine go on while its host gives the
+    core to another one.
+    """
+    program = (
+        f"import time\nfor _ in range({pieces}):\n"
+        f"    began = time.perf_counter()\n    sum(range({WORK}))\n    print(time.perf_counter() - began)"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in _cores()]  # noqa: S603 - our own
+    return [float(line) for one in running for line in one.communicate()[0].split()]
+
+
+def find_slowdown(times: Sequence[float]) -> float:
+    """Return how many times as long as the fastest pieces of work they all took on average.
+
+    The fastest are the fastest twentieth, since one alone is chance.
+    """
+    fastest = sorted(times)[: max(1, len(times) // 20)]
+    return mean(times) / mean(fastest)
 
 
 def _cores() -> set[int]:

@@ -32,6 +32,11 @@ class RequestCounts:
     write_units: float = 0
 
     @property
+    def stripe(self) -> float:
+        """Return the sum of the requests to Stripe."""
+        return self.lists + self.events + self.fetches
+
+    @property
     def aws(self) -> float:
         """Return the sum of the requests to DynamoDB and SQS."""
         return self.reads + self.writes + self.sends + self.polls

@@ -14,9 +14,9 @@ from bench.request_counts import (
 from bench.sections import SectionResult
 from bench.shops import MISSING_SHARE, UniformShop
 
-# The demands: lists of Stripe for 1,000 sessions (a page each hundred, and twelve), and requests to AWS for
-# each session.
-MAX_STRIPE_LISTS, MAX_REQUESTS_A_SESSION = 22, 1.53
+# The demands: lists of Stripe for 1,000 sessions (a page each hundred, and twelve), requests to AWS for each
+# session, and requests to Stripe for each order where all are missing.
+MAX_STRIPE_LISTS, MAX_REQUESTS_A_SESSION, MAX_STRIPE_AN_ORDER = 22, 1.53, 0.15
 
 SESSIONS = 1_000
 SHOPS = (
@@ -169,8 +169,12 @@ def find_missed(nights: Sequence[ShopComparison]) -> Iterator[str]:
     for night in nights:
         shop, made = night.shop, night.pipeline
         per_thousand = made.lists * 1000 / shop.sessions
-        if per_thousand > MAX_STRIPE_LISTS:
+        # Where all are missing, consumers list too, in place of requests for single sessions.
+        if shop.missing < 1 and per_thousand > MAX_STRIPE_LISTS:
             yield f"{shop.name}: {per_thousand:.1f} lists for 1,000 sessions, limit {MAX_STRIPE_LISTS}"
+        if shop.missing == 1 and made.stripe > MAX_STRIPE_AN_ORDER * shop.lost:
+            an_order = made.stripe / shop.lost
+            yield f"{shop.name}: {an_order:.3f} requests to Stripe an order, limit {MAX_STRIPE_AN_ORDER}"
         if shop.lines <= EMBEDDED_LINES and made.fetches > shop.lost:
             yield f"{shop.name}: {number(made.fetches)} requests for {shop.lost} missing orders"
         if shop.missing == MISSING_SHARE and night.a_session > MAX_REQUESTS_A_SESSION:

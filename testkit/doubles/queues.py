@@ -4,16 +4,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from testkit.shapes import JsonObject
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
+_SENT_AT = attrgetter("sent_at")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Message:
-    """A message. `handle` is the receipt handle of its latest receive, the only one that has an effect."""
+    """A message, equal only to itself: a queue may hold copies of one.
+
+    `handle` is the receipt handle of its latest receive, the only one that has an effect.
+    """
 
     message_id: str
     body: str
@@ -84,7 +89,7 @@ class Queue:
     def drop_expired(self, now: float) -> None:
         """Delete the messages that are older than the retention period."""
         oldest = now - self.seconds("MessageRetentionPeriod")
-        if any(message.sent_at < oldest for message in self.messages):
+        if min(map(_SENT_AT, self.messages), default=now) < oldest:
             self.messages = [message for message in self.messages if message.sent_at >= oldest]
 
     @property

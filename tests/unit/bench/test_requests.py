@@ -114,9 +114,14 @@ def test_each_missed_demand_is_described():
 def test_demands_exempt_long_orders_and_other_shares():
     nights = [
         make_night(UniformShop(100, lines=12), fetches=4),
-        make_night(UniformShop(100, missing=1), reads=250, fetches=100),
+        make_night(UniformShop(100, missing=1), reads=250, lists=14),
     ]
     assert list(requests.find_missed(nights)) == []
+
+
+def test_requests_for_orders_are_limited_where_all_are_missing():
+    night = make_night(UniformShop(100, missing=1, name="a shop"), lists=10, events=3, fetches=3)
+    assert list(requests.find_missed([night])) == ["a shop: 0.160 requests to Stripe an order, limit 0.15"]
 
 
 def test_page_shows_pipeline_baseline_and_minimum():
