@@ -75,7 +75,7 @@ def deploy(context: DeployContext, options: DeployOptions) -> int:
         keep = file.write if is_new else answers.add
         wanted = choose_settings(context, options, start, keep, is_new=is_new)
         wanted = check_account(context, wanted)
-        other_owner = find_other_owner(context.aws, wanted, adopt=options.adopt)
+        other_owner = find_other_owner(context.aws, wanted, parse_parameters(found), adopt=options.adopt)
         if is_new:
             preflight.check_names(context.aws, wanted)
             check_layout(context.terminal, context.operator, wanted)

@@ -1,5 +1,7 @@
 """`make deploy ARGS=--dry-run`: show what a deployment would change, without changing anything."""
 
+from collections.abc import Mapping
+
 from infra.deploy import preflight
 from infra.deploy.changes import show_changes
 from infra.deploy.deployment import (
@@ -15,7 +17,7 @@ from infra.deploy.ledger import find_other_owner
 from infra.deploy.packages import PackageBucket, choose_platform, package_template
 from infra.deploy.settings import DeploySettings
 from infra.deploy.settings_file import SettingsFile
-from infra.deploy.stack import ChangeSet, CloudFormationStack
+from infra.deploy.stack import ChangeSet, CloudFormationStack, parse_parameters
 from infra.deploy.template import Template
 from infra.deploy.terminal import BOLD, RED, YELLOW, DeployTerminal
 
@@ -39,7 +41,7 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
             raise
         show_first_deployment(context, wanted, missing, adopt=options.adopt)
     else:
-        show_owner(context, wanted, adopt=options.adopt)
+        show_owner(context, wanted, parse_parameters(found), adopt=options.adopt)
         if is_new:
             preflight.check_names(context.aws, wanted)
         compare(context, wanted, stack, is_new=is_new)
@@ -48,9 +50,11 @@ def show_deployment(context: DeployContext, options: DeployOptions) -> int:
     return SUCCESS
 
 
-def show_owner(context: DeployContext, wanted: DeploySettings, *, adopt: bool) -> None:
+def show_owner(
+    context: DeployContext, wanted: DeploySettings, deployed: Mapping[str, str], *, adopt: bool
+) -> None:
     """Show whose ledger would be taken over. Raise DeployError if another stack owns it."""
-    if other_owner := find_other_owner(context.aws, wanted, adopt=adopt):
+    if other_owner := find_other_owner(context.aws, wanted, deployed, adopt=adopt):
         context.terminal.line(f"The ledger of stack {other_owner} would be taken over.", YELLOW)
 
 
@@ -58,7 +62,7 @@ def show_first_deployment(
     context: DeployContext, wanted: DeploySettings, missing: BucketNotFoundError, *, adopt: bool
 ) -> None:
     """Show what can be said without the bucket. Raise DeployError for whatever else `deploy` would reject."""
-    show_owner(context, wanted, adopt=adopt)
+    show_owner(context, wanted, {}, adopt=adopt)
     preflight.check_names(context.aws, wanted)
     show_template(context.terminal, context.template, missing)
 

@@ -23,15 +23,19 @@ def name_ledger(stack: str, parameters: Mapping[str, str]) -> str:
     return setting or parameters["CommerceTable"]
 
 
-def find_other_owner(aws: AwsServices, wanted: DeploySettings, *, adopt: bool) -> str | None:
+def find_other_owner(
+    aws: AwsServices, wanted: DeploySettings, deployed: Mapping[str, str], *, adopt: bool
+) -> str | None:
     """Return the stack that the ledger is to be taken over from, or None if no other stack owns it.
 
-    Raise DeployError if the ledger is in another table, if another stack owns it and `adopt` is False, or if
-    there is nothing to adopt.
+    `deployed` are the parameters of the stack as it is, none of a new one. Raise DeployError if the ledger is
+    in another table, if another stack owns it and `adopt` is False, or if there is nothing to adopt.
     """
     table = name_ledger(wanted.stack, wanted.parameters)
     own = _read(aws, table, WATERMARK_KEY)
     _check_table(aws, wanted, own)
+    if not adopt:
+        _check_kept(aws, wanted, deployed)
     owner = parse_watermark(own or {}).stack_name
     if owner in (None, wanted.stack):
         if adopt:
@@ -85,6 +89,25 @@ def _check_table(aws: AwsServices, wanted: DeploySettings, own: Item | None) -> 
             check_ledger_items(shop, ledger, wanted.stack, own, found)
     except LedgerNotMoved as error:
         raise DeployError(f"{error}{_describe_first_step(wanted)}") from error
+
+
+def _check_kept(aws: AwsServices, wanted: DeploySettings, deployed: Mapping[str, str]) -> None:
+    """Raise DeployError if another LedgerTable would leave the records of the deployed stack behind.
+
+    Nothing in the new table shows that they exist if the old one is not the shop's.
+    """
+    former = deployed.get("LedgerTable", "")
+    if not former or former == wanted.parameters.get("LedgerTable", ""):
+        return
+    old, new = name_ledger(wanted.stack, deployed), name_ledger(wanted.stack, wanted.parameters)
+    watermark = _read(aws, old, WATERMARK_KEY)
+    if old == new or watermark is None or parse_watermark(watermark).moved_to == new:
+        return
+    raise DeployError(
+        f"table {old} holds the ledger of stack {wanted.stack}, and LedgerTable would begin another in table "
+        f"{new}, so that dismissed sessions and deleted orders would be written again. Keep --set "
+        f"LedgerTable={former}, or move it{_describe_first_step(wanted)}"
+    )
 
 
 def _describe_first_step(wanted: DeploySettings) -> str:

@@ -61,6 +61,46 @@ def test_new_or_moved_ledger_is_deployed(make_deployment, ledger, answers):
     assert tables == [name, "shop", "shop", name]
 
 
+@pytest.mark.parametrize("verb", ["deploy", "dry_run"])
+@pytest.mark.parametrize(
+    ("deployed", "ledger", "message"),
+    [
+        ("books", "", "`nightly-sync ledger move --to shop` before this deployment"),
+        ("books", "others", "Keep --set LedgerTable=books, or move it"),
+        ("books", "create", "would begin another in table sync-ledger"),
+        ("create", "", "table sync-ledger holds the ledger of stack sync"),
+    ],
+)
+@pytest.mark.parametrize("mark", [{"stackName": "sync"}, {"stackName": "sync", "movedTo": "elsewhere"}])
+def test_separate_ledger_is_not_left_behind(make_deployment, verb, deployed, ledger, message, mark):
+    found = [stacks("UPDATE_COMPLETE", settings(deployed).parameters)]
+    reads = [{}, {}, {}] if ledger else [{}]
+    recorded = {GET_ITEM: [*reads, watermark(**mark)], "cloudformation__describe_stacks": found}
+    deployment = make_deployment(stored=settings(ledger), **recorded)
+    assert message in deployment.error(verb)
+    assert deployment.writes == []
+
+
+@pytest.mark.parametrize(
+    ("deployed", "ledger", "former"),
+    [
+        ("books", "", [watermark(stackName="sync", movedTo="shop")]),
+        ("books", "", [{}]),
+        ("books", "", [refusal("ResourceNotFoundException")]),
+        ("create", "sync-ledger", [watermark(stackName="sync")]),
+        ("books", "books", []),
+    ],
+)
+def test_moved_empty_or_same_ledger_is_deployed(make_deployment, deployed, ledger, former):
+    found = DEPLOYED | {
+        "cloudformation__describe_stacks": [stacks("UPDATE_COMPLETE", settings(deployed).parameters)]
+    }
+    reads = [{}, {}, {}] if ledger else [{}]
+    deployment = make_deployment(stored=settings(ledger), **found, **{GET_ITEM: [*reads, *former, {}]})
+    assert deployment.deploy() == 0
+    assert deployment.parameters["LedgerTable"] == ledger
+
+
 def test_new_stack_does_not_make_a_ledger_that_exists(make_deployment):
     message = make_deployment(stored=settings("create")).error()
     assert "--set LedgerTable=sync-ledger" in message
