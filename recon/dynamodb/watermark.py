@@ -91,12 +91,13 @@ class Watermark:
 
     def check_open(self) -> None:
         """Raise LedgerNotMoved if the ledger has moved to another table, or its move has not ended."""
-        if self.moved_to:
-            raise LedgerNotMoved(describe_moved(self.moved_to))
+        # First, since a ledger that moves back has left this table before, and names it in turn.
         if self.moving_from:
             raise LedgerNotMoved(
                 f"the move of the ledger from table {self.moving_from} has not ended: repeat `{MOVE_COMMAND}`"
             )
+        if self.moved_to:
+            raise LedgerNotMoved(describe_moved(self.moved_to))
 
 
 def describe_moved(table: str) -> str:

@@ -186,6 +186,12 @@ def test_what_was_left_unread_is_added(table, time):
     assert (last.guarded, last.markers, last.unread) == ({"cs_1"}, {"evt_1": False, "evt_2": True}, set())
 
 
+def test_ledger_that_moves_back_names_the_unfinished_move(table, put, time):
+    put(WATERMARK_KEY, movedTo="books", movingFrom="books")
+    with pytest.raises(LedgerNotMoved, match="from table books has not ended: repeat `nightly-sync ledger move`"):
+        load_prior_state(table, SESSIONS, time.deadline(60))
+
+
 def test_ledger_that_has_moved_is_not_read(table, put, time):
     put(WATERMARK_KEY, movedTo="books")
     with pytest.raises(LedgerNotMoved) as caught:
