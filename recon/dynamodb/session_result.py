@@ -95,7 +95,7 @@ class SessionResult:
 
     def next_attention(self, now: int) -> AttentionRecord | None:
         """Return what a person has to look at after this result, or None. `now` is in epoch seconds."""
-        if self.outcome is Outcome.ERROR:
+        if self.outcome is Outcome.ERROR or (self.prior_attention is None and not self.attention):
             return self.prior_attention
         if self.reason is SkipReason.DISMISSED:
             return None
@@ -133,6 +133,8 @@ class SessionResult:
 
     def split_marks(self, most: int) -> "tuple[SessionResult, SessionResult]":
         """Return this result with as many marks as fit into `most` actions, and with the other marks."""
+        if not self.marks:
+            return self, self
         first = len(self.marks) - max(0, self.action_count - most)
         return replace(self, marks=self.marks[:first]), replace(self, marks=self.marks[first:])
 
