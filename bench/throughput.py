@@ -62,6 +62,7 @@ def render(plain: RunMeasurement, rounds: Sequence[RunMeasurement], faster: floa
     floor = ours.floor
     waits = ours.queue_seconds
     lay = f"{mean(waits):.1f} s (median {median(waits):.1f}, at most {max(waits):.1f})"
+    late = max((batch.gathered for batch in ours.late_batches), default=0.0)
     return f"""{number(SESSIONS)} sessions, {missing} of them without an order, {CONSUMERS} consumers,
 {rps} Stripe requests a second at most on both sides; {latencies()}.
 All processes are warm. All tables were checked afterwards: every session has exactly one order, and every
@@ -78,8 +79,11 @@ factor.
 Where the time goes, in seconds in which at least one such call was pending:
 
 {time_table(plain, ours)}
-The last message was sent after {ours.sent_after:.1f} s. A message waited in the queue for {lay}, the
-batching window of {WINDOW_SECONDS:g} s included.
+The first batch was complete after {ours.first_batch:.1f} s, and the last message was sent after
+{ours.sent_after:.1f} s. At the end, {len(ours.late_batches)} batches were not full and waited up to
+{late:.1f} s for more messages: Lambda demands a batching window of at least {WINDOW_SECONDS:g} s for batches
+of more than ten.
+A message waited in the queue for {lay}, that window included.
 """
 
 

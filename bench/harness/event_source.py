@@ -23,17 +23,27 @@ if TYPE_CHECKING:
 WINDOW_SECONDS, LEAST_CONCURRENCY = 1.0, 2
 
 
+@dataclass(frozen=True)
+class InvokedBatch:
+    """A batch that a function was invoked with at `at` (epoch seconds), after `gathered` seconds."""
+
+    at: float
+    gathered: float
+    messages: int
+
+
 @dataclass
 class BatchWindow:
     """SQS for one poller: each call takes `latency` seconds, and an empty response ends the batch.
 
-    `queue_seconds` collects the seconds that each message waited in the queue.
+    `queue_seconds` collects the seconds that each message waited in the queue, and `batches` all batches.
     """
 
     sqs: Any
     latency: float
     stopped: threading.Event = field(default_factory=threading.Event)
     queue_seconds: list[float] = field(default_factory=list)
+    batches: list[InvokedBatch] = field(default_factory=list)
     clock: Callable[[], float] = time.time
     _window_ends: float | None = None
 
@@ -54,6 +64,12 @@ class BatchWindow:
                 return answer
         return {}
 
+    def note_batch(self, messages: int) -> None:
+        """Add the batch that was gathered in this window."""
+        now = self.clock()
+        gathered = 0.0 if self._window_ends is None else now - (self._window_ends - WINDOW_SECONDS)
+        self.batches.append(InvokedBatch(now, gathered, messages))
+
     def delete_message_batch(self, **request: Any) -> Any:  # noqa: ANN401 - as above
         # It takes no time here: the poller receives its next batch at the same time.
         return self.sqs.delete_message_batch(**request)
@@ -73,9 +89,14 @@ def poll_queue(connection: FrameConnection, window: BatchWindow, queue_url: str,
     A failed batch is added to `failed`, since a run with failures measures something else.
     """
     poller = LambdaPoller(window, queue_url)
+
+    def invoke_noted(event: dict[str, Any], _: object) -> Any:  # noqa: ANN401 - as above
+        window.note_batch(len(event["Records"]))
+        return invoke(connection, event)
+
     while not window.stopped.is_set():
         window.reset()
-        delivery = poller.deliver(lambda event, _: invoke(connection, event), BATCH)
+        delivery = poller.deliver(invoke_noted, BATCH)
         if delivery and (delivery.error or delivery.returned):
             failed.append(f"a batch came back: {delivery.error!r}")
 

@@ -8,11 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.harness.doubles import TABLE
-from bench.harness.event_source import LEAST_CONCURRENCY, BatchWindow, invoke, poll_queue, run_producer
+from bench.harness.event_source import (
+    LEAST_CONCURRENCY,
+    BatchWindow,
+    InvokedBatch,
+    invoke,
+    poll_queue,
+    run_producer,
+)
 from bench.harness.harness import Harness, open_harness
 from bench.harness.programs import Report
 from bench.harness.table_checks import find_miscounts, find_wrong_orders
 from bench.harness.transports import LATENCY
+from bench.night import BATCH
 from bench.shops import GRACE, UniformShop
 from recon.domain.run import RunStatus
 from recon.dynamodb.keys import run_key
@@ -35,14 +43,17 @@ class WrongResultError(Exception):
 class RunMeasurement:
     """The times of a run, in seconds.
 
-    `sent_after` is the time until the last message was sent, `queue_seconds` that of each message in the
-    queue, and `services_cpu` the CPU time of the doubles on the same cores.
+    `sent_after` is the time until the last message was sent, `first_batch` that until a consumer was invoked,
+    and `queue_seconds` that of each message in the queue. `late_batches` are the batches that were not full
+    after the last message was sent. `services_cpu` is the CPU time of the doubles on the same cores.
     """
 
     seconds: float
     services_cpu: float
     sent_after: float = 0.0
+    first_batch: float = 0.0
     queue_seconds: list[float] = field(default_factory=list)
+    late_batches: list[InvokedBatch] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     stripe: Counter[tuple[Endpoint, int]] = field(default_factory=Counter)
@@ -89,11 +100,11 @@ def measure_pipeline(
     # A single consumer limits its rate as one of two, since the mapping's least concurrency is two.
     settings = {**settings, "SYNC_CONSUMER_CONCURRENCY": str(max(LEAST_CONCURRENCY, consumers))}
     with open_harness(shop, limits, settings) as harness:
-        stopped, queue_seconds = threading.Event(), list[float]()
-        threads = _build_threads(harness, consumers, stopped, queue_seconds)
+        stopped, queue_seconds, batches = threading.Event(), list[float](), list[InvokedBatch]()
+        threads = _build_threads(harness, consumers, stopped, queue_seconds, batches)
         if background:
             threads.append(threading.Thread(target=background, args=(harness, stopped)))
-        stopwatch = Stopwatch()
+        stopwatch, began_at = Stopwatch(), time.time()
         harness.cloud.events.put({"trigger": "scheduled", "scheduledTime": to_iso(shop.now)})
         for thread in threads:
             thread.start()
@@ -107,7 +118,12 @@ def measure_pipeline(
             for thread in threads:
                 thread.join()
         measurement.sent_after = harness.last_called["sqs.SendMessageBatch"] - stopwatch.began
+        measurement.first_batch = min(batch.at for batch in batches) - began_at
         measurement.queue_seconds = queue_seconds
+        all_sent_at = began_at + measurement.sent_after
+        measurement.late_batches = [
+            batch for batch in batches if batch.at > all_sent_at and batch.messages < BATCH
+        ]
         dead = (
             [f"{len(left)} dead letters"]
             if (left := harness.cloud.sqs.messages(harness.cloud.dead_letters))
@@ -129,13 +145,17 @@ class Stopwatch:
 
 
 def _build_threads(
-    harness: Harness, consumers: int, stopped: threading.Event, queue_seconds: list[float]
+    harness: Harness,
+    consumers: int,
+    stopped: threading.Event,
+    queue_seconds: list[float],
+    batches: list[InvokedBatch],
 ) -> list[threading.Thread]:
     """Start warm programs; return the threads that are Lambda between them and the queue."""
     [producer] = harness.start_programs("producer")
     threads = [threading.Thread(target=run_producer, args=(producer, harness.cloud.events, harness.failed))]
     for connection in harness.start_programs("consumer", consumers):
-        window = BatchWindow(harness.cloud.sqs, LATENCY["sqs"], stopped, queue_seconds)
+        window = BatchWindow(harness.cloud.sqs, LATENCY["sqs"], stopped, queue_seconds, batches)
         threads.append(
             threading.Thread(
                 target=poll_queue, args=(connection, window, harness.cloud.queue, harness.failed)

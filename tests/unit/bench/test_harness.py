@@ -222,6 +222,9 @@ def test_pipeline_completes_a_small_run_in_separate_processes():
     assert sorted(report.role for report in measurement.reports) == ["consumer", "consumer", "producer"]
     assert sum(report.invocations for report in measurement.reports) >= 3
     assert len(measurement.queue_seconds) == 50
+    assert 0 < measurement.first_batch < measurement.seconds
+    # 50 sessions never fill a batch, so that the last one waits for its window.
+    assert max(batch.gathered for batch in measurement.late_batches) >= WINDOW_SECONDS
 
 
 def test_missing_doubled_and_changed_orders_are_found():

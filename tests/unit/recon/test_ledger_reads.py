@@ -188,7 +188,7 @@ def test_what_was_left_unread_is_added(table, time):
 
 def test_ledger_that_moves_back_names_the_unfinished_move(table, put, time):
     put(WATERMARK_KEY, movedTo="books", movingFrom="books")
-    with pytest.raises(LedgerNotMoved, match="from table books has not ended: repeat `nightly-sync ledger move`"):
+    with pytest.raises(LedgerNotMoved, match="the move of the ledger from table books has not ended"):
         load_prior_state(table, SESSIONS, time.deadline(60))
 
 
