@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recon.domain.fence import FencedEvent
@@ -137,9 +137,8 @@ def with_user(message: SessionMessage, session: dict[str, Any], rules: UserIdRul
 
 def dumps(message: SessionMessage) -> str:
     """Serialize a message to JSON without spaces."""
-    fields = asdict(message)
+    fields = vars(message) | {"key_values": dict(message.key_values)}
     body = {"v": VERSION} | {wire: fields[name] for wire, (name, _, _) in _FIELDS.items()}
-    fields["key_values"] = dict(message.key_values)
     optional = {wire: fields[name] for wire, (name, _) in _OPTIONAL.items()}
     body |= {wire: value for wire, value in optional.items() if value not in (None, (), {})}
     return json.dumps(body, separators=(",", ":"))
