@@ -25,7 +25,8 @@ MEETING_SECONDS = 15
 @pytest.fixture(scope="module", autouse=True)
 def crash(open_shop, workers):
     """Start a run with a session that freezes its consumer. It mostly waits, so it starts first."""
-    shop = open_shop(ConsumerTimeout=5, MaxReceiveCount=2)
+    # Enough for a cold start on a busy machine: only the frozen session may run out of time.
+    shop = open_shop(ConsumerTimeout=10, MaxReceiveCount=2)
     night = shop.night()
     neighbours = [night.sells(f"neighbour{n}") for n in range(3)]
     killer = night.sells("killer")
