@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-# Some 20 ms on a machine of today.
-WORK = 1_000_000
+# Additions in a piece of work, which takes some 20 ms.
+ADDITIONS = 1_000_000
 
 _MODEL = re.compile(r"^model name\s*: (.+)$", re.MULTILINE)
 
@@ -23,12 +23,12 @@ def describe_machine() -> str:
 def time_work(pieces: int = 20) -> list[float]:
     """Return the seconds that each of some equal pieces of work takes while all cores have such work.
 
-    They are read from the clock on the wall: CPU seconds of a virtual machine go on while its host gives the
-    core to another one.
+    It is the time that passes: CPU seconds of a virtual machine go on while its host gives the core away.
     """
     program = (
         f"import time\nfor _ in range({pieces}):\n"
-        f"    began = time.perf_counter()\n    sum(range({WORK}))\n    print(time.perf_counter() - began)"
+        f"    began = time.perf_counter()\n    sum(range({ADDITIONS}))\n"
+        "    print(time.perf_counter() - began)"
     )
     command = [sys.executable, "-S", "-c", program]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in _cores()]  # noqa: S603 - our own

@@ -34,8 +34,7 @@ def find_other_owner(
     table = name_ledger(wanted.stack, wanted.parameters)
     own = _read(aws, table, WATERMARK_KEY)
     _check_table(aws, wanted, own)
-    if not adopt:
-        _check_kept(aws, wanted, deployed)
+    _check_kept(aws, wanted, deployed)
     owner = parse_watermark(own or {}).stack_name
     if owner in (None, wanted.stack):
         if adopt:
@@ -96,13 +95,18 @@ def _check_kept(aws: AwsServices, wanted: DeploySettings, deployed: Mapping[str,
 
     Nothing in the new table shows that they exist if the old one is not the shop's.
     """
-    former = deployed.get("LedgerTable", "")
-    if not former or former == wanted.parameters.get("LedgerTable", ""):
+    former = deployed.get("LedgerTable")
+    if not former:
         return
     old, new = name_ledger(wanted.stack, deployed), name_ledger(wanted.stack, wanted.parameters)
-    watermark = _read(aws, old, WATERMARK_KEY)
-    if old == new or watermark is None or parse_watermark(watermark).moved_to == new:
+    item = None if old == new else _read(aws, old, WATERMARK_KEY)
+    watermark = parse_watermark(item or {})
+    if item is None or watermark.moved_to == new:
         return
+    try:
+        watermark.check_open()
+    except LedgerNotMoved as error:
+        raise DeployError(str(error)) from error
     raise DeployError(
         f"table {old} holds the ledger of stack {wanted.stack}, and LedgerTable would begin another in table "
         f"{new}, so that dismissed sessions and deleted orders would be written again. Keep --set "

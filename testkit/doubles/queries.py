@@ -19,7 +19,7 @@ from testkit.doubles.expressions import (
     parse_condition,
 )
 from testkit.doubles.tables import KEY_NAMES, ItemKey, MemoryTable, exact_key, key_string
-from testkit.doubles.values import MAX_ITEM_BYTES, copy_item, copy_value, item_size, normalize_item
+from testkit.doubles.values import copy_item, copy_value, item_size, normalize_item
 from testkit.shapes import AttributeMap, AttributeValue, JsonObject
 
 PAGE_BYTES = 1024 * 1024
@@ -43,14 +43,9 @@ def read_page(
     """Return the response with one page of `items`, filtered by `wanted` after the limits."""
     read = size = 0
     matching: list[AttributeMap] = []
-    unsized: list[AttributeMap] = []
     last: AttributeMap | None = None
     for item in items:
-        read += 1
-        unsized.append(item)
-        if read * MAX_ITEM_BYTES >= PAGE_BYTES:  # fewer never fill a page, and sizes take most of the time
-            size += sum(map(item_size, unsized))
-            unsized.clear()
+        read, size = read + 1, size + item_size(item)
         if wanted is None or wanted(item):
             matching.append(item)
         if limits.is_full(read, size):

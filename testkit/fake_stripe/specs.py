@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Literal
 
 from testkit.fake_stripe.details import NO_DETAILS, DetailSpec, PriceSpec, details_from_json
@@ -55,13 +54,8 @@ DEFAULT_CURRENCY = "usd"
 
 def stable_id(prefix: str, *parts: object) -> str:
     """Return an id in Stripe's format, always the same for the same parts, so that none has to be stored."""
-    return _hash_id(prefix, "\x1f".join(map(str, parts)))
-
-
-# One object has its ids several times, and lists repeat it.
-@lru_cache(maxsize=1 << 16)
-def _hash_id(prefix: str, text: str) -> str:
-    return f"{prefix}_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
+    return f"{prefix}_{digest[:24]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,21 +63,23 @@ def test_new_or_moved_ledger_is_deployed(make_deployment, ledger, answers):
 
 @pytest.mark.parametrize("verb", ["deploy", "dry_run"])
 @pytest.mark.parametrize(
-    ("deployed", "ledger", "message"),
+    ("deployed", "ledger", "mark", "message"),
     [
-        ("books", "", "`nightly-sync ledger move --to shop` before this deployment"),
-        ("books", "others", "Keep --set LedgerTable=books, or move it"),
-        ("books", "create", "would begin another in table sync-ledger"),
-        ("create", "", "table sync-ledger holds the ledger of stack sync"),
+        ("books", "", {"stackName": "sync"}, "`nightly-sync ledger move --to shop` before this deployment"),
+        ("books", "others", {"stackName": "sync"}, "Keep --set LedgerTable=books, or move it"),
+        ("books", "create", {"stackName": "sync"}, "would begin another in table sync-ledger"),
+        ("create", "", {"stackName": "sync"}, "table sync-ledger holds the ledger of stack sync"),
+        ("books", "", {"movedTo": "elsewhere"}, "to table elsewhere: deploy with LedgerTable=elsewhere"),
+        ("books", "", {"movingFrom": "shop"}, "the move of the ledger from table shop has not ended"),
     ],
 )
-@pytest.mark.parametrize("mark", [{"stackName": "sync"}, {"stackName": "sync", "movedTo": "elsewhere"}])
-def test_separate_ledger_is_not_left_behind(make_deployment, verb, deployed, ledger, message, mark):
+@pytest.mark.parametrize("adopt", [False, True])
+def test_separate_ledger_is_not_left_behind(make_deployment, verb, deployed, ledger, mark, message, adopt):
     found = [stacks("UPDATE_COMPLETE", settings(deployed).parameters)]
     reads = [{}, {}, {}] if ledger else [{}]
     recorded = {GET_ITEM: [*reads, watermark(**mark)], "cloudformation__describe_stacks": found}
     deployment = make_deployment(stored=settings(ledger), **recorded)
-    assert message in deployment.error(verb)
+    assert message in deployment.error(verb, adopt=adopt)
     assert deployment.writes == []
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bench import ledger, throughput
+from bench import backfill, ledger, throughput
 from bench.ledger import contend
 from bench.machine import find_slowdown, time_work
 from bench.million import (
@@ -111,6 +111,22 @@ def test_many_transactions_are_missed(tries, count):
 )
 def test_slow_machine_relaxes_only_what_its_own_cpu_time_does_not_show(faster, above_floor, slowdown, missed):
     assert len(throughput.find_missed(faster, above_floor, slowdown)) == missed
+
+
+@pytest.mark.parametrize(
+    ("requests", "speed", "throttled", "slowdown", "missed"),
+    [
+        (0.15, 150, 0.0049, 1.0, []),
+        (0.16, 150, 0.005, 1.0, ["an order takes", "under 0.5%"]),
+        (0.15, 149, 0.0, 1.0, ["at least 150"]),
+        (0.15, 100, 0.0, 1.5, []),
+    ],
+)
+def test_backfill_misses_its_demands_by_the_slowdown_of_the_machine(
+    requests, speed, throttled, slowdown, missed
+):
+    found = list(backfill.find_missed(requests, speed, throttled, slowdown))
+    assert [text.startswith(start) for text, start in zip(found, missed, strict=True)] == [True] * len(missed)
 
 
 def test_slowdown_is_that_of_equal_pieces_of_work():
