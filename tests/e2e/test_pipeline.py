@@ -68,7 +68,7 @@ def story(open_shop):
 
     It is the first night of its shop, whichever test runs first.
     """
-    shop = open_shop(ConsumerConcurrency=3, ConsumerTimeout=10)
+    shop = open_shop(ConsumerConcurrency=3)
     night = shop.night()
     sold = sell_everything(night)
     shop.stack.pause_consumer()
